@@ -1,0 +1,36 @@
+# Everything runs in .venv, which is made when it is missing or when its recipe below has changed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test quick lint setup clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)          ## run the quickstart recipe
+	$(BIN)/mfv run recipes/quickstart.mfv
+
+test: $(READY)          ## run all tests
+	$(BIN)/python -m pytest
+
+quick: $(READY)         ## run the tests that are not marked slow
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)          ## style, then types (strict for lang, plan, engine)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: $(READY)
+
+# torch first and alone: its version decides what the rest may bring along
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . \
+	    build hatchling hypothesis interegular mypy pytest ruff
+	$(BIN)/python -m pip install --quiet --no-deps open_flamingo==2.0.1
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

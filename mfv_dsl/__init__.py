@@ -1,0 +1,59 @@
+"""mfv-dsl: a language for experiments with multimodal function vectors.
+
+    import mfv_dsl as mfv
+
+    mfv.run("recipes/quickstart.mfv")
+    mfv.compile("fv(left) - fv(right) + fv(above)").vector(heads="top(10)")
+    mfv.load_model("tiny")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mfv_dsl.version import __version__
+
+if TYPE_CHECKING:
+    from mfv_dsl.api import Expression, Recipe, compile, load_model, run
+    from mfv_dsl.lang.diagnostics import MfvError, RecipeError
+    from mfv_dsl.library.vector_file import load_vector, save_vector
+    from mfv_dsl.methods.vectors import Vector
+
+#: exported name -> module; imported when first used, so that `import mfv_dsl` stays instant
+_EXPORTS = {
+    "Expression": "mfv_dsl.api",
+    "MfvError": "mfv_dsl.lang.diagnostics",
+    "Recipe": "mfv_dsl.api",
+    "RecipeError": "mfv_dsl.lang.diagnostics",
+    "Vector": "mfv_dsl.methods.vectors",
+    "compile": "mfv_dsl.api",
+    "load_model": "mfv_dsl.api",
+    "load_vector": "mfv_dsl.library.vector_file",
+    "run": "mfv_dsl.api",
+    "save_vector": "mfv_dsl.library.vector_file",
+}
+
+__all__ = [
+    "Expression",
+    "MfvError",
+    "Recipe",
+    "RecipeError",
+    "Vector",
+    "__version__",
+    "compile",
+    "load_model",
+    "load_vector",
+    "run",
+    "save_vector",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,25 @@
+"""The command line.  Commands hold no logic of their own, and torch is imported by none of them
+before it is needed."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run ``mfv``; exit codes: 0 ok, 1 recipe errors, 2 usage, 3 run failed."""
+    from mfv_dsl.cli.app import app
+    from mfv_dsl.cli.output import show_error
+    from mfv_dsl.lang.diagnostics import MfvError, RecipeError
+
+    try:
+        app()
+    except RecipeError as error:
+        show_error(error)
+        sys.exit(1)
+    except MfvError as error:
+        show_error(error)
+        sys.exit(3)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

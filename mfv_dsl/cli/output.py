@@ -1,0 +1,71 @@
+"""What goes to a person: diagnostics and progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mfv_dsl.lang.diagnostics import Diagnostic, MfvError, render
+
+if TYPE_CHECKING:
+    from mfv_dsl.execute.session import Listener
+
+
+def show_error(error: MfvError) -> None:
+    """All diagnostics of an error on stderr, and how many."""
+    show_diagnostics(error.diagnostics)
+
+
+def show_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    for diagnostic in diagnostics:
+        print(render(diagnostic, colour), end="\n\n", file=sys.stderr)
+    count = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
+    if count > 1:
+        print(f"{count} errors", file=sys.stderr)
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[Listener]:
+    """Progress bars on stderr, one per piece of work, gone when it is done."""
+    from mfv_dsl.execute.run import Silence
+
+    if quiet:
+        yield Silence()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+        console=console, transient=True,
+    ) as bars:  # fmt: skip
+
+        class Bars:
+            """One bar for each piece of work under way."""
+
+            def begin(self, label: str, total: int) -> Callable[[int], None]:
+                task = bars.add_task(label, total=total)
+
+                def advance(units: int) -> None:
+                    nonlocal total
+                    total -= units
+                    bars.advance(task, units)
+                    if total == 0:
+                        bars.remove_task(task)
+
+                return advance
+
+        yield Bars()

@@ -1,0 +1,130 @@
+"""The dataset ``scenes(...)``: rendered scenes of coloured shapes, drawn from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mfv_dsl.data.items import Item
+from mfv_dsl.lang.checked import DatasetFacts
+from mfv_dsl.lang.diagnostics import MfvError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mfv_dsl.data.render import Looks
+    from mfv_dsl.data.world import Layouts
+
+SPLITS = ("extract", "train", "validation", "test")
+RELATIONS = (
+    "left", "right", "above", "below", "above_left", "above_right", "below_left", "below_right",
+)  # fmt: skip
+OBJECTS = ("familiar", "novel", "all")
+_VERSION = 1  # raise when the same arguments would give other pictures or items
+
+
+def facts(
+    relations: Sequence[str] = RELATIONS,
+    seed: int = 0,
+    count: int = 240,
+    objects: str = "familiar",
+    size: int | None = None,
+) -> DatasetFacts:
+    """Facts of ``scenes(...)`` without drawing anything."""
+    unknown = [relation for relation in relations if relation not in RELATIONS]
+    if unknown:
+        raise MfvError(
+            "MFV7101",
+            f"scenes() cannot draw the relation `{unknown[0]}`",
+            help=f"its relations are {', '.join(RELATIONS)}",
+        )
+    if not relations or len(set(relations)) < len(relations):
+        raise MfvError("MFV7102", "scenes() needs one or more relations, each named once")
+    if size is not None and (size % 4 or size < 20):
+        raise MfvError("MFV7103", f"a scene's size must be a multiple of 4, at least 20; got {size}")
+    if count < 2:
+        raise MfvError("MFV7104", f"scenes() needs a count of at least 2 a relation; got {count}")
+    if objects not in OBJECTS:
+        raise MfvError("MFV7105", f"scenes() knows the objects {', '.join(OBJECTS)}; got {objects}")
+    said = ["scenes", _VERSION, list(relations), seed, count, objects, size]
+    return DatasetFacts(
+        relations=tuple(relations),
+        splits=SPLITS,
+        hash=hashlib.sha256(json.dumps(said).encode()).hexdigest(),
+        description=f"rendered scenes, {count} a relation and split, {objects} objects",
+    )
+
+
+class Scenes:
+    """Rendered scenes: ``count`` items for each relation and split.
+
+    ``objects`` says which kinds of object the query and the answer are: ``familiar`` ones, ``novel``
+    ones (which the bundled model never met inside an in-context sequence), or ``all``.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        known = facts(**arguments)
+        self.relations, self.splits, self.hash = known.relations, known.splits, known.hash
+        self.seed: int = arguments.get("seed", 0)
+        self.count: int = arguments.get("count", 240)
+        self.objects: str = arguments.get("objects", "familiar")
+        self.size: int | None = arguments.get("size")
+        self._pools: dict[tuple[str, str], tuple[Layouts, Looks, tuple[Item, ...]]] = {}
+
+    def items(self, relation: str, split: str) -> tuple[Item, ...]:
+        return self._pool(relation, split)[2]
+
+    def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
+        from mfv_dsl.data.render import render
+
+        out = []
+        for image in images:
+            relation, split, number = image.split("/")
+            layouts, looks, _ = self._pool(relation, split)
+            one = slice(int(number), int(number) + 1)
+            out.append(render(layouts[one].grid, looks[one], self.size or size)[0])
+        return out
+
+    def _pool(self, relation: str, split: str) -> tuple[Layouts, Looks, tuple[Item, ...]]:
+        if (relation, split) not in self._pools:
+            self._pools[relation, split] = self._draw(relation, split)
+        return self._pools[relation, split]
+
+    def _draw(self, relation: str, split: str) -> tuple[Layouts, Looks, tuple[Item, ...]]:
+        import numpy as np
+
+        from mfv_dsl.data import world
+        from mfv_dsl.data.render import sample_looks
+
+        if relation not in self.relations or split not in self.splits:
+            raise KeyError(f"no items for relation {relation!r}, split {split!r}")
+        rng = np.random.default_rng(
+            world.seed_of("scenes", _VERSION, self.seed, relation, split, self.objects)
+        )
+        diagonal = relation in world.DIAGONAL
+        layouts = world.sample_layouts(
+            rng,
+            self.count,
+            diagonal,
+            split,
+            world.FAMILIAR_KINDS if self.objects == "familiar" else world.KINDS,
+            novel=relation if self.objects == "novel" else None,
+        )
+        shown = {
+            name: layouts.neighbour_kind(name)
+            for name in (world.DIAGONAL if diagonal else world.CARDINAL)
+        }
+        queries = layouts.anchor_kind()
+        items = tuple(
+            Item(
+                image=f"{relation}/{split}/{i}",
+                query=world.KINDS[queries[i]],
+                answer=world.KINDS[shown[relation][i]],
+                relation=relation,
+                neighbours={name: world.KINDS[kinds[i]] for name, kinds in shown.items()},
+            )
+            for i in range(self.count)
+        )
+        return layouts, sample_looks(rng, self.count), items

@@ -1,0 +1,45 @@
+"""Edits and reads: what is done at which site of a model, as data.
+
+Both are tied to a site's name and a layer; neither knows a module.  ``positions`` are token
+positions counted from the end (-1 is the last), or ``None`` for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+LAST = (-1,)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of the activations at a site.
+
+    ``operation``: ``add`` adds ``value``, ``replace`` puts it in place, ``scale`` multiplies by it,
+    ``project_out`` removes the component along it.  ``value`` has shape (..., width) for a site
+    without heads and (..., heads, width) for the chosen ``heads`` of a site with heads; a leading
+    dimension, if any, is the prompt.
+    """
+
+    site: str
+    layer: int
+    operation: Literal["add", "replace", "scale", "project_out"]
+    value: torch.Tensor
+    heads: tuple[int, ...] | None = None
+    positions: tuple[int, ...] | None = LAST
+
+    def __str__(self) -> str:
+        heads = "" if self.heads is None else f", heads {', '.join(map(str, self.heads))}"
+        return f"{self.operation} at {self.site}[{self.layer}]{heads}"
+
+
+@dataclass(frozen=True)
+class Read:
+    """One reading at a site: a copy of the activations at ``positions``, taken after all edits."""
+
+    site: str
+    layer: int
+    positions: tuple[int, ...] | None = LAST

@@ -1,0 +1,30 @@
+"""The full pass: an ordinary forward with edits and reads made by hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.engine.edits import Edit, Read
+from mfv_dsl.engine.hooks import Hooks
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass gave: ``logits`` (prompts, vocabulary) of the next token, and the readings in
+    the order asked for, each (prompts, positions, [heads,] width)."""
+
+    logits: torch.Tensor
+    readings: tuple[torch.Tensor, ...]
+
+
+def full_pass(
+    backend: Backend, batch: PromptBatch, edits: Sequence[Edit] = (), reads: Sequence[Read] = ()
+) -> Pass:
+    """Run ``batch`` once with ``edits`` made and ``reads`` taken."""
+    with Hooks(backend.model, backend.sites, edits, reads) as hooks:
+        logits = backend.forward(batch)
+    return Pass(logits, tuple(hooks.read(read) for read in reads))

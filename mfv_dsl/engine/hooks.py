@@ -1,0 +1,199 @@
+"""Edits and reads on a running model: PyTorch hooks, bound to modules by the site table.
+
+    with Hooks(backend.model, backend.sites, edits, reads) as hooks:
+        logits = backend.forward(batch)
+    activations = hooks.read(reads[0])
+
+The hooks are gone when the block is left, whatever happens inside it.  Leaving it normally with an
+edit or a read that never fired is an error that names its site.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from mfv_dsl.backends.sites import Site, SiteTable
+from mfv_dsl.engine.edits import Edit, Read
+from mfv_dsl.lang.diagnostics import MfvError
+
+
+class Hooks:
+    """A context in which edits are made and activations read.
+
+    After the context ``firings`` tells how often each edit and read fired, ``read(r)`` gives what
+    was read.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sites: SiteTable,
+        edits: Sequence[Edit] = (),
+        reads: Sequence[Read] = (),
+    ) -> None:
+        self.edits, self.reads = tuple(edits), tuple(reads)
+        self.firings: Counter[int] = Counter()
+        self._taken: dict[int, torch.Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+        self._work: dict[tuple[str, int], list[Edit | Read]] = defaultdict(list)
+        for work in (*self.edits, *self.reads):
+            self._work[work.site, work.layer].append(work)
+        # everything is looked up and checked before the first hook is placed
+        self._bound = [
+            (_module(model, _site(sites, name, layer), layer), _site(sites, name, layer), work)
+            for (name, layer), work in self._work.items()
+        ]
+        for _, site, work in self._bound:
+            for one in work:
+                if isinstance(one, Edit):
+                    _check(one, site)
+
+    def read(self, read: Read) -> torch.Tensor:
+        """What ``read`` took: (prompts, positions, [heads,] width)."""
+        return self._taken[id(read)]
+
+    def __enter__(self) -> Hooks:
+        try:
+            for module, site, work in self._bound:
+                self._handles.append(_place(module, site, self._function(site, work)))
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._remove()
+        if kind is not None:
+            return
+        for work in (*self.edits, *self.reads):
+            if not self.firings[id(work)]:
+                raise MfvError(
+                    "MFV5101",
+                    f"nothing passed through {work.site}[{work.layer}]: {work} never fired",
+                    help="the model did not run inside the block, or it skips this module",
+                )
+
+    def _remove(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _function(
+        self, site: Site, work: Sequence[Edit | Read]
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(tensor: torch.Tensor) -> torch.Tensor:
+            for one in work:
+                if isinstance(one, Edit):
+                    tensor = apply(one, site, tensor)
+                else:
+                    self._taken[id(one)] = _split(site, _at(tensor, one.positions)).detach().clone()
+                self.firings[id(one)] += 1
+            return tensor
+
+        return run
+
+
+def apply(edit: Edit, site: Site, tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` (prompts, length, width of the site) with ``edit`` made; the input is untouched."""
+    out = tensor.clone()
+    positions = range(tensor.shape[1]) if edit.positions is None else edit.positions
+    for position in positions:
+        parts = _split(site, out[:, position])
+        heads = slice(None) if edit.heads is None else list(edit.heads)
+        if site.heads is None:
+            parts.copy_(_changed(edit, parts))
+        else:
+            parts[:, heads] = _changed(edit, parts[:, heads])
+    return out
+
+
+def _changed(edit: Edit, before: torch.Tensor) -> torch.Tensor:
+    value = edit.value.to(before)
+    if edit.operation == "add":
+        return before + value
+    if edit.operation == "replace":
+        return value.expand_as(before)
+    if edit.operation == "scale":
+        return before * value
+    along = value / value.norm(dim=-1, keepdim=True)
+    return before - (before * along).sum(-1, keepdim=True) * along
+
+
+def _split(site: Site, tensor: torch.Tensor) -> torch.Tensor:
+    """The last dimension as (heads, width) where the site has heads; a view."""
+    if site.heads is None:
+        return tensor
+    return tensor.unflatten(-1, (site.heads, site.width))
+
+
+def _at(tensor: torch.Tensor, positions: tuple[int, ...] | None) -> torch.Tensor:
+    return tensor if positions is None else tensor[:, list(positions)]
+
+
+def _site(sites: SiteTable, name: str, layer: int) -> Site:
+    if name not in sites:
+        raise MfvError(
+            "MFV5102", f"this model has no site `{name}`", help=f"its sites are {', '.join(sites)}"
+        )
+    if layer not in sites[name].layers:
+        raise MfvError(
+            "MFV5103",
+            f"the site `{name}` has no layer {layer}",
+            help=f"its layers are {', '.join(map(str, sites[name].layers))}",
+        )
+    return sites[name]
+
+
+def _module(model: nn.Module, site: Site, layer: int) -> nn.Module:
+    return model.get_submodule(site.path.format(layer=layer))
+
+
+def _check(edit: Edit, site: Site) -> None:
+    """Refuse an edit whose heads or value do not fit its site."""
+    if site.heads is None and edit.heads is not None:
+        raise MfvError("MFV5104", f"{edit}: this site has no heads")
+    chosen = range(site.heads or 0) if edit.heads is None else edit.heads
+    for head in chosen:
+        if not 0 <= head < (site.heads or 0):
+            raise MfvError(
+                "MFV5104",
+                f"{edit}: there is no head {head}",
+                help=f"the site has heads 0 to {(site.heads or 0) - 1}",
+            )
+    if edit.operation == "scale" and edit.value.ndim == 0:
+        return
+    wanted = (site.width,) if site.heads is None else (len(chosen), site.width)
+    shape = tuple(edit.value.shape)
+    if shape[-len(wanted) :] != wanted and not (edit.operation == "scale" and shape[-1:] == (1,)):
+        raise MfvError(
+            "MFV5105", f"{edit}: the value has shape {shape}, the site takes (..., {wanted})"
+        )
+
+
+def _place(
+    module: nn.Module, site: Site, run: Callable[[torch.Tensor], torch.Tensor]
+) -> RemovableHandle:
+    if site.point == "input":
+
+        def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (run(inputs[0]), *inputs[1:])
+
+        return module.register_forward_pre_hook(before)
+
+    def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (run(output[0]), *output[1:])
+        return run(output)
+
+    return module.register_forward_hook(after)

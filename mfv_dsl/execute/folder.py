@@ -1,0 +1,140 @@
+"""A run's folder: what was run, with what, and what came out."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from mfv_dsl.execute.results import choices, result_rows, to_csv
+from mfv_dsl.library.vector_file import save_vector, write_atomically
+from mfv_dsl.methods.mediation import Mediation
+from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.plan.steps import Plan, Save, Step
+from mfv_dsl.version import __version__
+
+_PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy", "safetensors")
+
+
+def write_run(
+    folder: Path, text: str, plan: Plan, values: Mapping[str, Any], seconds: Mapping[str, float],
+    device: str,
+) -> None:  # fmt: skip
+    """Write recipe, plan, manifest, results, head effects and vectors of a finished run."""
+    rows = result_rows(plan, values)
+    write_atomically(folder / "recipe.mfv", text.encode())
+    _json(folder / "plan.json", plan.to_json())
+    _json(
+        folder / "results.json",
+        {"rows": [asdict(row) for row in rows], "choices": choices(plan, values)},
+    )
+    write_atomically(folder / "results.csv", to_csv(rows).encode())
+    _json(
+        folder / "manifest.json",
+        {
+            "mfv_version": __version__,
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in _PACKAGES},
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "seconds": dict(seconds),
+            "steps": {step.key: step.label for step in plan.steps},
+        },
+    )
+    for step in plan.steps:
+        value = values[step.key]
+        if isinstance(value, Mediation):
+            _write_effect(folder / "aie", step, value)
+        elif isinstance(value, Vector) and step.operation == "extract":
+            name = f"fv_{step.parameters['relation']}_{step.key[:8]}.safetensors"
+            save_vector(folder / "vectors" / name, value, vector_metadata(plan, step, values))
+
+
+def write_library(save_item: Save, plan: Plan, values: Mapping[str, Any]) -> list[Path]:
+    """Write the vectors of one ``save``; returns the files."""
+    written = []
+    for saved in save_item.vectors:
+        path = Path(save_item.folder) / f"{saved.name}.safetensors"
+        step = plan[saved.step]
+        said = vector_metadata(plan, step, values, saved.relation)
+        said |= {"name": saved.name, "layer": save_item.layer}
+        vector = values[saved.step]
+        save_vector(path, _renamed(vector, saved.expression), said)
+        written.append(path)
+    return written
+
+
+def vector_metadata(
+    plan: Plan, step: Step, values: Mapping[str, Any], relation: str | None = None
+) -> dict[str, Any]:
+    """What a vector's file says of where it comes from."""
+    assert step.model is not None
+    made = plan.models[step.model]
+    facts = made.facts
+    assert facts is not None and hasattr(facts, "d_model")
+    said: dict[str, Any] = {
+        "kind": "extracted" if step.operation == "extract" else "composed",
+        "name": step.label,
+        "relation": relation or step.parameters.get("relation"),
+        "model": {"id": made.constructor, "revision": None, "fingerprint": facts.fingerprint,
+                  "d_model": facts.d_model, "n_layers": facts.n_layers,
+                  "n_heads": facts.n_heads, "head_dim": facts.head_dim},
+        "site": "lm.resid",
+        "layer": None,
+        "parents": [
+            {"name": plan[key].label, "step": key, "coefficient": coefficient}
+            for key, coefficient in zip(
+                step.inputs, step.parameters.get("coefficients", []), strict=False
+            )
+        ],
+        "step": step.key,
+        "mfv_version": __version__,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip
+    if step.operation == "extract":
+        source = plan[step.inputs[0]]
+        mean = values[source.key]
+        assert source.dataset is not None
+        dataset = plan.datasets[source.dataset]
+        said["prompt"] = {**source.parameters, "correct": sum(mean.correct),
+                          "accuracy": mean.accuracy}  # fmt: skip
+        said["dataset"] = {"id": dataset.constructor, "arguments": dict(dataset.arguments),
+                           "hash": getattr(dataset.facts, "hash", None)}  # fmt: skip
+        said["seed"] = source.parameters["seed"]
+    return said
+
+
+def _renamed(vector: Vector, expression: str) -> Vector:
+    from dataclasses import replace
+
+    return replace(vector, expression=expression)
+
+
+def _write_effect(folder: Path, step: Step, effect: Mediation) -> None:
+    """AIE of one relation: ``aie`` (layers, heads), ``cie`` (prompts, layers, heads)."""
+    said = {"relation": effect.relation, "n": len(effect.cie), "step": step.key,
+            "parameters": dict(step.parameters)}  # fmt: skip
+    tensors = {"aie": torch.from_numpy(effect.aie), "cie": torch.from_numpy(effect.cie),
+               "p_corrupted": torch.from_numpy(effect.p_corrupted)}  # fmt: skip
+    data = save(tensors, metadata={"mfv": json.dumps(said, sort_keys=True)})
+    write_atomically(folder / f"{effect.relation}_{step.key[:8]}.safetensors", data)
+
+
+def _json(path: Path, data: Any) -> None:
+    write_atomically(path, (json.dumps(data, indent=2) + "\n").encode())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

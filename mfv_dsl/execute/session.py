@@ -1,0 +1,75 @@
+"""What a running plan holds: loaded models, opened datasets, and prompts encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mfv_dsl import backends, data
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.data.items import Dataset, Prompt
+from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.methods.evaluation import measure
+from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.plan.steps import Plan, Step
+
+BATCH = 64  # prompts a pass
+
+
+class Listener(Protocol):
+    """Who is told how far a run is."""
+
+    def begin(self, label: str, total: int) -> Callable[[int], None]:
+        """A piece of work of ``total`` units starts; call the result with units as they finish."""
+
+
+class Session:
+    """Models and datasets of a plan, made when first needed."""
+
+    def __init__(self, plan: Plan, listener: Listener, device: str | None = None) -> None:
+        self.plan = plan
+        self.listener = listener
+        self.device = device
+        self._backends: dict[str, Backend] = {}
+        self._datasets: dict[str, Dataset] = {}
+        self._zero_shot: dict[tuple[object, ...], Outcomes] = {}
+
+    def backend(self, step: Step) -> Backend:
+        assert step.model is not None
+        if step.model not in self._backends:
+            made = self.plan.models[step.model]
+            done = self.listener.begin(f"loading {made.constructor}", 1)
+            self._backends[step.model] = backends.load(
+                made.constructor, device=self.device, **made.arguments
+            )
+            done(1)
+        return self._backends[step.model]
+
+    def dataset(self, step: Step) -> Dataset:
+        assert step.dataset is not None
+        if step.dataset not in self._datasets:
+            made = self.plan.datasets[step.dataset]
+            self._datasets[step.dataset] = data.open_dataset(made.constructor, **made.arguments)
+        return self._datasets[step.dataset]
+
+    def prompts(self, step: Step, n: int, split: str, shots: int) -> list[Prompt]:
+        """The prompts of a step's relation and seed."""
+        relation, seed = step.parameters["relation"], step.parameters["seed"]
+        return draw_prompts(self.dataset(step), relation, split, n, shots, seed)
+
+    def batches(self, step: Step, prompts: list[Prompt]) -> list[PromptBatch]:
+        """Prompts rendered and encoded, :data:`BATCH` at a time."""
+        backend, dataset = self.backend(step), self.dataset(step)
+        return [
+            backend.batch(prompts[start : start + BATCH], dataset)
+            for start in range(0, len(prompts), BATCH)
+        ]
+
+    def zero_shot(self, step: Step) -> Outcomes:
+        """Outcomes of the unedited model on the step's test queries without demonstrations."""
+        p = step.parameters
+        key = (step.model, step.dataset, p["relation"], p["split"], p["items"], p["seed"])
+        if key not in self._zero_shot:
+            prompts = self.prompts(step, p["items"], p["split"], 0)
+            self._zero_shot[key] = measure(self.backend(step), self.batches(step, prompts))
+        return self._zero_shot[key]

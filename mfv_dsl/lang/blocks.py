@@ -1,0 +1,284 @@
+"""Blocks: attributes against the registry, `defaults`, and what holds between attributes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mfv_dsl.lang import calls, expressions, values
+from mfv_dsl.lang.checked import CheckedBlock, Setting
+from mfv_dsl.lang.diagnostics import Label
+from mfv_dsl.lang.entries import ITEM, takers
+from mfv_dsl.lang.registry import Entry, Parameter
+from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.suggest import suggest
+from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Text
+
+_WRITES = ("add", "patch", "ablate")
+#: attributes that say how a vector is written, and mean nothing without one
+_HOW = ("layer", "scale", "position", "choose", "select_on")
+
+
+def home(scope: Scope) -> Context:
+    """The context outside blocks: the only model and dataset, or those of `defaults`."""
+    chosen = {}
+    for kind in ("model", "dataset"):
+        declared = scope.of_kind(kind)
+        attribute = scope.defaults.get(kind)
+        if attribute and isinstance(attribute.value, Name) and attribute.value.text in declared:
+            chosen[kind] = attribute.value.text
+        elif len(declared) == 1 and attribute is None:
+            chosen[kind] = declared[0]
+    return Context(model=chosen.get("model"), dataset=chosen.get("dataset"))
+
+
+def attributes(scope: Scope, block: Block) -> dict[str, Attribute]:
+    """A block's attributes by name; a second one of a name is reported."""
+    found: dict[str, Attribute] = {}
+    for attribute in block.attributes:
+        first = found.setdefault(attribute.name.text, attribute)
+        if first is not attribute:
+            scope.error(
+                "MFV2013", attribute.name, f"`{attribute.name.text}` is given twice", "and again",
+                secondary=[Label(first.name.span, "given here")],
+            )  # fmt: skip
+    return found
+
+
+def check_defaults(scope: Scope) -> None:
+    """Check the values of `defaults` against what takes them."""
+    context = home(scope)
+    for name, attribute in scope.defaults.items():
+        taken = takers(name)
+        if not taken:
+            _not_taken(scope, attribute)
+            continue
+        tried = []
+        for entry, parameter in taken:
+            with scope.aside() as found:
+                values.value(scope, parameter, attribute.value, context, f"`{entry.name}`")
+            if not found:
+                break
+            tried.append(found)
+        else:
+            scope.found.extend(tried[0])
+            scope.once(f"defaults.{name}")
+
+
+def _not_taken(scope: Scope, attribute: Attribute) -> None:
+    scope.once(f"defaults.{attribute.name.text}")
+    known: dict[str, bool] = {}
+    for entry in ITEM.values():
+        for parameter in entry.parameters:
+            known[parameter.name] = known.get(parameter.name, False) or parameter.from_defaults
+    if attribute.name.text in known:
+        scope.error(
+            "MFV2018", attribute.name, f"`{attribute.name.text}` cannot come from `defaults`",
+            "each block says this itself",
+        )  # fmt: skip
+        return
+    from mfv_dsl.lang.entries import all_entries
+
+    names = {p.name for entry in all_entries() for p in entry.parameters if p.from_defaults}
+    scope.unknown(
+        "MFV2004", "attribute of `defaults`:", attribute.name, sorted(names),
+        "no block and no function takes it",
+    )  # fmt: skip
+
+
+def default_settings(scope: Scope, context: Context) -> dict[str, Setting]:
+    """The values of `defaults`, as the first block or function that accepts them takes them."""
+    settings = {}
+    for name, attribute in scope.defaults.items():
+        for entry, parameter in takers(name):
+            with scope.aside() as found:
+                what = f"`{entry.name}`"
+                value = values.value(scope, parameter, attribute.value, context, what)
+            if not found:
+                settings[name] = Setting(value, "defaults", attribute.value.span)
+                break
+    return settings
+
+
+# -- tune, eval, save -----------------------------------------------------------------------------
+def context_of(scope: Scope, block: Block) -> Context:
+    """The model and dataset of a block, as far as they are known, without any report."""
+    context = home(scope)
+    for attribute in block.attributes:
+        kind = attribute.name.text
+        if kind in ("model", "dataset"):
+            name = attribute.value.text if isinstance(attribute.value, Name) else None
+            known = name if name is not None and scope.kind(name) == kind else None
+            context = replace(context, **{kind: known})  # type: ignore[arg-type]
+    return replace(context, each=True)
+
+
+def check_block(scope: Scope, block: Block) -> CheckedBlock:
+    """Check one block and fill in what it does not say."""
+    entry = ITEM[block.kind.text]
+    label = block.label.value if isinstance(block.label, Text) else ""
+    label = block.label.text if isinstance(block.label, Name) else label
+    what = f"`{entry.name} {label}`" if entry.label == "name" else f"`{entry.name}`"
+    written = attributes(scope, block)
+    context = context_of(scope, block)
+    words = [parameter.name for parameter in entry.parameters]
+    meant = {suggest(name, words) for name in written if name not in words}
+    for name, attribute in written.items():
+        if entry.parameter(name) is None:
+            scope.unknown(
+                "MFV2004", f"attribute of `{entry.name}`:", attribute.name,
+                words, f"it takes: {', '.join(words)}",
+            )  # fmt: skip
+            if not isinstance(attribute.value, Name):
+                expressions.infer(scope, attribute.value, context)
+    settings = {
+        parameter.name: _setting(scope, parameter, written, context, what)
+        for parameter in entry.parameters
+    }
+    _need_facts(scope, block, entry, context, settings)
+    _complete(scope, block, entry, meant, settings, what)
+    if entry.name == "eval":
+        _check_eval(scope, written, meant, settings, what)
+    if entry.name == "tune" and "select_on" in settings:
+        _not_on_test(scope, settings["select_on"], "epoch")
+    for kind in ("model", "dataset"):
+        settings[kind] = replace(settings[kind], value=getattr(context, kind))
+    facts = scope.dataset_facts(context)
+    if facts and context.dataset and settings["on"].origin == "registry":
+        settings["on"] = Setting(facts[0].relations, "registry", None)
+    return CheckedBlock(entry.name, label, settings, context.model, context.dataset, block.span)
+
+
+def _setting(
+    scope: Scope, parameter: Parameter, written: dict[str, Attribute], context: Context, what: str
+) -> Setting:
+    attribute = written.get(parameter.name)
+    given = None if attribute is None else (attribute.value,)
+    return calls.option(scope, parameter, given, context, what)
+
+
+def _need_facts(
+    scope: Scope, block: Block, entry: Entry, context: Context, settings: dict[str, Setting]
+) -> None:
+    """A block works on one model and one dataset."""
+    for kind in ("model", "dataset"):
+        if getattr(context, kind) is not None or settings[kind].origin != "registry":
+            continue
+        declared = scope.of_kind(kind)
+        if declared:
+            scope.error(
+                "MFV2012", block.kind, f"this `{entry.name}` does not say which {kind} it is for",
+                f"declared: {', '.join(declared)}",
+                f"add `{kind} = {declared[0]}` here or in `defaults`",
+            )  # fmt: skip
+        elif scope.once(f"no {kind}"):
+            example = {"model": "model flamingo = tiny()", "dataset": "dataset shapes = scenes()"}
+            scope.error(
+                "MFV2012", block.kind, f"this `{entry.name}` needs a {kind}, and none is declared",
+                "", f"for example `{example[kind]}`",
+            )  # fmt: skip
+
+
+def _complete(
+    scope: Scope, block: Block, entry: Entry, meant: set[str | None],
+    settings: dict[str, Setting], what: str,
+) -> None:  # fmt: skip
+    missing = [
+        p.name for p in entry.parameters
+        if p.required and settings[p.name].origin == "registry" and p.name not in meant
+    ]
+    if missing:
+        names = " and ".join(f"`{name}`" for name in missing)
+        parameter = entry.parameter(missing[0])
+        doc = parameter.doc if parameter else ""
+        scope.error("MFV2015", block.kind, f"{what} needs {names}", "", f"`{missing[0]}`: {doc}")
+
+
+def _check_eval(
+    scope: Scope, written: dict[str, Attribute], meant: set[str | None],
+    settings: dict[str, Setting], what: str,
+) -> None:  # fmt: skip
+    writes = [written[name] for name in _WRITES if name in written]
+    writes.sort(key=lambda attribute: attribute.span.start)
+    for other in writes[1:]:
+        scope.error(
+            "MFV2017", other.name,
+            f"{what} has both `{writes[0].name.text}` and `{other.name.text}`", "and this",
+            "one block measures one intervention; make two", secondary=[
+                Label(writes[0].name.span, "this")
+            ],
+        )  # fmt: skip
+    names = {attribute.name.text for attribute in writes}
+    if "add" in names and settings["layer"].origin == "registry" and "layer" not in meant:
+        scope.error(
+            "MFV2015", written["add"].name, f"{what} adds a vector but has no `layer`", "",
+            "say where: `layer = 4`, a sweep `layer = 0..5`, or `layer = native`",
+        )  # fmt: skip
+    if "patch" in names and settings["layer"].origin == "registry":
+        settings["layer"] = Setting("native", "registry", None)
+    if not (names | meant) & {"add", "patch"}:
+        for name in _HOW:
+            if name in written and not isinstance(written[name].value, Hole):
+                scope.error(
+                    "MFV2022", written[name].name, f"`{name}` has no effect in {what}",
+                    "it has neither `add` nor `patch`", severity="warning",
+                )  # fmt: skip
+    _check_parts(scope, written, settings)
+    _check_choice(scope, written, settings)
+
+
+def _check_parts(
+    scope: Scope, written: dict[str, Attribute], settings: dict[str, Setting]
+) -> None:
+    """Head space needs a vector that still has its per-head parts."""
+    for name in ("add", "patch"):
+        attribute = written.get(name)
+        found = scope.inferred.get(attribute.value.span) if attribute else None
+        if attribute is None or found is None or found.name != "Vector" or found.parts:
+            continue
+        if name == "patch" or settings["layer"].value == "native":
+            needs = "`patch`" if name == "patch" else "`layer = native`"
+            scope.error(
+                "MFV3005", attribute.value,
+                f"{needs} needs per-head parts, and this vector has none",
+                "a tuned vector has only its sum",
+                "write it at a layer with `add`",
+            )  # fmt: skip
+
+
+def _check_choice(
+    scope: Scope, written: dict[str, Attribute], settings: dict[str, Setting]
+) -> None:
+    chosen = settings["choose"].value or ()
+    if "choose" not in written or not isinstance(chosen, tuple):
+        if "select_on" in written and "choose" not in written and settings["add"].value:
+            scope.error(
+                "MFV2022", written["select_on"].name, "`select_on` has no effect without `choose`",
+                severity="warning",
+            )  # fmt: skip
+        return
+    for name in dict.fromkeys(chosen):
+        setting = settings[name]
+        if setting.value is not None and not isinstance(setting.value, tuple):
+            places = [Label(setting.span, "one value")] if setting.span else []
+            scope.error(
+                "MFV3011", written["choose"].value, f"`choose` names `{name}`, which is not swept",
+                "", f"give `{name}` a list or a range", secondary=places,
+            )  # fmt: skip
+    select, split = settings["select_on"], settings["split"]
+    if _not_on_test(scope, select, "value") and select.value == split.value:
+        place = select.span or written["choose"].span
+        places = [Label(split.span, "measured here")] if split.span else []
+        scope.error(
+            "MFV4005", place, f"`select_on` and `split` are both `{split.value}`",
+            "what is chosen on a split cannot be measured on it", secondary=places,
+        )  # fmt: skip
+
+
+def _not_on_test(scope: Scope, setting: Setting, chosen: str) -> bool:
+    if setting.value == "test" and setting.span is not None:
+        scope.error(
+            "MFV4005", setting.span, f"the {chosen} is never chosen on `test`",
+            "`test` is for measuring", "write `select_on = validation`",
+        )  # fmt: skip
+        return False
+    return True

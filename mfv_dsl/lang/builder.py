@@ -1,0 +1,143 @@
+"""From the parser's reductions to the tree: one method per rule or alias of the grammar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lark import Token
+
+from mfv_dsl.lang import syntax
+from mfv_dsl.lang.source import Span
+from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Expr, Keyword, Name
+
+Children = list[Any]
+
+
+class Misplaced(Exception):
+    """A positional argument after a named one; ``span`` says where."""
+
+    def __init__(self, span: Span) -> None:
+        super().__init__(span)
+        self.span = span
+
+
+def span_of(part: Any) -> Span:
+    """The span of a token or a node."""
+    if isinstance(part, Token):
+        return Span(part.start_pos or 0, part.end_pos or 0)
+    span: Span = part.span
+    return span
+
+
+def unquoted(token: str) -> str:
+    """The value of a string literal."""
+    body = token[1:-1]
+    if "\\" not in body:
+        return body
+    out, characters = [], iter(body)
+    for character in characters:
+        if character == "\\":
+            escaped = next(characters)
+            out.append({"n": "\n", "t": "\t"}.get(escaped, escaped))
+        else:
+            out.append(character)
+    return "".join(out)
+
+
+def _name(token: Token) -> Name:
+    return Name(str(token), span=span_of(token))
+
+
+def _text(token: Token) -> syntax.Text:
+    return syntax.Text(unquoted(str(token)), span=span_of(token))
+
+
+def _over(parts: Children) -> Span:
+    return span_of(parts[0]).to(span_of(parts[-1]))
+
+
+def _nodes(parts: Children) -> Children:
+    return [part for part in parts if not isinstance(part, Token)]
+
+
+class Builder:
+    """Callbacks for lark; every token of a rule is kept, so spans need no bookkeeping."""
+
+    def recipe(self, parts: Children) -> Any:
+        version = next((part for part in parts if isinstance(part, syntax.Number)), None)
+        items = tuple(part for part in parts if isinstance(part, Declaration | Block))
+        return syntax.Recipe(version, items)
+
+    def version(self, parts: Children) -> syntax.Number:
+        return self.number(parts[1:])
+
+    def declaration(self, parts: Children) -> Declaration:
+        parameter = _name(parts[3]) if parts[2].type == "LPAR" else None
+        return Declaration(
+            _name(parts[0]), _name(parts[1]), parameter, parts[-1], span=_over(parts)
+        )
+
+    def block(self, parts: Children) -> Block:
+        label: Name | syntax.Text | None = None
+        if isinstance(parts[1], Token) and parts[1].type != "LBRACE":
+            label = _name(parts[1]) if parts[1].type == "NAME" else _text(parts[1])
+        return Block(_name(parts[0]), label, tuple(_nodes(parts)), span=_over(parts))
+
+    def attribute(self, parts: Children) -> Attribute:
+        return Attribute(_name(parts[0]), parts[2], span=_over(parts))
+
+    def range(self, parts: Children) -> syntax.Range:
+        return syntax.Range(*_nodes(parts), span=_over(parts))
+
+    def binary(self, parts: Children) -> syntax.Binary:
+        return syntax.Binary(str(parts[1]), parts[0], parts[2], span=_over(parts))
+
+    def unary(self, parts: Children) -> syntax.Unary:
+        return syntax.Unary(str(parts[0]), parts[1], span=_over(parts))
+
+    def name(self, parts: Children) -> Name:
+        return _name(parts[0])
+
+    def number(self, parts: Children) -> syntax.Number:
+        (token,) = parts
+        value = int(token) if token.type == "INT" else float(token)
+        return syntax.Number(value, span=span_of(token))
+
+    def text(self, parts: Children) -> syntax.Text:
+        return _text(parts[0])
+
+    def head(self, parts: Children) -> syntax.HeadLabel:
+        layer, head = str(parts[0])[1:].split("H")
+        return syntax.HeadLabel(int(layer), int(head), span=span_of(parts[0]))
+
+    def list(self, parts: Children) -> syntax.ListExpr:
+        return syntax.ListExpr(tuple(_nodes(parts)), span=_over(parts))
+
+    def set(self, parts: Children) -> syntax.SetExpr:
+        return syntax.SetExpr(tuple(_nodes(parts)), span=_over(parts))
+
+    def group(self, parts: Children) -> Expr:
+        """The inner expression; its span grows by the parentheses, so that carets cover them."""
+        return _widened(parts[1], _over(parts))
+
+    def keyword(self, parts: Children) -> Keyword:
+        return Keyword(_name(parts[0]), parts[2], span=_over(parts))
+
+    def call(self, parts: Children) -> syntax.Call:
+        arguments: Children = []
+        keywords: Children = []
+        for part in _nodes(parts):
+            if isinstance(part, Keyword):
+                keywords.append(part)
+            elif keywords:
+                raise Misplaced(part.span)
+            else:
+                arguments.append(part)
+        name = _name(parts[0])
+        return syntax.Call(name, tuple(arguments), tuple(keywords), span=_over(parts))
+
+
+def _widened(node: Expr, span: Span) -> Expr:
+    from dataclasses import replace
+
+    return replace(node, span=span)

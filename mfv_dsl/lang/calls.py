@@ -1,0 +1,230 @@
+"""Calls: which parameter an argument belongs to, and what the call yields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from mfv_dsl.lang import expressions, values
+from mfv_dsl.lang.checked import Setting
+from mfv_dsl.lang.diagnostics import Fix, Label
+from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION
+from mfv_dsl.lang.registry import Entry, Parameter
+from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
+from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, SetExpr, Unary
+
+#: functions whose vector keeps only the per-head parts of one argument
+_PARTS_OF = {"project": "onto"}
+
+
+def call(scope: Scope, node: Call, context: Context) -> Type:
+    """The type of a call; its options are kept by its span."""
+    word = node.function.text
+    if word in FUNCTION:
+        return _function(scope, node, FUNCTION[word], context)
+    if scope.is_family(word):
+        return _member(scope, node, context)
+    kind = scope.kind(word)
+    if kind is not None:
+        inspect(scope, node, context)
+        if word in scope.doubtful or kind not in ("vector", "heads", "model", "dataset"):
+            return UNKNOWN
+        what = {"vector": "one vector, not a family", "heads": "a set of heads"}
+        return scope.error(
+            "MFV3010", node, f"`{word}` is {what.get(kind, f'a {kind}')}", "it takes no relation",
+            f"write `{word}`" if kind in ("vector", "heads") else None,
+            fixes=[Fix(f"write `{word}`", node.span, word)],
+        )  # fmt: skip
+    inspect(scope, node, context)
+    for makes, entries in CONSTRUCTOR.items():
+        if word in entries:
+            return scope.error(
+                "MFV2003", node.function, f"`{word}` makes a {makes}, not a value", "",
+                f"declare it: `{makes} name = {word}(...)`",
+            )  # fmt: skip
+    families = [name for name in scope.names if scope.is_family(name)]
+    return scope.unknown(
+        "MFV2003", "function", node.function, [*FUNCTION, *families], "",
+        "`mfv reference` lists the functions",
+    )  # fmt: skip
+
+
+def inspect(scope: Scope, node: Call, context: Context) -> None:
+    """Look into the arguments of a call that is itself in doubt, for mistakes of their own."""
+    for argument in (*node.arguments, *(keyword.value for keyword in node.keywords)):
+        if isinstance(argument, Call | Binary | Unary | SetExpr):
+            expressions.infer(scope, argument, context)
+
+
+def _member(scope: Scope, node: Call, context: Context) -> Type:
+    """``tuned(left)``: one vector of a family."""
+    word = node.function.text
+    if len(node.arguments) != 1 or node.keywords:
+        return scope.error(
+            "MFV2015", node, f"`{word}` takes one relation", "",
+            f"for example `{word}(left)`",
+        )  # fmt: skip
+    relation = values.relation(scope, node.arguments[0], context, f"`{word}`")
+    if relation is not None:
+        scope.options[node.span] = {
+            "relation": Setting(relation, "written", node.arguments[0].span)
+        }
+    return scope.vector_types.get(word, Type("Vector"))
+
+
+# -- functions of the registry --------------------------------------------------------------------
+def _function(scope: Scope, node: Call, entry: Entry, context: Context) -> Type:
+    written, complete = bind(scope, node, entry)
+    settings: dict[str, Setting] = {}
+    for name in ("model", "dataset"):
+        if (parameter := entry.parameter(name)) is not None:
+            setting = option(scope, parameter, written.get(name), context, f"`{entry.name}`")
+            settings[name] = setting
+            if setting.value is not None:
+                context = replace(context, **{name: setting.value})
+            elif setting.origin == "registry":
+                settings[name] = Setting(getattr(context, name), "registry", None)
+    vectors: dict[str, Type] = {}
+    for parameter in entry.parameters:
+        if parameter.name in settings:
+            continue
+        given = written.get(parameter.name)
+        if parameter.types == ("Vector",) and given is not None:
+            vectors[parameter.name] = _vectors(scope, parameter, given, entry, context)
+            value: Any = given if parameter.variadic else given[0]
+            settings[parameter.name] = Setting(value, "written", given[0].span)
+        elif given is not None or not parameter.required:
+            settings[parameter.name] = option(
+                scope, parameter, given, context, f"`{entry.name}`"
+            )
+    _against_model(scope, node, entry, settings, context)
+    if complete:
+        scope.options[node.span] = settings
+    return _result(scope, node, entry, settings, written, vectors, context)
+
+
+def _vectors(
+    scope: Scope, parameter: Parameter, given: tuple[Expr, ...], entry: Entry, context: Context
+) -> Type:
+    what = f"`{entry.name}`"
+    found = [(node, expressions.expect(scope, node, context, "Vector", what)) for node in given]
+    return expressions.join(scope, [(n, t) for n, t in found if t != UNKNOWN])
+
+
+def _result(
+    scope: Scope, node: Call, entry: Entry, settings: dict[str, Setting],
+    written: dict[str, tuple[Expr, ...]], vectors: dict[str, Type], context: Context,
+) -> Type:  # fmt: skip
+    if entry.name == "fv":
+        return Type("Vector", model=context.model)
+    if entry.name == "blend" and settings.get("vectors") and settings["vectors"].value:
+        listed = [(n, scope.inferred[n.span]) for n in settings["vectors"].value]
+        return expressions.join(scope, listed)
+    if not vectors:
+        return Type(entry.result)
+    joined = expressions.join(
+        scope, [(written[name][0], found) for name, found in vectors.items()]
+    )
+    if entry.result != "Vector":
+        return Type(entry.result)
+    kept = vectors.get(_PARTS_OF.get(entry.name, ""))
+    return replace(joined, parts=kept.parts) if kept else joined
+
+
+def _against_model(
+    scope: Scope, node: Call, entry: Entry, settings: dict[str, Setting], context: Context
+) -> None:
+    """The number of heads asked for is one the model has."""
+    if entry.result != "Heads" or "k" not in settings:
+        return
+    setting, facts = settings["k"], scope.model_facts(context)
+    if not isinstance(setting.value, int) or setting.span is None or not facts:
+        return
+    most = max(fact.n_layers * fact.n_heads for fact in facts)
+    if setting.value > most:
+        scope.error(
+            "MFV4004", setting.span, f"the model has no {setting.value} heads",
+            f"it has {most} in all",
+        )  # fmt: skip
+
+
+def option(
+    scope: Scope, parameter: Parameter, given: tuple[Expr, ...] | None, context: Context, what: str
+) -> Setting:
+    """A call's or block's value: written, else from `defaults`, else the registry's."""
+    if given is not None:
+        value = values.value(scope, parameter, given[0], context, what)
+        return Setting(value, "written", given[0].span)
+    if parameter.from_defaults and parameter.name in scope.defaults:
+        node = scope.defaults[parameter.name].value
+        with scope.aside() as found:
+            value = values.value(scope, parameter, node, context, what)
+        values.adopt(scope, found, node, what, parameter)
+        return Setting(value, "defaults", node.span)
+    return Setting(None if parameter.required else parameter.default, "registry", None)
+
+
+def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, ...]], bool]:
+    """Arguments by parameter name, and whether all is as declared."""
+    before = len(scope.found)
+    positional = [p for p in entry.parameters if p.positional]
+    bound: dict[str, tuple[Expr, ...]] = {}
+    for index, argument in enumerate(node.arguments):
+        if positional and positional[-1].variadic and index >= len(positional) - 1:
+            name = positional[-1].name
+            bound[name] = (*bound.get(name, ()), argument)
+        elif index < len(positional):
+            bound[positional[index].name] = (argument,)
+        else:
+            _too_many(scope, argument, entry, len(positional))
+            break
+    for keyword in node.keywords:
+        parameter = entry.parameter(keyword.name.text)
+        options = [p.name for p in entry.parameters if not p.positional]
+        if parameter is not None and parameter.positional:
+            text = scope.source.text[keyword.value.span.start : keyword.value.span.end]
+            scope.error(
+                "MFV2007", keyword.name, f"`{parameter.name}` is given without its name",
+                "", f"for example `{entry.example}`",
+                fixes=[Fix("drop the name", keyword.span, text)],
+            )  # fmt: skip
+            bound[parameter.name] = (keyword.value,)
+        elif parameter is None:
+            scope.unknown(
+                "MFV2007", f"option of `{entry.name}`:", keyword.name, options,
+                f"it takes: {', '.join(options)}" if options else "it takes none",
+            )  # fmt: skip
+        elif parameter.name in bound:
+            scope.error(
+                "MFV2013", keyword.name, f"`{parameter.name}` is given twice", "and again",
+                secondary=[Label(bound[parameter.name][0].span, "given here")],
+            )  # fmt: skip
+        else:
+            bound[parameter.name] = (keyword.value,)
+    missing = [p.name for p in entry.parameters if p.required and p.name not in bound]
+    if missing and len(scope.found) == before:
+        scope.error(
+            "MFV2015", node, f"`{entry.name}` needs {_list(missing)}", "",
+            f"for example `{entry.example}`",
+        )  # fmt: skip
+    return bound, len(scope.found) == before
+
+
+def _too_many(scope: Scope, argument: Expr, entry: Entry, takes: int) -> None:
+    named = [p.name for p in entry.parameters if not p.positional]
+    help = None
+    if named:
+        text = scope.source.text[argument.span.start : argument.span.end]
+        shown = text if len(text) < 30 else "..."
+        help = f"the others are named: `{named[0]}={shown}`"
+    count = {0: "no argument", 1: "one argument"}.get(takes, f"{takes} arguments")
+    unnamed = " without a name" if named else ""
+    scope.error("MFV2016", argument, f"`{entry.name}` takes {count}{unnamed}", "one too many", help)
+
+
+def _list(names: Iterable[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
+
+
+__all__ = ["Name", "bind", "call", "option"]

@@ -1,0 +1,283 @@
+"""From tree to checked recipe: declarations, facts, cycles, then every expression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from mfv_dsl.lang import blocks, calls, expressions
+from mfv_dsl.lang.checked import Checked, Constructed, DatasetFacts, ModelFacts
+from mfv_dsl.lang.diagnostics import Diagnostic, Label, MfvError, RecipeError
+from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
+from mfv_dsl.lang.order import in_order
+from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.registry import Entry
+from mfv_dsl.lang.scope import Context, Scope, Type
+from mfv_dsl.lang.source import Source, Span
+from mfv_dsl.lang.syntax import Block, Call, Declaration, Hole, Item, Name, Recipe
+
+Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """``checked`` is None if there is any error; warnings alone do not stop a recipe."""
+
+    checked: Checked | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def registry_facts(
+    entry: Entry, arguments: Mapping[str, Any]
+) -> ModelFacts | DatasetFacts | None:
+    """Facts from the function that the entry names; None for an entry without one."""
+    if entry.facts is None:
+        return None
+    module, function = entry.facts.split(":")
+    facts: ModelFacts | DatasetFacts = getattr(import_module(module), function)(**arguments)
+    return facts
+
+
+def check(recipe: Recipe, facts: Facts | None = None) -> CheckResult:
+    """Check a tree, complete or with holes, and report all that is wrong with it.
+
+    ``facts`` gives the shape of a model or dataset from its entry and arguments; it raises MfvError
+    for bad arguments.
+    """
+    scope = Scope(recipe.source)
+    named = _declare(scope, recipe)
+    _construct(scope, facts or registry_facts)
+    blocks.check_defaults(scope)
+    _expressions(scope)
+    checked_blocks = tuple(
+        blocks.check_block(scope, item)
+        for item in named
+        if isinstance(item, Block) and item.kind.text != "defaults"
+    )
+    found = tuple(sorted(scope.found, key=_place))
+    if any(diagnostic.severity == "error" for diagnostic in found):
+        return CheckResult(None, found)
+    return CheckResult(_checked(scope, recipe, checked_blocks, found), found)
+
+
+def _checked(
+    scope: Scope, recipe: Recipe, checked_blocks: tuple[Any, ...], found: tuple[Diagnostic, ...]
+) -> Checked:
+    declared = [item for item in scope.names.values() if isinstance(item, Declaration)]
+    context = blocks.home(scope)
+    return Checked(
+        recipe=recipe,
+        models=scope.models,
+        datasets=scope.datasets,
+        heads={item.name.text: item for item in declared if item.kind.text == "heads"},
+        vectors={item.name.text: item for item in declared if item.kind.text == "vector"},
+        blocks=checked_blocks,
+        defaults=blocks.default_settings(scope, context),
+        types=scope.types,
+        options=scope.options,
+        warnings=found,
+    )
+
+
+def check_source(source: Source, facts: Facts | None = None) -> CheckResult:
+    """Parse and check a text: everything found, in source order, and the recipe if it is right."""
+    parsed = parse(source)
+    if parsed.recipe is None:
+        return CheckResult(None, parsed.diagnostics)
+    result = check(parsed.recipe, facts)
+    found = sorted((*parsed.diagnostics, *result.diagnostics), key=_place)
+    broken = any(diagnostic.severity == "error" for diagnostic in found)
+    return CheckResult(None if broken else result.checked, tuple(found))
+
+
+def load_recipe(source: Source, facts: Facts | None = None) -> Checked:
+    """The checked recipe, with its warnings. Raises RecipeError with everything that was found."""
+    result = check_source(source, facts)
+    if result.checked is None:
+        raise RecipeError(result.diagnostics)
+    return result.checked
+
+
+def _place(diagnostic: Diagnostic) -> tuple[int, int]:
+    return (diagnostic.span.start, diagnostic.span.end) if diagnostic.span else (0, 0)
+
+
+# -- names ----------------------------------------------------------------------------------------
+def _declare(scope: Scope, recipe: Recipe) -> list[Item]:
+    """Enter every name; the items whose kind and shape are right."""
+    right: list[Item] = []
+    evals: dict[str, Block] = {}
+    defaults: Block | None = None
+    for item in recipe.items:
+        usable = _shape(scope, item)
+        if isinstance(item, Declaration):
+            _enter(scope, scope.names, item.name, item)
+            if not usable or isinstance(item.value, Hole):
+                scope.doubtful.add(item.name.text)
+        elif isinstance(item.label, Name):
+            _enter(scope, evals if item.kind.text == "eval" else scope.names, item.label, item)
+            if not usable:
+                scope.doubtful.add(item.label.text)
+        if usable:
+            right.append(item)
+        if usable and isinstance(item, Block) and item.kind.text == "defaults":
+            if defaults is not None:
+                scope.error(
+                    "MFV2008", item.kind, "`defaults` is given twice", "and again",
+                    secondary=[Label(defaults.kind.span, "given here")],
+                )  # fmt: skip
+            else:
+                defaults = item
+                scope.defaults = blocks.attributes(scope, item)
+    return right
+
+
+def _enter(scope: Scope, names: dict[str, Any], name: Name, item: Item) -> None:
+    first = names.setdefault(name.text, item)
+    if first is not item:
+        place = first.name if isinstance(first, Declaration) else first.label
+        scope.error(
+            "MFV2008", name, f"`{name.text}` is declared twice", "and again",
+            secondary=[Label(place.span, "declared here")],
+        )  # fmt: skip
+
+
+def _shape(scope: Scope, item: Item) -> bool:
+    """Whether an item's kind is known and its form is that kind's."""
+    kind = item.kind.text
+    if kind not in ITEM:
+        scope.unknown("MFV2005", "kind of item", item.kind, ITEM, f"there are: {', '.join(ITEM)}")
+        return False
+    entry = ITEM[kind]
+    example = f"for example:\n{entry.example}"
+    is_block = isinstance(item, Block)
+    if is_block != (entry.form == "block"):
+        form = "`{ ... }`" if entry.form == "block" else "`= ...`"
+        scope.error("MFV2020", item.kind, f"`{kind}` is followed by a name and {form}"
+                    if kind != "defaults" else "`defaults` is followed by `{ ... }`",
+                    "", example)  # fmt: skip
+        return False
+    if isinstance(item, Declaration):
+        if item.parameter is not None and kind != "vector":
+            scope.error("MFV2020", item.parameter, f"`{kind}` takes no parameter", "", example)
+            return False
+        if kind == "vector" and item.parameter is not None and item.name.text in FUNCTION:
+            scope.error(
+                "MFV2019", item.name, f"`{item.name.text}` is a function of the language",
+                "a family needs a name of its own",
+            )  # fmt: skip
+        return True
+    label = {"Name": "name", "Text": "text", "NoneType": ""}[type(item.label).__name__]
+    if label != entry.label:
+        needs = {"name": "a name", "text": 'a folder in `"`', "": "nothing"}[entry.label]
+        at = item.label.span if item.label is not None else item.kind.span
+        scope.error("MFV2020", at, f"`{kind}` needs {needs} before its `{{`", "", example)
+        return False
+    if kind == "tune" and isinstance(item.label, Name) and item.label.text in FUNCTION:
+        scope.error(
+            "MFV2019", item.label, f"`{item.label.text}` is a function of the language",
+            "a family needs a name of its own",
+        )  # fmt: skip
+    return True
+
+
+# -- models and datasets --------------------------------------------------------------------------
+def _construct(scope: Scope, facts: Facts) -> None:
+    for name, item in scope.names.items():
+        if not isinstance(item, Declaration) or name in scope.doubtful:
+            continue
+        if item.kind.text in CONSTRUCTOR:
+            made = _constructed(scope, item, facts)
+            if made is None:
+                scope.doubtful.add(name)
+            elif item.kind.text == "model":
+                scope.models[name] = made
+            else:
+                scope.datasets[name] = made
+
+
+def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed | None:
+    kind, node = item.kind.text, item.value
+    entries = CONSTRUCTOR[kind]
+    if isinstance(node, Name) and node.text in entries:
+        scope.error("MFV2003", node, f"`{node.text}` needs its parentheses", "",
+                    f"write `{node.text}(...)`" if entries[node.text].parameters
+                    else f"write `{node.text}()`")  # fmt: skip
+        return None
+    if not isinstance(node, Call):
+        scope.error(
+            "MFV3001", node, f"a {kind} is made by a constructor", "",
+            f"for example `{ITEM[kind].example}`",
+        )  # fmt: skip
+        return None
+    entry = entries.get(node.function.text)
+    if entry is None:
+        label = f"there are: {', '.join(entries)}"
+        scope.unknown("MFV2006", f"{kind} constructor", node.function, entries, label)
+        return None
+    before = len(scope.found)
+    written, _ = calls.bind(scope, node, entry)
+    settings = {
+        p.name: calls.option(scope, p, written.get(p.name), Context(), f"`{entry.name}`")
+        for p in entry.parameters
+    }
+    scope.types[node.span] = entry.result
+    if len(scope.found) > before:
+        return None
+    scope.options[node.span] = settings
+    arguments = {name: setting.value for name, setting in settings.items()}
+    try:
+        known = facts(entry, arguments)
+    except MfvError as error:
+        blamed = written.get(error.argument or "")
+        at = blamed[0].span if blamed else node.span
+        scope.error(error.code, at, error.message, "", error.help, notes=error.notes)
+        return None
+    return Constructed(item.name.text, entry.name, arguments, known, item.span)
+
+
+# -- heads and vectors ----------------------------------------------------------------------------
+def _expressions(scope: Scope) -> None:
+    """Check declared heads and vectors, each after those it is made of."""
+    context = blocks.home(scope)
+    for name in in_order(scope):
+        item = scope.names[name]
+        if isinstance(item, Block):
+            model = blocks.context_of(scope, item).model
+            scope.vector_types[name] = Type("Vector", model=model, parts=False)
+        elif name not in scope.doubtful:
+            _declared(scope, item, context)
+
+
+def _declared(scope: Scope, item: Declaration, context: Context) -> None:
+    kind, name = item.kind.text, item.name.text
+    want = ITEM[kind].result
+    if item.parameter is not None:
+        context = _with_parameter(scope, item.parameter, context)
+    found = expressions.expect(scope, item.value, context, want, f"`{kind} {name}`")
+    if kind == "vector" and found.name == "Vector":
+        scope.vector_types[name] = found
+
+
+def _with_parameter(scope: Scope, parameter: Name, context: Context) -> Context:
+    relations = scope.relations(context) or {}
+    dataset = relations.get(parameter.text)
+    if dataset is not None:
+        declaration = scope.names[dataset]
+        scope.error(
+            "MFV2011", parameter, f"the parameter `{parameter.text}` hides a relation", "",
+            "call it something else, such as `r`",
+            secondary=[Label(_place_of(declaration, parameter.text), "the relation")],
+        )  # fmt: skip
+    return Context(context.model, context.dataset, context.each, parameter)
+
+
+def _place_of(declaration: Item, relation: str) -> Span:
+    """Where a dataset's declaration names a relation, else its name."""
+    for node in declaration.walk():
+        if isinstance(node, Name) and node.text == relation:
+            return node.span
+    assert isinstance(declaration, Declaration)
+    return declaration.name.span

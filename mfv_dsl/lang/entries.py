@@ -1,0 +1,280 @@
+"""Every word of the language, declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mfv_dsl.lang.registry import Entry, Parameter, Unit
+
+UNITS: dict[str, Unit] = {
+    unit.name: unit
+    for unit in (
+        Unit("layer", "a decoder layer, from 0", whole=True, minimum=0),
+        Unit("count", "how many, at least 1", whole=True, minimum=1),
+        Unit("demonstrations", "how many demonstrations, 0 or more", whole=True, minimum=0),
+        Unit("factor", "a factor without a unit"),
+        Unit("learning rate", "a step size above 0", above=0),
+        Unit("decay", "0 or more", minimum=0),
+        Unit("seed", "a whole number, 0 or more", whole=True, minimum=0),
+        Unit("pixels", "an image's side, at least 8", whole=True, minimum=8),
+    )
+}
+CONSTANTS = {"true": True, "false": False}
+
+_SEED = Parameter("seed", ("Number",), "seed of everything drawn", 1234, unit="seed",
+                  from_defaults=True)  # fmt: skip
+_MODEL = Parameter("model", ("Model",), "the model; the only one declared if left out", None,
+                   from_defaults=True)  # fmt: skip
+_DATASET = Parameter("dataset", ("Dataset",), "the dataset; the only one declared if left out",
+                     None, from_defaults=True)  # fmt: skip
+_ON = Parameter("on", ("List[Relation]",), "the relations; all of the dataset if left out", None,
+                from_defaults=True)  # fmt: skip
+
+# Options of prompts that are run to find heads or to average activations.
+_SHOTS = Parameter("shots", ("Number",), "demonstrations in each prompt", 4,
+                   unit="demonstrations", from_defaults=True)  # fmt: skip
+_TRIALS = Parameter("trials", ("Number",), "prompts to run per relation", 100, unit="count",
+                    from_defaults=True)  # fmt: skip
+_CORRUPT = Parameter(
+    "corrupt", ("Choice",),
+    "the corrupted twin: other relations (mix), permuted answers (shuffle), no demonstrations "
+    "(none)",
+    "mix", choices=("mix", "shuffle", "none"), from_defaults=True,
+)  # fmt: skip
+_EXTRACT = Parameter("split", ("Split",), "the part of the dataset the prompts come from",
+                     "extract", from_defaults=True)  # fmt: skip
+
+_DTYPE = Parameter("dtype", ("Choice",), "precision of the weights", "bf16",
+                   choices=("bf16", "fp16", "fp32"))  # fmt: skip
+_DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs; `"cuda:1"` as text', "auto",
+                    choices=("auto", "cpu", "cuda", "mps"))  # fmt: skip
+
+MODELS = (
+    Entry("constructor", "tiny", "the bundled Flamingo, small enough for any machine",
+          result="Model", facts="mfv_dsl.backends.tiny.facts:facts",
+          example="tiny()"),
+    Entry("constructor", "openflamingo", "an OpenFlamingo checkpoint, from the hub or a folder",
+          (Parameter("path", ("Text",), "repository or folder", positional=True), _DTYPE, _DEVICE),
+          result="Model", executable=False,
+          example='openflamingo("openflamingo/OpenFlamingo-4B-vitl-rpj3b", dtype=bf16)'),
+    Entry("constructor", "hf", "a transformers vision-language model, from the hub or a folder",
+          (Parameter("path", ("Text",), "repository or folder", positional=True), _DTYPE, _DEVICE),
+          result="Model", executable=False,
+          example='hf("llava-hf/llava-interleave-qwen-0.5b-hf")'),
+)  # fmt: skip
+
+DATASETS = (
+    Entry(
+        "constructor", "scenes", "rendered scenes of two objects, made from a seed",
+        (
+            Parameter("relations", ("List[Name]",), "the relations to draw",
+                      ("left", "right", "above", "below", "above_left", "above_right",
+                       "below_left", "below_right")),
+            Parameter("seed", ("Number",), "seed of the scenes", 0, unit="seed"),
+            Parameter("count", ("Number",), "items per relation", 240, unit="count"),
+            Parameter("objects", ("Choice",), "which objects: those the bundled model was trained "
+                      "on, others, or both", "familiar", choices=("familiar", "novel", "all")),
+            Parameter("size", ("Number",), "side of an image", 40, unit="pixels"),
+        ),
+        result="Dataset", facts="mfv_dsl.data.scenes:facts",
+        example="scenes(relations=[left, right], seed=0)",
+    ),
+    Entry("constructor", "metadata_csv", "a folder of images with a metadata.csv",
+          (Parameter("folder", ("Text",), "the folder", positional=True),),
+          result="Dataset", executable=False, example='metadata_csv("data/synthetic")'),
+    Entry("constructor", "gqa", "a GQA subset: a JSON file of scene graphs and a folder of images",
+          (Parameter("file", ("Text",), "the JSON file", positional=True),
+           Parameter("images", ("Text",), "the folder of images")),
+          result="Dataset", executable=False,
+          example='gqa("data/gqa.json", images="data/images")'),
+    Entry("constructor", "pairs", "lines of JSON: image, query, answer, relation, split",
+          (Parameter("file", ("Text",), "the JSONL file", positional=True),),
+          result="Dataset", executable=False, example='pairs("data/pairs.jsonl")'),
+)  # fmt: skip
+
+_V = Parameter("v", ("Vector",), "a vector", positional=True)
+_W = Parameter("w", ("Vector",), "another vector", positional=True)
+_VECTORS = Parameter("vectors", ("Vector",), "vectors", positional=True, variadic=True)
+
+FUNCTIONS = (
+    Entry(
+        "function", "fv", "the function vector of a relation: the mean outputs of heads, added",
+        (
+            Parameter("relation", ("Relation",), "the relation", positional=True),
+            Parameter("heads", ("Heads",), "the heads; if left out, the ten with the largest "
+                      "effect on this relation", None, from_defaults=True),
+            _SHOTS, _TRIALS, _CORRUPT, _EXTRACT,
+            Parameter("correct_only", ("Boolean",), "average only prompts answered correctly",
+                      True, from_defaults=True),
+            Parameter("bias", ("Choice",), "the projection's bias: left out, or once per head",
+                      "none", choices=("none", "per_head"), from_defaults=True),
+            _MODEL, _DATASET, _SEED,
+        ),
+        result="Vector", example="fv(left, heads=top(5), shots=4)",
+    ),
+    Entry("function", "load", "a vector from a library folder or `hf://org/repo@revision`",
+          (Parameter("path", ("Text",), "the folder or address", positional=True),
+           Parameter("name", ("Text",), "the vector's name in it", positional=True)),
+          result="Vector", example='load("vectors/tiny", "left")'),
+    Entry("function", "mean", "the mean of vectors", (_VECTORS,), result="Vector",
+          example="mean(fv(left), fv(right))"),
+    Entry("function", "normalize", "the vector at length 1", (_V,), result="Vector",
+          example="normalize(fv(left))"),
+    Entry("function", "project", "the part of a vector along another",
+          (_V, Parameter("onto", ("Vector",), "the direction")), result="Vector",
+          example="project(fv(left), onto=fv(right))"),
+    Entry("function", "reject", "what is left of a vector without its part along another",
+          (_V, Parameter("from", ("Vector",), "the direction to take out")), result="Vector",
+          example="reject(fv(left), from=fv(right))"),
+    Entry("function", "random_like", "a random vector of the same length", (_V, _SEED),
+          result="Vector", example="random_like(fv(left), seed=0)"),
+    Entry("function", "blend", "a sum weighted per test item by how well each vector explains a "
+          "source pair",
+          (Parameter("vectors", ("List[Vector]",), "the candidates", positional=True),
+           Parameter("by", ("Choice",), "where the weights come from", "analogy",
+                     choices=("analogy",))),
+          result="Vector", executable=False, example="blend([fv(left), fv(above)], by=analogy)"),
+    Entry("function", "zeros", "the zero vector", result="Vector", example="zeros()"),
+    Entry("function", "norm", "a vector's length", (_V,), result="Number",
+          example="norm(fv(left))"),
+    Entry("function", "dot", "the inner product of two vectors", (_V, _W), result="Number",
+          example="dot(fv(left), fv(right))"),
+    Entry("function", "cosine", "the cosine of the angle between two vectors", (_V, _W),
+          result="Number", example="cosine(fv(left), fv(right))"),
+    Entry(
+        "function", "top", "the k heads with the largest effect",
+        (
+            Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
+            Parameter("by", ("Choice",), "measured exactly (aie), estimated (gradient), by the "
+                      "size of their output (norm), or drawn (random)", "aie",
+                      choices=("aie", "gradient", "norm", "random"), executable_choices=("aie",)),
+            Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
+                      "left out", None),
+            _TRIALS, _SHOTS, _CORRUPT, _EXTRACT, _MODEL, _DATASET, _SEED,
+        ),
+        result="Heads", example="top(10, by=aie, on=[left, right])",
+    ),
+    Entry("function", "layers", "all heads of some layers",
+          (Parameter("which", ("Number", "List[Number]", "Range"), "the layers", positional=True,
+                     unit="layer"),),
+          result="Heads", example="layers(8..15)"),
+    Entry("function", "all", "all heads of the model", result="Heads", example="all()"),
+    Entry("function", "random", "k heads drawn at random",
+          (Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
+           Parameter("seed", ("Number",), "seed of the draw", 0, unit="seed")),
+          result="Heads", example="random(10, seed=0)"),
+)  # fmt: skip
+
+_LAYER_SWEEP = Parameter(
+    "layer", ("Number", "List[Number]", "Range", "Choice"),
+    "the decoder layer written to; a list or range is a sweep; `native` is each head's own",
+    None, choices=("native",), unit="layer", from_defaults=True,
+)  # fmt: skip
+
+ITEMS = (
+    Entry("item", "model", "a model to run", result="Model", form="declaration",
+          example="model flamingo = tiny()"),
+    Entry("item", "dataset", "items to test it on", result="Dataset", form="declaration",
+          example="dataset shapes = scenes(relations=[left, right])"),
+    Entry("item", "heads", "a set of attention heads", result="Heads", form="declaration",
+          example="heads early = top(10) & layers(0..4)"),
+    Entry("item", "vector", "a vector, or with a parameter one vector per relation",
+          result="Vector", form="declaration",
+          example="vector pure(r) = fv(r) - mean(fv(left), fv(right))"),
+    Entry("item", "defaults", "values for every block and call that does not say otherwise",
+          form="block", example="defaults { shots = 4 }"),
+    Entry(
+        "item", "tune", "trains one vector per relation with the model frozen",
+        (
+            Parameter("start", ("Vector", "Choice"), "the vector to begin with, or `random`",
+                      choices=("random",)),
+            Parameter("layer", ("Number",), "the decoder layer written to", unit="layer",
+                      from_defaults=True),
+            _ON,
+            Parameter("epochs", ("Number",), "passes over the training split", 10, unit="count",
+                      from_defaults=True),
+            Parameter("lr", ("Number",), "learning rate", 1e-2, unit="learning rate",
+                      from_defaults=True),
+            Parameter("batch", ("Number",), "prompts per step", 16, unit="count",
+                      from_defaults=True),
+            Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
+                      "nll", choices=("nll",), from_defaults=True),
+            Parameter("weight_decay", ("Number",), "decay of the vector", 0.0, unit="decay",
+                      from_defaults=True),
+            Parameter("select_on", ("Split",), "the split that chooses the epoch; never `test`",
+                      "validation", from_defaults=True),
+            _MODEL, _DATASET, _SEED,
+        ),
+        result="Family", form="block", label="name", executable=False,
+        example="tune tuned {\n  start = fv(each)\n  layer = 4\n}",
+    ),
+    Entry(
+        "item", "eval", "measures how often the model answers correctly under a condition",
+        (
+            _MODEL, _DATASET, _ON,
+            Parameter("shots", ("Number", "List[Number]", "Range"),
+                      "demonstrations in the test prompts; a list or range is a sweep", 0,
+                      unit="demonstrations"),
+            Parameter("split", ("Split",), "the part of the dataset that is tested", "test"),
+            Parameter("items", ("Number",), "items per relation", 100, unit="count",
+                      from_defaults=True),
+            Parameter("add", ("Vector",), "a vector added to the residual stream", None),
+            Parameter("patch", ("Vector",), "a vector whose per-head parts replace the heads' "
+                      "outputs", None),
+            Parameter("ablate", ("Heads",), "heads whose outputs are taken away", None),
+            Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
+                      choices=("zero", "mean"), from_defaults=True),
+            _LAYER_SWEEP,
+            Parameter("scale", ("Number", "List[Number]", "Range"),
+                      "the factor before the vector; a list or range is a sweep", 1,
+                      unit="factor", from_defaults=True),
+            Parameter("position", ("Choice",), "the token written to", "last", choices=("last",),
+                      from_defaults=True),
+            Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
+                      "`select_on` before the winner is measured", (),
+                      choices=("layer", "scale")),
+            Parameter("select_on", ("Split",), "the split that `choose` looks at", "validation",
+                      from_defaults=True),
+            Parameter("metrics", ("List[Choice]",), "what is reported", ("accuracy", "p_answer"),
+                      choices=("accuracy", "p_answer"), from_defaults=True),
+            _SEED,
+        ),
+        form="block", label="name",
+        example="eval raw {\n  add = fv(each)\n  layer = 0..5\n}",
+    ),
+    Entry(
+        "item", "save", "writes vectors into a library folder",
+        (
+            Parameter("vectors", ("List[Vector]",), "the vectors; `fv(each)` is one per relation"),
+            Parameter("layer", ("Number",), "the layer they are meant for, noted in the file",
+                      None, unit="layer"),
+            _ON, _MODEL, _DATASET,
+        ),
+        form="block", label="text",
+        example='save "vectors/mine" {\n  vectors = [fv(each)]\n}',
+    ),
+)  # fmt: skip
+
+
+def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    return {entry.name: entry for entry in entries}
+
+
+ITEM = _by_name(ITEMS)
+FUNCTION = _by_name(FUNCTIONS)
+CONSTRUCTOR = {"model": _by_name(MODELS), "dataset": _by_name(DATASETS)}
+
+
+def takers(name: str) -> list[tuple[Entry, Parameter]]:
+    """The blocks and functions whose attribute or option ``name`` a `defaults` block may give."""
+    found = []
+    for entry in (*ITEMS, *FUNCTIONS):
+        parameter = entry.parameter(name)
+        if parameter is not None and parameter.from_defaults:
+            found.append((entry, parameter))
+    return found
+
+
+def all_entries() -> tuple[Entry, ...]:
+    """Every entry, in the order of the reference."""
+    return (*ITEMS, *MODELS, *DATASETS, *FUNCTIONS)

@@ -1,0 +1,213 @@
+"""One way to lay out a recipe: spaces, indentation, blank lines and columns.
+
+Works on tokens, so comments and the author's line breaks stay.  Lines that stand under each other
+and have the same form are set in columns, as are the comments behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+
+from lark import Token
+
+from mfv_dsl.lang.diagnostics import MfvError, RecipeError
+from mfv_dsl.lang.layout import BEFORE_SET
+from mfv_dsl.lang.lexer import raw_tokens
+from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.source import Source
+
+INDENT = 2
+_OPENERS = ("(", "[", "{")
+_CLOSERS = (")", "]", "}")
+_TIGHT = ("..", ":")
+_OPERATORS = ("+", "-", "*", "/", "|", "&")
+
+
+@dataclass
+class _Line:
+    """A line to be: head cells that may be set in columns, then the rest."""
+
+    indent: int
+    tokens: list[Token] = field(default_factory=list)
+    text: str = ""
+    comment: str = ""
+    form: str = ""  # lines of one form, one under another, share their columns
+    cells: tuple[str, ...] = ()
+
+    @property
+    def blank(self) -> bool:
+        return not self.tokens and not self.comment
+
+
+@dataclass(frozen=True)
+class _Bracket:
+    block: bool
+    indent: int  # of the line it stands on
+
+
+def format_source(source: Source) -> str:
+    """The recipe's text, laid out. Raises RecipeError if the text does not parse."""
+    parsed = parse(source)
+    if parsed.recipe is None or parsed.diagnostics:
+        raise RecipeError(parsed.diagnostics)
+    text = _joined(_Printer().lines(source.text))
+    if parse(Source(text, source.name)).recipe != parsed.recipe:
+        raise MfvError(
+            "MFV1022", f"formatting would change what {source.name} means",
+            "nothing was changed; please report this recipe",
+        )  # fmt: skip
+    return text
+
+
+class _Printer:
+    """Tokens to lines, with the brackets that are open."""
+
+    def __init__(self) -> None:
+        self.open: list[_Bracket] = []
+        self.previous: Token | None = None  # over line ends, without comments
+        self.sign = False  # whether it is the sign of a number or vector, not an operator
+
+    def lines(self, text: str) -> list[_Line]:
+        return [self.line(tokens) for tokens in _split(raw_tokens(text))]
+
+    def line(self, tokens: list[Token]) -> _Line:
+        comment = ""
+        if tokens and tokens[-1].type == "COMMENT":
+            comment = tokens.pop().rstrip()
+        line = _Line(self.indent(tokens), tokens, comment=comment)
+        depth, in_block = len(self.open), self.in_block
+        spaced: list[str] = []
+        several = False  # attributes on this line
+        for index, token in enumerate(tokens):
+            several = several or (index > 0 and self.previous == "," and self.in_block)
+            spaced.append(" " + token if index and self.space(token) else str(token))
+            self.note(token, line.indent)
+        line.text = "".join(spaced)
+        heads = [] if several and in_block else self.heads(tokens, depth, in_block)
+        if heads:
+            cells = ["".join(spaced[a:b]).strip() for a, b in pairwise(heads)]
+            line.cells = (*cells, "".join(spaced[heads[-1] :]).strip())
+            line.form = f"{len(heads)}{line.cells[-1][0]}{line.indent}"
+        return line
+
+    @property
+    def in_block(self) -> bool:
+        return bool(self.open) and self.open[-1].block
+
+    def indent(self, tokens: list[Token]) -> int:
+        closing = 0
+        for token in tokens:
+            if token not in _CLOSERS:
+                break
+            closing += 1
+        if closing:
+            return self.open[-closing].indent
+        return self.open[-1].indent + INDENT if self.open else 0
+
+    def heads(self, tokens: list[Token], depth: int, in_block: bool) -> list[int]:
+        """Where the cells of a line begin, if it is of a form that is set in columns."""
+        kinds = [token.type for token in tokens]
+        if in_block and kinds[:2] == ["NAME", "EQUAL"]:
+            return [0, 1]
+        if depth or kinds[:1] != ["NAME"]:
+            return []
+        if kinds[1:2] == ["NAME"] and "EQUAL" in kinds[2:6] and kinds[2] != "LBRACE":
+            return [0, 1, kinds.index("EQUAL")]
+        whole_block = kinds[2:3] == ["LBRACE"] and not self.open
+        return [0, 1, 2] if whole_block else []
+
+    def note(self, token: Token, indent: int) -> None:
+        """Keep track of the open brackets and of signs."""
+        if token in _OPENERS:
+            self.open.append(_Bracket(self.opens_block(token), indent))
+        elif token in _CLOSERS:
+            self.open.pop()
+        self.sign = token in ("+", "-") and (
+            self.previous is None or self.previous in (*_OPERATORS, *_OPENERS, *_TIGHT, ",", "=")
+        )
+        self.previous = token
+
+    def opens_block(self, token: Token) -> bool:
+        if token != "{" or (self.open and not self.in_block):
+            return False
+        return self.previous is None or self.previous.type not in BEFORE_SET
+
+    def space(self, token: Token) -> bool:
+        """Whether a space stands before a token that is not the first of its line."""
+        previous = self.previous
+        assert previous is not None
+        if previous == "{" or token == "}":
+            return self.in_block and not (previous == "{" and token == "}")
+        if previous in ("(", "[") or token in (")", "]", ","):
+            return False
+        if previous in _TIGHT or token in _TIGHT or self.sign:
+            return False
+        if "=" in (previous, token):
+            return not self.open or self.in_block
+        return token != "(" or previous.type != "NAME"
+
+
+def _split(tokens: Iterator[Token]) -> Iterator[list[Token]]:
+    line: list[Token] = []
+    for token in tokens:
+        if token.type == "NEWLINE":
+            yield line
+            line = []
+        else:
+            line.append(token)
+    yield line
+
+
+# -- lines to text --------------------------------------------------------------------------------
+def _joined(lines: list[_Line]) -> str:
+    kept = _without_extra_blanks(lines)
+    _align(kept, lambda line: line.form, _set_cells)
+    _align(kept, lambda line: "#" if line.comment and line.tokens else "", _set_comments)
+    shown = [f"{' ' * line.indent}{line.text}{line.comment}".rstrip() for line in kept]
+    return "\n".join(shown) + "\n" if shown else ""
+
+
+def _without_extra_blanks(lines: list[_Line]) -> list[_Line]:
+    """No blank line at the ends, after an opening or before a closing bracket, never two."""
+    kept: list[_Line] = []
+    for line in lines:
+        if line.blank:
+            if kept and not kept[-1].blank and not _ends_open(kept[-1]):
+                kept.append(line)
+            continue
+        closes = bool(line.tokens) and line.tokens[0] in _CLOSERS
+        if closes and kept and kept[-1].blank:
+            kept.pop()
+        kept.append(line)
+    while kept and kept[-1].blank:
+        kept.pop()
+    return kept
+
+
+def _ends_open(line: _Line) -> bool:
+    return bool(line.tokens) and line.tokens[-1] in _OPENERS
+
+
+def _align(
+    lines: list[_Line], form: Callable[[_Line], str], change: Callable[[list[_Line]], None]
+) -> None:
+    """Apply a change to each run of neighbouring lines of one form."""
+    for key, run in groupby(lines, form):
+        if key:
+            change(list(run))
+
+
+def _set_cells(run: list[_Line]) -> None:
+    columns = zip(*(line.cells[:-1] for line in run), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    for line in run:
+        heads = [cell.ljust(width) for cell, width in zip(line.cells, widths, strict=False)]
+        line.text = " ".join([*heads, line.cells[-1]])
+
+
+def _set_comments(run: list[_Line]) -> None:
+    width = max(line.indent + len(line.text) for line in run)
+    for line in run:
+        line.comment = " " * (width - line.indent - len(line.text) + 2) + line.comment

@@ -1,0 +1,229 @@
+"""From tokens to statements: which newlines count, which braces are sets, which brackets match.
+
+What the layout hands on is balanced: a bracket that was never closed is closed where the next
+statement visibly begins, and a ``BAD`` token marks the spot, so that only the attribute or the
+declaration around it is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lark import Token
+
+from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.lang.lexer import token
+from mfv_dsl.lang.source import Source, Span
+
+MAX_NESTING = 100
+OPENERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LSET": "RSET", "LBRACE": "RBRACE"}
+CLOSERS = {closer: opener for opener, closer in OPENERS.items()}
+SHOWN = {
+    "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]",
+    "LSET": "{", "RSET": "}", "LBRACE": "{", "RBRACE": "}",
+}  # fmt: skip
+#: a `{` right after one of these opens a set, anywhere else a block
+BEFORE_SET = frozenset(
+    {
+        "EQUAL", "LPAR", "COMMA", "LSQB", "LSET", "PLUS", "MINUS", "STAR", "SLASH", "VBAR",
+        "AMPERSAND", "DOTS", "COLON",
+    }
+)  # fmt: skip
+
+Statement = list[Token]
+
+
+@dataclass
+class Layout:
+    """State of the walk over the tokens; use :func:`lay_out`."""
+
+    source: Source
+    tokens: Sequence[Token]
+    statements: list[Statement] = field(default_factory=list)
+    found: list[Diagnostic] = field(default_factory=list)
+    current: Statement = field(default_factory=list)
+    open: list[Token] = field(default_factory=list)  # brackets not closed yet, outermost first
+
+    def report(
+        self, code: str, at: Token, message: str, label: str = "", help: str | None = None,
+        fixes: tuple[Fix, ...] = (), secondary: tuple[Label, ...] = (),
+    ) -> None:  # fmt: skip
+        self.found.append(
+            Diagnostic(
+                code, message, self.source, span(at), label, help=help, fixes=fixes,
+                secondary=secondary,
+            )
+        )  # fmt: skip
+
+    def walk(self) -> bool:
+        """Lay out all tokens; False if it had to give up part of the way."""
+        for index, item in enumerate(self.tokens):
+            if item.type == "NEWLINE":
+                self.newline(index, item)
+            elif item.type in OPENERS:
+                if len(self.open) >= MAX_NESTING:
+                    self.report(
+                        "MFV1015", item, f"more than {MAX_NESTING} brackets are open here",
+                        "reading stops here", "give the inner parts names with `vector`",
+                    )  # fmt: skip
+                    return False
+                kind = self.opener(item)
+                self.open.append(self.emit(kind, item))
+            elif item.type in CLOSERS:
+                self.close(item)
+            else:
+                self.current.append(item)
+        self.finish()
+        return True
+
+    def emit(self, kind: str, item: Token) -> Token:
+        made = item if kind == item.type else _retyped(kind, item)
+        self.current.append(made)
+        return made
+
+    def opener(self, item: Token) -> str:
+        if item.type != "LBRACE":
+            return item.type
+        inside = bool(self.open) and self.open[-1].type != "LBRACE"
+        after = bool(self.current) and self.current[-1].type in BEFORE_SET
+        return "LSET" if inside or after else "LBRACE"
+
+    # -- closing ----------------------------------------------------------------------------------
+    def close(self, item: Token) -> None:
+        wanted = ("LSET", "LBRACE") if item.type == "RBRACE" else (CLOSERS[item.type],)
+        if self.open and self.open[-1].type in wanted:
+            self.drop_newline()
+            opener = self.open.pop()
+            self.emit(OPENERS[opener.type], item)
+        elif any(opener.type in wanted for opener in self.open):
+            while self.open[-1].type not in wanted:
+                self.abandon(item, report=self.open[-2].type in wanted)
+            self.close(item)
+        elif self.open and self.open[-1].type != "LBRACE":
+            opener = self.open.pop()
+            self.report(
+                "MFV1003", item, f"`{item}` does not close `{opener}`",
+                f"expected `{SHOWN[OPENERS[opener.type]]}`",
+                fixes=(_replace(item, SHOWN[OPENERS[opener.type]]),),
+                secondary=(Label(span(opener), "opened here"),),
+            )  # fmt: skip
+            self.emit(OPENERS[opener.type], item)
+            self.bad(item)
+        else:
+            self.report("MFV1003", item, f"`{item}` closes nothing", "no bracket is open here")
+            self.bad(item)
+
+    def abandon(self, at: Token, report: bool = True) -> None:
+        """Give up on the innermost bracket: close it here, and mark the place."""
+        opener = self.open.pop()
+        closer = SHOWN[OPENERS[opener.type]]
+        if report:
+            self.report(
+                "MFV1002", opener, f"this `{opener}` is never closed", f"expected `{closer}`",
+                secondary=(Label(span(at), "not closed before this"),) if at.end_pos else (),
+            )  # fmt: skip
+        place = self.current[-1].end_pos or 0
+        if opener.type == "LBRACE":
+            self.drop_newline()
+        else:
+            self.bad(at)
+        self.current.append(token(OPENERS[opener.type], closer, place, place))
+
+    def bad(self, at: Token) -> None:
+        place = at.start_pos or 0
+        self.current.append(token("BAD", "", place, place))
+
+    # -- newlines ---------------------------------------------------------------------------------
+    def newline(self, index: int, item: Token) -> None:
+        following = self.following(index)
+        if self.open and self.starts_item(following):
+            while self.open:
+                brackets = self.open[-1].type != "LBRACE"
+                last = len(self.open) == 1 or self.open[-2].type == "LBRACE"
+                self.abandon(following[0], report=last or not brackets)
+        while self.open and self.open[-1].type != "LBRACE" and self.starts_attribute(following):
+            self.abandon(following[0], report=self.open[-2].type == "LBRACE")
+        if not self.open:
+            self.end_statement()
+        elif self.open[-1].type == "LBRACE" and self.current[-1].type not in (
+            "LBRACE", "COMMA", "NEWLINE",
+        ):  # fmt: skip
+            self.current.append(item)
+
+    def following(self, index: int) -> list[Token]:
+        """The next few tokens of the next line that has any."""
+        after = []
+        for item in self.tokens[index : index + 50]:
+            if item.type != "NEWLINE":
+                after.append(item)
+            elif after:
+                break
+            if len(after) == 3:
+                break
+        return after
+
+    def starts_item(self, following: list[Token]) -> bool:
+        """Whether a line reads ``kind name =`` or the like, no deeper than the open statement.
+
+        Two names side by side stand in no expression, so inside brackets this is a new item.
+        """
+        if not following or not self.current:
+            return False
+        kinds = [item.type for item in following]
+        shaped = kinds[:1] == ["NAME"] and (
+            (kinds[1:2] == ["NAME"] and kinds[2:] and kinds[2] in ("EQUAL", "LPAR", "LBRACE"))
+            or kinds[1:3] == ["STRING", "LBRACE"]
+            or kinds[1:2] == ["LBRACE"]
+        )
+        if not shaped:
+            return False
+        here = self.source.position(following[0].start_pos or 0)[1]
+        begun = self.source.position(self.current[0].start_pos or 0)[1]
+        return here <= begun
+
+    def starts_attribute(self, following: list[Token]) -> bool:
+        """Whether, in a bracket of a block's attribute, a line must be the next attribute."""
+        if not any(opener.type == "LBRACE" for opener in self.open):
+            return False
+        if [item.type for item in following[:2]] != ["NAME", "EQUAL"]:
+            return False
+        return self.open[-1].type != "LPAR" or self.current[-1].type not in ("COMMA", "LPAR")
+
+    def drop_newline(self) -> None:
+        if self.current and self.current[-1].type == "NEWLINE":
+            self.current.pop()
+
+    def end_statement(self) -> None:
+        if self.current:
+            self.statements.append(self.current)
+            self.current = []
+
+    def finish(self) -> None:
+        end = token("END", "", 0, 0)
+        while self.open:
+            brackets = self.open[-1].type != "LBRACE"
+            last = len(self.open) == 1 or self.open[-2].type == "LBRACE"
+            self.abandon(end, report=last or not brackets)
+        self.end_statement()
+
+
+def lay_out(
+    source: Source, tokens: Sequence[Token]
+) -> tuple[list[Statement], list[Diagnostic]]:
+    """Balanced statements, without their final newlines, and what was wrong with the brackets."""
+    layout = Layout(source, tokens)
+    layout.walk()
+    return layout.statements, layout.found
+
+
+def span(item: Token) -> Span:
+    return Span(item.start_pos or 0, item.end_pos or 0)
+
+
+def _retyped(kind: str, item: Token) -> Token:
+    return token(kind, str(item), item.start_pos or 0, item.end_pos or 0)
+
+
+def _replace(item: Token, text: str) -> Fix:
+    return Fix(f"write `{text}`", span(item), text)

@@ -1,0 +1,103 @@
+"""Which heads and vectors are made of which, in what order to check them, and cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mfv_dsl.lang.diagnostics import Label
+from mfv_dsl.lang.entries import FUNCTION
+from mfv_dsl.lang.scope import Scope
+from mfv_dsl.lang.source import Span
+from mfv_dsl.lang.syntax import Call, Declaration, Expr, Name
+
+#: parameters of these types hold names of their own, never those of heads or vectors
+_OWN_WORDS = frozenset(
+    ("Relation", "List[Relation]", "Choice", "Split", "Model", "Dataset", "Boolean", "Text")
+)
+
+
+def references(node: Expr) -> Iterator[Name]:
+    """The names in an expression that may be those of heads, vectors or tunes."""
+    work: list[Expr] = [node]
+    while work:
+        node = work.pop()
+        if isinstance(node, Name):
+            yield node
+        elif isinstance(node, Call):
+            entry = FUNCTION.get(node.function.text)
+            if entry is None:
+                yield node.function
+                continue
+            takes = {p.name: p for p in entry.parameters}
+            positional = [p for p in entry.parameters if p.positional]
+            for index, argument in enumerate(node.arguments):
+                parameter = positional[min(index, len(positional) - 1)] if positional else None
+                if parameter and not set(parameter.types) <= _OWN_WORDS:
+                    work.append(argument)
+            for keyword in node.keywords:
+                parameter = takes.get(keyword.name.text)
+                if parameter and not set(parameter.types) <= _OWN_WORDS:
+                    work.append(keyword.value)
+        else:
+            work.extend(child for child in node.children())  # type: ignore[misc]
+
+
+def _made_of(scope: Scope, name: str) -> list[Name]:
+    item = scope.names[name]
+    if isinstance(item, Declaration):
+        hidden = item.parameter.text if item.parameter else None
+        found = [node for node in references(item.value) if node.text != hidden]
+    else:
+        start = [a.value for a in item.attributes if a.name.text == "start"]
+        found = [node for value in start for node in references(value)]
+    kinds = ("heads", "vector", "tune")
+    found = [node for node in found if scope.kind(node.text) in kinds]
+    return sorted(found, key=lambda node: node.span.start)
+
+
+def in_order(scope: Scope) -> list[str]:
+    """Names of heads, vectors and tunes, each after those it is made of; cycles are reported."""
+    done: list[str] = []
+    state: dict[str, str] = {}
+    for root in scope.of_kind("heads", "vector", "tune"):
+        if root in state:
+            continue
+        # A stack of its own: chains may be longer than Python's recursion allows.
+        state[root] = "open"
+        path = [(root, iter(_made_of(scope, root)))]
+        via: list[Span] = []
+        while path:
+            name, remaining = path[-1]
+            node = next(remaining, None)
+            if node is None:
+                state[name] = "done"
+                done.append(name)
+                path.pop()
+                if via:
+                    via.pop()
+            elif node.text not in state:
+                state[node.text] = "open"
+                path.append((node.text, iter(_made_of(scope, node.text))))
+                via.append(node.span)
+            elif state[node.text] == "open":
+                first = [step for step, _ in path].index(node.text)
+                cycle = [step for step, _ in path[first:]]
+                _report(scope, cycle, node, via[first:])
+    return done
+
+
+def _report(scope: Scope, cycle: list[str], node: Name, via: list[Span]) -> None:
+    item = scope.names[cycle[0]]
+    place = item.name if isinstance(item, Declaration) else item.label or item.kind
+    if len(cycle) == 1:
+        message, help = f"`{cycle[0]}` is made of itself", None
+    else:
+        shown = cycle if len(cycle) <= 6 else [*cycle[:5], "..."]
+        message = f"`{cycle[0]}` is made of itself, through others"
+        help = " -> ".join(f"`{name}`" if name != "..." else name for name in (*shown, cycle[0]))
+    steps = list(zip(cycle[1:], via, strict=False))[:5]
+    places = [Label(span, f"uses `{name}`") for name, span in steps]
+    scope.error(
+        "MFV2009", place, message, help=help,
+        secondary=[*places, Label(node.span, f"uses `{cycle[0]}`")],
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""Text to tree: every statement by itself, so that one mistake costs one statement at most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lark import Token
+
+from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label, RecipeError
+from mfv_dsl.lang.layout import lay_out, span
+from mfv_dsl.lang.lexer import lex
+from mfv_dsl.lang.recovery import Recovery, expression_of
+from mfv_dsl.lang.source import Source, Span
+from mfv_dsl.lang.syntax import Expr, Item, Number, Recipe
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A tree and what was wrong; with errors the tree is partial, with holes, or None."""
+
+    recipe: Recipe | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def read_source(path: str | Path, name: str | None = None) -> Source:
+    """The text of a file as UTF-8, without a byte-order mark.
+
+    Raises RecipeError (MFV1017) for a file that is not text; OSError where it cannot be read.
+    """
+    data = Path(path).read_bytes()
+    return source_from_bytes(data, name or str(path))
+
+
+def source_from_bytes(data: bytes, name: str) -> Source:
+    """The same for bytes already read."""
+    try:
+        return Source(data.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        readable = Source(data[: error.start].decode("utf-8", "replace"), name)
+        at = Span(len(readable.text), len(readable.text))
+        diagnostic = Diagnostic(
+            "MFV1017", "this is not a text file in UTF-8", readable, at,
+            f"byte {data[error.start]:#04x} at offset {error.start}",
+            help="save the recipe as UTF-8",
+        )  # fmt: skip
+        raise RecipeError([diagnostic]) from None
+
+
+def parse(source: Source) -> Parsed:
+    """The tree of a recipe; never raises, whatever the text."""
+    lexed = lex(source)
+    if not lexed.complete:
+        return Parsed(None, lexed.diagnostics)
+    statements, found = lay_out(source, lexed.tokens)
+    recovery = Recovery(source)
+    version, ends = _version(recovery, statements)
+    if ends:
+        return Parsed(None, _in_order([*recovery.found]))
+    items: list[Item] = []
+    for statement in recovery.rejoined(statements):
+        if not _is_version(statement):
+            item = recovery.item(statement)
+            if item is not None:
+                items.append(item)
+    recipe = Recipe(version, tuple(items), source=source, span=Span(0, len(source.text)))
+    return Parsed(recipe, _in_order([*lexed.diagnostics, *found, *recovery.found]))
+
+
+def parse_expression(source: Source) -> Expr:
+    """The tree of a single expression; newlines do not matter. Raises RecipeError."""
+    lexed = lex(source)
+    found: list[Diagnostic] = list(lexed.diagnostics)
+    expression: Expr | None = None
+    if lexed.complete:
+        tokens = [item for item in lexed.tokens if item.type != "NEWLINE"]
+        # Inside parentheses every brace is a set's.
+        statements, unbalanced = lay_out(source, [_OPEN, *tokens, _CLOSE])
+        found += unbalanced
+        if not unbalanced:
+            expression, more = expression_of(source, statements[0][1:-1])
+            found += more
+    if expression is None or found:
+        raise RecipeError(_in_order(found))
+    return expression
+
+
+_OPEN = Token("LPAR", "(", start_pos=0, end_pos=0)
+_CLOSE = Token("RPAR", ")", start_pos=0, end_pos=0)
+
+
+def _in_order(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(sorted(found, key=lambda d: (d.span.start, d.span.end) if d.span else (0, 0)))
+
+
+# -- the version ----------------------------------------------------------------------------------
+def _is_version(statement: list[Token]) -> bool:
+    """``mfv`` and anything that is not the rest of an item."""
+    if statement[0] != "mfv":
+        return False
+    return len(statement) == 1 or statement[1].type in ("INT", "FLOAT", "STRING", "BAD", "MINUS")
+
+
+def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number | None, bool]:
+    """The version, and whether it is one that makes reading on pointless."""
+    found = [statement for statement in statements if _is_version(statement)]
+    if not found:
+        start = statements[0][0].start_pos or 0 if statements else 0
+        recovery.report(
+            "MFV1009", Span(start, start), "a recipe begins with its version",
+            "expected `mfv 1`", f"write `mfv {VERSION}` on the first line",
+            (Fix(f"write `mfv {VERSION}`", Span(start, start), f"mfv {VERSION}\n\n"),),
+        )  # fmt: skip
+        return None, False
+    first = found[0]
+    if first is not statements[0]:
+        recovery.report("MFV1011", span(first[0]), "the version comes first", "not here")
+    for other in found[1:]:
+        recovery.found.append(
+            Diagnostic(
+                "MFV1011", "the version is given twice", recovery.source, span(other[0]),
+                "and again", secondary=(Label(span(first[0]), "given here"),),
+            )
+        )  # fmt: skip
+    if any(item.type == "BAD" for item in first):
+        return None, False
+    whole = span(first[0]).to(span(first[-1]))
+    written = recovery.source.text[whole.start : whole.end]
+    if len(first) == 1:
+        recovery.report(
+            "MFV1010", whole, "the version has no number", "", f"write `mfv {VERSION}`",
+            (Fix(f"write `mfv {VERSION}`", whole, f"mfv {VERSION}"),),
+        )  # fmt: skip
+        return None, False
+    if first[1].type == "INT" and len(first) > 2:
+        recovery.unexpected(first, 2, "the end of the line after the version")
+    elif first[1].type != "INT" or int(first[1]) != VERSION:
+        recovery.report(
+            "MFV1010", whole, f"`{written}` is not a version that this program reads", "",
+            f"it reads `mfv {VERSION}`; a newer one may need a newer mfv-dsl",
+        )  # fmt: skip
+        return None, True
+    return Number(int(first[1]), span=span(first[1])), False

@@ -1,0 +1,328 @@
+"""One statement's tokens to a tree, in one piece if it parses, in parts if it does not.
+
+The words of a message come from here, never from the parser library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lark import Token, UnexpectedToken
+
+from mfv_dsl.lang.builder import Misplaced, unquoted
+from mfv_dsl.lang.diagnostics import Diagnostic, Fix
+from mfv_dsl.lang.grammar import built
+from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, SHOWN, span
+from mfv_dsl.lang.source import Source, Span
+from mfv_dsl.lang.syntax import (
+    Attribute,
+    Block,
+    Declaration,
+    Expr,
+    Hole,
+    Item,
+    Name,
+    Node,
+    Text,
+)
+
+_OPERAND = frozenset({"NAME", "INT", "FLOAT", "STRING", "HEAD", "LPAR", "LSQB", "LSET"})
+_OPERATORS = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "VBAR", "AMPERSAND"})
+_BLOCK_HEADS = (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"])
+_WORDS = {
+    "NAME": "a name", "INT": "a whole number", "FLOAT": "a number", "STRING": 'a string in `"`',
+    "HEAD": "a head such as `L3H1`", "COMMA": "`,`", "EQUAL": "`=`", "COLON": "`:`",
+    "DOTS": "`..`", "NEWLINE": "the end of the line", "$END": "the end of the line",
+    "LBRACE": "`{`",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where the parser stopped, and the token types it would have gone on with."""
+
+    index: int
+    accepts: frozenset[str]
+
+
+class Recovery:
+    """Parses statements of one source, collecting diagnostics."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.found: list[Diagnostic] = []
+
+    def report(
+        self, code: str, at: Span, message: str, label: str = "", help: str | None = None,
+        fixes: tuple[Fix, ...] = (),
+    ) -> None:  # fmt: skip
+        self.found.append(
+            Diagnostic(code, message, self.source, at, label, help=help, fixes=fixes)
+        )
+
+    def rejoined(self, statements: list[list[Token]]) -> list[list[Token]]:
+        """Statements with a block whose `{` stands on a line of its own put together again."""
+        joined: list[list[Token]] = []
+        for statement in statements:
+            before = [item.type for item in joined[-1]] if joined else []
+            if statement[0].type == "LBRACE" and before in _BLOCK_HEADS:
+                self.report(
+                    "MFV1001", span(statement[0]), "a block's `{` stands on the line of its name",
+                    "", f"write `{' '.join(joined[-1])} {{`",
+                    (Fix("join the lines", Span(span(joined[-1][-1]).end, span(statement[0]).end),
+                         " {"),),
+                )  # fmt: skip
+                joined[-1] = joined[-1] + statement
+            else:
+                joined.append(statement)
+        return joined
+
+    # -- whole pieces -----------------------------------------------------------------------------
+    def piece(self, start: str, tokens: Sequence[Token]) -> Any:
+        """The tree of the tokens, or None after a report (or in silence where one was made)."""
+        if any(item.type == "BAD" for item in tokens):
+            return None
+        try:
+            result = _parse(start, tokens)
+        except Misplaced as error:
+            self.report(
+                "MFV1018", error.span, "a positional argument stands after a named one",
+                help="named arguments (`name=value`) come last",
+            )  # fmt: skip
+            return None
+        if isinstance(result, Stop):
+            self.explain(tokens, result)
+            return None
+        if _too_deep(result):
+            self.report(
+                "MFV1015", result.span, f"this is nested more than {MAX_NESTING} levels deep", "",
+                "give the inner parts names with `vector`",
+            )  # fmt: skip
+            return None
+        return result
+
+    def item(self, tokens: Sequence[Token]) -> Item | None:
+        """A declaration or a block, with holes for the parts that did not parse."""
+        kinds = [item.type for item in tokens[:3]]
+        if "LBRACE" in kinds and kinds[0] == "NAME":
+            return self.block(tokens)
+        if kinds[:2] == ["NAME", "EQUAL"]:
+            self.report(
+                "MFV1014", span(tokens[0]), f"`{tokens[0]}` is set outside a block", "",
+                "attributes stand in blocks; an item has a kind and a name: `vector steer = ...`",
+            )  # fmt: skip
+            return None
+        if kinds[0] not in ("NAME", "BAD", "LBRACE"):
+            self.unexpected(tokens, 0, "an item such as `vector name = ...`")
+            return None
+        item: Item | None = self.piece("item", tokens)
+        return _declaration_with_hole(tokens) if item is None else item
+
+    # -- blocks -----------------------------------------------------------------------------------
+    def block(self, tokens: Sequence[Token]) -> Item | None:
+        opening = next(i for i, item in enumerate(tokens) if item.type == "LBRACE")
+        closing = _closing(tokens, opening)
+        if not any(item.type == "BAD" for item in tokens):
+            result = _try(tokens)
+            if result is not None and not _too_deep(result):
+                item: Item = result
+                return item
+        label: Name | Text | None = None
+        if opening == 2:
+            kind = tokens[1].type
+            if kind == "NAME":
+                label = Name(str(tokens[1]), span=span(tokens[1]))
+            elif kind == "STRING":
+                label = Text(unquoted(str(tokens[1])), span=span(tokens[1]))
+            elif kind != "BAD":
+                self.unexpected(tokens, 1, "a name before `{`")
+        attributes = []
+        for part in _split(tokens[opening + 1 : closing]):
+            attribute = self.attribute(part)
+            if attribute is not None:
+                attributes.append(attribute)
+        rest = tokens[closing + 1 :]
+        if rest and not any(item.type == "BAD" for item in rest):
+            self.unexpected(tokens, closing + 1, "the end of the line after `}`")
+        return Block(
+            Name(str(tokens[0]), span=span(tokens[0])), label, tuple(attributes),
+            span=span(tokens[0]).to(span(tokens[-1])),
+        )  # fmt: skip
+
+    def attribute(self, part: Sequence[Token]) -> Attribute | None:
+        if len(part) == 1 and part[0].type in ("COMMA", "NEWLINE"):
+            self.report("MFV1001", span(part[0]), "an attribute is missing here", "nothing before")
+            return None
+        attribute: Attribute | None = self.piece("attribute", part)
+        named = part[0].type == "NAME" and (len(part) == 1 or part[1].type in ("EQUAL", "COLON"))
+        if attribute is None and named:
+            whole = span(part[0]).to(span(part[-1]))
+            name = Name(str(part[0]), span=span(part[0]))
+            return Attribute(name, Hole("", span=whole), span=whole)
+        return attribute
+
+    # -- words ------------------------------------------------------------------------------------
+    def unexpected(self, tokens: Sequence[Token], index: int, expected: str) -> None:
+        item = tokens[index]
+        self.report("MFV1001", span(item), f"expected {expected}, found {_shown(item)}")
+
+    def explain(self, tokens: Sequence[Token], stop: Stop) -> None:
+        index, accepts = stop.index, stop.accepts
+        before = tokens[index - 1] if index else None
+        if index == len(tokens):
+            place = span(tokens[-1]).end
+            at = Span(place, place)
+            if "EQUAL" in accepts and "LBRACE" in accepts:
+                label = "expected `= ...` or `{ ... }`"
+            else:
+                label = f"expected {_words(accepts)}"
+            self.report("MFV1001", at, "the line ends too early", label)
+            return
+        item = tokens[index]
+        at = span(item)
+        if item.type == "COLON" and "EQUAL" in accepts:
+            self.report(
+                "MFV1012", at, "a value is given with `=`, not with `:`", "", "write `=`",
+                (Fix("write `=`", at, " ="),),
+            )  # fmt: skip
+        elif before is not None and item.type in _OPERAND and accepts >= _OPERATORS:
+            self.side_by_side(before, item, accepts)
+        elif item.type == "EQUAL" and before is not None:
+            where = "only a name can be given a value with `=`"
+            self.report("MFV1001", at, f"unexpected `=` after {_shown(before)}", "", where)
+        elif item.type == "LBRACE" and index == 0:
+            self.report(
+                "MFV1001", at, "a `{` begins this line", "",
+                "a block's `{` stands on the line of its name: `eval raw {`",
+            )  # fmt: skip
+        else:
+            self.unexpected(tokens, index, _words(accepts))
+
+    def side_by_side(self, before: Token, item: Token, accepts: frozenset[str]) -> None:
+        at = span(before).to(span(item))
+        if before.type in ("INT", "FLOAT"):
+            self.report(
+                "MFV1004", at, f"`{before}` and `{item}` stand side by side",
+                "no operator between them", f"write `{before} * {item}`",
+                (Fix("write `*`", Span(span(before).end, span(item).start), " * "),),
+            )  # fmt: skip
+        elif "COMMA" in accepts:
+            self.report(
+                "MFV1013", span(item), f"expected `,` or an operator before {_shown(item)}", "",
+                "separate the entries with `,`",
+                (Fix("write `,`", Span(span(before).end, span(before).end), ","),),
+            )  # fmt: skip
+        else:
+            self.report(
+                "MFV1013", span(item), f"expected an operator before {_shown(item)}", "",
+                "one statement stands on one line; vectors are joined with `+` or `-`",
+            )  # fmt: skip
+
+
+def _parse(start: str, tokens: Sequence[Token]) -> Any:
+    session = built().parse_interactive(start=start)
+    index = 0
+    try:
+        for index, item in enumerate(tokens):  # noqa: B007 - read after the loop
+            session.feed_token(item)
+        index = len(tokens)
+        return session.feed_eof()  # type: ignore[no-untyped-call]
+    except UnexpectedToken:
+        # The parser may have reduced before it noticed, so ask a fresh one what it would take.
+        session = built().parse_interactive(start=start)
+        for item in tokens[:index]:
+            session.feed_token(item)
+        return Stop(index, frozenset(session.accepts()))  # type: ignore[no-untyped-call]
+
+
+def _try(tokens: Sequence[Token]) -> Any:
+    try:
+        result = _parse("item", tokens)
+    except Misplaced:
+        return None
+    return None if isinstance(result, Stop) else result
+
+
+def _too_deep(node: Node) -> bool:
+    """Whether a tree is deeper than any code that walks it recursively should have to go."""
+    layer: list[Node] = [node]
+    for _ in range(MAX_NESTING + 10):
+        layer = [child for parent in layer for child in parent.children()]
+        if not layer:
+            return False
+    return True
+
+
+def _closing(tokens: Sequence[Token], opening: int) -> int:
+    depth = 0
+    for index in range(opening, len(tokens)):
+        depth += (tokens[index].type in OPENERS) - (tokens[index].type in CLOSERS)
+        if depth == 0:
+            return index
+    raise AssertionError("the layout balances brackets")
+
+
+def _split(tokens: Sequence[Token]) -> list[list[Token]]:
+    """The attributes of a block; a part that is a separator alone stands for a missing one."""
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for item in tokens:
+        depth += (item.type in OPENERS) - (item.type in CLOSERS)
+        if depth == 0 and item.type in ("COMMA", "NEWLINE"):
+            if parts[-1]:
+                parts.append([])
+            elif item.type == "COMMA":
+                parts[-1:] = [[item], []]
+        else:
+            parts[-1].append(item)
+    return [part for part in parts if part]
+
+
+def _declaration_with_hole(tokens: Sequence[Token]) -> Declaration | None:
+    """What can be kept of a failed declaration: its kind and name, so that uses find it."""
+    kinds = [item.type for item in tokens]
+    if kinds[:2] != ["NAME", "NAME"]:
+        return None
+    kind, name = (Name(str(item), span=span(item)) for item in tokens[:2])
+    parameter = None
+    if kinds[2:5] == ["LPAR", "NAME", "RPAR"]:
+        parameter = Name(str(tokens[3]), span=span(tokens[3]))
+    whole = span(tokens[0]).to(span(tokens[-1]))
+    return Declaration(kind, name, parameter, Hole("", span=whole), span=whole)
+
+
+def _shown(item: Token) -> str:
+    if item.type == "NEWLINE":
+        return "the end of the line"
+    text = SHOWN.get(item.type, str(item))
+    return f"`{text}`" if len(text) <= 40 else f"`{text[:37]}...`"
+
+
+def _words(accepts: frozenset[str]) -> str:
+    """What would be taken next, in words that do not depend on the parser's tables."""
+    left = set(accepts)
+    words = []
+    if {"INT", "LSQB", "NAME"} <= left:
+        words.append("an expression")
+        left -= _OPERAND | {"MINUS", "PLUS"}
+    if left >= _OPERATORS:
+        words.append("an operator")
+        left -= _OPERATORS | {"DOTS", "COLON"}
+    if "$END" in left:
+        left.discard("NEWLINE")
+    words += sorted(_WORDS.get(kind) or f"`{SHOWN[kind]}`" for kind in left)
+    if len(words) < 2:
+        return "".join(words) or "nothing more"
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def expression_of(source: Source, tokens: Sequence[Token]) -> tuple[Expr | None, list[Diagnostic]]:
+    """One expression from all the tokens, or None and the reasons."""
+    recovery = Recovery(source)
+    if not tokens:
+        end = len(source.text)
+        recovery.report("MFV1001", Span(end, end), "there is no expression")
+        return None, recovery.found
+    return recovery.piece("expression", tokens), recovery.found

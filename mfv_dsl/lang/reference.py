@@ -1,0 +1,158 @@
+"""The reference of the language, written from the registry.
+
+``python -m mfv_dsl.lang.reference`` prints what belongs in ``docs/reference.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from mfv_dsl.lang.entries import CONSTANTS, DATASETS, FUNCTIONS, ITEMS, MODELS, UNITS, all_entries
+from mfv_dsl.lang.registry import Entry, Parameter
+from mfv_dsl.lang.suggest import suggest
+
+_SECTIONS: tuple[tuple[str, str, tuple[Entry, ...]], ...] = (
+    ("Items", "What a recipe is made of.", ITEMS),
+    ("Models", "Constructors for `model name = ...`.", MODELS),
+    ("Datasets", "Constructors for `dataset name = ...`.", DATASETS),
+    ("Vectors", "Functions that make vectors.",
+     tuple(e for e in FUNCTIONS if e.result == "Vector")),
+    ("Heads", "Functions that make sets of heads.",
+     tuple(e for e in FUNCTIONS if e.result == "Heads")),
+    ("Numbers", "Functions that measure vectors.",
+     tuple(e for e in FUNCTIONS if e.result == "Number")),
+)  # fmt: skip
+
+
+def reference(name: str | None = None) -> str:
+    """The whole reference, or what there is about one word: an entry, an attribute, an option.
+
+    Raises KeyError for an unknown word, with the nearest known one (or None) as its argument.
+    """
+    if name is None:
+        return _whole()
+    parts = [_entry(entry) for entry in all_entries() if entry.name == name]
+    having = [(entry, entry.parameter(name)) for entry in all_entries()]
+    for entry, parameter in having:
+        if parameter is not None and not parameter.positional:
+            parts.append(f"### `{name}` of `{entry.name}`\n\n{_line(parameter)}\n")
+    if not parts:
+        words = [entry.name for entry in all_entries()]
+        words += [p.name for entry in all_entries() for p in entry.parameters]
+        raise KeyError(suggest(name, words))
+    return "\n".join(parts)
+
+
+def _whole() -> str:
+    lines = [
+        "# Reference of the recipe language, version 1",
+        "",
+        "Every word of the language, written from the registry by "
+        "`python -m mfv_dsl.lang.reference`. Do not edit.",
+        "",
+        "An attribute or option marked *defaults* may also be given in a `defaults` block.",
+        "One marked *sweep* takes a list `[1, 2, 4]` or a range `0..8:2` as well, and the block is",
+        "measured for each value.",
+        "",
+    ]
+    for title, text, entries in _SECTIONS:
+        lines += [f"## {title}", "", text, ""]
+        lines += [_entry(entry) for entry in entries]
+    lines += ["## Units", "", "What the numbers count or measure.", ""]
+    lines += ["| unit | meaning |", "| --- | --- |"]
+    lines += [f"| {unit.name} | {unit.doc} |" for unit in UNITS.values()]
+    constants = ", ".join(f"`{name}`" for name in CONSTANTS)
+    lines += ["", f"Booleans are the names {constants}.", ""]
+    return "\n".join(lines)
+
+
+def _entry(entry: Entry) -> str:
+    lines = [f"### `{_signature(entry)}`", "", f"{_sentence(entry.doc)}", ""]
+    if not entry.executable:
+        lines += ["Checked, but not executable yet.", ""]
+    if entry.parameters:
+        lines += [_line(parameter) for parameter in entry.parameters] + [""]
+    lines += ["```", entry.example, "```", ""]
+    return "\n".join(lines)
+
+
+def _signature(entry: Entry) -> str:
+    if entry.kind == "item":
+        if entry.form == "declaration":
+            return f"{entry.name} name = ..."
+        label = {"name": " name", "text": ' "folder"', "": ""}[entry.label]
+        return f"{entry.name}{label} {{ ... }}"
+    shown = []
+    for parameter in entry.parameters:
+        if parameter.positional:
+            shown.append(parameter.name + (", ..." if parameter.variadic else ""))
+        elif parameter.required or parameter.default is None:
+            shown.append(f"{parameter.name}=...")
+        else:
+            shown.append(f"{parameter.name}={_value(parameter.default, parameter)}")
+    return f"{entry.name}({', '.join(shown)})"
+
+
+def _line(parameter: Parameter) -> str:
+    marks = [_types(parameter)]
+    if parameter.unit:
+        marks.append(parameter.unit)
+    if parameter.required:
+        marks.append("required")
+    elif parameter.default is not None and parameter.default != ():
+        marks.append(f"default `{_value(parameter.default, parameter)}`")
+    if parameter.sweeps:
+        marks.append("*sweep*")
+    if parameter.from_defaults:
+        marks.append("*defaults*")
+    if parameter.executable_choices is not None:
+        now = ", ".join(f"`{choice}`" for choice in parameter.executable_choices)
+        marks.append(f"executable now: {now}")
+    if parameter.since != "1":
+        marks.append(f"since version {parameter.since}")
+    return f"- `{parameter.name}`: {parameter.doc}. ({'; '.join(marks)})"
+
+
+def _types(parameter: Parameter) -> str:
+    words = []
+    for name in parameter.types:
+        if name == "Choice":
+            words += [f"`{choice}`" for choice in parameter.choices]
+        elif name == "List[Choice]":
+            words.append(f"list of {', '.join(f'`{choice}`' for choice in parameter.choices)}")
+        elif name.startswith("List["):
+            words.append(f"list of {name[5:-1]}")
+        else:
+            words.append(name)
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _value(value: Any, parameter: Parameter) -> str:
+    """A default as it would be written."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value(item, parameter) for item in value)}]"
+    if isinstance(value, str) and parameter.types == ("Text",):
+        return f'"{value}"'
+    return str(value)
+
+
+def _sentence(doc: str) -> str:
+    return doc[0].upper() + doc[1:] + "."
+
+
+def words() -> Iterable[str]:
+    """Every word of the registry, for completion and highlighting."""
+    seen = dict.fromkeys(entry.name for entry in all_entries())
+    for entry in all_entries():
+        for parameter in entry.parameters:
+            seen[parameter.name] = None
+            seen.update(dict.fromkeys(parameter.choices))
+    return [*seen, *CONSTANTS]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(_whole())

@@ -1,0 +1,150 @@
+"""What a recipe has declared, and the place where findings are collected while it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from mfv_dsl.lang.checked import Constructed, DatasetFacts, ModelFacts, Setting
+from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.lang.source import Source, Span
+from mfv_dsl.lang.suggest import suggest
+from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Name, Node
+
+
+@dataclass(frozen=True)
+class Type:
+    """The type of an expression and what more is known of its value."""
+
+    name: str
+    value: int | float | None = None  # of a Number known before the run
+    model: str | None = None  # of a Vector whose model is known
+    parts: bool = True  # whether a Vector has per-head parts
+
+    def __str__(self) -> str:
+        return self.name
+
+
+UNKNOWN = Type("Unknown")  # of what is already reported; fits everywhere, in silence
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where an expression stands."""
+
+    model: str | None = None
+    dataset: str | None = None
+    each: bool = False  # inside a block
+    parameter: Name | None = None  # of the family being declared
+
+
+@dataclass
+class Scope:
+    """Names, facts and findings of one recipe."""
+
+    source: Source
+    #: all names but those of evals, which nothing refers to
+    names: dict[str, Declaration | Block] = field(default_factory=dict)
+    models: dict[str, Constructed] = field(default_factory=dict)
+    datasets: dict[str, Constructed] = field(default_factory=dict)
+    defaults: dict[str, Attribute] = field(default_factory=dict)
+    vector_types: dict[str, Type] = field(default_factory=dict)
+    inferred: dict[Span, Type] = field(default_factory=dict)
+    types: dict[Span, str] = field(default_factory=dict)
+    options: dict[Span, dict[str, Setting]] = field(default_factory=dict)
+    found: list[Diagnostic] = field(default_factory=list)
+    #: names that stand for something that did not parse or has an unknown kind
+    doubtful: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)  # reports that are made once per recipe
+
+    # -- findings ---------------------------------------------------------------------------------
+    def error(
+        self, code: str, at: Span | Node, message: str, label: str = "", help: str | None = None,
+        *, fixes: Iterable[Fix] = (), secondary: Iterable[Label] = (), notes: Iterable[str] = (),
+        severity: Any = "error",
+    ) -> Type:  # fmt: skip
+        """Report, and give the type that keeps quiet from here on."""
+        span = at if isinstance(at, Span) else at.span
+        self.found.append(
+            Diagnostic(
+                code, message, self.source, span, label, severity, tuple(notes), help,
+                tuple(secondary), tuple(fixes),
+            )
+        )  # fmt: skip
+        return UNKNOWN
+
+    def unknown(
+        self, code: str, what: str, node: Name, candidates: Iterable[str], label: str = "",
+        help: str | None = None,
+    ) -> Type:  # fmt: skip
+        """Report an unknown word, with the known one that it resembles."""
+        near = suggest(node.text, candidates)
+        fixes = [Fix(f"write `{near}`", node.span, near)] if near else []
+        if near:
+            help = f"did you mean `{near}`?"
+        return self.error(code, node, f"unknown {what} `{node.text}`", label, help, fixes=fixes)
+
+    def once(self, key: str) -> bool:
+        """True the first time it is asked about a key."""
+        new = key not in self.said
+        self.said.add(key)
+        return new
+
+    @contextmanager
+    def aside(self) -> Iterator[list[Diagnostic]]:
+        """Collect the findings of a piece of work apart from the others."""
+        kept, self.found = self.found, []
+        try:
+            yield self.found
+        finally:
+            self.found = kept
+
+    # -- names ------------------------------------------------------------------------------------
+    def kind(self, name: str) -> str | None:
+        """The kind word a name was declared with: vector, heads, model, …, or None."""
+        item = self.names.get(name)
+        return item.kind.text if item is not None else None
+
+    def of_kind(self, *kinds: str) -> list[str]:
+        return [name for name, item in self.names.items() if item.kind.text in kinds]
+
+    def is_family(self, name: str) -> bool:
+        item = self.names.get(name)
+        if isinstance(item, Declaration):
+            return item.kind.text == "vector" and item.parameter is not None
+        return item is not None and item.kind.text == "tune"
+
+    # -- facts ------------------------------------------------------------------------------------
+    def model_facts(self, context: Context) -> list[ModelFacts]:
+        """Facts of the models that are meant; empty if one of them is not known."""
+        names = [context.model] if context.model else list(self.models)
+        facts = [self.models[name].facts for name in names if name in self.models]
+        known = [fact for fact in facts if isinstance(fact, ModelFacts)]
+        complete = len(known) == len(names) and (context.model or not self.unsure("model"))
+        return known if complete else []
+
+    def dataset_facts(self, context: Context) -> list[DatasetFacts]:
+        """Facts of the datasets that are meant; empty if one of them is not known."""
+        names = [context.dataset] if context.dataset else list(self.datasets)
+        facts = [self.datasets[name].facts for name in names if name in self.datasets]
+        known = [fact for fact in facts if isinstance(fact, DatasetFacts)]
+        complete = len(known) == len(names) and (context.dataset or not self.unsure("dataset"))
+        return known if complete else []
+
+    def unsure(self, kind: str) -> bool:
+        """Whether something of a kind is declared of which nothing is known."""
+        return any(name in self.doubtful for name in self.of_kind(kind))
+
+    def relations(self, context: Context) -> dict[str, str] | None:
+        """Known relations, each with the dataset that has it; None if any relation may exist."""
+        facts = self.dataset_facts(context)
+        if not facts:
+            return None
+        names = [context.dataset] if context.dataset else list(self.datasets)
+        found: dict[str, str] = {}
+        for name, fact in zip(names, facts, strict=True):
+            for relation in fact.relations:
+                found.setdefault(relation, name)
+        return found

@@ -1,0 +1,155 @@
+"""The abstract syntax tree: frozen, every node with its span, no meaning attached.
+
+Like the grammar it knows shapes only: a recipe is a version and items; an item is a
+:class:`Declaration` (``vector steer = …``), or a :class:`Block` (``eval raw { … }``).
+Spans do not take part in equality, so two trees are equal when they say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import TypeAlias
+
+from mfv_dsl.lang.source import Source, Span
+
+NOWHERE = Span(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    span: Span = field(default=NOWHERE, compare=False, repr=False, kw_only=True)
+
+    def children(self) -> Iterator[Node]:
+        """Direct child nodes, in the order they are written."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Node):
+                yield value
+            elif isinstance(value, tuple):
+                yield from (part for part in value if isinstance(part, Node))
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, depth first."""
+        yield self
+        for child in self.children():
+            yield from child.walk()
+
+
+# -- expressions --------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Name(Node):
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hole(Name):
+    """Stands where text did not parse; only in partial trees, never in a checked one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Node):
+    """``value`` is an int where the text was an integer literal, else a float."""
+
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Node):
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLabel(Node):
+    """``L12H3``: layer 12, head 3, both from 0."""
+
+    layer: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range(Node):
+    """``start..stop:step``; both ends belong to it; ``step`` is None where not written."""
+
+    start: Expr
+    stop: Expr
+    step: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListExpr(Node):
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetExpr(Node):
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword(Node):
+    """``name=value`` in a call."""
+
+    name: Name
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Node):
+    function: Name
+    arguments: tuple[Expr, ...] = ()
+    keywords: tuple[Keyword, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unary(Node):
+    operator: str  # "-" or "+"
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Node):
+    operator: str  # + - * / | &
+    left: Expr
+    right: Expr
+
+
+Expr: TypeAlias = (
+    Name | Number | Text | HeadLabel | Range | ListExpr | SetExpr | Call | Unary | Binary
+)
+
+
+# -- items --------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Attribute(Node):
+    name: Name
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration(Node):
+    """``kind name = value`` or ``kind name(parameter) = value``."""
+
+    kind: Name
+    name: Name
+    parameter: Name | None
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Block(Node):
+    """``kind label { attributes }``; the label is a name, a text, or missing."""
+
+    kind: Name
+    label: Name | Text | None
+    attributes: tuple[Attribute, ...]
+
+
+Item: TypeAlias = Declaration | Block
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe(Node):
+    version: Number | None
+    items: tuple[Item, ...]
+    source: Source = field(default=Source(""), compare=False, repr=False, kw_only=True)

@@ -1,0 +1,305 @@
+"""Values of parameters: an expression against the types, choices and units that are declared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from mfv_dsl.lang import expressions
+from mfv_dsl.lang.diagnostics import Diagnostic, Fix
+from mfv_dsl.lang.entries import CONSTANTS, UNITS
+from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.syntax import Expr, Hole, ListExpr, Name, Range, Text
+
+MAX_SWEEP = 1000
+
+
+def value(scope: Scope, parameter: Parameter, node: Expr, context: Context, what: str) -> Any:
+    """The plain value (Heads and Vector: the expression), or None after a report.
+
+    ``what`` is the block or function, as in "`fv`".
+    """
+    if isinstance(node, Hole):
+        return None
+    types = parameter.types
+    listed = next((t[5:-1] for t in types if t.startswith("List[")), None)
+    if listed and isinstance(node, ListExpr):
+        scope.types[node.span] = "List"
+        found = [scalar(scope, (listed,), parameter, item, context) for item in node.items]
+        return None if any(item is None for item in found) else tuple(found)
+    if isinstance(node, Range) and "Range" in types:
+        return expand(scope, parameter, node, context)
+    scalars = tuple(t for t in types if t != "Range" and not t.startswith("List["))
+    if not scalars:
+        return _not_a_list(scope, parameter, node, listed or "")
+    if "Number" in scalars and isinstance(node, ListExpr | Range):
+        scope.error(
+            "MFV3013", node, f"`{parameter.name}` of {what} takes one number, not a sweep",
+            "one number is needed",
+        )  # fmt: skip
+        return None
+    return scalar(scope, scalars, parameter, node, context)
+
+
+def _not_a_list(scope: Scope, parameter: Parameter, node: Expr, listed: str) -> None:
+    text = scope.source.text[node.span.start : node.span.end]
+    fix = f"[{text}]" if len(text) < 60 else "[...]"
+    of = "names" if listed in ("Choice", "Name") else f"{listed}s"
+    scope.error(
+        "MFV3001", node, f"`{parameter.name}` needs a List of {of}", "not a List",
+        f"write `{fix}`", fixes=[Fix(f"write `{fix}`", node.span, f"[{text}]")],
+    )  # fmt: skip
+
+
+def scalar(
+    scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr, context: Context
+) -> Any:
+    """One value of one of the types."""
+    if isinstance(node, Hole):
+        return None
+    what = f"`{parameter.name}`"
+    if "Choice" in types:
+        if isinstance(node, Name) and node.text in parameter.choices:
+            scope.types[node.span] = "Choice"
+            return node.text
+        if "Text" in types and isinstance(node, Text):
+            scope.types[node.span] = "Text"
+            return node.value
+        if "Vector" not in types and ("Number" not in types or isinstance(node, Name | Text)):
+            return _not_a_choice(scope, parameter, node, context)
+    if "Vector" in types or "Heads" in types:
+        want = "Vector" if "Vector" in types else "Heads"
+        found = expressions.expect(scope, node, context, want, what)
+        return node if found.name == want else None
+    if "Number" in types:
+        return number(scope, parameter, node, context)
+    if "Relation" in types:
+        return relation(scope, node, context, what)
+    if "Split" in types:
+        return _split(scope, node, context, what)
+    if "Text" in types:
+        if isinstance(node, Text):
+            scope.types[node.span] = "Text"
+            return node.value
+        return _wrong(scope, node, context, "Text", what)
+    if not isinstance(node, Name):
+        return _wrong(scope, node, context, types[0], what)
+    if "Boolean" in types:
+        if node.text in CONSTANTS:
+            scope.types[node.span] = "Boolean"
+            return CONSTANTS[node.text]
+        scope.unknown("MFV2014", f"value of {what}:", node, CONSTANTS, "it takes: true, false")
+        return None
+    if "Name" in types:
+        scope.types[node.span] = "Relation"
+        return node.text
+    return _declared(scope, node, context, types[0], what)
+
+
+def _wrong(scope: Scope, node: Expr, context: Context, want: str, what: str) -> None:
+    """Report that an expression is not a ``want``, once its own mistakes are reported."""
+    if isinstance(node, Name) and want == "Text" and scope.kind(node.text) is None:
+        scope.error(
+            "MFV3001", node, f"{what} needs a Text", "a bare name", f'write `"{node.text}"`',
+            fixes=[Fix(f'write `"{node.text}"`', node.span, f'"{node.text}"')],
+        )  # fmt: skip
+        return
+    found = expressions.infer(scope, node, context)
+    if found.name != "Unknown":
+        expressions.mismatch(scope, node, found, want, what, context)
+
+
+def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: Context) -> None:
+    takes = f"it takes: {', '.join(parameter.choices)}"
+    if "Number" in parameter.types:
+        takes += " or a number"
+    if isinstance(node, Name):
+        what = f"value of `{parameter.name}`:"
+        scope.unknown("MFV2014", what, node, parameter.choices, takes)
+    elif isinstance(node, Text) and node.value in parameter.choices:
+        scope.error(
+            "MFV3001", node, f"`{parameter.name}` takes a name without quotes", "",
+            f"write `{node.value}`", fixes=[Fix("drop the quotes", node.span, node.value)],
+        )  # fmt: skip
+    else:
+        found = expressions.infer(scope, node, context)
+        if found.name != "Unknown":
+            scope.error(
+                "MFV3001", node, f"`{parameter.name}` needs one of its words, and this is a "
+                f"{found}", takes,
+            )  # fmt: skip
+
+
+def _declared(scope: Scope, node: Name, context: Context, want: str, what: str) -> str | None:
+    """The name of a declared model or dataset."""
+    kind = want.lower()
+    if scope.kind(node.text) == kind:
+        scope.types[node.span] = want
+        return node.text
+    if scope.kind(node.text) is not None or node.text in (scope.relations(context) or {}):
+        _wrong(scope, node, context, want, what)
+        return None
+    declared = scope.of_kind(kind)
+    label = f"declared: {', '.join(declared)}" if declared else f"no {kind} is declared"
+    scope.unknown("MFV2002", kind, node, declared, label)
+    return None
+
+
+# -- relations and splits -------------------------------------------------------------------------
+def relation(scope: Scope, node: Expr, context: Context, what: str) -> str | None:
+    """The relation's name, ``each``, or a family's parameter."""
+    if isinstance(node, Hole):
+        return None
+    known = scope.relations(context)
+    if isinstance(node, Name):
+        scope.types[node.span] = "Relation"
+        if context.parameter is not None and node.text == context.parameter.text:
+            return node.text
+        if node.text == "each":
+            return None if expressions.each(scope, node, context).name == "Unknown" else "each"
+        if known is None or node.text in known:
+            return node.text
+        _unknown_relation(scope, node, context, known)
+        return None
+    if isinstance(node, Text) and known and node.value in known:
+        scope.error(
+            "MFV3001", node, "a relation is written without quotes", "a Text",
+            f"write `{node.value}`", fixes=[Fix("drop the quotes", node.span, node.value)],
+        )  # fmt: skip
+        return None
+    found = expressions.infer(scope, node, context, "Relation")
+    if found.name != "Unknown":
+        expressions.mismatch(scope, node, found, "Relation", what, context)
+    return None
+
+
+def _unknown_relation(
+    scope: Scope, node: Name, context: Context, known: dict[str, str]
+) -> None:
+    if scope.kind(node.text) is not None and node.text not in scope.doubtful:
+        found = expressions.infer(scope, node, context)
+        scope.error(
+            "MFV3001", node, f"a Relation is needed, and `{node.text}` is a {found}", f"a {found}"
+        )
+        return
+    if context.dataset or len(scope.datasets) == 1:
+        dataset = context.dataset or next(iter(scope.datasets))
+        label = f"the dataset `{dataset}` has: {', '.join(known)}"
+    else:
+        label = f"the datasets have: {', '.join(known)}"
+    words = [*known, *(["each"] if context.each else [])]
+    scope.unknown("MFV2001", "relation", node, words, label)
+
+
+def _split(scope: Scope, node: Expr, context: Context, what: str) -> str | None:
+    if not isinstance(node, Name):
+        _wrong(scope, node, context, "Split", what)
+        return None
+    scope.types[node.span] = "Split"
+    facts = scope.dataset_facts(context)
+    splits = [split for fact in facts for split in fact.splits]
+    if not facts or node.text in splits:
+        return node.text
+    known = list(dict.fromkeys(splits))
+    scope.unknown("MFV2021", "split", node, known, f"the dataset has: {', '.join(known)}")
+    return None
+
+
+# -- numbers --------------------------------------------------------------------------------------
+def number(
+    scope: Scope, parameter: Parameter, node: Expr, context: Context
+) -> int | float | None:
+    """A number known before the run, in the parameter's unit."""
+    what = f"`{parameter.name}`"
+    found = expressions.infer(scope, node, context, "Number")
+    if found.name == "Unknown":
+        return None
+    if found.name != "Number":
+        expressions.mismatch(scope, node, found, "Number", what, context)
+        return None
+    if found.value is None:
+        scope.error("MFV3007", node, f"{what} needs a number that is known before the run")
+        return None
+    return _in_unit(scope, parameter, found.value, node, context)
+
+
+def _in_unit(
+    scope: Scope, parameter: Parameter, amount: int | float, node: Expr, context: Context
+) -> int | float | None:
+    unit = UNITS[parameter.unit] if parameter.unit else None
+    if unit is None:
+        return amount
+    what = f"`{parameter.name}`"
+    if unit.whole:
+        if amount != int(amount):
+            message = f"{what} needs a whole number, and this is {amount}"
+            scope.error("MFV3006", node, message, f"{unit.name}: {unit.doc}")
+            return None
+        amount = int(amount)
+    low = unit.minimum is not None and amount < unit.minimum
+    low = low or (unit.above is not None and amount <= unit.above)
+    if low or (unit.maximum is not None and amount > unit.maximum):
+        scope.error("MFV4003", node, f"{what} cannot be {amount}", f"{unit.name}: {unit.doc}")
+        return None
+    if unit.name == "layer":
+        facts = scope.model_facts(context)
+        if facts and all(amount >= fact.n_layers for fact in facts):
+            last = max(fact.n_layers for fact in facts) - 1
+            scope.error(
+                "MFV4001", node, f"the model has no layer {amount}", f"its layers are 0..{last}"
+            )
+            return None
+    return amount
+
+
+def expand(
+    scope: Scope, parameter: Parameter, node: Range, context: Context
+) -> tuple[int | float, ...] | None:
+    """The numbers of a range, both ends included."""
+    scope.types[node.span] = "Range"
+    bare = replace(parameter, unit=None)
+    ends = [number(scope, bare, end, context) for end in (node.start, node.stop)]
+    step = 1 if node.step is None else number(scope, bare, node.step, context)
+    start, stop = ends
+    if start is None or stop is None or step is None:
+        return None
+    if step <= 0:
+        assert node.step is not None
+        direction = "is 0" if step == 0 else "goes down"
+        scope.error("MFV3008", node.step, f"the step of this range {direction}", "above 0")
+        return None
+    if start > stop:
+        fix = f"{stop}..{start}" + (f":{step}" if node.step else "")
+        scope.error(
+            "MFV3008", node, f"this range begins at {start} and ends before it, at {stop}", "",
+            f"write `{fix}`", fixes=[Fix(f"write `{fix}`", node.span, fix)],
+        )  # fmt: skip
+        return None
+    steps = (stop - start) / step
+    if not math.isfinite(steps) or steps >= MAX_SWEEP:
+        scope.error("MFV3012", node, f"this range has more than {MAX_SWEEP} values")
+        return None
+    numbers = []
+    for index in range(math.floor(steps + 1e-9) + 1):
+        exact = start + index * step
+        amount = exact if isinstance(exact, int) else round(exact, 12)
+        checked = _in_unit(scope, parameter, amount, node, context)
+        if checked is None:
+            return None
+        numbers.append(checked)
+    return tuple(numbers)
+
+
+# -- defaults -------------------------------------------------------------------------------------
+def adopt(
+    scope: Scope, found: list[Diagnostic], node: Expr, what: str, parameter: Parameter
+) -> None:
+    """Report what a value from `defaults` does wrong where it is used, once per place."""
+    if f"defaults.{parameter.name}" in scope.said:
+        return
+    for diagnostic in found:
+        if scope.once(f"defaults:{diagnostic.code}:{diagnostic.span}"):
+            note = f"{what} takes `{parameter.name}` from `defaults`"
+            scope.found.append(replace(diagnostic, notes=(*diagnostic.notes, note)))

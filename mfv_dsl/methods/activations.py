@@ -1,0 +1,69 @@
+"""Mean head outputs over a task's prompts (arXiv:2310.15213, section 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.engine.edits import Read
+from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.methods.outcomes import outcomes
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class TaskMean:
+    """``mean`` (layers, heads, head_dim) float32: each head's output at the last token, before the
+    output projection, averaged over ``n_used`` of ``n`` prompts.  ``correct`` tells which of the
+    prompts the model answered correctly."""
+
+    relation: str
+    mean: torch.Tensor
+    correct: tuple[bool, ...]
+    n_used: int
+
+    @property
+    def accuracy(self) -> float:
+        return sum(self.correct) / len(self.correct)
+
+
+def head_reads(backend: Backend) -> tuple[Read, ...]:
+    """One read per layer, of every head's output at the last token."""
+    return tuple(Read("lm.attn", layer) for layer in backend.sites["lm.attn"].layers)
+
+
+def task_mean(
+    backend: Backend,
+    batches: Sequence[PromptBatch],
+    relation: str,
+    correct_only: bool = True,
+    progress: Progress = lambda _: None,
+) -> TaskMean:
+    """The task mean of ``relation`` over ``batches``.  Memory does not grow with their number."""
+    site = backend.sites["lm.attn"]
+    reads = head_reads(backend)
+    total = torch.zeros(len(reads), site.heads or 1, site.width, dtype=torch.float64)
+    correct: list[bool] = []
+    for batch in batches:
+        with torch.no_grad():
+            done = full_pass(backend, batch, reads=reads)
+        right = outcomes(done.logits, batch.answers).correct
+        correct += right.tolist()
+        used = torch.from_numpy(right) if correct_only else torch.ones(len(batch), dtype=torch.bool)
+        for layer, reading in enumerate(done.readings):
+            total[layer] += reading[:, 0].cpu()[used].double().sum(0)
+        progress(len(batch))
+    n_used = sum(correct) if correct_only else len(correct)
+    if not n_used:
+        raise MfvError(
+            "MFV5201",
+            f"none of the {len(correct)} prompts of `{relation}` was answered correctly, "
+            "so there is no mean to take",
+            help="use more shots, another relation, or correct_only=false",
+        )
+    return TaskMean(relation, (total / n_used).float(), tuple(correct), n_used)

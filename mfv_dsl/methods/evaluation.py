@@ -1,0 +1,82 @@
+"""Measuring a model on prompts, with and without a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.methods.outcomes import Outcomes, join, outcomes
+from mfv_dsl.methods.selection import Head
+from mfv_dsl.methods.vectors import Vector
+
+
+def measure(
+    backend: Backend, batches: Sequence[PromptBatch], edits: Sequence[Edit] = ()
+) -> Outcomes:
+    """Outcomes on all prompts of ``batches`` under ``edits``."""
+    with torch.no_grad():
+        return join(
+            [outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches]
+        )
+
+
+def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
+    """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
+    of decoder layer ``layer``, or, for ``native``, each head's part at its own layer's attention
+    output."""
+    if layer != "native":
+        return [Edit("lm.resid", int(layer), "add", scale * vector.residual)]
+    heads, projected = _parts(vector, "layer = native"), vector.head_projected
+    assert projected is not None
+    by_layer = sorted({head[0] for head in heads})
+    return [
+        Edit("lm.attn.out", number, "add",
+             scale * sum_rows(projected, [head[0] == number for head in heads]))
+        for number in by_layer
+    ]  # fmt: skip
+
+
+def patching(vector: Vector) -> list[Edit]:
+    """Edits that replace the heads' outputs at the last token by the vector's per-head parts."""
+    heads, means = _parts(vector, "patch"), vector.head_means
+    assert means is not None
+    return _replacing(heads, means)
+
+
+def ablating(
+    heads: Sequence[Head], head_dim: int, overall: torch.Tensor | None = None
+) -> list[Edit]:
+    """Edits that set ``heads`` at the last token to zero, or to ``overall``
+    (layers, heads, head_dim)."""
+    if overall is None:
+        return _replacing(heads, torch.zeros(len(heads), head_dim))
+    return _replacing(heads, torch.stack([overall[layer, head] for layer, head in heads]))
+
+
+def sum_rows(rows: torch.Tensor, chosen: Sequence[bool]) -> torch.Tensor:
+    return rows[torch.tensor(np.asarray(chosen))].sum(0)
+
+
+def _replacing(heads: Sequence[Head], values: torch.Tensor) -> list[Edit]:
+    edits = []
+    for layer in sorted({head[0] for head in heads}):
+        rows = [i for i, head in enumerate(heads) if head[0] == layer]
+        numbers = tuple(heads[i][1] for i in rows)
+        edits.append(Edit("lm.attn", layer, "replace", values[rows], numbers))
+    return edits
+
+
+def _parts(vector: Vector, wanted_by: str) -> tuple[Head, ...]:
+    if vector.heads is None:
+        raise MfvError(
+            "MFV5305",
+            f"`{vector.expression or 'this vector'}` has no per-head parts, which {wanted_by} needs",
+            help="add it at a layer instead",
+        )
+    return vector.heads

@@ -1,0 +1,45 @@
+"""What a model answered: probability of the right answer, and whether it came first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Per prompt: ``p_answer``, probability of the answer's first token; ``correct``, whether that
+    token was the likeliest of the vocabulary; ``said``, the likeliest token."""
+
+    p_answer: np.ndarray
+    correct: np.ndarray
+    said: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.p_answer)
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.correct.mean())
+
+
+def outcomes(logits: torch.Tensor, answers: torch.Tensor) -> Outcomes:
+    """Score ``logits`` (prompts, vocabulary) against the first tokens of the answers (prompts,)."""
+    probabilities = logits.float().softmax(-1)
+    said = logits.argmax(-1)
+    return Outcomes(
+        probabilities.gather(1, answers[:, None])[:, 0].cpu().numpy().astype(np.float64),
+        (said == answers).cpu().numpy(),
+        said.cpu().numpy(),
+    )
+
+
+def join(parts: list[Outcomes]) -> Outcomes:
+    """Outcomes of consecutive batches as one."""
+    return Outcomes(
+        np.concatenate([part.p_answer for part in parts]),
+        np.concatenate([part.correct for part in parts]),
+        np.concatenate([part.said for part in parts]),
+    )

@@ -1,0 +1,206 @@
+"""Function vectors and their algebra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from mfv_dsl.backends.base import Backend
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.methods.selection import Head
+
+
+@dataclass(frozen=True)
+class Space:
+    """What two vectors must share to be combined: model, size and bias convention."""
+
+    fingerprint: str
+    d_model: int
+    bias: str = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """A vector of the residual stream, and where it has them its per-head parts.
+
+    ``residual`` (d_model,).  With parts: ``heads`` lists k (layer, head); ``head_means``
+    (k, head_dim) before and ``head_projected`` (k, d_model) after the output projection.
+    A tuned vector has no parts.  Vectors add, subtract and scale; combining keeps parts where
+    both sides have them (a head that one side lacks counts as zero there).
+    """
+
+    residual: torch.Tensor
+    space: Space
+    expression: str = ""
+    heads: tuple[Head, ...] | None = None
+    head_means: torch.Tensor | None = None
+    head_projected: torch.Tensor | None = None
+    head_scores: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def has_parts(self) -> bool:
+        return self.heads is not None
+
+    def __add__(self, other: Vector) -> Vector:
+        if not isinstance(other, Vector):
+            return NotImplemented
+        return combine([(1.0, self), (1.0, other)])
+
+    def __sub__(self, other: Vector) -> Vector:
+        if not isinstance(other, Vector):
+            return NotImplemented
+        return combine([(1.0, self), (-1.0, other)])
+
+    def __neg__(self) -> Vector:
+        return combine([(-1.0, self)])
+
+    def __mul__(self, factor: float) -> Vector:
+        if isinstance(factor, Vector):
+            raise MfvError(
+                "MFV5301", "two vectors cannot be multiplied", help="did you mean dot(v, w)?"
+            )
+        return combine([(float(factor), self)])
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Vector:
+        return combine([(1.0 / float(divisor), self)])
+
+    def norm(self) -> float:
+        """Euclidean length."""
+        return float(self.residual.double().norm())
+
+
+def function_vector(
+    backend: Backend,
+    mean: torch.Tensor,
+    heads: tuple[Head, ...],
+    bias: str = "none",
+    expression: str = "",
+    scores: torch.Tensor | None = None,
+) -> Vector:
+    """v = Σ over ``heads`` of W_O(l)[:, h] · mean(l, h) (arXiv:2310.15213, equation 5).
+
+    ``mean`` is (layers, heads, head_dim).  The projection's bias is left out; ``bias="per_head"``
+    adds the layer's bias once per chosen head, as the official code of arXiv:2510.02528 does.
+    ``scores`` (layers, heads), where given, are kept with the chosen heads.
+    """
+    if not heads:
+        raise MfvError("MFV5302", "a function vector needs at least one head")
+    site = backend.sites["lm.attn"]
+    means = torch.stack([mean[layer, head] for layer, head in heads])
+    projected = []
+    for (layer, head), part in zip(heads, means, strict=True):
+        linear = backend.model.get_submodule(site.path.format(layer=layer))
+        columns = slice(head * site.width, (head + 1) * site.width)
+        written = linear.weight[:, columns].float().cpu() @ part
+        if bias == "per_head" and linear.bias is not None:
+            written = written + linear.bias.float().cpu()
+        projected.append(written)
+    stacked = torch.stack(projected)
+    return Vector(
+        residual=stacked.sum(0),
+        space=Space(backend.facts.fingerprint, backend.facts.d_model, bias),
+        expression=expression,
+        heads=heads,
+        head_means=means,
+        head_projected=stacked,
+        head_scores=None if scores is None else torch.stack([scores[i, j] for i, j in heads]),
+    )
+
+
+def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
+    """Σ coefficient · vector.  Parts are kept if every vector has them."""
+    first = terms[0][1]
+    for _, vector in terms:
+        check_space(first, vector)
+    residual = sum((c * v.residual for c, v in terms), torch.zeros_like(first.residual))
+    made = Vector(residual, first.space, expression)
+    if not all(vector.has_parts for _, vector in terms):
+        return made
+    heads = tuple(sorted({head for _, vector in terms for head in vector.heads or ()}))
+
+    def gathered(part: Callable[[Vector], torch.Tensor | None]) -> torch.Tensor:
+        example = part(first)
+        assert example is not None
+        total = torch.zeros(len(heads), example.shape[1])
+        for coefficient, vector in terms:
+            rows = part(vector)
+            assert rows is not None and vector.heads is not None
+            for head, row in zip(vector.heads, rows, strict=True):
+                total[heads.index(head)] += coefficient * row
+        return total
+
+    return replace(
+        made,
+        heads=heads,
+        head_means=gathered(lambda vector: vector.head_means),
+        head_projected=gathered(lambda vector: vector.head_projected),
+    )
+
+
+def check_space(first: Vector, second: Vector) -> None:
+    """Refuse to combine vectors of different models, sizes or bias conventions."""
+    if first.space == second.space:
+        return
+    for what in ("fingerprint", "d_model", "bias"):
+        mine, theirs = getattr(first.space, what), getattr(second.space, what)
+        if mine != theirs:
+            raise MfvError(
+                "MFV5303",
+                f"these vectors do not belong together: their {what} differs",
+                notes=(
+                    f"`{first.expression or 'the first'}` has {str(mine)[:16]}",
+                    f"`{second.expression or 'the second'}` has {str(theirs)[:16]}",
+                ),
+                help="extract both from the same model with the same bias option",
+            )
+
+
+def normalized(vector: Vector) -> Vector:
+    """``vector`` at length 1, parts scaled alike."""
+    length = vector.norm()
+    if length == 0:
+        raise MfvError("MFV5304", "the zero vector has no direction and cannot be normalised")
+    return combine([(1 / length, vector)])
+
+
+def projected(vector: Vector, onto: Vector) -> Vector:
+    """The part of ``vector`` along ``onto``: (v·w / w·w) w."""
+    return combine([(dot(vector, onto) / _square(onto), onto)])
+
+
+def rejected(vector: Vector, direction: Vector) -> Vector:
+    """``vector`` without its part along ``direction``."""
+    return combine([(1.0, vector), (-dot(vector, direction) / _square(direction), direction)])
+
+
+def random_like(vector: Vector, seed: int) -> Vector:
+    """A random direction at the length of ``vector``; it has no parts."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(vector.residual.shape, generator=generator, dtype=torch.float64)
+    residual = (drawn * (vector.norm() / drawn.norm())).float()
+    return Vector(residual, vector.space)
+
+
+def dot(first: Vector, second: Vector) -> float:
+    """Inner product."""
+    check_space(first, second)
+    return float(first.residual.double() @ second.residual.double())
+
+
+def cosine(first: Vector, second: Vector) -> float:
+    """Cosine of the angle between two vectors."""
+    lengths = first.norm() * second.norm()
+    if lengths == 0:
+        raise MfvError("MFV5304", "the zero vector has no direction, so no cosine")
+    return dot(first, second) / lengths
+
+
+def _square(vector: Vector) -> float:
+    square = dot(vector, vector)
+    if square == 0:
+        raise MfvError("MFV5304", "the zero vector has no direction to project on")
+    return square
