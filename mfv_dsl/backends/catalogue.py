@@ -31,5 +31,5 @@ def catalogue() -> list[Known]:
             module, function = entry.facts.split(":")
             facts = getattr(importlib.import_module(module), function)()
             shape = (facts.n_layers, facts.n_heads, facts.head_dim, facts.d_model)
-        rows.append(Known(entry.example, entry.doc, *shape, entry.name in LOADERS))
+        rows.append(Known(entry.name, entry.doc, *shape, entry.name in LOADERS))
     return rows

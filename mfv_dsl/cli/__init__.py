@@ -19,7 +19,7 @@ def main() -> None:
         sys.exit(1)
     except MfvError as error:
         show_error(error)
-        sys.exit(3)
+        sys.exit(2 if error.code == "MFV6101" else 3)  # a file that is not there is a usage error
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

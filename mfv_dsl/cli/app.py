@@ -42,12 +42,10 @@ def run(
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
         return
-    from rich.console import Console
-
+    from mfv_dsl.cli.output import print_table
     from mfv_dsl.report.tables import results_table
 
-    console = Console(width=None if Console().is_terminal else 120)
-    console.print(results_table(result.rows))
+    print_table(results_table(result.rows))
     for path in result.saved:
         typer.echo(f"saved {path}", err=True)
     typer.echo(f"results in {result.folder} ({result.seconds:.0f} s)", err=True)
@@ -88,11 +86,10 @@ def models(as_json: JsonFlag = False) -> None:
     if as_json:
         typer.echo(json.dumps([vars(row) for row in known], indent=2))
         return
-    from rich.console import Console
-
+    from mfv_dsl.cli.output import print_table
     from mfv_dsl.report.tables import models_table
 
-    Console(width=None if Console().is_terminal else 120).print(models_table(known))
+    print_table(models_table(known))
 
 
 @app.command()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from mfv_dsl.lang.diagnostics import Diagnostic, MfvError, render
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mfv_dsl.execute.session import Listener
 
 
@@ -26,6 +28,14 @@ def show_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
     count = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     if count > 1:
         print(f"{count} errors", file=sys.stderr)
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout, as wide as it needs to be where stdout is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    Console(width=None if console.is_terminal else 160).print(table)
 
 
 @contextmanager

@@ -183,7 +183,8 @@ def _complete(
     settings: dict[str, Setting], what: str,
 ) -> None:  # fmt: skip
     missing = [
-        p.name for p in entry.parameters
+        p.name
+        for p in entry.parameters
         if p.required and settings[p.name].origin == "registry" and p.name not in meant
     ]
     if missing:
@@ -226,9 +227,7 @@ def _check_eval(
     _check_choice(scope, written, settings)
 
 
-def _check_parts(
-    scope: Scope, written: dict[str, Attribute], settings: dict[str, Setting]
-) -> None:
+def _check_parts(scope: Scope, written: dict[str, Attribute], settings: dict[str, Setting]) -> None:
     """Head space needs a vector that still has its per-head parts."""
     for name in ("add", "patch"):
         attribute = written.get(name)

@@ -38,7 +38,7 @@ def unquoted(token: str) -> str:
     for character in characters:
         if character == "\\":
             escaped = next(characters)
-            out.append({"n": "\n", "t": "\t"}.get(escaped, escaped))
+            out.append({"n": "\n", "r": "\r", "t": "\t"}.get(escaped, escaped))
         else:
             out.append(character)
     return "".join(out)

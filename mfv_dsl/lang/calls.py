@@ -95,9 +95,7 @@ def _function(scope: Scope, node: Call, entry: Entry, context: Context) -> Type:
             value: Any = given if parameter.variadic else given[0]
             settings[parameter.name] = Setting(value, "written", given[0].span)
         elif given is not None or not parameter.required:
-            settings[parameter.name] = option(
-                scope, parameter, given, context, f"`{entry.name}`"
-            )
+            settings[parameter.name] = option(scope, parameter, given, context, f"`{entry.name}`")
     _against_model(scope, node, entry, settings, context)
     if complete:
         scope.options[node.span] = settings
@@ -123,9 +121,7 @@ def _result(
         return expressions.join(scope, listed)
     if not vectors:
         return Type(entry.result)
-    joined = expressions.join(
-        scope, [(written[name][0], found) for name, found in vectors.items()]
-    )
+    joined = expressions.join(scope, [(written[name][0], found) for name, found in vectors.items()])
     if entry.result != "Vector":
         return Type(entry.result)
     kept = vectors.get(_PARTS_OF.get(entry.name, ""))

@@ -29,9 +29,7 @@ class CheckResult:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def registry_facts(
-    entry: Entry, arguments: Mapping[str, Any]
-) -> ModelFacts | DatasetFacts | None:
+def registry_facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | DatasetFacts | None:
     """Facts from the function that the entry names; None for an entry without one."""
     if entry.facts is None:
         return None

@@ -157,7 +157,7 @@ FUNCTIONS = (
     Entry("function", "layers", "all heads of some layers",
           (Parameter("which", ("Number", "List[Number]", "Range"), "the layers", positional=True,
                      unit="layer"),),
-          result="Heads", example="layers(8..15)"),
+          result="Heads", example="layers(4..7)"),
     Entry("function", "all", "all heads of the model", result="Heads", example="all()"),
     Entry("function", "random", "k heads drawn at random",
           (Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),

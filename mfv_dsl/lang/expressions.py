@@ -72,20 +72,20 @@ def expect(scope: Scope, node: Expr, context: Context, want: str, what: str) -> 
     return mismatch(scope, node, found, want, what, context)
 
 
-def mismatch(
-    scope: Scope, node: Expr, found: Type, want: str, what: str, context: Context
-) -> Type:
+def mismatch(scope: Scope, node: Expr, found: Type, want: str, what: str, context: Context) -> Type:
     """Report a wrong type, with the spelling that would give the right one where there is one."""
     help, fixes = None, []
     if isinstance(node, HeadLabel) and want == "Heads":
         label = f"{{L{node.layer}H{node.head}}}"
-        help, fixes = f"a set of one head is written `{label}`", [
-            Fix(f"write `{label}`", node.span, label)
-        ]
+        help, fixes = (
+            f"a set of one head is written `{label}`",
+            [Fix(f"write `{label}`", node.span, label)],
+        )
     elif isinstance(node, Name) and want == "Vector" and found.name == "Relation":
-        help, fixes = f"its function vector is `fv({node.text})`", [
-            Fix(f"write `fv({node.text})`", node.span, f"fv({node.text})")
-        ]
+        help, fixes = (
+            f"its function vector is `fv({node.text})`",
+            [Fix(f"write `fv({node.text})`", node.span, f"fv({node.text})")],
+        )
     elif isinstance(node, Name) and found.name == "Family":
         argument = "each" if context.each else context.parameter and context.parameter.text
         help = f"`{node.text}` is one vector per relation; say which: " + (
@@ -94,8 +94,10 @@ def mismatch(
         return scope.error(
             "MFV3010", node, f"{what} needs a {want}, and this is a Family", "", help
         )
-    elif isinstance(node, ListExpr) and want == "Heads" and all(
-        isinstance(item, HeadLabel) for item in node.items
+    elif (
+        isinstance(node, ListExpr)
+        and want == "Heads"
+        and all(isinstance(item, HeadLabel) for item in node.items)
     ):
         help = "a set of heads stands in `{ }`"
     return scope.error(
@@ -122,13 +124,12 @@ def name(scope: Scope, node: Name, context: Context, want: str) -> Type:
         return Type(ITEM[kind].result) if kind in ITEM else UNKNOWN
     if text in CONSTANTS:
         return Type("Boolean")
-    relations = scope.relations(context) or {}
-    if text in relations:
+    if text in (scope.relations(context) or {}):
         return RELATION
-    return _unknown_name(scope, node, relations, want)
+    return _unknown_name(scope, node, scope.relations(context), want)
 
 
-def _unknown_name(scope: Scope, node: Name, relations: dict[str, str], want: str) -> Type:
+def _unknown_name(scope: Scope, node: Name, relations: dict[str, str] | None, want: str) -> Type:
     text = node.text
     what = {"Vector": "vector", "Heads": "heads", "Model": "model", "Dataset": "dataset"}
     if text in FUNCTION and suggest(text, scope.names) is None:
@@ -142,13 +143,13 @@ def _unknown_name(scope: Scope, node: Name, relations: dict[str, str], want: str
             "heads are written `L12H3` (layer 12, head 3), a set of them `{L12H3, L14H7}`",
         )  # fmt: skip
     kinds = {"Vector": ("vector", "tune"), "Heads": ("heads",)}.get(want, ())
-    candidates = [*scope.of_kind(*kinds), *scope.names, *relations]
+    candidates = [*scope.of_kind(*kinds), *scope.names, *(relations or {})]
     label, help = f"a {want} is needed" if want else "", None
     if kinds:
         declared = scope.of_kind(*kinds)
         shown = [*declared[:MAX_LISTED], *(["..."] if len(declared) > MAX_LISTED else [])]
         label = f"declared: {', '.join(shown)}" if declared else "none is declared"
-    if want == "Vector" and scope.relations(context) is None:
+    if want == "Vector" and relations is None:
         help = f"if it is a relation, its function vector is `fv({text})`"
     return scope.unknown("MFV2002", what.get(want, "name"), node, candidates, label, help)
 
@@ -211,9 +212,12 @@ def binary(scope: Scope, node: Binary, context: Context, want: str) -> Type:
     want = want if node.operator in "+-|&" else ""
     left = infer(scope, node.left, context, want)
     right = infer(scope, node.right, context, want)
-    for side, found in ((node.left, left), (node.right, right)):
-        if found.name not in ("Number", "Vector", "Heads", "Unknown"):
-            return _no_arithmetic(scope, side, found, node.operator, context)
+    sides = [(node.left, left), (node.right, right)]
+    odd = [side for side in sides if side[1].name not in ("Number", "Vector", "Heads", "Unknown")]
+    for side, found in odd:
+        _no_arithmetic(scope, side, found, node.operator, context)
+    if odd:
+        return UNKNOWN
     if UNKNOWN in (left, right):
         return _half_known(node.operator, left, right)
     names = (left.name, right.name)
@@ -231,7 +235,8 @@ def binary(scope: Scope, node: Binary, context: Context, want: str) -> Type:
         return replace(left if left.name == "Vector" else right, value=None)
     help = None
     if node.operator in "+-":
-        help = "a Number can scale a Vector: write `*`" if "Number" in names else None
+        scales = set(names) == {"Number", "Vector"}
+        help = "a Number can scale a Vector: write `*`" if scales else None
     elif node.operator == "/" and names == ("Number", "Vector"):
         help = "a Vector can be divided by a Number, not the other way round"
     return scope.error(
@@ -249,12 +254,10 @@ def _half_known(operator: str, left: Type, right: Type) -> Type:
     known = right if left == UNKNOWN else left
     if known.name == "Vector" and operator in "+-*/":
         return replace(known, model=None)
-    return known if known.name == "Heads" and operator in "|&-" else UNKNOWN
+    return known if known.name == "Heads" and operator in "|&" else UNKNOWN
 
 
-def _no_arithmetic(
-    scope: Scope, node: Expr, found: Type, operator: str, context: Context
-) -> Type:
+def _no_arithmetic(scope: Scope, node: Expr, found: Type, operator: str, context: Context) -> Type:
     if isinstance(node, Name) and found.name in ("Relation", "Family"):
         return mismatch(scope, node, found, "Vector", f"`{operator}`", context)
     return scope.error(

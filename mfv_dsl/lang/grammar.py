@@ -22,7 +22,7 @@ def grammar_text() -> str:
     return checkout.read_text(encoding="utf-8")
 
 
-class _KeepTokens:
+class KeepTokens:
     """Tells lark to keep the terminals that no rule takes: comments and known mistakes."""
 
     always_accept = (
@@ -54,6 +54,6 @@ def built() -> Lark:
         start=list(STARTS),
         keep_all_tokens=True,
         maybe_placeholders=False,
-        postlex=_KeepTokens(),
+        postlex=KeepTokens(),
         transformer=Builder(),
     )

@@ -208,9 +208,7 @@ class Layout:
         self.end_statement()
 
 
-def lay_out(
-    source: Source, tokens: Sequence[Token]
-) -> tuple[list[Statement], list[Diagnostic]]:
+def lay_out(source: Source, tokens: Sequence[Token]) -> tuple[list[Statement], list[Diagnostic]]:
     """Balanced statements, without their final newlines, and what was wrong with the brackets."""
     layout = Layout(source, tokens)
     layout.walk()

@@ -132,7 +132,7 @@ class _Mender:
         text, start = str(item), item.start_pos or 0
         at = text.find("\\")
         while at >= 0:
-            if text[at + 1] not in '"\\nt':
+            if text[at + 1] not in '"\\nrt':
                 self.report(
                     "MFV1020", Span(start + at, start + at + 2),
                     f"`{text[at : at + 2]}` means nothing in a string", "",

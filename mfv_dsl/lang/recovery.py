@@ -58,9 +58,7 @@ class Recovery:
         self, code: str, at: Span, message: str, label: str = "", help: str | None = None,
         fixes: tuple[Fix, ...] = (),
     ) -> None:  # fmt: skip
-        self.found.append(
-            Diagnostic(code, message, self.source, at, label, help=help, fixes=fixes)
-        )
+        self.found.append(Diagnostic(code, message, self.source, at, label, help=help, fixes=fixes))
 
     def rejoined(self, statements: list[list[Token]]) -> list[list[Token]]:
         """Statements with a block whose `{` stands on a line of its own put together again."""

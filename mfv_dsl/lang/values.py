@@ -11,6 +11,7 @@ from mfv_dsl.lang.diagnostics import Diagnostic, Fix
 from mfv_dsl.lang.entries import CONSTANTS, UNITS
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Expr, Hole, ListExpr, Name, Range, Text
 
 MAX_SWEEP = 1000
@@ -67,7 +68,7 @@ def scalar(
         if "Text" in types and isinstance(node, Text):
             scope.types[node.span] = "Text"
             return node.value
-        if "Vector" not in types and ("Number" not in types or isinstance(node, Name | Text)):
+        if _means_choice(scope, types, parameter, node):
             return _not_a_choice(scope, parameter, node, context)
     if "Vector" in types or "Heads" in types:
         want = "Vector" if "Vector" in types else "Heads"
@@ -96,6 +97,13 @@ def scalar(
         scope.types[node.span] = "Relation"
         return node.text
     return _declared(scope, node, context, types[0], what)
+
+
+def _means_choice(scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr) -> bool:
+    """Whether a value that is no choice was meant as one, where other types are allowed too."""
+    if "Vector" in types and isinstance(node, Name):  # it may be a vector's name
+        return scope.kind(node.text) is None and suggest(node.text, parameter.choices) is not None
+    return isinstance(node, Name | Text) or not {"Vector", "Number"} & set(types)
 
 
 def _wrong(scope: Scope, node: Expr, context: Context, want: str, what: str) -> None:
@@ -175,9 +183,7 @@ def relation(scope: Scope, node: Expr, context: Context, what: str) -> str | Non
     return None
 
 
-def _unknown_relation(
-    scope: Scope, node: Name, context: Context, known: dict[str, str]
-) -> None:
+def _unknown_relation(scope: Scope, node: Name, context: Context, known: dict[str, str]) -> None:
     if scope.kind(node.text) is not None and node.text not in scope.doubtful:
         found = expressions.infer(scope, node, context)
         scope.error(
@@ -208,9 +214,7 @@ def _split(scope: Scope, node: Expr, context: Context, what: str) -> str | None:
 
 
 # -- numbers --------------------------------------------------------------------------------------
-def number(
-    scope: Scope, parameter: Parameter, node: Expr, context: Context
-) -> int | float | None:
+def number(scope: Scope, parameter: Parameter, node: Expr, context: Context) -> int | float | None:
     """A number known before the run, in the parameter's unit."""
     what = f"`{parameter.name}`"
     found = expressions.infer(scope, node, context, "Number")

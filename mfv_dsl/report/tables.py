@@ -13,36 +13,43 @@ from mfv_dsl.execute.results import ResultRow
 
 
 def results_table(rows: Sequence[ResultRow]) -> Table:
-    """Result rows, grouped by eval."""
+    """Result rows, grouped by eval; accuracies in per cent with 95 % intervals.
+
+    The columns ``layer`` and ``scale`` are shown where a row has them and they differ from 1.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("eval", "relation"):
-        table.add_column(name)
-    for name in ("shots", "layer", "scale", "n"):
-        table.add_column(name, justify="right")
-    table.add_column("accuracy [95 % CI]", justify="right")
-    table.add_column("p(answer)", justify="right")
-    table.add_column("vs zero-shot [95 % CI]", justify="right")
-    previous = None
-    for row in rows:
-        if previous not in (None, row.eval):
+    shown = {
+        "eval": [row.eval for row in rows],
+        "relation": [row.relation for row in rows],
+        "shots": [str(row.shots) for row in rows],
+        "layer": [_shown(row.layer) for row in rows],
+        "scale": [_shown(row.scale) if row.scale != 1 else "" for row in rows],
+        "n": [str(row.n) for row in rows],
+        "accuracy %": [_percent(row.accuracy, row.ci_low, row.ci_high) for row in rows],
+        "p(answer)": [f"{row.mean_p_answer:.2f}" for row in rows],
+        "vs zero-shot": [_gain(row) for row in rows],
+    }
+    kept = {name: cells for name, cells in shown.items() if any(cells)}
+    for name in kept:
+        side = "left" if name in ("eval", "relation") else "right"
+        table.add_column(name, justify=side, no_wrap=True)
+    for i, row in enumerate(rows):
+        first = i == 0 or rows[i - 1].eval != row.eval
+        if first and i:
             table.add_section()
-        gain = (
-            f"{100 * row.difference:+5.1f} "
-            f"[{100 * row.difference_low:+5.1f}, {100 * row.difference_high:+5.1f}]"
-        )
-        table.add_row(
-            row.eval if row.eval != previous else "",
-            row.relation,
-            str(row.shots),
-            _shown(row.layer),
-            _shown(row.scale),
-            str(row.n),
-            f"{100 * row.accuracy:5.1f} [{100 * row.ci_low:5.1f}, {100 * row.ci_high:5.1f}]",
-            f"{row.mean_p_answer:.3f}",
-            gain if row.difference or row.difference_low or row.difference_high else "—",
-        )
-        previous = row.eval
+        cells = [column[i] for column in kept.values()]
+        table.add_row(cells[0] if first else "", *cells[1:])
     return table
+
+
+def _percent(value: float, low: float, high: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.0f} [{100 * low:{sign}.0f}, {100 * high:{sign}.0f}]"
+
+
+def _gain(row: ResultRow) -> str:
+    if not (row.difference or row.difference_low or row.difference_high):
+        return ""
+    return _percent(row.difference, row.difference_low, row.difference_high, "+")
 
 
 def models_table(rows: Sequence[Known]) -> Table:

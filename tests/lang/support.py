@@ -31,9 +31,7 @@ def facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | DatasetFac
     if entry.name == "scenes":
         for relation in arguments["relations"]:
             if relation not in RELATIONS:
-                raise MfvError(
-                    "MFV7001", f"scenes cannot draw `{relation}`", argument="relations"
-                )
+                raise MfvError("MFV7001", f"scenes cannot draw `{relation}`", argument="relations")
         splits = ("extract", "train", "validation", "test")
         return DatasetFacts(tuple(arguments["relations"]), splits, hash="scenes")
     return None

@@ -33,10 +33,8 @@ out.""",
         "vectors of two models",
         """
 Vectors of different models live in different spaces and cannot be added.""",
-        "model second = tiny()\n"
-        "vector mixed = fv(left, model=flamingo) + fv(left, model=second)\n",
-        "model second = tiny()\n"
-        "vector joined = fv(left, model=second) + fv(right, model=second)\n",
+        "model second = tiny()\nvector mixed = fv(left, model=flamingo) + fv(left, model=second)\n",
+        "model second = tiny()\nvector joined = fv(left, model=second) + fv(right, model=second)\n",
     ),
     "MFV3005": Page(
         "no per-head parts",

@@ -1,0 +1,49 @@
+"""A check from a cold process is quick and loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.lang.support import HEAD
+
+PROGRAM = """
+import sys, time
+from mfv_dsl.lang import Source, check_source
+from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
+
+def facts(entry, arguments):
+    if entry.name == "tiny":
+        return ModelFacts(10, 8, 16, 128, "tiny")
+    return DatasetFacts(arguments["relations"], ("extract", "test", "validation"), "scenes")
+
+result = check_source(Source(sys.stdin.read()), facts)
+assert result.checked is not None, result.diagnostics
+heavy = {"torch", "numpy", "transformers", "pydantic", "rich", "typer", "PIL", "interegular"}
+print(time.process_time(), *sorted(heavy & set(sys.modules)))
+"""
+
+
+def cold(text: str) -> list[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM], input=text, capture_output=True, text=True, check=True
+    )
+    return result.stdout.split()
+
+
+def test_a_cold_check_is_quick_and_light():
+    lines = "".join(
+        f"vector v{n} = fv(left) - {n} * fv(right)\neval e{n} {{ add = v{n}, layer = 0..5 }}\n"
+        for n in range(30)
+    )
+    seconds, *heavy = min((cold(HEAD + lines) for _ in range(3)), key=lambda out: float(out[0]))
+    assert heavy == []
+    assert float(seconds) < 0.35
+
+
+def test_an_error_class_costs_no_parser():
+    program = "import sys, mfv_dsl.lang.diagnostics; print('lark' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "False\n"

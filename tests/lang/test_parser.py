@@ -1,0 +1,145 @@
+"""Trees, spans, and texts that are no recipes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mfv_dsl.lang import RecipeError, Source, parse_expression, source_from_bytes
+from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.syntax import Binary, Call, Declaration, Hole, Name, Number, Range, Unary
+from mfv_dsl.lang.unparse import unparse
+from tests.lang.support import HEAD, checked, codes
+
+
+def expression(text: str):
+    return parse_expression(Source(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("a - b - c", "(a - b) - c"),
+        ("a + b * c", "a + (b * c)"),
+        ("-a * b", "(-a) * b"),
+        ("a | b & c - d", "a | (b & (c - d))"),
+        ("a / b / c", "(a / b) / c"),
+        ("0..2 + 3:1", "0..(2 + 3):1"),
+        ("- - a", "-(-a)"),
+        ("f(a, b,)", "f(a, b)"),
+        ("[1,\n\n 2,\n]", "[1, 2]"),
+        ("{L1H2 , L3H4}", "{L1H2, L3H4}"),
+    ],
+)
+def test_binding(text, same):
+    assert expression(text) == expression(same)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("((a))", "a"),
+        ("(a + b) + c", "a + b + c"),
+        ("a - (b - c)", "a - (b - c)"),
+        ("(a * b) / (c * d)", "a * b / (c * d)"),
+        ("-(a + b)", "-(a + b)"),
+        ('load("a\\"b\\\\", "\\n")', 'load("a\\"b\\\\", "\\n")'),
+        ("f(0..5, x=(1..2:3))", "f(0..5, x=1..2:3)"),
+        ("1e-2 + 0.5", "0.01 + 0.5"),
+    ],
+)
+def test_unparsing_uses_few_parentheses(text, plain):
+    assert unparse(expression(text)) == plain
+
+
+def test_literals():
+    assert expression("0..5:2") == Range(Number(0), Number(5), Number(2))
+    assert expression("1e-2") == Number(0.01)
+    assert isinstance(expression("4").value, int)
+    assert expression("-4") == Unary("-", Number(4))
+
+
+def test_spans_cover_what_was_written():
+    text = "2 * (fv(left) - b)"
+    tree = expression(text)
+    assert isinstance(tree, Binary)
+    shown = {text[node.span.start : node.span.end] for node in tree.walk()}
+    assert shown == {text, "2", "(fv(left) - b)", "fv(left)", "fv", "left", "b"}
+
+
+def test_glued_words_are_one_name():
+    assert codes("mfv 1\nheadstop = top(3)\n") == ["MFV1014"]
+    assert expression("headstop20") == Name("headstop20")
+
+
+@pytest.mark.parametrize("text", ["", "a b", "(a", "a)", "f(a=1, b)", "a +", "2fv(a)", "a = b"])
+def test_wrong_expressions_are_refused(text):
+    with pytest.raises(RecipeError) as caught:
+        expression(text)
+    assert len(caught.value.diagnostics) == 1
+
+
+def test_what_parses_is_kept():
+    parsed = parse(Source("mfv 1\nvector a = (\nvector b = c\neval d { x = , y = 2 }\n"))
+    assert parsed.recipe is not None
+    broken, right, block = parsed.recipe.items
+    assert isinstance(broken, Declaration)
+    assert isinstance(broken.value, Hole)
+    assert right == Declaration(Name("vector"), Name("b"), None, Name("c"))
+    assert [attribute.name.text for attribute in block.attributes] == ["x", "y"]
+
+
+def test_the_same_in_crlf_and_lf():
+    text = HEAD + "vector a = mean(fv(left),\n  fv(right))\neval b {\n  shots = 1\n}\n"
+    assert parse(Source(text)).recipe == parse(Source(text.replace("\n", "\r\n"))).recipe
+
+
+def test_bytes_become_text():
+    assert source_from_bytes(b"\xef\xbb\xbfmfv 1\n", "a").text == "mfv 1\n"
+    with pytest.raises(RecipeError, match="not a text file in UTF-8") as caught:
+        source_from_bytes(b"mfv 1\n# caf\xe9\n", "latin.mfv")
+    assert "latin.mfv:2:6" in str(caught.value)
+    assert caught.value.code == "MFV1017"
+    with pytest.raises(RecipeError):
+        source_from_bytes(bytes(range(256)), "binary")
+
+
+HOSTILE = {
+    "parentheses": ("vector a = " + "(" * 1_000_000, ["MFV1016"]),
+    "fewer parentheses": ("vector a = " + "(" * 5_000, ["MFV1015"]),
+    "brackets and braces": ("vector a = " + "[{" * 5_000, ["MFV1015"]),
+    "signs": ("vector a = " + "-" * 20_000 + "fv(left)", ["MFV1015"]),
+    "a long sum": ("vector a = " + " + ".join(["fv(left)"] * 5_000), ["MFV1015"]),
+    "closing brackets": ("vector a = " + ")" * 500, ["MFV1003"] * 500),
+    "a long name": ("vector a = " + "a" * 1_000_000, ["MFV1021"]),
+    "a long number": ("vector a = fv(left) * " + "1" * 1_000_000, ["MFV1005"]),
+    "a long string": ('vector a = load("' + "a" * 1_000_000 + '", "left")', []),
+    "a long comment": ("# " + "a" * 1_000_000, []),
+    "a long blank": (" " * 1_000_000 + "vector a = fv(left)", []),
+    "quotes": ("“" * 100_000, None),
+    "semicolons": (";" * 100_000, None),
+    "a chain": ("\n".join(f"vector v{i} = v{i + 1}" for i in range(3_000)), ["MFV2002"]),
+    "a nest of blends": ("vector a = " + "blend([" * 45 + "fv(left)" + "])" * 45, []),
+    "a wide range": ("eval a { shots = 0..1000000000000 }", ["MFV3012"]),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_texts_are_refused_quickly(text, expected):
+    begun = time.process_time()
+    found = codes(HEAD + text + "\n")
+    assert time.process_time() - begun < 5
+    if expected is not None:
+        assert found == expected
+    assert len(found) <= 500
+
+
+def test_nesting_within_the_limit_is_fine():
+    deep = "(" * 90 + "fv(left)" + ")" * 90
+    assert codes(HEAD + f"vector a = {deep}\nvector b = {' + '.join(['a'] * 90)}\n") == []
+
+
+def test_a_call_names_its_function():
+    assert expression("f()") == Call(Name("f"))
+    assert checked(HEAD).checked is not None

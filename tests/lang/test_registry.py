@@ -1,0 +1,100 @@
+"""The registry is sound, and what is generated from it is up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM, UNITS, all_entries, takers
+from mfv_dsl.lang.reference import reference, words
+from mfv_dsl.lang.suggest import distance, suggest
+from tests.lang.support import HEAD, codes
+
+ENTRIES = all_entries()
+TYPES = {
+    "Number", "Text", "Boolean", "Name", "Choice", "Relation", "Split", "Model", "Dataset",
+    "Heads", "Vector", "Range",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_an_entry_is_sound(entry):
+    names = [parameter.name for parameter in entry.parameters]
+    assert len(set(names)) == len(names)
+    assert not entry.doc.endswith(".")
+    assert entry.since == "1"
+    for parameter in entry.parameters:
+        bare = {t.removeprefix("List[").removesuffix("]") for t in parameter.types}
+        assert bare <= TYPES
+        assert ("Choice" in bare) == bool(parameter.choices)
+        assert parameter.unit in UNITS or "Number" not in bare
+        if isinstance(parameter.default, str) and parameter.choices:
+            assert parameter.default in parameter.choices
+        assert set(parameter.executable_choices or ()) <= set(parameter.choices)
+    positional = [parameter.positional for parameter in entry.parameters]
+    assert positional == sorted(positional, reverse=True)
+
+
+def _declared(entry) -> str:
+    if entry.kind == "item":
+        return entry.example
+    if entry.kind == "constructor":
+        kind = next(kind for kind, made in CONSTRUCTOR.items() if entry.name in made)
+        return f"{kind} example = {entry.example}"
+    if entry.result == "Number":
+        return f"vector example = {entry.example} * fv(left)"
+    return f"{entry.result.lower()} example = {entry.example}"
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_an_example_is_right(entry):
+    head = HEAD if entry.name not in ("model", "dataset") else "mfv 1\n"
+    assert codes(head + _declared(entry) + "\n") == []
+
+
+def test_words_are_entries_of_one_kind_each():
+    names = [entry.name for entry in ENTRIES]
+    assert len(set(names)) == len(names)
+    assert set(FUNCTION) | set(ITEM) <= set(words())
+    assert {"native", "mix", "true", "epochs"} <= set(words())
+
+
+def test_what_defaults_may_give():
+    assert {entry.name for entry, _ in takers("shots")} == {"fv", "top"}
+    assert {entry.name for entry, _ in takers("layer")} == {"tune", "eval"}
+    assert takers("add") == []
+
+
+def test_the_reference_is_up_to_date():
+    written = Path(__file__).parents[2] / "docs" / "reference.md"
+    assert written.read_text(encoding="utf-8") == reference(), (
+        "run: python -m mfv_dsl.lang.reference > docs/reference.md"
+    )
+
+
+def test_the_reference_of_one_word():
+    assert reference("cosine").startswith("### `cosine(v, w)`\n")
+    assert "### `layer` of `tune`" in reference("layer")
+    assert "### `layer` of `eval`" in reference("layer")
+    with pytest.raises(KeyError, match="cosine"):
+        reference("cosin")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "edits"),
+    [("left", "left", 0), ("lft", "left", 1), ("rihgt", "right", 1), ("abve", "below", 3),
+     ("", "ab", 2), ("kitten", "sitting", 3), ("ca", "abc", 3)],
+)  # fmt: skip
+def test_distance(a, b, edits):
+    assert distance(a, b) == edits
+    assert distance(b, a) == edits
+
+
+def test_suggestions():
+    assert suggest("lft", ["right", "left"]) == "left"
+    assert suggest("Left", ["left"]) == "left"
+    assert suggest("SHOTS", ["shots"]) == "shots"
+    assert suggest("foo", ["on", "bar"]) is None
+    assert suggest("xy", ["ab"]) is None
+    assert suggest("x", []) is None
