@@ -36,9 +36,7 @@ def build_flamingo(
     vision = of.VisionTransformer(
         **config["vision"], output_tokens=True, final_ln_after_pool=True
     )  # tokens before ln_post, as OpenFlamingo was trained
-    language = of.GPTNeoXForCausalLM(
-        of.GPTNeoXConfig(vocab_size=vocab_size, **config["language"])
-    )
+    language = of.GPTNeoXForCausalLM(of.GPTNeoXConfig(vocab_size=vocab_size, **config["language"]))
     of.extend_instance(language, of.FlamingoLMMixin)
     language.set_decoder_layers_attr_name("gpt_neox.layers")
     width = config["vision"]["width"]

@@ -31,6 +31,7 @@ def write_folder(out: Path, model: nn.Module, config: dict[str, Any], tokenizer:
     }
     partial = out / "model.safetensors.partial"
     save_file(state, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)
     partial.replace(out / "model.safetensors")
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     tokenizer.save(str(out / "tokenizer.json"))
