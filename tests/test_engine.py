@@ -113,7 +113,10 @@ def test_an_edit_at_every_site_changes_the_answer(model: OpenFlamingo, batch: Pr
 
 
 def test_hooks_are_removed(model: OpenFlamingo, batch: PromptBatch):
-    edits = [Edit("lm.resid", 0, "add", torch.ones(32)), Edit("lm.attn", 1, "scale", torch.ones(()))]
+    edits = [
+        Edit("lm.resid", 0, "add", torch.ones(32)),
+        Edit("lm.attn", 1, "scale", torch.ones(())),
+    ]
     full_pass(model, batch, edits)
     assert hook_count(model) == 0
     with pytest.raises(RuntimeError, match="inside"), Hooks(model.model, model.sites, edits):

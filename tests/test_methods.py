@@ -76,8 +76,12 @@ def test_mediation_finds_the_head_that_is_there_by_construction(
 
     language = model.model.lang_encoder
     embedded = language.gpt_neox.embed_in.weight[batch.tokens[:, -1]]
-    written = language.old_decoder_blocks[LAYER].attention.dense.weight[:, 16:24] @ mean[LAYER, HEAD]
-    logits = language.get_output_embeddings()(language.gpt_neox.final_layer_norm(embedded + written))
+    written = (
+        language.old_decoder_blocks[LAYER].attention.dense.weight[:, 16:24] @ mean[LAYER, HEAD]
+    )
+    logits = language.get_output_embeddings()(
+        language.gpt_neox.final_layer_norm(embedded + written)
+    )
     by_hand = outcomes(logits, batch.answers).p_answer - effect.p_corrupted
     np.testing.assert_allclose(effect.cie[:, LAYER, HEAD], by_hand, atol=1e-6)
     assert top_heads([effect.aie * np.sign(effect.aie[LAYER, HEAD])], 1) == ((LAYER, HEAD),)
@@ -107,7 +111,8 @@ def test_task_mean_by_hand(tiny: OpenFlamingo, scenes: Scenes):
 
 def test_no_correct_prompt_is_a_clear_error(scenes: Scenes):
     model = small_flamingo()
-    model.model.lang_encoder.get_output_embeddings().weight.data.zero_()  # says token 0 to everything
+    # says token 0 to everything
+    model.model.lang_encoder.get_output_embeddings().weight.data.zero_()
     batch = model.batch(draw_prompts(scenes, "left", "extract", 4, 0), scenes)
     with pytest.raises(MfvError, match="none of the 4 prompts of `left`"):
         task_mean(model, [batch], "left")

@@ -53,13 +53,17 @@ def render(grid: np.ndarray, looks: Looks, size: int = 40) -> np.ndarray:
     ``size`` must be a multiple of 4.  At 40 pixels a tenth of a cell is one pixel.
     """
     if size % GRID or size < 5 * GRID:
-        raise ValueError(f"the picture's size must be a multiple of {GRID}, at least 20; got {size}")
+        raise ValueError(
+            f"the picture's size must be a multiple of {GRID}, at least 20; got {size}"
+        )
     cell = size // GRID
     n = len(grid)
     kinds = grid.reshape(n, -1)
     jitter = looks.jitter.reshape(n, -1, 2)
     masks = _glyphs(cell)[
-        np.where(kinds == EMPTY, len(SHAPES), _SHAPE_OF[kinds]), jitter[..., 0] + 1, jitter[..., 1] + 1
+        np.where(kinds == EMPTY, len(SHAPES), _SHAPE_OF[kinds]),
+        jitter[..., 0] + 1,
+        jitter[..., 1] + 1,
     ]
     masks = masks.reshape(n, GRID, GRID, cell, cell, 1)
     colours = _COLOUR_OF[kinds].reshape(n, GRID, GRID, 1, 1, 3)

@@ -43,7 +43,9 @@ def facts(
     if not relations or len(set(relations)) < len(relations):
         raise MfvError("MFV7102", "scenes() needs one or more relations, each named once")
     if size is not None and (size % 4 or size < 20):
-        raise MfvError("MFV7103", f"a scene's size must be a multiple of 4, at least 20; got {size}")
+        raise MfvError(
+            "MFV7103", f"a scene's size must be a multiple of 4, at least 20; got {size}"
+        )
     if count < 2:
         raise MfvError("MFV7104", f"scenes() needs a count of at least 2 a relation; got {count}")
     if objects not in OBJECTS:

@@ -82,9 +82,7 @@ class Layouts:
     def neighbour_kind(self, relation: str) -> np.ndarray:
         """Kind number of the object in ``relation`` to each anchor, (n,); EMPTY where none."""
         row, column = OFFSETS[relation]
-        return self.grid[
-            np.arange(len(self)), self.anchor[:, 0] + row, self.anchor[:, 1] + column
-        ]
+        return self.grid[np.arange(len(self)), self.anchor[:, 0] + row, self.anchor[:, 1] + column]
 
 
 def bucket(grid: np.ndarray) -> np.ndarray:

@@ -7,11 +7,12 @@ positions counted from the end (-1 is the last), or ``None`` for all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 
 LAST = (-1,)
+Operation: TypeAlias = Literal["add", "replace", "scale", "project_out"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Edit:
 
     site: str
     layer: int
-    operation: Literal["add", "replace", "scale", "project_out"]
+    operation: Operation
     value: torch.Tensor
     heads: tuple[int, ...] | None = None
     positions: tuple[int, ...] | None = LAST

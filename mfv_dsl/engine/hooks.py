@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mfv_dsl.backends.sites import Site, SiteTable
-from mfv_dsl.engine.edits import Edit, Read
+from mfv_dsl.engine.edits import Edit, Operation, Read
 from mfv_dsl.lang.diagnostics import MfvError
 
 
@@ -43,17 +43,20 @@ class Hooks:
         self._taken: dict[int, torch.Tensor] = {}
         self._handles: list[RemovableHandle] = []
         self._work: dict[tuple[str, int], list[Edit | Read]] = defaultdict(list)
-        for work in (*self.edits, *self.reads):
-            self._work[work.site, work.layer].append(work)
+        self._all: list[Edit | Read] = [*self.edits, *self.reads]
+        for one in self._all:
+            self._work[one.site, one.layer].append(one)
         # everything is looked up and checked before the first hook is placed
         self._bound = [
-            (_module(model, _site(sites, name, layer), layer), _site(sites, name, layer), work)
+            (
+                find_module(model, find_site(sites, name, layer), layer),
+                find_site(sites, name, layer),
+                work,
+            )
             for (name, layer), work in self._work.items()
         ]
-        for _, site, work in self._bound:
-            for one in work:
-                if isinstance(one, Edit):
-                    _check(one, site)
+        for edit in self.edits:
+            check_edit(edit, find_site(sites, edit.site, edit.layer))
 
     def read(self, read: Read) -> torch.Tensor:
         """What ``read`` took: (prompts, positions, [heads,] width)."""
@@ -62,7 +65,7 @@ class Hooks:
     def __enter__(self) -> Hooks:
         try:
             for module, site, work in self._bound:
-                self._handles.append(_place(module, site, self._function(site, work)))
+                self._handles.append(place_hook(module, site, self._function(site, work)))
         except BaseException:
             self._remove()
             raise
@@ -77,7 +80,7 @@ class Hooks:
         self._remove()
         if kind is not None:
             return
-        for work in (*self.edits, *self.reads):
+        for work in self._all:
             if not self.firings[id(work)]:
                 raise MfvError(
                     "MFV5101",
@@ -97,7 +100,9 @@ class Hooks:
                 if isinstance(one, Edit):
                     tensor = apply(one, site, tensor)
                 else:
-                    self._taken[id(one)] = _split(site, _at(tensor, one.positions)).detach().clone()
+                    self._taken[id(one)] = (
+                        split_heads(site, _at(tensor, one.positions)).detach().clone()
+                    )
                 self.firings[id(one)] += 1
             return tensor
 
@@ -105,43 +110,45 @@ class Hooks:
 
 
 def apply(edit: Edit, site: Site, tensor: torch.Tensor) -> torch.Tensor:
-    """``tensor`` (prompts, length, width of the site) with ``edit`` made; the input is untouched."""
+    """``tensor`` (prompts, length, site width) with ``edit`` made; the input is untouched."""
     out = tensor.clone()
     positions = range(tensor.shape[1]) if edit.positions is None else edit.positions
     for position in positions:
-        parts = _split(site, out[:, position])
-        heads = slice(None) if edit.heads is None else list(edit.heads)
+        before, after = (split_heads(site, whole[:, position]) for whole in (tensor, out))
         if site.heads is None:
-            parts.copy_(_changed(edit, parts))
+            after.copy_(changed(edit.operation, before, edit.value))
         else:
-            parts[:, heads] = _changed(edit, parts[:, heads])
+            heads = slice(None) if edit.heads is None else list(edit.heads)
+            after[:, heads] = changed(edit.operation, before[:, heads], edit.value)
     return out
 
 
-def _changed(edit: Edit, before: torch.Tensor) -> torch.Tensor:
-    value = edit.value.to(before)
-    if edit.operation == "add":
+def changed(operation: Operation, before: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """``before`` (..., width) after ``operation`` with ``value``, which broadcasts to it."""
+    value = value.to(before)
+    if operation == "add":
         return before + value
-    if edit.operation == "replace":
+    if operation == "replace":
         return value.expand_as(before)
-    if edit.operation == "scale":
+    if operation == "scale":
         return before * value
-    along = value / value.norm(dim=-1, keepdim=True)
+    along: torch.Tensor = value / torch.linalg.vector_norm(value, dim=-1, keepdim=True)
     return before - (before * along).sum(-1, keepdim=True) * along
 
 
-def _split(site: Site, tensor: torch.Tensor) -> torch.Tensor:
+def split_heads(site: Site, tensor: torch.Tensor) -> torch.Tensor:
     """The last dimension as (heads, width) where the site has heads; a view."""
     if site.heads is None:
         return tensor
-    return tensor.unflatten(-1, (site.heads, site.width))
+    return tensor.view(*tensor.shape[:-1], site.heads, site.width)
 
 
 def _at(tensor: torch.Tensor, positions: tuple[int, ...] | None) -> torch.Tensor:
     return tensor if positions is None else tensor[:, list(positions)]
 
 
-def _site(sites: SiteTable, name: str, layer: int) -> Site:
+def find_site(sites: SiteTable, name: str, layer: int) -> Site:
+    """The site ``name``, which must have ``layer``."""
     if name not in sites:
         raise MfvError(
             "MFV5102", f"this model has no site `{name}`", help=f"its sites are {', '.join(sites)}"
@@ -155,11 +162,12 @@ def _site(sites: SiteTable, name: str, layer: int) -> Site:
     return sites[name]
 
 
-def _module(model: nn.Module, site: Site, layer: int) -> nn.Module:
+def find_module(model: nn.Module, site: Site, layer: int) -> nn.Module:
+    """The module that ``site`` is at in ``layer``."""
     return model.get_submodule(site.path.format(layer=layer))
 
 
-def _check(edit: Edit, site: Site) -> None:
+def check_edit(edit: Edit, site: Site) -> None:
     """Refuse an edit whose heads or value do not fit its site."""
     if site.heads is None and edit.heads is not None:
         raise MfvError("MFV5104", f"{edit}: this site has no heads")
@@ -181,9 +189,10 @@ def _check(edit: Edit, site: Site) -> None:
         )
 
 
-def _place(
+def place_hook(
     module: nn.Module, site: Site, run: Callable[[torch.Tensor], torch.Tensor]
 ) -> RemovableHandle:
+    """Let ``run`` replace what passes through ``module`` at the site's point."""
     if site.point == "input":
 
         def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

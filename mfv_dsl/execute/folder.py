@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save
 
 from mfv_dsl.execute.results import choices, result_rows, to_csv
-from mfv_dsl.library.vector_file import save_vector, write_atomically
+from mfv_dsl.library.files import write_atomically
+from mfv_dsl.library.vector_file import save_vector
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Plan, Save, Step
@@ -24,11 +25,18 @@ from mfv_dsl.version import __version__
 _PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy", "safetensors")
 
 
-def write_run(
-    folder: Path, text: str, plan: Plan, values: Mapping[str, Any], seconds: Mapping[str, float],
-    device: str,
-) -> None:  # fmt: skip
+@dataclass(frozen=True)
+class Performance:
+    """What running a plan's steps gave: value and seconds by key, and which came from the store."""
+
+    values: dict[str, Any]
+    seconds: dict[str, float]
+    cached: set[str]
+
+
+def write_run(folder: Path, text: str, plan: Plan, done: Performance, device: str) -> None:
     """Write recipe, plan, manifest, results, head effects and vectors of a finished run."""
+    values = done.values
     rows = result_rows(plan, values)
     write_atomically(folder / "recipe.mfv", text.encode())
     _json(folder / "plan.json", plan.to_json())
@@ -46,8 +54,11 @@ def write_run(
             "device": device,
             "threads": torch.get_num_threads(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "seconds": dict(seconds),
-            "steps": {step.key: step.label for step in plan.steps},
+            "seconds": done.seconds,
+            "steps": {
+                step.key: {"label": step.label, "cached": step.key in done.cached}
+                for step in plan.steps
+            },
         },
     )
     for step in plan.steps:
@@ -68,7 +79,7 @@ def write_library(save_item: Save, plan: Plan, values: Mapping[str, Any]) -> lis
         said = vector_metadata(plan, step, values, saved.relation)
         said |= {"name": saved.name, "layer": save_item.layer}
         vector = values[saved.step]
-        save_vector(path, _renamed(vector, saved.expression), said)
+        save_vector(path, replace(vector, expression=saved.expression), said)
         written.append(path)
     return written
 
@@ -111,12 +122,6 @@ def vector_metadata(
                            "hash": getattr(dataset.facts, "hash", None)}  # fmt: skip
         said["seed"] = source.parameters["seed"]
     return said
-
-
-def _renamed(vector: Vector, expression: str) -> Vector:
-    from dataclasses import replace
-
-    return replace(vector, expression=expression)
 
 
 def _write_effect(folder: Path, step: Step, effect: Mediation) -> None:

@@ -24,7 +24,7 @@ from mfv_dsl.plan.steps import Step
 
 @dataclass(frozen=True)
 class Heads:
-    """A set of heads, best first where they were ranked; ``scores`` (layers, heads) if they were."""
+    """A set of heads, best first where ranked, and then with ``scores`` (layers, heads)."""
 
     chosen: tuple[Head, ...]
     scores: torch.Tensor | None = None
@@ -57,7 +57,11 @@ def activations(session: Session, step: Step, inputs: Inputs) -> TaskMean:
     prompts = session.prompts(step, p["trials"], p["split"], p["shots"])
     done = session.listener.begin(step.label, len(prompts))
     return task_mean(
-        session.backend(step), session.batches(step, prompts), p["relation"], p["correct_only"], done
+        session.backend(step),
+        session.batches(step, prompts),
+        p["relation"],
+        p["correct_only"],
+        done,
     )
 
 

@@ -11,24 +11,11 @@ from mfv_dsl.lang.entries import ITEM, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Context, Scope
 from mfv_dsl.lang.suggest import suggest
-from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Text
+from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Node, Text
 
 _WRITES = ("add", "patch", "ablate")
 #: attributes that say how a vector is written, and mean nothing without one
 _HOW = ("layer", "scale", "position", "choose", "select_on")
-
-
-def home(scope: Scope) -> Context:
-    """The context outside blocks: the only model and dataset, or those of `defaults`."""
-    chosen = {}
-    for kind in ("model", "dataset"):
-        declared = scope.of_kind(kind)
-        attribute = scope.defaults.get(kind)
-        if attribute and isinstance(attribute.value, Name) and attribute.value.text in declared:
-            chosen[kind] = attribute.value.text
-        elif len(declared) == 1 and attribute is None:
-            chosen[kind] = declared[0]
-    return Context(model=chosen.get("model"), dataset=chosen.get("dataset"))
 
 
 def attributes(scope: Scope, block: Block) -> dict[str, Attribute]:
@@ -46,7 +33,7 @@ def attributes(scope: Scope, block: Block) -> dict[str, Attribute]:
 
 def check_defaults(scope: Scope) -> None:
     """Check the values of `defaults` against what takes them."""
-    context = home(scope)
+    context = scope.home()
     for name, attribute in scope.defaults.items():
         taken = takers(name)
         if not taken:
@@ -102,14 +89,15 @@ def default_settings(scope: Scope, context: Context) -> dict[str, Setting]:
 # -- tune, eval, save -----------------------------------------------------------------------------
 def context_of(scope: Scope, block: Block) -> Context:
     """The model and dataset of a block, as far as they are known, without any report."""
-    context = home(scope)
-    for attribute in block.attributes:
-        kind = attribute.name.text
-        if kind in ("model", "dataset"):
-            name = attribute.value.text if isinstance(attribute.value, Name) else None
-            known = name if name is not None and scope.kind(name) == kind else None
+    context = replace(scope.home(), each=True)
+    written = {attribute.name.text: attribute for attribute in reversed(block.attributes)}
+    for kind in ("model", "dataset"):
+        attribute = written.get(kind) or scope.defaults.get(kind)
+        if attribute is not None:
+            name = attribute.value.text if isinstance(attribute.value, Name) else ""
+            known = name if scope.kind(name) == kind else None
             context = replace(context, **{kind: known})  # type: ignore[arg-type]
-    return replace(context, each=True)
+    return context
 
 
 def check_block(scope: Scope, block: Block) -> CheckedBlock:
@@ -136,6 +124,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     }
     _need_facts(scope, block, entry, context, settings)
     _complete(scope, block, entry, meant, settings, what)
+    _check_models(scope, settings, context, what)
     if entry.name == "eval":
         _check_eval(scope, written, meant, settings, what)
     if entry.name == "tune" and "select_on" in settings:
@@ -153,6 +142,8 @@ def _setting(
 ) -> Setting:
     attribute = written.get(parameter.name)
     given = None if attribute is None else (attribute.value,)
+    if parameter.name == "on":  # it says what `each` will be
+        context = replace(context, each=False)
     return calls.option(scope, parameter, given, context, what)
 
 
@@ -176,6 +167,22 @@ def _need_facts(
                 "MFV2012", block.kind, f"this `{entry.name}` needs a {kind}, and none is declared",
                 "", f"for example `{example[kind]}`",
             )  # fmt: skip
+
+
+def _check_models(scope: Scope, settings: dict[str, Setting], context: Context, what: str) -> None:
+    """Vectors that are bound to a model are used with that model."""
+    for name in ("add", "patch", "start", "vectors"):
+        value = settings[name].value if name in settings else None
+        for node in value if isinstance(value, tuple) else (value,):
+            found = scope.inferred.get(node.span) if isinstance(node, Node) else None
+            place = settings["model"].span
+            if found and found.model and context.model and found.model != context.model:
+                scope.error(
+                    "MFV3004", node, f"this vector belongs to `{found.model}`, and {what} runs "
+                    f"`{context.model}`", f"from `{found.model}`",
+                    "a vector can be used only with the model it was made with",
+                    secondary=[Label(place, f"`{context.model}`")] if place else (),
+                )  # fmt: skip
 
 
 def _complete(

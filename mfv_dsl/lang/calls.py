@@ -83,8 +83,8 @@ def _function(scope: Scope, node: Call, entry: Entry, context: Context) -> Type:
             settings[name] = setting
             if setting.value is not None:
                 context = replace(context, **{name: setting.value})
-            elif setting.origin == "registry":
-                settings[name] = Setting(getattr(context, name), "registry", None)
+            elif setting.origin == "registry":  # the block that uses it will say
+                settings[name] = Setting(getattr(scope.home(), name), "registry", None)
     vectors: dict[str, Type] = {}
     for parameter in entry.parameters:
         if parameter.name in settings:
@@ -115,7 +115,8 @@ def _result(
     written: dict[str, tuple[Expr, ...]], vectors: dict[str, Type], context: Context,
 ) -> Type:  # fmt: skip
     if entry.name == "fv":
-        return Type("Vector", model=context.model)
+        bound = context.each or settings["model"].origin == "written"
+        return Type("Vector", model=context.model if bound else None)
     if entry.name == "blend" and settings.get("vectors") and settings["vectors"].value:
         listed = [(n, scope.inferred[n.span]) for n in settings["vectors"].value]
         return expressions.join(scope, listed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -12,11 +12,12 @@ from mfv_dsl.lang.checked import Checked, Constructed, DatasetFacts, ModelFacts
 from mfv_dsl.lang.diagnostics import Diagnostic, Label, MfvError, RecipeError
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
 from mfv_dsl.lang.order import in_order
+from mfv_dsl.lang.overrides import Overrides
 from mfv_dsl.lang.parser import parse
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Context, Scope, Type
 from mfv_dsl.lang.source import Source, Span
-from mfv_dsl.lang.syntax import Block, Call, Declaration, Hole, Item, Name, Recipe
+from mfv_dsl.lang.syntax import Block, Call, Declaration, Hole, Item, Name, Recipe, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
 
@@ -64,7 +65,7 @@ def _checked(
     scope: Scope, recipe: Recipe, checked_blocks: tuple[Any, ...], found: tuple[Diagnostic, ...]
 ) -> Checked:
     declared = [item for item in scope.names.values() if isinstance(item, Declaration)]
-    context = blocks.home(scope)
+    context = scope.home()
     return Checked(
         recipe=recipe,
         models=scope.models,
@@ -79,20 +80,34 @@ def _checked(
     )
 
 
-def check_source(source: Source, facts: Facts | None = None) -> CheckResult:
-    """Parse and check a text: everything found, in source order, and the recipe if it is right."""
+def check_source(
+    source: Source, facts: Facts | None = None, overrides: Sequence[str] = ()
+) -> CheckResult:
+    """Parse and check a text: everything found, in source order, and the recipe if it is right.
+
+    ``overrides`` are options ``NAME.ATTRIBUTE=VALUE``; see :mod:`mfv_dsl.lang.overrides`.
+    """
     parsed = parse(source)
     if parsed.recipe is None:
         return CheckResult(None, parsed.diagnostics)
-    result = check(parsed.recipe, facts)
-    found = sorted((*parsed.diagnostics, *result.diagnostics), key=_place)
+    recipe, found = parsed.recipe, list(parsed.diagnostics)
+    changed = Overrides(source, overrides)
+    if overrides:
+        recipe, refused = changed.apply(recipe)
+        found += refused
+    result = check(recipe, facts)
+    found = sorted((*found, *result.diagnostics), key=_place)
+    if overrides:
+        found = [changed.shown(diagnostic) for diagnostic in found]
     broken = any(diagnostic.severity == "error" for diagnostic in found)
     return CheckResult(None if broken else result.checked, tuple(found))
 
 
-def load_recipe(source: Source, facts: Facts | None = None) -> Checked:
+def load_recipe(
+    source: Source, facts: Facts | None = None, overrides: Sequence[str] = ()
+) -> Checked:
     """The checked recipe, with its warnings. Raises RecipeError with everything that was found."""
-    result = check_source(source, facts)
+    result = check_source(source, facts, overrides)
     if result.checked is None:
         raise RecipeError(result.diagnostics)
     return result.checked
@@ -110,6 +125,7 @@ def _declare(scope: Scope, recipe: Recipe) -> list[Item]:
     defaults: Block | None = None
     for item in recipe.items:
         usable = _shape(scope, item)
+        _not_each(scope, item)
         if isinstance(item, Declaration):
             _enter(scope, scope.names, item.name, item)
             if not usable or isinstance(item.value, Hole):
@@ -130,6 +146,16 @@ def _declare(scope: Scope, recipe: Recipe) -> list[Item]:
                 defaults = item
                 scope.defaults = blocks.attributes(scope, item)
     return right
+
+
+def _not_each(scope: Scope, item: Item) -> None:
+    """`each` is the relation under test wherever it stands, so nothing else is called that."""
+    names = [item.name, item.parameter] if isinstance(item, Declaration) else [item.label]
+    for name in names:
+        if isinstance(name, Name) and name.text == "each":
+            scope.error(
+                "MFV2019", name, "`each` is the relation under test", "it needs another name"
+            )
 
 
 def _enter(scope: Scope, names: dict[str, Any], name: Name, item: Item) -> None:
@@ -167,8 +193,8 @@ def _shape(scope: Scope, item: Item) -> bool:
                 "a family needs a name of its own",
             )  # fmt: skip
         return True
-    label = {"Name": "name", "Text": "text", "NoneType": ""}[type(item.label).__name__]
-    if label != entry.label:
+    label = "name" if isinstance(item.label, Name) else "text" if item.label else ""
+    if label != entry.label or item.label == Text(""):
         needs = {"name": "a name", "text": 'a folder in `"`', "": "nothing"}[entry.label]
         at = item.label.span if item.label is not None else item.kind.span
         scope.error("MFV2020", at, f"`{kind}` needs {needs} before its `{{`", "", example)
@@ -239,7 +265,7 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
 # -- heads and vectors ----------------------------------------------------------------------------
 def _expressions(scope: Scope) -> None:
     """Check declared heads and vectors, each after those it is made of."""
-    context = blocks.home(scope)
+    context = scope.home()
     for name in in_order(scope):
         item = scope.names[name]
         if isinstance(item, Block):

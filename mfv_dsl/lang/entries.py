@@ -30,6 +30,12 @@ _DATASET = Parameter("dataset", ("Dataset",), "the dataset; the only one declare
 _ON = Parameter("on", ("List[Relation]",), "the relations; all of the dataset if left out", None,
                 from_defaults=True)  # fmt: skip
 
+# A call has these from its own words or from the block it is used in, never from `defaults`.
+_OF_MODEL = Parameter("model", ("Model",), "the model; that of the block it is used in if left out",
+                      None)  # fmt: skip
+_OF_DATASET = Parameter("dataset", ("Dataset",), "the dataset; that of the block if left out",
+                        None)  # fmt: skip
+
 # Options of prompts that are run to find heads or to average activations.
 _SHOTS = Parameter("shots", ("Number",), "demonstrations in each prompt", 4,
                    unit="demonstrations", from_defaults=True)  # fmt: skip
@@ -65,16 +71,17 @@ MODELS = (
 
 DATASETS = (
     Entry(
-        "constructor", "scenes", "rendered scenes of two objects, made from a seed",
+        "constructor", "scenes", "rendered scenes of coloured shapes, made from a seed",
         (
             Parameter("relations", ("List[Name]",), "the relations to draw",
                       ("left", "right", "above", "below", "above_left", "above_right",
                        "below_left", "below_right")),
             Parameter("seed", ("Number",), "seed of the scenes", 0, unit="seed"),
-            Parameter("count", ("Number",), "items per relation", 240, unit="count"),
-            Parameter("objects", ("Choice",), "which objects: those the bundled model was trained "
-                      "on, others, or both", "familiar", choices=("familiar", "novel", "all")),
-            Parameter("size", ("Number",), "side of an image", 40, unit="pixels"),
+            Parameter("count", ("Number",), "items per relation and split", 240, unit="count"),
+            Parameter("objects", ("Choice",), "kinds of the query and the answer: those the "
+                      "bundled model met in context, others, or both", "familiar", choices=("familiar", "novel", "all")),
+            Parameter("size", ("Number",), "side of an image; the model's own if left out", None,
+                      unit="pixels"),
         ),
         result="Dataset", facts="mfv_dsl.data.scenes:facts",
         example="scenes(relations=[left, right], seed=0)",
@@ -108,7 +115,7 @@ FUNCTIONS = (
                       True, from_defaults=True),
             Parameter("bias", ("Choice",), "the projection's bias: left out, or once per head",
                       "none", choices=("none", "per_head"), from_defaults=True),
-            _MODEL, _DATASET, _SEED,
+            _OF_MODEL, _OF_DATASET, _SEED,
         ),
         result="Vector", example="fv(left, heads=top(5), shots=4)",
     ),
@@ -150,7 +157,7 @@ FUNCTIONS = (
                       choices=("aie", "gradient", "norm", "random"), executable_choices=("aie",)),
             Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
                       "left out", None),
-            _TRIALS, _SHOTS, _CORRUPT, _EXTRACT, _MODEL, _DATASET, _SEED,
+            _TRIALS, _SHOTS, _CORRUPT, _EXTRACT, _OF_MODEL, _OF_DATASET, _SEED,
         ),
         result="Heads", example="top(10, by=aie, on=[left, right])",
     ),

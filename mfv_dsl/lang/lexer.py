@@ -6,6 +6,7 @@ one mistake gives one message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import isinf
@@ -20,6 +21,8 @@ from mfv_dsl.lang.source import Source, Span
 MAX_TOKENS = 100_000
 MAX_DIGITS = 30
 MAX_NAME = 100
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPES = '"\\nrt'
 _DIGITS = frozenset("0123456789")
 MAX_FINDINGS = 50  # of the lexer; a file with more is not a recipe
 _PUNCTUATION = {
@@ -130,18 +133,19 @@ class _Mender:
 
     def string(self, item: Token) -> list[Token]:
         text, start = str(item), item.start_pos or 0
-        at = text.find("\\")
-        while at >= 0:
-            if text[at + 1] not in '"\\nrt':
-                self.report(
-                    "MFV1020", Span(start + at, start + at + 2),
-                    f"`{text[at : at + 2]}` means nothing in a string", "",
-                    "write `\\\\` for a backslash; `\\\"`, `\\n` and `\\t` are the others",
-                    f"\\{text[at : at + 2]}",
-                )  # fmt: skip
-                return [token("STRING", '""', start, item.end_pos or 0)]
-            at = text.find("\\", at + 2)
-        return [item]
+        wrong = [m.start() for m in _ESCAPE.finditer(text) if m[1] not in _ESCAPES]
+        if not wrong:
+            return [item]
+        for at in wrong:
+            escape = text[at : at + 2]
+            self.report(
+                "MFV1020", Span(start + at, start + at + 2),
+                f"`{escape}` means nothing in a string", "",
+                "write `\\\\` for a backslash; `\\\"`, `\\n` and `\\t` are the others",
+                f"\\{escape}",
+            )  # fmt: skip
+        mended = _ESCAPE.sub(lambda m: m[0] if m[1] in _ESCAPES else f"\\{m[0]}", text)
+        return [token("STRING", mended, start, item.end_pos or 0)]
 
     def bad_string(self, item: Token) -> list[Token]:
         self.report(

@@ -79,7 +79,3 @@ class Entry:
 
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)
-
-    @property
-    def is_family_allowed(self) -> bool:
-        return self.kind == "item" and self.name == "vector"

@@ -116,6 +116,14 @@ class Scope:
             return item.kind.text == "vector" and item.parameter is not None
         return item is not None and item.kind.text == "tune"
 
+    def home(self) -> Context:
+        """The context outside blocks: the model and the dataset where only one is declared."""
+        models, datasets = self.of_kind("model"), self.of_kind("dataset")
+        return Context(
+            model=models[0] if len(models) == 1 else None,
+            dataset=datasets[0] if len(datasets) == 1 else None,
+        )
+
     # -- facts ------------------------------------------------------------------------------------
     def model_facts(self, context: Context) -> list[ModelFacts]:
         """Facts of the models that are meant; empty if one of them is not known."""

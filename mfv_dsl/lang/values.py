@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.lang import expressions
-from mfv_dsl.lang.diagnostics import Diagnostic, Fix
+from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.lang.entries import CONSTANTS, UNITS
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import Context, Scope
@@ -29,6 +29,7 @@ def value(scope: Scope, parameter: Parameter, node: Expr, context: Context, what
     if listed and isinstance(node, ListExpr):
         scope.types[node.span] = "List"
         found = [scalar(scope, (listed,), parameter, item, context) for item in node.items]
+        _no_repeats(scope, node, found)
         return None if any(item is None for item in found) else tuple(found)
     if isinstance(node, Range) and "Range" in types:
         return expand(scope, parameter, node, context)
@@ -42,6 +43,20 @@ def value(scope: Scope, parameter: Parameter, node: Expr, context: Context, what
         )  # fmt: skip
         return None
     return scalar(scope, scalars, parameter, node, context)
+
+
+def _no_repeats(scope: Scope, node: ListExpr, found: list[Any]) -> None:
+    """A name or number stands in a list once; the first repeat is reported."""
+    seen: dict[Any, Expr] = {}
+    for item, entry in zip(node.items, found, strict=True):
+        if isinstance(entry, str | int | float):
+            first = seen.setdefault(entry, item)
+            if first is not item:
+                scope.error(
+                    "MFV2013", item, f"`{entry}` is given twice", "and again",
+                    secondary=[Label(first.span, "given here")],
+                )  # fmt: skip
+                return
 
 
 def _not_a_list(scope: Scope, parameter: Parameter, node: Expr, listed: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.outcomes import Outcomes, join, outcomes
 from mfv_dsl.methods.selection import Head
@@ -21,9 +22,24 @@ def measure(
 ) -> Outcomes:
     """Outcomes on all prompts of ``batches`` under ``edits``."""
     with torch.no_grad():
-        return join(
-            [outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches]
-        )
+        return join([outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches])
+
+
+def measure_many(
+    backend: Backend, batches: Sequence[PromptBatch], variants: Sequence[Sequence[Edit]]
+) -> list[Outcomes]:
+    """For each variant, a list of edits at the last token, what :func:`measure` gives; every
+    prompt's earlier tokens are run once for all variants."""
+    parts: list[list[Outcomes]] = [[] for _ in variants]
+    with torch.no_grad():
+        for batch in batches if variants else ():
+            scores = encode_prefix(backend, batch).scores(variants)
+            p_answer = scores.p.double().cpu().numpy()
+            said = scores.said.cpu().numpy()
+            correct = said == batch.answers[:, None].cpu().numpy()
+            for i, part in enumerate(parts):
+                part.append(Outcomes(p_answer[:, i], correct[:, i], said[:, i]))
+    return [join(part) for part in parts]
 
 
 def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
@@ -76,7 +92,7 @@ def _parts(vector: Vector, wanted_by: str) -> tuple[Head, ...]:
     if vector.heads is None:
         raise MfvError(
             "MFV5305",
-            f"`{vector.expression or 'this vector'}` has no per-head parts, which {wanted_by} needs",
+            f"`{vector.expression or 'this vector'}` has no per-head parts; {wanted_by} needs them",
             help="add it at a layer instead",
         )
     return vector.heads

@@ -4,21 +4,23 @@ For a prompt that is answered correctly when intact, and its corrupted twin:
 
     CIE(l, h) = p(answer | twin, head (l, h) at the last token := mean(l, h)) - p(answer | twin)
 
-and AIE is the mean over prompts.  This module takes one full pass per head: plain, exact, and the
-reference for anything faster.
+and AIE is the mean over prompts.  :func:`mediate` makes every head a variant of one pass on the
+prefix engine; :func:`mediate_plain` takes one full pass per head and is the reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.backends.sites import Site
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.outcomes import outcomes
@@ -26,17 +28,34 @@ from mfv_dsl.methods.outcomes import outcomes
 
 @dataclass(frozen=True)
 class Mediation:
-    """``cie`` (prompts, layers, heads) float32; ``p_corrupted`` (prompts,)."""
+    """Effects of the heads of one site on corrupted prompts of one relation.
+
+    ``cie`` (prompts, layers, heads) float32; ``p_corrupted`` (prompts,).  ``correct``
+    (prompts, layers, heads) tells whether the answer came first with the head patched,
+    ``correct_corrupted`` (prompts,) whether it did without; estimates have neither.  Row i of the
+    layers is the model's layer ``layers[i]``.
+    """
 
     relation: str
     cie: np.ndarray
     p_corrupted: np.ndarray
+    correct: np.ndarray | None = None
+    correct_corrupted: np.ndarray | None = None
+    site: str = "lm.attn"
+    layers: tuple[int, ...] = ()
 
     @property
     def aie(self) -> np.ndarray:
         """Average indirect effect, (layers, heads)."""
         mean: np.ndarray = self.cie.mean(axis=0)
         return mean
+
+    @property
+    def accuracy_change(self) -> np.ndarray:
+        """Accuracy with each head patched less the accuracy without, (layers, heads)."""
+        assert self.correct is not None and self.correct_corrupted is not None
+        change: np.ndarray = self.correct.mean(axis=0) - self.correct_corrupted.mean()
+        return change
 
 
 def mediate(
@@ -45,28 +64,115 @@ def mediate(
     relation: str,
     mean: torch.Tensor,
     progress: Progress = lambda _: None,
+    site: str = "lm.attn",
 ) -> Mediation:
-    """The effect of every head on ``twins``, corrupted prompts whose intact ones were answered
-    correctly.  ``mean`` is (layers, heads, head_dim).  ``progress`` counts passes."""
-    if not twins:
+    """The effect of every head of ``site`` (``lm.attn`` or ``xattn``) on ``twins``, corrupted
+    prompts whose intact ones were answered correctly.
+
+    ``mean`` is (layers of the site, heads, head_dim).  ``progress`` counts heads of a batch.
+    """
+    parts = []
+    for batch in twins:
+        parts.append(head_effects(backend, batch, relation, mean, progress, site))
+    return joined(parts, relation)
+
+
+def head_effects(
+    backend: Backend,
+    twins: PromptBatch,
+    relation: str,
+    mean: torch.Tensor,
+    progress: Progress = lambda _: None,
+    site: str = "lm.attn",
+) -> Mediation:
+    """The effects on one batch; :func:`joined` puts several together."""
+    place = backend.sites[site]
+    shape = (len(twins), len(place.layers), place.heads or 1)
+    cie = np.empty((shape[0], shape[1] * shape[2]), dtype=np.float32)
+    correct = np.empty(cie.shape, dtype=bool)
+    mean = mean.to(backend.device)
+    variants = [[edit] for _, _, edit in _replacements(site, place, mean)]
+    p_corrupted, correct_corrupted = np.empty(0), np.empty(0, dtype=bool)
+    with torch.no_grad():
+        for chunk in encode_prefix(backend, twins).run(variants):
+            here, p_before = list(chunk.variants), chunk.unedited.p
+            cie[:, here] = (chunk.scores.p - p_before).float().cpu().numpy()
+            correct[:, here] = (chunk.scores.rank == 0).cpu().numpy()
+            p_corrupted = p_before[:, 0].double().cpu().numpy()
+            correct_corrupted = (chunk.unedited.rank[:, 0] == 0).cpu().numpy()
+            progress(len(here))
+    return Mediation(
+        relation, cie.reshape(shape), p_corrupted, correct.reshape(shape), correct_corrupted,
+        site, place.layers,
+    )  # fmt: skip
+
+
+def mediate_plain(
+    backend: Backend,
+    twins: Sequence[PromptBatch],
+    relation: str,
+    mean: torch.Tensor,
+    progress: Progress = lambda _: None,
+    site: str = "lm.attn",
+) -> Mediation:
+    """What :func:`mediate` gives, by one full pass per head."""
+    place = backend.sites[site]
+    parts = []
+    for batch in twins:
+        with torch.no_grad():
+            before = outcomes(full_pass(backend, batch).logits, batch.answers)
+        shape = (len(batch), len(place.layers), place.heads or 1)
+        cie, correct = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
+        for row, head, edit in _replacements(site, place, mean):
+            with torch.no_grad():
+                after = outcomes(full_pass(backend, batch, [edit]).logits, batch.answers)
+            cie[:, row, head] = after.p_answer - before.p_answer
+            correct[:, row, head] = after.correct
+            progress(1)
+        parts.append(
+            Mediation(relation, cie, before.p_answer, correct, before.correct, site, place.layers)
+        )
+    return joined(parts, relation)
+
+
+def joined(parts: Sequence[Mediation], relation: str) -> Mediation:
+    """Effects on consecutive batches of one relation as one."""
+    if not parts:
         raise MfvError(
             "MFV5202",
             f"no prompt of `{relation}` was answered correctly, so no effect can be measured",
             help="use more shots or more trials",
         )
-    site = backend.sites["lm.attn"]
-    heads = [(layer, head) for layer in site.layers for head in range(site.heads or 1)]
-    effects, corrupted = [], []
-    for batch in twins:
-        with torch.no_grad():
-            before = outcomes(full_pass(backend, batch).logits, batch.answers).p_answer
-        cie = np.empty((len(batch), *mean.shape[:2]), dtype=np.float32)
-        for layer, head in heads:
-            edit = Edit("lm.attn", layer, "replace", mean[layer, head : head + 1], (head,))
-            with torch.no_grad():
-                logits = full_pass(backend, batch, [edit]).logits
-            cie[:, layer, head] = outcomes(logits, batch.answers).p_answer - before
-            progress(1)
-        effects.append(cie)
-        corrupted.append(before)
-    return Mediation(relation, np.concatenate(effects), np.concatenate(corrupted))
+    exact = all(part.correct is not None for part in parts)
+    return Mediation(
+        relation,
+        np.concatenate([part.cie for part in parts]),
+        np.concatenate([part.p_corrupted for part in parts]),
+        np.concatenate([part.correct for part in parts]) if exact else None,
+        np.concatenate([part.correct_corrupted for part in parts]) if exact else None,
+        parts[0].site,
+        parts[0].layers,
+    )
+
+
+def bootstrap_effects(
+    effects: np.ndarray, seed: int, draws: int = 2000
+) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % percentile bootstrap intervals of the mean of ``effects`` (prompts, layers, heads):
+    low and high, each (layers, heads).  Prompts are drawn; every head sees the same draws."""
+    n = len(effects)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    flat = effects.reshape(n, -1).astype(np.float64)
+    low, high = np.empty(flat.shape[1]), np.empty(flat.shape[1])
+    for start in range(0, flat.shape[1], 1024):  # bounded memory
+        some = slice(start, start + 1024)
+        low[some], high[some] = np.quantile(drawn @ flat[:, some] / n, (0.025, 0.975), axis=0)
+    return low.reshape(effects.shape[1:]), high.reshape(effects.shape[1:])
+
+
+def _replacements(site: str, place: Site, mean: torch.Tensor) -> Iterator[tuple[int, int, Edit]]:
+    """(row, head, edit) for every head of the site, layer by layer."""
+    for row, layer in enumerate(place.layers):
+        for head in range(place.heads or 1):
+            value = mean[row, head : head + 1]
+            yield row, head, Edit(site, layer, "replace", value, (head,))

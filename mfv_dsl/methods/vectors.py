@@ -66,6 +66,8 @@ class Vector:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Vector:
+        if divisor == 0:
+            raise MfvError("MFV5306", "a vector cannot be divided by zero")
         return combine([(1.0 / float(divisor), self)])
 
     def norm(self) -> float:
@@ -112,11 +114,14 @@ def function_vector(
 
 
 def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
-    """Σ coefficient · vector.  Parts are kept if every vector has them."""
+    """Σ coefficient · vector.  Parts are kept if every vector has them; a sum too large to hold is
+    an error (MFV5306)."""
     first = terms[0][1]
     for _, vector in terms:
         check_space(first, vector)
     residual = sum((c * v.residual for c, v in terms), torch.zeros_like(first.residual))
+    if not bool(residual.isfinite().all()):
+        raise MfvError("MFV5306", f"`{expression or 'this vector'}` came out too large to hold")
     made = Vector(residual, first.space, expression)
     if not all(vector.has_parts for _, vector in terms):
         return made

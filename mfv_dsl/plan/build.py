@@ -6,24 +6,23 @@ multiples of vectors are brought into one linear form over the vectors they are 
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mfv_dsl.lang.checked import Checked, CheckedBlock, DatasetFacts, ModelFacts
 from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import (
     Binary,
     Call,
     Expr,
     HeadLabel,
-    ListExpr,
     Name,
     Number,
-    Range,
     SetExpr,
-    Text,
     Unary,
 )
 from mfv_dsl.lang.unparse import unparse
@@ -55,6 +54,9 @@ class Planner:
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
         self.steps: dict[str, Step] = {}
+        #: linear forms of declared vectors and keys of declared heads: found once, used often
+        self._forms: dict[tuple[str, ...], Linear] = {}
+        self._sets: dict[tuple[str, ...], str] = {}
 
     # -- steps ----------------------------------------------------------------------------------
     def add(
@@ -108,6 +110,8 @@ class Planner:
     def vector(self, expr: Expr, context: Context) -> str:
         """The step of a vector: the vector itself, or the linear combination that it is."""
         form = self.linear(expr, context)
+        for coefficient in form.values():
+            _finite(coefficient)
         if list(form.values()) == [1.0]:
             return next(iter(form))
         keys = sorted(form)
@@ -124,13 +128,13 @@ class Planner:
         if isinstance(expr, Binary) and expr.operator in "+-":
             right = self.linear(expr.right, context)
             return _sum(
-                self.linear(expr.left, context), right if expr.operator == "+" else _scaled(right, -1)
+                self.linear(expr.left, context),
+                right if expr.operator == "+" else _scaled(right, -1),
             )
         if isinstance(expr, Binary):
             return self._product(expr, context)
         if isinstance(expr, Name):
-            declaration = self.checked.vectors[expr.text]
-            return self.linear(declaration.value, replace(context, relations={}))
+            return self._declared(expr.text, replace(context, relations={}))
         if isinstance(expr, Call):
             return self._call(expr, context)
         raise AssertionError(f"not a vector: {expr!r}")
@@ -140,7 +144,7 @@ class Planner:
         number = self.number(expr.left if number_first else expr.right, context)
         vector = expr.right if number_first else expr.left
         if isinstance(number, float):
-            factor = 1 / number if expr.operator == "/" else number
+            factor = calculate("/", 1.0, number) if expr.operator == "/" else number
             return _scaled(self.linear(vector, context), factor)
         if expr.operator == "/":
             number = self.add("arithmetic", "1 / …", {"operator": "/", "left": 1.0}, (number,))
@@ -160,7 +164,7 @@ class Planner:
             family = self.checked.vectors[name]
             assert family.parameter is not None
             bound = {family.parameter.text: context.relation(_only_name(call))}
-            return self.linear(family.value, replace(context, relations=bound))
+            return self._declared(name, replace(context, relations=bound))
         options = self.options(call)
         if name == "load":
             parameters = {"path": options["path"], "name": options["name"]}
@@ -172,6 +176,12 @@ class Planner:
             parameters = {"seed": options["seed"]} if name == "random_like" else {}
             return {self.add(name, unparse(call), parameters, inputs, context): 1.0}
         raise MfvError("MFV5002", f"`{name}(…)` cannot be run yet")
+
+    def _declared(self, name: str, context: Context) -> Linear:
+        key = (name, context.model, context.dataset, *context.relations.values())
+        if key not in self._forms:
+            self._forms[key] = self.linear(self.checked.vectors[name].value, context)
+        return self._forms[key]
 
     def extract(self, call: Call, context: Context) -> str:
         """``fv(relation, …)``: mean activations, heads, and the function vector of the two."""
@@ -199,9 +209,7 @@ class Planner:
         )  # fmt: skip
 
     def mediation(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
-        activations = self.activations(
-            relation, {**options, "correct_only": True}, context
-        )
+        activations = self.activations(relation, {**options, "correct_only": True}, context)
         return self.add(
             "mediation", f"effect of every head on {relation}",
             {"relation": relation, **_prompting(options), "corrupt": options["corrupt"]},
@@ -241,7 +249,11 @@ class Planner:
     # -- heads ----------------------------------------------------------------------------------
     def heads(self, expr: Expr, context: Context) -> str:
         if isinstance(expr, Name):
-            return self.heads(self.checked.heads[expr.text].value, replace(context, relations={}))
+            key = (expr.text, context.model, context.dataset)
+            if key not in self._sets:
+                declared = self.checked.heads[expr.text].value
+                self._sets[key] = self.heads(declared, replace(context, relations={}))
+            return self._sets[key]
         if isinstance(expr, Binary):
             operation = {"|": "head_union", "&": "head_intersection", "-": "head_difference"}
             inputs = (self.heads(expr.left, context), self.heads(expr.right, context))
@@ -260,8 +272,7 @@ class Planner:
         if name == "all":
             return self.head_set("all heads", every)
         if name == "layers":
-            wanted = constant(call.arguments[0])
-            wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+            wanted = _sweep(options["which"])
             return self.head_set(unparse(call), [head for head in every if head[0] in wanted])
         if name == "random":
             chosen = random.Random(options["seed"]).sample(every, options["k"])
@@ -344,22 +355,40 @@ class Planner:
         return Save(block.name, block["layer"], block.model, block.dataset, tuple(saved))
 
 
-def build_plan(checked: Checked) -> Plan:
-    """The plan of a checked recipe."""
+def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
+    """The plan of a checked recipe; with ``only``, of the evals and saves of these names alone."""
+    names = [block.name for block in checked.blocks]
+    for name in only or ():
+        if name not in names:
+            near = suggest(name, names)
+            raise MfvError(
+                "MFV5003",
+                f"the recipe has no eval or save `{name}`",
+                help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
+            )
     planner = Planner(checked)
     rows: list[Row] = []
     saves: list[Save] = []
-    for block in checked.blocks:
-        if block.kind == "eval":
-            rows += planner.evaluate(block)
-        elif block.kind == "save":
-            saves.append(planner.save(block))
-        else:
-            raise MfvError(
-                "MFV5002",
-                f"`{block.kind} {block.name}` cannot be run yet",
-                help="`mfv check` accepts it; take it out to run the rest",
-            )
+    try:
+        for block in checked.blocks:
+            if only and block.name not in only:
+                continue
+            if block.kind == "eval":
+                rows += planner.evaluate(block)
+            elif block.kind == "save":
+                saves.append(planner.save(block))
+            else:
+                raise MfvError(
+                    "MFV5002",
+                    f"`{block.kind} {block.name}` cannot be run yet",
+                    help="`mfv check` accepts it; take it out, or name what to run by --only",
+                )
+    except RecursionError:
+        raise MfvError(
+            "MFV5004",
+            "the names of this recipe stand for one another through too many levels to follow",
+            help="write long sums as one `mean(...)`, or with fewer names in between",
+        ) from None
     return Plan(checked.models, checked.datasets, tuple(planner.steps.values()),
                 tuple(rows), tuple(saves))  # fmt: skip
 
@@ -382,34 +411,26 @@ def _relation_of(expr: Expr, context: Context) -> str | None:
 
 
 def calculate(operator: str, left: float, right: float) -> float:
-    """``left operator right``."""
+    """``left operator right``; an error (MFV5306) if that is no finite number."""
     if operator == "+":
-        return left + right
+        return _finite(left + right)
     if operator == "-":
-        return left - right
+        return _finite(left - right)
     if operator == "*":
-        return left * right
-    return left / right
+        return _finite(left * right)
+    if right == 0:
+        raise MfvError(
+            "MFV5306",
+            "division by a number that came out as zero",
+            help="the number is measured or calculated; look at the vectors it is made of",
+        )
+    return _finite(left / right)
 
 
-def constant(expr: Expr) -> Any:
-    """The value of an expression made of literals; lists and ranges as tuples."""
-    if isinstance(expr, Number):
-        return expr.value
-    if isinstance(expr, Text):
-        return expr.value
-    if isinstance(expr, Name):
-        return expr.text
-    if isinstance(expr, ListExpr):
-        return tuple(constant(item) for item in expr.items)
-    if isinstance(expr, Range):
-        step = 1 if expr.step is None else constant(expr.step)
-        return tuple(range(constant(expr.start), constant(expr.stop) + 1, step))
-    if isinstance(expr, Unary):
-        value = constant(expr.operand)
-        return -value if expr.operator == "-" else value
-    assert isinstance(expr, Binary)
-    return calculate(expr.operator, constant(expr.left), constant(expr.right))
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise MfvError("MFV5306", "a number in this expression came out too large to hold")
+    return number
 
 
 def _prompting(options: Mapping[str, Any]) -> dict[str, Any]:

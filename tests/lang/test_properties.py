@@ -93,7 +93,7 @@ def test_ten_thousand_damaged_recipes_yield_only_diagnostics():
 
 
 @pytest.mark.slow
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(strategies.recipes)
 def test_many_recipes_survive_text_and_formatting(recipe):
     source = Source(unparse(recipe))

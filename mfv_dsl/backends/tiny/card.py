@@ -12,6 +12,7 @@ from mfv_dsl.backends.tiny.facts import WEIGHTS
 from mfv_dsl.backends.tiny.sequences import IN_CONTEXT_RELATIONS
 from mfv_dsl.data.world import NOVEL_KINDS, RELATIONS
 from mfv_dsl.execute.results import ResultRow
+from mfv_dsl.report.numbers import percent
 
 _CARD = """\
 ---
@@ -82,9 +83,7 @@ def _table(rows: list[ResultRow]) -> str:
         cells = []
         for name, k in conditions:
             row = next(r for r in rows if (r.eval, r.shots, r.relation) == (name, k, relation))
-            cells.append(
-                f"{100 * row.accuracy:.0f} [{100 * row.ci_low:.0f}, {100 * row.ci_high:.0f}]"
-            )
+            cells.append(percent(row.accuracy, row.ci_low, row.ci_high))
         lines.append(f"| {relation} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

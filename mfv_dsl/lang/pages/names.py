@@ -98,7 +98,7 @@ block or `defaults` says which.""",
     "MFV2013": Page(
         "given twice",
         """
-An attribute or option has one value.""",
+An attribute or option has one value, and a list names a thing once.""",
         "eval few {\n  shots = 2\n  shots = 4\n}\n",
         "eval few { shots = [2, 4] }\n",
     ),
@@ -138,9 +138,10 @@ Some attributes say what a block is about, and each block says that itself.""",
         "eval raw {\n  add = fv(left)\n  layer = 4\n}\n",
     ),
     "MFV2019": Page(
-        "a family named like a function",
+        "a name that means something else",
         """
-`mean(left)` would have two meanings.""",
+A family is called like a function, so `mean(left)` would have two meanings. `each` is the relation
+under test wherever it stands.""",
         "vector mean(r) = fv(r)\n",
         "vector centre(r) = fv(r)\n",
     ),
@@ -166,5 +167,12 @@ A warning: the attribute is read by nothing in this block. `layer` and `scale` s
 is written, and mean nothing without `add` or `patch`.""",
         "eval plain { scale = 2 }\n",
         "eval plain { shots = 0 }\n",
+    ),
+    "MFV2023": Page(
+        "a `--set` that sets nothing",
+        """
+An option `--set NAME.ATTRIBUTE=VALUE` gives an attribute of a block (`raw.layer=0..3`), of
+`defaults` (`defaults.shots=8`), or an argument of a model's or dataset's constructor
+(`shapes.seed=1`) another value. `NAME` must be one that the recipe has.""",
     ),
 }

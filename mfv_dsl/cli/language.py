@@ -1,0 +1,120 @@
+"""Commands about the language: check, fmt, explain, reference."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfv_dsl.cli.options import JsonFlag, SetOptions
+
+
+def check(
+    recipes: Annotated[list[str], typer.Argument(help="Recipe files.", metavar="RECIPE...")],
+    sets: SetOptions = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check recipes without loading a model; all mistakes of all files at once."""
+    from mfv_dsl.api import Recipe
+    from mfv_dsl.cli.output import show_diagnostics
+    from mfv_dsl.lang.diagnostics import Diagnostic, MfvError, to_json
+
+    found: list[Diagnostic] = []
+    for recipe in recipes:
+        try:
+            said = Recipe.from_file(recipe, sets or ()).checked.warnings
+        except MfvError as error:
+            said = error.diagnostics
+        found += said
+        if not as_json and all(diagnostic.severity == "warning" for diagnostic in said):
+            typer.echo(f"{recipe}: ok")
+    if as_json:
+        typer.echo(json.dumps([to_json(diagnostic) for diagnostic in found], indent=2))
+    elif found:
+        show_diagnostics(tuple(found))
+    raise typer.Exit(1 if any(diagnostic.severity == "error" for diagnostic in found) else 0)
+
+
+def fmt(
+    recipes: Annotated[
+        list[str], typer.Argument(help="Recipe files; - for stdin to stdout.", metavar="RECIPE...")
+    ],
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if a file would change.")
+    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = (
+        False
+    ),
+) -> None:
+    """Format recipes in place: spaces, indents and blank lines; never comments or line breaks."""
+    from mfv_dsl.cli.output import show_error
+    from mfv_dsl.lang import read_source, source_from_bytes
+    from mfv_dsl.lang.diagnostics import MfvError
+    from mfv_dsl.lang.format import format_source
+    from mfv_dsl.library.files import write_atomically
+
+    failed = changed = False
+    for recipe in recipes:
+        try:
+            if recipe == "-":
+                source = source_from_bytes(sys.stdin.buffer.read(), "<stdin>")
+            else:
+                source = read_source(recipe)
+            formatted = format_source(source)
+        except OSError as error:
+            show_error(MfvError("MFV6101", f"cannot read {recipe}: {error.strerror}"))
+            raise typer.Exit(2) from None
+        except MfvError as error:
+            show_error(error)
+            failed = True
+            continue
+        differs = formatted != source.text
+        changed = changed or differs
+        if diff:
+            lines = difflib.unified_diff(
+                source.text.splitlines(), formatted.splitlines(), recipe, f"{recipe} (formatted)",
+                lineterm="",
+            )  # fmt: skip
+            typer.echo("\n".join(lines)) if differs else None
+        elif only_check:
+            typer.echo(f"{recipe}: would be formatted", err=True) if differs else None
+        elif recipe == "-":
+            sys.stdout.write(formatted)
+        elif differs:
+            write_atomically(Path(recipe), formatted.encode())
+            typer.echo(f"{recipe}: formatted", err=True)
+    raise typer.Exit(1 if failed or (only_check and changed) else 0)
+
+
+def explain(
+    code: Annotated[str, typer.Argument(help="An error code, such as MFV2001.")],
+) -> None:
+    """Explain an error code, with a wrong and a right example."""
+    from mfv_dsl.lang.codes import explain as page
+
+    try:
+        typer.echo(page(code.upper()), nl=False)
+    except KeyError as error:
+        near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
+        typer.echo(f"there is no error code {code}{near}", err=True)
+        raise typer.Exit(2) from None
+
+
+def reference(
+    name: Annotated[
+        str | None, typer.Argument(help="A word of the language; all of them if left out.")
+    ] = None,
+) -> None:
+    """Show what a word of the language takes and does."""
+    from mfv_dsl.lang.reference import reference as entry
+
+    try:
+        typer.echo(entry(name), nl=False)
+    except KeyError as error:
+        near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
+        typer.echo(f"the language has no word {name}{near}", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,107 @@
+"""Commands that plan and run recipes, and what they need to know of the installation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfv_dsl.cli.options import JsonFlag, RecipeArgument, SetOptions
+
+
+def run(
+    recipe: RecipeArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. [default: runs/<recipe name>]")
+    ] = None,
+    sets: SetOptions = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run only this eval, or the save of this folder; may be repeated."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to run: cpu, cuda, cuda:1, … [default: cpu]")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run every step, also those in the store.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and run nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a recipe and print its table of results."""
+    from mfv_dsl.api import Recipe
+    from mfv_dsl.cli.output import print_table, progress_bars, show_diagnostics
+
+    loaded = Recipe.from_file(recipe, sets or ())
+    show_diagnostics(loaded.check())
+    if dry_run:
+        _show_plan(loaded, only, as_json)
+        return
+    with progress_bars(quiet) as listener:
+        result = loaded.run(out, listener, device, fresh, only)
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), indent=2))
+        return
+    from mfv_dsl.report.tables import results_table
+
+    if result.rows:
+        print_table(results_table(result.rows))
+    for path in result.saved:
+        typer.echo(f"saved {path}", err=True)
+    reused = f", {result.cached} steps from the store" if result.cached else ""
+    typer.echo(f"results in {result.folder} ({result.seconds:.0f} s{reused})", err=True)
+
+
+def plan(
+    recipe: RecipeArgument,
+    sets: SetOptions = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Plan only this eval, or the save of this folder.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what running a recipe would do, step by step, without loading a model."""
+    from mfv_dsl.api import Recipe
+
+    _show_plan(Recipe.from_file(recipe, sets or ()), only, as_json)
+
+
+def _show_plan(recipe: object, only: list[str] | None, as_json: bool) -> None:
+    from mfv_dsl.api import Recipe
+    from mfv_dsl.execute.places import finished
+    from mfv_dsl.plan.explain import explain_plan, plan_text
+
+    assert isinstance(recipe, Recipe)
+    made = recipe.plan(only)
+    explained = explain_plan(made, finished(step.key for step in made.steps))
+    if as_json:
+        notes = [note.to_json() for note in explained]
+        typer.echo(json.dumps({**made.to_json(), "notes": notes}, indent=2))
+    else:
+        typer.echo(plan_text(made, explained), nl=False)
+
+
+def models(as_json: JsonFlag = False) -> None:
+    """List the models that recipes can name."""
+    from mfv_dsl.backends.catalogue import catalogue
+
+    known = catalogue()
+    if as_json:
+        typer.echo(json.dumps([vars(row) for row in known], indent=2))
+        return
+    from mfv_dsl.cli.output import print_table
+    from mfv_dsl.report.tables import models_table
+
+    print_table(models_table(known))
+
+
+def version() -> None:
+    """Print the version."""
+    from mfv_dsl.version import __version__
+
+    typer.echo(f"mfv-dsl {__version__}")

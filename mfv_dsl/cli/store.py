@@ -1,0 +1,54 @@
+"""``mfv cache``: the store of finished steps."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from mfv_dsl.cli.options import JsonFlag
+
+app = typer.Typer(help="The store of finished steps.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(as_json: JsonFlag = False) -> None:
+    """List finished steps."""
+    from mfv_dsl.execute.store import Entry, default_store
+
+    store = default_store()
+    entries = [entry for entry in store.entries() if isinstance(entry, Entry)]
+    if as_json:
+        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for entry in entries:
+        typer.echo(f"{entry.key[:12]}  {entry.bytes:>10,}  {entry.operation:<12}  {entry.label}")
+    total = sum(entry.bytes for entry in entries)
+    typer.echo(f"{len(entries)} steps, {total:,} bytes in {store.root}", err=True)
+
+
+@app.command()
+def clear() -> None:
+    """Remove every finished step; the next run does all of its work anew."""
+    from mfv_dsl.execute.store import default_store
+
+    store = default_store()
+    typer.echo(f"removed {store.clear()} steps from {store.root}", err=True)
+
+
+@app.command()
+def verify() -> None:
+    """Read every finished step and compare it with its hash; exit 3 if one is damaged."""
+    from mfv_dsl.execute.store import Entry, default_store
+
+    good, damaged = 0, []
+    for entry in default_store().entries():
+        if isinstance(entry, Entry):
+            good += 1
+        else:
+            damaged.append(entry)
+    for path in damaged:
+        typer.echo(f"damaged: {path}")
+    typer.echo(f"{good} steps are sound, {len(damaged)} damaged", err=True)
+    raise typer.Exit(3 if damaged else 0)

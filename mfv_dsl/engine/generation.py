@@ -1,0 +1,164 @@
+"""Generation of several tokens under edits, greedy or by beam search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from mfv_dsl.backends.base import Backend, Decoder, PromptBatch
+from mfv_dsl.engine.edits import LAST, Edit
+from mfv_dsl.engine.hooks import Hooks, find_site
+from mfv_dsl.lang.diagnostics import MfvError
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What was said after one prompt: ``tokens``, without the end token, and their summed
+    log-probability, with it."""
+
+    tokens: tuple[int, ...]
+    log_p: float
+
+
+@torch.no_grad()
+def generate(
+    backend: Backend,
+    batch: PromptBatch,
+    max_new_tokens: int,
+    edits: Sequence[Edit] = (),
+    *,
+    everywhere: bool = False,
+    beams: int = 1,
+) -> list[Generation]:
+    """Continue every prompt of ``batch`` until an end token or ``max_new_tokens``.
+
+    ``edits`` are made in the prompt, at their positions.  With ``everywhere``, those that are for
+    the last token or for all are made at every generated token too.  With ``beams`` = 1 the
+    likeliest token is taken each time; with more, the continuation with the highest summed
+    log-probability among those that so many beams keep is returned.  Tokens that stand for pictures
+    are never generated.
+
+    As with :class:`~mfv_dsl.engine.hooks.Hooks`, an edit that never fired is an MfvError.
+    """
+    if max_new_tokens < 1 or beams < 1:
+        raise ValueError("max_new_tokens and beams must be at least 1")
+    for edit in edits if everywhere else ():
+        if edit.positions not in (None, LAST):
+            raise MfvError(
+                "MFV5107",
+                f"{edit} is for positions {edit.positions}, which generated tokens do not have",
+                help="edit the last token or all, or the prompt only",
+            )
+    with backend.decoding(batch) as decoder:
+        run = _Run(backend, decoder, edits, edits if everywhere else ())
+        if beams == 1:
+            return _greedy(run, len(batch), max_new_tokens)
+        return _beam_search(run, len(batch), max_new_tokens, beams)
+
+
+class _Run:
+    """The model with its edits made; gives log-probabilities of the next token."""
+
+    def __init__(
+        self, backend: Backend, decoder: Decoder, edits: Sequence[Edit], later: Sequence[Edit]
+    ) -> None:
+        self.decoder, self.end = decoder, torch.tensor(sorted(backend.end_tokens))
+        self._backend, self._edits, self._later = backend, edits, list(later)
+        self._banned = sorted(backend.banned_tokens)
+
+    def prompt(self) -> torch.Tensor:
+        return self._with(self._edits, self.decoder.prompt)
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self._with(self._later, lambda: self.decoder.step(tokens))
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with ``rows``; values that differ between prompts follow them."""
+        self.decoder.keep(rows)
+        self._later = [_follow(edit, rows, self._backend) for edit in self._later]
+
+    def ends(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.isin(tokens, self.end.to(tokens.device))
+
+    def _with(self, edits: Sequence[Edit], run: Callable[[], torch.Tensor]) -> torch.Tensor:
+        with Hooks(self._backend.model, self._backend.sites, edits):
+            logits = run()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        logits[:, self._banned] = -torch.inf
+        return logits.log_softmax(-1)
+
+
+def _follow(edit: Edit, rows: torch.Tensor, backend: Backend) -> Edit:
+    """``edit`` with a value per prompt arranged for ``rows``."""
+    site = find_site(backend.sites, edit.site, edit.layer)
+    shared = 1 if site.heads is None else 2
+    if edit.value.ndim <= shared or edit.value.shape[0] == 1:
+        return edit
+    return replace(edit, value=edit.value[rows.to(edit.value.device)])
+
+
+def _greedy(run: _Run, prompts: int, most: int) -> list[Generation]:
+    said: list[list[int]] = [[] for _ in range(prompts)]
+    log_p = [0.0] * prompts
+    alive = list(range(prompts))  # finished prompts go on in the batch, and nobody listens
+    next_token = run.prompt()
+    for count in range(1, most + 1):
+        best, tokens = next_token.max(-1)
+        ended = run.ends(tokens).tolist()
+        for row in alive:
+            log_p[row] += best[row].item()
+            if not ended[row]:
+                said[row].append(int(tokens[row]))
+        alive = [row for row in alive if not ended[row]]
+        if not alive or count == most:
+            break
+        next_token = run.step(tokens)
+    return [Generation(tuple(tokens), total) for tokens, total in zip(said, log_p, strict=True)]
+
+
+_Beam = tuple[int, tuple[int, ...], float]  # prompt, tokens so far, log-probability
+_Candidate = tuple[int, int, float, bool]  # row, token, log-probability, whether it ends
+
+
+def _beam_search(run: _Run, prompts: int, most: int, beams: int) -> list[Generation]:
+    finished: list[list[Generation]] = [[] for _ in range(prompts)]
+    rows: list[_Beam] = [(prompt, (), 0.0) for prompt in range(prompts)]
+    next_token = run.prompt()
+    for count in range(1, most + 1):
+        grown = _grow(run, rows, next_token, beams, prompts)
+        kept: list[tuple[int, int, float]] = []  # (row, token, log-probability)
+        for prompt, candidates in enumerate(grown):
+            going = 0
+            for row, token, total, ended in candidates:
+                if ended or count == most:
+                    tokens = rows[row][1] + (() if ended else (token,))
+                    finished[prompt].append(Generation(tokens, total))
+                elif going < beams:
+                    kept.append((row, token, total))
+                    going += 1
+            # log-probabilities only fall: a beam behind a finished one cannot win
+            best = max((done.log_p for done in finished[prompt]), default=-torch.inf)
+            kept = [beam for beam in kept if rows[beam[0]][0] != prompt or beam[2] > best]
+        if not kept:
+            break
+        device = next_token.device
+        run.keep(torch.tensor([row for row, _, _ in kept], device=device))
+        next_token = run.step(torch.tensor([token for _, token, _ in kept], device=device))
+        rows = [(rows[row][0], (*rows[row][1], token), total) for row, token, total in kept]
+    return [max(done, key=lambda one: one.log_p) for done in finished]
+
+
+def _grow(
+    run: _Run, rows: Sequence[_Beam], next_token: torch.Tensor, beams: int, prompts: int
+) -> list[list[_Candidate]]:
+    """By prompt, the likeliest continuations of its beams, the likeliest first: enough that
+    ``beams`` of them go on, whichever end."""
+    values, tokens = next_token.topk(min(beams + len(run.end), next_token.shape[1]), dim=-1)
+    ended = run.ends(tokens).tolist()
+    grown: list[list[_Candidate]] = [[] for _ in range(prompts)]
+    for row, (prompt, _, total) in enumerate(rows):
+        each = zip(tokens[row].tolist(), values[row].tolist(), ended[row], strict=True)
+        grown[prompt] += [(row, token, total + value, end) for token, value, end in each]
+    return [sorted(candidates, key=lambda candidate: -candidate[2]) for candidates in grown]

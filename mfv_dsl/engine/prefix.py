@@ -1,0 +1,203 @@
+"""The prefix engine: a prompt's earlier tokens are run once, its last token in many variants.
+
+    prefix = encode_prefix(backend, batch)
+    for chunk in prefix.run(variants):
+        chunk.scores.p  # (prompts, variants of the chunk)
+
+A *variant* is a list of edits at the last token.  A causal model's earlier tokens cannot see it, so
+what they hold is the same for every variant.  The variants are copies of the last token, side by
+side: each sees the prefix and itself, and has its own edits.  A copy branches off the unedited
+token where its first edit is, so what lies below is not run again.
+
+Gradients reach the values of edits; the prefix is a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mfv_dsl.backends.base import Backend, Continuation, PromptBatch
+from mfv_dsl.engine.chunks import give_way, is_out_of_memory, rows_at_once
+from mfv_dsl.engine.edits import Edit, Read
+from mfv_dsl.engine.scoring import Scores, joined, score
+from mfv_dsl.engine.variants import VariantHooks, check_variants
+
+Variant = Sequence[Edit]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Results of some variants: ``variants`` are their places in the list given.
+
+    ``scores`` has them in that order.  ``unedited`` scores the last token without edits, run
+    together with them, as a single variant: differences to it are free of rounding that another
+    pass would bring.  ``readings``, in the order of the reads, are each
+    (prompts, variants, [heads,] width), taken after the edits.
+    """
+
+    variants: tuple[int, ...]
+    scores: Scores
+    unedited: Scores
+    readings: tuple[torch.Tensor, ...]
+
+
+def encode_prefix(backend: Backend, batch: PromptBatch) -> Prefix:
+    """Run all tokens but the last of every prompt of ``batch``, once."""
+    return Prefix(backend, batch, backend.prefix(batch))
+
+
+class Prefix:
+    """A batch whose earlier tokens have been run."""
+
+    def __init__(self, backend: Backend, batch: PromptBatch, state: Any) -> None:
+        self.backend, self.batch = backend, batch
+        self._state = state
+        self._unedited: list[torch.Tensor] = []  # the last token before each stage, (prompts, 1, d)
+
+    def run(
+        self,
+        variants: Sequence[Variant],
+        targets: torch.Tensor | None = None,
+        *,
+        top: int = 0,
+        logits: bool = False,
+        reads: Sequence[Read] = (),
+        at_once: int | None = None,
+    ) -> Iterator[Chunk]:
+        """Run ``variants`` and give their results chunk by chunk, those with late edits last.
+
+        ``targets`` (prompts,) or (prompts, targets) are the tokens scored, by default the batch's
+        answers.  ``top`` asks for so many likeliest tokens, ``logits`` for all logits, ``reads``
+        for activations of every variant.  ``at_once`` is the number of variants in a chunk, by
+        default as many as memory suggests; memory that runs out makes it smaller, with a warning.
+
+        Raises MfvError for an edit elsewhere than at the last token, for one that does not fit
+        the model, and for one that never fired.
+        """
+        check_variants(self.backend.sites, variants, reads, len(self.batch))
+        ask = _Ask(self.batch.answers if targets is None else targets, top, logits, tuple(reads))
+        with self.backend.continuation(self._state) as continuation:
+            joins = [_joins(continuation, variant) for variant in variants]
+            if at_once is None:
+                at_once = self._variants_at_once(continuation, variants)
+        order = sorted(range(len(variants)), key=joins.__getitem__)
+        done = 0
+        while done < len(order):
+            part = order[done : done + at_once]
+            chunk = self._attempt(part, [(joins[i], variants[i]) for i in part], ask)
+            if chunk is None:
+                at_once = give_way(self.backend.device, len(part), "variants")
+                continue
+            done += len(part)
+            yield chunk
+
+    def scores(
+        self,
+        variants: Sequence[Variant],
+        targets: torch.Tensor | None = None,
+        *,
+        top: int = 0,
+        logits: bool = False,
+    ) -> Scores:
+        """The scores of all ``variants`` in their order; arguments as for :meth:`run`."""
+        if not variants:
+            raise ValueError("no variants")
+        chunks = list(self.run(variants, targets, top=top, logits=logits))
+        place = torch.tensor([i for chunk in chunks for i in chunk.variants]).argsort()
+        together = joined([chunk.scores for chunk in chunks])
+        return together.variants(place.to(together.said.device))
+
+    def _variants_at_once(self, continuation: Continuation, variants: Sequence[Variant]) -> int:
+        row_bytes = continuation.row_bytes
+        if torch.is_grad_enabled() and any(e.value.requires_grad for v in variants for e in v):
+            row_bytes *= len(continuation.stages)  # every layer is kept for the backward pass
+        return max(1, rows_at_once(self.backend.device, row_bytes) // len(self.batch))
+
+    def _attempt(self, part: list[int], work: list[tuple[int, Variant]], ask: _Ask) -> Chunk | None:
+        """The chunk, or None where memory ran out and a smaller one may do."""
+        try:
+            return self._chunk(part, work, ask)
+        except Exception as error:
+            if len(part) > 1 and is_out_of_memory(error):
+                return None
+            raise
+
+    def _chunk(self, part: list[int], work: list[tuple[int, Variant]], ask: _Ask) -> Chunk:
+        """Run the variants of ``work``, (stage where it branches off, edits), in that order."""
+        backend = self.backend
+        with backend.continuation(self._state) as continuation:
+            stages = continuation.stages
+            first = min(
+                [join for join, _ in work]
+                + [continuation.stage_of(read.layer) for read in ask.reads]
+            )
+            hidden = self._before(continuation, first)
+            # row 0 is the unedited token; a variant without edits is that row
+            rows: list[Variant] = [(), *(edits for _, edits in work if edits)]
+            hooks = VariantHooks(backend.model, backend.sites, rows, ask.reads)
+            with hooks:
+                for number in range(first, len(stages)):
+                    new = sum(join == number for join, _ in work)
+                    if new:
+                        copies = hidden[:, :1].expand(-1, new, -1)
+                        hidden = torch.cat([hidden, copies], dim=1)
+                    hidden = stages[number](hidden)
+            scores = score(
+                hidden,
+                continuation.logits,
+                continuation.vocabulary,
+                ask.targets,
+                ask.top,
+                ask.logits,
+            )
+        place = torch.tensor(_places(work), device=hidden.device)
+        readings = []
+        for read in ask.reads:
+            taken = hooks.read(read)
+            later = taken[:, :1].expand(-1, len(rows) - taken.shape[1], *taken.shape[2:])
+            readings.append(torch.cat([taken, later], dim=1).index_select(1, place))
+        return Chunk(
+            variants=tuple(part),
+            scores=scores.variants(place),
+            unedited=scores.variants(torch.zeros_like(place[:1])).detach(),
+            readings=tuple(readings),
+        )
+
+    @torch.no_grad()
+    def _before(self, continuation: Continuation, stage: int) -> torch.Tensor:
+        """The unedited last token before ``stage``, (prompts, 1, d_model); run once, then kept."""
+        if not self._unedited:
+            self._unedited.append(continuation.start)
+        while len(self._unedited) <= stage:
+            number = len(self._unedited) - 1
+            self._unedited.append(continuation.stages[number](self._unedited[number]))
+        return self._unedited[stage]
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What the caller wants of every variant."""
+
+    targets: torch.Tensor
+    top: int
+    logits: bool
+    reads: tuple[Read, ...]
+
+
+def _joins(continuation: Continuation, variant: Variant) -> int:
+    """The stage where a variant's first edit is; behind the last for one without edits."""
+    stages = [continuation.stage_of(edit.layer) for edit in variant]
+    return min(stages, default=len(continuation.stages))
+
+
+def _places(work: Sequence[tuple[int, Variant]]) -> list[int]:
+    """The row of each variant."""
+    rows, places = 0, []
+    for _, edits in work:
+        rows += bool(edits)
+        places.append(rows if edits else 0)
+    return places

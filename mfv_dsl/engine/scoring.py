@@ -1,0 +1,115 @@
+"""What next-token logits say of target tokens, without keeping the whole vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+_SLICE_BYTES = 64 << 20  # of logits at a time
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of next-token distributions, one per prompt and variant.
+
+    ``log_p`` and ``rank`` (prompts, variants), or (prompts, variants, targets) where every prompt
+    has several: log-probability of the target token, and how many tokens come before it (0: it is
+    the likeliest; of equals the first token of the vocabulary wins).  ``said``
+    (prompts, variants) is the likeliest token.  ``top`` and ``top_log_p``
+    (prompts, variants, k) are the k likeliest tokens, the likeliest first.  ``logits``
+    (prompts, variants, vocabulary) is there where it was asked for.
+
+    Probabilities are float32, float64 for a float64 model, and carry gradients.
+    """
+
+    log_p: torch.Tensor
+    rank: torch.Tensor
+    said: torch.Tensor
+    top: torch.Tensor
+    top_log_p: torch.Tensor
+    logits: torch.Tensor | None = None
+
+    @property
+    def p(self) -> torch.Tensor:
+        """Probability of the target token, shaped as ``log_p``."""
+        return self.log_p.exp()
+
+    def variants(self, chosen: torch.Tensor) -> Scores:
+        """The scores of ``chosen`` variants, in this order."""
+        return self._each(lambda part: part.index_select(1, chosen))
+
+    def detach(self) -> Scores:
+        """The same without gradients."""
+        return self._each(torch.Tensor.detach)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Scores:
+        return replace(self, **{name: change(part) for name, part in self._parts().items()})
+
+    def _parts(self) -> dict[str, torch.Tensor]:
+        """What is there, by name."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def joined(parts: Sequence[Scores], dim: int = 1) -> Scores:
+    """``parts`` as one, along the variants or, with ``dim=0``, along the prompts."""
+    each = [part._parts() for part in parts]
+    return Scores(**{name: torch.cat([part[name] for part in each], dim) for name in each[0]})
+
+
+def score(
+    hidden: torch.Tensor,
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    vocabulary: int,
+    targets: torch.Tensor,
+    top: int = 0,
+    keep_logits: bool = False,
+) -> Scores:
+    """Score ``logits_of(hidden)`` against ``targets``, a bounded slice of rows at a time.
+
+    ``hidden`` (prompts, variants, d_model); ``targets`` (prompts,) or (prompts, targets).
+    """
+    prompts, variants = hidden.shape[:2]
+    rows = hidden.flatten(0, 1)
+    wanted = targets.to(hidden.device).reshape(prompts, -1).repeat_interleave(variants, dim=0)
+    step = max(1, _SLICE_BYTES // (vocabulary * 12))
+    flat = joined(
+        [
+            _score_rows(logits_of(rows[i : i + step]), wanted[i : i + step], top, keep_logits)
+            for i in range(0, len(rows), step)
+        ],
+        dim=0,
+    )
+    shaped = flat._each(lambda part: part.reshape(prompts, variants, *part.shape[1:]))
+    if targets.ndim == 1:
+        return replace(shaped, log_p=shaped.log_p[..., 0], rank=shaped.rank[..., 0])
+    return shaped
+
+
+def _score_rows(raw: torch.Tensor, targets: torch.Tensor, top: int, keep_logits: bool) -> Scores:
+    """``raw`` (rows, vocabulary), ``targets`` (rows, targets)."""
+    logits = raw if raw.dtype == torch.float64 else raw.float()
+    total = logits.logsumexp(-1, keepdim=True)
+    reached = logits.gather(1, targets)
+    with torch.no_grad():
+        rank = torch.stack(
+            [_rank(logits, reached[:, i], targets[:, i]) for i in range(targets.shape[1])], dim=1
+        )
+        tokens = logits.topk(top, dim=-1).indices
+    return Scores(
+        log_p=reached - total,
+        rank=rank,
+        said=logits.argmax(-1),
+        top=tokens,
+        top_log_p=logits.gather(1, tokens) - total,
+        logits=raw if keep_logits else None,
+    )
+
+
+def _rank(logits: torch.Tensor, reached: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """How many tokens come before ``target`` (rows,), whose logits are ``reached`` (rows,)."""
+    above = (logits > reached[:, None]).sum(-1)
+    earlier = torch.arange(logits.shape[1], device=logits.device) < target[:, None]
+    return above + ((logits == reached[:, None]) & earlier).sum(-1)

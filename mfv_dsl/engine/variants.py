@@ -1,0 +1,190 @@
+"""Edits of many variants on one pass in which each variant is a row.
+
+In a continuation (:class:`mfv_dsl.backends.base.Continuation`) copies of a prompt's last token
+stand side by side.  A variant's edits touch its own row only.  All edits of one site and layer are
+made together: one indexed operation for each kind of operation, not one for each variant.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from mfv_dsl.backends.sites import Site, SiteTable
+from mfv_dsl.engine.edits import LAST, Edit, Operation, Read
+from mfv_dsl.engine.hooks import (
+    changed,
+    check_edit,
+    find_module,
+    find_site,
+    place_hook,
+    split_heads,
+)
+from mfv_dsl.lang.diagnostics import MfvError
+
+Place = tuple[str, int]  # site, layer
+
+
+def check_variants(
+    sites: SiteTable, variants: Iterable[Sequence[Edit]], reads: Iterable[Read], prompts: int
+) -> None:
+    """Refuse what cannot be done at the last token or does not fit the model."""
+    edits = [edit for variant in variants for edit in variant]
+    works: list[Edit | Read] = [*edits, *reads]
+    for work in works:
+        site = find_site(sites, work.site, work.layer)
+        if work.positions != LAST:
+            raise MfvError(
+                "MFV5106",
+                f"{work} is not at the last token alone: its positions are {work.positions}",
+                help="the full pass edits and reads at any position",
+            )
+        if isinstance(work, Edit):
+            check_edit(work, site)
+            lead = _value(work, site).shape[:-2]
+            if lead not in ((), (1,), (prompts,)):
+                raise MfvError(
+                    "MFV5105",
+                    f"{work}: the value has shape {tuple(work.value.shape)}, "
+                    f"and there are {prompts} prompts",
+                )
+
+
+@dataclass
+class _Group:
+    """Changes of one operation: at ``columns`` of (variants × heads), each with its value."""
+
+    columns: list[int] = field(default_factory=list)
+    values: list[torch.Tensor] = field(default_factory=list)
+
+
+class VariantHooks:
+    """A context in which the edits of row i are ``rows[i]`` and activations of all rows are read.
+
+    Rows may join late: a hook that fires when only the first n rows run touches those.  Leaving the
+    block normally with an edit or read that never fired is an error that names its site.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sites: SiteTable,
+        rows: Sequence[Sequence[Edit]],
+        reads: Sequence[Read] = (),
+    ) -> None:
+        self._model, self._sites = model, sites
+        self._edits: dict[Place, list[tuple[int, Edit]]] = defaultdict(list)
+        for row, edits in enumerate(rows):
+            for edit in edits:
+                self._edits[edit.site, edit.layer].append((row, edit))
+        self._reads: dict[Place, torch.Tensor | None] = {(r.site, r.layer): None for r in reads}
+        self._fired: Counter[Place] = Counter()
+        self._handles: list[RemovableHandle] = []
+
+    def read(self, read: Read) -> torch.Tensor:
+        """What was read, (prompts, rows that ran, [heads,] width)."""
+        taken = self._reads[read.site, read.layer]
+        assert taken is not None
+        return taken
+
+    def __enter__(self) -> VariantHooks:
+        try:
+            for name, layer in {**dict.fromkeys(self._edits), **self._reads}:
+                site = find_site(self._sites, name, layer)
+                module = find_module(self._model, site, layer)
+                run = self._function((name, layer), site)
+                self._handles.append(place_hook(module, site, run))
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._remove()
+        if kind is not None:
+            return
+        for name, layer in (*self._edits, *self._reads):
+            if not self._fired[name, layer]:
+                edits = self._edits.get((name, layer))
+                what = str(edits[0][1]) if edits else "a read"
+                raise MfvError(
+                    "MFV5101",
+                    f"nothing passed through {name}[{layer}]: {what} never fired",
+                    help="the last token does not pass there",
+                )
+
+    def _remove(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _function(self, place: Place, site: Site) -> Callable[[torch.Tensor], torch.Tensor]:
+        edits = self._edits.get(place, [])
+
+        def run(tensor: torch.Tensor) -> torch.Tensor:
+            if edits:
+                tensor = apply_rows(edits, site, tensor)
+            if place in self._reads:
+                self._reads[place] = split_heads(site, tensor).detach().clone()
+            self._fired[place] += 1
+            return tensor
+
+        return run
+
+
+def apply_rows(edits: Sequence[tuple[int, Edit]], site: Site, tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` (prompts, rows, site width) with each (row, edit) made; the input is untouched.
+
+    Edits of one row are made in the order given.
+    """
+    heads = site.heads or 1
+    turns: Counter[int] = Counter()
+    groups: dict[tuple[int, Operation], _Group] = defaultdict(_Group)
+    for row, edit in edits:
+        group = groups[turns[row], edit.operation]
+        turns[row] += 1
+        chosen = range(heads) if edit.heads is None else edit.heads
+        group.columns += [row * heads + head for head in chosen]
+        group.values.append(_value(edit, site))
+    flat = tensor.reshape(tensor.shape[0], -1, site.width)
+    for turn, operation in sorted(groups, key=lambda key: key[0]):
+        group = groups[turn, operation]
+        columns = torch.tensor(group.columns, device=tensor.device)
+        after = changed(operation, flat.index_select(1, columns), _stacked(group.values, tensor))
+        flat = flat.index_copy(1, columns, after)
+    return flat.reshape(tensor.shape)
+
+
+def _value(edit: Edit, site: Site) -> torch.Tensor:
+    """The value as ([prompts,] heads, width), with one head where the site has none."""
+    value = edit.value
+    if value.ndim == 0:
+        value = value[None]
+    if site.heads is None:
+        value = value.unsqueeze(-2)
+        heads = 1
+    else:
+        heads = site.heads if edit.heads is None else len(edit.heads)
+        if value.ndim == 1:
+            value = value[None]
+    return value.expand(*value.shape[:-2], heads, site.width)
+
+
+def _stacked(values: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
+    """Values ([prompts,] heads, width) as one, with the prompts only where one has them."""
+    if len({value.device for value in values}) > 1:
+        values = [value.to(like.device) for value in values]
+    if any(value.ndim == 3 for value in values):
+        prompts = len(like)
+        values = [value.expand(prompts, *value.shape[-2:]) for value in values]
+    return torch.cat(list(values), dim=-2).to(like)

@@ -1,0 +1,159 @@
+"""The content-addressed store of finished steps: one safetensors file a step, named by its key.
+
+Values are dataclasses of this project, tensors, arrays and plain data; nothing is pickled.  Files
+are written whole or not at all, so several runs may share a store.  A file whose content does not
+match its hash is reported, removed and made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from mfv_dsl.execute.operations import Condition, Evaluation, Heads
+from mfv_dsl.execute.places import step_file, store_root
+from mfv_dsl.library.files import write_atomically
+from mfv_dsl.library.vector_file import content_hash
+from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.mediation import Mediation
+from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.vectors import Space, Vector
+
+_TYPES: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (TaskMean, Mediation, Heads, Condition, Evaluation, Outcomes, Space, Vector)
+}
+
+
+class Damaged(Exception):
+    """A stored file that cannot be trusted."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored step."""
+
+    key: str
+    label: str
+    operation: str
+    bytes: int
+    path: Path
+
+
+class Store:
+    """Finished steps under ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: str) -> Path:
+        return step_file(self.root, key)
+
+    def __contains__(self, key: str) -> bool:
+        return self.path(key).exists()
+
+    def get(self, key: str) -> Any:
+        """The value of a finished step; KeyError where there is none, :class:`Damaged` where the
+        file is not what was written."""
+        path = self.path(key)
+        if not path.exists():
+            raise KeyError(key)
+        tree, tensors, _ = _read(path)
+        return _decode(tree, tensors)
+
+    def put(self, key: str, value: Any, label: str, operation: str) -> None:
+        """Keep the value of a finished step."""
+        tensors: dict[str, torch.Tensor] = {}
+        said = {
+            "key": key,
+            "label": label,
+            "operation": operation,
+            "value": _encode(value, tensors),
+        }
+        said["sha256"] = _hash(said, tensors)
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        write_atomically(self.path(key), save(tensors, metadata={"mfv": text}))
+
+    def remove(self, key: str) -> None:
+        self.path(key).unlink(missing_ok=True)
+
+    def entries(self) -> Iterator[Entry | Path]:
+        """Every stored step, or the path of a file that cannot be read, in order of key."""
+        for path in sorted(self.root.glob("steps/*/*.safetensors")):
+            try:
+                _, _, said = _read(path)
+            except Damaged:
+                yield path
+            else:
+                size = path.stat().st_size
+                yield Entry(said["key"], said["label"], said["operation"], size, path)
+
+    def clear(self) -> int:
+        """Remove every stored step; how many there were."""
+        paths = list(self.root.glob("steps/*/*.safetensors"))
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return len(paths)
+
+
+def default_store() -> Store:
+    """The store at :func:`store_root`."""
+    return Store(store_root())
+
+
+def _read(path: Path) -> tuple[Any, dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = json.loads((file.metadata() or {})["mfv"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        digest = said.pop("sha256")
+        if digest != _hash(said, tensors) or path.stem != said["key"]:
+            raise Damaged(f"{path} does not match its hash")
+        return said["value"], tensors, said
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise Damaged(f"{path} cannot be read: {error}") from None
+
+
+def _hash(said: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{text}\n{content_hash(tensors)}".encode()).hexdigest()
+
+
+def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """``value`` as a JSON tree; tensors and arrays go to ``tensors`` under running names."""
+    if isinstance(value, torch.Tensor | np.ndarray):
+        name = f"t{len(tensors)}"
+        is_array = isinstance(value, np.ndarray)
+        tensor = torch.from_numpy(value) if is_array else value.detach().cpu()
+        tensors[name] = tensor.contiguous()
+        return {"$array" if is_array else "$tensor": name}
+    if is_dataclass(value) and type(value).__name__ in _TYPES:
+        said = {field.name: _encode(getattr(value, field.name), tensors) for field in fields(value)}
+        return {"$type": type(value).__name__, "fields": said}
+    if isinstance(value, tuple):
+        return {"$tuple": [_encode(part, tensors) for part in value]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a step cannot keep a {type(value).__name__}")
+
+
+def _decode(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    if "$tensor" in tree:
+        return tensors[tree["$tensor"]]
+    if "$array" in tree:
+        return tensors[tree["$array"]].numpy()
+    if "$tuple" in tree:
+        return tuple(_decode(part, tensors) for part in tree["$tuple"])
+    kind = _TYPES[tree["$type"]]
+    return kind(**{name: _decode(part, tensors) for name, part in tree["fields"].items()})

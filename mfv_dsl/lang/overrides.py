@@ -1,0 +1,143 @@
+"""``--set raw.layer=0..3``: attributes given from outside, checked like source text.
+
+The options' texts are appended to the recipe's source, so that every span stays in one text; what
+is found in them is shown at the option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label, RecipeError
+from mfv_dsl.lang.parser import parse_expression
+from mfv_dsl.lang.source import Source, Span
+from mfv_dsl.lang.suggest import suggest
+from mfv_dsl.lang.syntax import (
+    Attribute,
+    Block,
+    Call,
+    Declaration,
+    Expr,
+    Item,
+    Keyword,
+    Name,
+    Recipe,
+)
+
+
+class Overrides:
+    """Options of the form ``NAME.ATTRIBUTE=VALUE``.
+
+    ``NAME`` is ``defaults``, the label of an ``eval``, ``tune`` or ``save``, or the name of a model
+    or dataset, whose constructor's argument is then set.
+    """
+
+    def __init__(self, source: Source, options: Sequence[str]) -> None:
+        self.original = source
+        self.options = tuple(options)
+        self.starts: list[int] = []
+        text = source.text if source.text.endswith("\n") else source.text + "\n"
+        for option in options:
+            self.starts.append(len(text))
+            text += option + "\n"
+        self.source = Source(text, source.name)
+
+    def apply(self, recipe: Recipe) -> tuple[Recipe, list[Diagnostic]]:
+        """``recipe`` with every option set, and what is wrong with options that set nothing."""
+        items = list(recipe.items)
+        found: list[Diagnostic] = []
+        for option, start in zip(self.options, self.starts, strict=True):
+            try:
+                self._set(items, option, start)
+            except RecipeError as error:
+                found += error.diagnostics
+        return replace(recipe, items=tuple(items), source=self.source), found
+
+    def shown(self, diagnostic: Diagnostic) -> Diagnostic:
+        """The diagnostic with its place in the option, if that is where it points."""
+        if diagnostic.span is None:
+            return diagnostic
+        if diagnostic.span.start < len(self.original.text):
+            inside = [label for label in diagnostic.secondary if self._number(label.span) is None]
+            return replace(
+                diagnostic, source=self.original, secondary=tuple(inside), fixes=diagnostic.fixes
+            )
+        number = self._number(diagnostic.span) or 0
+        start = self.starts[number]
+
+        def moved(span: Span) -> Span:
+            return Span(span.start - start, span.end - start)
+
+        return replace(
+            diagnostic,
+            source=Source(self.options[number], "--set"),
+            span=moved(diagnostic.span),
+            secondary=tuple(
+                Label(moved(label.span), label.text)
+                for label in diagnostic.secondary
+                if self._number(label.span) == number
+            ),
+            fixes=tuple(
+                Fix(fix.title, moved(fix.span), fix.replacement)
+                for fix in diagnostic.fixes
+                if self._number(fix.span) == number
+            ),
+        )
+
+    def _number(self, span: Span) -> int | None:
+        """Which option a span lies in."""
+        within = [i for i, start in enumerate(self.starts) if span.start >= start]
+        return within[-1] if within else None
+
+    def _set(self, items: list[Item], option: str, start: int) -> None:
+        path, equals, text = option.partition("=")
+        name, dot, attribute = (part.strip() for part in path.partition("."))
+        whole = Span(start, start + len(option))
+        if not (equals and dot and name and attribute and text.strip()):
+            raise self._refused(
+                whole, "this sets nothing", "write --set NAME.ATTRIBUTE=VALUE, as in raw.layer=0..3"
+            )
+        at = start + option.index(attribute, option.index("."))
+        written = Name(attribute, span=Span(at, at + len(attribute)))
+        padding = " " * (start + len(path) + 1)
+        value = parse_expression(Source(padding + text, self.source.name))
+        number = next((i for i, item in enumerate(items) if _label(item) == name), None)
+        if number is not None:
+            items[number] = _with(items[number], written, value, whole)
+        elif name == "defaults":
+            kind = Name("defaults", span=Span(start, start + len("defaults")))
+            attributes = (Attribute(written, value, span=whole),)
+            items.append(Block(kind, None, attributes, span=whole))
+        else:
+            known = [label for label in map(_label, items) if label]
+            near = suggest(name, [*known, "defaults"])
+            raise self._refused(
+                Span(start, start + len(path.partition(".")[0])),
+                f"the recipe has no block, model or dataset `{name}`",
+                f"did you mean `{near}`?" if near else f"it has {', '.join(known)}",
+            )
+
+    def _refused(self, span: Span, message: str, help: str) -> RecipeError:
+        return RecipeError([Diagnostic("MFV2023", message, self.source, span, help=help)])
+
+
+def _label(item: Item) -> str | None:
+    if isinstance(item, Declaration):
+        return item.name.text if isinstance(item.value, Call) else None
+    if item.kind.text == "defaults":
+        return "defaults"
+    if item.label is None:
+        return None
+    return item.label.text if isinstance(item.label, Name) else item.label.value
+
+
+def _with(item: Item, name: Name, value: Expr, span: Span) -> Item:
+    """``item`` with an attribute, or its constructor with an argument, replaced or added."""
+    if isinstance(item, Declaration):
+        assert isinstance(item.value, Call)
+        keywords = [word for word in item.value.keywords if word.name.text != name.text]
+        added = (*keywords, Keyword(name, value, span=span))
+        return replace(item, value=replace(item.value, keywords=added))
+    kept = [attribute for attribute in item.attributes if attribute.name.text != name.text]
+    return replace(item, attributes=(*kept, Attribute(name, value, span=span)))

@@ -1,0 +1,166 @@
+"""A plan for people: what each step reads, writes and costs, and whether it will run.
+
+Costs are counted in prompts: a *prefix pass* runs a prompt once, a *variant* is one more copy of its
+last token under some edits (see ``docs/``: the engine).  They are upper bounds where they depend on
+how many prompts the model answers correctly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
+from mfv_dsl.plan.steps import Plan, Step
+
+BATCH = 64  # prompts a pass
+#: Tokens of a demonstration and of a query in the prompt template, about.
+_SHOT_TOKENS, _QUERY_TOKENS = 9, 6
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is known of a step before it runs."""
+
+    key: str
+    cached: bool
+    why: str
+    reads: str = ""
+    writes: str = ""
+    prefix_passes: int = 0
+    variants: int = 0
+    memory: int = 0  # bytes of keys and values of one batch, about
+    inputs: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def explain_plan(plan: Plan, finished: Collection[str]) -> list[Note]:
+    """One note a step, in order; ``finished`` are the keys that the store holds."""
+    cached: dict[str, bool] = {}
+    notes = []
+    for step in plan.steps:
+        cached[step.key] = step.key in finished
+        if cached[step.key]:
+            why = "its result is in the store"
+        else:
+            new = next((plan[key].label for key in step.inputs if not cached[key]), None)
+            why = "no finished step has this key" if new is None else f"it follows from {new}"
+        notes.append(_note(plan, step, cached[step.key], why))
+    return notes
+
+
+def _note(plan: Plan, step: Step, cached: bool, why: str) -> Note:
+    p = step.parameters
+    known: dict[str, Any] = {"inputs": [plan[key].label for key in step.inputs]}
+    if step.operation in ("activations", "mediation", "evaluate"):
+        prompts = p["items"] if step.operation == "evaluate" else p["trials"]
+        facts = _model(plan, step)
+        variants = {
+            "activations": 1, "mediation": 1 + facts.n_layers * facts.n_heads,
+            "evaluate": _conditions(p),
+        }[step.operation]  # fmt: skip
+        choosing = bool(p.get("choose"))
+        known |= {
+            "reads": f"{prompts} {p['shots']}-shot prompts of {p['relation']} from {p['split']}"
+            + (f", and as many from {p['select_on']}" if choosing else "")
+            + (f", corrupted by {p['corrupt']}" if "corrupt" in p else ""),
+            "prefix_passes": prompts * (2 if choosing else 1),
+            "variants": prompts * (variants + 1 if choosing else variants),
+            "memory": _memory(facts, min(prompts, BATCH), p["shots"]),
+        }
+        known["writes"] = _writes(plan, step, facts)
+    elif step.operation == "head_set":
+        known["writes"] = ", ".join(f"L{layer}H{head}" for layer, head in p["heads"][:12]) + (
+            f", … ({len(p['heads'])} heads)" if len(p["heads"]) > 12 else ""
+        )
+    return Note(step.key, cached, why, **known)
+
+
+def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
+    """What is written where, for people."""
+    p = step.parameters
+    if step.operation == "activations":
+        return (
+            f"nothing; reads lm.attn of layers 0–{facts.n_layers - 1}, {facts.n_heads} heads each"
+        )
+    if step.operation == "mediation":
+        return "each head's mean in its place, one head a variant, at lm.attn (last token)"
+    mode = p.get("mode", "none")
+    if mode == "add":
+        layers = ", ".join(map(str, p["layers"]))
+        scales = ", ".join(f"{scale:g}" for scale in p["scales"])
+        site = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
+        what = plan[step.inputs[0]].label
+        chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
+        return f"{scales} × ({what}) added to {site}[{layers}] (last token){chosen}"
+    if mode == "patch":
+        return f"per-head parts of {plan[step.inputs[0]].label} in place of lm.attn (last token)"
+    if mode == "ablate":
+        return (
+            f"{p['ablate_with']} in place of {plan[step.inputs[0]].label} at lm.attn (last token)"
+        )
+    return "nothing"
+
+
+def _conditions(parameters: Mapping[str, Any]) -> int:
+    return len(parameters.get("layers") or (None,)) * len(parameters.get("scales") or (None,))
+
+
+def _memory(facts: ModelFacts, prompts: int, shots: int) -> int:
+    """Keys and values in float32 of a batch of prompts."""
+    tokens = shots * _SHOT_TOKENS + _QUERY_TOKENS
+    return 2 * 4 * facts.n_layers * facts.d_model * tokens * prompts
+
+
+def _model(plan: Plan, step: Step) -> ModelFacts:
+    assert step.model is not None
+    facts = plan.models[step.model].facts
+    assert isinstance(facts, ModelFacts)
+    return facts
+
+
+def plan_text(plan: Plan, notes: list[Note]) -> str:
+    """The whole plan as text."""
+    lines = []
+    for name, made in {**plan.models, **plan.datasets}.items():
+        facts = made.facts
+        kind = "dataset" if isinstance(facts, DatasetFacts) else "model"
+        lines.append(f"{kind} {name}: {made.constructor}, {_shape(facts)}")
+    for number, (step, note) in enumerate(zip(plan.steps, notes, strict=True), 1):
+        state = "cached" if note.cached else "run"
+        lines.append(f"\n{number:>3}  {step.operation}: {step.label}")
+        cost = f"{note.prefix_passes} prefix passes, {note.variants} variants, " if (
+            note.prefix_passes
+        ) else ""  # fmt: skip
+        memory = f"about {note.memory / 2**20:.1f} MiB of keys and values" if note.memory else ""
+        for title, text in (
+            ("from", ", ".join(note.inputs)), ("reads", note.reads), ("writes", note.writes),
+            ("cost", cost + memory), (state, f"{note.why} ({step.key[:12]})"),
+        ):  # fmt: skip
+            if text:
+                lines.append(f"     {title:<7}{text}")
+    to_run = [note for note in notes if not note.cached]
+    lines.append(
+        f"\n{len(notes)} steps, {len(notes) - len(to_run)} cached; to run: "
+        f"{sum(note.prefix_passes for note in to_run):,} prefix passes, "
+        f"{sum(note.variants for note in to_run):,} variants (one full pass per variant "
+        "would be the plain way)"
+    )
+    for save in plan.saves:
+        names = ", ".join(vector.name for vector in save.vectors)
+        lines.append(f"saves {names} into {save.folder}")
+    return "\n".join(lines) + "\n"
+
+
+def _shape(facts: ModelFacts | DatasetFacts | None) -> str:
+    if isinstance(facts, ModelFacts):
+        return (
+            f"{facts.n_layers} layers × {facts.n_heads} heads of {facts.head_dim}, "
+            f"d = {facts.d_model}, fingerprint {facts.fingerprint[:12]}"
+        )
+    if isinstance(facts, DatasetFacts):
+        return f"{facts.description}, hash {facts.hash[:12]}"
+    return "shape unknown"
