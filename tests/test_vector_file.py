@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,10 @@ def test_round_trip(tmp_path: Path, heads: bool):
     assert stored.metadata["kind"] == "extracted"
 
 
-def test_equal_vectors_give_equal_bytes_and_one_metadata_key(tmp_path: Path):
+def test_equal_vectors_give_equal_bytes_and_one_metadata_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 1, 2, 3, 4, 5, 4, 2, 0)))
     for name in ("a", "b"):
         save_vector(tmp_path / name, made(), {**METADATA, "seed": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -52,8 +56,20 @@ def test_equal_vectors_give_equal_bytes_and_one_metadata_key(tmp_path: Path):
         metadata = file.metadata()
     assert list(metadata) == ["mfv"]
     said = json.loads(metadata["mfv"])
+    assert said["created"] == "2026-01-02T03:04:05Z"
     assert metadata["mfv"] == json.dumps(said, sort_keys=True, separators=(",", ":"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # no temporary file left
+
+
+def test_saving_the_same_again_leaves_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "v.safetensors"
+    save_vector(path, made(), {**METADATA, "heads": (1, 2)})
+    before = path.read_bytes()
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2030, 1, 2, 3, 4, 5, 4, 2, 0)))
+    save_vector(path, made(), {**METADATA, "heads": (1, 2)})
+    assert path.read_bytes() == before
+    save_vector(path, made(), {**METADATA, "heads": (1, 3)})
+    assert load_vector(path).metadata["created"].startswith("2030")
 
 
 def rewrite(path: Path, tensors: dict[str, torch.Tensor] | None = None, **changes: object) -> None:

@@ -86,8 +86,7 @@ def attend_past(
     scores = query.flatten(2, 3) @ before.keys.transpose(-1, -2)
     scores = scores.masked_fill_(before.unseen, -torch.inf)
     scores[..., -1] = own.flatten(2)
-    exact = torch.float32 if scores.dtype.itemsize < 4 else scores.dtype
-    weights = scores.softmax(-1, dtype=exact).to(query.dtype)
+    weights = scores.softmax(-1)
     seen = (weights @ before.values).unflatten(2, (groups, copies))
     own = weights[..., -1].unflatten(2, (groups, copies))
     out = seen + own[..., None] * value[:, :, None]

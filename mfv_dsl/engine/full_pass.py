@@ -10,6 +10,7 @@ import torch
 from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.hooks import Hooks
+from mfv_dsl.engine.trace import note
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,5 @@ def full_pass(
     """Run ``batch`` once with ``edits`` made and ``reads`` taken."""
     with Hooks(backend.model, backend.sites, edits, reads) as hooks:
         logits = backend.forward(batch)
+    note(batch, [*edits, *reads])
     return Pass(logits, tuple(hooks.read(read) for read in reads))

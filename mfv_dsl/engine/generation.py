@@ -10,6 +10,7 @@ import torch
 from mfv_dsl.backends.base import Backend, Decoder, PromptBatch
 from mfv_dsl.engine.edits import LAST, Edit
 from mfv_dsl.engine.hooks import Hooks, find_site
+from mfv_dsl.engine.trace import note
 from mfv_dsl.lang.diagnostics import MfvError
 
 
@@ -34,8 +35,8 @@ def generate(
 ) -> list[Generation]:
     """Continue every prompt of ``batch`` until an end token or ``max_new_tokens``.
 
-    ``edits`` are made in the prompt, at their positions.  With ``everywhere``, those that are for
-    the last token or for all are made at every generated token too.  With ``beams`` = 1 the
+    ``edits`` are made in the prompt, at their positions.  With ``everywhere`` they are made at every
+    generated token too, and must be for the last token or for all.  With ``beams`` = 1 the
     likeliest token is taken each time; with more, the continuation with the highest summed
     log-probability among those that so many beams keep is returned.  Tokens that stand for pictures
     are never generated.
@@ -53,9 +54,11 @@ def generate(
             )
     with backend.decoding(batch) as decoder:
         run = _Run(backend, decoder, edits, edits if everywhere else ())
+        first = run.prompt()
+        note(batch, edits)
         if beams == 1:
-            return _greedy(run, len(batch), max_new_tokens)
-        return _beam_search(run, len(batch), max_new_tokens, beams)
+            return _greedy(run, first, max_new_tokens)
+        return _beam_search(run, first, max_new_tokens, beams)
 
 
 class _Run:
@@ -99,11 +102,12 @@ def _follow(edit: Edit, rows: torch.Tensor, backend: Backend) -> Edit:
     return replace(edit, value=edit.value[rows.to(edit.value.device)])
 
 
-def _greedy(run: _Run, prompts: int, most: int) -> list[Generation]:
+def _greedy(run: _Run, next_token: torch.Tensor, most: int) -> list[Generation]:
+    """``next_token`` (prompts, vocabulary) log-probabilities of the first token."""
+    prompts = len(next_token)
     said: list[list[int]] = [[] for _ in range(prompts)]
     log_p = [0.0] * prompts
     alive = list(range(prompts))  # finished prompts go on in the batch, and nobody listens
-    next_token = run.prompt()
     for count in range(1, most + 1):
         best, tokens = next_token.max(-1)
         ended = run.ends(tokens).tolist()
@@ -122,10 +126,11 @@ _Beam = tuple[int, tuple[int, ...], float]  # prompt, tokens so far, log-probabi
 _Candidate = tuple[int, int, float, bool]  # row, token, log-probability, whether it ends
 
 
-def _beam_search(run: _Run, prompts: int, most: int, beams: int) -> list[Generation]:
+def _beam_search(run: _Run, next_token: torch.Tensor, most: int, beams: int) -> list[Generation]:
+    """``next_token`` (prompts, vocabulary) log-probabilities of the first token."""
+    prompts = len(next_token)
     finished: list[list[Generation]] = [[] for _ in range(prompts)]
     rows: list[_Beam] = [(prompt, (), 0.0) for prompt in range(prompts)]
-    next_token = run.prompt()
     for count in range(1, most + 1):
         grown = _grow(run, rows, next_token, beams, prompts)
         kept: list[tuple[int, int, float]] = []  # (row, token, log-probability)

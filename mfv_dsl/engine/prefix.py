@@ -24,6 +24,7 @@ from mfv_dsl.backends.base import Backend, Continuation, PromptBatch
 from mfv_dsl.engine.chunks import give_way, is_out_of_memory, rows_at_once
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.scoring import Scores, joined, score
+from mfv_dsl.engine.trace import note
 from mfv_dsl.engine.variants import VariantHooks, check_variants
 
 Variant = Sequence[Edit]
@@ -93,6 +94,8 @@ class Prefix:
                 at_once = give_way(self.backend.device, len(part), "variants")
                 continue
             done += len(part)
+            for i in part:
+                note(self.batch, [*variants[i], *reads], variant=i)
             yield chunk
 
     def scores(

@@ -109,7 +109,6 @@ def vector_metadata(
         ],
         "step": step.key,
         "mfv_version": __version__,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
     if step.operation == "extract":
         source = plan[step.inputs[0]]

@@ -13,7 +13,7 @@ from mfv_dsl.execute.session import Session
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import vectors as algebra
 from mfv_dsl.methods.activations import TaskMean, task_mean
-from mfv_dsl.methods.evaluation import ablating, adding, measure, patching
+from mfv_dsl.methods.evaluation import ablating, adding, measure_many, patching
 from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Head, top_heads
@@ -168,12 +168,14 @@ def _conditions(
     backend = session.backend(step)
     prompts = session.prompts(step, step.parameters["items"], split, step.parameters["shots"])
     batches = session.batches(step, prompts)
-    measured = []
-    for layer, scale in sweep:
-        edits = _edits(step.parameters.get("mode", "none"), inputs, layer, scale, backend)
-        measured.append(Condition(layer, scale, measure(backend, batches, edits)))
-        done(1)
-    return tuple(measured)
+    mode = step.parameters.get("mode", "none")
+    variants = [_edits(mode, inputs, layer, scale, backend) for layer, scale in sweep]
+    measured = measure_many(backend, batches, variants)
+    done(len(sweep))
+    return tuple(
+        Condition(layer, scale, found)
+        for (layer, scale), found in zip(sweep, measured, strict=True)
+    )
 
 
 def _edits(mode: str, inputs: Inputs, layer: Any, scale: Any, backend: Any) -> list[Any]:

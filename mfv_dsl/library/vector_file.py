@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any]) -
     """Write ``vector`` atomically; returns its content hash.
 
     ``metadata`` takes the keys of the format except those this function fills in itself:
-    ``format_version``, ``expression``, ``bias`` and ``content_sha256``.
+    ``format_version``, ``expression``, ``bias``, ``content_sha256`` and ``created``.  A file that
+    says the same already is left as it is.
     """
     tensors = _tensors(vector)
     digest = content_hash(tensors)
@@ -48,6 +50,9 @@ def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any]) -
         "bias": vector.space.bias,
         "content_sha256": digest,
     }
+    if _says(Path(path), said):
+        return digest
+    said["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     write_atomically(Path(path), save(tensors, metadata={"mfv": text}))
     return digest
@@ -92,6 +97,16 @@ def content_hash(tensors: Mapping[str, torch.Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _says(path: Path, said: Mapping[str, Any]) -> bool:
+    """Whether a sound vector file says all this, but for when it was made."""
+    try:
+        stored = load_vector(path).metadata
+    except MfvError:
+        return False
+    plain = json.loads(json.dumps(said))
+    return {name: value for name, value in stored.items() if name != "created"} == plain
 
 
 def _tensors(vector: Vector) -> dict[str, torch.Tensor]:

@@ -121,7 +121,8 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
         check_space(first, vector)
     residual = sum((c * v.residual for c, v in terms), torch.zeros_like(first.residual))
     if not bool(residual.isfinite().all()):
-        raise MfvError("MFV5306", f"`{expression or 'this vector'}` came out too large to hold")
+        said = f"`{expression}`" if expression else "a vector"
+        raise MfvError("MFV5306", f"{said} came out too large to hold")
     made = Vector(residual, first.space, expression)
     if not all(vector.has_parts for _, vector in terms):
         return made
