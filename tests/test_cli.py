@@ -46,7 +46,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
 
 
 def test_run_prints_json_and_nothing_else(ran):
-    folder, done = ran
+    _, done = ran
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     counts = {name: sum(row["eval"] == name for row in said["rows"]) for name in
@@ -161,7 +161,7 @@ def test_models_and_version():
     assert "tiny" in mfv_command("models").stdout
 
 
-# -- the language at the command line ---------------------------------------------------------------
+# -- the language at the command line -------------------------------------------------------------
 def test_set_is_checked_like_source_text(tmp_path: Path):
     (tmp_path / "r.mfv").write_text(SMALL)
     done = mfv_command(

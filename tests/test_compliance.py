@@ -23,7 +23,7 @@ from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.syntax import Binary
 from mfv_dsl.methods.vectors import Space, Vector
-from mfv_dsl.plan.build import Context, Planner
+from mfv_dsl.plan.build import Context, Planner, build_plan
 from tests.compliance.numpy_reference import Reference, Refused
 
 FOLDER = Path(__file__).parent / "compliance"
@@ -114,6 +114,15 @@ def test_names_that_are_used_often_are_planned_once():
     made = Real(Case({"left": [1, -2]}, declarations, "v30 + f30(left)"))
     assert made.terms() == {"fv(left)": 2.0**31}
     assert made.value.residual.tolist() == [2.0**31, -(2.0**32)]
+
+
+def test_names_through_too_many_levels_are_refused():
+    chain = "".join(f"vector v{n} = v{n - 1} + fv(left)\n" for n in range(1, 600))
+    text = f"mfv 1\nmodel m = tiny()\ndataset d = scenes()\nvector v0 = fv(left)\n{chain}"
+    checked = load_recipe(Source(f"{text}eval e {{ add = v599, layer = 2 }}\n"))
+    with pytest.raises(MfvError) as caught:
+        build_plan(checked)
+    assert codes_of(caught.value) == {"MFV5004"}
 
 
 def codes_of(error: BaseException) -> set[str]:

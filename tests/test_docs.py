@@ -36,7 +36,7 @@ def test_the_readmes_error_is_what_check_says():
 
 
 def test_the_readmes_table_is_the_committed_run():
-    """Accuracies in the README's table are those of the figures that the tests hold runs against."""
+    """Accuracies in the README's table are the figures that the tests hold runs against."""
     rows = json.loads((ROOT / "tests" / "data" / "quickstart.json").read_text())["rows"]
     (shown,) = [block for block in blocks("") if "vs zero-shot" in block]
     found = re.findall(

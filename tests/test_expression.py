@@ -28,7 +28,7 @@ HEADS = "{L4H1, L2H6}"
         (2 * fv("left") / 4 - -fv("right"), "2 * fv(left) / 4 - -fv(right)"),
         (-(fv("left") - fv("right")) * 0.5, "-(fv(left) - fv(right)) * 0.5"),
         (fv("left") * -2, "fv(left) * -2"),
-        (fv("left", heads="top(5, on=[left])", shots=2), "fv(left, heads=top(5, on=[left]), shots=2)"),
+        (fv("left", heads="top(5, on=[left])"), "fv(left, heads=top(5, on=[left]))"),
         (fv("left", correct_only=False), "fv(left, correct_only=false)"),
         (mean(fv("left"), normalize(fv("right"))), "mean(fv(left), normalize(fv(right)))"),
         (project(fv("left"), fv("above")), "project(fv(left), onto=fv(above))"),

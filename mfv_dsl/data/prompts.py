@@ -52,7 +52,7 @@ def corrupt(
     seed: int = DEFAULT_SEED,
     relations: Sequence[str] | None = None,
 ) -> Prompt:
-    """A corrupted twin of ``prompt``: the same query after demonstrations that do not show its task.
+    """A corrupted twin of ``prompt``: the same query, demonstrations that do not show its task.
 
     ``mix`` (arXiv:2510.02528): demonstration *i* follows relation *i* of a rotation over
     ``relations`` (default: all of the dataset), the order permuted.  ``shuffle``

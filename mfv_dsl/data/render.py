@@ -87,7 +87,7 @@ def _noise(seeds: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _glyphs(cell: int) -> np.ndarray:
-    """Coverage of every shape at every jitter, (shapes + 1, 3, 3, cell, cell); the last is empty."""
+    """Coverage of shapes at every jitter, (shapes + 1, 3, 3, cell, cell); the last is empty."""
     out = np.zeros((len(SHAPES) + 1, 3, 3, cell, cell), dtype=np.float32)
     ticks = (np.arange(cell * _SAMPLES) + 0.5) / (cell * _SAMPLES) - 0.5  # cell units, 0 = centre
     for dy in (-1, 0, 1):

@@ -62,8 +62,8 @@ def facts(
 class Scenes:
     """Rendered scenes: ``count`` items for each relation and split.
 
-    ``objects`` says which kinds of object the query and the answer are: ``familiar`` ones, ``novel``
-    ones (which the bundled model never met inside an in-context sequence), or ``all``.
+    ``objects`` says which kinds of object the query and the answer are: ``familiar`` ones,
+    ``novel`` ones (which the bundled model never met in an in-context sequence), or ``all``.
     """
 
     def __init__(self, **arguments: Any) -> None:

@@ -79,7 +79,8 @@ DATASETS = (
             Parameter("seed", ("Number",), "seed of the scenes", 0, unit="seed"),
             Parameter("count", ("Number",), "items per relation and split", 240, unit="count"),
             Parameter("objects", ("Choice",), "kinds of the query and the answer: those the "
-                      "bundled model met in context, others, or both", "familiar", choices=("familiar", "novel", "all")),
+                      "bundled model met in context, others, or both", "familiar",
+                      choices=("familiar", "novel", "all")),
             Parameter("size", ("Number",), "side of an image; the model's own if left out", None,
                       unit="pixels"),
         ),

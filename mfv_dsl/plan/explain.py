@@ -1,8 +1,8 @@
 """A plan for people: what each step reads, writes and costs, and whether it will run.
 
-Costs are counted in prompts: a *prefix pass* runs a prompt once, a *variant* is one more copy of its
-last token under some edits (see ``docs/``: the engine).  They are upper bounds where they depend on
-how many prompts the model answers correctly.
+Costs are counted in prompts: a *prefix pass* runs a prompt once, a *variant* is one more copy of
+its last token under some edits.  They are upper bounds where they depend on how many prompts the
+model answers correctly.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def random_edit(
         shape = (site.heads if heads is None else len(heads), site.width)
     if below(3) == 0:
         shape = (prompts, *shape)
-    if operation == "scale" and below(2):
-        shape = ()
+    if operation == "scale":
+        shape = (shape, (*shape[:-1], 1), ())[below(3)]
     value = torch.randn(shape, generator=generator, dtype=dtype)
     return Edit(name, layer, operation, value, heads)
 

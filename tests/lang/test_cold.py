@@ -49,6 +49,28 @@ def test_a_cold_check_is_quick_and_light(tmp_path):
     assert float(seconds) < 0.35
 
 
+COMMAND = """
+import atexit, sys
+atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))
+from mfv_dsl.cli import main
+main()
+"""
+
+
+def test_the_check_command_imports_nothing_heavy(tmp_path):
+    recipe = tmp_path / "recipe.mfv"
+    recipe.write_text(HEAD + "eval raw { add = fv(each) - fv(left), layer = 0..5 }\n")
+    result = subprocess.run(
+        [sys.executable, "-c", COMMAND, "check", str(recipe)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout == f"{recipe}: ok\n"
+    imported = set(result.stderr.split())
+    assert {"lark", "typer", "mfv_dsl.lang.checker"} <= imported
+    heavy = {"torch", "numpy", "transformers", "PIL", "safetensors", "open_clip", "huggingface_hub"}
+    assert heavy & imported == set()
+
+
 def test_an_error_class_costs_no_parser():
     program = "import sys, mfv_dsl.lang.diagnostics; print('lark' in sys.modules)"
     result = subprocess.run(

@@ -22,23 +22,26 @@ tags: [flamingo, in-context-learning, function-vectors, synthetic]
 ---
 # The bundled Flamingo
 
-A small Flamingo made of open_flamingo's own classes: GPT-NeoX language model ({layers} layers, {heads} heads,
-d = {d_model}), open_clip vision transformer (3 layers, 40 × 40 px), perceiver (16 latents), gated cross-attention
-before every second layer. {parameters} parameters, float32. Patch tokens are taken before `ln_post`.
+A small Flamingo made of open_flamingo's own classes: GPT-NeoX language model ({layers} layers,
+{heads} heads, d = {d_model}), open_clip vision transformer (3 layers, 40 × 40 px), perceiver
+(16 latents), gated cross-attention before every second layer. {parameters} parameters, float32.
+Patch tokens are taken before `ln_post`.
 
-**Data.** Rendered scenes of coloured shapes (`mfv_dsl/data/world.py`), layouts of the `pretrain` split alone;
-no layout of the splits extract, train, validation and test was seen. Never in an in-context sequence, only by
-name: the relations {named_relations} and the kinds {novel}. Nothing of function vectors enters the training.
+**Data.** Rendered scenes of coloured shapes (`mfv_dsl/data/world.py`), layouts of the `pretrain`
+split alone; no layout of the splits extract, train, validation and test was seen. Never in an
+in-context sequence, only by name: the relations {named_relations} and the kinds
+{novel}. Nothing of function vectors enters the training.
 
-**Training.** `{command}`, seed {seed}: {steps} steps, {minutes} minutes of one thread. Stages and running
-accuracies are in `training_log.jsonl`.
+**Training.** `{command}`, seed {seed}: {steps} steps,
+{minutes} minutes of one thread. Stages and running accuracies are in `training_log.jsonl`.
 
 **Figures** (`mfv run testbed`; per cent correct [95 % interval], n = {n} a cell, held-out layouts):
 
 {table}
 
-The columns without "novel" ask about familiar kinds. Chance among the four neighbours is 25 %. Zero-shot
-answers on diagonal scenes follow the two diagonal relations met in context, so the other two are near 0.
+The columns without "novel" ask about familiar kinds. Chance among the four neighbours is 25 %.
+Zero-shot answers on diagonal scenes follow the two diagonal relations met in context, so the other
+two are near 0; and they avoid kinds that were never an answer in context, so novel ones are too.
 """
 
 

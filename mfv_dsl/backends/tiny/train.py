@@ -78,7 +78,8 @@ class Trainer:
         self.vision_learns = True
         self.step = 0
         self.started = time.process_time()
-        self.log_file = open(out / "training_log.jsonl", "a")
+        self.log_path = out / "training_log.jsonl"
+        self.log_path.write_text("")
         self.pool = ThreadPoolExecutor(1)
 
     def build(self, layers: int) -> nn.Module:
@@ -171,7 +172,7 @@ class Trainer:
         parameters: Iterator[nn.Parameter] | None = None,
         cosine: bool = False,
     ) -> None:
-        """Train until ``done`` or for ``most`` steps; log every 50, save at the end and every 500."""
+        """Train until ``done`` or for ``most`` steps; log every 50, save every 500."""
         group = list(parameters or self.model.parameters())
         optimiser = torch.optim.AdamW(group, lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
         running, total, shown = Running(), 0.0, 0
@@ -205,8 +206,8 @@ class Trainer:
         row = {"stage": stage, "step": self.step, "stage_step": i, "loss": round(loss, 4),
                "cpu_seconds": round(time.process_time() - self.started),
                "accuracy": {k: round(v, 3) for k, v in sorted(running.values.items())}}  # fmt: skip
-        self.log_file.write(json.dumps(row) + "\n")
-        self.log_file.flush()
+        with self.log_path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)
 
     def save(self) -> None:

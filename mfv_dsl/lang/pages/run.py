@@ -64,7 +64,7 @@ leave `heads` out.""",
         "a value whose shape does not fit its site",
         """
 A value ends with the site's width, or with (chosen heads, width) where the site has heads. One
-dimension more may stand before that: one value for each prompt. `scale` takes a single number too.""",
+dimension more may stand before that: one value for each prompt. `scale` takes one number too.""",
     ),
     "MFV5106": Page(
         "a fast path that reaches the last token only",
@@ -75,8 +75,8 @@ computed anew. Edits and reads at other positions need the full pass, which take
     "MFV5107": Page(
         "an edit that cannot follow generated tokens",
         """
-While text is generated, each new token is a position of its own. An edit of the last position or
-of all positions goes on there; one of any other position can be made on the prompt alone.""",
+With `everywhere`, edits are made at each generated token too, so they are for the last position or
+for all. Edits of other positions are made in the prompt alone: leave `everywhere` out.""",
     ),
     # -- measurements -----------------------------------------------------------------------------
     "MFV5201": Page(
