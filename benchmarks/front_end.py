@@ -3,10 +3,10 @@
     python benchmarks/front_end.py [--runs 11] [--json]
 
 A cold check is CPU time (user and system) of the whole process ``python -m mfv_dsl check`` on a
-recipe of 60 lines, next to that of ``python -c "import lark, typer"``, which no recipe language built
-on these two can go below.  The two are run in turns, so that both meet the same load.  Modules are
-compiled beforehand, and ``interegular``, a tool of the tests that slows Lark down where it is
-installed, is hidden from both.
+recipe of 60 lines, next to that of ``python -c "import lark, typer"`` and of a Typer command that
+takes files and does nothing: what a checker on these two libraries costs before its own first line.
+They are run in turns, so that all meet the same load.  Modules are compiled beforehand, and
+``interegular``, a tool of the tests that slows Lark down where it is installed, is hidden.
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ from pathlib import Path
 
 LINES = 60
 REPEATS = 20  # of parsing and formatting, in a process that is warm
+COMMAND = """
+import lark, typer
+app = typer.Typer(add_completion=False)
+@app.command()
+def check(recipes: list[str], as_json: bool = False) -> None: ...
+app()
+"""
 
 
 def recipe() -> str:
@@ -59,9 +66,8 @@ vector pure(r) = fv(r) - mean(fv(left), fv(right), fv(above), fv(below))
             "}",
             "",
         ]
-    lines += [
-        f"eval shots_{shots} {{ shots = {shots} }}" for shots in range(LINES - 1 - len(lines))
-    ]
+    rest = LINES - 1 - len(lines)
+    lines += [f"eval shots_{shots} {{ shots = {shots} }}" for shots in range(rest)]
     lines.append('save "vectors/mine" { vectors = [fv(each), pure(each), steer_1] }')
     assert len(lines) == LINES
     return "\n".join(lines) + "\n"
@@ -80,7 +86,7 @@ def cpu_time(command: list[str], environment: dict[str, str]) -> float:
 
 
 def cold(runs: int) -> dict[str, list[float]]:
-    """CPU seconds of the check and of the imports alone, run in turns."""
+    """CPU seconds of each kind of process, run in turns."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "recipe.mfv")
         path.write_text(recipe(), encoding="utf-8")
@@ -88,14 +94,14 @@ def cold(runs: int) -> dict[str, list[float]]:
         hidden.mkdir()
         Path(hidden, "interegular.py").write_text("raise ImportError\n", encoding="utf-8")
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        package = str(Path(__file__).resolve().parents[1])
         environment |= {
-            "PYTHONPATH": os.pathsep.join([str(hidden), package]),
+            "PYTHONPATH": str(hidden),
             "PYTHONPYCACHEPREFIX": str(Path(folder, "compiled")),
         }
         commands = {
             "check": [sys.executable, "-m", "mfv_dsl", "check", str(path)],
             "imports": [sys.executable, "-c", "import lark, typer"],
+            "command": [sys.executable, "-c", COMMAND, str(path)],
             "python": [sys.executable, "-c", "pass"],
         }
         for command in commands.values():
@@ -139,20 +145,27 @@ def main() -> None:
     arguments.add_argument("--json", action="store_true", help="print JSON")
     options = arguments.parse_args()
     times, lines = cold(options.runs), throughput()
-    ratios = [check / alone for check, alone in zip(times["check"], times["imports"], strict=True)]
+    ratios = {name: ratio(times["check"], times[name]) for name in ("imports", "command")}
     if options.json:
         print(json.dumps({"cpu_seconds": times, "ratios": ratios, "lines_per_second": lines}))
         return
     labels = {
         "check": f"python -m mfv_dsl check, {LINES} lines",
         "imports": 'python -c "import lark, typer"',
+        "command": "the same and an empty Typer command",
         "python": 'python -c "pass"',
     }
     for name, label in labels.items():
         print(f"{label:36} {spread(times[name], '.3f')} s of CPU time")
-    print(f"{'ratio of the first two':36} {spread(ratios, '.2f')}")
+    for name, values in ratios.items():
+        print(f"{'check / ' + name:36} {spread(values, '.2f')}")
     for name, rate in lines.items():
-        print(f"{name:36} {rate:,.0f} lines/s in a warm process")
+        print(f"{name:36} {rate:,.0f} lines/s of CPU time, warm")
+
+
+def ratio(above: list[float], below: list[float]) -> list[float]:
+    """Quotients of neighbours."""
+    return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def spread(values: list[float], digits: str) -> str:

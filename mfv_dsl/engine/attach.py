@@ -60,7 +60,7 @@ def find_sites(model: nn.Module) -> SiteTable:
                 continue
             return _table(model, layers, f"{prefix}{path}.{{layer}}", projection)
     raise MfvError(
-        "MFV5106",
+        "MFV5108",
         f"the decoder layers of a {type(model).__name__} are not where any known architecture has "
         "them",
         help=f"known places: {', '.join(_LAYERS)}",
