@@ -70,18 +70,27 @@ class Recipe:
         device: str | None = None,
         fresh: bool = False,
         only: Sequence[str] | None = None,
+        trace: bool = False,
     ) -> RunResult:
         """Run it; results and vectors go to ``out`` (default ``runs/<name>``).
 
         Finished steps are kept in the store (``$MFV_HOME``, default ``.mfv``) and not run again;
-        ``fresh`` runs them all the same.
+        ``fresh`` runs them all the same.  ``only`` names the evals and saves to run.  ``trace``
+        also leaves ``trace.txt``: what was read and written where, for the first prompts.
         """
         from mfv_dsl.execute.run import run_plan
         from mfv_dsl.execute.store import default_store
 
         folder = Path(out) if out is not None else Path("runs") / Path(self.name).stem
         return run_plan(
-            self.plan(only), self.text_as_run, folder, listener, device, default_store(), fresh
+            self.plan(only),
+            self.text_as_run,
+            folder,
+            listener,
+            device,
+            default_store(),
+            fresh,
+            trace,
         )
 
 

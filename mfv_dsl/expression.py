@@ -19,7 +19,8 @@ from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.source import Source
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Keyword, Name, Number, Text, Unary
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.plan.build import Context, Planner
+from mfv_dsl.plan.build import needed
+from mfv_dsl.plan.expressions import Context, Planner
 from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ class Expression:
     def _planned(checked: Checked) -> tuple[Plan, str]:
         planner = Planner(checked)
         key = planner.vector(checked.vectors[_RESULT].value, Context(_MODEL, _DATASET))
-        plan = Plan(checked.models, checked.datasets, tuple(planner.steps.values()), (), ())
+        steps = needed(list(planner.steps.values()), [key])
+        plan = Plan(checked.models, checked.datasets, steps, (), ())
         return plan, key
 
 

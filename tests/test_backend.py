@@ -116,7 +116,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
     assert load(folder=folder).facts.d_model == 128
 
 
-# -- what it is trained on --------------------------------------------------------------------------
+# -- what it is trained on ------------------------------------------------------------------------
 def test_training_never_shows_in_context_what_the_card_says_it_never_saw():
     import numpy as np
 

@@ -262,3 +262,26 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert broken.returncode == 3 and entry["path"] in broken.stdout
     assert mfv_command("cache", "clear").returncode == 0
     assert json.loads(mfv_command("cache", "list", "--json").stdout) == []
+
+
+def test_heads_by_other_scores_and_a_trace(tmp_path: Path):
+    """Exact, estimated, by norm and at random: four choices, and the heads chosen are written."""
+    lines = [
+        f"heads {by} = top(4, by={by}, on=[left], trials=10, seed=3)\n"
+        f"eval e_{by} {{ ablate = {by}, shots = 2, on = [left], items = 10 }}"
+        for by in ("aie", "gradient", "norm", "random")
+    ]
+    head = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left, right], count=40)\n"
+    result = mfv.Recipe(head + "\n".join(lines)).run(tmp_path, trace=True, fresh=True)
+    chosen = {}
+    for row in result.plan.rows:
+        heads = result.values[result.plan[row.step].inputs[0]].chosen
+        chosen[row.eval] = set(heads)
+        assert len(heads) == 4
+    assert len({frozenset(heads) for heads in chosen.values()}) >= 3
+    assert chosen["e_aie"] & chosen["e_gradient"]
+    trace = (tmp_path / "trace.txt").read_text()
+    assert "mediation: effect of every head on left" in trace
+    written = [line for line in trace.splitlines() if line.startswith("  replace at lm.attn")]
+    layer, number = min(chosen["e_norm"])
+    assert any(f"lm.attn[{layer}]" in line and str(number) in line for line in written)

@@ -23,7 +23,8 @@ from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.syntax import Binary
 from mfv_dsl.methods.vectors import Space, Vector
-from mfv_dsl.plan.build import Context, Planner, build_plan
+from mfv_dsl.plan.build import build_plan
+from mfv_dsl.plan.expressions import Context, Planner
 from tests.compliance.numpy_reference import Reference, Refused
 
 FOLDER = Path(__file__).parent / "compliance"

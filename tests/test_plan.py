@@ -134,3 +134,19 @@ def test_planning_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_terms_that_cancel_are_warned_of_and_not_planned():
+    made = plan("eval e { add = fv(left) + fv(right) - fv(left), on = [above] }")
+    assert [warning.code for warning in made.warnings] == ["MFV5005"]
+    assert "fv(left) cancels out" in str(made.warnings[0])
+    assert [step.label for step in made.steps if step.operation == "extract"] == ["fv(right)"]
+    rounding = mfv.compile("0.1 * fv(left) + 0.2 * fv(left) - 0.3 * fv(left)").terms()
+    assert rounding == {}
+    assert not plan("eval e { add = fv(left) - fv(right), on = [above] }").warnings
+
+
+def test_a_vector_without_parts_cannot_be_patched_in():
+    for vector in ("zeros()", "random_like(fv(left))"):
+        with pytest.raises(mfv.RecipeError, match="MFV3005"):
+            plan(f"eval e {{ patch = {vector}, on = [above] }}")

@@ -14,9 +14,11 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
+from mfv_dsl.execute import operations
 from mfv_dsl.execute.operations import Condition, Evaluation, Heads
 from mfv_dsl.execute.store import Damaged, Entry, Store
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.vectors import Space, Vector
 
@@ -120,6 +122,33 @@ def test_a_damaged_step_is_reported_and_made_again(tmp_path: Path, monkeypatch: 
     assert again.cached == 0
     assert again.rows == first.rows
     assert all(isinstance(entry, Entry) for entry in store.entries())
+
+
+def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Mediation stopped between two batches measures only the rest."""
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
+    monkeypatch.setattr(operations, "BATCH", 2)
+    recipe = mfv.Recipe(RECIPE)
+    wanted = recipe.run(tmp_path / "a").rows
+    store = Store(tmp_path / "store")
+    assert not list(store.root.glob("parts/*"))  # finished steps leave no parts
+    store.clear()
+    measured: list[int] = []
+
+    def stopped(*arguments: object) -> Mediation:
+        measured.append(1)
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        return mediate(*arguments)
+
+    monkeypatch.setattr(operations, "mediate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.run(tmp_path / "b")
+    assert len(list(store.root.glob("parts/*/*"))) == 2
+    result = recipe.run(tmp_path / "b")
+    assert result.rows == wanted
+    assert len(measured) == 4  # two before the stop, the stop, and the one left (6 prompts)
+    assert not list(store.root.glob("parts/*"))
 
 
 @pytest.mark.slow

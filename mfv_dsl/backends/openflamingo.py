@@ -15,15 +15,12 @@ from torch.nn.functional import pad
 
 from mfv_dsl.backends.base import Continuation, PromptBatch
 from mfv_dsl.backends.parallel import PARALLEL, Media, Past, attend_media, attend_past
-from mfv_dsl.backends.sites import Site, SiteTable
+from mfv_dsl.backends.sites import gpt_neox_sites
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.lang.checked import ModelFacts
 from mfv_dsl.lang.diagnostics import MfvError
 
 IMAGE, END_OF_CHUNK = "<image>", "<|endofchunk|>"
-
-#: Where a decoder layer keeps things, by the language model's architecture.
-_GPT_NEOX = {"attention": "attention.dense", "mlp": "mlp"}
 
 
 def render_text(prompt: Prompt) -> str:
@@ -36,34 +33,6 @@ def render_text(prompt: Prompt) -> str:
         f"{question(item)}{item.answer}.{END_OF_CHUNK}\n" for item in prompt.demonstrations
     )
     return told + question(prompt.query)
-
-
-def gpt_neox_sites(facts: ModelFacts, cross_attention: Sequence[tuple[int, int, int]]) -> SiteTable:
-    """The site table of a Flamingo over GPT-NeoX.
-
-    ``cross_attention`` lists (layer, heads, head_dim) of the gated cross-attention blocks.
-    """
-    layers = tuple(range(facts.n_layers))
-    block = "lang_encoder.gpt_neox.layers.{layer}"
-    decoder = f"{block}.decoder_layer"
-    table = {
-        "lm.attn": Site(
-            f"{decoder}.{_GPT_NEOX['attention']}", "input", layers, facts.head_dim, facts.n_heads
-        ),
-        "lm.attn.out": Site(f"{decoder}.{_GPT_NEOX['attention']}", "output", layers, facts.d_model),
-        "lm.mlp": Site(f"{decoder}.{_GPT_NEOX['mlp']}", "output", layers, facts.d_model),
-        "lm.resid": Site(block, "output", layers, facts.d_model),
-    }
-    if cross_attention:
-        _, heads, head_dim = cross_attention[0]
-        table["xattn"] = Site(
-            f"{block}.gated_cross_attn_layer.attn.to_out",
-            "input",
-            tuple(layer for layer, _, _ in cross_attention),
-            head_dim,
-            heads,
-        )
-    return table
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ A model is a table of sites, one line each.  The engine knows nothing else of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from mfv_dsl.lang.checked import ModelFacts
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,33 @@ class Site:
 
 
 SiteTable: TypeAlias = Mapping[str, Site]
+
+
+def gpt_neox_sites(
+    facts: ModelFacts, cross_attention: Sequence[tuple[int, int, int]] = ()
+) -> SiteTable:
+    """The site table of a Flamingo over GPT-NeoX.
+
+    ``cross_attention`` lists (layer, heads, head_dim) of the gated cross-attention blocks.
+    """
+    layers = tuple(range(facts.n_layers))
+    block = "lang_encoder.gpt_neox.layers.{layer}"
+    decoder = f"{block}.decoder_layer"
+    table = {
+        "lm.attn": Site(
+            f"{decoder}.attention.dense", "input", layers, facts.head_dim, facts.n_heads
+        ),
+        "lm.attn.out": Site(f"{decoder}.attention.dense", "output", layers, facts.d_model),
+        "lm.mlp": Site(f"{decoder}.mlp", "output", layers, facts.d_model),
+        "lm.resid": Site(block, "output", layers, facts.d_model),
+    }
+    if cross_attention:
+        _, heads, head_dim = cross_attention[0]
+        table["xattn"] = Site(
+            f"{block}.gated_cross_attn_layer.attn.to_out",
+            "input",
+            tuple(layer for layer, _, _ in cross_attention),
+            head_dim,
+            heads,
+        )
+    return table

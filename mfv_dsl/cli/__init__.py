@@ -3,6 +3,7 @@ before it is needed."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -21,5 +22,12 @@ def main() -> None:
         show_error(error)
         sys.exit(2 if error.code == "MFV6101" else 3)  # a file that is not there is a usage error
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; finished steps are kept, run again to go on", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if "MFV_DEBUG" in os.environ:
+            raise
+        what = f"{type(error).__name__}: {error}"
+        help = "this should not happen: please report it, with what MFV_DEBUG=1 shows"
+        show_error(MfvError("MFV5900", f"the run failed with {what}", help=help))
+        sys.exit(3)

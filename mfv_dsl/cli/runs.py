@@ -30,6 +30,10 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and run nothing.")
     ] = False,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Leave trace.txt: what was read and written where."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -39,11 +43,12 @@ def run(
 
     loaded = Recipe.from_file(recipe, sets or ())
     show_diagnostics(loaded.check())
+    show_diagnostics(loaded.plan(only).warnings)
     if dry_run:
         _show_plan(loaded, only, as_json)
         return
     with progress_bars(quiet) as listener:
-        result = loaded.run(out, listener, device, fresh, only)
+        result = loaded.run(out, listener, device, fresh, only, trace)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
         return

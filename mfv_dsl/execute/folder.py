@@ -17,7 +17,7 @@ from safetensors.torch import save
 from mfv_dsl.execute.results import choices, result_rows, to_csv
 from mfv_dsl.library.files import write_atomically
 from mfv_dsl.library.vector_file import save_vector
-from mfv_dsl.methods.mediation import Mediation
+from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Plan, Save, Step
 from mfv_dsl.version import __version__
@@ -27,11 +27,13 @@ _PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy
 
 @dataclass(frozen=True)
 class Performance:
-    """What running a plan's steps gave: value and seconds by key, and which came from the store."""
+    """What running a plan's steps gave, by key: value, seconds, whether it came from the store, and
+    where traced what was read and written."""
 
     values: dict[str, Any]
     seconds: dict[str, float]
     cached: set[str]
+    touches: dict[str, list[str]]
 
 
 def write_run(folder: Path, text: str, plan: Plan, done: Performance, device: str) -> None:
@@ -63,11 +65,21 @@ def write_run(folder: Path, text: str, plan: Plan, done: Performance, device: st
     )
     for step in plan.steps:
         value = values[step.key]
-        if isinstance(value, Mediation):
+        if step.operation == "mediation":
             _write_effect(folder / "aie", step, value)
         elif isinstance(value, Vector) and step.operation == "extract":
             name = f"fv_{step.parameters['relation']}_{step.key[:8]}.safetensors"
             save_vector(folder / "vectors" / name, value, vector_metadata(plan, step, values))
+
+
+def write_trace(folder: Path, plan: Plan, done: Performance) -> None:
+    """Write ``trace.txt``: what each step that was run read and wrote where."""
+    lines = []
+    for step in plan.steps:
+        state = " (from the store)" if step.key in done.cached else ""
+        lines.append(f"{step.operation}: {step.label}{state}")
+        lines += [f"  {touch}" for touch in done.touches.get(step.key, ())]
+    write_atomically(folder / "trace.txt", ("\n".join(lines) + "\n").encode())
 
 
 def write_library(save_item: Save, plan: Plan, values: Mapping[str, Any]) -> list[Path]:
@@ -124,11 +136,16 @@ def vector_metadata(
 
 
 def _write_effect(folder: Path, step: Step, effect: Mediation) -> None:
-    """AIE of one relation: ``aie`` (layers, heads), ``cie`` (prompts, layers, heads)."""
+    """Effects of one relation: ``aie`` with its 95 % interval ``aie_low``, ``aie_high``
+    (layers, heads), ``cie`` (prompts, layers, heads), and ``accuracy_change`` (layers, heads)."""
     said = {"relation": effect.relation, "n": len(effect.cie), "step": step.key,
             "parameters": dict(step.parameters)}  # fmt: skip
-    tensors = {"aie": torch.from_numpy(effect.aie), "cie": torch.from_numpy(effect.cie),
-               "p_corrupted": torch.from_numpy(effect.p_corrupted)}  # fmt: skip
+    low, high = bootstrap_effects(effect.cie, step.parameters["seed"])
+    arrays = {"aie": effect.aie, "aie_low": low, "aie_high": high, "cie": effect.cie,
+              "p_corrupted": effect.p_corrupted}  # fmt: skip
+    if effect.correct is not None:
+        arrays["accuracy_change"] = effect.accuracy_change
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     data = save(tensors, metadata={"mfv": json.dumps(said, sort_keys=True)})
     write_atomically(folder / f"{effect.relation}_{step.key[:8]}.safetensors", data)
 

@@ -6,19 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
+from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
-from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.session import BATCH, Session
+from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import vectors as algebra
 from mfv_dsl.methods.activations import TaskMean, task_mean
+from mfv_dsl.methods.attribution import attribute
 from mfv_dsl.methods.evaluation import ablating, adding, measure_many, patching
-from mfv_dsl.methods.mediation import Mediation, mediate
+from mfv_dsl.methods.mediation import Mediation, joined, mediate
 from mfv_dsl.methods.outcomes import Outcomes
-from mfv_dsl.methods.selection import Head, top_heads
+from mfv_dsl.methods.selection import Head, top_heads, written_norms
 from mfv_dsl.methods.vectors import Vector
-from mfv_dsl.plan.build import calculate
+from mfv_dsl.plan.arithmetic import calculate
 from mfv_dsl.plan.steps import Step
 
 
@@ -50,6 +54,7 @@ class Evaluation:
 
 
 Inputs = tuple[Any, ...]
+NOTHING = np.empty(0)
 
 
 def activations(session: Session, step: Step, inputs: Inputs) -> TaskMean:
@@ -74,10 +79,26 @@ def mediation(session: Session, step: Step, inputs: Inputs) -> Mediation:
         for prompt, right in zip(intact, mean.correct, strict=True)
         if right
     ]
-    batches = session.batches(step, twins)
-    total = len(batches) * backend.facts.n_layers * backend.facts.n_heads
-    done = session.listener.begin(step.label, total)
-    return mediate(backend, batches, p["relation"], mean.mean, done)
+    chunks = [twins[start : start + BATCH] for start in range(0, len(twins), BATCH)]
+    heads = backend.facts.n_layers * backend.facts.n_heads
+    done = session.listener.begin(step.label, len(chunks) * heads)
+    effects = attribute if p["by"] == "gradient" else mediate
+
+    def measured(chunk: list[Prompt]) -> Mediation:
+        batch = backend.batch(chunk, dataset)
+        return effects(backend, [batch], p["relation"], mean.mean, lambda _: None)
+
+    parts = []
+    for number, chunk in enumerate(chunks):
+        parts.append(session.part(step, f"{number}/{BATCH}", lambda c=chunk: measured(c)))  # type: ignore[misc]
+        done(heads)
+    return joined(parts, p["relation"])
+
+
+def head_norms(session: Session, step: Step, inputs: Inputs) -> Mediation:
+    """The length of what each head writes on average, as scores like effects (one row)."""
+    (mean,) = inputs
+    return Mediation(mean.relation, written_norms(session.backend(step), mean.mean)[None], NOTHING)
 
 
 def top(session: Session, step: Step, inputs: Inputs) -> Heads:
@@ -184,6 +205,8 @@ def _edits(mode: str, inputs: Inputs, layer: Any, scale: Any, backend: Any) -> l
     if mode == "patch":
         return patching(inputs[0])
     if mode == "ablate":
+        if not inputs[0].chosen:
+            raise MfvError("MFV5307", "there are no heads to ablate: the set came out empty")
         overall = inputs[1] if len(inputs) > 1 else None
         return ablating(inputs[0].chosen, backend.facts.head_dim, overall)
     return []
@@ -212,6 +235,7 @@ def _merit(condition: Condition) -> tuple[float, float]:
 PERFORM: Mapping[str, Callable[[Session, Step, Inputs], Any]] = {
     "activations": activations,
     "mediation": mediation,
+    "head_norms": head_norms,
     "top": top,
     "head_set": head_set,
     "head_union": head_union,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.execute.folder import Performance, write_library, write_run
+from mfv_dsl.engine.trace import tracing
+from mfv_dsl.execute.folder import Performance, write_library, write_run, write_trace
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.results import ResultRow, choices, result_rows
 from mfv_dsl.execute.session import Listener, Session
-from mfv_dsl.execute.store import Damaged, Store
+from mfv_dsl.execute.store import Damaged, Store, StoredParts
 from mfv_dsl.plan.steps import Plan
+
+TRACED = 2  # prompts of every pass that are traced
 
 
 class Silence:
@@ -26,9 +30,10 @@ class Silence:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run gave: result rows, the choices behind them, its folder, the files that ``save``
-    wrote, every step's value by key, and how many steps were found in the store."""
+    """What a run gave: its plan, result rows, the choices behind them, its folder, the files that
+    ``save`` wrote, every step's value by key, and how many steps were found in the store."""
 
+    plan: Plan
     rows: list[ResultRow]
     choices: list[dict[str, Any]]
     folder: Path
@@ -59,28 +64,40 @@ def perform(
     device: str | None = None,
     store: Store | None = None,
     fresh: bool = False,
+    trace: bool = False,
 ) -> Performance:
     """Every step's value.  A step whose key is in ``store`` is taken from there unless ``fresh``;
-    every step that is run is kept there as soon as it is done."""
-    session = Session(plan, listener, device)
-    done = Performance({}, {}, set())
+    every step that is run is kept there as soon as it is done.  ``trace`` notes what the steps that
+    are run read and write where, for the first prompts of every pass."""
+    session = Session(plan, listener, device, None if store is None else StoredParts(store, fresh))
+    done = Performance({}, {}, set(), {})
     for step in plan.steps:
         started = time.perf_counter()
-        try:
-            if store is None or fresh:
-                raise KeyError(step.key)
-            done.values[step.key] = store.get(step.key)
+        if store is not None and not fresh and (kept := _kept(store, step.key)) is not None:
+            done.values[step.key] = kept
             done.cached.add(step.key)
-        except (KeyError, Damaged) as error:
-            if isinstance(error, Damaged):
-                warnings.warn(f"{error}; the step is run again", stacklevel=2)
+        else:
             inputs = tuple(done.values[key] for key in step.inputs)
-            value = PERFORM[step.operation](session, step, inputs)
+            with tracing(TRACED) if trace else nullcontext([]) as touches:
+                value = PERFORM[step.operation](session, step, inputs)
+            done.touches[step.key] = [str(touch) for touch in touches]
             done.values[step.key] = value
             if store is not None:
                 store.put(step.key, value, step.label, step.operation)
+                store.drop_parts(step.key)
         done.seconds[step.key] = round(time.perf_counter() - started, 3)
     return done
+
+
+def _kept(store: Store, key: str) -> Any:
+    """The value of a finished step, None where there is none to be trusted."""
+    try:
+        return store.get(key)
+    except KeyError:
+        return None
+    except Damaged as error:
+        warnings.warn(f"{error}; the step is run again", stacklevel=3)
+        return None
 
 
 def run_plan(
@@ -91,13 +108,16 @@ def run_plan(
     device: str | None = None,
     store: Store | None = None,
     fresh: bool = False,
+    trace: bool = False,
 ) -> RunResult:
     """Run ``plan``, made from the recipe ``text``; leave everything under ``folder``."""
     started = time.perf_counter()
-    done = perform(plan, listener or Silence(), device, store, fresh)
+    done = perform(plan, listener or Silence(), device, store, fresh, trace)
     write_run(folder, text, plan, done, device or "cpu")
+    if trace:
+        write_trace(folder, plan, done)
     saved = [path for item in plan.saves for path in write_library(item, plan, done.values)]
     return RunResult(
-        result_rows(plan, done.values), choices(plan, done.values), folder, saved,
+        plan, result_rows(plan, done.values), choices(plan, done.values), folder, saved,
         time.perf_counter() - started, done.values, len(done.cached),
     )  # fmt: skip

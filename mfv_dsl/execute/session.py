@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from mfv_dsl import backends, data
 from mfv_dsl.backends.base import Backend, PromptBatch
@@ -23,13 +23,27 @@ class Listener(Protocol):
         """A piece of work of ``total`` units starts; call the result with units as they finish."""
 
 
+class Parts(Protocol):
+    """Where parts of unfinished steps are kept."""
+
+    def keep(self, step: Step, name: str, make: Callable[[], Any]) -> Any:
+        """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
+
+
 class Session:
     """Models and datasets of a plan, made when first needed."""
 
-    def __init__(self, plan: Plan, listener: Listener, device: str | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        listener: Listener,
+        device: str | None = None,
+        parts: Parts | None = None,
+    ) -> None:
         self.plan = plan
         self.listener = listener
         self.device = device
+        self.parts = parts
         self._backends: dict[str, Backend] = {}
         self._datasets: dict[str, Dataset] = {}
         self._zero_shot: dict[tuple[object, ...], Outcomes] = {}
@@ -56,6 +70,10 @@ class Session:
         """The prompts of a step's relation and seed."""
         relation, seed = step.parameters["relation"], step.parameters["seed"]
         return draw_prompts(self.dataset(step), relation, split, n, shots, seed)
+
+    def part(self, step: Step, name: str, make: Callable[[], Any]) -> Any:
+        """A part of a long step, which an interrupted run need not make again."""
+        return make() if self.parts is None else self.parts.keep(step, name, make)
 
     def batches(self, step: Step, prompts: list[Prompt]) -> list[PromptBatch]:
         """Prompts rendered and encoded, :data:`BATCH` at a time."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.vectors import Space, Vector
+from mfv_dsl.plan.steps import Step
 
 _TYPES: dict[str, type] = {
     kind.__name__: kind
@@ -64,7 +66,10 @@ class Store:
     def get(self, key: str) -> Any:
         """The value of a finished step; KeyError where there is none, :class:`Damaged` where the
         file is not what was written."""
-        path = self.path(key)
+        return self._get(self.path(key), key)
+
+    @staticmethod
+    def _get(path: Path, key: str) -> Any:
         if not path.exists():
             raise KeyError(key)
         tree, tensors, _ = _read(path)
@@ -72,6 +77,10 @@ class Store:
 
     def put(self, key: str, value: Any, label: str, operation: str) -> None:
         """Keep the value of a finished step."""
+        self._put(self.path(key), key, value, label, operation)
+
+    @staticmethod
+    def _put(path: Path, key: str, value: Any, label: str, operation: str) -> None:
         tensors: dict[str, torch.Tensor] = {}
         said = {
             "key": key,
@@ -81,10 +90,18 @@ class Store:
         }
         said["sha256"] = _hash(said, tensors)
         text = json.dumps(said, sort_keys=True, separators=(",", ":"))
-        write_atomically(self.path(key), save(tensors, metadata={"mfv": text}))
+        write_atomically(path, save(tensors, metadata={"mfv": text}))
 
-    def remove(self, key: str) -> None:
-        self.path(key).unlink(missing_ok=True)
+    def drop_parts(self, key: str) -> None:
+        """Remove the parts of a step that is finished."""
+        folder = self.parts_folder(key)
+        for path in folder.glob("*"):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # another run may be writing there
+            folder.rmdir()
+
+    def parts_folder(self, key: str) -> Path:
+        return self.root / "parts" / key
 
     def entries(self) -> Iterator[Entry | Path]:
         """Every stored step, or the path of a file that cannot be read, in order of key."""
@@ -103,6 +120,26 @@ class Store:
         for path in paths:
             path.unlink(missing_ok=True)
         return len(paths)
+
+
+class StoredParts:
+    """Parts of unfinished steps in a store; ``fresh`` makes them anew."""
+
+    def __init__(self, store: Store, fresh: bool) -> None:
+        self.store, self.fresh = store, fresh
+
+    def keep(self, step: Step, name: str, make: Callable[[], Any]) -> Any:
+        """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
+        key = hashlib.sha256(f"{step.key} {name}".encode()).hexdigest()
+        path = self.store.parts_folder(step.key) / f"{key}.safetensors"
+        try:
+            if self.fresh:
+                raise KeyError(key)
+            return self.store._get(path, key)
+        except (KeyError, Damaged):
+            value = make()
+            self.store._put(path, key, value, f"{step.label}, part {name}", step.operation)
+            return value
 
 
 def default_store() -> Store:

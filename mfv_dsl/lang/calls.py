@@ -16,6 +16,7 @@ from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, SetExpr, Unary
 
 #: functions whose vector keeps only the per-head parts of one argument
 _PARTS_OF = {"project": "onto"}
+_WITHOUT_PARTS = {"zeros", "random_like"}
 
 
 def call(scope: Scope, node: Call, context: Context) -> Type:
@@ -121,10 +122,12 @@ def _result(
         listed = [(n, scope.inferred[n.span]) for n in settings["vectors"].value]
         return expressions.join(scope, listed)
     if not vectors:
-        return Type(entry.result)
+        return Type(entry.result, parts=entry.name not in _WITHOUT_PARTS)
     joined = expressions.join(scope, [(written[name][0], found) for name, found in vectors.items()])
     if entry.result != "Vector":
         return Type(entry.result)
+    if entry.name in _WITHOUT_PARTS:
+        return replace(joined, parts=False)
     kept = vectors.get(_PARTS_OF.get(entry.name, ""))
     return replace(joined, parts=kept.parts) if kept else joined
 

@@ -155,7 +155,7 @@ FUNCTIONS = (
             Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
             Parameter("by", ("Choice",), "measured exactly (aie), estimated (gradient), by the "
                       "size of their output (norm), or drawn (random)", "aie",
-                      choices=("aie", "gradient", "norm", "random"), executable_choices=("aie",)),
+                      choices=("aie", "gradient", "norm", "random")),
             Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
                       "left out", None),
             _TRIALS, _SHOTS, _CORRUPT, _EXTRACT, _OF_MODEL, _OF_DATASET, _SEED,

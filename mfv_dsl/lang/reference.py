@@ -107,9 +107,6 @@ def _line(parameter: Parameter) -> str:
         marks.append("*sweep*")
     if parameter.from_defaults:
         marks.append("*defaults*")
-    if parameter.executable_choices is not None:
-        now = ", ".join(f"`{choice}`" for choice in parameter.executable_choices)
-        marks.append(f"executable now: {now}")
     if parameter.since != "1":
         marks.append(f"since version {parameter.since}")
     return f"- `{parameter.name}`: {parameter.doc}. ({'; '.join(marks)})"

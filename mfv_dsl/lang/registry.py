@@ -48,7 +48,6 @@ class Parameter:
     positional: bool = False
     variadic: bool = False  # takes all remaining positional arguments, at least one
     from_defaults: bool = False  # a `defaults` block may give it
-    executable_choices: tuple[str, ...] | None = None  # None: all of them
     since: str = "1"
 
     @property

@@ -18,9 +18,9 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class TaskMean:
-    """``mean`` (layers, heads, head_dim) float32: each head's output at the last token, before the
-    output projection, averaged over ``n_used`` of ``n`` prompts.  ``correct`` tells which of the
-    prompts the model answered correctly."""
+    """``mean`` (layers of the site, heads, head_dim) float32: each head's output at the last token,
+    before the output projection, averaged over ``n_used`` of ``n`` prompts.  ``correct`` tells
+    which of the prompts the model answered correctly."""
 
     relation: str
     mean: torch.Tensor
@@ -32,9 +32,9 @@ class TaskMean:
         return sum(self.correct) / len(self.correct)
 
 
-def head_reads(backend: Backend) -> tuple[Read, ...]:
-    """One read per layer, of every head's output at the last token."""
-    return tuple(Read("lm.attn", layer) for layer in backend.sites["lm.attn"].layers)
+def head_reads(backend: Backend, site: str = "lm.attn") -> tuple[Read, ...]:
+    """One read per layer of the site, of every head's output at the last token."""
+    return tuple(Read(site, layer) for layer in backend.sites[site].layers)
 
 
 def task_mean(
@@ -43,11 +43,15 @@ def task_mean(
     relation: str,
     correct_only: bool = True,
     progress: Progress = lambda _: None,
+    site: str = "lm.attn",
 ) -> TaskMean:
-    """The task mean of ``relation`` over ``batches``.  Memory does not grow with their number."""
-    site = backend.sites["lm.attn"]
-    reads = head_reads(backend)
-    total = torch.zeros(len(reads), site.heads or 1, site.width, dtype=torch.float64)
+    """The task mean of ``relation`` over ``batches``, at ``site``: ``lm.attn`` or ``xattn``.
+
+    Memory does not grow with the number of batches.
+    """
+    place = backend.sites[site]
+    reads = head_reads(backend, site)
+    total = torch.zeros(len(reads), place.heads or 1, place.width, dtype=torch.float64)
     correct: list[bool] = []
     for batch in batches:
         with torch.no_grad():
@@ -55,8 +59,8 @@ def task_mean(
         right = outcomes(done.logits, batch.answers).correct
         correct += right.tolist()
         used = torch.from_numpy(right) if correct_only else torch.ones(len(batch), dtype=torch.bool)
-        for layer, reading in enumerate(done.readings):
-            total[layer] += reading[:, 0].cpu()[used].double().sum(0)
+        for row, reading in enumerate(done.readings):
+            total[row] += reading[:, 0].cpu()[used].double().sum(0)
         progress(len(batch))
     n_used = sum(correct) if correct_only else len(correct)
     if not n_used:

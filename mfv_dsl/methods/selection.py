@@ -5,8 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+
+from mfv_dsl.backends.base import Backend
 
 Head = tuple[int, int]
+
+
+def written_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
+    """The Euclidean length of W_O(l)[:, h] · mean(l, h) for every head, (layers, heads) float32.
+
+    ``mean`` is (layers, heads, head_dim).  A baseline for choosing heads: it knows nothing of
+    effects.
+    """
+    site = backend.sites["lm.attn"]
+    norms = np.empty(mean.shape[:2], dtype=np.float32)
+    for layer in site.layers:
+        linear = backend.model.get_submodule(site.path.format(layer=layer))
+        weight = linear.weight.detach().float().cpu().unflatten(1, (-1, site.width))
+        written = torch.einsum("dhw,hw->hd", weight, mean[layer].float())
+        norms[layer] = written.norm(dim=-1).numpy()
+    return norms
 
 
 def top_heads(scores: Sequence[np.ndarray], k: int) -> tuple[Head, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mfv_dsl.backends.sites import gpt_neox_sites
 from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
 from mfv_dsl.plan.steps import Plan, Step
 
@@ -92,10 +93,11 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     if mode == "add":
         layers = ", ".join(map(str, p["layers"]))
         scales = ", ".join(f"{scale:g}" for scale in p["scales"])
-        site = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
+        name = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
+        site = f"{name} ({gpt_neox_sites(facts)[name].path})"
         what = plan[step.inputs[0]].label
         chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
-        return f"{scales} × ({what}) added to {site}[{layers}] (last token){chosen}"
+        return f"{scales} × ({what}) added to {site}, layer {layers}, at the last token{chosen}"
     if mode == "patch":
         return f"per-head parts of {plan[step.inputs[0]].label} in place of lm.attn (last token)"
     if mode == "ablate":

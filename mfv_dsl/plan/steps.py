@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfv_dsl.lang.checked import Constructed
+from mfv_dsl.lang.diagnostics import Diagnostic
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,11 @@ OPERATIONS: dict[str, Operation] = {
     "activations": Operation(
         "mean head outputs over a relation's prompts", defaults={"correct_only": True}
     ),
-    "mediation": Operation("causal indirect effect of every head on a relation"),
-    "top": Operation("the heads with the largest mean effect"),
+    "mediation": Operation(
+        "causal indirect effect of every head on a relation", defaults={"by": "aie"}
+    ),
+    "head_norms": Operation("length of what every head writes on average"),
+    "top": Operation("the heads with the largest mean score"),
     "head_set": Operation("heads named in the recipe"),
     "head_union": Operation("heads in either set"),
     "head_intersection": Operation("heads in both sets"),
@@ -108,6 +112,7 @@ class Plan:
     steps: tuple[Step, ...]
     rows: tuple[Row, ...]
     saves: tuple[Save, ...]
+    warnings: tuple[Diagnostic, ...] = ()
 
     def __getitem__(self, key: str) -> Step:
         return next(step for step in self.steps if step.key == key)

@@ -34,6 +34,12 @@ the rest with `--only NAME`. `mfv reference NAME` says what is executable.""",
 Each name is looked into until nothing but relations is left. Hundreds of vectors that are each made
 of the one before go too deep: write the sum in one piece, for example as one `mean(...)`.""",
     ),
+    "MFV5005": Page(
+        "a term that cancels",
+        """
+A warning: like terms of a sum add up to zero, so the vector does not depend on this one at all.
+It is left out, and not extracted for this sum: `fv(left) + fv(right) - fv(left)` is `fv(right)`.""",
+    ),
     # -- edits on a running model -----------------------------------------------------------------
     "MFV5101": Page(
         "an edit or reading that never happened",
@@ -77,6 +83,13 @@ computed anew. Edits and reads at other positions need the full pass, which take
         """
 With `everywhere`, edits are made at each generated token too, so they are for the last position or
 for all. Edits of other positions are made in the prompt alone: leave `everywhere` out.""",
+    ),
+    "MFV5108": Page(
+        "a model whose layers are not found",
+        """
+To edit a model of your own, its decoder layers and attention projections must be where a known
+architecture has them; the message lists the places. For any other architecture describe the sites
+yourself and place `Hooks(model, sites, edits)`.""",
     ),
     # -- measurements -----------------------------------------------------------------------------
     "MFV5201": Page(
@@ -147,5 +160,19 @@ hold. What can be seen in the recipe alone is MFV3009.""",
         "  items = 2\n}\n",
         "eval raw {\n  add = normalize(fv(each, heads={L4H1}, trials=5))\n  layer = 4\n"
         "  items = 2\n}\n",
+    ),
+    "MFV5307": Page(
+        "no heads to ablate",
+        """
+The set of heads came out empty, so nothing would be taken away and the figures would look like
+those of an ablation without effect.""",
+        "eval cut {\n  ablate = {L4H1} & {L4H2}\n  items = 2\n}\n",
+        "eval cut {\n  ablate = {L4H1} | {L4H2}\n  items = 2\n}\n",
+    ),
+    "MFV5900": Page(
+        "a failure that should not happen",
+        """
+Something went wrong that mfv-dsl did not foresee. Finished steps are kept, so nothing is lost. With
+`MFV_DEBUG=1` in the environment the whole traceback is shown; please report it.""",
     ),
 }

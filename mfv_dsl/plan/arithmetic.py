@@ -1,0 +1,58 @@
+"""Numbers and linear forms of a plan."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mfv_dsl.lang.diagnostics import MfvError
+
+#: A sum of multiples of vectors: step key -> coefficient, in order of first appearance.
+Linear = dict[str, float]
+
+_ROUNDING = 1e-12  # a sum this much smaller than its terms is rounding, and counts as zero
+
+
+def calculate(operator: str, left: float, right: float) -> float:
+    """``left operator right``; an error (MFV5306) if that is no finite number."""
+    if operator == "+":
+        return finite(left + right)
+    if operator == "-":
+        return finite(left - right)
+    if operator == "*":
+        return finite(left * right)
+    if right == 0:
+        raise MfvError(
+            "MFV5306",
+            "division by a number that came out as zero",
+            help="the number is measured or calculated; look at the vectors it is made of",
+        )
+    return finite(left / right)
+
+
+def finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise MfvError("MFV5306", "a number in this expression came out too large to hold")
+    return number
+
+
+def sweep(value: Any) -> tuple[Any, ...]:
+    """A value as the tuple of its conditions: itself where it is one."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def scaled(form: Linear, factor: float) -> Linear:
+    """``factor`` times a linear form, without zero terms."""
+    return {key: factor * value for key, value in form.items() if factor * value != 0}
+
+
+def summed(*forms: Linear) -> tuple[Linear, tuple[str, ...]]:
+    """The sum of linear forms, like terms merged, and the keys of terms that cancelled."""
+    total: Linear = {}
+    largest: Linear = {}
+    for form in forms:
+        for key, value in form.items():
+            total[key] = total.get(key, 0.0) + value
+            largest[key] = max(largest.get(key, 0.0), abs(value))
+    gone = tuple(key for key in total if abs(total[key]) <= _ROUNDING * largest[key])
+    return {key: value for key, value in total.items() if key not in gone}, gone
