@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -40,6 +42,20 @@ class KeepTokens:
         return stream
 
 
+def cache_file(text: str) -> str | None:
+    """Where the parser tables of the grammar ``text`` are kept, in the user's own cache folder;
+    None where that cannot be made.  Lark checks what it finds there and rebuilds if need be."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(home, "mfv-dsl")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    return os.path.join(folder, f"grammar-{hashlib.sha256(text.encode()).hexdigest()[:16]}.lark")
+
+
 @lru_cache(maxsize=1)
 def built() -> Lark:
     """The LALR parser; trees are made by :class:`mfv_dsl.lang.builder.Builder` on the way."""
@@ -47,8 +63,10 @@ def built() -> Lark:
 
     from mfv_dsl.lang.builder import Builder
 
+    text = grammar_text()
     return Lark(
-        grammar_text(),
+        text,
+        cache=cache_file(text) or False,
         parser="lalr",
         lexer="basic",
         start=list(STARTS),

@@ -38,7 +38,7 @@ of the one before go too deep: write the sum in one piece, for example as one `m
         "a term that cancels",
         """
 A warning: like terms of a sum add up to zero, so the vector does not depend on this one at all.
-It is left out, and not extracted for this sum: `fv(left) + fv(right) - fv(left)` is `fv(right)`.""",
+It is left out and not extracted: `fv(left) + fv(right) - fv(left)` is `fv(right)`.""",
     ),
     # -- edits on a running model -----------------------------------------------------------------
     "MFV5101": Page(
