@@ -118,3 +118,31 @@ def test_notebook_tables(tmp_path):
     html = recipe.plan()._repr_html_()
     assert html.startswith("<table>") and "few: left, 1 shots" in html
     assert "<td>few</td><td>left</td>" in recipe.run(tmp_path)._repr_html_()
+
+
+def test_a_plan_attaches_one_condition_of_an_eval(tiny: OpenFlamingo, scenes: Scenes):
+    plan = mfv.Recipe(
+        "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left, right], count=30)\n"
+        f"defaults {{ heads = {HEADS}, trials = 8 }}\n"
+        "eval raw { add = fv(each), layer = [1, 3], scale = 2 }\n"
+        "eval cut { ablate = {L4H1}, on = [left] }\n"
+        "eval plain { on = [left] }\n"
+    ).plan()
+    batch = tiny.batch(draw_prompts(scenes, "left", "test", 3, 0), scenes)
+    vector = fv("left").vector(
+        dataset="scenes(relations=[left, right], count=30)", heads=HEADS, trials=8
+    )
+    wanted = full_pass(tiny, batch, adding(vector, 3, 2)).logits
+    with plan.attach(tiny, "raw", "left", layer=3):
+        assert torch.equal(tiny.forward(batch), wanted)
+    with plan.attach(tiny.model, "cut"):
+        cut = tiny.forward(batch)
+    zero = Edit("lm.attn", 4, "replace", torch.zeros(1, 16), (1,))
+    assert torch.equal(cut, full_pass(tiny, batch, [zero]).logits)
+    for arguments, says in (
+        ((), "say which eval"), (("rwa",), "there is no eval rwa"),
+        (("raw",), "say which relation"), (("raw", "left"), "say which layer"),
+        (("plain",), "edits nothing"),
+    ):  # fmt: skip
+        with pytest.raises(MfvError, match=says):
+            plan.bind(tiny, *arguments)

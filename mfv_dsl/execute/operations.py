@@ -11,6 +11,7 @@ import torch
 
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
+from mfv_dsl.engine.edits import Edit
 from mfv_dsl.execute.session import BATCH, Session
 from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.library.vector_file import load_vector
@@ -190,7 +191,9 @@ def _conditions(
     prompts = session.prompts(step, step.parameters["items"], split, step.parameters["shots"])
     batches = session.batches(step, prompts)
     mode = step.parameters.get("mode", "none")
-    variants = [_edits(mode, inputs, layer, scale, backend) for layer, scale in sweep]
+    variants = [
+        edits_of(mode, inputs, layer, scale, backend.facts.head_dim) for layer, scale in sweep
+    ]
     measured = measure_many(backend, batches, variants)
     done(len(sweep))
     return tuple(
@@ -199,7 +202,8 @@ def _conditions(
     )
 
 
-def _edits(mode: str, inputs: Inputs, layer: Any, scale: Any, backend: Any) -> list[Any]:
+def edits_of(mode: str, inputs: Inputs, layer: Any, scale: Any, head_dim: int) -> list[Edit]:
+    """The edits of one condition of an evaluation."""
     if mode == "add":
         return adding(inputs[0], layer, scale)
     if mode == "patch":
@@ -208,7 +212,7 @@ def _edits(mode: str, inputs: Inputs, layer: Any, scale: Any, backend: Any) -> l
         if not inputs[0].chosen:
             raise MfvError("MFV5307", "there are no heads to ablate: the set came out empty")
         overall = inputs[1] if len(inputs) > 1 else None
-        return ablating(inputs[0].chosen, backend.facts.head_dim, overall)
+        return ablating(inputs[0].chosen, head_dim, overall)
     return []
 
 

@@ -11,10 +11,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    from mfv_dsl.engine.attach import HookPlan
+    from mfv_dsl.engine.hooks import Hooks
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,17 @@ class Plan:
 
     def __getitem__(self, key: str) -> Step:
         return next(step for step in self.steps if step.key == key)
+
+    def bind(self, model: Any, *names: Any, **options: Any) -> HookPlan:
+        """The edits of one eval bound to the user's own model: ``bind(model, "raw", "left",
+        layer=1)``; see :func:`mfv_dsl.execute.bind.bind`."""
+        from mfv_dsl.execute.bind import bind
+
+        return bind(self, model, *names, **options)
+
+    def attach(self, model: Any, *names: Any, **options: Any) -> Hooks:
+        """``with plan.attach(model, "raw", "left", layer=1): model(...)``"""
+        return self.bind(model, *names, **options).attach()
 
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html import plan_html

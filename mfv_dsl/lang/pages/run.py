@@ -84,6 +84,12 @@ computed anew. Edits and reads at other positions need the full pass, which take
 With `everywhere`, edits are made at each generated token too, so they are for the last position or
 for all. Edits of other positions are made in the prompt alone: leave `everywhere` out.""",
     ),
+    "MFV5109": Page(
+        "a condition of a plan that cannot be attached",
+        """
+`plan.attach(model, eval, relation, layer=..., scale=...)` binds one condition of one eval. Name
+what the plan has several of; an eval without `add`, `patch` or `ablate` edits nothing.""",
+    ),
     "MFV5108": Page(
         "a model whose layers are not found",
         """

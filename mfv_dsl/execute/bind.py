@@ -1,0 +1,57 @@
+"""An eval of a plan as hooks on a user's own model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from mfv_dsl.engine.attach import HookPlan
+from mfv_dsl.execute.operations import edits_of
+from mfv_dsl.execute.run import Silence, perform
+from mfv_dsl.execute.store import default_store
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.plan.build import needed
+from mfv_dsl.plan.steps import Plan
+
+
+def bind(
+    plan: Plan,
+    model: Any,
+    eval: str | None = None,
+    relation: str | None = None,
+    layer: int | str | None = None,
+    scale: float | None = None,
+) -> HookPlan:
+    """The edits of one condition of ``plan``, bound to ``model``.
+
+    What the edits need is computed (or found in the store) on the plan's own model; ``model`` is
+    the user's: one from ``load_model``, an ``open_flamingo.Flamingo`` or a transformers model of
+    the same sizes.  ``eval`` and ``relation`` may be left out where the plan has one; ``layer`` and
+    ``scale`` where the eval is not a sweep.
+    """
+    row = _only("eval", eval, {r.eval: r for r in plan.rows}).eval
+    rows = {r.relation: r for r in plan.rows if r.eval == row}
+    step = plan[_only(f"relation of `{row}`", relation, rows).step]
+    parameters = step.parameters
+    at = _only("layer", layer, {i: i for i in parameters.get("layers") or (None,)})
+    by = _only("scale", scale, {x: x for x in parameters.get("scales") or (None,)})
+    part = replace(plan, steps=needed(plan.steps, step.inputs), rows=(), saves=())
+    values = perform(part, Silence(), store=default_store()).values
+    inputs = tuple(values[key] for key in step.inputs)
+    assert step.model is not None
+    facts = plan.models[step.model].facts
+    edits = edits_of(parameters.get("mode", "none"), inputs, at, by, getattr(facts, "head_dim", 0))
+    if not edits:
+        raise MfvError("MFV5109", f"`{row}` edits nothing, so there is nothing to attach")
+    return HookPlan.of(model, edits)
+
+
+def _only(what: str, wanted: Any, known: dict[Any, Any]) -> Any:
+    """``known[wanted]``, or the only one of ``known`` where none is wanted."""
+    if wanted is None and len(known) == 1:
+        return next(iter(known.values()))
+    if wanted in known:
+        return known[wanted]
+    names = ", ".join(map(str, known)) or "none"
+    problem = f"say which {what}" if wanted is None else f"there is no {what} {wanted}"
+    raise MfvError("MFV5109", problem, help=f"there are: {names}")
