@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,13 +113,22 @@ def test_same_recipe_same_numbers(ran, tmp_path: Path):
     assert json.loads(json.dumps(again.to_json()["rows"])) == said["rows"]
 
 
-def test_a_library_vector_can_be_loaded(ran, tmp_path: Path):
+def test_a_library_vector_can_be_loaded_and_is_read_anew_when_it_changes(ran, tmp_path: Path):
     head = SMALL.split("vector")[0]
-    body = f'eval e {{ add = load("{ran[0] / "mine"}", "left"), layer = 3, on = [left] }}'
+    folder = tmp_path / "library"
+    shutil.copytree(ran[0] / "mine", folder)
+    body = f'eval e {{ add = load("{folder}", "left"), layer = 3, on = [left] }}'
     row = mfv.Recipe(head + body).run(tmp_path).rows[0]
     same = next(r for r in json.loads(ran[1].stdout)["rows"]
                 if (r["eval"], r["layer"], r["scale"]) == ("raw", 3, 1))  # fmt: skip
-    assert row.accuracy == same["accuracy"]
+    assert row.mean_p_answer == pytest.approx(same["mean_p_answer"], abs=1e-6)
+    shutil.copy(folder / "right.safetensors", folder / "left.safetensors")
+    changed = mfv.Recipe(head + body).run(tmp_path)
+    assert changed.cached == 0
+    assert changed.rows[0].mean_p_answer != row.mean_p_answer
+    (folder / "left.safetensors").unlink()
+    with pytest.raises(mfv.MfvError, match="there is no vector file"):
+        mfv.Recipe(head + body).run(tmp_path)
 
 
 def test_check_says_ok_or_what_is_wrong(tmp_path: Path):

@@ -6,9 +6,11 @@ into one linear form over the vectors they are made of.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from mfv_dsl.lang.checked import Checked, DatasetFacts, ModelFacts
@@ -164,6 +166,7 @@ class Planner:
         options = self.options(call)
         if name == "load":
             parameters = {"path": options["path"], "name": options["name"]}
+            parameters["content"] = _content(f"{options['path']}/{options['name']}.safetensors")
             return {self.add("load", unparse(call), parameters, (), context): 1.0}
         if name in ("normalize", "project", "reject", "random_like"):
             vectors = [part for part in (*call.arguments, *(k.value for k in call.keywords))
@@ -294,6 +297,15 @@ class Planner:
 
     def head_set(self, label: str, heads: list[tuple[int, int]]) -> str:
         return self.add("head_set", label, {"heads": sorted({(int(i), int(j)) for i, j in heads})})
+
+
+def _content(path: str) -> str | None:
+    """SHA-256 of a file, so that what is made of it is made anew when it changes; None where there
+    is none, which the run will tell."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _prompting(options: Mapping[str, Any]) -> dict[str, Any]:
