@@ -2,6 +2,7 @@
 
     python benchmarks/mediation.py                # both models, all figures
     python benchmarks/mediation.py --model tiny --rounds 9
+    python benchmarks/mediation.py --model 4b --device cuda --prompts 8 --rounds 3
 
 The plain way is what published code does, written afresh as an honest best effort: for every head
 one ``Flamingo.forward`` of one prompt, its images encoded each time, the head replaced by a hook,
@@ -25,6 +26,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -33,22 +35,68 @@ import torch
 from mfv_dsl.backends import load
 from mfv_dsl.backends.base import PromptBatch
 from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.backends.tiny.build import CONFIG, build_flamingo
+from mfv_dsl.backends.tiny.load import preprocess
+from mfv_dsl.backends.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.lang.checked import ModelFacts
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.attribution import attribute, rank_correlation
 from mfv_dsl.methods.mediation import mediate, mediate_plain
 from tests.conftest import small_flamingo
 
 SCENES = Scenes(seed=11, count=80)
+DEVICE = torch.device("cpu")
+
+#: OpenFlamingo-4B's sizes: RedPajama-INCITE-3B, CLIP ViT-L/14, cross-attention every second layer.
+SHAPE_4B: dict[str, Any] = {
+    "vision": {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24, "heads": 16,
+               "mlp_ratio": 4.0, "output_dim": 768},
+    "perceiver": {"depth": 6, "heads": 8, "dim_head": 64, "num_latents": 64},
+    "cross_attention": {"every": 2, "heads": 8, "dim_head": 64, "ff_mult": 4},
+    "language": {**CONFIG["language"], "hidden_size": 2560, "num_hidden_layers": 32,
+                 "num_attention_heads": 32, "intermediate_size": 10240},
+}  # fmt: skip
+
+
+def shape_of_4b() -> OpenFlamingo:
+    """A Flamingo of OpenFlamingo-4B's exact shape with random weights in bfloat16; its words are
+    the bundled tokenizer's."""
+    tokenizer = build_tokenizer()
+    ids = tokenizer.get_vocab()
+    torch.manual_seed(0)
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with DEVICE:
+            model = build_flamingo(SHAPE_4B, 50435, ids[IMAGE], ids[END_OF_CHUNK])
+    finally:
+        torch.set_default_dtype(usual)
+    facts = ModelFacts(32, 32, 80, 2560, "random-4b")
+    return OpenFlamingo(
+        model, tokenizer, lambda pictures: preprocess(pictures, 224), facts, 224, ids[PAD]
+    )
+
+
 MODELS: dict[str, Callable[[], OpenFlamingo]] = {
-    "tiny": lambda: load("tiny"),
+    "tiny": lambda: load("tiny", device=str(DEVICE)),
     "16x16": lambda: small_flamingo(layers=16, heads=16, d_model=512),
+    "4b": shape_of_4b,
 }
+USUAL = ("tiny", "16x16")
+
+
+def clock() -> float:
+    """Seconds: CPU time, or on a GPU wall-clock time with all work done."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
 
 
 @dataclass(frozen=True)
@@ -76,9 +124,9 @@ class Setting:
 
 def shared_prefix(setting: Setting) -> float:
     """CPU seconds a prompt of every head's effect, images and all."""
-    started = time.process_time()
+    started = clock()
     mediate(setting.model, [setting.batch()], "left", setting.mean)
-    return (time.process_time() - started) / len(setting.prompts)
+    return (clock() - started) / len(setting.prompts)
 
 
 def plain(setting: Setting, passes: int, first: int) -> float:
@@ -86,8 +134,9 @@ def plain(setting: Setting, passes: int, first: int) -> float:
     model, prompt = setting.model, setting.prompts[first % len(setting.prompts)]
     one = model.batch([prompt], SCENES)
     pixels = model.preprocess(SCENES.pictures(prompt.images, model.image_size))[None, :, None]
+    pixels = pixels.to(one.media)
     facts = model.facts
-    started = time.process_time()
+    started = clock()
     for i in range(passes):
         place = (first + i) * 7 % setting.heads
         layer, head = divmod(place, facts.n_heads)
@@ -95,7 +144,7 @@ def plain(setting: Setting, passes: int, first: int) -> float:
         with torch.no_grad(), Hooks(model.model, model.sites, [edit]):
             logits = model.model(vision_x=pixels, lang_x=one.tokens, attention_mask=one.mask).logits
             logits[:, -1].softmax(-1)
-    return (time.process_time() - started) / passes * (setting.heads + 1)
+    return (clock() - started) / passes * (setting.heads + 1)
 
 
 def largest_difference(setting: Setting) -> float:
@@ -108,14 +157,15 @@ def largest_difference(setting: Setting) -> float:
 
 def matrix_rate(model: OpenFlamingo) -> float:
     """Multiply-adds a second of this machine on the model's own MLP shape, best of several."""
-    width = model.facts.d_model
-    a, b = torch.randn(1024, width), torch.randn(width, 4 * width)
+    width, dtype = model.facts.d_model, model.model.perceiver.latents.dtype
+    a = torch.randn(1024, width).to(DEVICE, dtype)
+    b = torch.randn(width, 4 * width).to(DEVICE, dtype)
     best = 0.0
     for _ in range(20):
-        started = time.perf_counter()
+        started = clock()
         for _ in range(5):
             a @ b
-        best = max(best, 5 * a.shape[0] * b.numel() / (time.perf_counter() - started))
+        best = max(best, 5 * a.shape[0] * b.numel() / (clock() - started))
     return best
 
 
@@ -151,7 +201,7 @@ def work_of(setting: Setting, length: int) -> Work:
 
 
 def variants_seconds(setting: Setting) -> float:
-    """Wall-clock seconds of the variants' pass over all prompts, the prefix already run."""
+    """Seconds of the variants' pass over all prompts, the prefix already run."""
     model, facts = setting.model, setting.model.facts
     prefix = encode_prefix(model, setting.batch())
     variants = [
@@ -161,9 +211,9 @@ def variants_seconds(setting: Setting) -> float:
     ]
     with torch.no_grad():
         prefix.scores(variants)
-        started = time.perf_counter()
+        started = clock()
         prefix.scores(variants)
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def middle(values: list[float]) -> str:
@@ -201,14 +251,16 @@ def measure(name: str, prompts: int, shots: int, rounds: int, passes: int) -> di
     ):
         print(line)
     scaling: dict[str, float] = {}
-    for some, few in ((1, shots), (2, shots), (prompts, shots), (prompts, 1), (prompts, 8)):
+    points = ((1, shots), (2, shots), (prompts, shots), (prompts, 1), (prompts, 8))
+    for some, few in points if name in USUAL else ():
         other = Setting.of(model, some, few)
         shared_prefix(other)
         scaling[f"{some} prompts, {few} shots"] = statistics.median(
             shared_prefix(other) for _ in range(3)
         )
     curve = "; ".join(f"{what}: {1000 * value:.1f}" for what, value in scaling.items())
-    print(f"  shared prefix, ms a prompt: {curve}")
+    if curve:
+        print(f"  shared prefix, ms a prompt: {curve}")
     return {"model": name, "prompts": prompts, "tokens": length, "ratio": ratios, "plain": theirs,
             "shared": ours, "difference": difference, "rate": rate, "matrix_rate": own,
             "scaling": scaling}  # fmt: skip
@@ -250,19 +302,25 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--passes", type=int, default=8, help="plain passes a round")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
+    global DEVICE
+    DEVICE = torch.device(arguments.device)
     found = [
         measure(name, arguments.prompts if name == "tiny" else min(8, arguments.prompts),
                 arguments.shots, arguments.rounds, arguments.passes)
-        for name in arguments.model or MODELS
+        for name in arguments.model or USUAL
     ]  # fmt: skip
     if not arguments.model:
         heads_curve()
         screen()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\npeak memory of the process: {peak:.0f} MiB")
+    if DEVICE.type == "cuda":
+        print(f"peak memory of the GPU: {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
     if arguments.json:
         print(json.dumps(found, indent=2))
 

@@ -66,3 +66,14 @@ def test_links_lead_somewhere():
     ):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
+
+
+def test_the_engine_page_runs_as_written():
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "engine.md").read_text(),
+                                flags=re.M | re.S))  # fmt: skip
+    names: dict[str, object] = {}
+    exec(compile(code, "docs/engine.md", "exec"), names)
+    assert names["heads"].shape == (8, 8, 16)  # type: ignore[attr-defined]
+    assert names["effect"].aie.shape == (10, 8)  # type: ignore[attr-defined]
+    assert names["crossing"].aie.shape == (5, 8)  # type: ignore[attr-defined]
+    assert (names["low"] <= names["effect"].aie).all()  # type: ignore[attr-defined,operator]
