@@ -110,6 +110,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     context = context_of(scope, block)
     words = [parameter.name for parameter in entry.parameters]
     meant = {suggest(name, words) for name in written if name not in words}
+    meant |= {suggest(name, words) for name in scope.defaults if not takers(name)}
     for name, attribute in written.items():
         if entry.parameter(name) is None:
             scope.unknown(
