@@ -77,7 +77,10 @@ def shape_of_4b() -> OpenFlamingo:
             model = build_flamingo(SHAPE_4B, 50435, ids[IMAGE], ids[END_OF_CHUNK])
     finally:
         torch.set_default_dtype(usual)
-    facts = ModelFacts(32, 32, 80, 2560, "random-4b")
+    sizes = SHAPE_4B["language"]
+    layers, heads = sizes["num_hidden_layers"], sizes["num_attention_heads"]
+    width = sizes["hidden_size"]
+    facts = ModelFacts(layers, heads, width // heads, width, "random-4b")
     return OpenFlamingo(
         model, tokenizer, lambda pictures: preprocess(pictures, 224), facts, 224, ids[PAD]
     )
