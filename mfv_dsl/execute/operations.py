@@ -12,7 +12,7 @@ import torch
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.engine.edits import Edit
-from mfv_dsl.execute.session import BATCH, Session
+from mfv_dsl.execute.session import Session
 from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import vectors as algebra
@@ -24,6 +24,7 @@ from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Head, top_heads, written_norms
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.arithmetic import calculate
+from mfv_dsl.plan.explain import BATCH
 from mfv_dsl.plan.steps import Step
 
 

@@ -11,9 +11,8 @@ from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.methods.evaluation import measure
 from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.plan.explain import BATCH
 from mfv_dsl.plan.steps import Plan, Step
-
-BATCH = 64  # prompts a pass
 
 
 class Listener(Protocol):
