@@ -37,7 +37,10 @@ class Recipe:
 
         ``overrides`` are ``NAME.ATTRIBUTE=VALUE``, checked as if they were written in it.
         """
-        source = read_source(find_recipe(path), str(path))
+        try:
+            source = read_source(find_recipe(path), str(path))
+        except OSError as error:
+            raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
         return cls(source.text, source.name, tuple(overrides))
 
     def __post_init__(self) -> None:

@@ -98,7 +98,7 @@ def test_saved_vectors_read_back(ran):
     assert (left - right).residual.allclose(v.residual, atol=1e-6)
     assert v.heads == ((2, 0), (3, 7), (4, 1))
     assert stored["v"].metadata["kind"] == "composed"
-    assert v.expression == "v"
+    assert v.expression == "fv(left) - fv(right)"
     assert stored["left"].metadata["prompt"]["trials"] == 12
     assert stored["left"].metadata["model"]["n_layers"] == 10
     other = next(vector for name, vector in stored.items() if name.startswith("cosine"))
@@ -152,7 +152,18 @@ def test_usage_errors():
     assert mfv_command("run", "no-such.mfv").returncode == 2
     assert "bundled recipes are" in mfv_command("run", "no-such.mfv").stderr
     assert mfv_command("run").returncode == 2
+    assert mfv_command("check", str(Path(__file__).parent)).returncode == 1
+    assert "error[MFV6101]: cannot read" in mfv_command("run", str(Path(__file__).parent)).stderr
     assert mfv_command("frobnicate").returncode == 2
+
+
+def test_a_folder_that_cannot_be_made_is_found_before_the_work(tmp_path: Path):
+    (tmp_path / "r.mfv").write_text(SMALL)
+    (tmp_path / "taken").write_text("a file")
+    done = mfv_command("run", "r.mfv", "--out", "taken", "--fresh", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error[MFV6102]: cannot make the folder taken" in done.stderr
+    assert not (tmp_path / "mine").exists()
 
 
 def test_a_run_that_fails_says_why(tmp_path: Path):
@@ -206,7 +217,7 @@ def test_set_changes_what_runs(tmp_path: Path):
 def test_only_names_what_there_is(tmp_path: Path):
     (tmp_path / "r.mfv").write_text(SMALL)
     done = mfv_command("plan", "r.mfv", "--only", "rw", cwd=tmp_path)
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert "did you mean `raw`?" in done.stderr
 
 

@@ -120,9 +120,8 @@ def test_families_and_each():
         'save "x" { vectors = [pure(each), fv(each), pure(left)], on = [left, right] }'
     )
     assert [vector.name for vector in made.saves[0].vectors] == [
-        "pure_left", "pure_right", "left", "right", "pure_left",
+        "pure_left", "pure_right", "left", "right",
     ]  # fmt: skip
-    assert made.saves[0].vectors[0].step == made.saves[0].vectors[4].step
     assert len(set(keys(made, "linear"))) == 2
 
 
@@ -150,3 +149,25 @@ def test_a_vector_without_parts_cannot_be_patched_in():
     for vector in ("zeros()", "random_like(fv(left))"):
         with pytest.raises(mfv.RecipeError, match="MFV3005"):
             plan(f"eval e {{ patch = {vector}, on = [above] }}")
+
+
+def test_saved_vectors_say_what_they_are():
+    made = plan(
+        "vector teach = 0.5 * fv(left) - fv(right)\n"
+        "vector pure(r) = fv(r) - fv(above)\n"
+        'save "x" { vectors = [teach, pure(each), normalize(pure(each)), -fv(each)], on = [left] }'
+    )
+    assert {vector.name: vector.expression for vector in made.saves[0].vectors} == {
+        "teach": "0.5 * fv(left) - fv(right)",
+        "pure_left": "fv(left) - fv(above)",
+        "normalize_pure_left": "normalize(pure(left))",
+        "fv_left": "-fv(left)",
+    }
+    for vector in made.saves[0].vectors[:2]:
+        terms = mfv.compile(vector.expression).terms()
+        assert len(terms) == 2  # the text is an expression of the language
+
+
+def test_two_vectors_do_not_share_a_file():
+    with pytest.raises(mfv.MfvError, match="two different vectors would be saved as `left`"):
+        plan('save "x" { vectors = [fv(left), fv(left, shots=2)] }')

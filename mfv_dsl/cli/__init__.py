@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import sys
 
+#: what was asked for on the command line is not there
+USAGE = ("MFV5003", "MFV6101", "MFV6102")
+
 
 def main() -> None:
     """Run ``mfv``; exit codes: 0 ok, 1 recipe errors, 2 usage, 3 run failed."""
@@ -20,7 +23,7 @@ def main() -> None:
         sys.exit(1)
     except MfvError as error:
         show_error(error)
-        sys.exit(2 if error.code == "MFV6101" else 3)  # a file that is not there is a usage error
+        sys.exit(2 if error.code in USAGE else 3)
     except KeyboardInterrupt:
         print("interrupted; finished steps are kept, run again to go on", file=sys.stderr)
         sys.exit(130)

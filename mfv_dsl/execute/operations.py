@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,13 +88,16 @@ def mediation(session: Session, step: Step, inputs: Inputs) -> Mediation:
     effects = attribute if p["by"] == "gradient" else mediate
 
     def measured(chunk: list[Prompt]) -> Mediation:
-        batch = backend.batch(chunk, dataset)
-        return effects(backend, [batch], p["relation"], mean.mean, lambda _: None)
+        nonlocal told
+        told = True
+        return effects(backend, [backend.batch(chunk, dataset)], p["relation"], mean.mean, done)
 
     parts = []
     for number, chunk in enumerate(chunks):
-        parts.append(session.part(step, f"{number}/{BATCH}", lambda c=chunk: measured(c)))  # type: ignore[misc]
-        done(heads)
+        told = False
+        parts.append(session.part(step, f"{number}/{BATCH}", partial(measured, chunk)))
+        if not told:  # kept from an earlier run
+            done(heads)
     return joined(parts, p["relation"])
 
 

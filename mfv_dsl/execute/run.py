@@ -16,6 +16,7 @@ from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.results import ResultRow, choices, result_rows
 from mfv_dsl.execute.session import Listener, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts
+from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.plan.steps import Plan
 
 TRACED = 2  # prompts of every pass that are traced
@@ -112,6 +113,13 @@ def run_plan(
 ) -> RunResult:
     """Run ``plan``, made from the recipe ``text``; leave everything under ``folder``."""
     started = time.perf_counter()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # before any work, not after it
+    except OSError as error:
+        raise MfvError(
+            "MFV6102", f"cannot make the folder {folder}: {error.strerror}",
+            help="name another by --out",
+        ) from None  # fmt: skip
     done = perform(plan, listener or Silence(), device, store, fresh, trace)
     write_run(folder, text, plan, done, device or "cpu")
     if trace:

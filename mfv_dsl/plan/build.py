@@ -11,9 +11,8 @@ from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Call, Expr, Name
-from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import sweep
-from mfv_dsl.plan.expressions import Context, Planner
+from mfv_dsl.plan.expressions import Context, Planner, said
 from mfv_dsl.plan.steps import Plan, Row, Save, Saved, Step
 
 
@@ -70,6 +69,18 @@ def needed(steps: Sequence[Step], keys: Sequence[str]) -> tuple[Step, ...]:
 
 class BlockPlanner(Planner):
     """Plans evals and saves."""
+
+    def source_text(self, expr: Expr, context: Context) -> str:
+        """What a vector is, in the recipe's language: a declared name or family by its terms."""
+        form = self.linear(expr, context)
+        text = ""
+        for key, value in form.items():
+            factor = "" if abs(value) == 1 else f"{abs(value)!r} * "
+            sign = "-" if value < 0 else "+"
+            text += f" {sign} {factor}{self.steps[key].label}"
+        if not text:
+            return "zeros()"
+        return text[3:] if text.startswith(" + ") else f"-{text[3:]}"
 
     def evaluate(self, block: CheckedBlock) -> list[Row]:
         assert block.model is not None and block.dataset is not None
@@ -128,11 +139,20 @@ class BlockPlanner(Planner):
             for relation in relations if each else [None]:
                 bound = {} if relation is None else {"each": relation}
                 context = replace(base, relations=bound)
-                text = unparse(expr).replace("each", relation or "")
-                saved.append(
-                    Saved(vector_name(expr, context), self.vector(expr, context), text,
-                          _relation_of(expr, context))
+                vector = Saved(
+                    vector_name(expr, context), self.vector(expr, context),
+                    self.source_text(expr, context), _relation_of(expr, context),
                 )  # fmt: skip
+                for other in saved:
+                    if other.name == vector.name and other.step != vector.step:
+                        raise MfvError(
+                            "MFV5006",
+                            f"two different vectors would be saved as `{vector.name}` in "
+                            f"{block.name}",
+                            help="declare one as `vector NAME = ...` and save it by that name",
+                        )
+                if vector not in saved:
+                    saved.append(vector)
         return Save(block.name, block["layer"], block.model, block.dataset, tuple(saved))
 
 
@@ -143,7 +163,7 @@ def vector_name(expr: Expr, context: Context) -> str:
     if isinstance(expr, Call) and len(expr.arguments) == 1 and isinstance(expr.arguments[0], Name):
         relation = context.relation(expr.arguments[0].text)
         return relation if expr.function.text == "fv" else f"{expr.function.text}_{relation}"
-    words = "".join(c if c.isalnum() else "_" for c in unparse(expr))
+    words = "".join(c if c.isalnum() else "_" for c in said(expr, context))
     return "_".join(word for word in words.split("_") if word)
 
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mfv_dsl.lang.checked import Checked, DatasetFacts, ModelFacts
 from mfv_dsl.lang.diagnostics import Diagnostic, MfvError
-from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Number, SetExpr, Unary
+from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Node, Number, SetExpr, Unary
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed, sweep
 from mfv_dsl.plan.steps import Step, step_key
 
 #: How many heads a function vector has when the recipe does not say.
 DEFAULT_HEADS = 10
+
+AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class Planner:
         if expr.operator == "/":
             number = self.add("arithmetic", "1 / …", {"operator": "/", "left": 1.0}, (number,))
         inputs = (number, self.vector(vector, context))
-        return {self.add("times", unparse(expr), {}, inputs, context): 1.0}
+        return {self.add("times", said(expr, context), {}, inputs, context): 1.0}
 
     def _call(self, call: Call, context: Context) -> Linear:
         name = call.function.text
@@ -173,7 +175,7 @@ class Planner:
                        if self.checked.types.get(part.span) == "Vector"]  # fmt: skip
             inputs = tuple(self.vector(part, context) for part in vectors)
             parameters = {"seed": options["seed"]} if name == "random_like" else {}
-            return {self.add(name, unparse(call), parameters, inputs, context): 1.0}
+            return {self.add(name, said(call, context), parameters, inputs, context): 1.0}
         raise MfvError("MFV5002", f"`{name}(…)` cannot be run yet")
 
     def _declared(self, name: str, context: Context) -> Linear:
@@ -234,7 +236,7 @@ class Planner:
             )
         assert isinstance(expr, Call)
         vectors = tuple(self.vector(argument, context) for argument in expr.arguments)
-        return self.add(expr.function.text, unparse(expr), {}, vectors, context)
+        return self.add(expr.function.text, said(expr, context), {}, vectors, context)
 
     def _arithmetic(self, operator: str, left: float | str, right: float | str) -> float | str:
         if isinstance(left, float) and isinstance(right, float):
@@ -297,6 +299,27 @@ class Planner:
 
     def head_set(self, label: str, heads: list[tuple[int, int]]) -> str:
         return self.add("head_set", label, {"heads": sorted({(int(i), int(j)) for i, j in heads})})
+
+
+def said(expr: Expr, context: Context) -> str:
+    """The text of an expression with bound relation names written out."""
+    return unparse(substituted(expr, context.relations))
+
+
+def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
+    """``node`` with bound relation names (``each``, a family's parameter) written out."""
+    if isinstance(node, Name):
+        return replace(node, text=names.get(node.text, node.text))
+    changes: dict[str, Any] = {}
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if isinstance(value, Node):
+            changes[item.name] = substituted(value, names)
+        elif isinstance(value, tuple):
+            changes[item.name] = tuple(
+                substituted(part, names) if isinstance(part, Node) else part for part in value
+            )
+    return replace(node, **changes)
 
 
 def _content(path: str) -> str | None:

@@ -32,6 +32,12 @@ version upgrade mfv-dsl; an older one is extracted again.""",
 There is no such file, it is a folder, or it may not be read. A bare name such as `quickstart` is
 looked for among the bundled recipes too; the message lists them.""",
     ),
+    "MFV6102": Page(
+        "a folder for results that cannot be made",
+        """
+Results go to `runs/<recipe name>` or to the folder named by `--out`. A file is in its place, or it
+may not be written there. This is found before anything runs.""",
+    ),
 }
 
 SOURCES: dict[str, Page] = {

@@ -40,6 +40,14 @@ of the one before go too deep: write the sum in one piece, for example as one `m
 A warning: like terms of a sum add up to zero, so the vector does not depend on this one at all.
 It is left out and not extracted: `fv(left) + fv(right) - fv(left)` is `fv(right)`.""",
     ),
+    "MFV5006": Page(
+        "two different vectors of one name in a library",
+        """
+A saved vector is called by its name, or by its relation: `fv(left)` and `fv(left, shots=2)` would
+both be `left`, and the second would take the place of the first.""",
+        'save "mine" { vectors = [fv(left), fv(left, shots=2)] }\n',
+        'vector left_2 = fv(left, shots=2)\nsave "mine" { vectors = [fv(left), left_2] }\n',
+    ),
     # -- edits on a running model -----------------------------------------------------------------
     "MFV5101": Page(
         "an edit or reading that never happened",
