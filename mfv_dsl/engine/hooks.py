@@ -10,10 +10,11 @@ edit or a read that never fired is an error that names its site.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -23,8 +24,56 @@ from mfv_dsl.backends.sites import Site, SiteTable
 from mfv_dsl.engine.edits import Edit, Operation, Read
 from mfv_dsl.lang.diagnostics import MfvError
 
+#: What a hook makes of a module's input or output.
+Change = Callable[[torch.Tensor], torch.Tensor]
+AnyHooks = TypeVar("AnyHooks", bound="PlacedHooks")
 
-class Hooks:
+
+class PlacedHooks(ABC):
+    """A context with hooks on a model: gone when it is left, whatever happens inside, and an error
+    when it is left normally though one of them never fired."""
+
+    def __init__(self) -> None:
+        self._handles: list[RemovableHandle] = []
+
+    @abstractmethod
+    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
+        """What to place where."""
+
+    @abstractmethod
+    def _unfired(self) -> Iterator[str]:
+        """What did not happen."""
+
+    def __enter__(self: AnyHooks) -> AnyHooks:
+        try:
+            for module, site, change in self._hooks():
+                self._handles.append(place_hook(module, site, change))
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._remove()
+        if kind is not None:
+            return
+        for what in self._unfired():
+            raise MfvError(
+                "MFV5101", what,
+                help="the model did not run inside the block, or it skips this module",
+            )  # fmt: skip
+
+    def _remove(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+
+class Hooks(PlacedHooks):
     """A context in which edits are made and activations read.
 
     After the context ``firings`` tells how often each edit and read fired, ``read(r)`` gives what
@@ -38,10 +87,10 @@ class Hooks:
         edits: Sequence[Edit] = (),
         reads: Sequence[Read] = (),
     ) -> None:
+        super().__init__()
         self.edits, self.reads = tuple(edits), tuple(reads)
         self.firings: Counter[int] = Counter()
         self._taken: dict[int, torch.Tensor] = {}
-        self._handles: list[RemovableHandle] = []
         self._work: dict[tuple[str, int], list[Edit | Read]] = defaultdict(list)
         self._all: list[Edit | Read] = [*self.edits, *self.reads]
         for one in self._all:
@@ -62,39 +111,16 @@ class Hooks:
         """What ``read`` took: (prompts, positions, [heads,] width)."""
         return self._taken[id(read)]
 
-    def __enter__(self) -> Hooks:
-        try:
-            for module, site, work in self._bound:
-                self._handles.append(place_hook(module, site, self._function(site, work)))
-        except BaseException:
-            self._remove()
-            raise
-        return self
+    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
+        for module, site, work in self._bound:
+            yield module, site, self._function(site, work)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._remove()
-        if kind is not None:
-            return
+    def _unfired(self) -> Iterator[str]:
         for work in self._all:
             if not self.firings[id(work)]:
-                raise MfvError(
-                    "MFV5101",
-                    f"nothing passed through {work.site}[{work.layer}]: {work} never fired",
-                    help="the model did not run inside the block, or it skips this module",
-                )
+                yield f"nothing passed through {work.site}[{work.layer}]: {work} never fired"
 
-    def _remove(self) -> None:
-        while self._handles:
-            self._handles.pop().remove()
-
-    def _function(
-        self, site: Site, work: Sequence[Edit | Read]
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _function(self, site: Site, work: Sequence[Edit | Read]) -> Change:
         def run(tensor: torch.Tensor) -> torch.Tensor:
             for one in work:
                 if isinstance(one, Edit):

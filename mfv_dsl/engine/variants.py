@@ -8,22 +8,21 @@ made together: one indexed operation for each kind of operation, not one for eac
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import torch
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from mfv_dsl.backends.sites import Site, SiteTable
 from mfv_dsl.engine.edits import LAST, Edit, Operation, Read
 from mfv_dsl.engine.hooks import (
+    Change,
+    PlacedHooks,
     changed,
     check_edit,
     find_module,
     find_site,
-    place_hook,
     split_heads,
 )
 from mfv_dsl.lang.diagnostics import MfvError
@@ -64,7 +63,7 @@ class _Group:
     values: list[torch.Tensor] = field(default_factory=list)
 
 
-class VariantHooks:
+class VariantHooks(PlacedHooks):
     """A context in which the edits of row i are ``rows[i]`` and activations of all rows are read.
 
     Rows may join late: a hook that fires when only the first n rows run touches those.  Leaving the
@@ -78,6 +77,7 @@ class VariantHooks:
         rows: Sequence[Sequence[Edit]],
         reads: Sequence[Read] = (),
     ) -> None:
+        super().__init__()
         self._model, self._sites = model, sites
         self._edits: dict[Place, list[tuple[int, Edit]]] = defaultdict(list)
         for row, edits in enumerate(rows):
@@ -85,7 +85,6 @@ class VariantHooks:
                 self._edits[edit.site, edit.layer].append((row, edit))
         self._reads: dict[Place, torch.Tensor | None] = {(r.site, r.layer): None for r in reads}
         self._fired: Counter[Place] = Counter()
-        self._handles: list[RemovableHandle] = []
 
     def read(self, read: Read) -> torch.Tensor:
         """What was read, (prompts, rows that ran, [heads,] width)."""
@@ -93,42 +92,20 @@ class VariantHooks:
         assert taken is not None
         return taken
 
-    def __enter__(self) -> VariantHooks:
-        try:
-            for name, layer in {**dict.fromkeys(self._edits), **self._reads}:
-                site = find_site(self._sites, name, layer)
-                module = find_module(self._model, site, layer)
-                run = self._function((name, layer), site)
-                self._handles.append(place_hook(module, site, run))
-        except BaseException:
-            self._remove()
-            raise
-        return self
+    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
+        for name, layer in {**dict.fromkeys(self._edits), **self._reads}:
+            site = find_site(self._sites, name, layer)
+            module = find_module(self._model, site, layer)
+            yield module, site, self._function((name, layer), site)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._remove()
-        if kind is not None:
-            return
+    def _unfired(self) -> Iterator[str]:
         for name, layer in (*self._edits, *self._reads):
             if not self._fired[name, layer]:
                 edits = self._edits.get((name, layer))
                 what = str(edits[0][1]) if edits else "a read"
-                raise MfvError(
-                    "MFV5101",
-                    f"nothing passed through {name}[{layer}]: {what} never fired",
-                    help="the last token does not pass there",
-                )
+                yield f"nothing passed through {name}[{layer}]: {what} never fired"
 
-    def _remove(self) -> None:
-        while self._handles:
-            self._handles.pop().remove()
-
-    def _function(self, place: Place, site: Site) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _function(self, place: Place, site: Site) -> Change:
         edits = self._edits.get(place, [])
 
         def run(tensor: torch.Tensor) -> torch.Tensor:
