@@ -11,9 +11,9 @@ SetOptions = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="BLOCK.ATTRIBUTE=VALUE",
-        help="Give an attribute another value, as if written in the recipe; may be repeated: "
-        "--set defaults.shots=8 --set raw.layer=0..3",
+        metavar="NAME[.ATTRIBUTE]=VALUE",
+        help="Give an attribute or a declaration another value, as if written in the recipe; may "
+        "be repeated: --set defaults.shots=8 --set raw.layer=0..3 --set 'model=tiny()'",
     ),
 ]
 RecipeArgument = Annotated[

@@ -27,10 +27,11 @@ from mfv_dsl.lang.syntax import (
 
 
 class Overrides:
-    """Options of the form ``NAME.ATTRIBUTE=VALUE``.
+    """Options of the form ``NAME.ATTRIBUTE=VALUE`` or ``NAME=VALUE``.
 
-    ``NAME`` is ``defaults``, the label of an ``eval``, ``tune`` or ``save``, or the name of a model
-    or dataset, whose constructor's argument is then set.
+    With an attribute, ``NAME`` is ``defaults``, the label of an ``eval``, ``tune`` or ``save``, or
+    the name of a model or dataset, whose constructor's argument is then set.  Without one, it is a
+    declared model, dataset, set of heads or vector, whose whole value is replaced.
     """
 
     def __init__(self, source: Source, options: Sequence[str]) -> None:
@@ -94,14 +95,20 @@ class Overrides:
         path, equals, text = option.partition("=")
         name, dot, attribute = (part.strip() for part in path.partition("."))
         whole = Span(start, start + len(option))
-        if not (equals and dot and name and attribute and text.strip()):
+        if not (equals and name and bool(dot) == bool(attribute) and text.strip()):
             raise self._refused(
-                whole, "this sets nothing", "write --set NAME.ATTRIBUTE=VALUE, as in raw.layer=0..3"
+                whole,
+                "this sets nothing",
+                "write --set NAME.ATTRIBUTE=VALUE, as in raw.layer=0..3, or --set NAME=VALUE",
             )
-        at = start + option.index(attribute, option.index("."))
-        written = Name(attribute, span=Span(at, at + len(attribute)))
         padding = " " * (start + len(path) + 1)
         value = parse_expression(Source(padding + text, self.source.name))
+        place = Span(start, start + len(path.partition(".")[0]))
+        if not dot:
+            self._declare(items, name, value, place)
+            return
+        at = start + option.index(attribute, option.index("."))
+        written = Name(attribute, span=Span(at, at + len(attribute)))
         number = next((i for i, item in enumerate(items) if _label(item) == name), None)
         if number is not None:
             items[number] = _with(items[number], written, value, whole)
@@ -111,12 +118,26 @@ class Overrides:
             items.append(Block(kind, None, attributes, span=whole))
         else:
             known = [label for label in map(_label, items) if label]
-            near = suggest(name, [*known, "defaults"])
-            raise self._refused(
-                Span(start, start + len(path.partition(".")[0])),
-                f"the recipe has no block, model or dataset `{name}`",
-                f"did you mean `{near}`?" if near else f"it has {', '.join(known)}",
-            )
+            raise self._unknown(place, "block, model or dataset", name, [*known, "defaults"])
+
+    def _declare(self, items: list[Item], name: str, value: Expr, place: Span) -> None:
+        """Give the declaration ``name`` another value."""
+        declared = {
+            item.name.text: i for i, item in enumerate(items) if isinstance(item, Declaration)
+        }
+        if name not in declared:
+            raise self._unknown(place, "declaration", name, list(declared))
+        item = items[declared[name]]
+        assert isinstance(item, Declaration)
+        items[declared[name]] = replace(item, value=value)
+
+    def _unknown(self, place: Span, what: str, name: str, known: list[str]) -> RecipeError:
+        near = suggest(name, known)
+        return self._refused(
+            place,
+            f"the recipe has no {what} `{name}`",
+            f"did you mean `{near}`?" if near else f"it has {', '.join(known)}",
+        )
 
     def _refused(self, span: Span, message: str, help: str) -> RecipeError:
         return RecipeError([Diagnostic("MFV2023", message, self.source, span, help=help)])
