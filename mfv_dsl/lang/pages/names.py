@@ -173,8 +173,8 @@ is written, and mean nothing without `add` or `patch`.""",
         """
 An option `--set NAME.ATTRIBUTE=VALUE` gives an attribute of a block (`raw.layer=0..3`), of
 `defaults` (`defaults.shots=8`), or an argument of a model's or dataset's constructor
-(`shapes.seed=1`) another value. Without an attribute, `--set NAME=VALUE` replaces the whole value of
-a declaration: `--set "flamingo=tiny()"` runs a recipe on another model. `NAME` must be one that the
-recipe has.""",
+(`shapes.seed=1`) another value. Without an attribute, `--set NAME=VALUE` replaces the whole value
+of a declaration: `--set "flamingo=tiny()"` runs a recipe on another model. `NAME` must be one that
+the recipe has.""",
     ),
 }
