@@ -125,12 +125,17 @@ def bundled(folder: str) -> Path:
 
 
 def find_recipe(path: str | Path) -> Path:
-    """``path`` if it is there, else the bundled recipe of that name."""
+    """``path`` if it is there, else the bundled recipe of that name (``paper/heads``)."""
     here = Path(path)
     if here.exists():
         return here
-    known = bundled("recipes") / (here.name if here.suffix == ".mfv" else f"{here.name}.mfv")
-    if here.parts[:-1] in ((), ("recipes",)) and known.exists():
+    folder = bundled("recipes")
+    name = here.relative_to("recipes") if here.parts[:1] == ("recipes",) else here
+    known = folder / name.with_suffix(".mfv")
+    if not here.is_absolute() and ".." not in here.parts and known.exists():
         return known
-    names = ", ".join(sorted(found.stem for found in bundled("recipes").glob("*.mfv")))
+    names = ", ".join(
+        sorted(found.relative_to(folder).with_suffix("").as_posix()
+               for found in folder.rglob("*.mfv"))
+    )  # fmt: skip
     raise MfvError("MFV6101", f"there is no recipe {path}", help=f"the bundled recipes are {names}")
