@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 
 from mfv_dsl.backends import load
+from mfv_dsl.backends.families import facts_from_config
+from mfv_dsl.backends.mpt import mpt_class, mpt_config
 from mfv_dsl.backends.openflamingo import OpenFlamingo
-from mfv_dsl.backends.stack import declare_torchvision_operators
-from mfv_dsl.backends.tiny.build import CONFIG, build_flamingo
+from mfv_dsl.backends.stack import declare_torchvision_operators, flamingo_classes
+from mfv_dsl.backends.tiny.build import CONFIG, flamingo_over
 from mfv_dsl.backends.tiny.load import preprocess
 from mfv_dsl.backends.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
 from mfv_dsl.data.scenes import Scenes
@@ -45,17 +48,45 @@ def small_flamingo(
 ) -> OpenFlamingo:
     """A random-weight Flamingo of open_flamingo's classes, as small as asked for, with
     cross-attention before every ``every``-th layer."""
+    of = flamingo_classes()
+
+    def language(words: int) -> Any:
+        sizes = CONFIG["language"] | {
+            "hidden_size": d_model, "num_hidden_layers": layers, "num_attention_heads": heads,
+            "intermediate_size": 2 * d_model,
+        }  # fmt: skip
+        return of.GPTNeoXForCausalLM(of.GPTNeoXConfig(vocab_size=words, **sizes))
+
+    return _small(language, seed, every)
+
+
+def small_mpt_flamingo(
+    layers: int = 2, heads: int = 4, d_model: int = 32, seed: int = 0, every: int = 2,
+    qk_ln: bool = False, clip: float | None = None,
+) -> OpenFlamingo:  # fmt: skip
+    """:func:`small_flamingo` over MPT, with tied embeddings; ``qk_ln`` as in MPT-1B."""
+
+    def language(words: int) -> Any:
+        config = {
+            "model_type": "mpt", "d_model": d_model, "n_heads": heads, "n_layers": layers,
+            "max_seq_len": 256, "vocab_size": words,
+            "attn_config": {"qk_ln": qk_ln, "clip_qkv": clip},
+        }  # fmt: skip
+        return mpt_class(config)(mpt_config(config))
+
+    return _small(language, seed, every)
+
+
+def _small(language: Callable[[int], Any], seed: int, every: int) -> OpenFlamingo:
+    """A Flamingo over the model that ``language`` makes for a number of words."""
     torch.manual_seed(seed)
     config = copy.deepcopy(CONFIG)
     config["cross_attention"]["every"] = every
-    config["language"] |= {
-        "hidden_size": d_model, "num_hidden_layers": layers, "num_attention_heads": heads,
-        "intermediate_size": 2 * d_model,
-    }  # fmt: skip
     tokenizer = build_tokenizer()
     ids = tokenizer.get_vocab()
-    model = build_flamingo(config, len(ids), ids[IMAGE], ids[END_OF_CHUNK])
-    facts = ModelFacts(layers, heads, d_model // heads, d_model, f"random-{seed}")
+    model = flamingo_over(lambda: language(len(ids)), config, ids[IMAGE], ids[END_OF_CHUNK])
+    sizes = facts_from_config(model.lang_encoder.config.to_dict())
+    facts = ModelFacts(*sizes, f"random-{seed}")
     return OpenFlamingo(
         model, tokenizer, lambda pictures: preprocess(pictures, 40), facts, 40, ids[PAD]
     )

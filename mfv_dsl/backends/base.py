@@ -13,6 +13,7 @@ from torch import nn
 from mfv_dsl.backends.sites import SiteTable
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.lang.checked import ModelFacts
+from mfv_dsl.lang.diagnostics import MfvError
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,18 @@ class PromptBatch:
 
     ``tokens``, ``mask`` (prompts, length); ``media`` (prompts, images, latents, d_visual), the
     encoded images, made once and shared by every pass over the batch; ``answers`` (prompts,), the
-    first token of each answer.
+    first token of each answer.  A batch of a user's own texts has no ``prompts``, and ``answers``
+    only where they were given.
     """
 
     prompts: tuple[Prompt, ...]
     tokens: torch.Tensor
     mask: torch.Tensor
     media: torch.Tensor
-    answers: torch.Tensor
+    answers: torch.Tensor | None
 
     def __len__(self) -> int:
-        return len(self.prompts)
+        return len(self.tokens)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class Backend(Protocol):
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         """The first token of each of ``names`` where an answer stands."""
 
+    def ambiguous(self, names: Sequence[str]) -> dict[int, tuple[str, ...]]:
+        """Groups of different ``names`` that begin with the same token, by that token."""
+
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as text."""
 
@@ -107,3 +112,19 @@ class Backend(Protocol):
     #: Tokens that end a generation, and tokens that cannot be generated.
     end_tokens: frozenset[int]
     banned_tokens: frozenset[int]
+
+
+def require_distinct_first_tokens(backend: Backend, names: Sequence[str]) -> None:
+    """Refuse (MFV7246) ``names`` of which scoring the first token cannot tell some apart."""
+    groups = backend.ambiguous(names)
+    if groups:
+        raise MfvError(
+            "MFV7246",
+            "some answers begin with the same token, so their first tokens cannot be told apart",
+            notes=tuple(
+                f"`{backend.text([token])}` begins {', '.join(f'`{name}`' for name in group)}"
+                for token, group in groups.items()
+            ),
+            help="score whole answers (answer=full), or give the objects names that differ from "
+            "their first letters on",
+        )

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import pad
 
 from mfv_dsl.backends.base import Continuation, PromptBatch
-from mfv_dsl.backends.parallel import PARALLEL, Media, Past, attend_media, attend_past
-from mfv_dsl.backends.sites import gpt_neox_sites
+from mfv_dsl.backends.copies import PrefixState, continuation, run_prefix
+from mfv_dsl.backends.decoding import FlamingoDecoder
+from mfv_dsl.backends.families import family_of
+from mfv_dsl.backends.parallel import PARALLEL, attend_past
+from mfv_dsl.backends.pictures import Picture, as_array, check_marks, check_rows
+from mfv_dsl.backends.sites import flamingo_sites
+from mfv_dsl.backends.spread import device_of
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.lang.checked import ModelFacts
 from mfv_dsl.lang.diagnostics import MfvError
+
+if TYPE_CHECKING:
+    from mfv_dsl.engine.edits import Edit
 
 IMAGE, END_OF_CHUNK = "<image>", "<|endofchunk|>"
 
@@ -33,17 +40,6 @@ def render_text(prompt: Prompt) -> str:
         f"{question(item)}{item.answer}.{END_OF_CHUNK}\n" for item in prompt.demonstrations
     )
     return told + question(prompt.query)
-
-
-@dataclass(frozen=True)
-class PrefixState:
-    """A batch's prefix, run: the embedded last tokens ``start`` (prompts, 1, d_model), their
-    ``positions`` (prompts, 1), and by layer what they look back on."""
-
-    start: torch.Tensor
-    positions: torch.Tensor
-    past: tuple[Past, ...]
-    media: tuple[Media | None, ...]
 
 
 class OpenFlamingo:
@@ -68,13 +64,17 @@ class OpenFlamingo:
         self.facts = facts
         self.image_size = image_size
         self.pad_token = pad_token
+        config = model.lang_encoder.config
+        self.family = family_of(config.model_type)
+        self.max_positions = int(getattr(config, self.family.max_positions))
         self.end_tokens = frozenset({model.eoc_token_id})
         self.banned_tokens = frozenset({model.media_token_id})  # a picture cannot be said
         from transformers import AttentionInterface
 
         AttentionInterface.register(PARALLEL, attend_past)
         blocks = model.lang_encoder.gated_cross_attn_layers
-        self.sites = gpt_neox_sites(
+        self.sites = flamingo_sites(
+            self.family,
             facts,
             [
                 (layer, block.attn.heads, block.attn.to_q.out_features // block.attn.heads)
@@ -85,6 +85,7 @@ class OpenFlamingo:
 
     @property
     def device(self) -> torch.device:
+        """Where batches go: the first one of a model that is spread over several."""
         return next(self.model.parameters()).device
 
     @property
@@ -97,20 +98,79 @@ class OpenFlamingo:
     # -- prompts --------------------------------------------------------------------------------
     def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> PromptBatch:
         rows = [self.tokenizer.encode(render_text(prompt)).ids for prompt in prompts]
+        images = [prompt.images for prompt in prompts]
+        tokens, mask = self._padded(rows, "prompts")
+        return PromptBatch(
+            prompts=tuple(prompts),
+            tokens=tokens,
+            mask=mask,
+            media=self.encode(images, dataset),
+            answers=self._answers([prompt.query.answer for prompt in prompts]),
+        )
+
+    def texts(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Picture]],
+        answers: Sequence[str] | None = None,
+    ) -> PromptBatch:
+        """Texts of one's own as a batch, ``images`` (one list for each text) where they say
+        ``<image>``, in that order; ``answers``, if there are any, are scored by their first tokens
+        as they stand behind ``A:``.
+
+        Raises MfvError, with the row's number: for numbers of texts, marks and images that do not
+        fit (MFV7242, MFV7243), a text longer than the model's context (MFV7244), and what is no
+        image (MFV7245).
+        """
+        check_rows(texts, images, answers)
+        rows = [self.tokenizer.encode(text).ids for text in texts]
+        for i, (row, shown) in enumerate(zip(rows, images, strict=True)):
+            check_marks(f"texts[{i}]", row.count(self.model.media_token_id), len(shown))
+        tokens, mask = self._padded(rows, "texts")
+        pictures: dict[Hashable, np.ndarray] = {}
+        keys: list[list[Hashable]] = []
+        for i, shown in enumerate(images):
+            # the same file or object is encoded once
+            keys.append([str(one) if isinstance(one, str | Path) else id(one) for one in shown])
+            for j, (key, one) in enumerate(zip(keys[i], shown, strict=True)):
+                if key not in pictures:
+                    pictures[key] = as_array(one, f"images[{i}][{j}]")
+        return PromptBatch(
+            prompts=(),
+            tokens=tokens,
+            mask=mask,
+            media=self._media(keys, pictures),
+            answers=None if answers is None else self._answers(answers),
+        )
+
+    def _padded(
+        self, rows: Sequence[Sequence[int]], what: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids padded on the left, and the mask, both (rows, length)."""
+        for i, row in enumerate(rows):
+            if not row:
+                raise MfvError("MFV7242", f"{what}[{i}] is empty", help="write something in it")
+            marks = row.count(self.model.media_token_id)
+            self.check_length(len(row), f"{what}[{i}] (images: {marks})")
         length = max(map(len, rows))
         tokens = torch.full((len(rows), length), self.pad_token)
         mask = torch.zeros_like(tokens)
         for i, row in enumerate(rows):
             tokens[i, length - len(row) :] = torch.tensor(row)
             mask[i, length - len(row) :] = 1
-        answers = torch.tensor(self.first_tokens([prompt.query.answer for prompt in prompts]))
-        return PromptBatch(
-            prompts=tuple(prompts),
-            tokens=tokens.to(self.device),
-            mask=mask.to(self.device),
-            media=self.encode([prompt.images for prompt in prompts], dataset),
-            answers=answers.to(self.device),
-        )
+        return tokens.to(self.device), mask.to(self.device)
+
+    def check_length(self, length: int, what: str) -> None:
+        """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
+        if length > self.max_positions:
+            raise MfvError(
+                "MFV7244",
+                f"{what} is {length} tokens long, and the model takes {self.max_positions}",
+                help="use fewer demonstrations, each with its image, or generate fewer tokens",
+            )
+
+    def _answers(self, names: Sequence[str]) -> torch.Tensor:
+        return torch.tensor(self.first_tokens(names)).to(self.device)
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         return [self._first_token(name) for name in names]
@@ -127,21 +187,38 @@ class OpenFlamingo:
             help="first-token scoring needs answers that begin with a token of their own",
         )
 
-    @torch.no_grad()
-    def encode(self, images: Sequence[Sequence[str]], dataset: Dataset) -> torch.Tensor:
-        """Encode each prompt's images once, (prompts, images, latents, d_visual).
+    def ambiguous(self, names: Sequence[str]) -> dict[int, tuple[str, ...]]:
+        """Groups of different ``names`` that begin with the same token, by that token."""
+        groups: dict[int, list[str]] = defaultdict(list)
+        for name in dict.fromkeys(names):
+            groups[self._first_token(name)].append(name)
+        return {token: tuple(group) for token, group in groups.items() if len(group) > 1}
 
-        Prompts with fewer images are padded at the end with zeros, which no text attends to.
-        """
+    def encode(self, images: Sequence[Sequence[str]], dataset: Dataset) -> torch.Tensor:
+        """Encode each prompt's images once, (prompts, images, latents, d_visual)."""
         unique = list(dict.fromkeys(image for row in images for image in row))
-        pixels = self.preprocess(dataset.pictures(unique, self.image_size))
-        pixels = pixels.to(self.device, self.model.perceiver.latents.dtype)
+        pictures = dataset.pictures(unique, self.image_size)
+        return self._media(images, dict(zip(unique, pictures, strict=True)))
+
+    @torch.no_grad()
+    def _media(
+        self, rows: Sequence[Sequence[Hashable]], pictures: Mapping[Hashable, np.ndarray]
+    ) -> torch.Tensor:
+        """Encoded ``pictures``, which ``rows`` name: (rows, images, latents, d_visual).
+
+        Rows with fewer images are padded at the end with zeros, which no text attends to; there is
+        at least one place, as the cross-attention needs something to leave out.
+        """
+        latents = self.model.perceiver.latents
+        most = max([1, *map(len, rows)])
+        media = latents.new_zeros(len(rows), most, *latents.shape)
+        if not pictures:
+            return media
+        pixels = self.preprocess(list(pictures.values())).to(self.device, latents.dtype)
         encoded = torch.cat([self._encode(chunk) for chunk in pixels.split(256)])
-        most = max(map(len, images))
-        media = encoded.new_zeros(len(images), most, *encoded.shape[1:])
-        place = {image: i for i, image in enumerate(unique)}
-        for i, row in enumerate(images):
-            media[i, : len(row)] = encoded[[place[image] for image in row]]
+        place = {key: i for i, key in enumerate(pictures)}
+        for i, row in enumerate(rows):
+            media[i, : len(row)] = encoded[[place[key] for key in row]]
         return media
 
     def _encode(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -151,21 +228,29 @@ class OpenFlamingo:
 
     # -- passes ---------------------------------------------------------------------------------
     def forward(self, batch: PromptBatch) -> torch.Tensor:
-        with self._conditioned(batch.media):
-            logits: torch.Tensor = self._language_pass(batch.tokens, batch.mask).logits
-        return logits[:, -1]
+        with self.conditioned(batch.media):
+            logits: torch.Tensor = self.language_pass(batch.tokens, batch.mask).logits
+        return logits[:, -1].to(self.device)
 
     @contextmanager
-    def _conditioned(self, media: torch.Tensor) -> Iterator[None]:
+    def conditioned(self, media: torch.Tensor) -> Iterator[None]:
         """Within the block the cross-attention sees ``media``."""
-        for layer in self.layers:
-            layer.condition_vis_x(media)
         try:
+            self.condition(media)
             yield
         finally:
             self.model.lang_encoder.clear_conditioned_layers()
 
-    def _language_pass(
+    def condition(self, media: torch.Tensor) -> None:
+        """Show ``media`` to every layer, with one copy on each device."""
+        copies: dict[torch.device, torch.Tensor] = {}
+        for layer in self.layers:
+            device = device_of(layer)
+            if device not in copies:
+                copies[device] = media.to(device)
+            layer.condition_vis_x(copies[device])
+
+    def language_pass(
         self, tokens: torch.Tensor, mask: torch.Tensor, past: Any = None, keep: bool = False
     ) -> Any:
         """Run ``tokens`` (rows, length) behind ``past``; ``mask`` (rows, past and length)."""
@@ -180,82 +265,37 @@ class OpenFlamingo:
         )
 
     # -- the last token in parallel copies --------------------------------------------------------
-    @torch.no_grad()
     def prefix(self, batch: PromptBatch) -> PrefixState:
-        tokens, mask = batch.tokens[:, :-1], batch.mask[:, :-1]
-        if tokens.shape[1]:
-            with self._conditioned(batch.media):
-                cache = self._language_pass(tokens, mask, keep=True).past_key_values
-            past = [Past.of(layer.keys, layer.values, mask) for layer in cache.layers]
-        else:
-            none = batch.media.new_zeros(len(batch), self.facts.n_heads, 0, self.facts.head_dim)
-            past = [Past.of(none, none, mask)] * self.facts.n_layers
-        language = self.model.lang_encoder
-        images = (batch.tokens == language.media_token_id).sum(-1)
-        start = language.get_input_embeddings()(batch.tokens[:, -1:])
-        return PrefixState(
-            start=start,
-            positions=batch.mask.sum(-1, keepdim=True) - 1,
-            past=tuple(past),
-            media=tuple(
-                None if block is None else Media.of(block.attn, batch.media, images)
-                for block in language.gated_cross_attn_layers
-            ),
-        )
+        return run_prefix(self, batch)
 
-    @contextmanager
-    def continuation(self, state: PrefixState) -> Iterator[Continuation]:
-        language = self.model.lang_encoder
-        config, usual = language.config, language.config._attn_implementation
-        crossing = [
-            (layer, media)
-            for layer, media in zip(self.layers, state.media, strict=True)
-            if media is not None
-        ]
-        try:
-            config._attn_implementation = PARALLEL
-            for layer, media in crossing:
-                attention = layer.gated_cross_attn_layer.attn
-                attention.forward = partial(attend_media, attention)
-                layer.condition_vis_x(media)
-                layer.condition_media_locations(())  # attend_media needs none
-                layer.condition_use_cached_media(True)
-            yield self._continuation(state)
-        finally:
-            config._attn_implementation = usual
-            for layer, _ in crossing:
-                layer.gated_cross_attn_layer.attn.__dict__.pop("forward", None)
-            language.clear_conditioned_layers()
-
-    def _continuation(self, state: PrefixState) -> Continuation:
-        language = self.model.lang_encoder
-        core = language.gpt_neox
-        rotary = core.rotary_emb(state.start, position_ids=state.positions)
-        head = language.get_output_embeddings()
-        slots = state.past[0].keys.shape[2]
-        width = 12 * self.facts.d_model + 2 * language.config.intermediate_size
-        size = state.start.element_size()
-        return Continuation(
-            start=state.start,
-            stages=tuple(
-                partial(
-                    layer,
-                    position_ids=state.positions,
-                    position_embeddings=rotary,
-                    past=state.past,
-                )
-                for layer in self.layers
-            ),
-            logits=lambda hidden: head(core.final_layer_norm(hidden)),
-            vocabulary=head.out_features,
-            row_bytes=size * width + self.facts.n_heads * slots * (2 * size + 8),
-        )
+    def continuation(self, state: PrefixState) -> AbstractContextManager[Continuation]:
+        return continuation(self, state)
 
     # -- generation -----------------------------------------------------------------------------
+    def generate(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Picture]],
+        max_new_tokens: int = 20,
+        *,
+        beams: int = 1,
+        edits: Sequence[Edit] = (),
+        everywhere: bool = False,
+    ) -> list[str]:
+        """What the model says after each of ``texts``; texts and images as for :meth:`texts`, the
+        rest as for :func:`mfv_dsl.engine.generation.generate`."""
+        from mfv_dsl.engine.generation import generate
+
+        batch = self.texts(texts, images)
+        length = batch.tokens.shape[1] + max_new_tokens
+        self.check_length(length, f"the longest text (new tokens: {max_new_tokens})")
+        found = generate(self, batch, max_new_tokens, edits, everywhere=everywhere, beams=beams)
+        return [self.text(one.tokens) for one in found]
+
     @contextmanager
     def decoding(self, batch: PromptBatch) -> Iterator[FlamingoDecoder]:
         language = self.model.lang_encoder
-        with self._conditioned(batch.media):
+        with self.conditioned(batch.media):
             try:
                 yield FlamingoDecoder(self, batch)
             finally:
@@ -264,36 +304,3 @@ class OpenFlamingo:
     def text(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(tokens))
         return text
-
-
-class FlamingoDecoder:
-    """A batch being continued token by token, with a cache."""
-
-    def __init__(self, backend: OpenFlamingo, batch: PromptBatch) -> None:
-        self._backend, self._batch = backend, batch
-        self._mask, self._media = batch.mask, batch.media
-        self._images = batch.tokens == backend.model.media_token_id
-        self._cache: Any = None
-
-    def prompt(self) -> torch.Tensor:
-        return self._run(self._batch.tokens)
-
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        self._mask = pad(self._mask, (0, 1), value=1)
-        # tokens without pictures see the last one of the prompt
-        self._backend.model.lang_encoder._use_cached_vision_x = True
-        return self._run(tokens[:, None])
-
-    def keep(self, rows: torch.Tensor) -> None:
-        self._cache.batch_select_indices(rows)
-        self._mask, self._media = self._mask[rows], self._media[rows]
-        self._images = self._images[rows]
-        for layer in self._backend.layers:
-            layer.condition_vis_x(self._media)
-            layer.condition_media_locations(self._images)
-
-    def _run(self, tokens: torch.Tensor) -> torch.Tensor:
-        done = self._backend._language_pass(tokens, self._mask, self._cache, keep=True)
-        self._cache = done.past_key_values
-        logits: torch.Tensor = done.logits[:, -1]
-        return logits

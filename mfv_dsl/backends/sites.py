@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from mfv_dsl.backends.families import Family
 from mfv_dsl.lang.checked import ModelFacts
 
 
@@ -31,22 +32,21 @@ class Site:
 SiteTable: TypeAlias = Mapping[str, Site]
 
 
-def gpt_neox_sites(
-    facts: ModelFacts, cross_attention: Sequence[tuple[int, int, int]] = ()
+def flamingo_sites(
+    family: Family, facts: ModelFacts, cross_attention: Sequence[tuple[int, int, int]] = ()
 ) -> SiteTable:
-    """The site table of a Flamingo over GPT-NeoX.
+    """The site table of a Flamingo over a language model of ``family``.
 
     ``cross_attention`` lists (layer, heads, head_dim) of the gated cross-attention blocks.
     """
     layers = tuple(range(facts.n_layers))
-    block = "lang_encoder.gpt_neox.layers.{layer}"
-    decoder = f"{block}.decoder_layer"
+    block = f"lang_encoder.{family.layers}.{{layer}}"
+    projection = f"{block}.decoder_layer.{family.projection}"
+    mlp = f"{block}.decoder_layer.{family.mlp}"
     table = {
-        "lm.attn": Site(
-            f"{decoder}.attention.dense", "input", layers, facts.head_dim, facts.n_heads
-        ),
-        "lm.attn.out": Site(f"{decoder}.attention.dense", "output", layers, facts.d_model),
-        "lm.mlp": Site(f"{decoder}.mlp", "output", layers, facts.d_model),
+        "lm.attn": Site(projection, "input", layers, facts.head_dim, facts.n_heads),
+        "lm.attn.out": Site(projection, "output", layers, facts.d_model),
+        "lm.mlp": Site(mlp, "output", layers, facts.d_model),
         "lm.resid": Site(block, "output", layers, facts.d_model),
     }
     if cross_attention:

@@ -26,6 +26,7 @@ from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.scoring import Scores, joined, score
 from mfv_dsl.engine.trace import note
 from mfv_dsl.engine.variants import VariantHooks, check_variants
+from mfv_dsl.lang.diagnostics import MfvError
 
 Variant = Sequence[Edit]
 
@@ -80,7 +81,14 @@ class Prefix:
         the model, and for one that never fired.
         """
         check_variants(self.backend.sites, variants, reads, len(self.batch))
-        ask = _Ask(self.batch.answers if targets is None else targets, top, logits, tuple(reads))
+        targets = self.batch.answers if targets is None else targets
+        if targets is None:
+            raise MfvError(
+                "MFV7247",
+                "these prompts came without answers, so there is nothing to score",
+                help="give `targets`, or give `answers` where the batch is made",
+            )
+        ask = _Ask(targets, top, logits, tuple(reads))
         with self.backend.continuation(self._state) as continuation:
             joins = [_joins(continuation, variant) for variant in variants]
             if at_once is None:
@@ -162,7 +170,8 @@ class Prefix:
         for read in ask.reads:
             taken = hooks.read(read)
             later = taken[:, :1].expand(-1, len(rows) - taken.shape[1], *taken.shape[2:])
-            readings.append(torch.cat([taken, later], dim=1).index_select(1, place))
+            whole = torch.cat([taken, later], dim=1)
+            readings.append(whole.index_select(1, place.to(whole.device)))
         return Chunk(
             variants=tuple(part),
             scores=scores.variants(place),

@@ -20,7 +20,7 @@ from mfv_dsl.data.items import Dataset
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.lang.checked import ModelFacts
-from tests.conftest import small_flamingo
+from tests.conftest import small_flamingo, small_mpt_flamingo
 
 
 def enliven(model: nn.Module, seed: int) -> None:
@@ -39,6 +39,20 @@ def lively_flamingo(layers: int, heads: int, d_model: int, every: int) -> OpenFl
     return model
 
 
+@lru_cache(maxsize=8)
+def lively_mpt(
+    layers: int,
+    heads: int,
+    d_model: int,
+    every: int,
+    qk_ln: bool = False,
+    clip: float | None = None,
+) -> OpenFlamingo:
+    model = small_mpt_flamingo(layers, heads, d_model, every=every, qk_ln=qk_ln, clip=clip)
+    enliven(model.model.lang_encoder, seed=1)
+    return model
+
+
 def mixed_batch(
     model: OpenFlamingo, dataset: Dataset, shots: Sequence[int] = (3, 0, 1, 2)
 ) -> PromptBatch:
@@ -48,6 +62,11 @@ def mixed_batch(
         draw_prompts(dataset, relations[i % 4], "test", 1, k)[0] for i, k in enumerate(shots)
     ]
     return model.batch(prompts, dataset)
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Standard normal numbers, the same every time."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def random_edit(

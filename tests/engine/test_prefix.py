@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -144,18 +145,22 @@ def test_a_single_stage_gives_the_same(model: OpenFlamingo, batch: PromptBatch):
     """What a model that cannot start in the middle does."""
 
     class Whole(OpenFlamingo):
-        def _continuation(self, state):
-            steps = super()._continuation(state)
+        @contextmanager
+        def continuation(self, state):
+            with super().continuation(state) as steps:
 
-            def whole(hidden):
-                for stage in steps.stages:
-                    hidden = stage(hidden)
-                return hidden
+                def whole(hidden):
+                    for stage in steps.stages:
+                        hidden = stage(hidden)
+                    return hidden
 
-            return replace(steps, stages=(whole,))
+                stages.append(len(steps.stages))
+                yield replace(steps, stages=(whole,))
 
+    stages: list[int] = []
     whole = Whole(model.model, model.tokenizer, model.preprocess, model.facts, 40, model.pad_token)
     check_parity(whole, batch, random_variants(model.sites, 4, seed=9))
+    assert set(stages) == {4}
 
 
 # -- chunks ---------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
 
+from mfv_dsl.backends.families import family_of
 from mfv_dsl.backends.stack import flamingo_classes
 
 #: Sizes of the bundled model.
@@ -27,8 +29,25 @@ CONFIG: dict[str, Any] = {
 def build_flamingo(
     config: dict[str, Any], vocab_size: int, image_token: int, end_of_chunk_token: int
 ) -> nn.Module:
-    """A ``Flamingo`` of the given sizes with fresh weights, gates open at tanh(1).
+    """A ``Flamingo`` of the given sizes over GPT-NeoX with fresh weights."""
+    of = flamingo_classes()
 
+    def language() -> Any:
+        return of.GPTNeoXForCausalLM(of.GPTNeoXConfig(vocab_size=vocab_size, **config["language"]))
+
+    return flamingo_over(language, config, image_token, end_of_chunk_token)
+
+
+def flamingo_over(
+    make_language: Callable[[], Any],
+    config: dict[str, Any],
+    image_token: int,
+    end_of_chunk_token: int,
+) -> nn.Module:
+    """A ``Flamingo`` of the given sizes over the language model that ``make_language`` makes, with
+    gates open at tanh(1).
+
+    The vision tower is made first: the order of making decides what weights a seed gives.
     ``Flamingo.__init__`` fixes the sizes of the perceiver and of the cross-attention; smaller ones
     of the same classes are put in their places.
     """
@@ -36,17 +55,17 @@ def build_flamingo(
     vision = of.VisionTransformer(
         **config["vision"], output_tokens=True, final_ln_after_pool=True
     )  # tokens before ln_post, as OpenFlamingo was trained
-    language = of.GPTNeoXForCausalLM(of.GPTNeoXConfig(vocab_size=vocab_size, **config["language"]))
+    language = make_language()
     of.extend_instance(language, of.FlamingoLMMixin)
-    language.set_decoder_layers_attr_name("gpt_neox.layers")
+    language.set_decoder_layers_attr_name(family_of(language.config.model_type).layers)
     width = config["vision"]["width"]
     every = config["cross_attention"]["every"]
-    model = of.Flamingo(
+    model: nn.Module = of.Flamingo(
         SimpleNamespace(visual=vision), language, end_of_chunk_token, image_token,
         vis_dim=width, cross_attn_every_n_layers=every,
     )  # fmt: skip
     model.perceiver = of.PerceiverResampler(dim=width, **config["perceiver"])
-    hidden = config["language"]["hidden_size"]
+    hidden = language.config.hidden_size
     for block in language.gated_cross_attn_layers:
         if block is not None:
             block.attn = of.MaskedCrossAttention(

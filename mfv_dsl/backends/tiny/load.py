@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
+from mfv_dsl.backends.devices import devices
 from mfv_dsl.backends.openflamingo import OpenFlamingo
 from mfv_dsl.backends.stack import flamingo_classes
 from mfv_dsl.backends.tiny.build import build_flamingo
@@ -21,8 +22,13 @@ from mfv_dsl.backends.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD
 from mfv_dsl.lang.diagnostics import MfvError
 
 
-def load(device: str | torch.device | None = None, folder: Path = WEIGHTS) -> OpenFlamingo:
-    """The bundled Flamingo, in float32 on ``device`` (default: the CPU)."""
+def load(
+    device: str | torch.device | None = None, download: bool = False, folder: Path = WEIGHTS
+) -> OpenFlamingo:
+    """The bundled Flamingo, in float32 on ``device`` (default: the CPU; of several the first).
+
+    There is nothing that ``download`` could fetch: the weights come with mfv-dsl.
+    """
     config = json.loads((folder / "config.json").read_text())
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     ids = tokenizer.get_vocab()
@@ -43,7 +49,7 @@ def load(device: str | torch.device | None = None, folder: Path = WEIGHTS) -> Op
     language.gpt_neox.rotary_emb = of.GPTNeoXRotaryEmbedding(language.config)
     size = config["vision"]["image_size"]
     return OpenFlamingo(
-        model.to(device or "cpu"), tokenizer, lambda pictures: preprocess(pictures, size),
+        model.to(devices(device)[0]), tokenizer, lambda pictures: preprocess(pictures, size),
         facts_of(folder), image_size=size, pad_token=ids[PAD],
     )  # fmt: skip
 
