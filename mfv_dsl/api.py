@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.expression import Expression
 from mfv_dsl.lang import load_recipe, read_source
@@ -74,12 +74,14 @@ class Recipe:
         fresh: bool = False,
         only: Sequence[str] | None = None,
         trace: bool = False,
+        download: bool = False,
     ) -> RunResult:
         """Run it; results and vectors go to ``out`` (default ``runs/<name>``).
 
         Finished steps are kept in the store (``$MFV_HOME``, default ``.mfv``) and not run again;
         ``fresh`` runs them all the same.  ``only`` names the evals and saves to run.  ``trace``
         also leaves ``trace.txt``: what was read and written where, for the first prompts.
+        ``download`` lets a model's missing files be fetched.
         """
         from mfv_dsl.execute.run import run_plan
         from mfv_dsl.execute.store import default_store
@@ -94,6 +96,7 @@ class Recipe:
             default_store(),
             fresh,
             trace,
+            download,
         )
 
 
@@ -109,11 +112,15 @@ def run(recipe: str | Path, out: str | Path | None = None, device: str | None = 
     return Recipe.from_file(recipe).run(out, device=device)
 
 
-def load_model(name: str, device: str | None = None) -> OpenFlamingo:
-    """Load a model by its constructor's name, e.g. ``tiny``."""
+def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFlamingo:
+    """Load a model by its constructor's name and arguments: ``load_model("tiny")``,
+    ``load_model("openflamingo", path="…", dtype="bf16")``.
+
+    Files that are missing are fetched with ``download=True`` only.
+    """
     from mfv_dsl import backends
 
-    return backends.load(name, device=device)
+    return backends.load(name, device=device, **arguments)
 
 
 def bundled(folder: str) -> Path:

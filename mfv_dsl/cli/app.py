@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mfv_dsl.cli import language, runs, store
+from mfv_dsl.cli import doctor, language, runs, store
 
 app = typer.Typer(
     name="mfv",
@@ -16,6 +16,6 @@ app = typer.Typer(
 )
 
 for command in (runs.run, runs.plan, language.check, language.fmt, language.explain,
-                language.reference, runs.models, runs.version):  # fmt: skip
+                language.reference, runs.models, doctor.doctor, runs.version):  # fmt: skip
     app.command()(command)
 app.add_typer(store.app, name="cache")

@@ -22,8 +22,15 @@ def run(
         typer.Option(help="Run only this eval, or the save of this folder; may be repeated."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Where to run: cpu, cuda, cuda:1, … [default: cpu]")
+        str | None,
+        typer.Option(
+            help="Where to run: cpu, cuda, cuda:1, mps, balanced (all GPUs). "
+            "[default: what the recipe says, for tiny the cpu]"
+        ),
     ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch files of models that are missing.")
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Run every step, also those in the store.")
     ] = False,
@@ -48,7 +55,7 @@ def run(
         _show_plan(loaded, only, as_json)
         return
     with progress_bars(quiet) as listener:
-        result = loaded.run(out, listener, device, fresh, only, trace)
+        result = loaded.run(out, listener, device, fresh, only, trace, download)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
         return

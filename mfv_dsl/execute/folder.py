@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from mfv_dsl import backends
 from mfv_dsl.execute.results import choices, result_rows, to_csv
 from mfv_dsl.library.files import write_atomically
 from mfv_dsl.library.vector_file import save_vector
@@ -28,15 +29,16 @@ _PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy
 @dataclass(frozen=True)
 class Performance:
     """What running a plan's steps gave, by key: value, seconds, whether it came from the store, and
-    where traced what was read and written."""
+    where traced what was read and written; and by model, if it was loaded, where it ran."""
 
     values: dict[str, Any]
     seconds: dict[str, float]
     cached: set[str]
     touches: dict[str, list[str]]
+    devices: dict[str, str]
 
 
-def write_run(folder: Path, text: str, plan: Plan, done: Performance, device: str) -> None:
+def write_run(folder: Path, text: str, plan: Plan, done: Performance) -> None:
     """Write recipe, plan, manifest, results, head effects and vectors of a finished run."""
     values = done.values
     rows = result_rows(plan, values)
@@ -53,7 +55,16 @@ def write_run(folder: Path, text: str, plan: Plan, done: Performance, device: st
             "mfv_version": __version__,
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in _PACKAGES},
-            "device": device,
+            "models": {
+                name: {
+                    "constructor": made.constructor,
+                    "arguments": dict(made.arguments),
+                    "fingerprint": getattr(made.facts, "fingerprint", None),
+                    "files": backends.sources(made.constructor, **made.arguments),
+                    "device": done.devices.get(name),
+                }
+                for name, made in plan.models.items()
+            },
             "threads": torch.get_num_threads(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": done.seconds,
@@ -104,11 +115,13 @@ def vector_metadata(
     made = plan.models[step.model]
     facts = made.facts
     assert facts is not None and hasattr(facts, "d_model")
+    trained = backends.sources(made.constructor, **made.arguments).get("checkpoint", {})
     said: dict[str, Any] = {
         "kind": "extracted" if step.operation == "extract" else "composed",
         "name": step.label,
         "relation": relation or step.parameters.get("relation"),
-        "model": {"id": made.constructor, "revision": None, "fingerprint": facts.fingerprint,
+        "model": {"id": made.arguments.get("path", made.constructor),
+                  "revision": trained.get("commit"), "fingerprint": facts.fingerprint,
                   "d_model": facts.d_model, "n_layers": facts.n_layers,
                   "n_heads": facts.n_heads, "head_dim": facts.head_dim},
         "site": "lm.resid",
@@ -122,6 +135,8 @@ def vector_metadata(
         "step": step.key,
         "mfv_version": __version__,
     }  # fmt: skip
+    if facts.precision != "fp32":
+        said["model"]["precision"] = facts.precision
     if step.operation == "extract":
         source = plan[step.inputs[0]]
         mean = values[source.key]

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,15 @@ def perform(
     store: Store | None = None,
     fresh: bool = False,
     trace: bool = False,
+    download: bool = False,
 ) -> Performance:
     """Every step's value.  A step whose key is in ``store`` is taken from there unless ``fresh``;
     every step that is run is kept there as soon as it is done.  ``trace`` notes what the steps that
-    are run read and write where, for the first prompts of every pass."""
-    session = Session(plan, listener, device, None if store is None else StoredParts(store, fresh))
-    done = Performance({}, {}, set(), {})
+    are run read and write where, for the first prompts of every pass.  ``download`` lets a model's
+    missing files be fetched."""
+    parts = None if store is None else StoredParts(store, fresh)
+    session = Session(plan, listener, device, parts, download)
+    done = Performance({}, {}, set(), {}, {})
     for step in plan.steps:
         started = time.perf_counter()
         if store is not None and not fresh and (kept := _kept(store, step.key)) is not None:
@@ -87,7 +90,7 @@ def perform(
                 store.put(step.key, value, step.label, step.operation)
                 store.drop_parts(step.key)
         done.seconds[step.key] = round(time.perf_counter() - started, 3)
-    return done
+    return replace(done, devices=session.devices)
 
 
 def _kept(store: Store, key: str) -> Any:
@@ -110,6 +113,7 @@ def run_plan(
     store: Store | None = None,
     fresh: bool = False,
     trace: bool = False,
+    download: bool = False,
 ) -> RunResult:
     """Run ``plan``, made from the recipe ``text``; leave everything under ``folder``."""
     started = time.perf_counter()
@@ -120,8 +124,8 @@ def run_plan(
             "MFV6102", f"cannot make the folder {folder}: {error.strerror}",
             help="name another by --out",
         ) from None  # fmt: skip
-    done = perform(plan, listener or Silence(), device, store, fresh, trace)
-    write_run(folder, text, plan, done, device or "cpu")
+    done = perform(plan, listener or Silence(), device, store, fresh, trace, download)
+    write_run(folder, text, plan, done)
     if trace:
         write_trace(folder, plan, done)
     saved = [path for item in plan.saves for path in write_library(item, plan, done.values)]

@@ -38,11 +38,13 @@ class Session:
         listener: Listener,
         device: str | None = None,
         parts: Parts | None = None,
+        download: bool = False,
     ) -> None:
         self.plan = plan
         self.listener = listener
         self.device = device
         self.parts = parts
+        self.download = download
         self._backends: dict[str, Backend] = {}
         self._datasets: dict[str, Dataset] = {}
         self._zero_shot: dict[tuple[object, ...], Outcomes] = {}
@@ -52,11 +54,17 @@ class Session:
         if step.model not in self._backends:
             made = self.plan.models[step.model]
             done = self.listener.begin(f"loading {made.constructor}", 1)
-            self._backends[step.model] = backends.load(
-                made.constructor, device=self.device, **made.arguments
-            )
+            arguments = {**made.arguments, "download": self.download}
+            if self.device is not None:
+                arguments["device"] = self.device
+            self._backends[step.model] = backends.load(made.constructor, **arguments)
             done(1)
         return self._backends[step.model]
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """Where each model that was loaded runs."""
+        return {name: str(backend.device) for name, backend in self._backends.items()}
 
     def dataset(self, step: Step) -> Dataset:
         assert step.dataset is not None

@@ -13,10 +13,18 @@ from mfv_dsl.lang.diagnostics import Diagnostic
 from mfv_dsl.lang.source import Span
 from mfv_dsl.lang.syntax import Declaration, Recipe
 
+#: Precisions of a model's weights, and the bytes that one number takes.
+PRECISIONS = {"bf16": 2, "fp16": 2, "fp32": 4}
+
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model's shape, known from its configuration."""
+    """A model's shape, known from its configuration.
+
+    ``fingerprint`` says which weights these are, whatever their ``precision``, one of
+    :data:`PRECISIONS`; ``family`` is the kind of its language model, of
+    ``mfv_dsl.backends.families``.
+    """
 
     n_layers: int
     n_heads: int
@@ -24,6 +32,16 @@ class ModelFacts:
     d_model: int
     fingerprint: str
     description: str = ""
+    precision: str = "fp32"
+    family: str = "gpt_neox"
+
+    @property
+    def identity(self) -> str:
+        """Fingerprint and precision: models of one identity give the same results.  Vectors of one
+        fingerprint belong together; finished steps are found again by identity."""
+        if self.precision == "fp32":
+            return self.fingerprint
+        return f"{self.fingerprint}:{self.precision}"
 
 
 @dataclass(frozen=True)

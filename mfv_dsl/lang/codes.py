@@ -7,15 +7,27 @@ MFV5xxx plan and run, MFV6xxx vectors and files, MFV7xxx models and data.
 from __future__ import annotations
 
 from mfv_dsl.lang.pages.files import FILES, SOURCES
+from mfv_dsl.lang.pages.models import MODELS
 from mfv_dsl.lang.pages.names import NAMES
 from mfv_dsl.lang.pages.page import Page
+from mfv_dsl.lang.pages.prompts import PROMPTS
 from mfv_dsl.lang.pages.run import RUN
 from mfv_dsl.lang.pages.syntax import SYNTAX
 from mfv_dsl.lang.pages.types import TYPES
 from mfv_dsl.lang.pages.values import VALUES
 from mfv_dsl.lang.suggest import suggest
 
-CODES: dict[str, Page] = {**SYNTAX, **NAMES, **TYPES, **VALUES, **RUN, **FILES, **SOURCES}
+CODES: dict[str, Page] = {
+    **SYNTAX,
+    **NAMES,
+    **TYPES,
+    **VALUES,
+    **RUN,
+    **FILES,
+    **SOURCES,
+    **MODELS,
+    **PROMPTS,
+}
 
 
 def explain(code: str) -> str:

@@ -52,16 +52,18 @@ _EXTRACT = Parameter("split", ("Split",), "the part of the dataset the prompts c
 
 _DTYPE = Parameter("dtype", ("Choice",), "precision of the weights", "bf16",
                    choices=("bf16", "fp16", "fp32"))  # fmt: skip
-_DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs; `"cuda:1"` as text', "auto",
-                    choices=("auto", "cpu", "cuda", "mps"))  # fmt: skip
+_DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs: `"cuda:1"` as text, the best '
+                    "there is (auto), spread over all GPUs (balanced)", "auto",
+                    choices=("auto", "cpu", "cuda", "mps", "balanced"))  # fmt: skip
 
 MODELS = (
     Entry("constructor", "tiny", "the bundled Flamingo, small enough for any machine",
           result="Model", facts="mfv_dsl.backends.tiny.facts:facts",
           example="tiny()"),
     Entry("constructor", "openflamingo", "an OpenFlamingo checkpoint, from the hub or a folder",
-          (Parameter("path", ("Text",), "repository or folder", positional=True), _DTYPE, _DEVICE),
-          result="Model", executable=False,
+          (Parameter("path", ("Text",), "a published checkpoint's name, or a folder",
+                     positional=True), _DTYPE, _DEVICE),
+          result="Model", facts="mfv_dsl.backends.checkpoints.facts:facts",
           example='openflamingo("openflamingo/OpenFlamingo-4B-vitl-rpj3b", dtype=bf16)'),
     Entry("constructor", "hf", "a transformers vision-language model, from the hub or a folder",
           (Parameter("path", ("Text",), "repository or folder", positional=True), _DTYPE, _DEVICE),

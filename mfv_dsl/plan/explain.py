@@ -11,8 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mfv_dsl.backends.sites import gpt_neox_sites
-from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
+from mfv_dsl.backends.families import family_of
+from mfv_dsl.backends.sites import flamingo_sites
+from mfv_dsl.lang.checked import PRECISIONS, DatasetFacts, ModelFacts
 from mfv_dsl.plan.steps import Plan, Step
 
 BATCH = 64  # prompts a pass
@@ -94,7 +95,7 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
         layers = ", ".join(map(str, p["layers"]))
         scales = ", ".join(f"{scale:g}" for scale in p["scales"])
         name = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
-        site = f"{name} ({gpt_neox_sites(facts)[name].path})"
+        site = f"{name} ({flamingo_sites(family_of(facts.family), facts)[name].path})"
         what = plan[step.inputs[0]].label
         chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
         return f"{scales} × ({what}) added to {site}, layer {layers}, at the last token{chosen}"
@@ -112,9 +113,9 @@ def _conditions(parameters: Mapping[str, Any]) -> int:
 
 
 def _memory(facts: ModelFacts, prompts: int, shots: int) -> int:
-    """Keys and values in float32 of a batch of prompts."""
+    """Keys and values of a batch of prompts."""
     tokens = shots * _SHOT_TOKENS + _QUERY_TOKENS
-    return 2 * 4 * facts.n_layers * facts.d_model * tokens * prompts
+    return 2 * PRECISIONS[facts.precision] * facts.n_layers * facts.d_model * tokens * prompts
 
 
 def _model(plan: Plan, step: Step) -> ModelFacts:

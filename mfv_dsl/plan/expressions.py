@@ -61,11 +61,11 @@ class Planner:
     ) -> str:
         """Add a step, or find the equal one; ``context`` where it depends on the model, with
         ``dataset`` where it depends on the dataset too."""
-        fingerprint = dataset_hash = None
+        identity = dataset_hash = None
         if context is not None:
-            fingerprint = self.model_facts(context).fingerprint
+            identity = self.model_facts(context).identity
             dataset_hash = self.dataset_facts(context).hash if dataset else None
-        key = step_key(operation, parameters, inputs, fingerprint, dataset_hash)
+        key = step_key(operation, parameters, inputs, identity, dataset_hash)
         if key not in self.steps:
             self.steps[key] = Step(
                 key, operation, label, dict(parameters), inputs,

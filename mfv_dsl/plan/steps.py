@@ -1,7 +1,8 @@
 """A plan: what a recipe will do, as data, without a model and without torch.
 
 Every step has a *key*: the SHA-256 of its operation and version, the parameters that differ from
-the operation's defaults, the keys of its inputs, the model's fingerprint and the dataset's hash.
+the operation's defaults, the keys of its inputs, the model's identity (its fingerprint, and its
+precision unless that is fp32) and the dataset's hash.
 Equal keys mean equal results.  Names, comments and the order of lines are not part of any key.
 """
 
@@ -175,7 +176,7 @@ def step_key(
     operation: str,
     parameters: Mapping[str, Any],
     inputs: tuple[str, ...],
-    fingerprint: str | None,
+    identity: str | None,
     dataset_hash: str | None,
 ) -> str:
     """The content key of a step, 64 hexadecimal digits."""
@@ -190,7 +191,7 @@ def step_key(
             if name not in defaults or _plain(defaults[name]) != _plain(value)
         },
         "inputs": inputs,
-        "model": fingerprint,
+        "model": identity,
         "dataset": dataset_hash,
     }
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

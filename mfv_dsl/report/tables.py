@@ -50,16 +50,24 @@ def _gain(row: ResultRow) -> str:
 
 
 def models_table(rows: Sequence[Known]) -> Table:
-    """Models that recipes can name."""
+    """Models that recipes can name, and about what they take in GB."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("constructor", "what", "layers", "heads", "head_dim", "d_model", "runs"):
-        table.add_column(name)
+    table.add_column("model")
+    sizes_of = ("parameters", "to fetch", "bf16", "fp32")
+    for name in ("layers", "heads", "head_dim", "d_model", *sizes_of):
+        table.add_column(name, justify="right")
+    table.add_column("here")
     for row in rows:
+        sizes = (row.parameters, row.download, row.memory_bf16, row.memory_fp32)
         shape = (row.layers, row.heads, row.head_dim, row.d_model)
+        here = {None: "", True: "yes", False: "no"}[row.here] if row.runs_here else "not yet"
         table.add_row(
-            row.constructor, row.what, *(_shown(number) or "?" for number in shape),
-            "yes" if row.runs_here else "not yet",
+            row.name or f"{row.constructor}(): {row.what}", *map(_shown, shape),
+            *("" if size is None else f"{size / 1e9:.1f} G" for size in sizes), here,
         )  # fmt: skip
+    table.caption = (
+        "parameters; about how many bytes there are to fetch, and to run it in bf16 and fp32 take"
+    )
     return table
 
 

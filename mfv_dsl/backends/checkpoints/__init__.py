@@ -1,0 +1,1 @@
+"""OpenFlamingo checkpoints as they are published: which there are, their files, how they load."""

@@ -1,0 +1,40 @@
+"""What ``mfv doctor`` found, for people."""
+
+from __future__ import annotations
+
+from mfv_dsl.backends.environment import Environment
+
+_TORCHVISION = {
+    "as is": "works as it is",
+    "declared": "its compiled operators do not fit this torch; what is needed of it works",
+    "missing": "is missing",
+}
+
+
+def environment_text(found: Environment) -> str:
+    """The findings as lines of text."""
+    lines = [f"python {found.python}"]
+    for name, version in found.packages.items():
+        lines.append(f"{name} {version or 'is missing'}")
+    if found.packages["torchvision"]:
+        lines.append(f"torchvision {_TORCHVISION[found.torchvision]}")
+    lines.append("")
+    for place in found.devices:
+        free = f"{place.free / 1e9:.0f} of {place.memory / 1e9:.0f} GB free"
+        lines.append(f"{place.name}: {place.what}, {free}")
+    lines += [f"{found.threads} threads", f"models' files are kept in {found.cache}",
+              f"finished steps are kept in {found.store}", ""]  # fmt: skip
+    width = max(len(fit.name) for fit in found.fits)
+    lines.append(f"{'about what fits':<{width}}  bf16      fp32      files")
+    lines += [
+        f"{fit.name:<{width}}  {fit.bf16 or 'no':<8}  {fit.fp32 or 'no':<8}  "
+        f"{'here' if fit.here else 'not here'}"
+        for fit in found.fits
+    ]
+    lines.append("")
+    if found.problem is None:
+        lines.append("tiny() runs")
+    else:
+        lines.append(f"tiny() does not run: {found.problem}")
+    lines += [f"to install what is missing: {command}" for command in found.advice]
+    return "\n".join(lines) + "\n"
