@@ -25,6 +25,7 @@ from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
     from mfv_dsl.engine.attach import HookPlan
+    from mfv_dsl.execute.session import Listener
     from mfv_dsl.methods.vectors import Vector
 
 _MODEL, _DATASET, _RESULT = "model_", "dataset_", "result"
@@ -96,14 +97,19 @@ class Expression:
         return {planner.steps[key].label: value for key, value in form.items()}
 
     def vector(
-        self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
+        self,
+        model: str = "tiny()",
+        dataset: str = "scenes()",
+        listener: Listener | None = None,
+        **defaults: object,
     ) -> Vector:
-        """Compute it: extract what it needs and combine.  Finished steps come from the store."""
+        """Compute it: extract what it needs and combine.  Finished steps come from the store;
+        ``listener`` is told how far it is."""
         from mfv_dsl.execute.run import Silence, perform
         from mfv_dsl.execute.store import default_store
 
         plan, key = self._planned(self.check(model, dataset, **defaults))
-        made: Vector = perform(plan, Silence(), store=default_store()).values[key]
+        made: Vector = perform(plan, listener or Silence(), store=default_store()).values[key]
         return replace(made, expression=str(self))
 
     def bind(

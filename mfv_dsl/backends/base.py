@@ -97,6 +97,10 @@ class Backend(Protocol):
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as text."""
 
+    def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+        """What the output makes of states of the residual stream (..., d_model): logits
+        (..., vocabulary), by the final norm and the head, or by the head alone."""
+
     def prefix(self, batch: PromptBatch) -> Any:
         """Run all tokens but the last of every prompt, without gradients.  What comes back only
         :meth:`continuation` understands, and nothing changes it."""

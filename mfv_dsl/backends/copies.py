@@ -99,16 +99,14 @@ def _forwards(
 
 def _continuation(backend: OpenFlamingo, state: PrefixState) -> Continuation:
     language, facts = backend.model.lang_encoder, backend.facts
-    head = language.get_output_embeddings()
-    norm = language.get_submodule(backend.family.final_norm)
     linear = [part for part in backend.layers[0].modules() if isinstance(part, nn.Linear)]
     width = 12 * facts.d_model + 2 * max(part.out_features for part in linear)
     slots, size = state.past[0].keys.shape[2], state.start.element_size()
     return Continuation(
         start=state.start,
         stages=tuple(_stages(backend, state)),
-        logits=lambda hidden: head(norm(hidden)).to(hidden.device),
-        vocabulary=head.out_features,
+        logits=backend.unembed,
+        vocabulary=language.get_output_embeddings().out_features,
         row_bytes=size * width + facts.n_heads * slots * (2 * size + 8),
     )
 

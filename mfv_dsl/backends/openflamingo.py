@@ -271,6 +271,14 @@ class OpenFlamingo:
     def continuation(self, state: PrefixState) -> AbstractContextManager[Continuation]:
         return continuation(self, state)
 
+    def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+        language = self.model.lang_encoder
+        here = hidden.device
+        if normed:
+            hidden = language.get_submodule(self.family.final_norm)(hidden)
+        logits: torch.Tensor = language.get_output_embeddings()(hidden)
+        return logits.to(here)
+
     # -- generation -----------------------------------------------------------------------------
     def generate(
         self,

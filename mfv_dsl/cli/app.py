@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mfv_dsl.cli import doctor, language, runs, store
+from mfv_dsl.cli import direct, doctor, language, probing, runs, store
 
 app = typer.Typer(
     name="mfv",
@@ -16,6 +16,9 @@ app = typer.Typer(
 )
 
 for command in (runs.run, runs.plan, language.check, language.fmt, language.explain,
-                language.reference, runs.models, doctor.doctor, runs.version):  # fmt: skip
+                language.reference, direct.extract, direct.heads, direct.tune, probing.ask,
+                probing.decode, probing.identify, probing.similarity, probing.norms, probing.cost,
+                runs.models, doctor.doctor, runs.version):  # fmt: skip
     app.command()(command)
+app.command("eval")(direct.eval_)
 app.add_typer(store.app, name="cache")

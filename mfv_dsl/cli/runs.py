@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mfv_dsl.cli.options import JsonFlag, RecipeArgument, SetOptions
+
+if TYPE_CHECKING:
+    from mfv_dsl.execute.run import RunResult
 
 
 def run(
@@ -46,7 +49,7 @@ def run(
 ) -> None:
     """Run a recipe and print its table of results."""
     from mfv_dsl.api import Recipe
-    from mfv_dsl.cli.output import print_table, progress_bars, show_diagnostics
+    from mfv_dsl.cli.output import progress_bars, show_diagnostics
 
     loaded = Recipe.from_file(recipe, sets or ())
     show_diagnostics(loaded.check())
@@ -58,11 +61,20 @@ def run(
         result = loaded.run(out, listener, device, fresh, only, trace, download)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
-        return
+    else:
+        show_result(result)
+
+
+def show_result(result: RunResult) -> None:
+    """Tables of results on stdout; what was written where on stderr."""
+    from mfv_dsl.cli.output import print_table
+    from mfv_dsl.report.probing import weights_table
     from mfv_dsl.report.tables import results_table
 
     if result.rows:
         print_table(results_table(result.rows))
+    if result.weights:
+        print_table(weights_table(result.weights))
     for path in result.saved:
         typer.echo(f"saved {path}", err=True)
     reused = f", {result.cached} steps from the store" if result.cached else ""

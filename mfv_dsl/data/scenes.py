@@ -89,6 +89,14 @@ class Scenes:
             out.append(render(layouts[one].grid, looks[one], self.size or size)[0])
         return out
 
+    def cell(self, image: str) -> int:
+        """The cell of an image's query object: 0 to 15, row by row from the top left."""
+        from mfv_dsl.data.world import GRID
+
+        relation, split, number = image.split("/")
+        row, column = self._pool(relation, split)[0].anchor[int(number)]
+        return int(GRID * row + column)
+
     def _pool(self, relation: str, split: str) -> tuple[Layouts, Looks, tuple[Item, ...]]:
         if (relation, split) not in self._pools:
             self._pools[relation, split] = self._draw(relation, split)

@@ -97,7 +97,7 @@ def _score_rows(raw: torch.Tensor, targets: torch.Tensor, top: int, keep_logits:
         rank = torch.stack(
             [_rank(logits, reached[:, i], targets[:, i]) for i in range(targets.shape[1])], dim=1
         )
-        tokens = logits.topk(top, dim=-1).indices
+        tokens = logits.topk(min(top, logits.shape[1]), dim=-1).indices
     return Scores(
         log_p=reached - total,
         rank=rank,

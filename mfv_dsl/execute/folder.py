@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save
 
 from mfv_dsl import backends
+from mfv_dsl.execute.analogy import blend_weights
 from mfv_dsl.execute.results import choices, result_rows, to_csv
 from mfv_dsl.library.files import write_atomically
 from mfv_dsl.library.vector_file import save_vector
@@ -46,8 +47,9 @@ def write_run(folder: Path, text: str, plan: Plan, done: Performance) -> None:
     _json(folder / "plan.json", plan.to_json())
     _json(
         folder / "results.json",
-        {"rows": [asdict(row) for row in rows], "choices": choices(plan, values)},
-    )
+        {"rows": [asdict(row) for row in rows], "choices": choices(plan, values),
+         "weights": blend_weights(plan, values)},
+    )  # fmt: skip
     write_atomically(folder / "results.csv", to_csv(rows).encode())
     _json(
         folder / "manifest.json",

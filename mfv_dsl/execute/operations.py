@@ -13,6 +13,7 @@ import torch
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.engine.edits import Edit
+from mfv_dsl.execute.analogy import measured_blends
 from mfv_dsl.execute.session import Session
 from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.library.vector_file import load_vector
@@ -39,11 +40,13 @@ class Heads:
 
 @dataclass(frozen=True)
 class Condition:
-    """One measured condition of an evaluation."""
+    """One measured condition of an evaluation; for a blend with its ``weights``
+    (prompts, candidates)."""
 
     layer: int | str | None
     scale: float | None
     outcomes: Outcomes
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -141,11 +144,9 @@ def extract(session: Session, step: Step, inputs: Inputs) -> Vector:
 
 
 def load(session: Session, step: Step, inputs: Inputs) -> Vector:
-    p, facts = step.parameters, session.backend(step).facts
+    p = step.parameters
     vector = load_vector(f"{p['path']}/{p['name']}.safetensors").vector
-    here = algebra.Space(facts.fingerprint, facts.d_model, vector.space.bias)
-    algebra.check_space(Vector(vector.residual, here, "this model"), vector)
-    return vector
+    return algebra.fitting(session.backend(step), vector)
 
 
 def linear(session: Session, step: Step, inputs: Inputs) -> Vector:
@@ -196,6 +197,13 @@ def _conditions(
     prompts = session.prompts(step, step.parameters["items"], split, step.parameters["shots"])
     batches = session.batches(step, prompts)
     mode = step.parameters.get("mode", "none")
+    if mode == "blend":
+        blends = measured_blends(session, step, inputs, sweep, split, batches)
+        done(len(sweep))
+        return tuple(
+            Condition(layer, scale, found.outcomes, found.weights)
+            for (layer, scale), found in zip(sweep, blends, strict=True)
+        )
     variants = [
         edits_of(mode, inputs, layer, scale, backend.facts.head_dim) for layer, scale in sweep
     ]
@@ -211,6 +219,10 @@ def edits_of(mode: str, inputs: Inputs, layer: Any, scale: Any, head_dim: int) -
     """The edits of one condition of an evaluation."""
     if mode == "add":
         return adding(inputs[0], layer, scale)
+    if mode == "blend":
+        raise MfvError(
+            "MFV5109", "a blend is another vector for every item, so there is none to attach"
+        )
     if mode == "patch":
         return patching(inputs[0])
     if mode == "ablate":

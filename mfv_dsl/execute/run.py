@@ -6,11 +6,12 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.engine.trace import tracing
+from mfv_dsl.execute.analogy import blend_weights
 from mfv_dsl.execute.folder import Performance, write_library, write_run, write_trace
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.results import ResultRow, choices, result_rows
@@ -32,7 +33,8 @@ class Silence:
 @dataclass(frozen=True)
 class RunResult:
     """What a run gave: its plan, result rows, the choices behind them, its folder, the files that
-    ``save`` wrote, every step's value by key, and how many steps were found in the store."""
+    ``save`` wrote, every step's value by key, how many steps were found in the store, and the mean
+    weights of the candidates of blends."""
 
     plan: Plan
     rows: list[ResultRow]
@@ -42,6 +44,7 @@ class RunResult:
     seconds: float
     values: dict[str, Any]
     cached: int = 0  # steps that were found in the store
+    weights: list[dict[str, Any]] = field(default_factory=list)
 
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html import results_html
@@ -53,6 +56,7 @@ class RunResult:
         return {
             "rows": [asdict(row) for row in self.rows],
             "choices": self.choices,
+            "weights": self.weights,
             "folder": str(self.folder),
             "saved": [str(path) for path in self.saved],
             "seconds": round(self.seconds, 2),
@@ -132,4 +136,5 @@ def run_plan(
     return RunResult(
         plan, result_rows(plan, done.values), choices(plan, done.values), folder, saved,
         time.perf_counter() - started, done.values, len(done.cached),
+        blend_weights(plan, done.values),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from mfv_dsl import backends, data
@@ -27,6 +27,14 @@ class Parts(Protocol):
 
     def keep(self, step: Step, name: str, make: Callable[[], Any]) -> Any:
         """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
+
+
+def batched(backend: Backend, dataset: Dataset, prompts: Sequence[Prompt]) -> list[PromptBatch]:
+    """Prompts rendered and encoded, :data:`BATCH` at a time."""
+    return [
+        backend.batch(prompts[start : start + BATCH], dataset)
+        for start in range(0, len(prompts), BATCH)
+    ]
 
 
 class Session:
@@ -83,12 +91,8 @@ class Session:
         return make() if self.parts is None else self.parts.keep(step, name, make)
 
     def batches(self, step: Step, prompts: list[Prompt]) -> list[PromptBatch]:
-        """Prompts rendered and encoded, :data:`BATCH` at a time."""
-        backend, dataset = self.backend(step), self.dataset(step)
-        return [
-            backend.batch(prompts[start : start + BATCH], dataset)
-            for start in range(0, len(prompts), BATCH)
-        ]
+        """Prompts rendered and encoded."""
+        return batched(self.backend(step), self.dataset(step), prompts)
 
     def zero_shot(self, step: Step) -> Outcomes:
         """Outcomes of the unedited model on the step's test queries without demonstrations."""

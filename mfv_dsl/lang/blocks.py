@@ -126,6 +126,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     _need_facts(scope, block, entry, context, settings)
     _complete(scope, block, entry, meant, settings, what)
     _check_models(scope, settings, context, what)
+    _check_blends(scope, settings)
     if entry.name == "eval":
         _check_eval(scope, written, meant, settings, what)
     if entry.name == "tune" and "select_on" in settings:
@@ -184,6 +185,16 @@ def _check_models(scope: Scope, settings: dict[str, Setting], context: Context, 
                     "a vector can be used only with the model it was made with",
                     secondary=[Label(place, f"`{context.model}`")] if place else (),
                 )  # fmt: skip
+
+
+def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
+    """Only what an `eval` adds may differ from item to item."""
+    for name in ("patch", "start", "vectors"):
+        value = settings[name].value if name in settings else None
+        for node in value if isinstance(value, tuple) else (value,):
+            found = scope.inferred.get(node.span) if isinstance(node, Node) else None
+            if found is not None:
+                expressions.no_blend(scope, node, found, f"`{name}`")
 
 
 def _complete(

@@ -118,9 +118,8 @@ def _result(
     if entry.name == "fv":
         bound = context.each or settings["model"].origin == "written"
         return Type("Vector", model=context.model if bound else None)
-    if entry.name == "blend" and settings.get("vectors") and settings["vectors"].value:
-        listed = [(n, scope.inferred[n.span]) for n in settings["vectors"].value]
-        return expressions.join(scope, listed)
+    if entry.name == "blend" and "vectors" in settings:
+        return _blend(scope, written["vectors"][0], settings["vectors"].value)
     if not vectors:
         return Type(entry.result, parts=entry.name not in _WITHOUT_PARTS)
     joined = expressions.join(scope, [(written[name][0], found) for name, found in vectors.items()])
@@ -130,6 +129,15 @@ def _result(
         return replace(joined, parts=False)
     kept = vectors.get(_PARTS_OF.get(entry.name, ""))
     return replace(joined, parts=kept.parts) if kept else joined
+
+
+def _blend(scope: Scope, node: Expr, candidates: tuple[Expr, ...] | None) -> Type:
+    if candidates == ():
+        scope.error("MFV5352", node, "`blend` needs one candidate or more", "there is none")
+    if not candidates:
+        return UNKNOWN
+    listed = [(candidate, scope.inferred[candidate.span]) for candidate in candidates]
+    return replace(expressions.join(scope, listed), blend=True)
 
 
 def _against_model(

@@ -10,6 +10,7 @@ from mfv_dsl.lang.pages.files import FILES, SOURCES
 from mfv_dsl.lang.pages.models import MODELS
 from mfv_dsl.lang.pages.names import NAMES
 from mfv_dsl.lang.pages.page import Page
+from mfv_dsl.lang.pages.probing import PROBING
 from mfv_dsl.lang.pages.prompts import PROMPTS
 from mfv_dsl.lang.pages.run import RUN
 from mfv_dsl.lang.pages.syntax import SYNTAX
@@ -23,6 +24,7 @@ CODES: dict[str, Page] = {
     **TYPES,
     **VALUES,
     **RUN,
+    **PROBING,
     **FILES,
     **SOURCES,
     **MODELS,

@@ -138,12 +138,13 @@ FUNCTIONS = (
           example="reject(fv(left), from=fv(right))"),
     Entry("function", "random_like", "a random vector of the same length", (_V, _SEED),
           result="Vector", example="random_like(fv(left), seed=0)"),
-    Entry("function", "blend", "a sum weighted per test item by how well each vector explains a "
-          "source pair",
+    Entry("function", "blend", "for each test item, a sum of candidates: the weight of each is the "
+          "probability that it gives the answer of a source pair, a first example of the tested "
+          "relation in another image; only as what an `eval` adds, or a multiple of it",
           (Parameter("vectors", ("List[Vector]",), "the candidates", positional=True),
            Parameter("by", ("Choice",), "where the weights come from", "analogy",
                      choices=("analogy",))),
-          result="Vector", executable=False, example="blend([fv(left), fv(above)], by=analogy)"),
+          result="Vector", example="blend([fv(left), fv(above)], by=analogy)"),
     Entry("function", "zeros", "the zero vector", result="Vector", example="zeros()"),
     Entry("function", "norm", "a vector's length", (_V,), result="Number",
           example="norm(fv(left))"),

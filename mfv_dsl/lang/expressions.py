@@ -316,6 +316,8 @@ def _written(scope: Scope, span: Span) -> str:
 
 def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
     """The type of a combination of vectors: one model, and parts only if all have them."""
+    for node, found in vectors:
+        no_blend(scope, node, found, "a combination of vectors")
     parts = all(found.parts for _, found in vectors)
     model, first = None, None
     for node, found in vectors:
@@ -334,4 +336,13 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
     return Type("Vector", model=model, parts=parts)
 
 
-__all__ = ["CONSTRUCTOR", "expect", "infer", "join", "mismatch"]
+def no_blend(scope: Scope, node: Expr, found: Type, what: str) -> None:
+    """Report a blend where one vector is needed."""
+    if found.blend:
+        scope.error(
+            "MFV5351", node, f"{what} needs one vector, and a blend is another for every item",
+            "a blend", "it can only be what an `eval` adds, or a multiple of that",
+        )  # fmt: skip
+
+
+__all__ = ["CONSTRUCTOR", "expect", "infer", "join", "mismatch", "no_blend"]

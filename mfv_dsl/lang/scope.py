@@ -22,6 +22,7 @@ class Type:
     value: int | float | None = None  # of a Number known before the run
     model: str | None = None  # of a Vector whose model is known
     parts: bool = True  # whether a Vector has per-head parts
+    blend: bool = False  # whether a Vector is another for every test item
 
     def __str__(self) -> str:
         return self.name

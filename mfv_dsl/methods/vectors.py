@@ -165,6 +165,13 @@ def check_space(first: Vector, second: Vector) -> None:
             )
 
 
+def fitting(backend: Backend, vector: Vector) -> Vector:
+    """``vector`` if it belongs to the model, else an error that says why not."""
+    here = Space(backend.facts.fingerprint, backend.facts.d_model, vector.space.bias)
+    check_space(Vector(vector.residual, here, "this model"), vector)
+    return vector
+
+
 def normalized(vector: Vector) -> Vector:
     """``vector`` at length 1, parts scaled alike."""
     length = vector.norm()

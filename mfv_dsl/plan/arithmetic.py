@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from mfv_dsl.lang.diagnostics import MfvError
@@ -56,3 +57,14 @@ def summed(*forms: Linear) -> tuple[Linear, tuple[str, ...]]:
             largest[key] = max(largest.get(key, 0.0), abs(value))
     gone = tuple(key for key in total if abs(total[key]) <= _ROUNDING * largest[key])
     return {key: value for key, value in total.items() if key not in gone}, gone
+
+
+def sum_text(terms: Iterable[tuple[float, str]]) -> str:
+    """A sum of multiples of vectors in the recipe's language: ``fv(left) - 2.0 * fv(right)``."""
+    text = ""
+    for factor, vector in terms:
+        multiple = "" if abs(factor) == 1 else f"{abs(factor)!r} * "
+        text += f" {'-' if factor < 0 else '+'} {multiple}{vector}"
+    if not text:
+        return "zeros()"
+    return text[3:] if text.startswith(" + ") else f"-{text[3:]}"

@@ -11,7 +11,8 @@ from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Call, Expr, Name
-from mfv_dsl.plan.arithmetic import sweep
+from mfv_dsl.plan.analogy import candidates
+from mfv_dsl.plan.arithmetic import sum_text, sweep
 from mfv_dsl.plan.expressions import Context, Planner, said
 from mfv_dsl.plan.steps import Plan, Row, Save, Saved, Step
 
@@ -73,14 +74,7 @@ class BlockPlanner(Planner):
     def source_text(self, expr: Expr, context: Context) -> str:
         """What a vector is, in the recipe's language: a declared name or family by its terms."""
         form = self.linear(expr, context)
-        text = ""
-        for key, value in form.items():
-            factor = "" if abs(value) == 1 else f"{abs(value)!r} * "
-            sign = "-" if value < 0 else "+"
-            text += f" {sign} {factor}{self.steps[key].label}"
-        if not text:
-            return "zeros()"
-        return text[3:] if text.startswith(" + ") else f"-{text[3:]}"
+        return sum_text((value, self.steps[key].label) for key, value in form.items())
 
     def evaluate(self, block: CheckedBlock) -> list[Row]:
         assert block.model is not None and block.dataset is not None
@@ -100,9 +94,11 @@ class BlockPlanner(Planner):
         }  # fmt: skip
         inputs: tuple[str, ...] = ()
         if block["add"] is not None:
-            inputs = (self.vector(block["add"], context),)
+            blend = candidates(self, block["add"], context)
+            inputs = (self.vector(block["add"], context),) if blend is None else blend
             layers, scales = sweep(block["layer"]), sweep(block["scale"])
-            parameters |= {"mode": "add", "layers": layers, "scales": scales}
+            mode = "add" if blend is None else "blend"
+            parameters |= {"mode": mode, "layers": layers, "scales": scales}
             if block["choose"]:
                 parameters |= {"choose": block["choose"], "select_on": block["select_on"]}
         elif block["patch"] is not None:

@@ -65,12 +65,16 @@ def _note(plan: Plan, step: Step, cached: bool, why: str) -> Note:
             "evaluate": _conditions(p),
         }[step.operation]  # fmt: skip
         choosing = bool(p.get("choose"))
+        # a blend asks about a source pair first, once for each candidate
+        asked = 2 if p.get("mode") == "blend" else 1
+        tried = len(step.inputs) + 1 if asked == 2 else 1
         known |= {
             "reads": f"{prompts} {p['shots']}-shot prompts of {p['relation']} from {p['split']}"
             + (f", and as many from {p['select_on']}" if choosing else "")
+            + (", each with a source pair" if asked == 2 else "")
             + (f", corrupted by {p['corrupt']}" if "corrupt" in p else ""),
-            "prefix_passes": prompts * (2 if choosing else 1),
-            "variants": prompts * (variants + 1 if choosing else variants),
+            "prefix_passes": prompts * asked * (2 if choosing else 1),
+            "variants": prompts * tried * (variants + 1 if choosing else variants),
             "memory": _memory(facts, min(prompts, BATCH), p["shots"]),
         }
         known["writes"] = _writes(plan, step, facts)
@@ -91,12 +95,13 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     if step.operation == "mediation":
         return "each head's mean in its place, one head a variant, at lm.attn (last token)"
     mode = p.get("mode", "none")
-    if mode == "add":
+    if mode in ("add", "blend"):
         layers = ", ".join(map(str, p["layers"]))
         scales = ", ".join(f"{scale:g}" for scale in p["scales"])
         name = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
         site = f"{name} ({flamingo_sites(family_of(facts.family), facts)[name].path})"
-        what = plan[step.inputs[0]].label
+        what = ", ".join(plan[key].label for key in step.inputs)
+        what = f"a blend of {what}" if mode == "blend" else what
         chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
         return f"{scales} × ({what}) added to {site}, layer {layers}, at the last token{chosen}"
     if mode == "patch":

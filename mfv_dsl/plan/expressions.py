@@ -100,7 +100,10 @@ class Planner:
     # -- vectors --------------------------------------------------------------------------------
     def vector(self, expr: Expr, context: Context) -> str:
         """The step of a vector: the vector itself, or the linear combination that it is."""
-        form = self.linear(expr, context)
+        return self.combination(self.linear(expr, context), context)
+
+    def combination(self, form: Linear, context: Context) -> str:
+        """The step of a linear form."""
         for coefficient in form.values():
             finite(coefficient)
         if list(form.values()) == [1.0]:
@@ -140,16 +143,26 @@ class Planner:
         return total
 
     def _product(self, expr: Binary, context: Context) -> Linear:
+        number, vector = self.factors(expr)
+        by = self.number(number, context)
+        form = self.linear(vector, context)
+        return self.multiple(form, expr.operator, by, said(expr, context), context)
+
+    def factors(self, expr: Binary) -> tuple[Expr, Expr]:
+        """The number and the vector of a product or quotient."""
         number_first = self.checked.types.get(expr.left.span) == "Number"
-        number = self.number(expr.left if number_first else expr.right, context)
-        vector = expr.right if number_first else expr.left
+        return (expr.left, expr.right) if number_first else (expr.right, expr.left)
+
+    def multiple(
+        self, form: Linear, operator: str, number: float | str, label: str, context: Context
+    ) -> Linear:
+        """``form`` ``*`` or ``/`` a number that is known now or computed by a step."""
         if isinstance(number, float):
-            factor = calculate("/", 1.0, number) if expr.operator == "/" else number
-            return scaled(self.linear(vector, context), factor)
-        if expr.operator == "/":
+            return scaled(form, calculate("/", 1.0, number) if operator == "/" else number)
+        if operator == "/":
             number = self.add("arithmetic", "1 / …", {"operator": "/", "left": 1.0}, (number,))
-        inputs = (number, self.vector(vector, context))
-        return {self.add("times", said(expr, context), {}, inputs, context): 1.0}
+        inputs = (number, self.combination(form, context))
+        return {self.add("times", label, {}, inputs, context): 1.0}
 
     def _call(self, call: Call, context: Context) -> Linear:
         name = call.function.text
@@ -161,10 +174,13 @@ class Planner:
         if name == "zeros":
             return {}
         if name in self.checked.vectors:
-            family = self.checked.vectors[name]
-            assert family.parameter is not None
-            bound = {family.parameter.text: context.relation(_only_name(call))}
-            return self._declared(name, replace(context, relations=bound))
+            return self._declared(name, self.member(call, context))
+        if name == "blend":
+            raise MfvError(
+                "MFV5351",
+                "a blend is another vector for every item, so it has no value of its own",
+                help="let an `eval` add it",
+            )
         options = self.options(call)
         if name == "load":
             parameters = {"path": options["path"], "name": options["name"]}
@@ -177,6 +193,13 @@ class Planner:
             parameters = {"seed": options["seed"]} if name == "random_like" else {}
             return {self.add(name, said(call, context), parameters, inputs, context): 1.0}
         raise MfvError("MFV5002", f"`{name}(…)` cannot be run yet")
+
+    def member(self, call: Call, context: Context) -> Context:
+        """The context in which a family's value stands for its member ``call``."""
+        family = self.checked.vectors[call.function.text]
+        assert family.parameter is not None
+        bound = {family.parameter.text: context.relation(_only_name(call))}
+        return replace(context, relations=bound)
 
     def _declared(self, name: str, context: Context) -> Linear:
         key = (name, context.model, context.dataset, *context.relations.values())

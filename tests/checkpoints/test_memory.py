@@ -17,7 +17,7 @@ pytestmark = [
 
 def test_half_precision_as_published_into_bfloat16(tmp_path: Path):
     """The worst case: every weight is converted, and the files hold twice what is trained."""
-    write(tmp_path, "half", 300)
+    write(tmp_path, "half", 400)
     loading = measure(tmp_path, "half", "bf16")
     assert 300e6 < loading.files < 600e6
     assert loading.weights / 1.1 < loading.peak < 1.6 * loading.files

@@ -120,7 +120,7 @@ HOSTILE = {
     "quotes": ("“" * 100_000, None),
     "semicolons": (";" * 100_000, None),
     "a chain": ("\n".join(f"vector v{i} = v{i + 1}" for i in range(3_000)), ["MFV2002"]),
-    "a nest of blends": ("vector a = " + "blend([" * 45 + "fv(left)" + "])" * 45, []),
+    "a nest of blends": ("vector a = " + "blend([" * 45 + "fv(left)" + "])" * 45, ["MFV5351"] * 44),
     "a wide range": ("eval a { shots = 0..1000000000000 }", ["MFV3012"]),
 }
 

@@ -20,8 +20,8 @@ This one's constructor cannot tell them without running. Use one that can.""",
         """
 `mfv check` accepts it, so recipes can be written; this version cannot run it. Take it out, or run
 the rest with `--only NAME`. `mfv reference NAME` says what is executable.""",
-        "eval raw {\n  add = blend([fv(left), fv(above)], by=analogy)\n  layer = 4\n}\n",
-        "eval raw {\n  add = mean(fv(left), fv(above))\n  layer = 4\n}\n",
+        "tune tuned {\n  start = fv(each)\n  layer = 4\n}\n",
+        "eval raw {\n  add = fv(each)\n  layer = 4\n}\n",
     ),
     "MFV5003": Page(
         "nothing of that name to run",

@@ -1,0 +1,36 @@
+"""A picture of the user's own, to ask one question about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfv_dsl.data.images import read_rgb
+from mfv_dsl.data.items import Item, Prompt
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class OnePicture:
+    """A dataset of one image file and no items; the image's id is its path."""
+
+    relations: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    hash = ""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.picture = read_rgb(self.path)
+
+    def items(self, relation: str, split: str) -> tuple[Item, ...]:
+        return ()
+
+    def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
+        return [self.picture for _ in images]
+
+    def question(self, query: str) -> Prompt:
+        """The zero-shot prompt that asks about ``query``; the answer is not known, so the query
+        stands in its place and nothing is to be scored against it."""
+        return Prompt((), Item(str(self.path), query, query, ""))

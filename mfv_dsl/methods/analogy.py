@@ -1,0 +1,91 @@
+"""Blending vectors by analogy (arXiv:2510.02528).
+
+Each test item comes with a *source pair* (A, B): a query and its answer, in another image, that
+stand in the relation under test.  For candidates v_1 … v_n, injected as the blend will be,
+
+    w_r = p(B | source image, "Q:A. A:", v_r injected) / Σ over candidates of the same
+
+and Σ w_r v_r is injected for the item's own query.  One example tells the weights; no vector has to
+be made from the relation under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.methods.evaluation import measure_many
+from mfv_dsl.methods.outcomes import Outcomes, join
+
+#: What one condition injects for each candidate: edits that add, at the last token.
+Candidates = Sequence[Sequence[Edit]]
+
+
+@dataclass(frozen=True)
+class Blended:
+    """Outcomes under one condition's blends, and ``weights`` (prompts, candidates), which add up to
+    1 for each prompt."""
+
+    outcomes: Outcomes
+    weights: np.ndarray
+
+
+def analogy_weights(
+    backend: Backend, sources: PromptBatch, conditions: Sequence[Candidates]
+) -> torch.Tensor:
+    """The weights of the candidates of every condition, (prompts, conditions, candidates).
+
+    ``sources`` are zero-shot prompts that ask for A and whose answer is B; their earlier tokens are
+    run once for all.  Every condition has the same number of candidates.
+    """
+    variants = [edits for candidates in conditions for edits in candidates]
+    with torch.no_grad():
+        log_p = encode_prefix(backend, sources).scores(variants).log_p
+    by_condition = log_p.double().reshape(len(sources), len(conditions), -1)
+    return by_condition.softmax(-1)  # p / Σ p, which no tiny probability upsets
+
+
+def blended(candidates: Candidates, weights: torch.Tensor) -> list[Edit]:
+    """Edits that add Σ w_r v_r, one value a prompt; ``weights`` (prompts, candidates)."""
+    places: dict[tuple[str, int], torch.Tensor] = {}
+    for number, edits in enumerate(candidates):
+        for edit in edits:
+            value = edit.value.to(weights)
+            share = weights[:, number, None] * value
+            here = (edit.site, edit.layer)
+            places[here] = places[here] + share if here in places else share
+    example = next(edit for edits in candidates for edit in edits)
+    return [
+        replace(example, site=site, layer=layer, value=value.to(example.value.dtype))
+        for (site, layer), value in places.items()
+    ]
+
+
+def measure_blends(
+    backend: Backend,
+    batches: Sequence[tuple[PromptBatch, PromptBatch]],
+    conditions: Sequence[Candidates],
+) -> list[Blended]:
+    """For each condition, outcomes under its blends on all prompts.
+
+    ``batches`` are pairs (sources, targets): prompt i of the first is the source pair of prompt i
+    of the second.
+    """
+    parts: list[list[Outcomes]] = [[] for _ in conditions]
+    weights = []
+    for sources, targets in batches:
+        weights.append(analogy_weights(backend, sources, conditions))
+        variants = [
+            blended(candidates, weights[-1][:, number])
+            for number, candidates in enumerate(conditions)
+        ]
+        for part, found in zip(parts, measure_many(backend, [targets], variants), strict=True):
+            part.append(found)
+    every = torch.cat(weights).cpu().numpy()
+    return [Blended(join(part), every[:, number]) for number, part in enumerate(parts)]

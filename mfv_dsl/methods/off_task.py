@@ -1,0 +1,118 @@
+"""What a vector costs elsewhere: how far it changes answers that are none of its business.
+
+For a prompt of another kind (:mod:`mfv_dsl.data.off_task`), with p the unedited model's
+distribution of the next token and q that of the edited one, over the whole vocabulary:
+
+    KL(p ‖ q) = Σ p(t) · (ln p(t) - ln q(t))    in nats; 0 where nothing changed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.methods.activations import Progress
+from mfv_dsl.methods.statistics import accuracy_interval, bootstrap
+
+_AT_ONCE = 4  # variants whose whole distributions are held
+
+
+@dataclass(frozen=True)
+class OffTaskCost:
+    """What one set of edits changes on off-task prompts.
+
+    By prompt, each (n,): ``kl_per_prompt`` in nats, ``correct_before`` and ``correct_after``,
+    whether the likeliest token was the answer's first without and with the edits.
+    """
+
+    kl_per_prompt: np.ndarray
+    correct_before: np.ndarray
+    correct_after: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.kl_per_prompt)
+
+    @property
+    def kl_mean(self) -> float:
+        return float(self.kl_per_prompt.mean())
+
+    @property
+    def accuracy_before(self) -> float:
+        return float(self.correct_before.mean())
+
+    @property
+    def accuracy_after(self) -> float:
+        return float(self.correct_after.mean())
+
+    @property
+    def change(self) -> float:
+        """Accuracy with the edits less that without, on the same prompts."""
+        return self.accuracy_after - self.accuracy_before
+
+    def kl_interval(self, seed: int) -> tuple[float, float]:
+        """The 95 % bootstrap interval of the mean divergence, over prompts."""
+        return bootstrap(self.kl_per_prompt, seed)
+
+    def accuracy_intervals(self, seed: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The 95 % intervals of the accuracies before and after."""
+        return accuracy_interval(self.correct_before, seed), accuracy_interval(
+            self.correct_after, seed
+        )
+
+    def change_interval(self, seed: int) -> tuple[float, float]:
+        """The 95 % bootstrap interval of the change, paired by prompt."""
+        return bootstrap(self.correct_after.astype(np.float64) - self.correct_before, seed)
+
+
+def off_task_cost(
+    backend: Backend,
+    batches: Sequence[PromptBatch],
+    edits: Sequence[Edit],
+    progress: Progress = lambda _: None,
+) -> OffTaskCost:
+    """What ``edits``, all at the last token, cost on the prompts of ``batches``.
+
+    ``progress`` counts prompts.
+    """
+    return off_task_costs(backend, batches, [edits], progress)[0]
+
+
+def off_task_costs(
+    backend: Backend,
+    batches: Sequence[PromptBatch],
+    variants: Sequence[Sequence[Edit]],
+    progress: Progress = lambda _: None,
+) -> list[OffTaskCost]:
+    """For each variant, a list of edits, what :func:`off_task_cost` gives; every prompt's earlier
+    tokens are run once for all variants."""
+    divergence: list[list[np.ndarray]] = [[] for _ in variants]
+    after: list[list[np.ndarray]] = [[] for _ in variants]
+    before: list[np.ndarray] = []
+    with torch.no_grad():
+        for batch in batches if variants else ():
+            answers = batch.answers[:, None]
+            for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
+                p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
+                kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
+                right = chunk.scores.said == answers
+                for column, variant in enumerate(chunk.variants):
+                    divergence[variant].append(kl[:, column].double().cpu().numpy())
+                    after[variant].append(right[:, column].cpu().numpy())
+            before.append((chunk.unedited.said == answers)[:, 0].cpu().numpy())
+            progress(len(batch))
+    return [
+        OffTaskCost(np.concatenate(kl), np.concatenate(before), np.concatenate(right))
+        for kl, right in zip(divergence, after, strict=True)
+    ]
+
+
+def _log_p(logits: torch.Tensor | None) -> torch.Tensor:
+    """Log-probabilities (prompts, variants, vocabulary), in float32 at least."""
+    assert logits is not None
+    return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
