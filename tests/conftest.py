@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from mfv_dsl.backends import load
 from mfv_dsl.backends.families import facts_from_config
@@ -44,7 +45,12 @@ def scenes() -> Scenes:
 
 
 def small_flamingo(
-    layers: int = 2, heads: int = 4, d_model: int = 32, seed: int = 0, every: int = 2
+    layers: int = 2,
+    heads: int = 4,
+    d_model: int = 32,
+    seed: int = 0,
+    every: int = 2,
+    tokenizer: Tokenizer | None = None,
 ) -> OpenFlamingo:
     """A random-weight Flamingo of open_flamingo's classes, as small as asked for, with
     cross-attention before every ``every``-th layer."""
@@ -57,7 +63,7 @@ def small_flamingo(
         }  # fmt: skip
         return of.GPTNeoXForCausalLM(of.GPTNeoXConfig(vocab_size=words, **sizes))
 
-    return _small(language, seed, every)
+    return _small(language, seed, every, tokenizer)
 
 
 def small_mpt_flamingo(
@@ -77,12 +83,14 @@ def small_mpt_flamingo(
     return _small(language, seed, every)
 
 
-def _small(language: Callable[[int], Any], seed: int, every: int) -> OpenFlamingo:
+def _small(
+    language: Callable[[int], Any], seed: int, every: int, tokenizer: Tokenizer | None = None
+) -> OpenFlamingo:
     """A Flamingo over the model that ``language`` makes for a number of words."""
     torch.manual_seed(seed)
     config = copy.deepcopy(CONFIG)
     config["cross_attention"]["every"] = every
-    tokenizer = build_tokenizer()
+    tokenizer = tokenizer or build_tokenizer()
     ids = tokenizer.get_vocab()
     model = flamingo_over(lambda: language(len(ids)), config, ids[IMAGE], ids[END_OF_CHUNK])
     sizes = facts_from_config(model.lang_encoder.config.to_dict())

@@ -52,10 +52,10 @@ def test_run_prints_json_and_nothing_else(ran):
     said = json.loads(done.stdout)
     counts = {name: sum(row["eval"] == name for row in said["rows"]) for name in
               ("zero", "few", "raw", "best", "native", "patched", "cut", "meaned")}  # fmt: skip
-    assert counts == {"zero": 3, "few": 1, "raw": 4, "best": 1, "native": 1, "patched": 1,
+    assert counts == {"zero": 4, "few": 1, "raw": 4, "best": 1, "native": 1, "patched": 1,
                       "cut": 1, "meaned": 1}  # fmt: skip
     for row in said["rows"]:
-        assert row["n"] == 20
+        assert row["n"] == (60 if row["relation"] == "all" else 20)
         assert 0 <= row["ci_low"] <= row["accuracy"] <= row["ci_high"] <= 1
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
     zero = next(row for row in said["rows"] if (row["eval"], row["relation"]) == ("zero", "left"))
@@ -82,7 +82,7 @@ def test_run_leaves_a_folder(ran):
     assert (out / "recipe.mfv").read_text() == SMALL
     assert json.loads((out / "results.json").read_text())["rows"] == json.loads(done.stdout)["rows"]
     with open(out / "results.csv") as file:
-        assert len(list(csv.DictReader(file))) == 13
+        assert len(list(csv.DictReader(file))) == 14
     plan = json.loads((out / "plan.json").read_text())
     manifest = json.loads((out / "manifest.json").read_text())
     assert {step["key"] for step in plan["steps"]} == set(manifest["seconds"])

@@ -40,11 +40,11 @@ def test_the_readmes_table_is_the_committed_run():
     rows = json.loads((ROOT / "tests" / "data" / "quickstart.json").read_text())["rows"]
     (shown,) = [block for block in blocks("") if "vs zero-shot" in block]
     found = re.findall(
-        r"^ *(?:\S+ +)?([a-z_]+) +(\d+) .*? 100 +(\d+) \[(\d+), (\d+)\]", shown, flags=re.M
+        r"^ *(?:\S+ +)?([a-z_]+) +(\d+) .*? (\d+) +(\d+) \[(\d+), (\d+)\]", shown, flags=re.M
     )
     assert [
-        (row["relation"], str(row["shots"]), *(f"{100 * row[name]:.0f}" for name in
-                                               ("accuracy", "ci_low", "ci_high")))
+        (row["relation"], str(row["shots"]), str(row["n"]),
+         *(f"{100 * row[name]:.0f}" for name in ("accuracy", "ci_low", "ci_high")))
         for row in rows
     ] == found  # fmt: skip
 

@@ -15,7 +15,8 @@ import torch
 
 import mfv_dsl as mfv
 from mfv_dsl.execute import operations
-from mfv_dsl.execute.operations import Condition, Evaluation, Heads
+from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
+from mfv_dsl.execute.operations import Heads
 from mfv_dsl.execute.store import Damaged, Entry, Store
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation, mediate
@@ -41,7 +42,11 @@ def outcomes() -> Outcomes:
         Heads(((1, 2), (0, 0)), torch.randn(2, 3)),
         Heads(((1, 2),)),
         Evaluation(
-            (Condition(3, 0.5, outcomes()),), (Condition("native", 1, outcomes()),), outcomes()
+            (Condition(Point(3, 0.5, 4, 1, "shuffled"), outcomes(), np.array([0, -1])),),
+            (Condition(Point("native", 1), outcomes(), np.array([1, 1])),),
+            outcomes(),
+            ("a picture", "another"),
+            ("left", "right"),
         ),
         Vector(torch.randn(4), Space("f", 4), "x", ((0, 1),), torch.randn(1, 2), torch.randn(1, 4)),
         Vector(torch.randn(4), Space("f", 4, "per_head")),

@@ -13,7 +13,6 @@ from torch import nn
 from mfv_dsl.backends.sites import SiteTable
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.lang.checked import ModelFacts
-from mfv_dsl.lang.diagnostics import MfvError
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,13 @@ class PromptBatch:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def __getitem__(self, rows: slice) -> PromptBatch:
+        """Some of the prompts, padded as before."""
+        return PromptBatch(
+            self.prompts[rows], self.tokens[rows], self.mask[rows], self.media[rows],
+            self.answers[rows],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,8 @@ class Backend(Protocol):
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         """The first token of each of ``names`` where an answer stands."""
 
-    def ambiguous(self, names: Sequence[str]) -> dict[int, tuple[str, ...]]:
-        """Groups of different ``names`` that begin with the same token, by that token."""
+    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
+        """All tokens of each of ``names`` where an answer stands."""
 
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as text."""
@@ -116,19 +122,3 @@ class Backend(Protocol):
     #: Tokens that end a generation, and tokens that cannot be generated.
     end_tokens: frozenset[int]
     banned_tokens: frozenset[int]
-
-
-def require_distinct_first_tokens(backend: Backend, names: Sequence[str]) -> None:
-    """Refuse (MFV7246) ``names`` of which scoring the first token cannot tell some apart."""
-    groups = backend.ambiguous(names)
-    if groups:
-        raise MfvError(
-            "MFV7246",
-            "some answers begin with the same token, so their first tokens cannot be told apart",
-            notes=tuple(
-                f"`{backend.text([token])}` begins {', '.join(f'`{name}`' for name in group)}"
-                for token, group in groups.items()
-            ),
-            help="score whole answers (answer=full), or give the objects names that differ from "
-            "their first letters on",
-        )

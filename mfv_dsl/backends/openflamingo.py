@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -173,26 +172,22 @@ class OpenFlamingo:
         return torch.tensor(self.first_tokens(names)).to(self.device)
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
-        return [self._first_token(name) for name in names]
+        return [tokens[0] for tokens in self.answer_tokens(names)]
 
-    def _first_token(self, name: str) -> int:
-        """The first token of ``name`` behind ``A:``, even where the tokenizer merges across."""
+    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
+        return [self._answer(name) for name in names]
+
+    def _answer(self, name: str) -> tuple[int, ...]:
+        """The tokens of ``name`` behind ``A:``, even where the tokenizer merges across."""
         before = self.tokenizer.encode("A:").ids
         after = self.tokenizer.encode(f"A:{name}").ids
         if after[: len(before)] == before and len(after) > len(before):
-            return int(after[len(before)])
+            return tuple(map(int, after[len(before) :]))
         raise MfvError(
             "MFV7201",
             f"the tokenizer does not keep `A:` apart from the answer `{name}`",
             help="first-token scoring needs answers that begin with a token of their own",
         )
-
-    def ambiguous(self, names: Sequence[str]) -> dict[int, tuple[str, ...]]:
-        """Groups of different ``names`` that begin with the same token, by that token."""
-        groups: dict[int, list[str]] = defaultdict(list)
-        for name in dict.fromkeys(names):
-            groups[self._first_token(name)].append(name)
-        return {token: tuple(group) for token, group in groups.items() if len(group) > 1}
 
     def encode(self, images: Sequence[Sequence[str]], dataset: Dataset) -> torch.Tensor:
         """Encode each prompt's images once, (prompts, images, latents, d_visual)."""

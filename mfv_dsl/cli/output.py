@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from mfv_dsl.lang.diagnostics import Diagnostic, MfvError, render
@@ -35,7 +36,15 @@ def print_table(table: Table) -> None:
     from rich.console import Console
 
     console = Console()
-    Console(width=None if console.is_terminal else 160).print(table)
+    if not console.is_terminal:
+        console = Console(width=max(160, Console(width=10**6).measure(table).maximum))
+    console.print(table)
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """What must be said beside results, on stdout."""
+    for note in notes:
+        print(fill(note, 100, initial_indent=" note: ", subsequent_indent="   "))
 
 
 @contextmanager

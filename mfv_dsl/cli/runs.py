@@ -67,12 +67,16 @@ def run(
 
 def show_result(result: RunResult) -> None:
     """Tables of results on stdout; what was written where on stderr."""
-    from mfv_dsl.cli.output import print_table
+    from mfv_dsl.cli.output import print_notes, print_table
     from mfv_dsl.report.probing import weights_table
-    from mfv_dsl.report.tables import results_table
+    from mfv_dsl.report.tables import confusion_table, results_table
 
     if result.rows:
-        print_table(results_table(result.rows))
+        metrics = result.plan.metrics
+        print_table(results_table(result.rows, metrics))
+        if (table := confusion_table(result.rows, metrics)) is not None:
+            print_table(table)
+        print_notes(result.notes)
     if result.weights:
         print_table(weights_table(result.weights))
     for path in result.saved:

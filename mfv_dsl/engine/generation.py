@@ -80,7 +80,7 @@ class _Run:
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with ``rows``; values that differ between prompts follow them."""
         self.decoder.keep(rows)
-        self._later = [_follow(edit, rows, self._backend) for edit in self._later]
+        self._later = [follow(edit, rows, self._backend) for edit in self._later]
 
     def ends(self, tokens: torch.Tensor) -> torch.Tensor:
         return torch.isin(tokens, self.end.to(tokens.device))
@@ -93,7 +93,7 @@ class _Run:
         return logits.log_softmax(-1)
 
 
-def _follow(edit: Edit, rows: torch.Tensor, backend: Backend) -> Edit:
+def follow(edit: Edit, rows: torch.Tensor, backend: Backend) -> Edit:
     """``edit`` with a value per prompt arranged for ``rows``."""
     site = find_site(backend.sites, edit.site, edit.layer)
     shared = 1 if site.heads is None else 2

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mfv_dsl.backends.base import PromptBatch
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.execute.session import Session
 from mfv_dsl.methods.analogy import Blended, measure_blends
@@ -14,19 +13,24 @@ from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.arithmetic import sum_text
 from mfv_dsl.plan.steps import Plan, Step
 
+if TYPE_CHECKING:
+    from mfv_dsl.execute.evaluation import Point
+
 
 def measured_blends(
     session: Session,
     step: Step,
     candidates: Sequence[Vector],
-    sweep: Sequence[tuple[Any, Any]],
+    points: Sequence[Point],
     split: str,
-    targets: Sequence[PromptBatch],
+    prompts: list[Prompt],
 ) -> list[Blended]:
-    """Every condition (layer, scale) of ``sweep``, measured on ``targets``."""
+    """Every condition of ``points``, its layer and scale, measured on ``prompts``."""
     sources = session.batches(step, source_pairs(session, step, split))
-    conditions = [[adding(vector, layer, scale) for vector in candidates] for layer, scale in sweep]
-    pairs = list(zip(sources, targets, strict=True))
+    conditions = [
+        [adding(vector, point.layer, point.scale) for vector in candidates] for point in points
+    ]
+    pairs = list(zip(sources, session.batches(step, prompts), strict=True))
     return measure_blends(session.backend(step), pairs, conditions)
 
 
@@ -46,8 +50,8 @@ def blend_weights(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]
             "eval": row.eval,
             "relation": row.relation,
             "shots": row.shots,
-            "layer": condition.layer,
-            "scale": condition.scale,
+            "layer": condition.at.layer,
+            "scale": condition.at.scale,
             "weights": [
                 {"vector": vector_text(plan, plan[key]), "weight": float(weight)}
                 for key, weight in zip(

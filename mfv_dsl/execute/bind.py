@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.engine.attach import HookPlan
-from mfv_dsl.execute.operations import edits_of
+from mfv_dsl.execute.evaluation import Point, edits_of, inputs_of
 from mfv_dsl.execute.run import Silence, perform
 from mfv_dsl.execute.store import default_store
 from mfv_dsl.lang.diagnostics import MfvError
@@ -21,28 +21,38 @@ def bind(
     relation: str | None = None,
     layer: int | str | None = None,
     scale: float | None = None,
+    k: int | None = None,
+    vector: str | None = None,
 ) -> HookPlan:
     """The edits of one condition of ``plan``, bound to ``model``.
 
     What the edits need is computed (or found in the store) on the plan's own model; ``model`` is
     the user's: one from ``load_model``, an ``open_flamingo.Flamingo`` or a transformers model of
-    the same sizes.  ``eval`` and ``relation`` may be left out where the plan has one; ``layer`` and
-    ``scale`` where the eval is not a sweep.
+    the same sizes.  ``eval`` and ``relation`` may be left out where the plan has one; ``layer``,
+    ``scale``, ``k`` and ``vector`` (its text) where the eval is not a sweep of them.
     """
-    row = _only("eval", eval, {r.eval: r for r in plan.rows}).eval
-    rows = {r.relation: r for r in plan.rows if r.eval == row}
-    step = plan[_only(f"relation of `{row}`", relation, rows).step]
+    name = _only("eval", eval, {r.eval: r for r in plan.rows}).eval
+    rows = {r.relation: r for r in plan.rows if r.eval == name}
+    row = _only(f"relation of `{name}`", relation, rows)
+    step = plan[row.step]
     parameters = step.parameters
-    at = _only("layer", layer, {i: i for i in parameters.get("layers") or (None,)})
-    by = _only("scale", scale, {x: x for x in parameters.get("scales") or (None,)})
+    at = Point(
+        _only("layer", layer, {i: i for i in parameters.get("layers") or (None,)}),
+        _only("scale", scale, {x: x for x in parameters.get("scales") or (None,)}),
+        _only("k", k, {x: x for x in parameters.get("ks") or (None,)}),
+        _only("vector", vector, {text: i for i, text in enumerate(row.vectors)} or {None: 0}),
+    )
     part = replace(plan, steps=needed(plan.steps, step.inputs), rows=(), saves=())
     values = perform(part, Silence(), store=default_store()).values
     inputs = tuple(values[key] for key in step.inputs)
     assert step.model is not None
     facts = plan.models[step.model].facts
-    edits = edits_of(parameters.get("mode", "none"), inputs, at, by, getattr(facts, "head_dim", 0))
+    edits = edits_of(
+        parameters.get("mode", "none"), inputs_of(parameters, inputs, at), at.layer, at.scale,
+        getattr(facts, "head_dim", 0),
+    )  # fmt: skip
     if not edits:
-        raise MfvError("MFV5109", f"`{row}` edits nothing, so there is nothing to attach")
+        raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")
     return HookPlan.of(model, edits)
 
 

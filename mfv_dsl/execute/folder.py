@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ import torch
 from safetensors.torch import save
 
 from mfv_dsl import backends
-from mfv_dsl.execute.analogy import blend_weights
-from mfv_dsl.execute.results import choices, result_rows, to_csv
+from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
 from mfv_dsl.library.files import write_atomically
 from mfv_dsl.library.vector_file import save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
@@ -39,18 +38,37 @@ class Performance:
     devices: dict[str, str]
 
 
-def write_run(folder: Path, text: str, plan: Plan, done: Performance) -> None:
+@dataclass(frozen=True)
+class Results:
+    """What a run shows: rows, what was tried to settle ``choose``, the mean weights of blends'
+    candidates, and what must be said beside."""
+
+    rows: list[ResultRow]
+    choices: list[dict[str, Any]]
+    weights: list[dict[str, Any]]
+    notes: list[dict[str, str]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rows": [row.to_json() for row in self.rows],
+            "choices": self.choices,
+            "weights": self.weights,
+            "notes": self.notes,
+        }
+
+
+def write_run(folder: Path, text: str, plan: Plan, done: Performance, results: Results) -> None:
     """Write recipe, plan, manifest, results, head effects and vectors of a finished run."""
     values = done.values
-    rows = result_rows(plan, values)
     write_atomically(folder / "recipe.mfv", text.encode())
     _json(folder / "plan.json", plan.to_json())
-    _json(
-        folder / "results.json",
-        {"rows": [asdict(row) for row in rows], "choices": choices(plan, values),
-         "weights": blend_weights(plan, values)},
-    )  # fmt: skip
-    write_atomically(folder / "results.csv", to_csv(rows).encode())
+    _json(folder / "results.json", results.to_json())
+    for name, table in (
+        ("results", results_csv(results.rows)),
+        ("confusion", confusion_csv(results.rows)),
+        ("choices", choices_csv(results.choices)),
+    ):
+        write_atomically(folder / f"{name}.csv", table.encode())
     _json(
         folder / "manifest.json",
         {

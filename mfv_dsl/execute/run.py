@@ -6,13 +6,15 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.analogy import blend_weights
-from mfv_dsl.execute.folder import Performance, write_library, write_run, write_trace
+from mfv_dsl.execute.evaluation import check_answers
+from mfv_dsl.execute.folder import Performance, Results, write_library, write_run, write_trace
+from mfv_dsl.execute.notes import notes
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.results import ResultRow, choices, result_rows
 from mfv_dsl.execute.session import Listener, Session
@@ -32,31 +34,42 @@ class Silence:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run gave: its plan, result rows, the choices behind them, its folder, the files that
-    ``save`` wrote, every step's value by key, how many steps were found in the store, and the mean
-    weights of the candidates of blends."""
+    """What a run gave: its plan, its results, its folder, the files that ``save`` wrote, every
+    step's value by key, and how many steps were found in the store."""
 
     plan: Plan
-    rows: list[ResultRow]
-    choices: list[dict[str, Any]]
+    results: Results
     folder: Path
     saved: list[Path]
     seconds: float
     values: dict[str, Any]
     cached: int = 0  # steps that were found in the store
-    weights: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[ResultRow]:
+        return self.results.rows
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        return self.results.choices
+
+    @property
+    def weights(self) -> list[dict[str, Any]]:
+        return self.results.weights
+
+    @property
+    def notes(self) -> list[str]:
+        return [note["text"] for note in self.results.notes]
 
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html import results_html
 
-        return results_html(self.rows)
+        return results_html(self.rows, self.plan.metrics, self.notes)
 
     def to_json(self) -> dict[str, Any]:
-        """Rows, choices and places as plain data."""
+        """Rows, choices, weights, notes and places as plain data."""
         return {
-            "rows": [asdict(row) for row in self.rows],
-            "choices": self.choices,
-            "weights": self.weights,
+            **self.results.to_json(),
             "folder": str(self.folder),
             "saved": [str(path) for path in self.saved],
             "seconds": round(self.seconds, 2),
@@ -79,6 +92,8 @@ def perform(
     parts = None if store is None else StoredParts(store, fresh)
     session = Session(plan, listener, device, parts, download)
     done = Performance({}, {}, set(), {}, {})
+    new = [step for step in plan.steps if fresh or store is None or step.key not in store]
+    check_answers(session, new)
     for step in plan.steps:
         started = time.perf_counter()
         if store is not None and not fresh and (kept := _kept(store, step.key)) is not None:
@@ -129,12 +144,15 @@ def run_plan(
             help="name another by --out",
         ) from None  # fmt: skip
     done = perform(plan, listener or Silence(), device, store, fresh, trace, download)
-    write_run(folder, text, plan, done)
+    values = done.values
+    results = Results(
+        result_rows(plan, values), choices(plan, values), blend_weights(plan, values),
+        notes(plan, values),
+    )  # fmt: skip
+    write_run(folder, text, plan, done, results)
     if trace:
         write_trace(folder, plan, done)
-    saved = [path for item in plan.saves for path in write_library(item, plan, done.values)]
+    saved = [path for item in plan.saves for path in write_library(item, plan, values)]
     return RunResult(
-        plan, result_rows(plan, done.values), choices(plan, done.values), folder, saved,
-        time.perf_counter() - started, done.values, len(done.cached),
-        blend_weights(plan, done.values),
-    )  # fmt: skip
+        plan, results, folder, saved, time.perf_counter() - started, values, len(done.cached)
+    )

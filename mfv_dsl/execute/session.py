@@ -9,7 +9,7 @@ from mfv_dsl import backends, data
 from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.prompts import draw_prompts
-from mfv_dsl.methods.evaluation import measure
+from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.explain import BATCH
 from mfv_dsl.plan.steps import Plan, Step
@@ -56,6 +56,7 @@ class Session:
         self._backends: dict[str, Backend] = {}
         self._datasets: dict[str, Dataset] = {}
         self._zero_shot: dict[tuple[object, ...], Outcomes] = {}
+        self._names: dict[tuple[str | None, str], tuple[str, ...]] = {}
 
     def backend(self, step: Step) -> Backend:
         assert step.model is not None
@@ -94,11 +95,28 @@ class Session:
         """Prompts rendered and encoded."""
         return batched(self.backend(step), self.dataset(step), prompts)
 
+    def names(self, step: Step, split: str) -> tuple[str, ...]:
+        """The objects that can be an answer in a split."""
+        if (step.dataset, split) not in self._names:
+            self._names[step.dataset, split] = object_names(self.dataset(step), split)
+        return self._names[step.dataset, split]
+
+    def answers(
+        self, step: Step, prompts: list[Prompt], split: str, variants: Sequence[Variant]
+    ) -> list[Answers]:
+        """What the model answers under each variant, in the way that the step asks."""
+        return measure_answers(
+            self.backend(step), self.batches(step, prompts), variants,
+            step.parameters["answer"], self.names(step, split),
+        )  # fmt: skip
+
     def zero_shot(self, step: Step) -> Outcomes:
         """Outcomes of the unedited model on the step's test queries without demonstrations."""
         p = step.parameters
-        key = (step.model, step.dataset, p["relation"], p["split"], p["items"], p["seed"])
+        what = ("relation", "split", "items", "seed", "answer")
+        key = (step.model, step.dataset, *(p[name] for name in what))
         if key not in self._zero_shot:
             prompts = self.prompts(step, p["items"], p["split"], 0)
-            self._zero_shot[key] = measure(self.backend(step), self.batches(step, prompts))
+            (found,) = self.answers(step, prompts, p["split"], [()])
+            self._zero_shot[key] = found.outcomes
         return self._zero_shot[key]

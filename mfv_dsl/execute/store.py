@@ -20,7 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from mfv_dsl.execute.operations import Condition, Evaluation, Heads
+from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
+from mfv_dsl.execute.operations import Heads
 from mfv_dsl.execute.places import step_file, store_root
 from mfv_dsl.library.files import write_atomically
 from mfv_dsl.library.vector_file import content_hash
@@ -32,7 +33,17 @@ from mfv_dsl.plan.steps import Step
 
 _TYPES: dict[str, type] = {
     kind.__name__: kind
-    for kind in (TaskMean, Mediation, Heads, Condition, Evaluation, Outcomes, Space, Vector)
+    for kind in (
+        TaskMean,
+        Mediation,
+        Heads,
+        Point,
+        Condition,
+        Evaluation,
+        Outcomes,
+        Space,
+        Vector,
+    )
 }
 
 

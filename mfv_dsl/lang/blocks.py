@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mfv_dsl.lang import calls, expressions, values
+from mfv_dsl.lang import calls, evals, expressions, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.diagnostics import Label
 from mfv_dsl.lang.entries import ITEM, takers
@@ -13,7 +13,6 @@ from mfv_dsl.lang.scope import Context, Scope
 from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Node, Text
 
-_WRITES = ("add", "patch", "ablate")
 #: attributes that say how a vector is written, and mean nothing without one
 _HOW = ("layer", "scale", "position", "choose", "select_on")
 
@@ -129,6 +128,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     _check_blends(scope, settings)
     if entry.name == "eval":
         _check_eval(scope, written, meant, settings, what)
+        evals.check_expressions(scope, written, settings, context, what)
     if entry.name == "tune" and "select_on" in settings:
         _not_on_test(scope, settings["select_on"], "epoch")
     for kind in ("model", "dataset"):
@@ -195,6 +195,26 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
             found = scope.inferred.get(node.span) if isinstance(node, Node) else None
             if found is not None:
                 expressions.no_blend(scope, node, found, f"`{name}`")
+    added = evals.each_of(settings["add"].value) if "add" in settings else ()
+    blends = [node for node in added if isinstance(node, Node) and _is_blend(scope, node)]
+    clashes = {
+        "k": settings["k"].value is not None, "controls": bool(settings["controls"].value),
+        "answer": settings["answer"].value != "first", "add": len(added) > 1,
+    } if blends else {}  # fmt: skip
+    for name, clash in clashes.items():
+        if clash:
+            place = settings[name].span if name != "add" else None
+            what = "another vector beside it" if name == "add" else f"`{name}`"
+            scope.error(
+                "MFV5353", blends[0] if place is None else place,
+                f"a blend does not go with {what}", "", "give it an eval of its own",
+            )  # fmt: skip
+            return
+
+
+def _is_blend(scope: Scope, node: Node) -> bool:
+    found = scope.inferred.get(node.span)
+    return found is not None and found.blend
 
 
 def _complete(
@@ -217,7 +237,7 @@ def _check_eval(
     scope: Scope, written: dict[str, Attribute], meant: set[str | None],
     settings: dict[str, Setting], what: str,
 ) -> None:  # fmt: skip
-    writes = [written[name] for name in _WRITES if name in written]
+    writes = [written[name] for name in evals.WRITES if name in written]
     writes.sort(key=lambda attribute: attribute.span.start)
     for other in writes[1:]:
         scope.error(
@@ -248,19 +268,20 @@ def _check_eval(
 
 def _check_parts(scope: Scope, written: dict[str, Attribute], settings: dict[str, Setting]) -> None:
     """Head space needs a vector that still has its per-head parts."""
+    layer = settings["layer"].value
     for name in ("add", "patch"):
-        attribute = written.get(name)
-        found = scope.inferred.get(attribute.value.span) if attribute else None
-        if attribute is None or found is None or found.name != "Vector" or found.parts:
+        if name not in written or not (name == "patch" or "native" in evals.each_of(layer)):
             continue
-        if name == "patch" or settings["layer"].value == "native":
-            needs = "`patch`" if name == "patch" else "`layer = native`"
-            scope.error(
-                "MFV3005", attribute.value,
-                f"{needs} needs per-head parts, and this vector has none",
-                "a tuned vector has only its sum",
-                "write it at a layer with `add`",
-            )  # fmt: skip
+        needs = "`patch`" if name == "patch" else "`layer = native`"
+        for vector in evals.each_of(settings[name].value):
+            found = scope.inferred[vector.span]
+            if found.name == "Vector" and not found.parts:
+                scope.error(
+                    "MFV3005", vector,
+                    f"{needs} needs per-head parts, and this vector has none",
+                    "a tuned vector has only its sum",
+                    "write it at a layer with `add`",
+                )  # fmt: skip
 
 
 def _check_choice(
@@ -276,7 +297,8 @@ def _check_choice(
         return
     for name in dict.fromkeys(chosen):
         setting = settings[name]
-        if setting.value is not None and not isinstance(setting.value, tuple):
+        unsaid = name == "k" and setting.origin == "registry"
+        if unsaid or (setting.value is not None and not isinstance(setting.value, tuple)):
             places = [Label(setting.span, "one value")] if setting.span else []
             scope.error(
                 "MFV3011", written["choose"].value, f"`choose` names `{name}`, which is not swept",

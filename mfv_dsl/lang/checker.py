@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from mfv_dsl.lang import blocks, calls, expressions
+from mfv_dsl.lang import blocks, calls, evals, expressions
 from mfv_dsl.lang.checked import Checked, Constructed, DatasetFacts, ModelFacts
 from mfv_dsl.lang.diagnostics import Diagnostic, Label, MfvError, RecipeError
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
@@ -55,6 +55,7 @@ def check(recipe: Recipe, facts: Facts | None = None) -> CheckResult:
         for item in named
         if isinstance(item, Block) and item.kind.text != "defaults"
     )
+    evals.check_comparisons(scope, checked_blocks)
     found = tuple(sorted(scope.found, key=_place))
     if any(diagnostic.severity == "error" for diagnostic in found):
         return CheckResult(None, found)
@@ -121,7 +122,6 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int]:
 def _declare(scope: Scope, recipe: Recipe) -> list[Item]:
     """Enter every name; the items whose kind and shape are right."""
     right: list[Item] = []
-    evals: dict[str, Block] = {}
     defaults: Block | None = None
     for item in recipe.items:
         usable = _shape(scope, item)
@@ -131,7 +131,8 @@ def _declare(scope: Scope, recipe: Recipe) -> list[Item]:
             if not usable or isinstance(item.value, Hole):
                 scope.doubtful.add(item.name.text)
         elif isinstance(item.label, Name):
-            _enter(scope, evals if item.kind.text == "eval" else scope.names, item.label, item)
+            names = scope.evals if item.kind.text == "eval" else scope.names
+            _enter(scope, names, item.label, item)
             if not usable:
                 scope.doubtful.add(item.label.text)
         if usable:

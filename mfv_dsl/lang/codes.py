@@ -6,6 +6,7 @@ MFV5xxx plan and run, MFV6xxx vectors and files, MFV7xxx models and data.
 
 from __future__ import annotations
 
+from mfv_dsl.lang.pages.evals import EVALS
 from mfv_dsl.lang.pages.files import FILES, SOURCES
 from mfv_dsl.lang.pages.models import MODELS
 from mfv_dsl.lang.pages.names import NAMES
@@ -24,6 +25,7 @@ CODES: dict[str, Page] = {
     **TYPES,
     **VALUES,
     **RUN,
+    **EVALS,
     **PROBING,
     **FILES,
     **SOURCES,

@@ -20,6 +20,8 @@ UNITS: dict[str, Unit] = {
     )
 }
 CONSTANTS = {"true": True, "false": False}
+#: How many heads a function vector has when the recipe does not say.
+DEFAULT_HEADS = 10
 
 _SEED = Parameter("seed", ("Number",), "seed of everything drawn", 1234, unit="seed",
                   from_defaults=True)  # fmt: skip
@@ -178,7 +180,8 @@ FUNCTIONS = (
 
 _LAYER_SWEEP = Parameter(
     "layer", ("Number", "List[Number]", "Range", "Choice"),
-    "the decoder layer written to; a list or range is a sweep; `native` is each head's own",
+    "the decoder layer written to; a list or range is a sweep; `native`, alone or in a list, is "
+    "each head's own",
     None, choices=("native",), unit="layer", from_defaults=True,
 )  # fmt: skip
 
@@ -229,12 +232,16 @@ ITEMS = (
             Parameter("split", ("Split",), "the part of the dataset that is tested", "test"),
             Parameter("items", ("Number",), "items per relation", 100, unit="count",
                       from_defaults=True),
-            Parameter("add", ("Vector",), "a vector added to the residual stream", None),
-            Parameter("patch", ("Vector",), "a vector whose per-head parts replace the heads' "
-                      "outputs", None),
+            Parameter("add", ("Vector", "List[Vector]"), "a vector added to the residual stream; "
+                      "of a list each one for itself", None),
+            Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
+                      "the heads' outputs; of a list each one for itself", None),
             Parameter("ablate", ("Heads",), "heads whose outputs are taken away", None),
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
                       choices=("zero", "mean"), from_defaults=True),
+            Parameter("k", ("Number", "List[Number]", "Range"), "how many heads, in place of the "
+                      "number in every `top(...)` behind the vector or heads; a list or range is a "
+                      "sweep", None, unit="count"),
             _LAYER_SWEEP,
             Parameter("scale", ("Number", "List[Number]", "Range"),
                       "the factor before the vector; a list or range is a sweep", 1,
@@ -243,11 +250,23 @@ ITEMS = (
                       from_defaults=True),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
                       "`select_on` before the winner is measured", (),
-                      choices=("layer", "scale")),
+                      choices=("layer", "scale", "k")),
             Parameter("select_on", ("Split",), "the split that `choose` looks at", "validation",
                       from_defaults=True),
-            Parameter("metrics", ("List[Choice]",), "what is reported", ("accuracy", "p_answer"),
-                      choices=("accuracy", "p_answer"), from_defaults=True),
+            Parameter("answer", ("Choice",), "what counts as the model's answer: the likeliest "
+                      "first token, the object whose whole name is likeliest, or the one that "
+                      "greedy generation begins with", "first",
+                      choices=("first", "full", "generate"), from_defaults=True),
+            Parameter("against", ("Eval", "List[Eval]"), "evals of the same items to show the "
+                      "paired difference from", ()),
+            Parameter("controls", ("List[Choice]",), "the same measured with random heads in place "
+                      "of each `top(...)`, with a random vector of the same length, with the "
+                      "vector of another relation, with vectors from prompts whose answers are "
+                      "shuffled", (),
+                      choices=("random_heads", "random_vector", "other_relation", "shuffled")),
+            Parameter("metrics", ("List[Choice]",), "what is reported; `confusion` is how often "
+                      "each relation's object was the answer", ("accuracy", "p_answer"),
+                      choices=("accuracy", "p_answer", "confusion"), from_defaults=True),
             _SEED,
         ),
         form="block", label="name",

@@ -35,8 +35,9 @@ class Parameter:
     """An argument of a constructor or function, or an attribute of a block.
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
-    Dataset, Heads, Vector, Range, ``List[...]`` of one of these.  A default of None means that the
-    doc says what happens.
+    Dataset, Eval, Heads, Vector, Range, ``List[...]`` of one of these.  A list of something else
+    may hold the choices too, where there are any.  A default of None means that the doc says what
+    happens.
     """
 
     name: str

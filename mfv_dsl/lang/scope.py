@@ -46,8 +46,9 @@ class Scope:
     """Names, facts and findings of one recipe."""
 
     source: Source
-    #: all names but those of evals, which nothing refers to
+    #: all names but those of evals
     names: dict[str, Declaration | Block] = field(default_factory=dict)
+    evals: dict[str, Block] = field(default_factory=dict)
     models: dict[str, Constructed] = field(default_factory=dict)
     datasets: dict[str, Constructed] = field(default_factory=dict)
     defaults: dict[str, Attribute] = field(default_factory=dict)

@@ -28,7 +28,8 @@ def value(scope: Scope, parameter: Parameter, node: Expr, context: Context, what
     listed = next((t[5:-1] for t in types if t.startswith("List[")), None)
     if listed and isinstance(node, ListExpr):
         scope.types[node.span] = "List"
-        found = [scalar(scope, (listed,), parameter, item, context) for item in node.items]
+        wanted = tuple(dict.fromkeys((listed, *(t for t in types if t == "Choice"))))
+        found = [scalar(scope, wanted, parameter, item, context) for item in node.items]
         _no_repeats(scope, node, found)
         return None if any(item is None for item in found) else tuple(found)
     if isinstance(node, Range) and "Range" in types:
@@ -95,6 +96,8 @@ def scalar(
         return relation(scope, node, context, what)
     if "Split" in types:
         return _split(scope, node, context, what)
+    if "Eval" in types:
+        return _eval(scope, node, what)
     if "Text" in types:
         if isinstance(node, Text):
             scope.types[node.span] = "Text"
@@ -167,6 +170,19 @@ def _declared(scope: Scope, node: Name, context: Context, want: str, what: str) 
     declared = scope.of_kind(kind)
     label = f"declared: {', '.join(declared)}" if declared else f"no {kind} is declared"
     scope.unknown("MFV2002", kind, node, declared, label)
+    return None
+
+
+def _eval(scope: Scope, node: Expr, what: str) -> str | None:
+    """The name of an eval."""
+    if not isinstance(node, Name):
+        scope.error("MFV3001", node, f"{what} needs the name of an eval", "not a name")
+        return None
+    if node.text in scope.evals:
+        scope.types[node.span] = "Eval"
+        return node.text
+    label = f"the recipe has: {', '.join(scope.evals)}"
+    scope.unknown("MFV2002", "eval", node, scope.evals, label)
     return None
 
 

@@ -11,7 +11,10 @@ import torch
 @dataclass(frozen=True)
 class Outcomes:
     """Per prompt: ``p_answer``, probability of the answer's first token; ``correct``, whether that
-    token was the likeliest of the vocabulary; ``said``, the likeliest token."""
+    token was the likeliest of the vocabulary; ``said``, the likeliest token.
+
+    Other ways of answering (:mod:`mfv_dsl.methods.answers`) give these fields another meaning.
+    """
 
     p_answer: np.ndarray
     correct: np.ndarray

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Call, Expr, Name
-from mfv_dsl.plan.analogy import candidates
-from mfv_dsl.plan.arithmetic import sum_text, sweep
-from mfv_dsl.plan.expressions import Context, Planner, said
+from mfv_dsl.plan.arithmetic import sum_text
+from mfv_dsl.plan.evals import EvalPlanner
+from mfv_dsl.plan.expressions import Context, said
 from mfv_dsl.plan.steps import Plan, Row, Save, Saved, Step
 
 
@@ -51,7 +49,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
             "the names of this recipe stand for one another through too many levels to follow",
             help="write long sums as one `mean(...)`, or with fewer names in between",
         ) from None
-    ends = [row.step for row in rows]
+    ends = [step for row in rows for step in (row.step, *(key for _, key in row.against))]
     ends += [vector.step for save in saves for vector in save.vectors]
     return Plan(
         checked.models, checked.datasets, needed(list(planner.steps.values()), ends),
@@ -68,7 +66,7 @@ def needed(steps: Sequence[Step], keys: Sequence[str]) -> tuple[Step, ...]:
     return tuple(step for step in steps if step.key in wanted)
 
 
-class BlockPlanner(Planner):
+class BlockPlanner(EvalPlanner):
     """Plans evals and saves."""
 
     def source_text(self, expr: Expr, context: Context) -> str:
@@ -76,59 +74,9 @@ class BlockPlanner(Planner):
         form = self.linear(expr, context)
         return sum_text((value, self.steps[key].label) for key, value in form.items())
 
-    def evaluate(self, block: CheckedBlock) -> list[Row]:
-        assert block.model is not None and block.dataset is not None
-        base = Context(block.model, block.dataset)
-        relations = block["on"] or self.dataset_facts(base).relations
-        shots = block["shots"] if isinstance(block["shots"], tuple) else (block["shots"],)
-        return [
-            self._evaluate(block, replace(base, relations={"each": relation}), relation, k)
-            for k in shots
-            for relation in relations
-        ]
-
-    def _evaluate(self, block: CheckedBlock, context: Context, relation: str, shots: int) -> Row:
-        parameters: dict[str, Any] = {
-            "relation": relation, "shots": shots, "split": block["split"],
-            "items": block["items"], "seed": block["seed"],
-        }  # fmt: skip
-        inputs: tuple[str, ...] = ()
-        if block["add"] is not None:
-            blend = candidates(self, block["add"], context)
-            inputs = (self.vector(block["add"], context),) if blend is None else blend
-            layers, scales = sweep(block["layer"]), sweep(block["scale"])
-            mode = "add" if blend is None else "blend"
-            parameters |= {"mode": mode, "layers": layers, "scales": scales}
-            if block["choose"]:
-                parameters |= {"choose": block["choose"], "select_on": block["select_on"]}
-        elif block["patch"] is not None:
-            inputs = (self.vector(block["patch"], context),)
-            parameters |= {"mode": "patch"}
-        elif block["ablate"] is not None:
-            inputs = (self.heads(block["ablate"], context),)
-            parameters |= {"mode": "ablate", "ablate_with": block["ablate_with"]}
-            if block["ablate_with"] == "mean":
-                inputs += (self._overall_mean(context),)
-        label = f"{block.name}: {relation}, {shots} shots"
-        step = self.add("evaluate", label, parameters, inputs, context, dataset=True)
-        return Row(block.name, relation, shots, step)
-
-    def _overall_mean(self, context: Context) -> str:
-        """Mean head outputs over all relations, under the prompts that ``fv`` uses by default."""
-        options = {p.name: p.default for p in FUNCTION["fv"].parameters}
-        options |= {
-            name: setting.value
-            for name, setting in self.checked.defaults.items()
-            if name in options
-        }
-        relations = self.dataset_facts(context).relations
-        means = tuple(self.activations(relation, options, context) for relation in relations)
-        return self.add("overall_mean", "mean head outputs over all relations", {}, means)
-
     def save(self, block: CheckedBlock) -> Save:
-        assert block.model is not None and block.dataset is not None
-        base = Context(block.model, block.dataset)
-        relations = block["on"] or self.dataset_facts(base).relations
+        base = self.context_of(block)
+        relations = self.relations_of(block)
         saved: list[Saved] = []
         for expr in block["vectors"]:
             each = any(isinstance(node, Name) and node.text == "each" for node in expr.walk())
@@ -149,7 +97,7 @@ class BlockPlanner(Planner):
                         )
                 if vector not in saved:
                     saved.append(vector)
-        return Save(block.name, block["layer"], block.model, block.dataset, tuple(saved))
+        return Save(block.name, block["layer"], base.model, base.dataset, tuple(saved))
 
 
 def vector_name(expr: Expr, context: Context) -> str:

@@ -7,13 +7,15 @@ model answers correctly.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any
 
 from mfv_dsl.backends.families import family_of
 from mfv_dsl.backends.sites import flamingo_sites
 from mfv_dsl.lang.checked import PRECISIONS, DatasetFacts, ModelFacts
+from mfv_dsl.plan.evals import written
 from mfv_dsl.plan.steps import Plan, Step
 
 BATCH = 64  # prompts a pass
@@ -56,25 +58,28 @@ def explain_plan(plan: Plan, finished: Collection[str]) -> list[Note]:
 
 def _note(plan: Plan, step: Step, cached: bool, why: str) -> Note:
     p = step.parameters
-    known: dict[str, Any] = {"inputs": [plan[key].label for key in step.inputs]}
+    known: dict[str, Any] = {"inputs": _distinct(plan[key].label for key in step.inputs)}
     if step.operation in ("activations", "mediation", "evaluate"):
         prompts = p["items"] if step.operation == "evaluate" else p["trials"]
         facts = _model(plan, step)
+        tried, measured = _conditions(p)
         variants = {
             "activations": 1, "mediation": 1 + facts.n_layers * facts.n_heads,
-            "evaluate": _conditions(p),
+            "evaluate": tried + measured,
         }[step.operation]  # fmt: skip
-        choosing = bool(p.get("choose"))
-        # a blend asks about a source pair first, once for each candidate
-        asked = 2 if p.get("mode") == "blend" else 1
-        tried = len(step.inputs) + 1 if asked == 2 else 1
+        passes = 2 if tried else 1
+        blend = p.get("mode") == "blend"
+        if blend:  # it asks about a source pair first, once for each candidate
+            passes, variants = 2 * passes, variants * (len(step.inputs) + 1)
+        # whole answers need the prompt anew under each condition; `generate` also scores the first
+        passes = {"full": variants, "generate": passes + variants}.get(p.get("answer", ""), passes)
         known |= {
             "reads": f"{prompts} {p['shots']}-shot prompts of {p['relation']} from {p['split']}"
-            + (f", and as many from {p['select_on']}" if choosing else "")
-            + (", each with a source pair" if asked == 2 else "")
+            + (f", and as many from {p['select_on']}" if tried else "")
+            + (", each with a source pair" if blend else "")
             + (f", corrupted by {p['corrupt']}" if "corrupt" in p else ""),
-            "prefix_passes": prompts * asked * (2 if choosing else 1),
-            "variants": prompts * tried * (variants + 1 if choosing else variants),
+            "prefix_passes": prompts * passes,
+            "variants": prompts * variants,
             "memory": _memory(facts, min(prompts, BATCH), p["shots"]),
         }
         known["writes"] = _writes(plan, step, facts)
@@ -95,26 +100,54 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     if step.operation == "mediation":
         return "each head's mean in its place, one head a variant, at lm.attn (last token)"
     mode = p.get("mode", "none")
+    if mode == "none":
+        return "nothing"
+    what = _inputs(plan, step)
+    if mode == "blend":
+        what = f"a blend of {', '.join(plan[key].label for key in step.inputs)}"
+    chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
+    if p.get("controls"):
+        chosen += f"; beside it {', '.join(p['controls'])}"
     if mode in ("add", "blend"):
         layers = ", ".join(map(str, p["layers"]))
         scales = ", ".join(f"{scale:g}" for scale in p["scales"])
         name = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
         site = f"{name} ({flamingo_sites(family_of(facts.family), facts)[name].path})"
-        what = ", ".join(plan[key].label for key in step.inputs)
-        what = f"a blend of {what}" if mode == "blend" else what
-        chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
         return f"{scales} × ({what}) added to {site}, layer {layers}, at the last token{chosen}"
     if mode == "patch":
-        return f"per-head parts of {plan[step.inputs[0]].label} in place of lm.attn (last token)"
-    if mode == "ablate":
-        return (
-            f"{p['ablate_with']} in place of {plan[step.inputs[0]].label} at lm.attn (last token)"
-        )
-    return "nothing"
+        return f"per-head parts of {what} in place of lm.attn (last token){chosen}"
+    return f"{p['ablate_with']} in place of {what} at lm.attn (last token){chosen}"
 
 
-def _conditions(parameters: Mapping[str, Any]) -> int:
-    return len(parameters.get("layers") or (None,)) * len(parameters.get("scales") or (None,))
+def _inputs(plan: Plan, step: Step) -> str:
+    """What the step writes, without its controls: each vector or set of heads once."""
+    real = [
+        plan[key].label
+        for key, one in zip(step.inputs, written(step.parameters), strict=False)
+        if not one.control
+    ]
+    ks = step.parameters.get("ks")
+    heads = f", k = {', '.join(map(str, ks))}" if ks else ""
+    return " | ".join(_distinct(real)) + heads
+
+
+def _distinct(labels: Iterable[str]) -> list[str]:
+    """Labels in their order, each once: numbers of heads make different steps of one label."""
+    return list(dict.fromkeys(labels))
+
+
+def _conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
+    """How many conditions an evaluation tries to settle `choose`, and how many it then measures."""
+    sizes = {
+        "layer": len(parameters.get("layers") or (None,)),
+        "scale": len(parameters.get("scales") or (None,)),
+        "k": len(parameters.get("ks") or (None,)),
+    }
+    total, chosen = prod(sizes.values()), parameters.get("choose", ())
+    vectors = parameters.get("vectors", 1)
+    kept = total // prod(sizes[name] for name in chosen)
+    tried = vectors * total if chosen else 0
+    return tried, vectors * kept * (1 + len(parameters.get("controls", ())))
 
 
 def _memory(facts: ModelFacts, prompts: int, shots: int) -> int:

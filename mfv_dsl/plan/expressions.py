@@ -15,24 +15,42 @@ from typing import Any, TypeVar
 
 from mfv_dsl.lang.checked import Checked, DatasetFacts, ModelFacts
 from mfv_dsl.lang.diagnostics import Diagnostic, MfvError
+from mfv_dsl.lang.entries import DEFAULT_HEADS
 from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Node, Number, SetExpr, Unary
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed, sweep
 from mfv_dsl.plan.steps import Step, step_key
 
-#: How many heads a function vector has when the recipe does not say.
-DEFAULT_HEADS = 10
-
 AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 @dataclass(frozen=True)
+class Variation:
+    """What an eval changes in the expression that it measures.
+
+    ``k`` takes the place of the number of heads of every ``top(...)``; with ``random_heads``, a
+    seed, as many heads that it did not choose take the place of those that it did; ``shuffled``
+    averages ``fv`` over prompts whose demonstrations' answers are shuffled, right or wrong.
+    """
+
+    k: int | None = None
+    random_heads: int | None = None
+    shuffled: bool = False
+
+    def __str__(self) -> str:
+        said = [" at random heads"] if self.random_heads is not None else []
+        return "".join([*said, *([" of shuffled prompts"] if self.shuffled else [])])
+
+
+@dataclass(frozen=True)
 class Context:
-    """What an expression is evaluated under: a model, a dataset, and values of relation names."""
+    """What an expression is evaluated under: a model, a dataset, values of relation names, and what
+    is changed in it."""
 
     model: str
     dataset: str
     relations: Mapping[str, str] = field(default_factory=dict)
+    variation: Variation = Variation()
 
     def relation(self, name: str) -> str:
         return self.relations.get(name, name)
@@ -45,8 +63,8 @@ class Planner:
         self.checked = checked
         self.steps: dict[str, Step] = {}
         #: linear forms of declared vectors and keys of declared heads: found once, used often
-        self._forms: dict[tuple[str, ...], Linear] = {}
-        self._sets: dict[tuple[str, ...], str] = {}
+        self._forms: dict[tuple[Any, ...], Linear] = {}
+        self._sets: dict[tuple[Any, ...], str] = {}
         self.warnings: dict[tuple[str, str], Diagnostic] = {}
 
     # -- steps ----------------------------------------------------------------------------------
@@ -202,7 +220,7 @@ class Planner:
         return replace(context, relations=bound)
 
     def _declared(self, name: str, context: Context) -> Linear:
-        key = (name, context.model, context.dataset, *context.relations.values())
+        key = (name, context.model, context.dataset, context.variation, *context.relations.values())
         if key not in self._forms:
             self._forms[key] = self.linear(self.checked.vectors[name].value, context)
         return self._forms[key]
@@ -212,16 +230,20 @@ class Planner:
         options = self.options(call)
         context = self.inner(options, context)
         relation = context.relation(_only_name(call))
-        activations = self.activations(relation, options, context)
+        if context.variation.shuffled:
+            activations = self.shuffled_activations(relation, options, context)
+        else:
+            activations = self.activations(relation, options, context)
         if options["heads"] is None:
             effect = self.mediation(relation, options, context)
-            heads = self.add("top", f"top {DEFAULT_HEADS} on {relation}", {"k": DEFAULT_HEADS},
-                             (effect,))  # fmt: skip
+            k = context.variation.k or DEFAULT_HEADS
+            best = self.add("top", f"top {k} on {relation}", {"k": k}, (effect,))
+            heads = self._chosen(best, k, context)
         else:
             heads = self.heads(options["heads"], context)
         return self.add(
-            "extract", f"fv({relation})", {"bias": options["bias"], "relation": relation},
-            (activations, heads), context,
+            "extract", f"fv({relation}){context.variation}",
+            {"bias": options["bias"], "relation": relation}, (activations, heads), context,
         )  # fmt: skip
 
     def activations(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
@@ -229,6 +251,17 @@ class Planner:
             "activations", f"mean head outputs on {relation}",
             {"relation": relation, **_prompting(options),
              "correct_only": options.get("correct_only", True)},
+            (), context, dataset=True,
+        )  # fmt: skip
+
+    def shuffled_activations(
+        self, relation: str, options: Mapping[str, Any], context: Context
+    ) -> str:
+        """Means over all prompts of a relation, their demonstrations' answers shuffled."""
+        return self.add(
+            "activations", f"mean head outputs on {relation}, answers shuffled",
+            {"relation": relation, **_prompting(options), "correct_only": False,
+             "corrupt": "shuffle"},
             (), context, dataset=True,
         )  # fmt: skip
 
@@ -276,10 +309,10 @@ class Planner:
     # -- heads ----------------------------------------------------------------------------------
     def heads(self, expr: Expr, context: Context) -> str:
         if isinstance(expr, Name):
-            key = (expr.text, context.model, context.dataset)
+            here = replace(context, relations={})
+            key = (expr.text, context.model, context.dataset, context.variation)
             if key not in self._sets:
-                declared = self.checked.heads[expr.text].value
-                self._sets[key] = self.heads(declared, replace(context, relations={}))
+                self._sets[key] = self.heads(self.checked.heads[expr.text].value, here)
             return self._sets[key]
         if isinstance(expr, Binary):
             operation = {"|": "head_union", "&": "head_intersection", "-": "head_difference"}
@@ -294,8 +327,7 @@ class Planner:
     def _head_call(self, call: Call, context: Context) -> str:
         name, options = call.function.text, self.options(call)
         context = self.inner(options, context)
-        facts = self.model_facts(context)
-        every = [(i, j) for i in range(facts.n_layers) for j in range(facts.n_heads)]
+        every = self._every(context)
         if name == "all":
             return self.head_set("all heads", every)
         if name == "layers":
@@ -304,14 +336,33 @@ class Planner:
         if name == "random":
             chosen = random.Random(options["seed"]).sample(every, options["k"])
             return self.head_set(unparse(call), chosen)
+        return self._top(call, options, context)
+
+    def _top(self, call: Call, options: Mapping[str, Any], context: Context) -> str:
+        k = context.variation.k or options["k"]
+        label = unparse(replace(call, arguments=(Number(k),)))
         if options["by"] == "random":
-            chosen = random.Random(options["seed"]).sample(every, options["k"])
-            return self.head_set(unparse(call), chosen)
+            drawn = random.Random(options["seed"]).sample(self._every(context), k)
+            return self._chosen(self.head_set(label, drawn), k, context)
         names = options["on"] or self.dataset_facts(context).relations
         scores = tuple(
             self._scores(context.relation(relation), options, context) for relation in names
         )
-        return self.add("top", unparse(call), {"k": options["k"]}, scores)
+        return self._chosen(self.add("top", label, {"k": k}, scores), k, context)
+
+    def _chosen(self, best: str, k: int, context: Context) -> str:
+        """The heads that `top` chose, or where the eval varies it as many random others."""
+        seed = context.variation.random_heads
+        if seed is None:
+            return best
+        facts = self.model_facts(context)
+        parameters = {"k": k, "seed": seed, "layers": facts.n_layers, "heads": facts.n_heads}
+        return self.add("other_heads", f"random heads ({k})", parameters, (best,))
+
+    def _every(self, context: Context) -> list[tuple[int, int]]:
+        """All heads of the model."""
+        facts = self.model_facts(context)
+        return [(layer, head) for layer in range(facts.n_layers) for head in range(facts.n_heads)]
 
     def _scores(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
         """What ``top`` ranks heads by on one relation."""

@@ -33,13 +33,15 @@ class Operation:
 
 OPERATIONS: dict[str, Operation] = {
     "activations": Operation(
-        "mean head outputs over a relation's prompts", defaults={"correct_only": True}
+        "mean head outputs over a relation's prompts",
+        defaults={"correct_only": True, "corrupt": None},
     ),
     "mediation": Operation(
         "causal indirect effect of every head on a relation", defaults={"by": "aie"}
     ),
     "head_norms": Operation("length of what every head writes on average"),
     "top": Operation("the heads with the largest mean score"),
+    "other_heads": Operation("random heads, none of them among those given"),
     "head_set": Operation("heads named in the recipe"),
     "head_union": Operation("heads in either set"),
     "head_intersection": Operation("heads in both sets"),
@@ -59,7 +61,9 @@ OPERATIONS: dict[str, Operation] = {
     "overall_mean": Operation("mean head outputs over several relations"),
     "evaluate": Operation(
         "accuracy on a relation's prompts",
-        defaults={"mode": "none", "layers": None, "scales": (1,), "choose": (), "select_on": None,
+        version=2,
+        defaults={"mode": "none", "layers": None, "scales": (1,), "ks": None, "vectors": 1,
+                  "controls": (), "answer": "first", "choose": (), "select_on": None,
                   "ablate_with": None},
     ),
     "save": Operation("vectors written into a library folder"),
@@ -81,12 +85,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Row:
-    """What an ``eval`` shows: the step that measures one relation under one number of shots."""
+    """What an ``eval`` shows: the step that measures one relation under one number of shots.
+
+    ``vectors`` are the texts of the vectors where the eval lists several; ``against`` pairs the
+    names of evals to compare with and the steps that measure this relation there.
+    """
 
     eval: str
     relation: str
     shots: int
     step: str
+    vectors: tuple[str, ...] = ()
+    against: tuple[tuple[str, str], ...] = ()
+    metrics: tuple[str, ...] = ("accuracy", "p_answer")
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,11 @@ class Plan:
 
     def __getitem__(self, key: str) -> Step:
         return next(step for step in self.steps if step.key == key)
+
+    @property
+    def metrics(self) -> Mapping[str, tuple[str, ...]]:
+        """What each eval reports."""
+        return {row.eval: row.metrics for row in self.rows}
 
     def bind(self, model: Any, *names: Any, **options: Any) -> HookPlan:
         """The edits of one eval bound to the user's own model: ``bind(model, "raw", "left",

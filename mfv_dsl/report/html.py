@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from mfv_dsl.plan.explain import explain_plan
 from mfv_dsl.plan.steps import Plan
-from mfv_dsl.report.numbers import percent
+from mfv_dsl.report.columns import confusion_columns, result_columns
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.results import ResultRow
@@ -30,18 +30,16 @@ def plan_html(plan: Plan) -> str:
     )  # fmt: skip
 
 
-def results_html(rows: Sequence[ResultRow]) -> str:
-    """A table of result rows; accuracies in per cent with 95 % intervals."""
-    return _table(
-        ("eval", "relation", "shots", "layer", "scale", "n", "accuracy %", "vs zero-shot"),
-        [
-            (row.eval, row.relation, str(row.shots), "" if row.layer is None else str(row.layer),
-             "" if row.scale is None else f"{row.scale:g}", str(row.n),
-             percent(row.accuracy, row.ci_low, row.ci_high),
-             percent(row.difference, row.difference_low, row.difference_high, "+"))
-            for row in rows
-        ],
-    )  # fmt: skip
+def results_html(
+    rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]], notes: Sequence[str] = ()
+) -> str:
+    """Tables of result rows and, where asked for, of what was answered; notes below."""
+    tables = [result_columns(rows, metrics)]
+    chosen, confusion = confusion_columns(rows, metrics)
+    tables += [confusion] if chosen else []
+    return "".join(
+        _table(list(columns), list(zip(*columns.values(), strict=True))) for columns in tables
+    ) + "".join(f"<p>{escape(note)}</p>" for note in notes)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
 
 from mfv_dsl.backends.catalogue import Known
 from mfv_dsl.execute.results import ResultRow
-from mfv_dsl.report.numbers import percent
+from mfv_dsl.report.columns import LEFT, confusion_columns, result_columns, shown
 
 
-def results_table(rows: Sequence[ResultRow]) -> Table:
-    """Result rows, grouped by eval; accuracies in per cent with 95 % intervals.
+def results_table(rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]) -> Table:
+    """Result rows, grouped by eval; ``metrics`` are what each eval reports."""
+    return _grouped(result_columns(rows, metrics))
 
-    The columns ``layer`` and ``scale`` are shown where a row has them and they differ from 1.
-    """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown = {
-        "eval": [row.eval for row in rows],
-        "relation": [row.relation for row in rows],
-        "shots": [str(row.shots) for row in rows],
-        "layer": [_shown(row.layer) for row in rows],
-        "scale": [_shown(row.scale) if row.scale != 1 else "" for row in rows],
-        "n": [str(row.n) for row in rows],
-        "accuracy %": [percent(row.accuracy, row.ci_low, row.ci_high) for row in rows],
-        "p(answer)": [f"{row.mean_p_answer:.2f}" for row in rows],
-        "vs zero-shot": [_gain(row) for row in rows],
-    }
-    kept = {name: cells for name, cells in shown.items() if any(cells)}
-    for name in kept:
-        side = "left" if name in ("eval", "relation") else "right"
-        table.add_column(name, justify=side, no_wrap=True)
-    for i, row in enumerate(rows):
-        first = i == 0 or rows[i - 1].eval != row.eval
+
+def confusion_table(
+    rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]
+) -> Table | None:
+    """What was answered under each condition, for the evals that report it; None if none does."""
+    chosen, columns = confusion_columns(rows, metrics)
+    return _grouped(columns, "answers in per cent, by the relation they are right for") if (
+        chosen
+    ) else None  # fmt: skip
+
+
+def _grouped(columns: Mapping[str, Sequence[str]], title: str | None = None) -> Table:
+    """A table with a gap between evals, each named once."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
+    evals = columns["eval"]
+    for i, cells in enumerate(zip(*columns.values(), strict=True)):
+        first = i == 0 or evals[i - 1] != evals[i]
         if first and i:
             table.add_section()
-        cells = [column[i] for column in kept.values()]
-        table.add_row(cells[0] if first else "", *cells[1:])
+        table.add_row(evals[i] if first else "", *cells[1:])
     return table
-
-
-def _gain(row: ResultRow) -> str:
-    if not (row.difference or row.difference_low or row.difference_high):
-        return ""
-    return percent(row.difference, row.difference_low, row.difference_high, "+")
 
 
 def models_table(rows: Sequence[Known]) -> Table:
@@ -62,16 +54,10 @@ def models_table(rows: Sequence[Known]) -> Table:
         shape = (row.layers, row.heads, row.head_dim, row.d_model)
         here = {None: "", True: "yes", False: "no"}[row.here] if row.runs_here else "not yet"
         table.add_row(
-            row.name or f"{row.constructor}(): {row.what}", *map(_shown, shape),
+            row.name or f"{row.constructor}(): {row.what}", *map(shown, shape),
             *("" if size is None else f"{size / 1e9:.1f} G" for size in sizes), here,
         )  # fmt: skip
     table.caption = (
         "parameters; about how many bytes there are to fetch, and to run it in bf16 and fp32 take"
     )
     return table
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)

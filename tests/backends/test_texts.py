@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from tokenizers import ByteLevelBPETokenizer
 
-from mfv_dsl.backends.base import require_distinct_first_tokens
 from mfv_dsl.backends.openflamingo import OpenFlamingo, render_text
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
@@ -21,6 +20,7 @@ from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.methods.answers import require_distinct
 from tests.engine.support import drawn, lively_flamingo, lively_mpt
 
 TEXTS = [
@@ -236,16 +236,14 @@ def test_more_than_the_context_cannot_be_generated(model: OpenFlamingo):
 
 # -- answers that begin alike ---------------------------------------------------------------------
 def test_names_that_begin_alike_are_found(tiny: OpenFlamingo):
-    names = ["red circle", "left p1", "p3", "left p2", "left p1"]
-    (left,) = tiny.first_tokens(["left p1"])
-    assert tiny.ambiguous(names) == {left: ("left p1", "left p2")}
-    require_distinct_first_tokens(tiny, ["red circle", "left p1", "left p1"])
+    names = ["red circle", "left p1", "p3", "left p2"]
+    assert len(require_distinct(tiny, ["red circle", "left p1", "p3"])) == 3
     with pytest.raises(MfvError) as found:
-        require_distinct_first_tokens(tiny, names)
+        require_distinct(tiny, names)
     (diagnostic,) = found.value.diagnostics
-    assert diagnostic.code == "MFV7246"
-    assert diagnostic.notes == ("`left` begins `left p1`, `left p2`",)
-    assert "answer=full" in (diagnostic.help or "")
+    assert diagnostic.code == "MFV5340"
+    assert diagnostic.notes == ("alike: left p1, left p2",)
+    assert "answer = full" in (diagnostic.help or "")
 
 
 def test_names_in_a_byte_level_tokenizer(model: OpenFlamingo):
@@ -255,8 +253,7 @@ def test_names_in_a_byte_level_tokenizer(model: OpenFlamingo):
     bytes_pairs.train_from_iterator(words, vocab_size=400, show_progress=False)
     other = copy.copy(model)
     other.tokenizer = bytes_pairs._tokenizer
-    shared = other.ambiguous(["red circle", "red square", "blue star", "square"])
-    assert list(shared.values()) == [("red circle", "red square")]
-    (token,) = shared
+    token, same, *others = other.first_tokens(["red circle", "red square", "blue star", "square"])
+    assert token == same and token not in others
     assert other.text([token]) == "red"
     assert token == other.tokenizer.encode("red").ids[0] != other.tokenizer.encode(" red").ids[0]

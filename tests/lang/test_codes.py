@@ -17,7 +17,8 @@ RUNNING = {code: page for code, page in CODES.items() if code >= "MFV5"}
 #: wrong examples that depend on what the bundled model answers, or on files
 NOT_RUN = {"MFV5201", "MFV5305"}
 #: what `mfv check` finds already: facts of scenes(), and where a blend stands
-CHECKED = {"MFV5351", "MFV5352", "MFV7101", "MFV7102", "MFV7103", "MFV7104", "MFV7105",
+CHECKED = {"MFV5330", "MFV5331", "MFV5332", "MFV5333", "MFV5334", "MFV5351", "MFV5352",
+           "MFV5353", "MFV7101", "MFV7102", "MFV7103", "MFV7104", "MFV7105",
            "MFV7210"}  # fmt: skip
 
 

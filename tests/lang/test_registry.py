@@ -14,7 +14,7 @@ from tests.lang.support import HEAD, codes
 ENTRIES = all_entries()
 TYPES = {
     "Number", "Text", "Boolean", "Name", "Choice", "Relation", "Split", "Model", "Dataset",
-    "Heads", "Vector", "Range",
+    "Eval", "Heads", "Vector", "Range",
 }  # fmt: skip
 
 

@@ -27,6 +27,17 @@ The weights of a blend are shared among its candidates, so there must be one at 
         "eval mixed {\n  add = blend([])\n  layer = 1\n}\n",
         "eval mixed {\n  add = blend([fv(left), fv(above)])\n  layer = 1\n}\n",
     ),
+    "MFV5353": Page(
+        "what does not go with a blend",
+        """
+A blend is made anew for each test item, from the candidates as they stand, and scored by the first
+token: `k`, `controls`, other answers than `answer = first` and further vectors in the list do not
+apply to it. Give each its own `eval`.""",
+        "eval mixed {\n  add = blend([fv(left), fv(above)])\n  layer = 1\n"
+        "  controls = [random_vector]\n}\n",
+        "eval mixed {\n  add = blend([fv(left), fv(above)])\n  layer = 1\n}\n"
+        "eval raw {\n  add = fv(each)\n  layer = 1\n  controls = [random_vector]\n}\n",
+    ),
     "MFV5354": Page(
         "nothing off the task",
         """

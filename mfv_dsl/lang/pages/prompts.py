@@ -45,13 +45,6 @@ costs its tokens and an image: use fewer `shots`, or generate fewer tokens.""",
 An image is an array (height, width, 3) of uint8, an image of PIL, or the path of a picture file.
 The message names the text and the image, both counted from 0.""",
     ),
-    "MFV7246": Page(
-        "answers whose first tokens coincide",
-        """
-By default an answer is scored by its first token. Names such as `teapot` and `teacup` may begin
-with the same one, and then the score of one is the score of the other. Score whole answers, or use
-names that differ from their first letters on.""",
-    ),
     "MFV7247": Page(
         "scores of prompts without answers",
         """

@@ -95,8 +95,9 @@ for all. Edits of other positions are made in the prompt alone: leave `everywher
     "MFV5109": Page(
         "a condition of a plan that cannot be attached",
         """
-`plan.attach(model, eval, relation, layer=..., scale=...)` binds one condition of one eval. Name
-what the plan has several of; an eval without `add`, `patch` or `ablate` edits nothing.""",
+`plan.attach(model, eval, relation, layer=..., scale=..., k=..., vector=...)` binds one condition of
+one eval. Name what the plan has several of; an eval without `add`, `patch` or `ablate` edits
+nothing.""",
     ),
     "MFV5108": Page(
         "a model whose layers are not found",

@@ -1,0 +1,119 @@
+"""How likely whole continuations of a prompt are, under edits.
+
+    log p(s | prompt) = Σ over i of log p(s_i | prompt, s_1 … s_(i-1))
+
+Continuations that begin alike share the tokens that they share: they are run as a tree, level by
+level, behind a prompt that is run once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.engine.chunks import rows_at_once
+from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.generation import follow
+from mfv_dsl.engine.hooks import Hooks
+from mfv_dsl.engine.trace import note
+
+Tokens = tuple[int, ...]
+
+
+@torch.no_grad()
+def sequence_log_p(
+    backend: Backend,
+    batch: PromptBatch,
+    sequences: Sequence[Tokens],
+    edits: Sequence[Edit] = (),
+    at_once: int | None = None,
+) -> torch.Tensor:
+    """The log-probability of each of ``sequences`` behind each prompt, (prompts, sequences) float64
+    on the processor.
+
+    ``edits`` are made in the prompt, at their positions, and not at the sequences' tokens.
+    ``at_once`` is how many rows are run together, by default as many as memory suggests.
+    """
+    if at_once is None:
+        at_once = rows_at_once(backend.device, _row_bytes(backend, batch, sequences))
+    parts = []
+    for start in range(0, len(sequences), at_once):
+        some = sequences[start : start + at_once]
+        width = max(map(len, _levels(some)), default=0)  # rows of a prompt at the widest level
+        step = max(1, at_once // width) if width else len(batch)
+        parts.append(
+            torch.cat(
+                [
+                    _log_p(backend, batch, slice(first, first + step), some, edits)
+                    for first in range(0, len(batch), step)
+                ]
+            )
+        )
+    note(batch, edits)
+    return torch.cat(parts, dim=1)
+
+
+def _row_bytes(backend: Backend, batch: PromptBatch, sequences: Sequence[Tokens]) -> int:
+    """Keys and values of one row, at most."""
+    length = batch.tokens.shape[1] + max(map(len, sequences), default=0)
+    facts = backend.facts
+    size = batch.media.element_size()
+    return 2 * size * facts.n_layers * facts.n_heads * facts.head_dim * length
+
+
+def _levels(sequences: Sequence[Tokens]) -> list[list[Tokens]]:
+    """By length from 1, the different beginnings that some sequence continues."""
+    longest = max(map(len, sequences), default=0)
+    return [
+        list(dict.fromkeys(s[:length] for s in sequences if len(s) > length))
+        for length in range(1, longest)
+    ]
+
+
+def _log_p(
+    backend: Backend,
+    batch: PromptBatch,
+    prompts: slice,
+    sequences: Sequence[Tokens],
+    edits: Sequence[Edit],
+) -> torch.Tensor:
+    """:func:`sequence_log_p` of some prompts, all at once."""
+    chosen = torch.arange(len(batch))[prompts]
+    part = batch[prompts]
+    total = torch.zeros(len(part), len(sequences), dtype=torch.float64)
+    with backend.decoding(part) as decoder:
+        with Hooks(backend.model, backend.sites, [follow(edit, chosen, backend) for edit in edits]):
+            logits = decoder.prompt()
+        begun: list[Tokens] = [()]  # the rows of each prompt
+        for level in [*_levels(sequences), []]:
+            _add_level(total, logits, sequences, begun)
+            if not level:
+                break
+            place = {beginning: row for row, beginning in enumerate(begun)}
+            parents = torch.tensor([place[beginning[:-1]] for beginning in level])
+            rows = torch.arange(len(part))[:, None] * len(begun) + parents
+            decoder.keep(rows.flatten().to(backend.device))
+            tokens = torch.tensor([beginning[-1] for beginning in level]).repeat(len(part))
+            logits = decoder.step(tokens.to(backend.device))
+            begun = level
+    return total
+
+
+def _add_level(
+    total: torch.Tensor, logits: torch.Tensor, sequences: Sequence[Tokens], begun: list[Tokens]
+) -> None:
+    """Add to ``total`` (prompts, sequences) what the token behind each beginning contributes.
+
+    ``logits`` (prompts · beginnings, vocabulary).
+    """
+    place = {beginning: row for row, beginning in enumerate(begun)}
+    length = len(begun[0])
+    going = [i for i, s in enumerate(sequences) if len(s) > length]
+    rows = torch.tensor([place[sequences[i][:length]] for i in going])
+    tokens = torch.tensor([sequences[i][length] for i in going])
+    precise = logits if logits.dtype == torch.float64 else logits.float()
+    where = (torch.arange(len(total))[:, None] * len(begun) + rows).to(logits.device)
+    reached = precise[where, tokens.to(logits.device)]
+    total[:, going] += (reached - precise.logsumexp(-1)[where]).double().cpu()

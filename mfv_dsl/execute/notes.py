@@ -1,0 +1,53 @@
+"""What must be said beside results: a best of many on the measured split is no measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mfv_dsl.execute.evaluation import Evaluation
+from mfv_dsl.methods.statistics import holm, sign_test
+from mfv_dsl.plan.steps import Plan, Row
+
+#: by mode, what is swept on one set of items, and whether `choose` could settle it
+_SWEPT = ("layer", "scale", "k")
+_CHOOSING = ("add", "patch")
+
+
+def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """For every eval whose sweep is seen on the test split: how many conditions the best is the
+    best of, and how many differences from zero-shot hold when all are tested together."""
+    evals: dict[str, list[Row]] = {}
+    for row in plan.rows:
+        evals.setdefault(row.eval, []).append(row)
+    said = []
+    for name, rows in evals.items():
+        if plan[rows[0].step].parameters["split"] == "test":
+            settled = plan[rows[0].step].parameters.get("mode") in _CHOOSING
+            text = _note(name, [values[row.step] for row in rows], settled)
+            said += [{"eval": name, "text": text}] if text else []
+    return said
+
+
+def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:
+    points = [one.at for one in evaluations[0].real]
+    swept = [what for what in _SWEPT if len({getattr(at, what) for at in points}) > 1]
+    if not swept:
+        return None
+    p_values = [
+        sign_test(
+            condition.outcomes.correct.astype(np.float64) - evaluation.zero_shot.correct,
+            evaluation.images,
+        )
+        for evaluation in evaluations
+        for condition in evaluation.real
+    ]
+    cure = f"`choose = [{', '.join(swept)}]` settles it on another split. " if choosable else ""
+    return (
+        f"{name} shows {len(points)} conditions for each relation on the test split: the best of "
+        f"them looks better than it is. {cure}"
+        f"Of its {len(p_values)} differences from zero-shot {sum(holm(p_values))} hold at 5 % for "
+        "all together (exact sign tests on the paired items, Holm's correction)."
+    )

@@ -1,0 +1,262 @@
+"""What an `eval` asks of the expression it measures, and of the evals it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mfv_dsl.lang.checked import CheckedBlock, Setting
+from mfv_dsl.lang.diagnostics import Label
+from mfv_dsl.lang.entries import DEFAULT_HEADS
+from mfv_dsl.lang.order import references
+from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Hole, ListExpr, Name, Node
+
+WRITES = ("add", "patch", "ablate")
+#: attributes of which two evals must have the same for their items to be the same
+_SAME_ITEMS = ("dataset", "split", "items", "seed", "answer")
+
+
+def each_of(value: Any) -> tuple[Any, ...]:
+    """The parts of a value that may be one, several or none."""
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
+
+
+def mode_of(settings: Mapping[str, Setting]) -> str | None:
+    """What the eval does: the first of `add`, `patch` and `ablate` that it has."""
+    return next((name for name in WRITES if settings[name].value is not None), None)
+
+
+def calls_behind(scope: Scope, expressions: Iterable[Expr]) -> Iterator[Call]:
+    """Every call that the expressions are made of, also through declared names and `defaults`."""
+    work, seen = list(expressions), set[str]()
+    while work:
+        node = work.pop()
+        calls = [part for part in node.walk() if isinstance(part, Call)]
+        yield from calls
+        for name in references(node):
+            item = scope.names.get(name.text)
+            if name.text not in seen and item is not None:
+                seen.add(name.text)
+                if isinstance(item, Block):
+                    work += [a.value for a in item.attributes if a.name.text == "start"]
+                elif item.kind.text in ("heads", "vector"):
+                    work.append(item.value)
+        if "heads" in scope.defaults and "defaults" not in seen and any(map(_own_heads, calls)):
+            seen.add("defaults")
+            work.append(scope.defaults["heads"].value)
+
+
+def _own_heads(call: Call) -> bool:
+    """Whether a call takes the heads of `defaults`, or where there are none its own `top`."""
+    named = {keyword.name.text for keyword in call.keywords}
+    return call.function.text == "fv" and "heads" not in named
+
+
+# -- one eval -------------------------------------------------------------------------------------
+def check_expressions(
+    scope: Scope, written: Mapping[str, Attribute], settings: Mapping[str, Setting],
+    context: Context, what: str,
+) -> None:  # fmt: skip
+    """Check `k` and `controls` against the vectors or heads that the eval is about."""
+    mode = mode_of(settings)
+    if any(name in written for name in WRITES) and mode is None:
+        return  # its value is reported already
+    expressions = each_of(settings[mode].value) if mode else ()
+    if "k" in written and mode is None and not isinstance(written["k"].value, Hole):
+        scope.error(
+            "MFV2022", written["k"].name, f"`k` has no effect in {what}",
+            "it has no `add`, `patch` or `ablate`", severity="warning",
+        )  # fmt: skip
+    if "k" in written and settings["k"].value is not None:
+        _check_k(scope, written["k"], settings["k"], expressions, context)
+    if isinstance(settings["controls"].value, tuple) and "controls" in written:
+        check = _Controls(scope, written["controls"], settings, context, what)
+        for control in settings["controls"].value:
+            check.control(control, mode, expressions)
+
+
+def _check_k(
+    scope: Scope, attribute: Attribute, setting: Setting, expressions: tuple[Expr, ...],
+    context: Context,
+) -> None:  # fmt: skip
+    for expression in expressions:
+        if not _tops(scope, expression):
+            scope.error(
+                "MFV5332", attribute.name, "`k` counts heads of a `top(...)`, and there is none",
+                "", "make the heads by `top(10)`, or take `k` out",
+                secondary=[Label(expression.span, "made without `top`")],
+            )  # fmt: skip
+            return
+    most = max((fact.n_layers * fact.n_heads for fact in scope.model_facts(context)), default=0)
+    largest = max(each_of(setting.value))
+    if most and largest > most:
+        scope.error(
+            "MFV4004", attribute.value, f"the model has no {largest} heads", f"it has {most} in all"
+        )
+
+
+def _tops(scope: Scope, expression: Expr) -> list[int]:
+    """How many heads each `top(...)` behind an expression chooses; `fv` alone has its own."""
+    counts = []
+    for call in calls_behind(scope, [expression]):
+        if call.function.text == "top":
+            options = scope.options.get(call.span, {})
+            counts.append(options["k"].value if "k" in options else 1)
+        elif _own_heads(call) and "heads" not in scope.defaults:
+            counts.append(DEFAULT_HEADS)
+    return counts
+
+
+class _Controls:
+    """Whether an eval can have the controls that it asks for."""
+
+    def __init__(
+        self, scope: Scope, attribute: Attribute, settings: Mapping[str, Setting],
+        context: Context, what: str,
+    ) -> None:  # fmt: skip
+        self.scope, self.attribute, self.settings = scope, attribute, settings
+        self.context, self.what = context, what
+
+    def control(self, control: str, mode: str | None, expressions: tuple[Expr, ...]) -> None:
+        if mode is None:
+            self._refuse(
+                control, f"there is nothing to control in {self.what}",
+                "it has no `add`, `patch` or `ablate`",
+            )  # fmt: skip
+        elif mode == "ablate" and control != "random_heads":
+            self._refuse(
+                control, f"`{control}` is a control of a vector, and {self.what} ablates heads",
+                help="the control of an ablation is `random_heads`",
+            )  # fmt: skip
+        else:
+            before = len(self.scope.found)
+            for expression in expressions:
+                if len(self.scope.found) == before:  # one report for each control is enough
+                    getattr(self, f"_{control}")(control, mode, expression)
+
+    def _random_heads(self, control: str, mode: str, expression: Expr) -> None:
+        counts = _tops(self.scope, expression)
+        if not counts:
+            self._refuse(
+                control, "there is no `top(...)` to put random heads in the place of",
+                at=expression, where="made without `top`",
+            )  # fmt: skip
+            return
+        largest = max(each_of(self.settings["k"].value) or counts)
+        for facts in self.scope.model_facts(self.context):
+            total = facts.n_layers * facts.n_heads
+            if 2 * largest > total:
+                self._refuse(
+                    control, f"the model has {total} heads, too few for {largest} chosen ones and "
+                    "as many others", code="MFV5334", help=f"at most {total // 2} heads",
+                )  # fmt: skip
+
+    def _random_vector(self, control: str, mode: str, expression: Expr) -> None:
+        if mode == "patch" or "native" in each_of(self.settings["layer"].value):
+            needs = "`patch`" if mode == "patch" else "`layer = native`"
+            self._refuse(control, f"a random vector has no per-head parts, which {needs} needs")
+
+    def _other_relation(self, control: str, mode: str, expression: Expr) -> None:
+        if not any(isinstance(node, Name) and node.text == "each" for node in expression.walk()):
+            self._refuse(
+                control, "this vector does not depend on the relation under test",
+                at=expression, where="made without `each`",
+            )  # fmt: skip
+        elif any(len(facts.relations) < 2 for facts in self.scope.dataset_facts(self.context)):
+            self._refuse(control, "the dataset has no other relation")
+
+    def _shuffled(self, control: str, mode: str, expression: Expr) -> None:
+        calls = [c for c in calls_behind(self.scope, [expression]) if c.function.text == "fv"]
+        if not calls:
+            self._refuse(
+                control, "there are no prompts behind this vector whose answers could be shuffled",
+                at=expression, where="made without `fv`",
+            )  # fmt: skip
+        for call in calls:
+            options = self.scope.options.get(call.span, {})
+            shots = options["shots"].value if "shots" in options else None
+            if shots is not None and shots < 2:
+                self._refuse(
+                    control, "answers are shuffled among two demonstrations or more",
+                    at=call, where=f"made with `shots = {shots}`",
+                )  # fmt: skip
+                return
+
+    def _refuse(
+        self, control: str, message: str, label: str = "", help: str | None = None,
+        at: Expr | None = None, where: str = "", code: str = "MFV5333",
+    ) -> None:  # fmt: skip
+        """Report at the control's name, ``at`` being another place that belongs to the story."""
+        value = self.attribute.value
+        names = value.items if isinstance(value, ListExpr) else (value,)
+        places: list[Node] = [n for n in names if isinstance(n, Name) and n.text == control]
+        self.scope.error(
+            code, (places or [value])[0], message, label, help,
+            secondary=[Label(at.span, where)] if at is not None else (),
+        )  # fmt: skip
+
+
+# -- evals compared -------------------------------------------------------------------------------
+def check_comparisons(scope: Scope, blocks: Iterable[CheckedBlock]) -> None:
+    """Check that evals named by `against` measure the same items, under one condition."""
+    evals = {block.name: block for block in blocks if block.kind == "eval"}
+    for block in evals.values():
+        for name in each_of(block["against"]):
+            if name in evals:
+                _check_comparison(scope, block, evals[name])
+
+
+def _check_comparison(scope: Scope, block: CheckedBlock, other: CheckedBlock) -> None:
+    at = _place(scope, block, other)
+    if block is other:
+        scope.error("MFV5331", at, f"`{block.name}` is compared with itself")
+        return
+    several = [name for name in swept(other) if name not in each_of(other["choose"])]
+    if several:
+        place = other.settings[several[0]].span
+        scope.error(
+            "MFV5331", at, f"`{other.name}` has several conditions for each relation",
+            "which one is meant?", f"give it one `{several[0]}`, or let it `choose`",
+            secondary=[Label(place, f"`{other.name}` sweeps this")] if place else (),
+        )  # fmt: skip
+    for name in _SAME_ITEMS:
+        here, there = block.settings[name], other.settings[name]
+        if None not in (here.value, there.value) and here.value != there.value:
+            _differ(scope, block, other, name, f"is `{here.value}` here and `{there.value}` there")
+            return
+    missing = [name for name in each_of(block["on"]) if name not in each_of(other["on"])]
+    if missing and block.dataset == other.dataset and other["on"] is not None:
+        _differ(scope, block, other, "on", f"lacks `{missing[0]}` there")
+
+
+def _differ(
+    scope: Scope, block: CheckedBlock, other: CheckedBlock, name: str, problem: str
+) -> None:
+    place = other.settings[name].span
+    scope.error(
+        "MFV5330", _place(scope, block, other),
+        f"`{block.name}` and `{other.name}` do not measure the same items",
+        f"`{name}` {problem}", "a paired difference needs the same items on both sides",
+        secondary=[Label(place, f"of `{other.name}`")] if place else (),
+    )  # fmt: skip
+
+
+def _place(scope: Scope, block: CheckedBlock, other: CheckedBlock) -> Node:
+    """Where a block names the eval that it is compared with."""
+    written = [a for a in scope.evals[block.name].attributes if a.name.text == "against"]
+    names = [node for attribute in written for node in attribute.value.walk()]
+    return next(node for node in names if isinstance(node, Name) and node.text == other.name)
+
+
+def swept(block: CheckedBlock) -> list[str]:
+    """The attributes of an eval that have several values and an effect."""
+    mode = mode_of(block.settings)
+    having = ["shots"]
+    if mode is not None:
+        having += [mode, "k"]
+    if mode == "add":
+        having += ["layer", "scale"]
+    return [name for name in having if len(each_of(block[name])) > 1]
