@@ -17,8 +17,8 @@ LEFT = ("eval", "relation", "vector", "control")  # columns of words
 def result_columns(
     rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]
 ) -> dict[str, list[str]]:
-    """Columns by title; accuracies in per cent with 95 % intervals.  What no row has is left out, a
-    scale of 1 counts as none.  ``metrics`` are what each eval reports."""
+    """Columns by title; accuracies in per cent with 95 % intervals.  What no row has is left out, and
+    the scale where it is 1 in all.  ``metrics`` are what each eval reports."""
 
     def cells(metric: str, shown: Callable[[ResultRow], str]) -> list[str]:
         return [shown(row) if metric in metrics[row.eval] else "" for row in rows]
@@ -51,6 +51,7 @@ def confusion_columns(
 
 def _conditions(rows: Sequence[ResultRow]) -> dict[str, list[str]]:
     """The columns that say which condition a row is."""
+    scaled = any(row.scale not in (None, 1) for row in rows)
     return {
         "eval": [row.eval for row in rows],
         "relation": [row.relation for row in rows],
@@ -59,7 +60,7 @@ def _conditions(rows: Sequence[ResultRow]) -> dict[str, list[str]]:
         "shots": [str(row.shots) for row in rows],
         "k": [shown(row.k) for row in rows],
         "layer": [shown(row.layer) for row in rows],
-        "scale": [shown(row.scale) if row.scale != 1 else "" for row in rows],
+        "scale": [shown(row.scale) if scaled else "" for row in rows],
     }
 
 
