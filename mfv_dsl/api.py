@@ -63,7 +63,7 @@ class Recipe:
         return self.checked.warnings
 
     def plan(self, only: Sequence[str] | None = None) -> Plan:
-        """What running the recipe will do; with ``only``, these evals and saves alone."""
+        """What running the recipe will do; with ``only``, these blocks alone."""
         return build_plan(self.checked, only)
 
     def run(
@@ -79,7 +79,7 @@ class Recipe:
         """Run it; results and vectors go to ``out`` (default ``runs/<name>``).
 
         Finished steps are kept in the store (``$MFV_HOME``, default ``.mfv``) and not run again;
-        ``fresh`` runs them all the same.  ``only`` names the evals and saves to run.  ``trace``
+        ``fresh`` runs them all the same.  ``only`` names the blocks to run.  ``trace``
         also leaves ``trace.txt``: what was read and written where, for the first prompts.
         ``download`` lets a model's missing files be fetched.
         """

@@ -22,7 +22,9 @@ def run(
     sets: SetOptions = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Run only this eval, or the save of this folder; may be repeated."),
+        typer.Option(
+            help="Run only this tune or eval, or the save of this folder; may be repeated."
+        ),
     ] = None,
     device: Annotated[
         str | None,
@@ -69,7 +71,7 @@ def show_result(result: RunResult) -> None:
     """Tables of results on stdout; what was written where on stderr."""
     from mfv_dsl.cli.output import print_notes, print_table
     from mfv_dsl.report.probing import weights_table
-    from mfv_dsl.report.tables import confusion_table, results_table
+    from mfv_dsl.report.tables import confusion_table, results_table, tuning_table
 
     if result.rows:
         metrics = result.plan.metrics
@@ -79,6 +81,8 @@ def show_result(result: RunResult) -> None:
         print_notes(result.notes)
     if result.weights:
         print_table(weights_table(result.weights))
+    if result.tunes:
+        print_table(tuning_table(result.tunes))
     for path in result.saved:
         typer.echo(f"saved {path}", err=True)
     reused = f", {result.cached} steps from the store" if result.cached else ""
@@ -89,7 +93,8 @@ def plan(
     recipe: RecipeArgument,
     sets: SetOptions = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Plan only this eval, or the save of this folder.")
+        list[str] | None,
+        typer.Option(help="Plan only this tune or eval, or the save of this folder."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -15,7 +15,7 @@ Gradients reach the values of edits; the prefix is a constant.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -60,6 +60,11 @@ class Prefix:
         self._state = state
         self._unedited: list[torch.Tensor] = []  # the last token before each stage, (prompts, 1, d)
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that what was run takes."""
+        return _bytes(self._state)
+
     def run(
         self,
         variants: Sequence[Variant],
@@ -81,14 +86,7 @@ class Prefix:
         the model, and for one that never fired.
         """
         check_variants(self.backend.sites, variants, reads, len(self.batch))
-        targets = self.batch.answers if targets is None else targets
-        if targets is None:
-            raise MfvError(
-                "MFV7247",
-                "these prompts came without answers, so there is nothing to score",
-                help="give `targets`, or give `answers` where the batch is made",
-            )
-        ask = _Ask(targets, top, logits, tuple(reads))
+        ask = _Ask(self._answers() if targets is None else targets, top, logits, tuple(reads))
         with self.backend.continuation(self._state) as continuation:
             joins = [_joins(continuation, variant) for variant in variants]
             if at_once is None:
@@ -121,6 +119,38 @@ class Prefix:
         place = torch.tensor([i for chunk in chunks for i in chunk.variants]).argsort()
         together = joined([chunk.scores for chunk in chunks])
         return together.variants(place.to(together.said.device))
+
+    def injected(self, layer: int, added: torch.Tensor, *, logits: bool = False) -> Scores:
+        """Scores of the batch's answers with ``added``, (d_model,) or (prompts, d_model), added to
+        the residual stream at the output of decoder layer ``layer``; one variant.
+
+        The same as :meth:`scores` of that one edit, for whoever needs it many times over: the token
+        without the edit is not run beside it, nor the layers up to and with ``layer`` again.
+        """
+        edit = Edit("lm.resid", layer, "add", added)
+        check_variants(self.backend.sites, [[edit]], (), len(self.batch))
+        with self.backend.continuation(self._state) as continuation:
+            stages = continuation.stages
+            if len(stages) > 1:
+                hidden = self._before(continuation, layer + 1)
+                hidden = hidden + added.to(hidden).unsqueeze(-2)
+                for stage in stages[layer + 1 :]:
+                    hidden = stage(hidden)
+                note(self.batch, [edit], variant=0)
+                return score(
+                    hidden, continuation.logits, continuation.vocabulary, self._answers(),
+                    keep_logits=logits,
+                )  # fmt: skip
+        return self.scores([[edit]], logits=logits)  # a model that cannot start in the middle
+
+    def _answers(self) -> torch.Tensor:
+        if self.batch.answers is None:
+            raise MfvError(
+                "MFV7247",
+                "these prompts came without answers, so there is nothing to score",
+                help="give `targets`, or give `answers` where the batch is made",
+            )
+        return self.batch.answers
 
     def _variants_at_once(self, continuation: Continuation, variants: Sequence[Variant]) -> int:
         row_bytes = continuation.row_bytes
@@ -198,6 +228,15 @@ class _Ask:
     top: int
     logits: bool
     reads: tuple[Read, ...]
+
+
+def _bytes(state: Any) -> int:
+    """The bytes of the tensors in a tree of dataclasses and tuples."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    if is_dataclass(state):
+        return sum(_bytes(getattr(state, item.name)) for item in fields(state))
+    return sum(map(_bytes, state)) if isinstance(state, tuple) else 0
 
 
 def _joins(continuation: Continuation, variant: Variant) -> int:

@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from mfv_dsl import backends
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
+from mfv_dsl.execute.tuning import TuningRow, training_metadata, write_curves
 from mfv_dsl.library.files import write_atomically
 from mfv_dsl.library.vector_file import save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
@@ -23,6 +24,7 @@ from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Plan, Save, Step
 from mfv_dsl.version import __version__
 
+_KINDS = {"extract": "extracted", "tune": "tuned"}  # of vectors that are made by one step
 _PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy", "safetensors")
 
 
@@ -41,11 +43,12 @@ class Performance:
 @dataclass(frozen=True)
 class Results:
     """What a run shows: rows, what was tried to settle ``choose``, the mean weights of blends'
-    candidates, and what must be said beside."""
+    candidates, how vectors were trained, and what must be said beside."""
 
     rows: list[ResultRow]
     choices: list[dict[str, Any]]
     weights: list[dict[str, Any]]
+    tunes: list[TuningRow]
     notes: list[dict[str, str]]
 
     def to_json(self) -> dict[str, Any]:
@@ -53,6 +56,7 @@ class Results:
             "rows": [row.to_json() for row in self.rows],
             "choices": self.choices,
             "weights": self.weights,
+            "tunes": [asdict(row) for row in self.tunes],
             "notes": self.notes,
         }
 
@@ -94,12 +98,14 @@ def write_run(folder: Path, text: str, plan: Plan, done: Performance, results: R
             },
         },
     )
+    write_curves(folder / "tune", plan, values)
     for step in plan.steps:
         value = values[step.key]
         if step.operation == "mediation":
             _write_effect(folder / "aie", step, value)
-        elif isinstance(value, Vector) and step.operation == "extract":
-            name = f"fv_{step.parameters['relation']}_{step.key[:8]}.safetensors"
+        elif isinstance(value, Vector) and step.operation in _KINDS:
+            kind = "fv" if step.operation == "extract" else "tuned"
+            name = f"{kind}_{step.parameters['relation']}_{step.key[:8]}.safetensors"
             save_vector(folder / "vectors" / name, value, vector_metadata(plan, step, values))
 
 
@@ -120,7 +126,9 @@ def write_library(save_item: Save, plan: Plan, values: Mapping[str, Any]) -> lis
         path = Path(save_item.folder) / f"{saved.name}.safetensors"
         step = plan[saved.step]
         said = vector_metadata(plan, step, values, saved.relation)
-        said |= {"name": saved.name, "layer": save_item.layer}
+        said["name"] = saved.name
+        if save_item.layer is not None:
+            said["layer"] = save_item.layer
         vector = values[saved.step]
         save_vector(path, replace(vector, expression=saved.expression), said)
         written.append(path)
@@ -137,7 +145,7 @@ def vector_metadata(
     assert facts is not None and hasattr(facts, "d_model")
     trained = backends.sources(made.constructor, **made.arguments).get("checkpoint", {})
     said: dict[str, Any] = {
-        "kind": "extracted" if step.operation == "extract" else "composed",
+        "kind": _KINDS.get(step.operation, "composed"),
         "name": step.label,
         "relation": relation or step.parameters.get("relation"),
         "model": {"id": made.arguments.get("path", made.constructor),
@@ -167,6 +175,8 @@ def vector_metadata(
         said["dataset"] = {"id": dataset.constructor, "arguments": dict(dataset.arguments),
                            "hash": getattr(dataset.facts, "hash", None)}  # fmt: skip
         said["seed"] = source.parameters["seed"]
+    elif step.operation == "tune":
+        said |= training_metadata(plan, step, values[step.key])
     return said
 
 

@@ -16,6 +16,7 @@ from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.evaluation import evaluate
 from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.tuning import tune
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import vectors as algebra
 from mfv_dsl.methods.activations import TaskMean, task_mean
@@ -186,5 +187,6 @@ PERFORM: Mapping[str, Callable[[Session, Step, Inputs], Any]] = {
     "cosine": lambda session, step, inputs: algebra.cosine(*inputs),
     "arithmetic": arithmetic,
     "overall_mean": overall_mean,
+    "tune": tune,
     "evaluate": evaluate,
 }

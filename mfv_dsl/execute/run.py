@@ -19,6 +19,7 @@ from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.results import ResultRow, choices, result_rows
 from mfv_dsl.execute.session import Listener, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts
+from mfv_dsl.execute.tuning import TuningRow, tuning_rows
 from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.plan.steps import Plan
 
@@ -61,13 +62,18 @@ class RunResult:
     def notes(self) -> list[str]:
         return [note["text"] for note in self.results.notes]
 
+    @property
+    def tunes(self) -> list[TuningRow]:
+        """A row for every vector that was trained."""
+        return self.results.tunes
+
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html import results_html
 
         return results_html(self.rows, self.plan.metrics, self.notes)
 
     def to_json(self) -> dict[str, Any]:
-        """Rows, choices, weights, notes and places as plain data."""
+        """Rows, choices, weights, trainings, notes and places as plain data."""
         return {
             **self.results.to_json(),
             "folder": str(self.folder),
@@ -147,7 +153,7 @@ def run_plan(
     values = done.values
     results = Results(
         result_rows(plan, values), choices(plan, values), blend_weights(plan, values),
-        notes(plan, values),
+        tuning_rows(plan, values), notes(plan, values),
     )  # fmt: skip
     write_run(folder, text, plan, done, results)
     if trace:

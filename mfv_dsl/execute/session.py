@@ -29,11 +29,13 @@ class Parts(Protocol):
         """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
 
 
-def batched(backend: Backend, dataset: Dataset, prompts: Sequence[Prompt]) -> list[PromptBatch]:
-    """Prompts rendered and encoded, :data:`BATCH` at a time."""
+def batched(
+    backend: Backend, dataset: Dataset, prompts: Sequence[Prompt], size: int = BATCH
+) -> list[PromptBatch]:
+    """Prompts rendered and encoded, ``size`` at a time."""
     return [
-        backend.batch(prompts[start : start + BATCH], dataset)
-        for start in range(0, len(prompts), BATCH)
+        backend.batch(prompts[start : start + size], dataset)
+        for start in range(0, len(prompts), size)
     ]
 
 
@@ -91,9 +93,9 @@ class Session:
         """A part of a long step, which an interrupted run need not make again."""
         return make() if self.parts is None else self.parts.keep(step, name, make)
 
-    def batches(self, step: Step, prompts: list[Prompt]) -> list[PromptBatch]:
-        """Prompts rendered and encoded."""
-        return batched(self.backend(step), self.dataset(step), prompts)
+    def batches(self, step: Step, prompts: list[Prompt], size: int = BATCH) -> list[PromptBatch]:
+        """Prompts rendered and encoded, ``size`` at a time."""
+        return batched(self.backend(step), self.dataset(step), prompts, size)
 
     def names(self, step: Step, split: str) -> tuple[str, ...]:
         """The objects that can be an answer in a split."""

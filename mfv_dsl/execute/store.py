@@ -28,6 +28,7 @@ from mfv_dsl.library.vector_file import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.tuning import Checkpoint, Epoch, Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
 
@@ -43,6 +44,10 @@ _TYPES: dict[str, type] = {
         Outcomes,
         Space,
         Vector,
+        Tuned,
+        Training,
+        Epoch,
+        Checkpoint,
     )
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mfv_dsl.lang import calls, evals, expressions, values
+from mfv_dsl.lang import calls, evals, expressions, tunes, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.diagnostics import Label
 from mfv_dsl.lang.entries import ITEM, takers
@@ -129,8 +129,9 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if entry.name == "eval":
         _check_eval(scope, written, meant, settings, what)
         evals.check_expressions(scope, written, settings, context, what)
-    if entry.name == "tune" and "select_on" in settings:
+    if entry.name == "tune":
         _not_on_test(scope, settings["select_on"], "epoch")
+        tunes.check_tune(scope, settings, scope.dataset_facts(context), what)
     for kind in ("model", "dataset"):
         settings[kind] = replace(settings[kind], value=getattr(context, kind))
     facts = scope.dataset_facts(context)

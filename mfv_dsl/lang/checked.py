@@ -112,3 +112,8 @@ class Checked:
     options: Mapping[Span, Mapping[str, Setting]] = field(default_factory=dict)
     #: findings that did not stop the recipe
     warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def tunes(self) -> dict[str, CheckedBlock]:
+        """The `tune` blocks by name."""
+        return {block.name: block for block in self.blocks if block.kind == "tune"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from mfv_dsl.lang import blocks, calls, evals, expressions
+from mfv_dsl.lang import blocks, calls, evals, expressions, tunes
 from mfv_dsl.lang.checked import Checked, Constructed, DatasetFacts, ModelFacts
 from mfv_dsl.lang.diagnostics import Diagnostic, Label, MfvError, RecipeError
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
@@ -56,6 +56,7 @@ def check(recipe: Recipe, facts: Facts | None = None) -> CheckResult:
         if isinstance(item, Block) and item.kind.text != "defaults"
     )
     evals.check_comparisons(scope, checked_blocks)
+    tunes.check_uses(scope, checked_blocks)
     found = tuple(sorted(scope.found, key=_place))
     if any(diagnostic.severity == "error" for diagnostic in found):
         return CheckResult(None, found)
@@ -270,8 +271,9 @@ def _expressions(scope: Scope) -> None:
     for name in in_order(scope):
         item = scope.names[name]
         if isinstance(item, Block):
-            model = blocks.context_of(scope, item).model
-            scope.vector_types[name] = Type("Vector", model=model, parts=False)
+            within = blocks.context_of(scope, item)
+            parts = tunes.keeps_parts(scope, item, within)
+            scope.vector_types[name] = Type("Vector", model=within.model, parts=parts)
         elif name not in scope.doubtful:
             _declared(scope, item, context)
 

@@ -15,6 +15,7 @@ from mfv_dsl.lang.pages.probing import PROBING
 from mfv_dsl.lang.pages.prompts import PROMPTS
 from mfv_dsl.lang.pages.run import RUN
 from mfv_dsl.lang.pages.syntax import SYNTAX
+from mfv_dsl.lang.pages.tuning import TUNING
 from mfv_dsl.lang.pages.types import TYPES
 from mfv_dsl.lang.pages.values import VALUES
 from mfv_dsl.lang.suggest import suggest
@@ -26,6 +27,7 @@ CODES: dict[str, Page] = {
     **VALUES,
     **RUN,
     **EVALS,
+    **TUNING,
     **PROBING,
     **FILES,
     **SOURCES,

@@ -15,6 +15,8 @@ UNITS: dict[str, Unit] = {
         Unit("factor", "a factor without a unit"),
         Unit("learning rate", "a step size above 0", above=0),
         Unit("decay", "0 or more", minimum=0),
+        Unit("weight", "how much a term of a loss counts, 0 or more", minimum=0),
+        Unit("length", "a vector's Euclidean length, above 0", above=0),
         Unit("seed", "a whole number, 0 or more", whole=True, minimum=0),
         Unit("pixels", "an image's side, at least 8", whole=True, minimum=8),
     )
@@ -200,26 +202,44 @@ ITEMS = (
     Entry(
         "item", "tune", "trains one vector per relation with the model frozen",
         (
-            Parameter("start", ("Vector", "Choice"), "the vector to begin with, or `random`",
+            Parameter("start", ("Vector", "Choice"), "the vector to begin with, or a `random` one, "
+                      "a tenth as long as the residual stream it is added to",
                       choices=("random",)),
             Parameter("layer", ("Number",), "the decoder layer written to", unit="layer",
                       from_defaults=True),
             _ON,
-            Parameter("epochs", ("Number",), "passes over the training split", 10, unit="count",
+            Parameter("variable", ("Choice",), "what is learned: the vector; a factor before "
+                      "`start` (scale); a factor for each head of `start` (head_scales); or which "
+                      "of its heads to keep (head_mask)",
+                      "vector", choices=("vector", "scale", "head_scales", "head_mask")),
+            Parameter("items", ("Number",), "training prompts per relation, from the `train` split",
+                      160, unit="count"),
+            Parameter("shots", ("Number",), "demonstrations in the training and the validation "
+                      "prompts", 0, unit="demonstrations"),
+            Parameter("epochs", ("Number",), "passes over the training prompts", 10, unit="count",
                       from_defaults=True),
-            Parameter("lr", ("Number",), "learning rate", 1e-2, unit="learning rate",
+            Parameter("batch", ("Number",), "prompts per step", 32, unit="count",
                       from_defaults=True),
-            Parameter("batch", ("Number",), "prompts per step", 16, unit="count",
-                      from_defaults=True),
+            Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 "
+                      "along a cosine", 1e-2, unit="learning rate", from_defaults=True),
             Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
                       "nll", choices=("nll",), from_defaults=True),
-            Parameter("weight_decay", ("Number",), "decay of the vector", 0.0, unit="decay",
-                      from_defaults=True),
+            Parameter("weight_decay", ("Number",), "half the vector's squared length, times this, "
+                      "is added to the loss", 0.0, unit="decay", from_defaults=True),
+            Parameter("max_norm", ("Number",), "the longest that the vector may be, after every "
+                      "step; no bound if left out", None, unit="length", from_defaults=True),
+            Parameter("kl", ("Number",), "weight of KL(unedited ‖ edited) of the next token on "
+                      "4-shot prompts of the dataset's other relations, which the vector should "
+                      "leave alone", 0.0, unit="weight", from_defaults=True),
+            Parameter("sparsity", ("Number",), "with head_mask: weight of the sum of the heads' "
+                      "weights", 0.0, unit="weight"),
             Parameter("select_on", ("Split",), "the split that chooses the epoch; never `test`",
                       "validation", from_defaults=True),
+            Parameter("select_items", ("Number",), "prompts per relation that choose the epoch",
+                      100, unit="count"),
             _MODEL, _DATASET, _SEED,
         ),
-        result="Family", form="block", label="name", executable=False,
+        result="Family", form="block", label="name",
         example="tune tuned {\n  start = fv(each)\n  layer = 4\n}",
     ),
     Entry(

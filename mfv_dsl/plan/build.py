@@ -1,4 +1,4 @@
-"""From a checked recipe to a plan: its evals and saves, and all that they need."""
+"""From a checked recipe to a plan: its tunes, evals and saves, and all that they need."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from mfv_dsl.plan.arithmetic import sum_text
 from mfv_dsl.plan.evals import EvalPlanner
 from mfv_dsl.plan.expressions import Context, said
 from mfv_dsl.plan.steps import Plan, Row, Save, Saved, Step
+from mfv_dsl.plan.tuning import TuneRow, tune_step
 
 
 def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
-    """The plan of a checked recipe; with ``only``, of the evals and saves of these names alone."""
+    """The plan of a checked recipe; with ``only``, of the blocks of these names alone, and what
+    they need."""
     names = [block.name for block in checked.blocks]
     for name in only or ():
         if name not in names:
             near = suggest(name, names)
             raise MfvError(
                 "MFV5003",
-                f"the recipe has no eval or save `{name}`",
+                f"the recipe has no tune, eval or save `{name}`",
                 help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
             )
     planner = BlockPlanner(checked)
     rows: list[Row] = []
     saves: list[Save] = []
+    ends: list[str] = []
     try:
         for block in checked.blocks:
             if only and block.name not in only:
@@ -38,22 +41,21 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
             elif block.kind == "save":
                 saves.append(planner.save(block))
             else:
-                raise MfvError(
-                    "MFV5002",
-                    f"`{block.kind} {block.name}` cannot be run yet",
-                    help="`mfv check` accepts it; take it out, or name what to run by --only",
-                )
+                ends += planner.tune(block)
     except RecursionError:
         raise MfvError(
             "MFV5004",
             "the names of this recipe stand for one another through too many levels to follow",
             help="write long sums as one `mean(...)`, or with fewer names in between",
         ) from None
-    ends = [step for row in rows for step in (row.step, *(key for _, key in row.against))]
+    ends += [step for row in rows for step in (row.step, *(key for _, key in row.against))]
     ends += [vector.step for save in saves for vector in save.vectors]
+    steps = needed(list(planner.steps.values()), ends)
+    kept = {step.key for step in steps}
+    tunes = [TuneRow(*names, key) for names, key in planner.tuned.items() if key in kept]
     return Plan(
-        checked.models, checked.datasets, needed(list(planner.steps.values()), ends),
-        tuple(rows), tuple(saves), tuple(planner.warnings.values()),
+        checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
+        tuple(planner.warnings.values()), tuple(tunes),
     )  # fmt: skip
 
 
@@ -67,12 +69,17 @@ def needed(steps: Sequence[Step], keys: Sequence[str]) -> tuple[Step, ...]:
 
 
 class BlockPlanner(EvalPlanner):
-    """Plans evals and saves."""
+    """Plans tunes, evals and saves."""
 
     def source_text(self, expr: Expr, context: Context) -> str:
         """What a vector is, in the recipe's language: a declared name or family by its terms."""
         form = self.linear(expr, context)
         return sum_text((value, self.steps[key].label) for key, value in form.items())
+
+    def tune(self, block: CheckedBlock) -> list[str]:
+        """The steps of all relations that a `tune` trains."""
+        context = self.context_of(block)
+        return [tune_step(self, block, relation, context) for relation in self.relations_of(block)]
 
     def save(self, block: CheckedBlock) -> Save:
         base = self.context_of(block)

@@ -17,6 +17,7 @@ from mfv_dsl.backends.sites import flamingo_sites
 from mfv_dsl.lang.checked import PRECISIONS, DatasetFacts, ModelFacts
 from mfv_dsl.plan.evals import written
 from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.tuning import OFF_TASK_SHOTS, tune_cost, tune_reads, tune_writes
 
 BATCH = 64  # prompts a pass
 #: Tokens of a demonstration and of a query in the prompt template, about.
@@ -34,7 +35,7 @@ class Note:
     writes: str = ""
     prefix_passes: int = 0
     variants: int = 0
-    memory: int = 0  # bytes of keys and values of one batch, about
+    memory: int = 0  # bytes of keys and values held at a time, about
     inputs: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,6 +84,17 @@ def _note(plan: Plan, step: Step, cached: bool, why: str) -> Note:
             "memory": _memory(facts, min(prompts, BATCH), p["shots"]),
         }
         known["writes"] = _writes(plan, step, facts)
+    elif step.operation == "tune":
+        facts = _model(plan, step)
+        passes, variants = tune_cost(p)
+        known |= {
+            "reads": tune_reads(p),
+            "writes": tune_writes(p, facts),
+            "prefix_passes": passes,
+            "variants": variants,
+            "memory": _memory(facts, p["items"] + p["select_items"], p["shots"])
+            + (_memory(facts, p["items"], OFF_TASK_SHOTS) if p["kl"] else 0),
+        }
     elif step.operation == "head_set":
         known["writes"] = ", ".join(f"L{layer}H{head}" for layer, head in p["heads"][:12]) + (
             f", … ({len(p['heads'])} heads)" if len(p["heads"]) > 12 else ""

@@ -20,6 +20,7 @@ from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Node, Numbe
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed, sweep
 from mfv_dsl.plan.steps import Step, step_key
+from mfv_dsl.plan.tuning import tune_step
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 
@@ -66,6 +67,7 @@ class Planner:
         self._forms: dict[tuple[Any, ...], Linear] = {}
         self._sets: dict[tuple[Any, ...], str] = {}
         self.warnings: dict[tuple[str, str], Diagnostic] = {}
+        self.tuned: dict[tuple[str, str], str] = {}  # (name of the tune, relation) -> step
 
     # -- steps ----------------------------------------------------------------------------------
     def add(
@@ -199,6 +201,9 @@ class Planner:
                 "a blend is another vector for every item, so it has no value of its own",
                 help="let an `eval` add it",
             )
+        if name in self.checked.tunes:
+            block, relation = self.checked.tunes[name], context.relation(_only_name(call))
+            return {tune_step(self, block, relation, context): 1.0}
         options = self.options(call)
         if name == "load":
             parameters = {"path": options["path"], "name": options["name"]}
@@ -210,7 +215,7 @@ class Planner:
             inputs = tuple(self.vector(part, context) for part in vectors)
             parameters = {"seed": options["seed"]} if name == "random_like" else {}
             return {self.add(name, said(call, context), parameters, inputs, context): 1.0}
-        raise MfvError("MFV5002", f"`{name}(…)` cannot be run yet")
+        raise AssertionError(f"no plan for {name}")
 
     def member(self, call: Call, context: Context) -> Context:
         """The context in which a family's value stands for its member ``call``."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.diagnostics import Diagnostic
+from mfv_dsl.plan.tuning import TuneRow
 
 if TYPE_CHECKING:
     from mfv_dsl.engine.attach import HookPlan
@@ -59,6 +60,11 @@ OPERATIONS: dict[str, Operation] = {
     "cosine": Operation("cosine of the angle between two vectors"),
     "arithmetic": Operation("arithmetic on computed numbers"),
     "overall_mean": Operation("mean head outputs over several relations"),
+    "tune": Operation(
+        "a vector trained with the model frozen",
+        defaults={"variable": "vector", "shots": 0, "loss": "nll", "weight_decay": 0.0,
+                  "max_norm": None, "kl": 0.0, "sparsity": 0.0},
+    ),
     "evaluate": Operation(
         "accuracy on a relation's prompts",
         version=2,
@@ -129,6 +135,7 @@ class Plan:
     rows: tuple[Row, ...]
     saves: tuple[Save, ...]
     warnings: tuple[Diagnostic, ...] = ()
+    tunes: tuple[TuneRow, ...] = ()
 
     def __getitem__(self, key: str) -> Step:
         return next(step for step in self.steps if step.key == key)
@@ -172,6 +179,7 @@ class Plan:
                 for step in self.steps
             ],
             "rows": [vars(row) for row in self.rows],
+            "tunes": [vars(row) for row in self.tunes],
             "saves": [
                 {"folder": save.folder, "layer": save.layer,
                  "vectors": [vars(vector) for vector in save.vectors]}

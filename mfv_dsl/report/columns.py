@@ -17,8 +17,8 @@ LEFT = ("eval", "relation", "vector", "control")  # columns of words
 def result_columns(
     rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]
 ) -> dict[str, list[str]]:
-    """Columns by title; accuracies in per cent with 95 % intervals.  What no row has is left out, and
-    the scale where it is 1 in all.  ``metrics`` are what each eval reports."""
+    """Columns by title; accuracies in per cent with 95 % intervals.  What no row has is left out,
+    and the scale where it is 1 in all.  ``metrics`` are what each eval reports."""
 
     def cells(metric: str, shown: Callable[[ResultRow], str]) -> list[str]:
         return [shown(row) if metric in metrics[row.eval] else "" for row in rows]

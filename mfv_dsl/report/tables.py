@@ -9,7 +9,9 @@ from rich.table import Table
 
 from mfv_dsl.backends.catalogue import Known
 from mfv_dsl.execute.results import ResultRow
+from mfv_dsl.execute.tuning import TuningRow
 from mfv_dsl.report.columns import LEFT, confusion_columns, result_columns, shown
+from mfv_dsl.report.numbers import percent
 
 
 def results_table(rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]) -> Table:
@@ -38,6 +40,27 @@ def _grouped(columns: Mapping[str, Sequence[str]], title: str | None = None) -> 
         if first and i:
             table.add_section()
         table.add_row(evals[i] if first else "", *cells[1:])
+    return table
+
+
+def tuning_table(rows: Sequence[TuningRow]) -> Table:
+    """Trained vectors: what the epoch that was chosen does on the validation prompts that chose it,
+    beside the start; accuracy in per cent with its 95 % interval."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("tune", "relation"):
+        table.add_column(name, no_wrap=True)
+    for name in ("layer", "epoch", "n", "at the start %", "on validation %", "nll", "norm"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for i, row in enumerate(rows):
+        first = i == 0 or rows[i - 1].tune != row.tune
+        if first and i:
+            table.add_section()
+        table.add_row(
+            row.tune if first else "", row.relation, str(row.layer), f"{row.chosen}/{row.epochs}",
+            str(row.n), f"{100 * row.start_accuracy:.0f}",
+            percent(row.accuracy, row.ci_low, row.ci_high),
+            f"{row.start_nll:.2f} → {row.nll:.2f}", f"{row.start_norm:.1f} → {row.norm:.1f}",
+        )  # fmt: skip
     return table
 
 

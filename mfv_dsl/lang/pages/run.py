@@ -15,18 +15,10 @@ This one's constructor cannot tell them without running. Use one that can.""",
         "mfv 1\nmodel flamingo = tiny()\ndataset mine = scenes()\n\neval few { shots = 4 }\n",
         whole=True,
     ),
-    "MFV5002": Page(
-        "part of the language, but not executable yet",
-        """
-`mfv check` accepts it, so recipes can be written; this version cannot run it. Take it out, or run
-the rest with `--only NAME`. `mfv reference NAME` says what is executable.""",
-        "tune tuned {\n  start = fv(each)\n  layer = 4\n}\n",
-        "eval raw {\n  add = fv(each)\n  layer = 4\n}\n",
-    ),
     "MFV5003": Page(
         "nothing of that name to run",
         """
-`--only` takes the name of an `eval` or the folder of a `save` of the recipe.""",
+`--only` takes the name of a `tune` or `eval`, or the folder of a `save` of the recipe.""",
     ),
     "MFV5004": Page(
         "names that stand for names for too many levels",

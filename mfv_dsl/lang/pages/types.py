@@ -40,7 +40,8 @@ Vectors of different models live in different spaces and cannot be added.""",
         "no per-head parts",
         """
 A function vector is a sum over heads and keeps its parts, so it can be written back head by
-head. A tuned vector has only its sum.""",
+head. A vector that was tuned as a whole has only its sum; with `variable = head_scales` or
+`head_mask` it keeps its parts.""",
         "tune tuned {\n  start = fv(each)\n  layer = 4\n}\neval heads { patch = tuned(each) }\n",
         "tune tuned {\n  start = fv(each)\n  layer = 4\n}\n"
         "eval sum {\n  add = tuned(each)\n  layer = 4\n}\n",

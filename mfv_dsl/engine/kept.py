@@ -1,0 +1,32 @@
+"""Prefixes that are needed again and again, kept as far as memory allows."""
+
+from __future__ import annotations
+
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.engine.chunks import free_bytes
+from mfv_dsl.engine.prefix import Prefix, encode_prefix
+
+_SHARE = 4  # of free memory, one part in so many is for prefixes that are kept
+
+
+class KeptPrefixes:
+    """The prefixes of batches, each run when first asked for.
+
+    Those that fit into ``memory`` bytes are kept, by default a quarter of what is free at the
+    start; the others are run again each time.  What comes out is the same either way.
+    """
+
+    def __init__(self, backend: Backend, memory: int | None = None) -> None:
+        self._backend = backend
+        self._left = free_bytes(backend.device) // _SHARE if memory is None else memory
+        self._kept: dict[int, Prefix] = {}  # by the identity of the batch, which its prefix holds
+
+    def of(self, batch: PromptBatch) -> Prefix:
+        """The prefix of ``batch``."""
+        if id(batch) in self._kept:
+            return self._kept[id(batch)]
+        prefix = encode_prefix(self._backend, batch)
+        if prefix.nbytes <= self._left:
+            self._left -= prefix.nbytes
+            self._kept[id(batch)] = prefix
+        return prefix

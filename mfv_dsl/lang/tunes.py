@@ -1,0 +1,148 @@
+"""What holds of `tune` blocks, and of the vectors that they train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mfv_dsl.lang import expressions
+from mfv_dsl.lang.checked import CheckedBlock, DatasetFacts, Setting
+from mfv_dsl.lang.diagnostics import Label
+from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.source import Span
+from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
+
+_PER_HEAD = ("head_scales", "head_mask")
+TRAINING_SPLIT = "train"
+
+
+def keeps_parts(scope: Scope, block: Block, context: Context) -> bool:
+    """Whether the vectors that a block trains have per-head parts."""
+    written = {attribute.name.text: attribute.value for attribute in block.attributes}
+    variable = written.get("variable")
+    if not isinstance(variable, Name):
+        return False
+    if variable.text != "scale":
+        return variable.text in _PER_HEAD
+    start = written.get("start")
+    if start is None or (isinstance(start, Name) and start.text == "random"):
+        return False
+    said = set(scope.said)
+    with scope.aside():  # it is looked at again, and reported, with the block's attributes
+        parts = expressions.infer(scope, start, context).parts
+    scope.said = said
+    return parts
+
+
+def check_tune(
+    scope: Scope, settings: Mapping[str, Setting], facts: Sequence[DatasetFacts], what: str
+) -> None:
+    """Check what holds between the attributes of one block."""
+    start, variable = settings["start"], settings["variable"]
+    if variable.value in _PER_HEAD and start.span is not None:
+        found = scope.inferred.get(start.span)
+        if start.value == "random" or (found is not None and not found.parts):
+            scope.error(
+                "MFV3005", start.span,
+                f"`variable = {variable.value}` needs per-head parts, and this start has none",
+                "", "begin with a function vector, such as `fv(each)`",
+                secondary=[Label(variable.span, "learns per head")] if variable.span else (),
+            )  # fmt: skip
+    select = settings["select_on"]
+    if select.value == TRAINING_SPLIT and select.span is not None:
+        scope.error(
+            "MFV5312", select.span, f"the epoch is never chosen on `{TRAINING_SPLIT}`",
+            "these are the prompts it is trained on", "write `select_on = validation`",
+        )  # fmt: skip
+    kl = settings["kl"]
+    if kl.value and kl.span is not None and facts and len(facts[0].relations) < 2:
+        scope.error(
+            "MFV5311", kl.span, f"`kl` of {what} needs prompts of other relations",
+            f"the dataset has only {facts[0].relations[0]}",
+        )  # fmt: skip
+    mask = variable.value == "head_mask"
+    for name, idle in (("sparsity", not mask), ("max_norm", mask)):
+        span = settings[name].span
+        if idle and settings[name].origin == "written" and span is not None:
+            scope.error(
+                "MFV2022", span, f"`{name}` has no effect in {what}",
+                f"`variable` is {variable.value}", severity="warning",
+            )  # fmt: skip
+
+
+def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
+    """Report every use of a tuned vector of a relation that its block does not train."""
+    trained = {block.name: block["on"] for block in blocks if block.kind == "tune"}
+    known = scope.relations(Context())
+    missing: dict[Span, _Missing] = {}
+    for call, relation, within in _uses(scope, blocks):
+        on = trained.get(call.function.text)
+        if on is None or relation in on or (known is not None and relation not in known):
+            continue
+        found = missing.setdefault(call.span, _Missing(call, on, within))
+        if relation not in found.relations:
+            found.relations.append(relation)
+    for found in missing.values():
+        name, said = found.call.function.text, ", ".join(f"`{r}`" for r in found.relations)
+        argument = found.call.arguments[0]
+        bound = isinstance(argument, Name) and argument.text not in found.relations
+        scope.error(
+            "MFV5310", found.call, f"`{name}` trains no vector of {said}",
+            f"it trains: {', '.join(found.trained)}",
+            f"add what is missing to `on` of `tune {name}`, or leave it out here",
+            notes=[f"needed by {found.within}"] if bound else [],
+        )  # fmt: skip
+
+
+@dataclass
+class _Missing:
+    """A call of a tuned family, the relations it trains, where it is used, and the relations that
+    are used and not trained."""
+
+    call: Call
+    trained: Sequence[str]
+    within: str
+    relations: list[str] = field(default_factory=list)
+
+
+def _uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> Iterator[tuple[Call, str, str]]:
+    """Every call of a tuned family with its relation, and what uses it."""
+    for item in scope.names.values():
+        if isinstance(item, Declaration) and item.kind.text == "vector":
+            bound = {item.parameter.text: None} if item.parameter else {}
+            within = f"`vector {item.name.text}`"
+            yield from ((*use, within) for use in _calls(scope, item.value, bound))
+    for block in blocks:
+        values = [setting.value for setting in block.settings.values()]
+        nodes = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
+        within = (
+            f"`{block.kind} {block.name}`" if block.kind != "save" else f'`save "{block.name}"`'
+        )
+        for relation in block["on"] or ():
+            for node in nodes:
+                if isinstance(node, Node):
+                    found = _calls(scope, node, {"each": relation})
+                    yield from ((*use, within) for use in found)
+
+
+def _calls(scope: Scope, expr: Node, bound: Mapping[str, str | None]) -> Iterator[tuple[Call, str]]:
+    """The calls of tuned families in an expression, also through families of vectors, each with its
+    relation; ``bound`` says what names of relations stand for, None where that is open."""
+    work: list[tuple[Node, Mapping[str, str | None]]] = [(expr, bound)]
+    seen: set[tuple[str, str]] = set()
+    while work:
+        top, names = work.pop()
+        for node in top.walk():
+            if not isinstance(node, Call) or not scope.is_family(node.function.text):
+                continue
+            if len(node.arguments) != 1 or not isinstance(node.arguments[0], Name):
+                continue
+            family, argument = scope.names[node.function.text], node.arguments[0].text
+            relation = names.get(argument, argument)
+            if relation is None:
+                continue
+            if isinstance(family, Block):
+                yield node, relation
+            elif family.parameter is not None and (family.name.text, relation) not in seen:
+                seen.add((family.name.text, relation))
+                work.append((family.value, {family.parameter.text: relation}))

@@ -1,0 +1,289 @@
+"""Training a vector with the model frozen (arXiv:2510.02528, tuned function vectors).
+
+The only parameter is the vector v, or factors of the one it starts from
+(:mod:`mfv_dsl.methods.learned`).  With v added at the output of one decoder layer, at the last
+token,
+
+    loss = mean over prompts of -log p(answer's first token) + weight_decay / 2 · |v|²
+           + sparsity · Σ head weights + kl · mean over off-task prompts of KL(unedited ‖ edited)
+
+is minimised by Adam with a learning rate that falls to 0 along a cosine over all steps.  Off-task
+prompts are ones whose next token v should leave alone; the KL is over the whole vocabulary.
+
+Nothing below the injection depends on v: a mini-batch's prefix and the last token's hidden state at
+the injected layer are run once and kept for all epochs, and a step runs only the layers above, on
+one token a prompt.  The gradient is the same as through the whole model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import kl_div
+
+from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.engine.edits import Read
+from mfv_dsl.engine.kept import KeptPrefixes
+from mfv_dsl.engine.prefix import Prefix
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.methods.activations import Progress
+from mfv_dsl.methods.learned import LEARNED, Learned
+from mfv_dsl.methods.vectors import Space, Vector, check_space, random_like
+
+#: A random start's length as a share of the mean length of the residual stream it is added to:
+#: enough to have a direction, too little to drown what the prompt says.
+RANDOM_SHARE = 0.1
+
+#: Gives the named part of a long piece of work: as kept by an earlier run, else made.
+Keep = Callable[[str, Callable[[], Any]], Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a vector is trained; see the module's formula.
+
+    ``max_norm`` bounds the vector's length: the start is shortened to it, and so is the vector
+    after each step.  ``variable`` is a key of :data:`~mfv_dsl.methods.learned.LEARNED`.  ``seed``
+    orders the mini-batches anew for each epoch, and draws a random start.
+    """
+
+    layer: int
+    epochs: int = 10
+    lr: float = 1e-2
+    weight_decay: float = 0.0
+    max_norm: float | None = None
+    kl: float = 0.0
+    variable: str = "vector"
+    sparsity: float = 0.0
+    seed: int = 1234
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch, or (number 0) the start.
+
+    ``loss``, and of it ``off_task_kl`` where it is weighed: means over the epoch's prompts, each
+    before its own step; None for the start.  After the epoch: ``accuracy`` and ``nll`` (mean
+    negative log-probability of the answer) on the validation prompts, and the vector's ``norm``.
+    """
+
+    loss: float | None
+    off_task_kl: float | None
+    accuracy: float
+    nll: float
+    norm: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """How training went: ``epochs`` from the start (0) on; which one was ``chosen``; ``n``
+    validation prompts chose it."""
+
+    epochs: tuple[Epoch, ...]
+    chosen: int
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned(Vector):
+    """A vector that was trained."""
+
+    training: Training = field(kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that the next epoch needs: the learned ``value`` and Adam's two running means."""
+
+    epoch: Epoch
+    value: torch.Tensor
+    mean: torch.Tensor
+    square: torch.Tensor
+
+
+def tune(
+    backend: Backend,
+    batches: Sequence[PromptBatch],
+    validation: Sequence[PromptBatch],
+    start: Vector | None,
+    settings: Settings,
+    off_task: Sequence[PromptBatch] = (),
+    *,
+    keep: Keep = lambda _, make: make(),
+    progress: Progress = lambda _: None,
+    memory: int | None = None,
+) -> Tuned:
+    """Train a vector on ``batches``, one step each per epoch; ``start`` None is a random direction,
+    :data:`RANDOM_SHARE` as long as the residual stream it is added to.
+
+    After each epoch the vector is measured on ``validation``; the epoch with the highest accuracy
+    is chosen, of equals the one with the lower NLL, then the earlier; the start itself (epoch 0)
+    is a candidate.  With ``settings.kl``, step i of an epoch also looks at ``off_task[i]``, one for
+    each of ``batches``.
+
+    ``keep`` is asked for every epoch by name, so that a run that was interrupted goes on where it
+    stopped; results are the same bit for bit.  ``progress`` counts steps.  ``memory`` bounds the
+    bytes of prefixes kept (default: a quarter of what is free); those beyond it are run again in
+    each epoch.
+
+    Raises MfvError MFV5305 and MFV5313 for a start that has nothing to learn, MFV5314 where the
+    loss is no longer finite, MFV5315 where a mask keeps no head.
+    """
+    prefixes = KeptPrefixes(backend, memory)
+    if start is None:
+        start = keep("start", partial(random_start, backend, prefixes, batches, settings))
+    assert isinstance(start, Vector)
+    here = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
+    check_space(Vector(start.residual, here, "this model"), start)
+    learned = LEARNED[settings.variable](start, backend.device)
+    trainer = _Trainer(
+        backend, learned, prefixes, batches, validation, off_task, settings, progress
+    )
+    reached: list[Checkpoint] = [keep("epoch/0", trainer.start)]
+    for number in range(1, settings.epochs + 1):
+        before = trainer.steps
+        reached.append(keep(f"epoch/{number}", partial(trainer.epoch, number, reached[-1])))
+        if trainer.steps == before:  # kept from an earlier run
+            progress(len(batches))
+    epochs = tuple(checkpoint.epoch for checkpoint in reached)
+    chosen = max(range(len(epochs)), key=lambda i: (epochs[i].accuracy, -epochs[i].nll))
+    made = learned.finished(reached[chosen].value)
+    if made.heads == ():
+        raise MfvError(
+            "MFV5315", "the mask that did best on validation keeps no head",
+            help="lower `sparsity`",
+        )  # fmt: skip
+    training = Training(epochs, chosen, sum(map(len, validation)))
+    return Tuned(
+        **{item.name: getattr(made, item.name) for item in fields(made)}, training=training
+    )
+
+
+@torch.no_grad()
+def random_start(
+    backend: Backend, prefixes: KeptPrefixes, batches: Sequence[PromptBatch], settings: Settings
+) -> Vector:
+    """A random direction, :data:`RANDOM_SHARE` as long as the residual stream is on average at the
+    last token of ``batches``, at the output of the layer that it will be added to."""
+    lengths = []
+    for batch in batches:
+        (chunk,) = prefixes.of(batch).run([()], reads=[Read("lm.resid", settings.layer)])
+        lengths.append(chunk.readings[0].double().norm(dim=-1).flatten().cpu())
+    facts = backend.facts
+    long = torch.zeros(facts.d_model)
+    long[0] = RANDOM_SHARE * float(torch.cat(lengths).mean())
+    return random_like(Vector(long, Space(facts.fingerprint, facts.d_model)), settings.seed)
+
+
+class _Trainer:
+    """Makes one checkpoint after the other."""
+
+    def __init__(
+        self, backend: Backend, learned: Learned, prefixes: KeptPrefixes,
+        batches: Sequence[PromptBatch], validation: Sequence[PromptBatch],
+        off_task: Sequence[PromptBatch], settings: Settings, progress: Progress,
+    ) -> None:  # fmt: skip
+        self.device = backend.device
+        self.learned, self.prefixes, self.settings = learned, prefixes, settings
+        self.batches, self.validation, self.off_task = batches, validation, off_task
+        self.progress = progress
+        self.steps = 0  # made here, not those of an earlier run
+        self._unedited: dict[int, torch.Tensor] = {}
+
+    def start(self) -> Checkpoint:
+        value = self._bounded(self.learned.first())
+        return self._checkpoint(value, torch.zeros_like(value), torch.zeros_like(value))
+
+    def epoch(self, number: int, before: Checkpoint) -> Checkpoint:
+        """Epoch ``number``, from 1, which goes on from ``before``."""
+        settings = self.settings
+        value = before.value.to(self.device).clone().requires_grad_()
+        adam = torch.optim.Adam([value], lr=settings.lr)
+        made = (number - 1) * len(self.batches)
+        adam.state[value] = {
+            "step": torch.tensor(float(made)),
+            "exp_avg": before.mean.to(self.device).clone(),
+            "exp_avg_sq": before.square.to(self.device).clone(),
+        }
+        total, off_task = torch.zeros(2, dtype=torch.float64)
+        order = np.random.default_rng([settings.seed, number]).permutation(len(self.batches))
+        for i in order.tolist():
+            share = made / (settings.epochs * len(self.batches))
+            adam.param_groups[0]["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * share))
+            with torch.enable_grad():
+                loss, kl = self.loss(i, value)
+                (value.grad,) = torch.autograd.grad(loss, value)
+            adam.step()
+            with torch.no_grad():
+                value.copy_(self._bounded(value))
+            total += loss.detach().cpu() * len(self.batches[i])
+            off_task += kl.detach().cpu() * len(self.batches[i])
+            made += 1
+            self.steps += 1
+            self.progress(1)
+        prompts = sum(map(len, self.batches))
+        mean, square = adam.state[value]["exp_avg"], adam.state[value]["exp_avg_sq"]
+        return self._checkpoint(
+            value.detach(), mean, square, float(total / prompts),
+            float(off_task / prompts) if settings.kl else None,
+        )  # fmt: skip
+
+    def loss(self, i: int, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of mini-batch ``i`` and its KL on off-task prompts, both with gradients."""
+        settings, vector = self.settings, self.learned.vector(value)
+        scores = self.prefixes.of(self.batches[i]).injected(settings.layer, vector)
+        loss, kl = -scores.log_p.mean(), vector.new_zeros(())
+        if settings.weight_decay:
+            loss = loss + settings.weight_decay / 2 * vector.square().sum()
+        if settings.sparsity:
+            loss = loss + settings.sparsity * self.learned.penalty(value)
+        if settings.kl:
+            kl = self._off_task_kl(self.prefixes.of(self.off_task[i]), vector)
+            loss = loss + settings.kl * kl
+        return loss, kl
+
+    def _off_task_kl(self, prefix: Prefix, vector: torch.Tensor) -> torch.Tensor:
+        """Mean KL(unedited ‖ edited) of the next token over a batch's prompts."""
+        if id(prefix.batch) not in self._unedited:
+            with torch.no_grad():
+                unedited = prefix.scores([()], logits=True).logits
+            assert unedited is not None
+            self._unedited[id(prefix.batch)] = unedited[:, 0].float().log_softmax(-1)
+        edited = prefix.injected(self.settings.layer, vector, logits=True).logits
+        assert edited is not None
+        return kl_div(
+            edited[:, 0].float().log_softmax(-1), self._unedited[id(prefix.batch)],
+            reduction="batchmean", log_target=True,
+        )  # fmt: skip
+
+    def _bounded(self, value: torch.Tensor) -> torch.Tensor:
+        longest = self.settings.max_norm
+        return value if longest is None else self.learned.bounded(value, longest)
+
+    @torch.no_grad()
+    def _checkpoint(
+        self, value: torch.Tensor, mean: torch.Tensor, square: torch.Tensor,
+        loss: float | None = None, off_task_kl: float | None = None,
+    ) -> Checkpoint:  # fmt: skip
+        """Measure the vector that ``value`` yields on the validation prompts."""
+        made = self.learned.finished(value)
+        vector = made.residual.to(self.device)
+        right, nll, n = 0, 0.0, 0
+        for batch in self.validation:
+            scores = self.prefixes.of(batch).injected(self.settings.layer, vector)
+            right += int((scores.said[:, 0] == batch.answers).sum())
+            nll -= float(scores.log_p.double().sum())
+            n += len(batch)
+        if not math.isfinite(nll + (loss or 0.0)):
+            raise MfvError(
+                "MFV5314", "the loss is not a finite number any more",
+                help="lower `lr`, or bound the vector by `max_norm`",
+            )  # fmt: skip
+        epoch = Epoch(loss, off_task_kl, right / n, nll / n, made.norm())
+        return Checkpoint(epoch, value, mean, square)
