@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test quick lint setup clean
+.PHONY: demo test quick lint vectors setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)          ## run the quickstart recipe
@@ -21,13 +21,16 @@ lint: $(READY)          ## style, then types (strict for lang, plan, engine)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+vectors: $(READY)       ## make the bundled vectors anew
+	$(BIN)/mfv run recipes/vectors.mfv
+
 setup: $(READY)
 
 # torch first and alone: its version decides what the rest may bring along
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert]' \
 	    build hatchling hypothesis interegular mypy pytest ruff
 	$(BIN)/python -m pip install --quiet --no-deps open_flamingo==2.0.1
 	touch $@

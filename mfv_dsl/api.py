@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import Expression
 from mfv_dsl.lang import load_recipe, read_source
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.diagnostics import Diagnostic, MfvError
 from mfv_dsl.lang.source import Source
 from mfv_dsl.lang.unparse import unparse
+from mfv_dsl.library.files import bundled
+from mfv_dsl.library.lock import NAME as LOCK_NAME
+from mfv_dsl.library.lock import NO_LOCK, Lock, Pin, read_lock
+from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.build import build_plan
 from mfv_dsl.plan.steps import Plan
 
@@ -25,11 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe.  Making one raises :class:`RecipeError` with everything wrong in it."""
+    """A checked recipe.  Making one raises :class:`RecipeError` with everything wrong in it.
+
+    ``lock`` is what ``mfv.lock``, beside the recipe, pins of the vectors that it loads.
+    """
 
     text: str
     name: str = "recipe"
     overrides: tuple[str, ...] = ()
+    lock: Lock = field(default=NO_LOCK, hash=False)
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -37,18 +46,23 @@ class Recipe:
 
         ``overrides`` are ``NAME.ATTRIBUTE=VALUE``, checked as if they were written in it.
         """
+        file = find_recipe(path)
         try:
-            source = read_source(find_recipe(path), str(path))
+            source = read_source(file, str(path))
         except OSError as error:
             raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
-        return cls(source.text, source.name, tuple(overrides))
+        return cls(source.text, source.name, tuple(overrides), read_lock(file.parent / LOCK_NAME))
 
     def __post_init__(self) -> None:
         _ = self.checked
 
     @cached_property
     def checked(self) -> Checked:
-        return load_recipe(Source(self.text, self.name), overrides=self.overrides)
+        return load_recipe(
+            Source(self.text, self.name),
+            overrides=self.overrides,
+            find=lambda path, name: at_hand(path, name, self.lock),
+        )
 
     @property
     def text_as_run(self) -> str:
@@ -75,6 +89,7 @@ class Recipe:
         only: Sequence[str] | None = None,
         trace: bool = False,
         download: bool = False,
+        locked: bool = False,
     ) -> RunResult:
         """Run it; results and vectors go to ``out`` (default ``runs/<name>``).
 
@@ -82,13 +97,18 @@ class Recipe:
         ``fresh`` runs them all the same.  ``only`` names the blocks to run.  ``trace``
         also leaves ``trace.txt``: what was read and written where, for the first prompts.
         ``download`` lets a model's missing files be fetched.
+        With ``locked``, every vector that it loads must be what ``mfv.lock`` pins.
         """
         from mfv_dsl.execute.run import run_plan
         from mfv_dsl.execute.store import default_store
 
-        folder = Path(out) if out is not None else Path("runs") / Path(self.name).stem
+        stem = Path(self.name).stem
+        folder = Path(out) if out is not None else Path("runs") / stem
+        recipe = self.fetched(only)
+        if locked:
+            check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
         return run_plan(
-            self.plan(only),
+            recipe.plan(only),
             self.text_as_run,
             folder,
             listener,
@@ -97,7 +117,17 @@ class Recipe:
             fresh,
             trace,
             download,
+            stem,
         )
+
+    def fetched(self, only: Sequence[str] | None = None) -> Recipe:
+        """The recipe once every vector that it loads is on this machine: those of the Hub are
+        downloaded, and what is not there is told (MFV6001)."""
+        return replace(self) if fetch_loads(self.plan(only), self.lock) else self
+
+    def pin(self) -> dict[tuple[str, str | None], Pin]:
+        """Write ``mfv.lock`` beside the recipe, so that it pins what the recipe loads."""
+        return pin_loads(self.checked, self.lock)
 
 
 def compile(text: str) -> Expression | Recipe:
@@ -121,14 +151,6 @@ def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFl
     from mfv_dsl import backends
 
     return backends.load(name, device=device, **arguments)
-
-
-def bundled(folder: str) -> Path:
-    """A folder that comes with mfv-dsl (``recipes``, ``vectors``): inside the installed package, or
-    beside it in a checkout."""
-    package = Path(__file__).parent
-    inside = package / folder
-    return inside if inside.is_dir() else package.parent / folder
 
 
 def find_recipe(path: str | Path) -> Path:

@@ -105,10 +105,13 @@ class Expression:
     ) -> Vector:
         """Compute it: extract what it needs and combine.  Finished steps come from the store;
         ``listener`` is told how far it is."""
+        from mfv_dsl.execute.loads import fetch_loads
         from mfv_dsl.execute.run import Silence, perform
         from mfv_dsl.execute.store import default_store
 
         plan, key = self._planned(self.check(model, dataset, **defaults))
+        if fetch_loads(plan):
+            plan, key = self._planned(self.check(model, dataset, **defaults))
         made: Vector = perform(plan, listener or Silence(), store=default_store()).values[key]
         return replace(made, expression=str(self))
 
@@ -143,9 +146,10 @@ def fv(relation: str, **options: object) -> Expression:
     return _call("fv", Name(relation), **options)
 
 
-def load(path: str, name: str) -> Expression:
-    """``load("path", "name")``."""
-    return _call("load", Text(path), Text(name))
+def load(path: str, name: str | None = None, allow_mismatch: bool = False) -> Expression:
+    """``load("path", "name")``; a file takes no name."""
+    where = (Text(path),) if name is None else (Text(path), Text(name))
+    return _call("load", *where, **({"allow_mismatch": True} if allow_mismatch else {}))
 
 
 def mean(*vectors: Expression) -> Expression:

@@ -93,11 +93,27 @@ def test_run_leaves_a_folder(ran):
 
 
 def test_saved_vectors_read_back(ran):
-    stored = {path.stem: load_vector(path) for path in (ran[0] / "mine").iterdir()}
+    mine = ran[0] / "mine"
+    stored = {path.stem: load_vector(path) for path in mine.glob("*.safetensors")}
+    assert set(stored) == set(json.loads((mine / "index.json").read_text())["vectors"])
+    assert (mine / "small.mfv").read_text() == SMALL
+    card = (mine / "README.md").read_text()
+    assert (
+        card.startswith("---\nlibrary_name: mfv\n")
+        and "\nvector  v = fv(left) - fv(right)\n" in card
+    )
     left, right, v = (stored[name].vector for name in ("left", "right", "v"))
     assert (left - right).residual.allclose(v.residual, atol=1e-6)
     assert v.heads == ((2, 0), (3, 7), (4, 1))
     assert stored["v"].metadata["kind"] == "composed"
+    assert [one["eval"] for one in stored["left"].metadata["metrics"]] == ["raw"] * 4 + ["patched"]
+    assert "layer" not in stored["left"].metadata  # it was measured at several
+    assert {one["layer"] for one in stored["v"].metadata["metrics"]} >= {"native"}
+    scaled = next(one for name, one in stored.items() if name.startswith("cosine"))
+    (parent,) = scaled.metadata["parents"]
+    assert parent["coefficient"] == pytest.approx(scaled.vector.norm())
+    assert parent["name"] == "normalize(v)" and parent["parents"][0]["coefficient"] is None
+    assert parent["parents"][0]["hash"] == stored["v"].metadata["content_sha256"]
     assert v.expression == "fv(left) - fv(right)"
     assert stored["left"].metadata["prompt"]["trials"] == 12
     assert stored["left"].metadata["model"]["n_layers"] == 10

@@ -48,11 +48,14 @@ def test_a_recipe_plans_for_the_real_model_without_its_files(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_its_twin_runs_on_the_bundled_model(path: Path, tmp_path: Path) -> None:
+def test_its_twin_runs_on_the_bundled_model(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what it saves goes there
     recipe = Recipe.from_file(path, (*twin(path), *SHORT))
     full = Recipe.from_file(path)
     assert [row.eval for row in recipe.plan().rows] == [row.eval for row in full.plan().rows]
-    result = recipe.run(tmp_path)
+    result = recipe.run()
     relations = {(row.eval, row.relation) for row in result.plan.rows}
     assert relations <= {(row.eval, row.relation) for row in result.rows}
     assert all(0 <= row.accuracy <= 1 and row.n >= 12 for row in result.rows)

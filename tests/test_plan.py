@@ -10,6 +10,8 @@ from collections import Counter
 import pytest
 
 import mfv_dsl as mfv
+from mfv_dsl.plan.build import vector_name
+from mfv_dsl.plan.expressions import Context
 from mfv_dsl.plan.steps import Plan
 
 HEAD = """mfv 1
@@ -28,6 +30,21 @@ def plan(body: str, head: str = HEAD) -> Plan:
 
 def keys(made: Plan, operation: str) -> list[str]:
     return [step.key for step in made.steps if step.operation == operation]
+
+
+@pytest.mark.parametrize(
+    ("text", "relation", "name"),
+    [
+        ("fv(each)", "to the left of", "to_the_left_of"),
+        ("pure(each)", "left", "pure_left"),
+        ("steer", "left", "steer"),
+        ("2 * fv(above_left) - normalize(v)", "", "2_fv_above_left_normalize_v"),
+        ("mean(" + ", ".join(["fv(left)"] * 40) + ")", "", ("mean" + "_fv_left" * 12)),
+    ],
+)
+def test_names_of_saved_vectors(text: str, relation: str, name: str):
+    expression = mfv.Expression.parse(text).syntax
+    assert vector_name(expression, Context("m", "d", {"each": relation})) == name
 
 
 def test_steps_of_a_small_recipe():

@@ -57,7 +57,7 @@ def quickstart(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def test_wheel_carries_grammar_weights_recipes_and_vectors(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
-        "grammars/mfv.lark", "recipes/quickstart.mfv", "vectors/quickstart/left.safetensors",
+        "grammars/mfv.lark", "recipes/quickstart.mfv", "vectors/flamingo-tiny/left.safetensors",
         "backends/tiny/weights/model.safetensors", "backends/tiny/weights/README.md",
     ):  # fmt: skip
         assert f"mfv_dsl/{name}" in names

@@ -13,6 +13,7 @@ from mfv_dsl.lang.diagnostics import Diagnostic, MfvError, render
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.tree import Tree
 
     from mfv_dsl.execute.session import Listener
 
@@ -31,8 +32,8 @@ def show_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
         print(f"{count} errors", file=sys.stderr)
 
 
-def print_table(table: Table) -> None:
-    """A table on stdout, as wide as it needs to be where stdout is not a terminal."""
+def print_table(table: Table | Tree) -> None:
+    """A table or tree on stdout, as wide as it needs to be where stdout is not a terminal."""
     from rich.console import Console
 
     console = Console()

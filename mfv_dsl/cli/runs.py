@@ -46,6 +46,10 @@ def run(
         bool,
         typer.Option("--trace", help="Leave trace.txt: what was read and written where."),
     ] = False,
+    locked: Annotated[
+        bool,
+        typer.Option("--locked", help="Load no vector but those that mfv.lock pins."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -60,7 +64,7 @@ def run(
         _show_plan(loaded, only, as_json)
         return
     with progress_bars(quiet) as listener:
-        result = loaded.run(out, listener, device, fresh, only, trace, download)
+        result = loaded.run(out, listener, device, fresh, only, trace, download, locked)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
     else:
@@ -102,6 +106,18 @@ def plan(
     from mfv_dsl.api import Recipe
 
     _show_plan(Recipe.from_file(recipe, sets or ()), only, as_json)
+
+
+def lock(recipe: RecipeArgument) -> None:
+    """Pin what a recipe loads in mfv.lock beside it, for `mfv run --locked`."""
+    from mfv_dsl.api import Recipe
+    from mfv_dsl.library.lock import NAME
+
+    pins = Recipe.from_file(recipe).pin()
+    for (path, name), pin in pins.items():
+        at = f" at {pin.revision}" if pin.revision else ""
+        typer.echo(f"{path}{'/' + name if name else ''}{at}: {pin.content}")
+    typer.echo(f"{len(pins)} vectors pinned in {NAME}", err=True)
 
 
 def _show_plan(recipe: object, only: list[str] | None, as_json: bool) -> None:

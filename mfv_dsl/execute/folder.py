@@ -15,16 +15,18 @@ import torch
 from safetensors.torch import save
 
 from mfv_dsl import backends
+from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
-from mfv_dsl.execute.tuning import TuningRow, training_metadata, write_curves
+from mfv_dsl.execute.tuning import TuningRow, write_curves
 from mfv_dsl.library.files import write_atomically
-from mfv_dsl.library.vector_file import save_vector
+from mfv_dsl.library.folder import Library
+from mfv_dsl.library.vector_file import arrays_of, said_of, save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Plan, Save, Step
 from mfv_dsl.version import __version__
 
-_KINDS = {"extract": "extracted", "tune": "tuned"}  # of vectors that are made by one step
+_NAMES = {"extract": "fv", "tune": "tuned"}  # of the files of vectors that one step makes
 _PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy", "safetensors")
 
 
@@ -66,7 +68,9 @@ def write_run(folder: Path, text: str, plan: Plan, done: Performance, results: R
     values = done.values
     write_atomically(folder / "recipe.mfv", text.encode())
     _json(folder / "plan.json", plan.to_json())
-    _json(folder / "results.json", results.to_json())
+    mismatched = [step.label for step in plan.steps if step.parameters.get("allow_mismatch")]
+    told = {"allow_mismatch": mismatched} if mismatched else {}
+    _json(folder / "results.json", {**results.to_json(), **told})
     for name, table in (
         ("results", results_csv(results.rows)),
         ("confusion", confusion_csv(results.rows)),
@@ -103,9 +107,10 @@ def write_run(folder: Path, text: str, plan: Plan, done: Performance, results: R
         value = values[step.key]
         if step.operation == "mediation":
             _write_effect(folder / "aie", step, value)
-        elif isinstance(value, Vector) and step.operation in _KINDS:
-            kind = "fv" if step.operation == "extract" else "tuned"
-            name = f"{kind}_{step.parameters['relation']}_{step.key[:8]}.safetensors"
+        elif isinstance(value, Vector) and step.operation in _NAMES:
+            name = (
+                f"{_NAMES[step.operation]}_{step.parameters['relation']}_{step.key[:8]}.safetensors"
+            )
             save_vector(folder / "vectors" / name, value, vector_metadata(plan, step, values))
 
 
@@ -119,65 +124,22 @@ def write_trace(folder: Path, plan: Plan, done: Performance) -> None:
     write_atomically(folder / "trace.txt", ("\n".join(lines) + "\n").encode())
 
 
-def write_library(save_item: Save, plan: Plan, values: Mapping[str, Any]) -> list[Path]:
-    """Write the vectors of one ``save``; returns the files."""
-    written = []
+def write_library(
+    save_item: Save, plan: Plan, values: Mapping[str, Any], recipe: str, text: str
+) -> list[Path]:
+    """Write the vectors of one ``save`` into its library, with the recipe ``text`` that made them
+    under its name; returns the vectors' files."""
+    library = Library(save_item.folder)
+    made = []
     for saved in save_item.vectors:
-        path = Path(save_item.folder) / f"{saved.name}.safetensors"
-        step = plan[saved.step]
-        said = vector_metadata(plan, step, values, saved.relation)
-        said["name"] = saved.name
-        if save_item.layer is not None:
-            said["layer"] = save_item.layer
-        vector = values[saved.step]
-        save_vector(path, replace(vector, expression=saved.expression), said)
-        written.append(path)
-    return written
-
-
-def vector_metadata(
-    plan: Plan, step: Step, values: Mapping[str, Any], relation: str | None = None
-) -> dict[str, Any]:
-    """What a vector's file says of where it comes from."""
-    assert step.model is not None
-    made = plan.models[step.model]
-    facts = made.facts
-    assert facts is not None and hasattr(facts, "d_model")
-    trained = backends.sources(made.constructor, **made.arguments).get("checkpoint", {})
-    said: dict[str, Any] = {
-        "kind": _KINDS.get(step.operation, "composed"),
-        "name": step.label,
-        "relation": relation or step.parameters.get("relation"),
-        "model": {"id": made.arguments.get("path", made.constructor),
-                  "revision": trained.get("commit"), "fingerprint": facts.fingerprint,
-                  "d_model": facts.d_model, "n_layers": facts.n_layers,
-                  "n_heads": facts.n_heads, "head_dim": facts.head_dim},
-        "site": "lm.resid",
-        "layer": None,
-        "parents": [
-            {"name": plan[key].label, "step": key, "coefficient": coefficient}
-            for key, coefficient in zip(
-                step.inputs, step.parameters.get("coefficients", []), strict=False
-            )
-        ],
-        "step": step.key,
-        "mfv_version": __version__,
-    }  # fmt: skip
-    if facts.precision != "fp32":
-        said["model"]["precision"] = facts.precision
-    if step.operation == "extract":
-        source = plan[step.inputs[0]]
-        mean = values[source.key]
-        assert source.dataset is not None
-        dataset = plan.datasets[source.dataset]
-        said["prompt"] = {**source.parameters, "correct": sum(mean.correct),
-                          "accuracy": mean.accuracy}  # fmt: skip
-        said["dataset"] = {"id": dataset.constructor, "arguments": dict(dataset.arguments),
-                           "hash": getattr(dataset.facts, "hash", None)}  # fmt: skip
-        said["seed"] = source.parameters["seed"]
-    elif step.operation == "tune":
-        said |= training_metadata(plan, step, values[step.key])
-    return said
+        said = vector_metadata(plan, plan[saved.step], values, saved.relation)
+        given = {"layer": save_item.layer, "license": save_item.license}
+        said |= {key: value for key, value in given.items() if value is not None}
+        vector = replace(values[saved.step], expression=saved.expression)
+        made.append((saved.name, arrays_of(vector), said_of(vector, said, saved.name)))
+    with library.writing():
+        library.put_recipe(recipe, text)
+        return [library.put(*vector) for vector in made]
 
 
 def _write_effect(folder: Path, step: Step, effect: Mediation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -17,6 +17,7 @@ from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.evaluation import evaluate
 from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.tuning import tune
+from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import vectors as algebra
 from mfv_dsl.methods.activations import TaskMean, task_mean
@@ -132,8 +133,13 @@ def extract(session: Session, step: Step, inputs: Inputs) -> Vector:
 
 
 def load(session: Session, step: Step, inputs: Inputs) -> Vector:
-    p = step.parameters
-    vector = load_vector(f"{p['path']}/{p['name']}.safetensors").vector
+    """A stored vector.  One that may mismatch counts as made with this model, if of its size."""
+    p, facts = step.parameters, session.backend(step).facts
+    file = file_of(p["path"], p["name"], p["revision"], download=False)
+    vector = load_vector(file).vector
+    if p["allow_mismatch"]:
+        same = algebra.Space(facts.fingerprint, vector.space.d_model)
+        vector = replace(vector, space=same)
     return algebra.fitting(session.backend(step), vector)
 
 

@@ -139,8 +139,10 @@ def run_plan(
     fresh: bool = False,
     trace: bool = False,
     download: bool = False,
+    name: str = "recipe",
 ) -> RunResult:
-    """Run ``plan``, made from the recipe ``text``; leave everything under ``folder``."""
+    """Run ``plan``, made from the recipe ``text``; leave everything under ``folder``.  Libraries
+    that it saves into keep the recipe under ``name``."""
     started = time.perf_counter()
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before any work, not after it
@@ -158,7 +160,9 @@ def run_plan(
     write_run(folder, text, plan, done, results)
     if trace:
         write_trace(folder, plan, done)
-    saved = [path for item in plan.saves for path in write_library(item, plan, values)]
+    saved = [
+        path for item in plan.saves for path in write_library(item, plan, done.values, name, text)
+    ]
     return RunResult(
         plan, results, folder, saved, time.perf_counter() - started, values, len(done.cached)
     )

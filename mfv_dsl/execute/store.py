@@ -24,7 +24,7 @@ from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
 from mfv_dsl.execute.operations import Heads
 from mfv_dsl.execute.places import step_file, store_root
 from mfv_dsl.library.files import write_atomically
-from mfv_dsl.library.vector_file import content_hash
+from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
@@ -178,7 +178,11 @@ def _read(path: Path) -> tuple[Any, dict[str, torch.Tensor], dict[str, Any]]:
 
 def _hash(said: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
     text = json.dumps(said, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{text}\n{content_hash(tensors)}".encode()).hexdigest()
+    content = content_hash(
+        (name, str(tensor.dtype), tensor.shape, tensor.contiguous().numpy().tobytes())
+        for name, tensor in tensors.items()
+    )
+    return hashlib.sha256(f"{text}\n{content}".encode()).hexdigest()
 
 
 def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from mfv_dsl.lang import expressions, values
+from mfv_dsl.lang import expressions, loads, values
 from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.diagnostics import Fix, Label
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION
@@ -117,7 +117,10 @@ def _result(
 ) -> Type:  # fmt: skip
     if entry.name == "fv":
         bound = context.each or settings["model"].origin == "written"
-        return Type("Vector", model=context.model if bound else None)
+        model, bias = context.model if bound else None, settings["bias"].value
+        return Type("Vector", model=model, bias=bias)
+    if entry.name == "load":
+        return loads.load(scope, node, settings, context)
     if entry.name == "blend" and "vectors" in settings:
         return _blend(scope, written["vectors"][0], settings["vectors"].value)
     if not vectors:

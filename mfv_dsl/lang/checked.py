@@ -55,6 +55,26 @@ class DatasetFacts:
 
 
 @dataclass(frozen=True)
+class VectorFacts:
+    """What a stored vector's file says of it, known without reading its numbers.
+
+    ``model`` names the model, ``content`` is the hash of its numbers, ``revision`` the commit of
+    the Hub that it comes from, ``pinned`` the content that ``mfv.lock`` asks for, if it does.
+    """
+
+    file: str
+    model: str
+    fingerprint: str
+    d_model: int
+    site: str
+    bias: str
+    parts: bool
+    content: str
+    revision: str | None = None
+    pinned: str | None = None
+
+
+@dataclass(frozen=True)
 class Constructed:
     """A declared model or dataset: constructor, all its arguments as plain values, its facts.
 
@@ -110,6 +130,8 @@ class Checked:
     types: Mapping[Span, str] = field(default_factory=dict)
     #: options of every call, by the call's span: written, else from defaults, else the registry's
     options: Mapping[Span, Mapping[str, Setting]] = field(default_factory=dict)
+    #: what is known of every vector that is loaded, by path and name; None where it is not here
+    loads: Mapping[tuple[str, str | None], VectorFacts | None] = field(default_factory=dict)
     #: findings that did not stop the recipe
     warnings: tuple[Diagnostic, ...] = ()
 

@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import Any
 
 from mfv_dsl.lang import blocks, calls, evals, expressions, tunes
-from mfv_dsl.lang.checked import Checked, Constructed, DatasetFacts, ModelFacts
+from mfv_dsl.lang.checked import Checked, Constructed, DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.lang.diagnostics import Diagnostic, Label, MfvError, RecipeError
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
+from mfv_dsl.lang.loads import Find
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
 from mfv_dsl.lang.parser import parse
@@ -39,13 +40,20 @@ def registry_facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | D
     return facts
 
 
-def check(recipe: Recipe, facts: Facts | None = None) -> CheckResult:
+def stored_facts(path: str, name: str | None) -> VectorFacts | None:
+    """What the file of a stored vector says; None where it is not here."""
+    from mfv_dsl.library.sources import at_hand
+
+    return at_hand(path, name)
+
+
+def check(recipe: Recipe, facts: Facts | None = None, find: Find = stored_facts) -> CheckResult:
     """Check a tree, complete or with holes, and report all that is wrong with it.
 
-    ``facts`` gives the shape of a model or dataset from its entry and arguments; it raises MfvError
-    for bad arguments.
+    ``facts`` gives the shape of a model or dataset from its entry and arguments, ``find`` what is
+    known of a stored vector from its path and name; they raise MfvError for what cannot be.
     """
-    scope = Scope(recipe.source)
+    scope = Scope(recipe.source, find)
     named = _declare(scope, recipe)
     _construct(scope, facts or registry_facts)
     blocks.check_defaults(scope)
@@ -78,12 +86,16 @@ def _checked(
         defaults=blocks.default_settings(scope, context),
         types=scope.types,
         options=scope.options,
+        loads=scope.loads,
         warnings=found,
     )
 
 
 def check_source(
-    source: Source, facts: Facts | None = None, overrides: Sequence[str] = ()
+    source: Source,
+    facts: Facts | None = None,
+    overrides: Sequence[str] = (),
+    find: Find = stored_facts,
 ) -> CheckResult:
     """Parse and check a text: everything found, in source order, and the recipe if it is right.
 
@@ -97,7 +109,7 @@ def check_source(
     if overrides:
         recipe, refused = changed.apply(recipe)
         found += refused
-    result = check(recipe, facts)
+    result = check(recipe, facts, find)
     found = sorted((*found, *result.diagnostics), key=_place)
     if overrides:
         found = [changed.shown(diagnostic) for diagnostic in found]
@@ -106,10 +118,13 @@ def check_source(
 
 
 def load_recipe(
-    source: Source, facts: Facts | None = None, overrides: Sequence[str] = ()
+    source: Source,
+    facts: Facts | None = None,
+    overrides: Sequence[str] = (),
+    find: Find = stored_facts,
 ) -> Checked:
     """The checked recipe, with its warnings. Raises RecipeError with everything that was found."""
-    result = check_source(source, facts, overrides)
+    result = check_source(source, facts, overrides, find)
     if result.checked is None:
         raise RecipeError(result.diagnostics)
     return result.checked

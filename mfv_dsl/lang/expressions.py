@@ -315,10 +315,12 @@ def _written(scope: Scope, span: Span) -> str:
 
 
 def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
-    """The type of a combination of vectors: one model, and parts only if all have them."""
+    """The type of a combination of vectors: one model and one bias convention, and parts only if
+    all have them."""
     for node, found in vectors:
         no_blend(scope, node, found, "a combination of vectors")
     parts = all(found.parts for _, found in vectors)
+    bias = _one_bias(scope, vectors)
     model, first = None, None
     for node, found in vectors:
         if found.model is None:
@@ -333,7 +335,22 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
                 secondary=[Label(first.span, f"from `{model}`")],
             )  # fmt: skip
             return Type("Vector", parts=parts)
-    return Type("Vector", model=model, parts=parts)
+    return Type("Vector", model=model, parts=parts, bias=bias)
+
+
+def _one_bias(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> str | None:
+    """The bias convention of vectors that are combined; a second one is reported."""
+    known = [(node, found.bias) for node, found in vectors if found.bias is not None]
+    for node, bias in known[1:]:
+        first, other = known[0]
+        if bias != other:
+            scope.error(
+                "MFV6013", node, f"these vectors have two bias conventions: `{other}` and `{bias}`",
+                f"`{bias}`", "make both with the same `bias`",
+                secondary=[Label(first.span, f"`{other}`")],
+            )  # fmt: skip
+            return None
+    return known[0][1] if known else None
 
 
 def no_blend(scope: Scope, node: Expr, found: Type, what: str) -> None:

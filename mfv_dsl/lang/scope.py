@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfv_dsl.lang.checked import Constructed, DatasetFacts, ModelFacts, Setting
+from mfv_dsl.lang.checked import Constructed, DatasetFacts, ModelFacts, Setting, VectorFacts
 from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.lang.source import Source, Span
 from mfv_dsl.lang.suggest import suggest
@@ -23,6 +23,7 @@ class Type:
     model: str | None = None  # of a Vector whose model is known
     parts: bool = True  # whether a Vector has per-head parts
     blend: bool = False  # whether a Vector is another for every test item
+    bias: str | None = None  # of a Vector whose bias convention is known
 
     def __str__(self) -> str:
         return self.name
@@ -47,6 +48,9 @@ class Scope:
 
     source: Source
     #: all names but those of evals
+    #: what is known of a stored vector, by path and name
+    find: Callable[[str, str | None], VectorFacts | None]
+    #: all names but those of evals, which nothing refers to
     names: dict[str, Declaration | Block] = field(default_factory=dict)
     evals: dict[str, Block] = field(default_factory=dict)
     models: dict[str, Constructed] = field(default_factory=dict)
@@ -56,6 +60,7 @@ class Scope:
     inferred: dict[Span, Type] = field(default_factory=dict)
     types: dict[Span, str] = field(default_factory=dict)
     options: dict[Span, dict[str, Setting]] = field(default_factory=dict)
+    loads: dict[tuple[str, str | None], VectorFacts | None] = field(default_factory=dict)
     found: list[Diagnostic] = field(default_factory=list)
     #: names that stand for something that did not parse or has an unknown kind
     doubtful: set[str] = field(default_factory=set)

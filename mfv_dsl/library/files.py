@@ -1,10 +1,18 @@
-"""Writing files so that nothing is ever half there."""
+"""Files: those that come with mfv-dsl, and writing so that nothing is ever half there."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+
+def bundled(folder: str) -> Path:
+    """A folder that comes with mfv-dsl (``recipes``, ``vectors``): inside the installed package, or
+    beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -14,11 +14,13 @@ from mfv_dsl.methods.selection import Head
 
 @dataclass(frozen=True)
 class Space:
-    """What two vectors must share to be combined: model, size and bias convention."""
+    """What two vectors must share to be combined: model, size, bias convention, and the kind of
+    place that they are vectors of."""
 
     fingerprint: str
     d_model: int
     bias: str = "none"
+    site: str = "lm.resid"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +150,10 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
 
 
 def check_space(first: Vector, second: Vector) -> None:
-    """Refuse to combine vectors of different models, sizes or bias conventions."""
+    """Refuse to combine vectors of different models, sizes, sites or bias conventions."""
     if first.space == second.space:
         return
-    for what in ("fingerprint", "d_model", "bias"):
+    for what in ("fingerprint", "d_model", "site", "bias"):
         mine, theirs = getattr(first.space, what), getattr(second.space, what)
         if mine != theirs:
             raise MfvError(

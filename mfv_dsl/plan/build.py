@@ -9,6 +9,7 @@ from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Call, Expr, Name
+from mfv_dsl.library.names import check_clash, check_name, plain
 from mfv_dsl.plan.arithmetic import sum_text
 from mfv_dsl.plan.evals import EvalPlanner
 from mfv_dsl.plan.expressions import Context, said
@@ -94,6 +95,7 @@ class BlockPlanner(EvalPlanner):
                     vector_name(expr, context), self.vector(expr, context),
                     self.source_text(expr, context), _relation_of(expr, context),
                 )  # fmt: skip
+                check_clash(check_name(vector.name), [other.name for other in saved])
                 for other in saved:
                     if other.name == vector.name and other.step != vector.step:
                         raise MfvError(
@@ -104,7 +106,9 @@ class BlockPlanner(EvalPlanner):
                         )
                 if vector not in saved:
                     saved.append(vector)
-        return Save(block.name, block["layer"], base.model, base.dataset, tuple(saved))
+        return Save(
+            block.name, block["layer"], block["license"], base.model, base.dataset, tuple(saved)
+        )
 
 
 def vector_name(expr: Expr, context: Context) -> str:
@@ -112,10 +116,9 @@ def vector_name(expr: Expr, context: Context) -> str:
     if isinstance(expr, Name):
         return expr.text
     if isinstance(expr, Call) and len(expr.arguments) == 1 and isinstance(expr.arguments[0], Name):
-        relation = context.relation(expr.arguments[0].text)
+        relation = plain(context.relation(expr.arguments[0].text))
         return relation if expr.function.text == "fv" else f"{expr.function.text}_{relation}"
-    words = "".join(c if c.isalnum() else "_" for c in said(expr, context))
-    return "_".join(word for word in words.split("_") if word)
+    return plain(said(expr, context))
 
 
 def _relation_of(expr: Expr, context: Context) -> str | None:

@@ -206,9 +206,7 @@ class Planner:
             return {tune_step(self, block, relation, context): 1.0}
         options = self.options(call)
         if name == "load":
-            parameters = {"path": options["path"], "name": options["name"]}
-            parameters["content"] = _content(f"{options['path']}/{options['name']}.safetensors")
-            return {self.add("load", unparse(call), parameters, (), context): 1.0}
+            return {self.load(call, options, context): 1.0}
         if name in ("normalize", "project", "reject", "random_like"):
             vectors = [part for part in (*call.arguments, *(k.value for k in call.keywords))
                        if self.checked.types.get(part.span) == "Vector"]  # fmt: skip
@@ -223,6 +221,18 @@ class Planner:
         assert family.parameter is not None
         bound = {family.parameter.text: context.relation(_only_name(call))}
         return replace(context, relations=bound)
+
+    def load(self, call: Call, options: Mapping[str, Any], context: Context) -> str:
+        """``load(path, name)``: its key holds the file's content, so that what is made of it is
+        made anew when it changes; None where the file is not here, which the run will tell."""
+        path, name = options["path"], options["name"]
+        facts = self.checked.loads.get((path, name))
+        parameters = {
+            "path": path, "name": name, "allow_mismatch": options["allow_mismatch"],
+            "revision": facts.revision if facts else None,
+            "content": _content(facts.file) if facts else None,
+        }  # fmt: skip
+        return self.add("load", unparse(call), parameters, (), context)
 
     def _declared(self, name: str, context: Context) -> Linear:
         key = (name, context.model, context.dataset, context.variation, *context.relations.values())
@@ -402,8 +412,7 @@ def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
 
 
 def _content(path: str) -> str | None:
-    """SHA-256 of a file, so that what is made of it is made anew when it changes; None where there
-    is none, which the run will tell."""
+    """SHA-256 of a file; None where it cannot be read."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:

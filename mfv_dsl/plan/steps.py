@@ -48,7 +48,10 @@ OPERATIONS: dict[str, Operation] = {
     "head_intersection": Operation("heads in both sets"),
     "head_difference": Operation("heads in the first set only"),
     "extract": Operation("function vector of a relation", defaults={"bias": "none"}),
-    "load": Operation("a vector from a library"),
+    "load": Operation(
+        "a vector from a library",
+        defaults={"name": None, "revision": None, "allow_mismatch": False},
+    ),
     "linear": Operation("weighted sum of vectors"),
     "times": Operation("a vector times a computed number"),
     "normalize": Operation("a vector at length 1"),
@@ -120,6 +123,7 @@ class Saved:
 class Save:
     folder: str
     layer: int | None
+    license: str | None
     model: str
     dataset: str
     vectors: tuple[Saved, ...]
@@ -181,7 +185,7 @@ class Plan:
             "rows": [vars(row) for row in self.rows],
             "tunes": [vars(row) for row in self.tunes],
             "saves": [
-                {"folder": save.folder, "layer": save.layer,
+                {"folder": save.folder, "layer": save.layer, "license": save.license,
                  "vectors": [vars(vector) for vector in save.vectors]}
                 for save in self.saves
             ],

@@ -135,12 +135,10 @@ that make it.""",
     "MFV5303": Page(
         "vectors that do not belong together",
         """
-Vectors are combined only if they come from the same weights, have the same size, and treat the
-projection's bias alike. The message says which of these differs; extract both anew in one way.""",
-        "defaults {\n  heads = {L4H1}\n  trials = 5\n  items = 2\n}\n"
-        "eval raw {\n  add = fv(left, bias=per_head) - fv(right)\n  layer = 4\n}\n",
-        "defaults {\n  heads = {L4H1}\n  trials = 5\n  items = 2\n}\n"
-        "eval raw {\n  add = fv(left, bias=per_head) - fv(right, bias=per_head)\n  layer = 4\n}\n",
+Vectors are combined only if they come from the same weights, have the same size, belong to the same
+kind of place, and treat the projection's bias alike. The message says which of these differs;
+extract both anew in one way. `mfv check` finds it wherever it can; this comes from Python, or from
+a file that changed since.""",
     ),
     "MFV5304": Page(
         "the zero vector has no direction",

@@ -1,0 +1,198 @@
+"""A library: a folder of vector files, an index of them, a card, and the recipes that made them.
+
+The files are the truth; ``index.json`` and ``README.md`` are made of them.  Every write is atomic
+and under a lock, so that several runs may save into one folder, and be killed, at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.lang.suggest import suggest
+from mfv_dsl.library.files import write_atomically
+from mfv_dsl.library.header import Header, read_header
+from mfv_dsl.library.names import SUFFIX, check_clash, check_name, plain
+
+INDEX, CARD, LOCK = "index.json", "README.md", ".lock"
+PATIENCE = 60.0  # seconds to wait for another writer
+_ABANDONED = 3600.0  # seconds after which a temporary file is nobody's
+_TEMPORARY = re.compile(r"\..+\.(safetensors|json|md|mfv)\.\w{8}")
+
+
+class Library:
+    """The vectors under ``root``, which need not exist before something is written."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    # -- reading ----------------------------------------------------------------------------------
+    def names(self) -> list[str]:
+        """The vectors' names, sorted."""
+        if not os.path.isdir(self.root):  # nor anything that could be one
+            return []
+        return sorted(
+            path.name.removesuffix(SUFFIX)
+            for path in self.root.glob(f"*{SUFFIX}")
+            if not path.name.startswith(".")
+        )
+
+    def path(self, name: str) -> Path:
+        """The file of a vector that is there; MFV6001 lists those that are, where it is not."""
+        path, names = self.root / f"{check_name(name)}{SUFFIX}", self.names()
+        if name not in names:
+            near = suggest(name, names)
+            help = f"did you mean `{near}`?" if near else None
+            if names and not near:
+                help = f"the library has: {', '.join(names)}"
+            raise MfvError("MFV6001", f"there is no vector file {path}", help=help)
+        if not self._holds(path):
+            raise MfvError(
+                "MFV6007",
+                f"{path} is a link that leads out of its library",
+                help="put the file itself there",
+            )
+        return path
+
+    def entries(self) -> Iterator[tuple[str, Header | MfvError]]:
+        """Every vector's name with its header, or with what is wrong with its file."""
+        for name in self.names():
+            try:
+                yield name, read_header(self.path(name))
+            except MfvError as error:
+                yield name, error
+
+    def recipes(self) -> list[Path]:
+        """The recipes kept in it."""
+        return sorted(path for path in self.root.glob("*.mfv") if self._holds(path))
+
+    def index(self) -> dict[str, Any]:
+        """What ``index.json`` must say: the files that can be read, by name."""
+        vectors = {
+            name: {
+                "file": f"{name}{SUFFIX}",
+                "hash": header.said["content_sha256"],
+                "relation": header.said.get("relation"),
+                "model": header.said["model"].get("id"),
+                "fingerprint": header.said["model"]["fingerprint"],
+                "kind": header.said["kind"],
+            }
+            for name, header in self.entries()
+            if isinstance(header, Header)
+        }
+        return {"format_version": "1.0", "vectors": vectors}
+
+    def index_bytes(self) -> bytes:
+        """The content of ``index.json``."""
+        return (json.dumps(self.index(), indent=2) + "\n").encode()
+
+    def card_bytes(self, license: str | None = None, force: bool = False) -> bytes:
+        """The content of the card, :func:`mfv_dsl.library.card.card`."""
+        from mfv_dsl.library.card import card
+
+        path = self.root / CARD
+        there = path.is_file() and self._holds(path)
+        old = path.read_text(encoding="utf-8", errors="replace") if there else ""
+        return card(self, old, license, force).encode()
+
+    def _holds(self, path: Path) -> bool:
+        """Whether a file truly lies in the library: a link in it may lead anywhere."""
+        root = os.path.realpath(self.root)
+        return Path(os.path.realpath(path)).is_relative_to(root)
+
+    # -- writing ----------------------------------------------------------------------------------
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the library's lock; at the end, index and card are made anew.
+
+        MFV6008 where another writer does not let go of it or the folder cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / LOCK, timeout=PATIENCE)
+            lock.acquire()
+        except Timeout:
+            raise MfvError(
+                "MFV6008", f"another process has been writing to {self.root} for a minute"
+            ) from None
+        except OSError as error:
+            raise MfvError("MFV6008", f"cannot write to {self.root}: {error.strerror}") from None
+        try:
+            self._sweep()
+            try:
+                yield
+            finally:
+                self.write_index()
+                self.write_card()
+        finally:
+            lock.release()
+
+    def put(self, name: str, arrays: Mapping[str, Any], said: Mapping[str, Any]) -> Path:
+        """Write a vector, within :meth:`writing`; returns its file."""
+        from mfv_dsl.library.stored import write
+
+        path = self._free(name)
+        write(path, arrays, {**said, "name": name})
+        return path
+
+    def put_recipe(self, name: str, text: str) -> None:
+        """Keep the recipe that made vectors, within :meth:`writing`."""
+        write_atomically(self.root / f"{plain(name)}.mfv", text.encode())
+
+    def put_file(self, name: str, data: bytes) -> None:
+        """Write the bytes of a vector file, within :meth:`writing`."""
+        write_atomically(self._free(name), data)
+
+    def rename(self, old: str, new: str) -> Path:
+        """Give a vector another name, in its file too; within :meth:`writing`.
+
+        The new file is written before the old one goes: a kill in between leaves both.
+        """
+        from mfv_dsl.library.stored import read
+
+        source = self.path(old)
+        if check_name(new) in self.names():
+            raise MfvError("MFV6006", f"{self.root} has a vector `{new}` already")
+        arrays, said = read(source)
+        target = self.put(new, arrays, said)
+        source.unlink()
+        return target
+
+    def remove(self, name: str) -> None:
+        """Remove a vector, within :meth:`writing`."""
+        self.path(name).unlink()
+
+    def write_index(self) -> None:
+        """Make ``index.json`` anew."""
+        self._write(INDEX, self.index_bytes())
+
+    def write_card(self, license: str | None = None, force: bool = False) -> None:
+        """Make the card anew; one that somebody else wrote is kept unless ``force``."""
+        self._write(CARD, self.card_bytes(license, force))
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self.root / name
+        if path.is_symlink() or not path.exists() or path.read_bytes() != data:
+            write_atomically(path, data)
+
+    def _free(self, name: str) -> Path:
+        """The path that a vector of this name may be written to."""
+        check_clash(check_name(name), self.names())
+        return self.root / f"{name}{SUFFIX}"
+
+    def _sweep(self) -> None:
+        """Remove temporary files of writers that were killed."""
+        for path in self.root.glob(".*"):
+            with suppress(FileNotFoundError):
+                old = time.time() - path.stat().st_mtime > _ABANDONED
+                if old and _TEMPORARY.fullmatch(path.name):
+                    path.unlink()

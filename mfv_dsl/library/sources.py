@@ -1,0 +1,152 @@
+"""Where ``load("path", "name")`` finds a vector: a file, a library folder, or the Hub.
+
+``path`` is a ``.safetensors`` file (then there is no name), a library folder, one of the bundled
+libraries (``vectors/...``), or ``hf://org/repo``, with ``@revision`` if not its main branch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mfv_dsl.lang.checked import VectorFacts
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.library.files import bundled
+from mfv_dsl.library.folder import Library
+from mfv_dsl.library.header import read_header
+from mfv_dsl.library.lock import NO_LOCK, Lock
+from mfv_dsl.library.names import SUFFIX, check_name
+
+_ADDRESS = re.compile(r"hf://([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class HubAddress:
+    """A repository of the Hub, and a branch, tag or commit of it if one is meant."""
+
+    repo: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"hf://{self.repo}" + (f"@{self.revision}" if self.revision else "")
+
+
+def hub_address(path: str) -> HubAddress | None:
+    """The address that ``path`` is, None for a local path; MFV6015 where it is malformed."""
+    if not path.startswith("hf:"):
+        return None
+    found = _ADDRESS.fullmatch(path)
+    if found is None or ".." in path:
+        raise MfvError(
+            "MFV6015",
+            f"`{path}` is no address on the Hub",
+            help="write `hf://org/repo`, or `hf://org/repo@revision`",
+        )
+    return HubAddress(found[1], found[2])
+
+
+def file_of(
+    path: str, name: str | None = None, revision: str | None = None, download: bool = True
+) -> Path:
+    """The file of a vector on this machine.
+
+    One of the Hub is fetched first if ``download`` and it is not there yet; ``revision`` stands
+    for the one that ``path`` names.  Raises MFV6001 where there is none, MFV6014 where a name is
+    missing or too much, and what the Hub answers (MFV6030 and following).
+    """
+    address = hub_address(path)
+    if address is None:
+        return _local(path, name)
+    from mfv_dsl.library import hub
+
+    if revision is not None:
+        address = replace(address, revision=revision)
+    filename = check_name(_needed(path, name)) + SUFFIX
+    file = hub.download(address, filename) if download else hub.cached(address, filename)
+    if file is None:
+        raise MfvError(
+            "MFV6001",
+            f"there is no vector file `{name}` of {address} on this machine yet",
+            help="`mfv run` and `mfv lock` download what a recipe loads",
+        )
+    return file
+
+
+def at_hand(path: str, name: str | None, lock: Lock = NO_LOCK) -> VectorFacts | None:
+    """What the header of a vector file says, without any download; None where it is not here.
+
+    Raises MfvError for a file that is no vector, and for names and addresses that cannot be.
+    """
+    pin = lock.pins.get((path, name))
+    try:
+        file = file_of(path, name, pin.revision if pin else None, download=False)
+    except MfvError as error:
+        if error.code == "MFV6001":
+            return None
+        raise
+    header = read_header(file)
+    said, model = header.said, header.said["model"]
+    return VectorFacts(
+        file=str(file),
+        model=model.get("id", "another model"),
+        fingerprint=model["fingerprint"],
+        d_model=model["d_model"],
+        site=said["site"],
+        bias=said["bias"],
+        parts=header.has_parts,
+        content=said["content_sha256"],
+        revision=file.parent.name if hub_address(path) else None,
+        pinned=pin.content if pin else None,
+    )
+
+
+def split(address: str) -> tuple[str, str | None]:
+    """``folder/name`` or ``hf://org/repo/name`` as path and name; a file has no name."""
+    if address.endswith(SUFFIX):
+        return address, None
+    folder, slash, name = address.rpartition("/")
+    if not slash or not folder:
+        raise MfvError(
+            "MFV6014",
+            f"`{address}` names no vector",
+            help="write `folder/name`, `hf://org/repo/name`, or a .safetensors file",
+        )
+    return folder, name
+
+
+def library(path: str) -> Library:
+    """The library at ``path``; a bundled one where there is no such folder here."""
+    return Library(_found(path))
+
+
+def _local(path: str, name: str | None) -> Path:
+    if not path.endswith(SUFFIX) and not (name is None and os.path.isfile(path)):
+        return library(path).path(_needed(path, name))
+    if name is not None:
+        raise MfvError(
+            "MFV6014",
+            f"{path} is one vector's file, so it takes no name",
+            help=f'write `load("{path}")`',
+        )
+    file = _found(path)
+    if not os.path.exists(file):
+        raise MfvError("MFV6001", f"there is no vector file {path}")
+    return file
+
+
+def _needed(path: str, name: str | None) -> str:
+    if name is None:
+        raise MfvError(
+            "MFV6014", f"{path} holds several vectors", help=f'name one: `load("{path}", "name")`'
+        )
+    return name
+
+
+def _found(path: str) -> Path:
+    here = Path(path)
+    if not os.path.exists(here) and here.parts[:1] == ("vectors",) and ".." not in here.parts:
+        inside = bundled("vectors").joinpath(*here.parts[1:])
+        return inside if os.path.exists(inside) else here
+    return here

@@ -1,0 +1,31 @@
+"""Everything of a library that can be checked without its model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.library.folder import INDEX, Library
+from mfv_dsl.library.names import SUFFIX
+from mfv_dsl.library.stored import read
+
+
+def verify_library(library: Library) -> list[dict[str, Any]]:
+    """A row for each file: ``file``, and ``error``, None where nothing is wrong.
+
+    Vector files are read whole: bounds, shapes, values, hashes; each must bear its own name.  The
+    index must be what the files give.
+    """
+    rows = []
+    for name in library.names():
+        try:
+            _, said = read(library.path(name))
+            other = said["name"] != name
+            error = f"it says that it is `{said['name']}`" if other else None
+        except MfvError as found:
+            error = found.message
+        rows.append({"file": str(library.root / f"{name}{SUFFIX}"), "error": error})
+    path = library.root / INDEX
+    stale = not path.exists() or path.read_bytes() != library.index_bytes()
+    error = f"it is not what the files give: `mfv vectors index {library.root}`" if stale else None
+    return [*rows, {"file": str(path), "error": error}]

@@ -1,0 +1,103 @@
+"""The bundled library is what its recipe makes, and its files say all that the format has."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+
+import mfv_dsl as mfv
+from mfv_dsl.backends.tiny.facts import facts
+from mfv_dsl.execute.provenance import template_hash
+from mfv_dsl.library.files import bundled
+from mfv_dsl.library.folder import Library
+from mfv_dsl.library.verify import verify_library
+
+ROOT = bundled("vectors") / "flamingo-tiny"
+RECIPE = bundled("recipes") / "vectors.mfv"
+RELATIONS = ("left", "right", "above", "below", "above_left", "above_right", "below_left",
+             "below_right")  # fmt: skip
+MADE_OF = {
+    "steer": {"left": 1, "right": -1, "above": 1},
+    "sum_of_above_left": {"above": 1, "left": 1},
+    "sum_of_above_right": {"above": 1, "right": 1},
+    "sum_of_below_left": {"below": 1, "left": 1},
+    "sum_of_below_right": {"below": 1, "right": 1},
+}
+#: machine, torch and its instruction set: where these are the same, so are the numbers
+MADE_ON = ("x86_64", "2.13.0+cpu", "AVX512")
+
+
+def test_the_bundled_files_are_sound_and_of_the_bundled_model():
+    library = Library(ROOT)
+    assert [row for row in verify_library(library) if row["error"]] == []
+    assert set(library.names()) == {*RELATIONS, *MADE_OF}
+    assert (ROOT / "vectors.mfv").read_text() == RECIPE.read_text()
+    assert (ROOT / "README.md").read_bytes() == library.card_bytes()
+    for name in library.names():
+        said = mfv.load_vector(ROOT, name).metadata
+        assert said["model"] == {
+            "id": "tiny", "fingerprint": facts().fingerprint, "d_model": 128, "n_layers": 10,
+            "n_heads": 8, "head_dim": 16,
+        }  # fmt: skip
+        assert (said["name"], said["license"], said["bias"]) == (name, "mit", "none")
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_an_extracted_vector_says_where_it_comes_from(name: str):
+    stored = mfv.load_vector(ROOT, name)
+    said, vector = stored.metadata, stored.vector
+    assert (said["kind"], said["relation"], said["expression"]) == (
+        "extracted",
+        name,
+        f"fv({name})",
+    )
+    prompt = said["prompt"]
+    assert prompt["template"] == template_hash()
+    assert (prompt["shots"], prompt["trials"], prompt["corrupt"]) == (4, 50, "mix")
+    assert prompt["accuracy"] == prompt["correct"] / prompt["trials"]
+    assert said["dataset"]["id"] == "scenes" and len(said["dataset"]["hash"]) == 64
+    assert said["seed"] == 1234
+    heads = said["heads"]
+    assert heads["chosen"] == "top(10, by=aie, on=[left, right, above, below])"
+    assert tuple((layer, head) for layer, head, _ in heads["list"]) == vector.heads
+    assert vector.head_scores is not None
+    assert [score for *_, score in heads["list"]] == vector.head_scores.tolist()
+    (row,) = said["metrics"]
+    assert (row["eval"], row["relation"], row["n"]) == ("raw", name, 100)
+    assert row["layer"] == said["layer"]
+    assert row["ci_low"] <= row["accuracy"] <= row["ci_high"]
+
+
+@pytest.mark.parametrize("name", MADE_OF)
+def test_a_composed_vector_names_its_parents(name: str):
+    said = mfv.load_vector(ROOT, name).metadata
+    assert said["kind"] == "composed" and "relation" not in said
+    total = torch.zeros(128)
+    parents = {parent["relation"]: parent for parent in said["parents"]}
+    assert {relation: one["coefficient"] for relation, one in parents.items()} == MADE_OF[name]
+    for relation, parent in parents.items():
+        other = mfv.load_vector(ROOT, relation)
+        assert parent["hash"] == other.metadata["content_sha256"]
+        for key in ("kind", "heads", "prompt", "dataset", "seed", "step"):
+            assert parent[key] == other.metadata[key]
+        total += parent["coefficient"] * other.vector.residual
+    assert torch.allclose(mfv.load_vector(ROOT, name).vector.residual, total, atol=1e-5)
+    assert len(said["metrics"]) == 1
+
+
+@pytest.mark.slow
+def test_the_recipe_makes_the_bundled_vectors(tmp_path: Path):
+    """Bit for bit where the numbers are computed alike, else within 1e-4 of their length."""
+    text = RECIPE.read_text().replace("vectors/flamingo-tiny", str(tmp_path / "made"))
+    mfv.Recipe(text).run(tmp_path / "out", only=[str(tmp_path / "made")])
+    here = (platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability())
+    for name in Library(ROOT).names():
+        made, kept = (mfv.load_vector(root, name) for root in (tmp_path / "made", ROOT))
+        difference = (made.vector.residual - kept.vector.residual).norm() / kept.vector.norm()
+        assert difference < 1e-4, name
+        assert made.vector.heads == kept.vector.heads
+        if here == MADE_ON:
+            assert made.metadata["content_sha256"] == kept.metadata["content_sha256"], name
