@@ -1,21 +1,48 @@
-"""Makes the README's picture: ``python docs/make_figures.py``."""
+"""Makes the pictures of the README and of docs/: ``python docs/make_figures.py``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 import mfv_dsl as mfv
 from mfv_dsl.data.prompts import draw_prompts
-from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.data.scenes import Scenes, ThingScenes
 from mfv_dsl.methods.asking import likeliest
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.report.picture import Panel, answers_picture
+from mfv_dsl.report.prompt_picture import shown_prompt
 
 MODEL = mfv.load_model("tiny")
 HEADS = "top(10, on=[left, right, above, below], trials=25)"
+IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    for name, draw in (("injection", injection), ("prompt", prompt), ("things", things)):
+        draw().quantize(64).save(IMAGES / f"{name}.png", optimize=True)
+        print(IMAGES / f"{name}.png")
+
+
+def prompt() -> Image.Image:
+    """A prompt with four demonstrations and its corrupted twin."""
+    return shown_prompt(MODEL, Scenes(), "left", "test", 3, 4, 1234, "mix")
+
+
+def things() -> Image.Image:
+    """Three scenes of drawn things, the last of held-out ones."""
+    pictures = []
+    for objects, image in (("familiar", "left"), ("all", "below_right"), ("novel", "above")):
+        scenes = ThingScenes(kinds="things", objects=objects, count=2)
+        pictures += scenes.pictures([f"{image}/test/0"], 320)
+    return Image.fromarray(np.concatenate(pictures, axis=1))
+
+
+def injection() -> Image.Image:
+    """One scene and the model's answers before and after injection."""
     scenes = Scenes()
     prompt = draw_prompts(scenes, "left", "test", 12, shots=0)[11]
     batch = MODEL.batch([prompt], scenes)
@@ -28,11 +55,7 @@ def main() -> None:
         panels.append((f"+ fv({relation}) at layer 1", answers, right))
     picture = scenes.pictures(prompt.images, 320)[0]
     question = f"<image>Q:{prompt.query.query}. A:"
-    out = Path(__file__).parent / "images" / "injection.png"
-    out.parent.mkdir(exist_ok=True)
-    drawn = answers_picture(picture, question, panels)
-    drawn.quantize(64).save(out, optimize=True)
-    print(out)
+    return answers_picture(picture, question, panels)
 
 
 if __name__ == "__main__":

@@ -159,12 +159,12 @@ def find_recipe(path: str | Path) -> Path:
     if here.exists():
         return here
     folder = bundled("recipes")
-    name = here.relative_to("recipes") if here.parts[:1] == ("recipes",) else here
-    known = folder / name.with_suffix(".mfv")
+    inside = here.relative_to("recipes") if here.parts[:1] == ("recipes",) else here
+    known = folder / (inside if here.suffix == ".mfv" else f"{inside}.mfv")
     if not here.is_absolute() and ".." not in here.parts and known.exists():
         return known
     names = ", ".join(
-        sorted(found.relative_to(folder).with_suffix("").as_posix()
-               for found in folder.rglob("*.mfv"))
-    )  # fmt: skip
+        found.relative_to(folder).with_suffix("").as_posix()
+        for found in sorted(folder.rglob("*.mfv"))
+    )
     raise MfvError("MFV6101", f"there is no recipe {path}", help=f"the bundled recipes are {names}")

@@ -27,6 +27,7 @@ from mfv_dsl.execute.run import Silence
 from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.answers import (
     answered_relations,
+    begun_by,
     begun_with,
     measure_answers,
     name_tokens,
@@ -284,3 +285,20 @@ def test_coinciding_tokens_are_refused_before_anything_is_measured(
         for name in ("a", "c")
     )  # fmt: skip
     assert full != generated
+
+
+def test_a_first_token_that_begins_several_objects_decides_all_the_same(tiny: OpenFlamingo):
+    """As arXiv:2510.02528 scores: where first tokens tell objects apart the two ways agree, and
+    where they do not the outcome is that of the token, and no object is named."""
+    data = Scenes(relations=("left", "right"), count=6)
+    batches = [tiny.batch(draw_prompts(data, "left", "test", 6, 4), data)]
+    names = object_names(data, "test")
+    (strict,) = measure_answers(tiny, batches, [()], "first", names)
+    (loose,) = measure_answers(tiny, batches, [()], "first_token", names)
+    assert loose.names == strict.names and (loose.outcomes.said == strict.outcomes.said).all()
+    alike = [*names, "left p1", "left p2"]
+    with pytest.raises(MfvError, match="MFV5340"):
+        measure_answers(tiny, batches, [()], "first", alike)
+    left = tiny.first_tokens(["left p1"])[0]
+    begins = begun_by(tiny, alike, "first_token")
+    assert left not in begins and set(begins.values()) == set(names)

@@ -175,7 +175,7 @@ def test_ask_about_a_picture(run: Run):
     code, out, err = run("ask", "--image", "photo.jpg")
     assert code == 2 and "--query" in err
     code, out, err = run("ask", "--image", "none.jpg", "--query", "red circle")
-    assert code == 2 and "error[MFV7221]: cannot read the picture none.jpg" in err
+    assert code == 2 and "error[MFV7108]: there is no image none.jpg" in err
     code, _, err = run("ask", "--plot", "no/such/folder.png")
     assert code == 2 and "error[MFV5355]" in err
 

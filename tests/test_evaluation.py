@@ -261,7 +261,7 @@ def test_vectors_of_controls_do_not_pass_for_others(ran: RunResult):
         for path in (ran.folder / "vectors").iterdir()
         if (stored := mfv.load_vector(path)).vector.expression == "fv(left) of shuffled prompts"
     )
-    assert shuffled["corrupt"] == "shuffle" and not shuffled["correct_only"]
+    assert shuffled["control"] == "shuffle" and not shuffled["correct_only"]
 
 
 # -- all relations, other evals -------------------------------------------------------------------

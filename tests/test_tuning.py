@@ -466,7 +466,7 @@ def test_a_recipe_trains_tests_and_saves(tmp_path: Path, monkeypatch: pytest.Mon
     assert curves["start"] == "fv(left)" and curves["settings"]["lr"] == 0.6
     assert tuning_table(result.tunes).row_count == 4
 
-    stored = {path.stem: load_vector(path) for path in (tmp_path / "library").iterdir()}
+    stored = {path.stem: load_vector(path) for path in (tmp_path / "library").glob("*.safetensors")}
     assert {name: one.metadata["kind"] for name, one in stored.items()} == {
         "tuned_left": "tuned", "more_left": "tuned", "mean_blind_left_fv_left": "composed",
     }  # fmt: skip

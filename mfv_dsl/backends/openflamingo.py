@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,14 @@ from mfv_dsl.backends.pictures import Picture, as_array, check_marks, check_rows
 from mfv_dsl.backends.sites import flamingo_sites
 from mfv_dsl.backends.spread import device_of
 from mfv_dsl.data.items import Dataset, Item, Prompt
+from mfv_dsl.data.loading import ahead
 from mfv_dsl.lang.checked import ModelFacts
 from mfv_dsl.lang.diagnostics import MfvError
 
 if TYPE_CHECKING:
     from mfv_dsl.engine.edits import Edit
 
+_AT_ONCE = 256  # pictures that the vision encoder takes at once
 IMAGE, END_OF_CHUNK = "<image>", "<|endofchunk|>"
 
 
@@ -134,11 +137,12 @@ class OpenFlamingo:
             for j, (key, one) in enumerate(zip(keys[i], shown, strict=True)):
                 if key not in pictures:
                     pictures[key] = as_array(one, f"images[{i}][{j}]")
+        pixels = self.preprocess(list(pictures.values())).split(_AT_ONCE) if pictures else ()
         return PromptBatch(
             prompts=(),
             tokens=tokens,
             mask=mask,
-            media=self._media(keys, pictures),
+            media=self._media(keys, list(pictures), pixels),
             answers=None if answers is None else self._answers(answers),
         )
 
@@ -192,14 +196,18 @@ class OpenFlamingo:
     def encode(self, images: Sequence[Sequence[str]], dataset: Dataset) -> torch.Tensor:
         """Encode each prompt's images once, (prompts, images, latents, d_visual)."""
         unique = list(dict.fromkeys(image for row in images for image in row))
-        pictures = dataset.pictures(unique, self.image_size)
-        return self._media(images, dict(zip(unique, pictures, strict=True)))
+        return self._media(images, unique, self._pixels(unique, dataset))
 
     @torch.no_grad()
     def _media(
-        self, rows: Sequence[Sequence[Hashable]], pictures: Mapping[Hashable, np.ndarray]
+        self,
+        rows: Sequence[Sequence[Hashable]],
+        keys: Sequence[Hashable],
+        pixels: Iterable[torch.Tensor],
     ) -> torch.Tensor:
-        """Encoded ``pictures``, which ``rows`` name: (rows, images, latents, d_visual).
+        """Encoded pictures, (rows, images, latents, d_visual): those that ``rows`` name by their
+        ``keys``; ``pixels`` has them in the order of the keys, as many at once as are encoded at
+        once, (pictures, 3, size, size).
 
         Rows with fewer images are padded at the end with zeros, which no text attends to; there is
         at least one place, as the cross-attention needs something to leave out.
@@ -207,14 +215,25 @@ class OpenFlamingo:
         latents = self.model.perceiver.latents
         most = max([1, *map(len, rows)])
         media = latents.new_zeros(len(rows), most, *latents.shape)
-        if not pictures:
+        if not keys:
             return media
-        pixels = self.preprocess(list(pictures.values())).to(self.device, latents.dtype)
-        encoded = torch.cat([self._encode(chunk) for chunk in pixels.split(256)])
-        place = {key: i for i, key in enumerate(pictures)}
+        encoded = torch.cat([self._encode(part.to(self.device, latents.dtype)) for part in pixels])
+        place = {key: i for i, key in enumerate(keys)}
         for i, row in enumerate(rows):
             media[i, : len(row)] = encoded[[place[key] for key in row]]
         return media
+
+    def _pixels(self, images: Sequence[str], dataset: Dataset) -> Iterator[torch.Tensor]:
+        """Images as the vision encoder takes them, :data:`_AT_ONCE`, loaded while it works."""
+
+        def load(some: Sequence[str]) -> torch.Tensor:
+            return self.preprocess(dataset.pictures(some, self.image_size))
+
+        step = dataset.at_once
+        parts = (images[start : start + step] for start in range(0, len(images), step))
+        loaded = ahead(load, parts)
+        while stack := list(islice(loaded, _AT_ONCE // step)):
+            yield torch.cat(stack)
 
     def _encode(self, pixels: torch.Tensor) -> torch.Tensor:
         tokens = self.model.vision_encoder(pixels)[1]  # before ln_post, as trained

@@ -7,7 +7,17 @@ import os
 import sys
 
 #: what was asked for on the command line is not there
-USAGE = ("MFV5003", "MFV5350", "MFV5355", "MFV6014", "MFV6015", "MFV6101", "MFV6102", "MFV7221")
+USAGE = (
+    "MFV5003",
+    "MFV5350",
+    "MFV5355",
+    "MFV6014",
+    "MFV6015",
+    "MFV6101",
+    "MFV6102",
+    "MFV7108",
+    "MFV7109",
+)
 
 
 def main() -> None:

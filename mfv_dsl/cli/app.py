@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mfv_dsl.cli import direct, doctor, language, probing, runs, store, vectors
+from mfv_dsl.cli import data, direct, doctor, language, probing, runs, store, vectors
 
 app = typer.Typer(
     name="mfv",
@@ -21,5 +21,6 @@ for command in (runs.run, runs.plan, runs.lock, language.check, language.fmt, la
                 runs.models, doctor.doctor, runs.version):  # fmt: skip
     app.command()(command)
 app.command("eval")(direct.eval_)
+app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="cache")
 app.add_typer(vectors.app, name="vectors")

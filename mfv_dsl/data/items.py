@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+#: The splits of every dataset that does not name its own.
+SPLITS = ("extract", "train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Item:
@@ -39,8 +42,13 @@ class Prompt:
 
 
 class Dataset(Protocol):
-    """Items by relation and split, and their pictures."""
+    """Items by relation and split, and their pictures.
 
+    ``at_once`` is how many pictures are best loaded in one go, at most 256: one where each takes
+    time and memory of its own, many where they are rendered together.
+    """
+
+    at_once: int
     relations: tuple[str, ...]
     splits: tuple[str, ...]
     hash: str

@@ -18,6 +18,7 @@ class OnePicture:
 
     relations: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
+    at_once = 1
     hash = ""
 
     def __init__(self, path: str | Path) -> None:

@@ -8,7 +8,9 @@ demonstrations counted from the query are the same whatever the number of shots.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -39,8 +41,7 @@ def draw_prompts(
     for i in order:
         query = pool[int(i)]
         rng = _rng("demonstrations", relation, split, seed, query.image, query.query)
-        others = (pool[int(j)] for j in rng.permutation(len(pool)))
-        prompts.append(Prompt(_take(others, shots, {query.image}, relation, split), query))
+        prompts.append(Prompt(_take(pool, rng, shots, {query.image}, relation, split), query))
     return prompts
 
 
@@ -74,33 +75,72 @@ def corrupt(
     for i in range(shots):
         relation = names[(start + i) % len(names)]
         pool = dataset.items(relation, split)
-        others = (pool[int(j)] for j in rng.permutation(len(pool)))
-        mixed += _take(others, 1, used, relation, split)
+        mixed += _take(pool, rng, 1, used, relation, split)
         used.add(mixed[-1].image)
     return Prompt(tuple(mixed[int(i)] for i in rng.permutation(shots)), query)
 
 
 def _take(
-    items: Iterable[Item], n: int, used: set[str], relation: str, split: str
+    pool: Sequence[Item],
+    rng: np.random.Generator,
+    n: int,
+    used: set[str],
+    relation: str,
+    split: str,
 ) -> tuple[Item, ...]:
-    """The first ``n`` items whose images are neither in ``used`` nor among those taken, the first
-    one last: it stands next to the query."""
+    """``n`` items drawn from ``pool`` whose images are neither in ``used`` nor among those taken,
+    the first one last: it stands next to the query."""
+    order = rng.permutation(len(pool))
 
-    def fresh() -> Iterable[Item]:
+    def fresh() -> Iterator[Item]:
         seen = set(used)
-        for item in items:
+        for i in order:
+            item = pool[int(i)]
             if item.image not in seen:
                 seen.add(item.image)
                 yield item
 
     taken = tuple(islice(fresh(), n))
     if len(taken) < n:
+        images = {item.image for item in pool}
         raise MfvError(
             "MFV7111",
-            f"`{relation}` has too few images in its {split} split for {n} demonstrations",
+            f"too few images for {n} demonstrations: `{relation}` has {len(images)} in its {split} "
+            f"split, {len(images & used)} of them already in the prompt",
             help="use fewer shots or a dataset with more images",
         )
     return taken[::-1]
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """How far prompts share images.
+
+    ``shown`` images in all prompts, ``different`` ones among them, and the number of prompts that
+    the one shown most is in (``most``).  ``queries`` is the number of prompts; ``effective`` is
+    what they are worth where queries about one image have one outcome, n² / Σ mᵢ² for mᵢ queries
+    about image i (the design effect of complete clustering; Kish, Survey Sampling, 1965).
+    """
+
+    shown: int
+    different: int
+    most: int
+    queries: int
+    effective: float
+
+
+def reuse(prompts: Sequence[Prompt]) -> Reuse:
+    """How far ``prompts`` share images; at least one prompt."""
+    images = Counter(image for prompt in prompts for image in prompt.images)
+    queries = Counter(prompt.query.image for prompt in prompts)
+    n = len(prompts)
+    return Reuse(
+        shown=images.total(),
+        different=len(images),
+        most=max(images.values()),
+        queries=n,
+        effective=n**2 / sum(m**2 for m in queries.values()),
+    )
 
 
 def _shuffled(items: tuple[Item, ...], rng: np.random.Generator) -> tuple[Item, ...]:

@@ -1,4 +1,4 @@
-"""The dataset ``scenes(...)``: rendered scenes of coloured shapes, drawn from a seed."""
+"""The dataset ``scenes(...)``: rendered scenes of shapes or of things, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mfv_dsl.data.items import Item
+from mfv_dsl.data.items import SPLITS, Item
 from mfv_dsl.lang.checked import DatasetFacts
 from mfv_dsl.lang.diagnostics import MfvError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from mfv_dsl.data.drawn import DrawnScene
     from mfv_dsl.data.render import Looks
     from mfv_dsl.data.world import Layouts
 
-SPLITS = ("extract", "train", "validation", "test")
 RELATIONS = (
     "left", "right", "above", "below", "above_left", "above_right", "below_left", "below_right",
 )  # fmt: skip
 OBJECTS = ("familiar", "novel", "all")
+KINDS = ("shapes", "things")
 _VERSION = 1  # raise when the same arguments would give other pictures or items
 
 
@@ -31,6 +32,7 @@ def facts(
     count: int = 240,
     objects: str = "familiar",
     size: int | None = None,
+    kinds: str = "shapes",
 ) -> DatasetFacts:
     """Facts of ``scenes(...)`` without drawing anything."""
     unknown = [relation for relation in relations if relation not in RELATIONS]
@@ -50,21 +52,31 @@ def facts(
         raise MfvError("MFV7104", f"scenes() needs a count of at least 2 a relation; got {count}")
     if objects not in OBJECTS:
         raise MfvError("MFV7105", f"scenes() knows the objects {', '.join(OBJECTS)}; got {objects}")
+    if kinds not in KINDS:
+        raise MfvError("MFV7105", f"scenes() draws {' or '.join(KINDS)}; got {kinds}")
     said = ["scenes", _VERSION, list(relations), seed, count, objects, size]
+    of_things = ""
+    if kinds != "shapes":
+        said.append(kinds)
+        of_things = f" of {kinds}"
     return DatasetFacts(
         relations=tuple(relations),
         splits=SPLITS,
         hash=hashlib.sha256(json.dumps(said).encode()).hexdigest(),
-        description=f"rendered scenes, {count} a relation and split, {objects} objects",
+        description=f"rendered scenes{of_things}, {count} a relation and split, {objects} objects",
     )
 
 
-class Scenes:
-    """Rendered scenes: ``count`` items for each relation and split.
+def dataset(**arguments: Any) -> Scenes | ThingScenes:
+    """The dataset ``scenes(...)``."""
+    made = ThingScenes if arguments.get("kinds") == "things" else Scenes
+    return made(**arguments)
 
-    ``objects`` says which kinds of object the query and the answer are: ``familiar`` ones,
-    ``novel`` ones (which the bundled model never met in an in-context sequence), or ``all``.
-    """
+
+class _Rendered:
+    """What rendered scenes of both kinds have."""
+
+    at_once = 256
 
     def __init__(self, **arguments: Any) -> None:
         known = facts(**arguments)
@@ -73,7 +85,15 @@ class Scenes:
         self.count: int = arguments.get("count", 240)
         self.objects: str = arguments.get("objects", "familiar")
         self.size: int | None = arguments.get("size")
-        self._pools: dict[tuple[str, str], tuple[Layouts, Looks, tuple[Item, ...]]] = {}
+        self._pools: dict[tuple[str, str], Any] = {}
+
+
+class Scenes(_Rendered):
+    """Rendered scenes of coloured shapes: ``count`` items for each relation and split.
+
+    ``objects`` says which kinds of object the query and the answer are: ``familiar`` ones,
+    ``novel`` ones (which the bundled model never met in an in-context sequence), or ``all``.
+    """
 
     def items(self, relation: str, split: str) -> tuple[Item, ...]:
         return self._pool(relation, split)[2]
@@ -100,7 +120,8 @@ class Scenes:
     def _pool(self, relation: str, split: str) -> tuple[Layouts, Looks, tuple[Item, ...]]:
         if (relation, split) not in self._pools:
             self._pools[relation, split] = self._draw(relation, split)
-        return self._pools[relation, split]
+        pool: tuple[Layouts, Looks, tuple[Item, ...]] = self._pools[relation, split]
+        return pool
 
     def _draw(self, relation: str, split: str) -> tuple[Layouts, Looks, tuple[Item, ...]]:
         import numpy as np
@@ -138,3 +159,59 @@ class Scenes:
             for i in range(self.count)
         )
         return layouts, sample_looks(rng, self.count), items
+
+
+class ThingScenes(_Rendered):
+    """Rendered scenes of drawn things: ``count`` items for each relation and split.
+
+    ``objects`` says which kinds of thing the query and the answer are: ``familiar``, ``novel``
+    (held out) or ``all``.
+    """
+
+    at_once = 1
+
+    def items(self, relation: str, split: str) -> tuple[Item, ...]:
+        return self._pool(relation, split)[1]
+
+    def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
+        from mfv_dsl.data.drawn import paint
+
+        found = []
+        for image in images:
+            relation, split, number = image.split("/")
+            found.append(paint(self._pool(relation, split)[0][int(number)], self.size or size))
+        return found
+
+    def _pool(self, relation: str, split: str) -> tuple[tuple[DrawnScene, ...], tuple[Item, ...]]:
+        if (relation, split) not in self._pools:
+            self._pools[relation, split] = self._draw(relation, split)
+        pool: tuple[tuple[DrawnScene, ...], tuple[Item, ...]] = self._pools[relation, split]
+        return pool
+
+    def _draw(self, relation: str, split: str) -> tuple[tuple[DrawnScene, ...], tuple[Item, ...]]:
+        """Scenes whose arrangement belongs to the split: no arrangement is in two splits."""
+        import numpy as np
+
+        from mfv_dsl.data import drawn, world
+
+        if relation not in self.relations or split not in self.splits:
+            raise KeyError(f"no items for relation {relation!r}, split {split!r}")
+        seed = world.seed_of("things", _VERSION, self.seed, relation, split, self.objects)
+        rng = np.random.default_rng(seed)
+        diagonal = relation in world.DIAGONAL
+        scenes: list[DrawnScene] = []
+        while len(scenes) < self.count:
+            kinds = drawn.sample_kinds(rng, self.objects, diagonal, (relation,))
+            if SPLITS[drawn.arrangement(kinds, diagonal) % len(SPLITS)] == split:
+                scenes.append(drawn.place(rng, kinds, diagonal))
+        items = tuple(
+            Item(
+                image=f"{relation}/{split}/{number}",
+                query=scene.anchor.kind,
+                answer=scene.neighbours[relation].kind,
+                relation=relation,
+                neighbours={name: thing.kind for name, thing in scene.neighbours.items()},
+            )
+            for number, scene in enumerate(scenes)
+        )
+        return tuple(scenes), items

@@ -13,7 +13,12 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.execute.analogy import measured_blends
 from mfv_dsl.execute.session import Session
 from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.methods.answers import answered_relations, relations_shown, require_distinct
+from mfv_dsl.methods.answers import (
+    answered_relations,
+    begun_by,
+    relations_shown,
+    require_distinct,
+)
 from mfv_dsl.methods.evaluation import ablating, adding, patching
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.evals import Written, written
@@ -118,7 +123,9 @@ def _measured(
     """Measure every condition of ``points`` on the same prompts of ``split``."""
     relations = _relations(session, step, prompts)
     if step.parameters.get("mode") == "blend":
-        names = require_distinct(session.backend(step), session.names(step, split))
+        names = begun_by(
+            session.backend(step), session.names(step, split), step.parameters["answer"]
+        )
         blends = measured_blends(session, step, inputs, points, split, prompts)
         done(len(points))
         return tuple(

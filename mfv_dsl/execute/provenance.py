@@ -134,6 +134,8 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
             "template": template_hash(),
             "shots": p["shots"],
             **_given(corrupt=", ".join(sorted(corrupt)) or None),
+            **_given(control=p.get("corrupt")),
+            "correct_only": p["correct_only"],
             "trials": p["trials"],
             "correct": sum(mean.correct),
             "accuracy": mean.accuracy,

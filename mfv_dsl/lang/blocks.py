@@ -200,7 +200,7 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
     blends = [node for node in added if isinstance(node, Node) and _is_blend(scope, node)]
     clashes = {
         "k": settings["k"].value is not None, "controls": bool(settings["controls"].value),
-        "answer": settings["answer"].value != "first", "add": len(added) > 1,
+        "answer": settings["answer"].value not in ("first", "first_token"), "add": len(added) > 1,
     } if blends else {}  # fmt: skip
     for name, clash in clashes.items():
         if clash:

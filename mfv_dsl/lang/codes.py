@@ -6,6 +6,7 @@ MFV5xxx plan and run, MFV6xxx vectors and files, MFV7xxx models and data.
 
 from __future__ import annotations
 
+from mfv_dsl.lang.pages.data import DATA
 from mfv_dsl.lang.pages.evals import EVALS
 from mfv_dsl.lang.pages.files import FILES, SOURCES
 from mfv_dsl.lang.pages.models import MODELS
@@ -33,6 +34,7 @@ CODES: dict[str, Page] = {
     **SOURCES,
     **MODELS,
     **PROMPTS,
+    **DATA,
 }
 
 

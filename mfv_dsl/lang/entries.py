@@ -18,6 +18,9 @@ UNITS: dict[str, Unit] = {
         Unit("weight", "how much a term of a loss counts, 0 or more", minimum=0),
         Unit("length", "a vector's Euclidean length, above 0", above=0),
         Unit("seed", "a whole number, 0 or more", whole=True, minimum=0),
+        Unit("amount", "a whole number, 0 or more", whole=True, minimum=0),
+        Unit("part", "a part of the whole, from 0 to 1", minimum=0, maximum=1),
+        Unit("share", "0 or more", minimum=0),
         Unit("pixels", "an image's side, at least 8", whole=True, minimum=8),
     )
 }
@@ -75,9 +78,26 @@ MODELS = (
           example='hf("llava-hf/llava-interleave-qwen-0.5b-hf")'),
 )  # fmt: skip
 
+# What every dataset of files takes.
+_SHARE = "share of the images in this split, relative to the other three"
+_OF_FILES = (
+    Parameter("relations", ("List[Name]",), "the relations to keep; all if left out", None),
+    Parameter("extract", ("Number",), _SHARE, 0.4, unit="share"),
+    Parameter("train", ("Number",), _SHARE, 0.2, unit="share"),
+    Parameter("validation", ("Number",), _SHARE, 0.1, unit="share"),
+    Parameter("test", ("Number",), _SHARE, 0.3, unit="share"),
+    Parameter("seed", ("Number",), "seed that deals images to splits", 0, unit="seed"),
+    Parameter("synonyms", ("Text",), "a CSV with the columns canonical and synonym; names are "
+              "replaced by the canonical ones", None),
+    Parameter("balance", ("Boolean",), "keep as many items of every relation as the rarest has",
+              False),
+    Parameter("missing", ("Choice",), "items whose image is missing: an error, or left out and "
+              "counted", "error", choices=("error", "drop")),
+)  # fmt: skip
+
 DATASETS = (
     Entry(
-        "constructor", "scenes", "rendered scenes of coloured shapes, made from a seed",
+        "constructor", "scenes", "rendered scenes of shapes or of drawn things, made from a seed",
         (
             Parameter("relations", ("List[Name]",), "the relations to draw",
                       ("left", "right", "above", "below", "above_left", "above_right",
@@ -89,21 +109,85 @@ DATASETS = (
                       choices=("familiar", "novel", "all")),
             Parameter("size", ("Number",), "side of an image; the model's own if left out", None,
                       unit="pixels"),
+            Parameter("kinds", ("Choice",), "coloured shapes, as the bundled model knows them, or "
+                      "drawn things such as apple and key", "shapes",
+                      choices=("shapes", "things")),
         ),
         result="Dataset", facts="mfv_dsl.data.scenes:facts",
         example="scenes(relations=[left, right], seed=0)",
     ),
-    Entry("constructor", "metadata_csv", "a folder of images with a metadata.csv",
-          (Parameter("folder", ("Text",), "the folder", positional=True),),
-          result="Dataset", executable=False, example='metadata_csv("data/synthetic")'),
-    Entry("constructor", "gqa", "a GQA subset: a JSON file of scene graphs and a folder of images",
-          (Parameter("file", ("Text",), "the JSON file", positional=True),
-           Parameter("images", ("Text",), "the folder of images")),
-          result="Dataset", executable=False,
-          example='gqa("data/gqa.json", images="data/images")'),
-    Entry("constructor", "pairs", "lines of JSON: image, query, answer, relation, split",
-          (Parameter("file", ("Text",), "the JSONL file", positional=True),),
-          result="Dataset", executable=False, example='pairs("data/pairs.jsonl")'),
+    Entry(
+        "constructor", "metadata_csv", "a folder of images with a metadata.csv, as the official "
+        "synthetic images have it",
+        (
+            Parameter("folder", ("Text",), "the folder; or one with a folder for each split",
+                      positional=True),
+            Parameter("clean", ("Boolean",), "rename objects as the paper does: `antiquemug` is "
+                      "mug, `greenbottle` is bottle", True),
+            *_OF_FILES,
+        ),
+        result="Dataset", facts="mfv_dsl.data.metadata:facts",
+        example='metadata_csv("data/synthetic")',
+    ),
+    Entry(
+        "constructor", "gqa", "objects and relations in photographs: GQA's scene graphs, or the "
+        "official filtered subset",
+        (
+            Parameter("file", ("Text",), "the JSON file", positional=True),
+            Parameter("images", ("Text",), "the folder of images, named by image id"),
+            Parameter("query", ("Choice",), "the end of a relation that is asked about",
+                      "subject", choices=("subject", "object")),
+            Parameter("min_area", ("Number",), "part of the image that an object covers at least",
+                      0.05, unit="part"),
+            Parameter("max_area", ("Number",), "part of the image that an object covers at most",
+                      0.5, unit="part"),
+            Parameter("min_objects", ("Number",), "objects an image has at least", 3,
+                      unit="amount"),
+            Parameter("max_objects", ("Number",), "objects an image has at most", 30,
+                      unit="amount"),
+            Parameter("max_relations", ("Number",), "relations an image has at most", 15,
+                      unit="amount"),
+            Parameter("unique_names", ("Boolean",), "leave out images with two objects of a name",
+                      True),
+            Parameter("unambiguous", ("Boolean",), "leave out images where a question has two "
+                      "answers; the first is the answer otherwise", True),
+            Parameter("without", ("List[Text]",), "names of objects to leave out; backgrounds "
+                      "such as sky and wall if left out", None),
+            *_OF_FILES,
+        ),
+        result="Dataset", facts="mfv_dsl.data.gqa:facts",
+        example='gqa("data/gqa.json", images="data/images", relations=[holding, riding])',
+    ),
+    Entry(
+        "constructor", "pairs", "one item a line, as JSON or CSV: image, query, answer, relation "
+        "and, if wanted, split",
+        (
+            Parameter("file", ("Text",), "the file, `.jsonl` or `.csv`", positional=True),
+            Parameter("images", ("Text",), "the folder that image paths start from; that of the "
+                      "file if left out", None),
+            *_OF_FILES,
+        ),
+        result="Dataset", facts="mfv_dsl.data.pairs:facts",
+        example='pairs("data/pairs.jsonl")',
+    ),
+    Entry(
+        "constructor", "hf_dataset", "a dataset of the Hugging Face hub, through the library "
+        "`datasets`",
+        (
+            Parameter("path", ("Text",), "its name on the hub, or a folder", positional=True),
+            Parameter("config", ("Text",), "its configuration, if it has several", None),
+            Parameter("revision", ("Text",), "commit or tag; the newest if left out", None),
+            Parameter("part", ("Text",), "which of its own parts is read", "train"),
+            Parameter("image", ("Text",), "the column of images", "image"),
+            Parameter("query", ("Text",), "the column of query objects", "query"),
+            Parameter("answer", ("Text",), "the column of answer objects", "answer"),
+            Parameter("relation", ("Text",), "the column of relations", "relation"),
+            Parameter("split", ("Text",), "a column of splits; dealt by image if left out", None),
+            *_OF_FILES,
+        ),
+        result="Dataset", facts="mfv_dsl.data.hub:facts",
+        example='hf_dataset("org/name", query="subject", answer="object")',
+    ),
 )  # fmt: skip
 
 _V = Parameter("v", ("Vector",), "a vector", positional=True)
@@ -277,10 +361,11 @@ ITEMS = (
                       choices=("layer", "scale", "k")),
             Parameter("select_on", ("Split",), "the split that `choose` looks at", "validation",
                       from_defaults=True),
-            Parameter("answer", ("Choice",), "what counts as the model's answer: the likeliest "
-                      "first token, the object whose whole name is likeliest, or the one that "
-                      "greedy generation begins with", "first",
-                      choices=("first", "full", "generate"), from_defaults=True),
+            Parameter("answer", ("Choice",), "what counts as the model's answer: the object "
+                      "that the likeliest next token begins (`first_token`: even where it begins "
+                      "several), whose whole name is likeliest, or that greedy generation begins "
+                      "with", "first",
+                      choices=("first", "first_token", "full", "generate"), from_defaults=True),
             Parameter("against", ("Eval", "List[Eval]"), "evals of the same items to show the "
                       "paired difference from", ()),
             Parameter("controls", ("List[Choice]",), "the same measured with random heads in place "

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label, RecipeError
+from mfv_dsl.lang.entries import CONSTRUCTOR
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.source import Source, Span
 from mfv_dsl.lang.suggest import suggest
@@ -157,6 +158,12 @@ def _with(item: Item, name: Name, value: Expr, span: Span) -> Item:
     """``item`` with an attribute, or its constructor with an argument, replaced or added."""
     if isinstance(item, Declaration):
         assert isinstance(item.value, Call)
+        entry = CONSTRUCTOR.get(item.kind.text, {}).get(item.value.function.text)
+        positional = [p.name for p in entry.parameters if p.positional] if entry else []
+        if name.text in positional[: len(item.value.arguments)]:
+            arguments = list(item.value.arguments)
+            arguments[positional.index(name.text)] = value
+            return replace(item, value=replace(item.value, arguments=tuple(arguments)))
         keywords = [word for word in item.value.keywords if word.name.text != name.text]
         added = (*keywords, Keyword(name, value, span=span))
         return replace(item, value=replace(item.value, keywords=added))

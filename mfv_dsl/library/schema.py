@@ -41,6 +41,8 @@ _PROMPT = {
         "template": {**_HASH, "description": "SHA-256 of an example in the prompt template."},
         "shots": {**_COUNT, "description": "Demonstrations in each prompt."},
         "corrupt": {**_TEXT, "description": "How prompts were corrupted to find the heads."},
+        "control": {**_TEXT, "description": "How the prompts averaged over were corrupted, if so."},
+        "correct_only": {"type": "boolean", "description": "Whether wrong answers were left out."},
         "trials": {**_COUNT, "description": "Prompts run."},
         "correct": {**_COUNT, "description": "Prompts answered correctly."},
         "accuracy": {"type": "number", "description": "correct / trials"},

@@ -1,9 +1,11 @@
-"""What a model answers, in three ways of asking.
+"""What a model answers, in four ways of asking.
 
-``first``: the object that the likeliest next token begins (as arXiv:2510.02528 scores).  ``full``:
-of all objects that could be meant, the one whose whole name is likeliest.  ``generate``: the one
-whose name a greedy generation begins with.  The objects that could be meant are all that a split's
-items name, as an answer or as a neighbour.
+``first``: the object that the likeliest next token begins, an error where a token begins several.
+``first_token``: the same without the error, as arXiv:2510.02528 scores: an answer is right if its
+first token is, even where another object's name begins with it.  ``full``: of all objects that
+could be meant, the one whose whole name is likeliest.  ``generate``: the one whose name a greedy
+generation begins with.  The objects that could be meant are all that a split's items name, as an
+answer or as a neighbour.
 """
 
 from __future__ import annotations
@@ -49,9 +51,7 @@ def object_names(dataset: Dataset, split: str) -> tuple[str, ...]:
 
 def require_distinct(backend: Backend, names: Sequence[str]) -> dict[int, str]:
     """The object that each first token begins; an error if one token begins several."""
-    groups: dict[int, list[str]] = defaultdict(list)
-    for name, token in zip(names, backend.first_tokens(names), strict=True):
-        groups[token].append(name)
+    groups = _by_first_token(backend, names)
     alike = [group for group in groups.values() if len(group) > 1]
     if alike:
         more = f"and {len(alike) - _SHOWN} groups more"
@@ -62,9 +62,26 @@ def require_distinct(backend: Backend, names: Sequence[str]) -> dict[int, str]:
                 *(f"alike: {', '.join(group)}" for group in alike[:_SHOWN]),
                 *([more] if len(alike) > _SHOWN else []),
             ],
-            help="`answer = full` compares whole names, `answer = generate` what the model says",
+            help="`answer = full` compares whole names, `answer = generate` what the model says; "
+            "`answer = first_token` lets the first token decide all the same, as the paper does",
         )
     return {token: group[0] for token, group in groups.items()}
+
+
+def _by_first_token(backend: Backend, names: Sequence[str]) -> dict[int, list[str]]:
+    groups: dict[int, list[str]] = defaultdict(list)
+    for name, token in zip(names, backend.first_tokens(names), strict=True):
+        groups[token].append(name)
+    return groups
+
+
+def begun_by(backend: Backend, names: Sequence[str], how: str) -> dict[int, str]:
+    """The object that each first token begins; those that several begin with are left out under
+    ``first_token``, and an error otherwise (:func:`require_distinct`)."""
+    if how != "first_token":
+        return require_distinct(backend, names)
+    groups = _by_first_token(backend, names)
+    return {token: group[0] for token, group in groups.items() if len(group) == 1}
 
 
 def name_tokens(backend: Backend, names: Sequence[str]) -> list[tuple[int, ...]]:
@@ -85,7 +102,7 @@ def measure_answers(
     names: Sequence[str],
 ) -> list[Answers]:
     """What the model answers to the prompts of ``batches`` under each variant, edits at the last
-    token.  ``how`` is ``first``, ``full`` or ``generate``; ``names`` are :func:`object_names`.
+    token.  ``how`` is one of the four ways above; ``names`` are :func:`object_names`.
 
     Under ``full`` ``p_answer`` is the probability of the whole answer, else of its first token.
     """
@@ -94,7 +111,7 @@ def measure_answers(
     found = measure_many(backend, batches, variants)
     if how == "generate":
         return _generated(backend, batches, variants, names, found)
-    begins = require_distinct(backend, names)
+    begins = begun_by(backend, names, how)
     return [Answers(one, tuple(begins.get(token) for token in one.said.tolist())) for one in found]
 
 

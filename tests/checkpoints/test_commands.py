@@ -24,6 +24,7 @@ eval raw {{
   add = fv(left, heads={{L1H1, L3H0}}, trials=3, shots=1, correct_only=false)
   layer = 2
   items = 4
+  answer = first_token
   on = [left]
 }}
 save "{folder}/mine" {{ vectors = [fv(left, heads={{L1H1}}, trials=3, correct_only=false)] }}

@@ -19,7 +19,8 @@ NOT_RUN = {"MFV5201", "MFV5305"}
 #: what `mfv check` finds already: facts of scenes(), and where a blend stands
 CHECKED = {
     *(f"MFV53{n}" for n in (10, 11, 12, 30, 31, 32, 33, 34, 51, 52, 53)),
-    *(f"MFV710{n}" for n in range(1, 6)), "MFV7210",
+    *(code for code in CODES if code[:5] == "MFV71" and code not in ("MFV7110", "MFV7111")),
+    "MFV7210",
     *(f"MFV60{n}" for n in range(10, 16)),
 }  # fmt: skip
 

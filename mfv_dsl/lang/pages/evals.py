@@ -55,6 +55,7 @@ twice as many heads as are chosen.""",
         """
 With `answer = first` the model's answer is the object that the likeliest next token begins. The
 names listed begin with the same token under this model's tokenizer, so a right answer could not be
-told from a wrong one. `answer = full` compares whole names.""",
+told from a wrong one. `answer = full` compares whole names; `answer = first_token` scores the first
+token all the same, as the paper does.""",
     ),
 }

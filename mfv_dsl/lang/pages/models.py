@@ -82,11 +82,6 @@ The message lists what this machine and the installed torch have. `auto` takes t
 Weights are in `bf16`, `fp16` or `fp32`. In a recipe another word is MFV2014; this comes from
 Python.""",
     ),
-    "MFV7221": Page(
-        "a picture that cannot be read",
-        """
-The file is not there or is no picture that Pillow reads.""",
-    ),
     "MFV7222": Page(
         "a package that is not installed",
         """

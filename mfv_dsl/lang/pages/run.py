@@ -10,9 +10,10 @@ RUN: dict[str, Page] = {
         """
 Planning needs the number of layers and heads of a model, the relations and splits of a dataset.
 This one's constructor cannot tell them without running. Use one that can.""",
-        "mfv 1\nmodel flamingo = tiny()\n"
-        'dataset mine = pairs("pairs.jsonl")\n\neval few { shots = 4 }\n',
-        "mfv 1\nmodel flamingo = tiny()\ndataset mine = scenes()\n\neval few { shots = 4 }\n",
+        'mfv 1\nmodel llava = hf("llava-hf/llava-interleave-qwen-0.5b-hf")\n'
+        "dataset shapes = scenes()\n\neval few {\n  shots = 4\n  add = zeros()\n  layer = 1\n}\n",
+        "mfv 1\nmodel flamingo = tiny()\ndataset shapes = scenes()\n\n"
+        "eval few {\n  shots = 4\n  add = zeros()\n  layer = 1\n}\n",
         whole=True,
     ),
     "MFV5003": Page(

@@ -1,0 +1,150 @@
+"""``mfv data``: check datasets, look at prompts, make datasets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mfv_dsl.cli.options import JsonFlag, SetOptions
+
+if TYPE_CHECKING:
+    from mfv_dsl.backends.openflamingo import OpenFlamingo
+    from mfv_dsl.lang.checked import Constructed
+
+app = typer.Typer(help="Datasets: check them, look at prompts, make them.", no_args_is_help=True)
+
+
+class Corruption(str, Enum):
+    """How a prompt's corrupted twin is made; see `corrupt` in the reference."""
+
+    mix = "mix"
+    shuffle = "shuffle"
+    none = "none"
+
+
+Expression = Annotated[
+    str,
+    typer.Argument(
+        help="A dataset as in a recipe, 'metadata_csv(\"folder\")', or a recipe file, whose "
+        "datasets are meant.",
+        metavar="DATASET",
+    ),
+]
+ModelOption = Annotated[
+    str, typer.Option(help="A model as in a recipe: tiny, or 'openflamingo(\"folder\")'.")
+]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+@app.command()
+def check(
+    dataset: Expression,
+    sets: SetOptions = None,
+    shots: Annotated[int, typer.Option(help="Demonstrations of the prompts tried.", min=0)] = 4,
+    prompts: Annotated[int, typer.Option(help="Prompts tried of a relation.", min=1)] = 100,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Also find answers that this model, e.g. tiny, scores alike."),
+    ] = None,
+    quiet: QuietFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Read a dataset and all its images, and report what is wrong; exit 1 on errors."""
+    from mfv_dsl.cli.output import print_table, progress_bars
+    from mfv_dsl.data.check import check_dataset
+    from mfv_dsl.report.data import data_tables
+
+    found = _datasets(dataset, sets)
+    loaded = None if model is None else _load(model)
+    with progress_bars(quiet) as listener:
+        reports = [
+            check_dataset(made, listener.begin, shots, prompts, loaded) for made in found.values()
+        ]
+    if as_json:
+        typer.echo(json.dumps([report.to_json() for report in reports], indent=2))
+    else:
+        for report in reports:
+            typer.echo(f"{report.name}: {report.description or 'cannot be read'}")
+            for table in data_tables(report):
+                print_table(table)
+            findings = [finding.severity for finding in report.findings]
+            typer.echo(f"{findings.count('error')} errors, {findings.count('warning')} warnings")
+    raise typer.Exit(1 if any(report.failed for report in reports) else 0)
+
+
+@app.command()
+def show(
+    dataset: Expression,
+    relation: Annotated[str, typer.Option(help="The relation asked about.")],
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("prompt.png"),
+    prompt: Annotated[int, typer.Option(help="Which prompt of a run, from 0.", min=0)] = 0,
+    shots: Annotated[int, typer.Option(help="Demonstrations.", min=0)] = 4,
+    split: Annotated[str, typer.Option(help="The split it comes from.")] = "test",
+    seed: Annotated[int, typer.Option(help="Seed of the prompts.", min=0)] = 1234,
+    corrupt: Annotated[
+        Corruption, typer.Option(help="How its corrupted twin is made.")
+    ] = Corruption.mix,
+    model: ModelOption = "tiny",
+    sets: SetOptions = None,
+) -> None:
+    """Draw one prompt as a model gets it, and its corrupted twin."""
+    from mfv_dsl.data import open_dataset
+    from mfv_dsl.report.prompt_picture import shown_prompt
+
+    made = next(iter(_datasets(dataset, sets).values()))
+    opened = open_dataset(made.constructor, **made.arguments)
+    picture = shown_prompt(
+        _load(model), opened, relation, split, prompt, shots, seed, corrupt.value
+    )
+    picture.save(out)
+    typer.echo(f"wrote {out}", err=True)
+
+
+@app.command()
+def make(
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    count: Annotated[int, typer.Option(help="How many images.")] = 4000,
+    size: Annotated[int, typer.Option(help="Side of an image in pixels.")] = 800,
+    relations: Annotated[
+        str, typer.Option(help="Relations to write down, with commas between.")
+    ] = "left,right,above,below",
+    seed: Annotated[int, typer.Option(help="Seed of the scenes.", min=0)] = 0,
+    kinds: Annotated[str, typer.Option(help="Kinds of object: things or shapes.")] = "things",
+    objects: Annotated[
+        str, typer.Option(help="Which of them: familiar, novel (held out) or all.")
+    ] = "familiar",
+    format: Annotated[str, typer.Option(help="png or jpg.")] = "png",
+    workers: Annotated[int, typer.Option(help="Processes that draw.", min=1)] = 2,
+    quiet: QuietFlag = False,
+) -> None:
+    """Render scenes into a folder that `metadata_csv` reads; the same files for the same seed."""
+    from mfv_dsl.cli.output import progress_bars
+    from mfv_dsl.data.make import Order
+    from mfv_dsl.data.make import make as make_files
+
+    names = tuple(name.strip() for name in relations.split(",") if name.strip())
+    order = Order(out, count, size, names, seed, kinds, objects, format)
+    with progress_bars(quiet) as listener:
+        make_files(order, workers, listener.begin(f"images in {out}", count))
+    typer.echo(f"wrote {count:,} images and metadata.csv into {out}", err=True)
+
+
+def _datasets(text: str, sets: list[str] | None) -> Mapping[str, Constructed]:
+    from mfv_dsl.data.declared import declared_datasets
+
+    if sets and not text.endswith(".mfv"):
+        raise typer.BadParameter("--set changes a recipe; change the expression itself")
+    return declared_datasets(text, sets or ())
+
+
+def _load(model: str) -> OpenFlamingo:
+    from mfv_dsl import backends
+    from mfv_dsl.lang.checker import load_constructed
+
+    made = load_constructed("model", model)
+    return backends.load(made.constructor, **made.arguments)

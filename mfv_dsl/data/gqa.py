@@ -1,0 +1,225 @@
+"""The dataset ``gqa("file.json", images="folder")``: objects and relations in photographs.
+
+Two forms are read, alone or mixed: GQA's own scene graphs (Hudson & Manning, arXiv:1902.09506),
+``{image_id: {"width", "height", "objects": {id: {"name", "x", "y", "w", "h", "relations":
+[{"object", "name"}]}}}}``; and the filtered subset of fushuhao6/Multimodal-Function-Vector, a list
+of, or an object by image id of, ``{"image_id", "objects": [{"name", "bbox"}], "relations":
+[{"subject", "predicate", "object"}]}``.  The rules that filter them, and their defaults, are those
+of that repository's ``prepare_gqa_dataset.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.names import relation_name, tidy
+from mfv_dsl.data.sources import need_folder, read_json
+from mfv_dsl.data.table import FileDataset, Options, Row, Table, build, facts_of, files_in
+from mfv_dsl.lang.checked import DatasetFacts
+from mfv_dsl.lang.diagnostics import MfvError
+
+#: Names of backgrounds and of parts, which are not asked about.
+BACKGROUND = frozenset({
+    "sky", "wall", "floor", "ceiling", "building", "trees", "grass", "ocean", "water", "fence",
+    "bush", "neck", "hair", "legs", "rocks", "bushes", "clouds", "cloud", "sun", "stars", "cars",
+    "leaves", "fingers", "hand", "arm",
+})  # fmt: skip
+#: Predicates whose relation is called something else than the predicate with underscores.
+RENAMED: Mapping[str, str] = {"to the left of": "left", "to the right of": "right"}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What an object or an image has to be to be asked about; areas are parts of the image's."""
+
+    min_area: float = 0.05
+    max_area: float = 0.5
+    min_objects: int = 3
+    max_objects: int = 30
+    max_relations: int = 15
+    unique_names: bool = True
+    unambiguous: bool = True
+    without: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for low, high, what in (
+            (self.min_area, self.max_area, "area"), (self.min_objects, self.max_objects, "objects")
+        ):  # fmt: skip
+            if low > high:
+                raise MfvError(
+                    "MFV7122", f"`min_{what}` is {low:g} and `max_{what}` is less, {high:g}",
+                    argument=f"max_{what}",
+                )  # fmt: skip
+
+    @cached_property
+    def names_left_out(self) -> frozenset[str]:
+        return BACKGROUND if self.without is None else frozenset(map(_name, self.without))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image: names of its objects by key, their parts of its area (None where not known), and
+    its relations as (subject's key, predicate, object's key)."""
+
+    names: Mapping[str, str]
+    areas: Mapping[str, float | None]
+    relations: tuple[tuple[str, str, str], ...]
+
+
+def facts(**arguments: Any) -> DatasetFacts:
+    """Facts of ``gqa(...)``."""
+    return facts_of(read(**arguments))
+
+
+def dataset(**arguments: Any) -> FileDataset:
+    """The dataset ``gqa(...)``."""
+    return FileDataset(read(**arguments))
+
+
+def read(
+    file: str,
+    images: str,
+    query: str = "subject",
+    min_area: float = Rules.min_area,
+    max_area: float = Rules.max_area,
+    min_objects: int = Rules.min_objects,
+    max_objects: int = Rules.max_objects,
+    max_relations: int = Rules.max_relations,
+    unique_names: bool = True,
+    unambiguous: bool = True,
+    without: tuple[str, ...] | None = None,
+    **options: Any,
+) -> Table:
+    """The table of a file whose images are ``images/<image id>.jpg``.
+
+    ``query`` says which end of a relation is asked about; the paper's code asks the subject.
+    """
+    rules = Rules(min_area, max_area, min_objects, max_objects, max_relations, unique_names,
+                  unambiguous, without)  # fmt: skip
+    common = Options(**options)
+    root = Path(images)
+    need_folder(root)
+    found: list[Finding] = []
+    dropped: Counter[str] = Counter()
+    rows: list[Row] = []
+    seen: set[str] = set()
+    for image_id, entry in _entries(Path(file)):
+        place = f"image {image_id}"
+        try:
+            scene = _scene(entry)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+            found.append(Finding("error", "MFV7107", place, f"cannot be understood: {what}"))
+            continue
+        if image_id in seen:
+            found.append(Finding("error", "MFV7107", place, "is in the file twice"))
+            continue
+        seen.add(image_id)
+        for asked, relation, answer in _kept(scene, rules, query, common.relations or (), dropped):
+            rows.append(Row(place, f"{image_id}.jpg", asked, answer, relation))
+    known = files_in(root, (row.image for row in rows))
+    return build(f"gqa({file})", rows, known, common, found, dropped)
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Any]]:
+    """(image id, what is said of it) for every image of a file."""
+    said = read_json(path)
+    if isinstance(said, dict):
+        yield from said.items()
+    elif isinstance(said, list):
+        for number, entry in enumerate(said, 1):
+            image_id = entry.get("image_id") if isinstance(entry, dict) else None
+            yield str(image_id if image_id is not None else f"number {number}"), entry
+    else:
+        raise MfvError("MFV7106", f"{path} is JSON, but neither a list of images nor an object")
+
+
+def _scene(entry: Mapping[str, Any]) -> Scene:
+    objects = entry["objects"]
+    if isinstance(objects, list):  # the filtered subset: objects are told apart by their names
+        names = {str(key): _name(one["name"]) for key, one in enumerate(objects)}
+        key_of = {name: key for key, name in reversed(names.items())}
+        subset = [
+            (key_of[_name(one["subject"])], _name(one["predicate"]), key_of[_name(one["object"])])
+            for one in entry["relations"]
+        ]
+        return Scene(names, dict.fromkeys(names), tuple(subset))
+    area = entry["width"] * entry["height"]
+    if area <= 0:
+        raise ValueError(f"its size is {entry['width']} × {entry['height']}")
+    graph = [
+        (key, _name(one["name"]), one["object"])
+        for key, owner in objects.items()
+        for one in owner.get("relations", ())
+    ]
+    return Scene(
+        {key: _name(one["name"]) for key, one in objects.items()},
+        {key: one["w"] * one["h"] / area for key, one in objects.items()},
+        tuple(graph),
+    )
+
+
+@lru_cache(maxsize=100_000)  # the same few names, a million times
+def _name(name: str) -> str:
+    return tidy(name.lower())
+
+
+@lru_cache(maxsize=10_000)
+def _relation(predicate: str) -> str:
+    return RENAMED.get(predicate) or relation_name(predicate)
+
+
+def _kept(
+    scene: Scene, rules: Rules, query: str, wanted: Collection[str], dropped: Counter[str]
+) -> list[tuple[str, str, str]]:
+    """(query, relation, answer) by name for all that the rules leave of an image; ``wanted`` are
+    the relations to look at, all if empty."""
+    objects = {}
+    for key, name in scene.names.items():
+        area = scene.areas[key]
+        if area is not None and not rules.min_area <= area <= rules.max_area:
+            limits = f"{rules.min_area:.3g} to {rules.max_area:.3g}"
+            dropped[f"objects outside {limits} of the image's area"] += 1
+        elif name in rules.names_left_out:
+            dropped["objects of names left out"] += 1
+        else:
+            objects[key] = name
+    if len(objects) < rules.min_objects:
+        dropped[f"images with fewer than {rules.min_objects} objects"] += 1
+        return []
+    if len(objects) > rules.max_objects:
+        dropped[f"images with more than {rules.max_objects} objects"] += 1
+        return []
+    if rules.unique_names and len(set(objects.values())) < len(objects):
+        dropped["images with two objects of a name"] += 1
+        return []
+    kept: list[tuple[str, str, str]] = []
+    for subject, predicate, other in scene.relations:
+        relation = _relation(predicate)
+        if wanted and relation not in wanted:
+            continue
+        if subject not in objects or other not in objects:
+            dropped["relations of objects left out"] += 1
+        elif objects[subject] == objects[other]:
+            dropped["relations of an object to its own name"] += 1
+        else:
+            ends = objects[subject], objects[other]
+            asked, answer = ends if query == "subject" else ends[::-1]
+            kept.append((asked, relation, answer))
+    kept = list(dict.fromkeys(kept))
+    if len(kept) > rules.max_relations:
+        dropped[f"images with more than {rules.max_relations} relations"] += 1
+        return []
+    first = {pair[:2]: pair for pair in reversed(kept)}
+    if len(first) < len(kept):
+        if rules.unambiguous:
+            dropped["images where a question has two answers"] += 1
+            return []
+        dropped["further answers to a question"] += len(kept) - len(first)
+    return [pair for pair in kept if first[pair[:2]] == pair]

@@ -1,0 +1,177 @@
+"""``mfv data make``: rendered scenes as files, in the layout of the official synthetic images.
+
+Image *i* is a function of the seed and of *i* alone, so that the files do not depend on how many
+processes draw them.  ``metadata.csv`` is written last: a folder that has it is complete.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mfv_dsl.data import drawn, world
+from mfv_dsl.data.items import SPLITS
+from mfv_dsl.data.metadata import TABLE
+from mfv_dsl.data.render import render, sample_looks
+from mfv_dsl.data.scenes import facts
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.library.files import write_atomically
+
+_VERSION = 1  # raise when the same arguments would give other files
+#: format -> how Pillow writes it: quick before small, and no loss that matters
+FORMATS: Mapping[str, dict[str, Any]] = {
+    "png": {"format": "PNG", "compress_level": 1},
+    "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be made; the words are those of ``scenes(...)``."""
+
+    out: Path
+    count: int
+    size: int = 800
+    relations: tuple[str, ...] = world.CARDINAL
+    seed: int = 0
+    kinds: str = "things"
+    objects: str = "familiar"
+    format: str = "png"
+
+    def __post_init__(self) -> None:
+        facts(self.relations, objects=self.objects, size=self.size, kinds=self.kinds)
+        if self.format not in FORMATS:
+            raise MfvError(
+                "MFV7118", f"images are not written as `{self.format}`",
+                help=f"the formats are {', '.join(FORMATS)}",
+            )  # fmt: skip
+        if self.count < 1:
+            raise MfvError("MFV7118", f"{self.count} images cannot be made")
+        if self.kinds == "shapes" and self.objects == "novel":
+            raise MfvError(
+                "MFV7118", "no picture can be made of novel shapes alone: there are only "
+                f"{len(world.NOVEL_KINDS)}", help="use kinds things, or objects familiar or all",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An object of a picture: name, middle and size in pixels."""
+
+    name: str
+    x: int
+    y: int
+    side: int
+
+
+def make(order: Order, workers: int, done: Callable[[int], None]) -> None:
+    """Draw and write all images with ``workers`` processes; ``done`` counts finished images.
+
+    MfvError (MFV7118) if the folder already holds a dataset, or cannot be made.
+    """
+    if (order.out / TABLE).exists():
+        raise MfvError(
+            "MFV7118", f"{order.out} already holds a dataset",
+            help="name another folder by --out, or remove it first",
+        )  # fmt: skip
+    try:
+        order.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MfvError("MFV7118", f"cannot make {order.out}: {error.strerror}") from None
+    rows = []
+    for row in _rows(order, workers):
+        rows.append(row)
+        done(1)
+    names = [f"{relation}_object" for relation in order.relations]
+    objects = ["anchor", *names, "random_object1"]
+    columns = ["image_name", *objects, *(f"{n}_pos" for n in objects),
+               *(f"{n}_size" for n in objects)]  # fmt: skip
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_atomically(order.out / TABLE, text.getvalue().encode())
+
+
+def _rows(order: Order, workers: int) -> Iterator[dict[str, str]]:
+    """The rows of the table in order, each when its image is written."""
+    work = partial(_write, order)
+    if workers < 2:
+        yield from map(work, range(order.count))
+        return
+    # "spawn", because forking a process that has threads may hang it
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(work, range(order.count), chunksize=8)
+
+
+def _write(order: Order, number: int) -> dict[str, str]:
+    """Draw and write one image; its row of the table."""
+    rng = np.random.default_rng(
+        world.seed_of("make", _VERSION, order.seed, order.kinds, order.objects, number)
+    )
+    straight = [relation for relation in order.relations if relation in world.CARDINAL]
+    slanted = [relation for relation in order.relations if relation in world.DIAGONAL]
+    diagonal = bool(slanted) and (not straight or number % 2 == 1)
+    asked = slanted if diagonal else straight
+    draw = _shapes if order.kinds == "shapes" else _things
+    picture, objects = draw(rng, order, diagonal, asked, number)
+    name = f"image_{number + 1}.{order.format}"
+    Image.fromarray(picture).save(order.out / name, **FORMATS[order.format])
+    row = {"image_name": name}
+    for role, shown in objects.items():
+        row |= {role: shown.name, f"{role}_pos": f"{shown.x} {shown.y}",
+                f"{role}_size": f"{shown.side} {shown.side}"}  # fmt: skip
+    return row
+
+
+def _things(
+    rng: np.random.Generator, order: Order, diagonal: bool, asked: list[str], number: int
+) -> tuple[np.ndarray, dict[str, Shown]]:
+    scene = drawn.place(rng, drawn.sample_kinds(rng, order.objects, diagonal, asked), diagonal)
+    roles = {"anchor": scene.anchor, "random_object1": scene.distractor}
+    roles |= {f"{relation}_object": scene.neighbours[relation] for relation in asked}
+    size = order.size
+    return drawn.paint(scene, size), {
+        role: Shown(thing.kind, round(thing.x * size), round(thing.y * size),
+                    round(thing.side * size))
+        for role, thing in roles.items()
+    }  # fmt: skip
+
+
+def _shapes(
+    rng: np.random.Generator, order: Order, diagonal: bool, asked: list[str], number: int
+) -> tuple[np.ndarray, dict[str, Shown]]:
+    """A layout of one of the four splits, so none that the bundled model was trained on."""
+    kinds = world.FAMILIAR_KINDS if order.objects == "familiar" else world.KINDS
+    layout = world.sample_layouts(rng, 1, diagonal, SPLITS[number % len(SPLITS)], kinds)
+    looks = sample_looks(rng, 1)
+    row, column = (int(place) for place in layout.anchor[0])
+    cells = {"anchor": (row, column)}
+    around = world.DIAGONAL if diagonal else world.CARDINAL
+    beside = {name: (row + world.OFFSETS[name][0], column + world.OFFSETS[name][1])
+              for name in around}  # fmt: skip
+    cells |= {f"{relation}_object": beside[relation] for relation in asked}
+    taken = {cells["anchor"], *beside.values()}
+    filled = zip(*np.nonzero(layout.grid[0] != world.EMPTY), strict=True)
+    (free,) = [(int(y), int(x)) for y, x in filled if (int(y), int(x)) not in taken]
+    cells["random_object1"] = free
+    cell = order.size / world.GRID
+    return render(layout.grid, looks, order.size)[0], {
+        role: Shown(
+            world.KINDS[layout.grid[0, y, x]],
+            round((x + 0.5 + looks.jitter[0, y, x, 1] / 10) * cell),
+            round((y + 0.5 + looks.jitter[0, y, x, 0] / 10) * cell),
+            round(0.8 * cell),
+        )
+        for role, (y, x) in cells.items()
+    }

@@ -1,0 +1,71 @@
+"""Names of objects: clean-ups, synonyms, and the answers that a dataset knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from mfv_dsl.data.findings import Finding, refuse_errors
+from mfv_dsl.data.items import Dataset
+from mfv_dsl.data.sources import read_csv
+from mfv_dsl.lang.diagnostics import MfvError
+
+#: Renamings of the official synthetic images (arXiv:2510.02528); `antique…` loses its first part.
+RENAMED: Mapping[str, str] = {"coffee": "mug", "greenbottle": "bottle", "baseballbat": "bat"}
+
+
+def cleaned(name: str) -> str:
+    """A name of the official synthetic images as the paper asks for it."""
+    return RENAMED.get(name, name.removeprefix("antique") or name)
+
+
+def tidy(name: str) -> str:
+    """A name with single blanks between its words and none around it."""
+    return " ".join(name.split())
+
+
+def relation_name(text: str) -> str:
+    """A relation as a recipe can name it: ``sitting on`` is ``sitting_on``."""
+    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
+
+
+def read_synonyms(path: str) -> dict[str, str]:
+    """Synonym -> canonical name, from a CSV with the columns ``canonical,synonym``.
+
+    MfvError: MFV7106 if it cannot be read, MFV7114 with every line that is wrong.
+    """
+    table = read_csv(Path(path), "MFV7114")
+    if table.columns != ("canonical", "synonym"):
+        raise MfvError(
+            "MFV7114", f"{path} is no list of synonyms: its first line is "
+            f"`{','.join(table.columns)}`", help="its first line has to be `canonical,synonym`",
+        )  # fmt: skip
+    known: dict[str, str] = {}
+    found = list(table.findings)
+    for line, row in table.rows:
+        canonical, synonym = tidy(row["canonical"]), tidy(row["synonym"])
+        if not canonical or not synonym:
+            what = "one of the two names is missing"
+        elif known.setdefault(synonym, canonical) != canonical:
+            what = f"`{synonym}` already stands for `{known[synonym]}`"
+        else:
+            continue
+        found.append(Finding("error", "MFV7114", f"line {line}", what))
+    for synonym, canonical in known.items():
+        if known.get(canonical, canonical) != canonical:
+            what = f"`{canonical}` stands for `{synonym}`, and `{known[canonical]}` for it"
+            found.append(Finding("error", "MFV7114", "", what))
+    refuse_errors(path, found)
+    return known
+
+
+def answer_names(dataset: Dataset) -> tuple[str, ...]:
+    """Every answer that the dataset has, over all relations and splits, in alphabetical order."""
+    names = {
+        item.answer
+        for relation in dataset.relations
+        for split in dataset.splits
+        for item in dataset.items(relation, split)
+    }
+    return tuple(sorted(names))

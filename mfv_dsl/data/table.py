@@ -1,0 +1,353 @@
+"""Datasets of files: what all their readers share.
+
+A reader turns a file into :class:`Row` objects and findings; :func:`build` makes a :class:`Table`
+of them: names, duplicates, missing images, splits, balance, hash.  No pixels are read for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, BinaryIO
+
+from mfv_dsl.data.findings import Finding, in_order, refuse_errors
+from mfv_dsl.data.items import SPLITS, Item
+from mfv_dsl.data.names import read_synonyms, relation_name
+from mfv_dsl.lang.checked import DatasetFacts
+from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.lang.suggest import suggest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_VERSION = 1  # raise when the same files would give other items
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # as a recipe writes a relation
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every reader of files takes; the language's words for it are in ``lang/entries.py``."""
+
+    relations: tuple[str, ...] | None = None
+    extract: float = 0.4
+    train: float = 0.2
+    validation: float = 0.1
+    test: float = 0.3
+    seed: int = 0
+    synonyms: str | None = None
+    balance: bool = False
+    missing: str = "error"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item as a reader found it; ``place`` is where."""
+
+    place: str
+    image: str
+    query: str
+    answer: str
+    relation: str
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image by its path or by what opens it, and its size in bytes, None where it is missing."""
+
+    source: Path | Callable[[], BinaryIO]
+    bytes: int | None
+
+    def open(self) -> Path | BinaryIO:
+        return self.source if isinstance(self.source, Path) else self.source()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A dataset of files without its pixels.
+
+    ``items`` by relation and split, in the order of the file; ``dropped`` counts what each declared
+    rule left out.
+    """
+
+    name: str
+    relations: tuple[str, ...]
+    splits: tuple[str, ...]
+    items: Mapping[tuple[str, str], tuple[Item, ...]]
+    images: Mapping[str, ImageFile]
+    hash: str
+    findings: tuple[Finding, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def description(self) -> str:
+        """How many items and images there are, and what was left out."""
+        number = sum(map(len, self.items.values()))
+        left_out = "".join(f", {count:,} {rule}" for rule, count in self.dropped.items() if count)
+        said = f"{number:,} items on {len(self.images):,} images of {self.name}"
+        return said + (f"; left out: {left_out[2:]}" if left_out else "")
+
+
+def files_in(folder: Path, images: Iterable[str]) -> dict[str, ImageFile]:
+    """The images of these names under ``folder``."""
+    return {
+        image: ImageFile(folder / image, _size(folder / image)) for image in dict.fromkeys(images)
+    }
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file, None where there is none or its name is impossible."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size if S_ISREG(found.st_mode) else None
+
+
+def build(
+    name: str,
+    rows: Sequence[Row],
+    images: Mapping[str, ImageFile],
+    options: Options,
+    findings: Iterable[Finding] = (),
+    dropped: Mapping[str, int] | None = None,
+) -> Table:
+    """The table of ``rows``, whose images are ``images``.  What is wrong with single rows is in its
+    findings; MfvError where nothing is left (MFV7115) or an option is at fault."""
+    found, left_out = list(findings), dict(dropped or {})
+    if options.synonyms is not None:
+        known = read_synonyms(options.synonyms)
+        rows = [
+            replace(row, query=known.get(row.query, row.query),
+                    answer=known.get(row.answer, row.answer))
+            for row in rows
+        ]  # fmt: skip
+    relations = _relations(name, rows, options)
+    rows = [row for row in rows if row.relation in relations]
+    found += _bad_relations(rows)
+    found += _repeats(rows)
+    rows, absent = _without_missing(rows, images, options, left_out)
+    found += absent
+    split_of, splits, wrong = _splits(rows, options)
+    found += wrong
+    wrong_rows = any(finding.severity == "error" for finding in found)
+    if options.balance and rows and not wrong_rows:
+        rows = _balanced(rows, relations, split_of, left_out)
+    shown: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        shown.setdefault((row.image, row.query), {})[row.relation] = row.answer
+    pools: dict[tuple[str, str], list[Item]] = {(r, s): [] for r in relations for s in splits}
+    for row in rows:
+        neighbours = shown[row.image, row.query]
+        item = Item(row.image, row.query, row.answer, row.relation, neighbours)
+        pools[row.relation, split_of[row.image]].append(item)
+    if not rows and not wrong_rows:
+        notes = [f"{count:,} {rule}" for rule, count in left_out.items() if count]
+        raise MfvError("MFV7115", f"nothing is left of {name}", notes=notes)
+    used = {row.image: images[row.image] for row in rows}
+    items = {pool: tuple(members) for pool, members in pools.items()}
+    return Table(
+        name,
+        relations,
+        splits,
+        items,
+        used,
+        _hash(relations, items, used),
+        in_order(found),
+        left_out,
+    )
+
+
+# -- what a table is checked for ------------------------------------------------------------------
+def _bad_relations(rows: Sequence[Row]) -> list[Finding]:
+    found = []
+    for name, row in {row.relation: row for row in reversed(rows)}.items():
+        if not _NAME.fullmatch(name) or name == "each":
+            better = relation_name(name)
+            what = f"a recipe cannot name the relation `{name}`"
+            if _NAME.fullmatch(better) and better != "each":
+                what += f"; call it `{better}`"
+            found.append(Finding("error", "MFV7107", row.place, what))
+    return found
+
+
+def _relations(name: str, rows: Sequence[Row], options: Options) -> tuple[str, ...]:
+    """The relations asked for, or all in the order in which they come."""
+    there = tuple(dict.fromkeys(row.relation for row in rows))
+    for relation in options.relations or ():
+        if relation not in there:
+            near = suggest(relation, there)
+            raise MfvError(
+                "MFV7115", f"{name} has no relation `{relation}`",
+                help=f"did you mean `{near}`?" if near else f"it has {', '.join(there) or 'none'}",
+                argument="relations",
+            )  # fmt: skip
+    return there if options.relations is None else options.relations
+
+
+def _repeats(rows: Sequence[Row]) -> list[Finding]:
+    """Rows that say again what another said, or that contradict it."""
+    first: dict[tuple[str, str, str], Row] = {}
+    found = []
+    for row in rows:
+        before = first.setdefault((row.image, row.query, row.relation), row)
+        if before is row:
+            continue
+        what = f"says the same as {before.place}"
+        if before.answer != row.answer:
+            what = f"gives `{row.answer}` where {before.place} gives `{before.answer}`"
+        found.append(Finding("error", "MFV7107", row.place, what))
+    return found
+
+
+def _without_missing(
+    rows: Sequence[Row],
+    images: Mapping[str, ImageFile],
+    options: Options,
+    dropped: dict[str, int],
+) -> tuple[list[Row], list[Finding]]:
+    """The rows whose images are there, and a finding for each image that is not, if that is an
+    error."""
+    there = [row for row in rows if images[row.image].bytes is not None]
+    if options.missing == "drop":
+        dropped["items without their image"] = len(rows) - len(there)
+        return there, []
+    absent: dict[str, str] = {}
+    for row in rows:
+        if images[row.image].bytes is None:
+            absent.setdefault(row.image, row.place)
+    return there, [
+        Finding("error", "MFV7108", place, f"there is no image {image}")
+        for image, place in absent.items()
+    ]
+
+
+# -- splits and balance ---------------------------------------------------------------------------
+def share(image: str, seed: int) -> float:
+    """A number in [0, 1) that an image's name and the seed decide."""
+    digest = hashlib.sha256(f"{seed}:{image}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _splits(
+    rows: Sequence[Row], options: Options
+) -> tuple[dict[str, str], tuple[str, ...], list[Finding]]:
+    """The split of every image, the splits, and what is wrong with those that the rows name."""
+    if all(row.split is None for row in rows):
+        return *_dealt(rows, options), []
+    named = dict.fromkeys(row.split for row in rows if row.split is not None)
+    splits = (*(s for s in SPLITS if s in named), *(s for s in named if s not in SPLITS))
+    split_of: dict[str, str] = {}
+    found = []
+    for row in rows:
+        here = split_of.setdefault(row.image, row.split or splits[0])
+        if row.split is None:
+            what = "names no split, and other rows do"
+            found.append(Finding("error", "MFV7107", row.place, what))
+        elif row.split != here:
+            what = f"the image {row.image} is in `{row.split}` here and in `{here}` before"
+            found.append(Finding("error", "MFV7113", row.place, what))
+    return split_of, splits, found
+
+
+def _dealt(rows: Sequence[Row], options: Options) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Images dealt to the splits by a hash of their names, so that an image that is added or taken
+    away moves no other."""
+    shares = {split: getattr(options, split) for split in SPLITS if getattr(options, split) > 0}
+    total = sum(shares.values())
+    if not total:
+        raise MfvError("MFV7122", "the shares of all splits are 0", help="give one above 0")
+    names, ends = tuple(shares), list(accumulate(shares.values()))
+
+    def of(image: str) -> str:
+        return names[min(bisect_right(ends, share(image, options.seed) * total), len(names) - 1)]
+
+    return {row.image: of(row.image) for row in rows}, names
+
+
+def _balanced(
+    rows: Sequence[Row],
+    relations: Sequence[str],
+    split_of: Mapping[str, str],
+    dropped: dict[str, int],
+) -> list[Row]:
+    """As many rows of every relation in a split as the rarest one has there; which ones are kept
+    is decided by the hash of the image's name."""
+    count = Counter((row.relation, split_of[row.image]) for row in rows)
+    splits = set(split_of.values())
+    most = {split: min(count[relation, split] for relation in relations) for split in splits}
+    for relation in relations:
+        for split in splits:
+            if not count[relation, split]:
+                raise MfvError(
+                    "MFV7115", f"nothing can balance `{relation}`: it has no items in `{split}`",
+                    help="name fewer `relations`, or deal the images with another `seed`",
+                )  # fmt: skip
+    taken: Counter[tuple[str, str]] = Counter()
+    kept = set()
+    for number in sorted(range(len(rows)), key=lambda i: (share(rows[i].image, -1), i)):
+        pool = rows[number].relation, split_of[rows[number].image]
+        if taken[pool] < most[pool[1]]:
+            taken[pool] += 1
+            kept.add(number)
+    dropped["items to balance the relations"] = len(rows) - len(kept)
+    return [row for number, row in enumerate(rows) if number in kept]
+
+
+def _hash(
+    relations: Sequence[str],
+    items: Mapping[tuple[str, str], Sequence[Item]],
+    images: Mapping[str, ImageFile],
+) -> str:
+    """A hash of all items in their order and of the images' names and sizes in bytes."""
+    said = [
+        _VERSION,
+        list(relations),
+        [
+            [*pool, [[i.image, i.query, i.answer, sorted(i.neighbours.items())] for i in members]]
+            for pool, members in items.items()
+        ],
+        [[image, file.bytes] for image, file in images.items()],
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+# -- a table in use -------------------------------------------------------------------------------
+def facts_of(table: Table) -> DatasetFacts:
+    """The facts of a table without errors; MfvError with all of them otherwise."""
+    refuse_errors(table.name, table.findings)
+    return DatasetFacts(table.relations, table.splits, table.hash, table.description)
+
+
+class FileDataset:
+    """A table with its pictures."""
+
+    at_once = 1
+
+    def __init__(self, table: Table) -> None:
+        refuse_errors(table.name, table.findings)
+        self.table = table
+        self.relations, self.splits, self.hash = table.relations, table.splits, table.hash
+
+    def items(self, relation: str, split: str) -> tuple[Item, ...]:
+        if (relation, split) not in self.table.items:
+            raise MfvError(
+                "MFV7112", f"{self.table.name} has no items of `{relation}` in a split `{split}`",
+                help=f"its relations are {', '.join(self.relations)}; its splits are "
+                f"{', '.join(self.splits)}",
+            )  # fmt: skip
+        return self.table.items[relation, split]
+
+    def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
+        """As large as the files have them: the model's own preprocessing fits them."""
+        from mfv_dsl.data.images import read_rgb
+
+        return [read_rgb(self.table.images[image].open(), image) for image in images]

@@ -1,0 +1,47 @@
+"""What a check of a dataset found, for people."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mfv_dsl.data.check import Report
+
+
+def data_tables(report: Report) -> list[Table]:
+    """Items by relation and split, how prompts share images, and findings; those that there are."""
+    tables = []
+    if report.counts:
+        table = _table("items", ["relation", *next(iter(report.counts.values()))])
+        for relation, by_split in report.counts.items():
+            table.add_row(relation, *(f"{count:,}" for count in by_split.values()))
+        tables.append(table)
+    if report.reuse:
+        table = _table("images in prompts", [
+            "split", "prompts", "effective", "images shown", "different", "most often",
+        ])  # fmt: skip
+        for split, found in report.reuse.items():
+            numbers = (found.queries, round(found.effective), found.shown, found.different)
+            table.add_row(split, *(f"{number:,}" for number in (*numbers, found.most)))
+        tables.append(table)
+    if report.dropped:
+        table = _table("left out", ["rule", "number"])
+        for rule, count in report.dropped.items():
+            table.add_row(rule, f"{count:,}")
+        tables.append(table)
+    if report.findings:
+        table = _table("found", ["", "code", "where", "what"], left=4)
+        for finding in report.findings:
+            row = (finding.severity, finding.code, finding.place, finding.message)
+            table.add_row(*map(Text, row))  # names from files are no markup
+        tables.append(table)
+    return tables
+
+
+def _table(title: str, columns: list[str], left: int = 1) -> Table:
+    """A table whose first ``left`` columns hold words."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < left else "right", overflow="fold")
+    return table
