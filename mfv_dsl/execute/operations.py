@@ -65,7 +65,7 @@ def mediation(session: Session, step: Step, inputs: Inputs) -> Mediation:
     twins = [
         corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"])
         for prompt, right in zip(intact, mean.correct, strict=True)
-        if right
+        if right or not p["correct_only"]
     ]
     chunks = [twins[start : start + BATCH] for start in range(0, len(twins), BATCH)]
     heads = backend.facts.n_layers * backend.facts.n_heads

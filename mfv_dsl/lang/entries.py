@@ -54,6 +54,8 @@ _CORRUPT = Parameter(
     "(none)",
     "mix", choices=("mix", "shuffle", "none"), from_defaults=True,
 )  # fmt: skip
+_CORRECT_ONLY = Parameter("correct_only", ("Boolean",), "leave out prompts answered wrongly", True,
+                          from_defaults=True)  # fmt: skip
 _EXTRACT = Parameter("split", ("Split",), "the part of the dataset the prompts come from",
                      "extract", from_defaults=True)  # fmt: skip
 
@@ -202,8 +204,7 @@ FUNCTIONS = (
             Parameter("heads", ("Heads",), "the heads; if left out, the ten with the largest "
                       "effect on this relation", None, from_defaults=True),
             _SHOTS, _TRIALS, _CORRUPT, _EXTRACT,
-            Parameter("correct_only", ("Boolean",), "average only prompts answered correctly",
-                      True, from_defaults=True),
+            _CORRECT_ONLY,
             Parameter("bias", ("Choice",), "the projection's bias: left out, or once per head",
                       "none", choices=("none", "per_head"), from_defaults=True),
             _OF_MODEL, _OF_DATASET, _SEED,
@@ -253,7 +254,7 @@ FUNCTIONS = (
                       choices=("aie", "gradient", "norm", "random")),
             Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
                       "left out", None),
-            _TRIALS, _SHOTS, _CORRUPT, _EXTRACT, _OF_MODEL, _OF_DATASET, _SEED,
+            _TRIALS, _SHOTS, _CORRUPT, _EXTRACT, _CORRECT_ONLY, _OF_MODEL, _OF_DATASET, _SEED,
         ),
         result="Heads", example="top(10, by=aie, on=[left, right])",
     ),

@@ -284,10 +284,11 @@ class Planner:
         self, relation: str, options: Mapping[str, Any], context: Context, by: str = "aie"
     ) -> str:
         """Effects of every head on a relation, exact (``aie``) or estimated (``gradient``)."""
-        activations = self.activations(relation, {**options, "correct_only": True}, context)
+        activations = self.activations(relation, options, context)
         return self.add(
             "mediation", f"effect of every head on {relation}",
-            {"relation": relation, **_prompting(options), "corrupt": options["corrupt"], "by": by},
+            {"relation": relation, **_prompting(options), "corrupt": options["corrupt"], "by": by,
+             "correct_only": options["correct_only"]},
             (activations,), context, dataset=True,
         )  # fmt: skip
 

@@ -38,7 +38,8 @@ OPERATIONS: dict[str, Operation] = {
         defaults={"correct_only": True, "corrupt": None},
     ),
     "mediation": Operation(
-        "causal indirect effect of every head on a relation", defaults={"by": "aie"}
+        "causal indirect effect of every head on a relation",
+        defaults={"by": "aie", "correct_only": True},
     ),
     "head_norms": Operation("length of what every head writes on average"),
     "top": Operation("the heads with the largest mean score"),
