@@ -60,8 +60,9 @@ MOSAIC: dict[str, Any] = {
 
 
 # -- parts ----------------------------------------------------------------------------------------
-def write_tokenizer(folder: Path) -> int:
-    """A byte-level BPE like GPT-NeoX-20B's, with runs of spaces added; how many tokens it has."""
+def write_tokenizer(folder: Path, tokens: int = 0) -> int:
+    """A byte-level BPE like GPT-NeoX-20B's, with runs of spaces added, and with unused tokens up to
+    ``tokens``; how many tokens it has."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -73,6 +74,7 @@ def write_tokenizer(folder: Path) -> int:
     )  # fmt: skip
     tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.add_tokens([" " * 4, " " * 2])
+    tokenizer.add_tokens([f"<unused {i}>" for i in range(tokenizer.get_vocab_size(), tokens)])
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     special = {f"{name}_token": "<|endoftext|>" for name in ("bos", "eos", "unk")}
@@ -162,36 +164,42 @@ def write_clip(folder: Path, config: dict[str, Any] = VISION) -> None:
 
 # -- a whole checkpoint ---------------------------------------------------------------------------
 def write_checkpoint(
-    folder: Path, kind: str, extra_rows: int, every: int = 2, layers: int = 4, width: int = 32
-) -> Path:
+    folder: Path, kind: str, extra_rows: int, every: int = 2, layers: int = 4, width: int = 32,
+    vision: dict[str, Any] = VISION, tokens: int = 0, **sizes: Any,
+) -> Path:  # fmt: skip
     """A checkpoint over a language model of ``kind`` whose files have ``extra_rows`` embeddings
-    more than its tokenizer has tokens (fewer, if below 0)."""
+    more than its tokenizer has tokens (fewer, if below 0); ``sizes`` are of a GPT-NeoX."""
     torch.manual_seed(0)
-    rows = write_tokenizer(folder / "language") + extra_rows
+    rows = write_tokenizer(folder / "language", tokens) + extra_rows
     if kind == "gpt_neox":
         write_gpt_neox(folder / "language", rows, hidden_size=width, num_hidden_layers=layers,
-                       intermediate_size=4 * width)  # fmt: skip
+                       **{"intermediate_size": 4 * width, **sizes})  # fmt: skip
         names = {"blocks": "gpt_neox.layers", "input": "gpt_neox.embed_in.weight",
                  "output": "embed_out.weight"}  # fmt: skip
     else:
         config = {"mpt": MPT, "mosaic_gpt": MOSAIC}[kind]
         write_mpt(folder / "language", {**config, "d_model": width, "n_layers": layers}, rows)
         names = {"blocks": "transformer.blocks", "input": "transformer.wte.weight"}
-    write_clip(folder / "vision")
+    write_clip(folder / "vision", vision)
     write_json(folder / "flamingo.json", {"language": "language", "vision": "vision",
                                           "cross_attn_every_n_layers": every})  # fmt: skip
-    state = trained(names, rows - extra_rows + 3, every, layers, width)
+    state = trained(names, rows - extra_rows + 3, every, layers, width, vision)
     torch.save(state, folder / "checkpoint.pt")
     return folder
 
 
 def trained(
-    names: dict[str, str], words: int, every: int, layers: int, d: int
+    names: dict[str, str],
+    words: int,
+    every: int,
+    layers: int,
+    d: int,
+    vision: dict[str, Any] = VISION,
 ) -> dict[str, torch.Tensor]:
     """What OpenFlamingo publishes of a model: perceiver, cross-attention with its gates open,
     embeddings; all random."""
     of = flamingo_classes()
-    width = VISION["vision_cfg"]["width"]
+    width = vision["vision_cfg"]["width"]
     state = {f"perceiver.{name}": tensor
              for name, tensor in of.PerceiverResampler(dim=width).state_dict().items()}  # fmt: skip
     for layer in range(every - 1, layers, every):
