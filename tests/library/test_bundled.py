@@ -19,6 +19,7 @@ ROOT = bundled("vectors") / "flamingo-tiny"
 RECIPE = bundled("recipes") / "vectors.mfv"
 RELATIONS = ("left", "right", "above", "below", "above_left", "above_right", "below_left",
              "below_right")  # fmt: skip
+TUNED = [f"tuned_{relation}" for relation in RELATIONS]
 MADE_OF = {
     "steer": {"left": 1, "right": -1, "above": 1},
     "sum_of_above_left": {"above": 1, "left": 1},
@@ -33,7 +34,7 @@ MADE_ON = ("x86_64", "2.13.0+cpu", "AVX512")
 def test_the_bundled_files_are_sound_and_of_the_bundled_model():
     library = Library(ROOT)
     assert [row for row in verify_library(library) if row["error"]] == []
-    assert set(library.names()) == {*RELATIONS, *MADE_OF}
+    assert set(library.names()) == {*RELATIONS, *TUNED, *MADE_OF}
     assert (ROOT / "vectors.mfv").read_text() == RECIPE.read_text()
     assert (ROOT / "README.md").read_bytes() == library.card_bytes()
     for name in library.names():
@@ -43,6 +44,23 @@ def test_the_bundled_files_are_sound_and_of_the_bundled_model():
             "n_heads": 8, "head_dim": 16,
         }  # fmt: skip
         assert (said["name"], said["license"], said["bias"]) == (name, "mit", "none")
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_a_tuned_vector_says_how_it_was_trained(relation: str):
+    said = mfv.load_vector(ROOT, f"tuned_{relation}").metadata
+    assert (said["kind"], said["relation"], said["layer"]) == ("tuned", relation, 1)
+    tuning = said["tuning"]
+    assert (tuning["start"], tuning["epochs"], tuning["select_on"]) == (
+        f"fv({relation})",
+        10,
+        "validation",
+    )
+    assert tuning["validation"]["nll"] <= tuning["start_validation"]["nll"]
+    (start,) = said["parents"]
+    assert (start["name"], start["kind"]) == (f"fv({relation})", "extracted")
+    (row,) = said["metrics"]
+    assert (row["eval"], row["relation"], row["n"]) == ("trained", relation, 100)
 
 
 @pytest.mark.parametrize("name", RELATIONS)
@@ -90,14 +108,15 @@ def test_a_composed_vector_names_its_parents(name: str):
 
 @pytest.mark.slow
 def test_the_recipe_makes_the_bundled_vectors(tmp_path: Path):
-    """Bit for bit where the numbers are computed alike, else within 1e-4 of their length."""
+    """Bit for bit where the numbers are computed alike, else within 1e-4 of their length; those that
+    were trained, in hundreds of steps that carry rounding on, within 5e-2."""
     text = RECIPE.read_text().replace("vectors/flamingo-tiny", str(tmp_path / "made"))
     mfv.Recipe(text).run(tmp_path / "out", only=[str(tmp_path / "made")])
     here = (platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability())
     for name in Library(ROOT).names():
         made, kept = (mfv.load_vector(root, name) for root in (tmp_path / "made", ROOT))
         difference = (made.vector.residual - kept.vector.residual).norm() / kept.vector.norm()
-        assert difference < 1e-4, name
+        assert difference < (5e-2 if name in TUNED else 1e-4), name
         assert made.vector.heads == kept.vector.heads
         if here == MADE_ON:
             assert made.metadata["content_sha256"] == kept.metadata["content_sha256"], name

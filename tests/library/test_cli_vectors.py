@@ -121,7 +121,7 @@ def test_diff(here: Path):
 
 def test_verify(here: Path):
     good = vectors("verify")
-    assert good.exit_code == 0 and good.stdout.count(" ok") == 14
+    assert good.exit_code == 0 and good.stdout.count(" ok") == 22
     (here / "vectors" / "mine" / "left.safetensors").write_bytes(b"damaged")
     bad = vectors("verify", "vectors/mine", "--json")
     assert bad.exit_code == 1
@@ -136,7 +136,7 @@ def test_rename_and_remove(here: Path):
     assert refused("rename", "vectors/mine/up", "../left") == "MFV6005"
     assert refused("rename", "vectors/mine/steer", "down") == "MFV6001"
     assert vectors("remove", "vectors/mine/up", "vectors/mine/left.safetensors").exit_code == 0
-    assert len(Library("vectors/mine").names()) == 11
+    assert len(Library("vectors/mine").names()) == 19
     assert vectors("verify").exit_code == 0
     assert refused("remove", "vectors/mine/up") == "MFV6001"
 
