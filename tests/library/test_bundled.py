@@ -108,8 +108,8 @@ def test_a_composed_vector_names_its_parents(name: str):
 
 @pytest.mark.slow
 def test_the_recipe_makes_the_bundled_vectors(tmp_path: Path):
-    """Bit for bit where the numbers are computed alike, else within 1e-4 of their length; those that
-    were trained, in hundreds of steps that carry rounding on, within 5e-2."""
+    """Bit for bit where the numbers are computed alike, else within 1e-4 of their length; those
+    that were trained, in many steps that carry rounding on, within 5e-2."""
     text = RECIPE.read_text().replace("vectors/flamingo-tiny", str(tmp_path / "made"))
     mfv.Recipe(text).run(tmp_path / "out", only=[str(tmp_path / "made")])
     here = (platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability())
