@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+import mfv_dsl as mfv
 from mfv_dsl.backends.openflamingo import OpenFlamingo
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
@@ -234,3 +237,19 @@ def test_ties_between_heads_are_settled_by_place():
     scores = np.zeros((3, 2))
     scores[2, 1] = 1.0
     assert top_heads([scores], 3) == ((2, 1), (0, 0), (0, 1))
+
+
+def test_heads_can_be_ranked_on_prompts_that_are_answered_wrongly(tmp_path: Path):
+    """Without examples the bundled model is never right about novel objects."""
+    recipe = """mfv 1
+model   m = tiny()
+dataset d = scenes(relations=[left, right], objects=novel, count=8)
+eval e { ablate = top(2, shots=0, trials=4, corrupt=none, on=[left]CHOICE), items = 4, on = [left] }
+"""
+    with pytest.raises(MfvError, match="correct_only=false"):
+        mfv.Recipe(recipe.replace("CHOICE", "")).run(tmp_path / "strict")
+    result = mfv.Recipe(recipe.replace("CHOICE", ", correct_only=false")).run(tmp_path / "loose")
+    (effect,) = (
+        result.values[step.key] for step in result.plan.steps if step.operation == "mediation"
+    )
+    assert len(effect.cie) == 4 and np.isfinite(effect.cie).all()
