@@ -20,7 +20,8 @@ from mfv_dsl.lang.source import Source
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Keyword, Name, Number, Text, Unary
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.build import needed
-from mfv_dsl.plan.expressions import Context, Planner
+from mfv_dsl.plan.context import Context
+from mfv_dsl.plan.expressions import Planner
 from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.syntax import Binary
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.build import build_plan
-from mfv_dsl.plan.expressions import Context, Planner
+from mfv_dsl.plan.context import Context
+from mfv_dsl.plan.expressions import Planner
 from tests.compliance.numpy_reference import Reference, Refused
 
 FOLDER = Path(__file__).parent / "compliance"

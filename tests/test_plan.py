@@ -11,7 +11,7 @@ import pytest
 
 import mfv_dsl as mfv
 from mfv_dsl.plan.build import vector_name
-from mfv_dsl.plan.expressions import Context
+from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.steps import Plan
 
 HEAD = """mfv 1

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, Unary
 from mfv_dsl.plan.arithmetic import Linear, scaled
-from mfv_dsl.plan.expressions import Context, Planner, said
+from mfv_dsl.plan.context import Context, said
+from mfv_dsl.plan.expressions import Planner
 
 
 def candidates(planner: Planner, expr: Expr, context: Context) -> tuple[str, ...] | None:

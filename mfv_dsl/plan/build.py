@@ -11,8 +11,8 @@ from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Call, Expr, Name
 from mfv_dsl.library.names import check_clash, check_name, plain
 from mfv_dsl.plan.arithmetic import sum_text
+from mfv_dsl.plan.context import Context, said
 from mfv_dsl.plan.evals import EvalPlanner
-from mfv_dsl.plan.expressions import Context, said
 from mfv_dsl.plan.steps import Plan, Row, Save, Saved, Step
 from mfv_dsl.plan.tuning import TuneRow, tune_step
 

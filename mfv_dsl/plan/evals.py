@@ -18,7 +18,8 @@ from mfv_dsl.lang.syntax import Expr
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.analogy import candidates
 from mfv_dsl.plan.arithmetic import sweep
-from mfv_dsl.plan.expressions import Context, Planner, Variation
+from mfv_dsl.plan.context import Context, Variation
+from mfv_dsl.plan.expressions import Planner
 from mfv_dsl.plan.steps import Row
 
 

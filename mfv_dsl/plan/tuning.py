@@ -11,7 +11,8 @@ from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
 
 if TYPE_CHECKING:
-    from mfv_dsl.plan.expressions import Context, Planner
+    from mfv_dsl.plan.context import Context
+    from mfv_dsl.plan.expressions import Planner
 
 #: Demonstrations in the prompts of other relations that `kl` looks at.
 OFF_TASK_SHOTS = 4

@@ -1,0 +1,65 @@
+"""What an expression is evaluated under, and its text there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from mfv_dsl.lang.syntax import Expr, Name, Node
+from mfv_dsl.lang.unparse import unparse
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What an eval changes in the expression that it measures.
+
+    ``k`` takes the place of the number of heads of every ``top(...)``; with ``random_heads``, a
+    seed, as many heads that it did not choose take the place of those that it did; ``shuffled``
+    averages ``fv`` over prompts whose demonstrations' answers are shuffled, right or wrong.
+    """
+
+    k: int | None = None
+    random_heads: int | None = None
+    shuffled: bool = False
+
+    def __str__(self) -> str:
+        said = [" at random heads"] if self.random_heads is not None else []
+        return "".join([*said, *([" of shuffled prompts"] if self.shuffled else [])])
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an expression is evaluated under: a model, a dataset, values of relation names, and what
+    is changed in it."""
+
+    model: str
+    dataset: str
+    relations: Mapping[str, str] = field(default_factory=dict)
+    variation: Variation = Variation()
+
+    def relation(self, name: str) -> str:
+        return self.relations.get(name, name)
+
+
+def said(expr: Expr, context: Context) -> str:
+    """The text of an expression with bound relation names written out."""
+    return unparse(substituted(expr, context.relations))
+
+
+def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
+    """``node`` with bound relation names (``each``, a family's parameter) written out."""
+    if isinstance(node, Name):
+        return replace(node, text=names.get(node.text, node.text))
+    changes: dict[str, Any] = {}
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if isinstance(value, Node):
+            changes[item.name] = substituted(value, names)
+        elif isinstance(value, tuple):
+            changes[item.name] = tuple(
+                substituted(part, names) if isinstance(part, Node) else part for part in value
+            )
+    return replace(node, **changes)
