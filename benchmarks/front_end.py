@@ -127,8 +127,10 @@ def warm(work: Callable[[], object]) -> float:
 def throughput() -> dict[str, float]:
     """Lines per second of CPU time in a process that has built its parser."""
     sys.modules["interegular"] = None  # type: ignore[assignment]
-    from mfv_dsl.lang import Source, load_recipe, parse
+    from mfv_dsl.base.source import Source
+    from mfv_dsl.lang.checker import load_recipe
     from mfv_dsl.lang.format import format_source
+    from mfv_dsl.lang.parser import parse
 
     source = Source(recipe())
     load_recipe(source)

@@ -27,8 +27,8 @@ import re, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from mfv_dsl.backends.checkpoints.load import load
-from mfv_dsl.backends.stack import flamingo_classes
+from mfv_dsl.models.checkpoints.load import load
+from mfv_dsl.models.stack import flamingo_classes
 flamingo_classes()
 def memory(which):
     status = Path("/proc/self/status").read_text()

@@ -32,22 +32,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from mfv_dsl.backends import load
-from mfv_dsl.backends.base import PromptBatch
-from mfv_dsl.backends.openflamingo import OpenFlamingo
-from mfv_dsl.backends.tiny.build import CONFIG, build_flamingo
-from mfv_dsl.backends.tiny.load import preprocess
-from mfv_dsl.backends.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
+from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.lang.checked import ModelFacts
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.attribution import attribute, rank_correlation
 from mfv_dsl.methods.mediation import mediate, mediate_plain
+from mfv_dsl.models import load
+from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.tiny.build import CONFIG, build_flamingo
+from mfv_dsl.models.tiny.load import preprocess
+from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
 from tests.conftest import small_flamingo
 
 SCENES = Scenes(seed=11, count=80)

@@ -42,13 +42,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from torch import nn
 
-from mfv_dsl.backends import load
-from mfv_dsl.backends.base import PromptBatch
-from mfv_dsl.backends.openflamingo import OpenFlamingo
-from mfv_dsl.backends.stack import declare_torchvision_operators
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.methods.mediation import Mediation, mediate, mediate_plain
+from mfv_dsl.models import load
+from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.stack import declare_torchvision_operators
 
 declare_torchvision_operators()  # before a library imports transformers' models
 

@@ -35,8 +35,6 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from mfv_dsl.backends import load
-from mfv_dsl.backends.openflamingo import OpenFlamingo, render_text
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
@@ -44,6 +42,8 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.methods.tuning import Checkpoint, Settings, tune
 from mfv_dsl.methods.vectors import Space, Vector
+from mfv_dsl.models import load
+from mfv_dsl.models.openflamingo import OpenFlamingo, render_text
 
 SCENES = Scenes(seed=11, count=240)
 AGREE = 1e-4

@@ -16,6 +16,7 @@ from mfv_dsl.version import __version__
 
 if TYPE_CHECKING:
     from mfv_dsl.api import Recipe, compile, load_model, run
+    from mfv_dsl.base.errors import MfvError, RecipeError
     from mfv_dsl.expression import (
         Expression,
         fv,
@@ -26,16 +27,15 @@ if TYPE_CHECKING:
         random_like,
         reject,
     )
-    from mfv_dsl.lang.diagnostics import MfvError, RecipeError
     from mfv_dsl.library.vector_file import load_vector, save_vector
     from mfv_dsl.methods.vectors import Vector
 
 #: exported name -> module; imported when first used, so that `import mfv_dsl` stays instant
 _EXPORTS = {
     "Expression": "mfv_dsl.expression",
-    "MfvError": "mfv_dsl.lang.diagnostics",
+    "MfvError": "mfv_dsl.base.errors",
     "Recipe": "mfv_dsl.api",
-    "RecipeError": "mfv_dsl.lang.diagnostics",
+    "RecipeError": "mfv_dsl.base.errors",
     "Vector": "mfv_dsl.methods.vectors",
     "compile": "mfv_dsl.api",
     "fv": "mfv_dsl.expression",

@@ -8,14 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.diagnostics import Diagnostic
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import bundled
+from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import Expression
-from mfv_dsl.lang import load_recipe, read_source
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.diagnostics import Diagnostic, MfvError
-from mfv_dsl.lang.source import Source
+from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.parser import read_source
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.library.files import bundled
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin, read_lock
 from mfv_dsl.library.sources import at_hand
@@ -23,9 +25,9 @@ from mfv_dsl.plan.build import build_plan
 from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
-    from mfv_dsl.backends.openflamingo import OpenFlamingo
     from mfv_dsl.execute.run import RunResult
     from mfv_dsl.execute.session import Listener
+    from mfv_dsl.models.openflamingo import OpenFlamingo
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,9 @@ def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFl
 
     Files that are missing are fetched with ``download=True`` only.
     """
-    from mfv_dsl import backends
+    from mfv_dsl import models
 
-    return backends.load(name, device=device, **arguments)
+    return models.load(name, device=device, **arguments)
 
 
 def find_recipe(path: str | Path) -> Path:

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mfv_dsl.lang import load_recipe, parse_expression
+from mfv_dsl.base.source import Source
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.source import Source
+from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Keyword, Name, Number, Text, Unary
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.build import needed

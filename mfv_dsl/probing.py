@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mfv_dsl import backends, data
-from mfv_dsl.backends.base import Backend
+from mfv_dsl import data, models
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.source import Source
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.off_task import draw_off_task, off_tasks, other_relations
 from mfv_dsl.data.one_picture import OnePicture
@@ -23,10 +24,9 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import Listener, batched
 from mfv_dsl.expression import Expression
-from mfv_dsl.lang import load_recipe, parse_expression
 from mfv_dsl.lang.checked import Constructed
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.lang.source import Source
+from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import Call, Name
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods.asking import Answers, likeliest
@@ -34,6 +34,7 @@ from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.off_task import OffTaskCost, off_task_cost
 from mfv_dsl.methods.stream import Stream, residual_stream
 from mfv_dsl.methods.vectors import Vector, fitting
+from mfv_dsl.models.base import Backend
 
 _SUFFIX = ".safetensors"
 
@@ -104,7 +105,7 @@ def construct(kind: str, text: str) -> Constructed:
 def open_model(text: str) -> Backend:
     """Load the model that ``text`` constructs: ``tiny``, ``openflamingo("…", dtype=bf16)``."""
     made = construct("model", text)
-    return backends.load(made.constructor, **made.arguments)
+    return models.load(made.constructor, **made.arguments)
 
 
 def relations_of(vector: Vector, dataset: Dataset) -> tuple[str, ...]:

@@ -10,16 +10,16 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from mfv_dsl.backends import load
-from mfv_dsl.backends.families import facts_from_config
-from mfv_dsl.backends.mpt import mpt_class, mpt_config
-from mfv_dsl.backends.openflamingo import OpenFlamingo
-from mfv_dsl.backends.stack import declare_torchvision_operators, flamingo_classes
-from mfv_dsl.backends.tiny.build import CONFIG, flamingo_over
-from mfv_dsl.backends.tiny.load import preprocess
-from mfv_dsl.backends.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
+from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.scenes import Scenes
-from mfv_dsl.lang.checked import ModelFacts
+from mfv_dsl.models import load
+from mfv_dsl.models.families import facts_from_config
+from mfv_dsl.models.mpt import mpt_class, mpt_config
+from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.stack import declare_torchvision_operators, flamingo_classes
+from mfv_dsl.models.tiny.build import CONFIG, flamingo_over
+from mfv_dsl.models.tiny.load import preprocess
+from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
 
 torch.set_num_threads(1)
 declare_torchvision_operators()  # before a test imports transformers' models itself

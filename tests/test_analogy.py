@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
-from mfv_dsl.backends.openflamingo import OpenFlamingo
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
@@ -24,6 +23,7 @@ from mfv_dsl.methods.analogy import analogy_weights, blended, measure_blends
 from mfv_dsl.methods.evaluation import adding, measure
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.methods.vectors import Space, Vector
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.plan.explain import explain_plan
 from tests.conftest import small_flamingo
 from tests.lang.support import HEAD, codes

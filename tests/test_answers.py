@@ -13,9 +13,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
 
 import mfv_dsl as mfv
-from mfv_dsl import backends
-from mfv_dsl.backends.openflamingo import OpenFlamingo
-from mfv_dsl.backends.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, UNKNOWN
+from mfv_dsl import models
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
@@ -24,7 +23,6 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.execute.run import Silence
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.answers import (
     answered_relations,
     begun_by,
@@ -35,6 +33,8 @@ from mfv_dsl.methods.answers import (
     relations_shown,
     require_distinct,
 )
+from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, UNKNOWN
 from tests.conftest import small_flamingo
 from tests.engine.support import enliven
 
@@ -258,7 +258,7 @@ def test_coinciding_tokens_are_refused_before_anything_is_measured(
     words: OpenFlamingo, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     """The plan is run on another real model, whose tokenizer splits names."""
-    monkeypatch.setattr(backends, "load", lambda *_, **__: words)
+    monkeypatch.setattr(models, "load", lambda *_, **__: words)
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
     text = HEAD + (
         "eval a { answer = ANSWER, items = 5, on = [left] }\n"

@@ -12,22 +12,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mfv_dsl.backends.openflamingo import OpenFlamingo, render_text
-from mfv_dsl.backends.tiny.facts import WEIGHTS, facts
-from mfv_dsl.backends.tiny.load import load
-from mfv_dsl.backends.tiny.sequences import IN_CONTEXT_RELATIONS, in_context, statements
-from mfv_dsl.backends.tiny.tokenizer import build_tokenizer
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.world import KINDS, NOVEL_KINDS
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.openflamingo import OpenFlamingo, render_text
+from mfv_dsl.models.tiny.facts import WEIGHTS, facts
+from mfv_dsl.models.tiny.load import load
+from mfv_dsl.models.tiny.sequences import IN_CONTEXT_RELATIONS, in_context, statements
+from mfv_dsl.models.tiny.tokenizer import build_tokenizer
 
 _STACK = """
 import time
 started = time.process_time()
 import torch
-from mfv_dsl.backends.stack import flamingo_classes
+from mfv_dsl.models.stack import flamingo_classes
 flamingo_classes()
 print(time.process_time() - started)
 """

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 import torch
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
+from mfv_dsl.base.source import Source
 from mfv_dsl.execute.operations import PERFORM
-from mfv_dsl.lang import MfvError, Source, load_recipe
-from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
+from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.syntax import Binary
 from mfv_dsl.methods.vectors import Space, Vector

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data import world
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.render import Looks, render, sample_looks
 from mfv_dsl.data.scenes import Scenes
-from mfv_dsl.lang.diagnostics import MfvError
 
 
 def picture_of(cells: dict[tuple[int, int], str], size: int = 40) -> np.ndarray:

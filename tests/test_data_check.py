@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.cli.app import app
 from mfv_dsl.data.check import alike, check_dataset
 from mfv_dsl.data.declared import declared_datasets
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.prompt_picture import PromptRow, as_given, prompt_picture, shown_prompt
 from tests.data_files import write_lines, write_metadata, write_pairs
 

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 import mfv_dsl as mfv
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data import open_dataset, read_table
 from mfv_dsl.data.gqa import Rules
 from mfv_dsl.data.names import answer_names, cleaned, read_synonyms
 from mfv_dsl.data.table import FileDataset, Options
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.lang.entries import CONSTRUCTOR
 from tests.data_files import (
     CARDINAL,

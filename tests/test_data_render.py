@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data import drawn, open_dataset, things
 from mfv_dsl.data.images import MAX_PIXELS, read_rgb
 from mfv_dsl.data.items import Item, Prompt
@@ -23,7 +23,7 @@ from mfv_dsl.data.make import Order, make
 from mfv_dsl.data.prompts import corrupt, draw_prompts, reuse
 from mfv_dsl.data.scenes import Scenes, ThingScenes, facts
 from mfv_dsl.data.sketch import sketch
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.data_files import write_metadata
 
 

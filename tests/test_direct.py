@@ -15,10 +15,10 @@ from PIL import Image
 from typer.main import get_command
 
 import mfv_dsl as mfv
+from mfv_dsl.base.source import Source
 from mfv_dsl.cli import main
 from mfv_dsl.cli.app import app
 from mfv_dsl.lang.format import format_source
-from mfv_dsl.lang.source import Source
 from mfv_dsl.library.vector_file import load_vector
 
 HEADS = ("--heads", "{L2H6, L1H0}", "--trials", "12")

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
-from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.evaluation import ablating, adding, measure, patching
 from mfv_dsl.methods.mediation import mediate
@@ -33,6 +32,7 @@ from mfv_dsl.methods.vectors import (
     random_like,
     rejected,
 )
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.conftest import small_flamingo
 
 LAYER, HEAD = 1, 2

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from mfv_dsl import probing
-from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.data.off_task import OFF_TASKS, draw_off_task, off_tasks, other_relations
 from mfv_dsl.data.one_picture import OnePicture
 from mfv_dsl.data.prompts import draw_prompts
@@ -21,7 +21,6 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.world import KINDS
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
-from mfv_dsl.lang.diagnostics import MfvError, RecipeError
 from mfv_dsl.methods import geometry
 from mfv_dsl.methods.asking import likeliest
 from mfv_dsl.methods.decoding import decode
@@ -29,6 +28,7 @@ from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.off_task import off_task_cost, off_task_costs
 from mfv_dsl.methods.stream import Stream, residual_stream
 from mfv_dsl.methods.vectors import Space, Vector, combine, cosine
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.heatmap import heat_map
 from mfv_dsl.report.picture import answers_picture
 from tests.conftest import small_flamingo

@@ -14,8 +14,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import mfv_dsl as mfv
-from mfv_dsl.backends.base import PromptBatch
-from mfv_dsl.backends.openflamingo import OpenFlamingo
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit, Read
@@ -29,6 +27,8 @@ from mfv_dsl.methods import tuning
 from mfv_dsl.methods.learned import LEARNED, LearnedHeadMask, LearnedHeadScales
 from mfv_dsl.methods.tuning import Checkpoint, Epoch, Settings, Training, Tuned, tune
 from mfv_dsl.methods.vectors import Space, Vector
+from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.tables import tuning_table
 from tests.engine.support import TextModel, lively_flamingo, mixed_batch
 from tests.test_store import same

@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.vector_file import load_vector, save_vector
 from mfv_dsl.methods.vectors import Space, Vector
 

@@ -58,7 +58,7 @@ def test_wheel_carries_grammar_weights_recipes_and_vectors(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
         "grammars/mfv.lark", "recipes/quickstart.mfv", "vectors/flamingo-tiny/left.safetensors",
-        "backends/tiny/weights/model.safetensors", "backends/tiny/weights/README.md",
+        "models/tiny/weights/model.safetensors", "models/tiny/weights/README.md",
     ):  # fmt: skip
         assert f"mfv_dsl/{name}" in names
     assert not [name for name in names if name.startswith("tests/")]

@@ -22,9 +22,9 @@ USAGE = (
 
 def main() -> None:
     """Run ``mfv``; exit codes: 0 ok, 1 recipe errors, 2 usage, 3 run failed."""
+    from mfv_dsl.base.errors import MfvError, RecipeError
     from mfv_dsl.cli.app import app
     from mfv_dsl.cli.output import show_error
-    from mfv_dsl.lang.diagnostics import MfvError, RecipeError
 
     try:
         app()

@@ -13,8 +13,8 @@ import typer
 from mfv_dsl.cli.options import JsonFlag, SetOptions
 
 if TYPE_CHECKING:
-    from mfv_dsl.backends.openflamingo import OpenFlamingo
     from mfv_dsl.lang.checked import Constructed
+    from mfv_dsl.models.openflamingo import OpenFlamingo
 
 app = typer.Typer(help="Datasets: check them, look at prompts, make them.", no_args_is_help=True)
 
@@ -143,8 +143,8 @@ def _datasets(text: str, sets: list[str] | None) -> Mapping[str, Constructed]:
 
 
 def _load(model: str) -> OpenFlamingo:
-    from mfv_dsl import backends
+    from mfv_dsl import models
     from mfv_dsl.lang.checker import load_constructed
 
     made = load_constructed("model", model)
-    return backends.load(made.constructor, **made.arguments)
+    return models.load(made.constructor, **made.arguments)

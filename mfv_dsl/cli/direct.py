@@ -184,8 +184,8 @@ def tune(
 # -- text -----------------------------------------------------------------------------------------
 def _recipe(model: str, dataset: str, *items: str) -> str:
     """The recipe of one model, one dataset and ``items``, laid out as `mfv fmt` does."""
+    from mfv_dsl.base.source import Source
     from mfv_dsl.lang.format import format_source
-    from mfv_dsl.lang.source import Source
     from mfv_dsl.probing import call
 
     head = f"mfv 1\n\nmodel vlm = {call(model)}\ndataset data = {call(dataset)}"

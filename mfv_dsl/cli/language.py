@@ -20,8 +20,9 @@ def check(
 ) -> None:
     """Check recipes without loading a model; all mistakes of all files at once."""
     from mfv_dsl.api import Recipe
+    from mfv_dsl.base.diagnostics import Diagnostic, to_json
+    from mfv_dsl.base.errors import MfvError
     from mfv_dsl.cli.output import show_diagnostics
-    from mfv_dsl.lang.diagnostics import Diagnostic, MfvError, to_json
 
     found: list[Diagnostic] = []
     for recipe in recipes:
@@ -51,11 +52,11 @@ def fmt(
     ),
 ) -> None:
     """Format recipes in place: spaces, indents and blank lines; never comments or line breaks."""
+    from mfv_dsl.base.errors import MfvError
+    from mfv_dsl.base.files import write_atomically
     from mfv_dsl.cli.output import show_error
-    from mfv_dsl.lang import read_source, source_from_bytes
-    from mfv_dsl.lang.diagnostics import MfvError
     from mfv_dsl.lang.format import format_source
-    from mfv_dsl.library.files import write_atomically
+    from mfv_dsl.lang.parser import read_source, source_from_bytes
 
     failed = changed = False
     for recipe in recipes:

@@ -77,7 +77,7 @@ def parse_layer(text: str) -> int | str:
 
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture in the format that its name's ending says."""
-    from mfv_dsl.lang.diagnostics import MfvError
+    from mfv_dsl.base.errors import MfvError
 
     try:
         picture.save(path)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from mfv_dsl.lang.diagnostics import Diagnostic, MfvError, render
+from mfv_dsl.base.diagnostics import Diagnostic, render
+from mfv_dsl.base.errors import MfvError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -122,7 +122,7 @@ def lock(recipe: RecipeArgument) -> None:
 
 def _show_plan(recipe: object, only: list[str] | None, as_json: bool) -> None:
     from mfv_dsl.api import Recipe
-    from mfv_dsl.execute.places import finished
+    from mfv_dsl.base.places import finished
     from mfv_dsl.plan.explain import explain_plan, plan_text
 
     assert isinstance(recipe, Recipe)
@@ -137,7 +137,7 @@ def _show_plan(recipe: object, only: list[str] | None, as_json: bool) -> None:
 
 def models(as_json: JsonFlag = False) -> None:
     """List the models that recipes can name."""
-    from mfv_dsl.backends.catalogue import catalogue
+    from mfv_dsl.models.catalogue import catalogue
 
     known = catalogue()
     if as_json:

@@ -148,7 +148,7 @@ def card(
     ] = False,
 ) -> None:
     """Make a library's card, README.md; what its author wrote below its last line is kept."""
-    from mfv_dsl.lang.diagnostics import MfvError
+    from mfv_dsl.base.errors import MfvError
     from mfv_dsl.library.card import KEPT
     from mfv_dsl.library.folder import CARD
 
@@ -262,7 +262,7 @@ def import_(
 
 def _libraries(folders: list[str] | None) -> Iterator[Library]:
     """The libraries named, and those one level below."""
-    from mfv_dsl.lang.diagnostics import MfvError
+    from mfv_dsl.base.errors import MfvError
     from mfv_dsl.library.folder import Library
 
     for folder in folders or ["vectors"]:
@@ -275,7 +275,7 @@ def _libraries(folders: list[str] | None) -> Iterator[Library]:
 
 
 def _library(folder: str) -> Library:
-    from mfv_dsl.lang.diagnostics import MfvError
+    from mfv_dsl.base.errors import MfvError
     from mfv_dsl.library.sources import library
 
     found = library(folder)
@@ -286,7 +286,7 @@ def _library(folder: str) -> Library:
 
 def _in_library(vector: str) -> tuple[Library, str]:
     """The library that a vector is in, and its name there."""
-    from mfv_dsl.library.names import SUFFIX
+    from mfv_dsl.base.names import SUFFIX
     from mfv_dsl.library.sources import split
 
     folder, name = split(vector.removesuffix(SUFFIX))
@@ -295,7 +295,7 @@ def _in_library(vector: str) -> tuple[Library, str]:
 
 
 def _address(text: str) -> Any:
-    from mfv_dsl.lang.diagnostics import MfvError
+    from mfv_dsl.base.errors import MfvError
     from mfv_dsl.library.sources import hub_address
 
     found = hub_address(text)
@@ -308,7 +308,7 @@ def _address(text: str) -> Any:
 
 def _row(name: str, entry: Any) -> dict[str, Any]:
     """One line of ``mfv vectors list``."""
-    from mfv_dsl.lang.diagnostics import MfvError
+    from mfv_dsl.base.errors import MfvError
 
     if isinstance(entry, MfvError):
         return {"vector": name, "error": entry.message}

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data import FILES, open_dataset, read_table
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.images import PECULIARITIES, peculiarities
@@ -19,7 +20,6 @@ from mfv_dsl.data.prompts import Reuse, draw_prompts, reuse
 from mfv_dsl.data.table import FileDataset, Table
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.checker import registry_facts
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.lang.entries import CONSTRUCTOR
 
 #: A relation with so many times the items of another, in one split, is worth a warning.

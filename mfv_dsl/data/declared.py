@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mfv_dsl.lang import read_source
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.checker import load_constructed, load_recipe
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.lang.parser import read_source
 
 
 def declared_datasets(text: str, overrides: Sequence[str] = ()) -> Mapping[str, Constructed]:

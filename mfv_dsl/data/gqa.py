@@ -17,12 +17,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.names import relation_name, tidy
 from mfv_dsl.data.sources import need_folder, read_json
 from mfv_dsl.data.table import FileDataset, Options, Row, Table, build, facts_of, files_in
-from mfv_dsl.lang.checked import DatasetFacts
-from mfv_dsl.lang.diagnostics import MfvError
 
 #: Names of backgrounds and of parts, which are not asked about.
 BACKGROUND = frozenset({

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.names import relation_name, tidy
 from mfv_dsl.data.table import FileDataset, ImageFile, Options, Row, Table, build, facts_of
-from mfv_dsl.lang.checked import DatasetFacts
-from mfv_dsl.lang.diagnostics import MfvError
 
 
 def facts(**arguments: Any) -> DatasetFacts:

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import write_atomically
 from mfv_dsl.data import drawn, world
 from mfv_dsl.data.items import SPLITS
 from mfv_dsl.data.metadata import TABLE
 from mfv_dsl.data.render import render, sample_looks
 from mfv_dsl.data.scenes import facts
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.library.files import write_atomically
 
 _VERSION = 1  # raise when the same arguments would give other files
 #: format -> how Pillow writes it: quick before small, and no loss that matters

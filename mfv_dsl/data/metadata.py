@@ -16,13 +16,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.items import SPLITS
 from mfv_dsl.data.names import cleaned, tidy
 from mfv_dsl.data.sources import need_folder, read_csv
 from mfv_dsl.data.table import FileDataset, Options, Row, Table, build, facts_of, files_in
-from mfv_dsl.lang.checked import DatasetFacts
-from mfv_dsl.lang.suggest import suggest
 
 TABLE = "metadata.csv"
 NEEDED = ("image_name", "anchor")

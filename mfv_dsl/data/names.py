@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.findings import Finding, refuse_errors
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.data.sources import read_csv
-from mfv_dsl.lang.diagnostics import MfvError
 
 #: Renamings of the official synthetic images (arXiv:2510.02528); `antique…` loses its first part.
 RENAMED: Mapping[str, str] = {"coffee": "mug", "greenbottle": "bottle", "baseballbat": "bat"}

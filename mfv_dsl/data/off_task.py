@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.prompts import DEFAULT_SEED, draw_prompts
-from mfv_dsl.lang.diagnostics import MfvError
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from itertools import islice
 
 import numpy as np
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
-from mfv_dsl.lang.diagnostics import MfvError
 
 DEFAULT_SEED = 1234  # the official code's
 

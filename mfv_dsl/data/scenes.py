@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.data.items import SPLITS, Item
-from mfv_dsl.lang.checked import DatasetFacts
-from mfv_dsl.lang.diagnostics import MfvError
 
 if TYPE_CHECKING:
     import numpy as np

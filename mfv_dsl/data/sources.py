@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.findings import Finding
-from mfv_dsl.lang.diagnostics import MfvError
 
 
 def read_text(path: Path) -> str:

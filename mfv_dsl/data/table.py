@@ -18,12 +18,12 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.findings import Finding, in_order, refuse_errors
 from mfv_dsl.data.items import SPLITS, Item
 from mfv_dsl.data.names import read_synonyms, relation_name
-from mfv_dsl.lang.checked import DatasetFacts
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.lang.suggest import suggest
 
 if TYPE_CHECKING:
     import numpy as np

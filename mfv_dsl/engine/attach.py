@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from mfv_dsl.backends.sites import Site, SiteTable
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.sites import Site, SiteTable
 
 #: Where language models keep their decoder layers, and in a layer the attention's projection.
 _LAYERS = {

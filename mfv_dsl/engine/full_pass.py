@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.trace import note
+from mfv_dsl.models.base import Backend, PromptBatch
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from mfv_dsl.backends.base import Backend, Decoder, PromptBatch
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import LAST, Edit
 from mfv_dsl.engine.hooks import Hooks, find_site
 from mfv_dsl.engine.trace import note
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.base import Backend, Decoder, PromptBatch
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from mfv_dsl.backends.sites import Site, SiteTable
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit, Operation, Read
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.sites import Site, SiteTable
 
 #: What a hook makes of a module's input or output.
 Change = Callable[[torch.Tensor], torch.Tensor]

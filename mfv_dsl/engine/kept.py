@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mfv_dsl.backends.base import Backend, PromptBatch
-from mfv_dsl.engine.chunks import free_bytes
+from mfv_dsl.base.memory import free_bytes
 from mfv_dsl.engine.prefix import Prefix, encode_prefix
+from mfv_dsl.models.base import Backend, PromptBatch
 
 _SHARE = 4  # of free memory, one part in so many is for prefixes that are kept
 

@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 
-from mfv_dsl.backends.base import Backend, Continuation, PromptBatch
-from mfv_dsl.engine.chunks import give_way, is_out_of_memory, rows_at_once
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.memory import give_way, is_out_of_memory, rows_at_once
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.scoring import Scores, joined, score
 from mfv_dsl.engine.trace import note
 from mfv_dsl.engine.variants import VariantHooks, check_variants
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.base import Backend, Continuation, PromptBatch
 
 Variant = Sequence[Edit]
 

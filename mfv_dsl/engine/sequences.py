@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
-from mfv_dsl.engine.chunks import rows_at_once
+from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.generation import follow
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.trace import note
+from mfv_dsl.models.base import Backend, PromptBatch
 
 Tokens = tuple[int, ...]
 

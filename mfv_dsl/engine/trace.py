@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from mfv_dsl.backends.base import PromptBatch
 from mfv_dsl.engine.edits import Edit, Operation, Read
+from mfv_dsl.models.base import PromptBatch
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Edits of many variants on one pass in which each variant is a row.
 
-In a continuation (:class:`mfv_dsl.backends.base.Continuation`) copies of a prompt's last token
+In a continuation (:class:`mfv_dsl.models.base.Continuation`) copies of a prompt's last token
 stand side by side.  A variant's edits touch its own row only.  All edits of one site and layer are
 made together: one indexed operation for each kind of operation, not one for each variant.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from mfv_dsl.backends.sites import Site, SiteTable
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import LAST, Edit, Operation, Read
 from mfv_dsl.engine.hooks import (
     Change,
@@ -25,7 +25,7 @@ from mfv_dsl.engine.hooks import (
     find_site,
     split_heads,
 )
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.sites import Site, SiteTable
 
 Place = tuple[str, int]  # site, layer
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.execute.evaluation import Point, edits_of, inputs_of
 from mfv_dsl.execute.run import Silence, perform
 from mfv_dsl.execute.store import default_store
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.plan.build import needed
 from mfv_dsl.plan.steps import Plan
 

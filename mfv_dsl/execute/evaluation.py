@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.execute.analogy import measured_blends
 from mfv_dsl.execute.session import Session
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.answers import (
     answered_relations,
     begun_by,

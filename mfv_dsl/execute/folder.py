@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from mfv_dsl import backends
+from mfv_dsl import models
+from mfv_dsl.base.files import write_atomically
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
 from mfv_dsl.execute.tuning import TuningRow, write_curves
-from mfv_dsl.library.files import write_atomically
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import arrays_of, said_of, save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
@@ -88,7 +88,7 @@ def write_run(folder: Path, text: str, plan: Plan, done: Performance, results: R
                     "constructor": made.constructor,
                     "arguments": dict(made.arguments),
                     "fingerprint": getattr(made.facts, "fingerprint", None),
-                    "files": backends.sources(made.constructor, **made.arguments),
+                    "files": models.sources(made.constructor, **made.arguments),
                     "device": done.devices.get(name),
                 }
                 for name, made in plan.models.items()

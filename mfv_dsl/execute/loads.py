@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.library.header import read_file
 from mfv_dsl.library.lock import NAME, NO_LOCK, Lock, Pin, write_lock
 from mfv_dsl.library.sources import file_of, hub_address

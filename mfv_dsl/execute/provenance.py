@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mfv_dsl import backends
-from mfv_dsl.backends.openflamingo import render_text
+from mfv_dsl import models
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.execute.results import ALL, result_rows
 from mfv_dsl.execute.tuning import training_metadata
-from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.library.header import read_header
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import vector_hash
 from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.models.openflamingo import render_text
 from mfv_dsl.plan.evals import written
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.version import __version__
@@ -36,7 +36,7 @@ def vector_metadata(
     said = origin(plan, step, values)
     rows = metrics(plan, step, values)
     layers = {row["layer"] for row in rows}
-    trained = backends.sources(made.constructor, **made.arguments).get("checkpoint", {})
+    trained = models.sources(made.constructor, **made.arguments).get("checkpoint", {})
     return {
         **said,
         "relation": relation or said.get("relation"),

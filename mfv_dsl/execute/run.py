@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.analogy import blend_weights
 from mfv_dsl.execute.evaluation import check_answers
@@ -20,7 +21,6 @@ from mfv_dsl.execute.results import ResultRow, choices, result_rows
 from mfv_dsl.execute.session import Listener, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts
 from mfv_dsl.execute.tuning import TuningRow, tuning_rows
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.plan.steps import Plan
 
 TRACED = 2  # prompts of every pass that are traced

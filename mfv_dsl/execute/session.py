@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from mfv_dsl import backends, data
-from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl import data, models
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.plan.explain import BATCH
 from mfv_dsl.plan.steps import Plan, Step
 
@@ -68,7 +68,7 @@ class Session:
             arguments = {**made.arguments, "download": self.download}
             if self.device is not None:
                 arguments["device"] = self.device
-            self._backends[step.model] = backends.load(made.constructor, **arguments)
+            self._backends[step.model] = models.load(made.constructor, **arguments)
             done(1)
         return self._backends[step.model]
 

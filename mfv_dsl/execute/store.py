@@ -20,10 +20,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
 from mfv_dsl.execute.operations import Heads
-from mfv_dsl.execute.places import step_file, store_root
-from mfv_dsl.library.files import write_atomically
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.files import write_atomically
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.execute.session import Session
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
-from mfv_dsl.library.files import write_atomically
 from mfv_dsl.methods import tuning
 from mfv_dsl.methods.statistics import wilson
 from mfv_dsl.methods.tuning import Settings, Tuned

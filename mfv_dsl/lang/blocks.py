@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mfv_dsl.base.diagnostics import Label
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls, evals, expressions, tunes, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.diagnostics import Label
 from mfv_dsl.lang.entries import ITEM, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Context, Scope
-from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Node, Text
 
 #: attributes that say how a vector is written, and mean nothing without one

@@ -6,8 +6,8 @@ from typing import Any
 
 from lark import Token
 
+from mfv_dsl.base.source import Span
 from mfv_dsl.lang import syntax
-from mfv_dsl.lang.source import Span
 from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Expr, Keyword, Name
 
 Children = list[Any]

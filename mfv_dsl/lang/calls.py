@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from mfv_dsl.base.diagnostics import Fix, Label
 from mfv_dsl.lang import expressions, loads, values
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.diagnostics import Fix, Label
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type

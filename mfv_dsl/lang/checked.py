@@ -9,69 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfv_dsl.lang.diagnostics import Diagnostic
-from mfv_dsl.lang.source import Span
+from mfv_dsl.base.diagnostics import Diagnostic
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
+from mfv_dsl.base.source import Span
 from mfv_dsl.lang.syntax import Declaration, Recipe
-
-#: Precisions of a model's weights, and the bytes that one number takes.
-PRECISIONS = {"bf16": 2, "fp16": 2, "fp32": 4}
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """A model's shape, known from its configuration.
-
-    ``fingerprint`` says which weights these are, whatever their ``precision``, one of
-    :data:`PRECISIONS`; ``family`` is the kind of its language model, of
-    ``mfv_dsl.backends.families``.
-    """
-
-    n_layers: int
-    n_heads: int
-    head_dim: int
-    d_model: int
-    fingerprint: str
-    description: str = ""
-    precision: str = "fp32"
-    family: str = "gpt_neox"
-
-    @property
-    def identity(self) -> str:
-        """Fingerprint and precision: models of one identity give the same results.  Vectors of one
-        fingerprint belong together; finished steps are found again by identity."""
-        if self.precision == "fp32":
-            return self.fingerprint
-        return f"{self.fingerprint}:{self.precision}"
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """What a dataset offers, known without reading images."""
-
-    relations: tuple[str, ...]
-    splits: tuple[str, ...]
-    hash: str
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class VectorFacts:
-    """What a stored vector's file says of it, known without reading its numbers.
-
-    ``model`` names the model, ``content`` is the hash of its numbers, ``revision`` the commit of
-    the Hub that it comes from, ``pinned`` the content that ``mfv.lock`` asks for, if it does.
-    """
-
-    file: str
-    model: str
-    fingerprint: str
-    d_model: int
-    site: str
-    bias: str
-    parts: bool
-    content: str
-    revision: str | None = None
-    pinned: str | None = None
 
 
 @dataclass(frozen=True)

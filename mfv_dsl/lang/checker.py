@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from mfv_dsl.base.diagnostics import Diagnostic, Label
+from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, tunes
-from mfv_dsl.lang.checked import Checked, Constructed, DatasetFacts, ModelFacts, VectorFacts
-from mfv_dsl.lang.diagnostics import Diagnostic, Label, MfvError, RecipeError
+from mfv_dsl.lang.checked import Checked, Constructed
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
 from mfv_dsl.lang.loads import Find
 from mfv_dsl.lang.order import in_order
@@ -17,7 +20,6 @@ from mfv_dsl.lang.overrides import Overrides
 from mfv_dsl.lang.parser import parse
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Context, Scope, Type
-from mfv_dsl.lang.source import Source, Span
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Hole, Item, Name, Recipe, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]

@@ -6,6 +6,7 @@ MFV5xxx plan and run, MFV6xxx vectors and files, MFV7xxx models and data.
 
 from __future__ import annotations
 
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.pages.data import DATA
 from mfv_dsl.lang.pages.evals import EVALS
 from mfv_dsl.lang.pages.files import FILES, SOURCES
@@ -19,7 +20,6 @@ from mfv_dsl.lang.pages.syntax import SYNTAX
 from mfv_dsl.lang.pages.tuning import TUNING
 from mfv_dsl.lang.pages.types import TYPES
 from mfv_dsl.lang.pages.values import VALUES
-from mfv_dsl.lang.suggest import suggest
 
 CODES: dict[str, Page] = {
     **SYNTAX,

@@ -67,12 +67,12 @@ _DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs: `"cuda:1"` as 
 
 MODELS = (
     Entry("constructor", "tiny", "the bundled Flamingo, small enough for any machine",
-          result="Model", facts="mfv_dsl.backends.tiny.facts:facts",
+          result="Model", facts="mfv_dsl.models.tiny.facts:facts",
           example="tiny()"),
     Entry("constructor", "openflamingo", "an OpenFlamingo checkpoint, from the hub or a folder",
           (Parameter("path", ("Text",), "a published checkpoint's name, or a folder",
                      positional=True), _DTYPE, _DEVICE),
-          result="Model", facts="mfv_dsl.backends.checkpoints.facts:facts",
+          result="Model", facts="mfv_dsl.models.checkpoints.facts:facts",
           example='openflamingo("openflamingo/OpenFlamingo-4B-vitl-rpj3b", dtype=bf16)'),
     Entry("constructor", "hf", "a transformers vision-language model, from the hub or a folder",
           (Parameter("path", ("Text",), "repository or folder", positional=True), _DTYPE, _DEVICE),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.diagnostics import Label
 from mfv_dsl.lang.entries import DEFAULT_HEADS
 from mfv_dsl.lang.order import references
 from mfv_dsl.lang.scope import Context, Scope

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mfv_dsl.base.diagnostics import Fix, Label
+from mfv_dsl.base.source import Span
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls
-from mfv_dsl.lang.diagnostics import Fix, Label
 from mfv_dsl.lang.entries import CONSTANTS, CONSTRUCTOR, FUNCTION, ITEM
 from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
-from mfv_dsl.lang.source import Span
-from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import (
     Binary,
     Call,

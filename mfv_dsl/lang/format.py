@@ -12,11 +12,11 @@ from itertools import groupby, pairwise
 
 from lark import Token
 
-from mfv_dsl.lang.diagnostics import MfvError, RecipeError
+from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.base.source import Source
 from mfv_dsl.lang.layout import BEFORE_SET
 from mfv_dsl.lang.lexer import raw_tokens
 from mfv_dsl.lang.parser import parse
-from mfv_dsl.lang.source import Source
 
 INDENT = 2
 _OPENERS = ("(", "[", "{")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from lark import Token
 
-from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.lexer import token
-from mfv_dsl.lang.source import Source, Span
 
 MAX_NESTING = 100
 OPENERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LSET": "RSET", "LBRACE": "RBRACE"}

@@ -13,10 +13,10 @@ from math import isinf
 
 from lark import Token
 
-from mfv_dsl.lang.diagnostics import Diagnostic, Fix
+from mfv_dsl.base.diagnostics import Diagnostic, Fix
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.grammar import built
 from mfv_dsl.lang.lookalikes import ascii_for, described
-from mfv_dsl.lang.source import Source, Span
 
 MAX_TOKENS = 100_000
 MAX_DIGITS = 30

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mfv_dsl.lang.checked import ModelFacts, Setting, VectorFacts
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import ModelFacts, VectorFacts
+from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
 from mfv_dsl.lang.syntax import Call
 

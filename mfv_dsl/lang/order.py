@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mfv_dsl.lang.diagnostics import Label
+from mfv_dsl.base.diagnostics import Label
+from mfv_dsl.base.source import Span
 from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.scope import Scope
-from mfv_dsl.lang.source import Span
 from mfv_dsl.lang.syntax import Call, Declaration, Expr, Name
 
 #: parameters of these types hold names of their own, never those of heads or vectors

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label, RecipeError
+from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.errors import RecipeError
+from mfv_dsl.base.source import Source, Span
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.entries import CONSTRUCTOR
 from mfv_dsl.lang.parser import parse_expression
-from mfv_dsl.lang.source import Source, Span
-from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import (
     Attribute,
     Block,

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from lark import Token
 
-from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label, RecipeError
+from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.errors import RecipeError
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.layout import lay_out, span
 from mfv_dsl.lang.lexer import lex
 from mfv_dsl.lang.recovery import Recovery, expression_of
-from mfv_dsl.lang.source import Source, Span
 from mfv_dsl.lang.syntax import Expr, Item, Number, Recipe
 
 VERSION = 1

@@ -11,11 +11,11 @@ from typing import Any
 
 from lark import Token, UnexpectedToken
 
+from mfv_dsl.base.diagnostics import Diagnostic, Fix
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.builder import Misplaced, unquoted
-from mfv_dsl.lang.diagnostics import Diagnostic, Fix
 from mfv_dsl.lang.grammar import built
 from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, SHOWN, span
-from mfv_dsl.lang.source import Source, Span
 from mfv_dsl.lang.syntax import (
     Attribute,
     Block,

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.entries import CONSTANTS, DATASETS, FUNCTIONS, ITEMS, MODELS, UNITS, all_entries
 from mfv_dsl.lang.registry import Entry, Parameter
-from mfv_dsl.lang.suggest import suggest
 
 _SECTIONS: tuple[tuple[str, str, tuple[Entry, ...]], ...] = (
     ("Items", "What a recipe is made of.", ITEMS),

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfv_dsl.lang.checked import Constructed, DatasetFacts, ModelFacts, Setting, VectorFacts
-from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label
-from mfv_dsl.lang.source import Source, Span
-from mfv_dsl.lang.suggest import suggest
+from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
+from mfv_dsl.base.source import Source, Span
+from mfv_dsl.base.suggest import suggest
+from mfv_dsl.lang.checked import Constructed, Setting
 from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Name, Node
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
-from mfv_dsl.lang.source import Source, Span
+from mfv_dsl.base.source import Source, Span
 
 NOWHERE = Span(0, 0)
 

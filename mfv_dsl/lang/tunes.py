@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mfv_dsl.base.diagnostics import Label
+from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.source import Span
 from mfv_dsl.lang import expressions
-from mfv_dsl.lang.checked import CheckedBlock, DatasetFacts, Setting
-from mfv_dsl.lang.diagnostics import Label
+from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.scope import Context, Scope
-from mfv_dsl.lang.source import Span
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
 
 _PER_HEAD = ("head_scales", "head_mask")

@@ -6,12 +6,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import expressions
-from mfv_dsl.lang.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.lang.entries import CONSTANTS, UNITS
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import Context, Scope
-from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Expr, Hole, ListExpr, Name, Range, Text
 
 MAX_SWEEP = 1000

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.numbers import percent
 from mfv_dsl.library.header import Header
-from mfv_dsl.report.numbers import percent
 
 if TYPE_CHECKING:
     from mfv_dsl.library.folder import Library

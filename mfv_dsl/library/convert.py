@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.library.files import write_atomically
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import write_atomically
 from mfv_dsl.library.header import LARGEST
 
 FORMATS = (".gguf", ".npy", ".pt")

@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.lang.suggest import suggest
-from mfv_dsl.library.files import write_atomically
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.names import SUFFIX, check_clash, check_name, plain
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.library.header import Header, read_header
-from mfv_dsl.library.names import SUFFIX, check_clash, check_name, plain
 
 INDEX, CARD, LOCK = "index.json", "README.md", ".lock"
 PATIENCE = 60.0  # seconds to wait for another writer

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.metadata import Unreadable, opened, parsed
 
 LARGEST = 512 << 20  # bytes of a file; all 5,120 heads of a model 8,192 wide take 168 MiB

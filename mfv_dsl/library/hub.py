@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.library.files import write_atomically
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.names import SUFFIX, check_name
 from mfv_dsl.library.folder import CARD, INDEX, Library
 from mfv_dsl.library.header import LARGEST, read_file
-from mfv_dsl.library.names import SUFFIX, check_name
 
 if TYPE_CHECKING:
     from mfv_dsl.library.sources import HubAddress

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from mfv_dsl.lang import load_recipe
-from mfv_dsl.lang.checked import Constructed, ModelFacts
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.lang.source import Source
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.names import plain
+from mfv_dsl.base.source import Source
+from mfv_dsl.lang.checked import Constructed
+from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.library.convert import Found, read_effects, read_foreign
 from mfv_dsl.library.folder import Library
-from mfv_dsl.library.names import plain
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _from_activations(
     the model's own output projections."""
     import torch
 
-    from mfv_dsl import backends
+    from mfv_dsl import models
     from mfv_dsl.library.vector_file import arrays_of, said_of
     from mfv_dsl.methods.selection import top_heads
     from mfv_dsl.methods.vectors import function_vector
@@ -139,7 +140,7 @@ def _from_activations(
                     "MFV6043", f"in {file} `{relation}` has shape {found[relation].shape}, and "
                     f"{made.constructor} would give {want}",
                 )  # fmt: skip
-    backend = backends.load(made.constructor, **made.arguments)
+    backend = models.load(made.constructor, **made.arguments)
     vectors = {}
     for relation in relations:
         chosen = top_heads([effects[relation]], told.heads)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.library.files import write_atomically
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import write_atomically
 
 NAME = "mfv.lock"
 _VERSION = 1

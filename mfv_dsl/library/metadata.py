@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.schema import SCHEMA, problem
 
 FORMAT_VERSION = "1.0"

@@ -11,13 +11,13 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mfv_dsl.lang.checked import VectorFacts
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.library.files import bundled
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import VectorFacts
+from mfv_dsl.base.names import SUFFIX, check_name
+from mfv_dsl.base.places import bundled
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.header import read_header
 from mfv_dsl.library.lock import NO_LOCK, Lock
-from mfv_dsl.library.names import SUFFIX, check_name
 
 _ADDRESS = re.compile(r"hf://([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?", re.ASCII)
 

@@ -15,8 +15,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.library.files import write_atomically
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import write_atomically
 from mfv_dsl.library.header import (
     PARTS,
     content_hash,

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.header import LARGEST
 
 _ARRAY = "numpy.ndarray"  # what stands for the class, which would allocate what it is asked to

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.names import SUFFIX
 from mfv_dsl.library.folder import INDEX, Library
-from mfv_dsl.library.names import SUFFIX
 from mfv_dsl.library.stored import read
 
 

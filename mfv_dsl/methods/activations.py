@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.outcomes import outcomes
+from mfv_dsl.models.base import Backend, PromptBatch
 
 Progress = Callable[[int], None]
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.outcomes import Outcomes, join
+from mfv_dsl.models.base import Backend, PromptBatch
 
 #: What one condition injects for each candidate: edits that add, at the last token.
 Candidates = Sequence[Sequence[Edit]]

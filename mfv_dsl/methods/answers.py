@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.sequences import sequence_log_p
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.outcomes import Outcomes, join
+from mfv_dsl.models.base import Backend, PromptBatch
 
 Variant = Sequence[Edit]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.decoding import word_of
+from mfv_dsl.models.base import Backend, PromptBatch
 
 #: The likeliest next tokens with their probabilities, the likeliest first.
 Answers = list[tuple[str, float]]

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.mediation import Mediation, joined
+from mfv_dsl.models.base import Backend, PromptBatch
 
 
 def attribute(

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.outcomes import Outcomes, join, outcomes
 from mfv_dsl.methods.selection import Head
 from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.models.base import Backend, PromptBatch
 
 
 def measure(

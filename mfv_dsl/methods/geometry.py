@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.methods.stream import Stream
 from mfv_dsl.methods.vectors import Vector, check_space
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.methods.vectors import Vector, combine
 
 _FIRST_LOGIT = 2.0  # where a mask starts: sigmoid(2) = 0.88, most of every head

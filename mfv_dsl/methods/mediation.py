@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
-from mfv_dsl.backends.sites import Site
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.outcomes import outcomes
+from mfv_dsl.models.base import Backend, PromptBatch
+from mfv_dsl.models.sites import Site
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.statistics import accuracy_interval, bootstrap
+from mfv_dsl.models.base import Backend, PromptBatch
 
 _AT_ONCE = 4  # variants whose whole distributions are held
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mfv_dsl.backends.base import Backend
+from mfv_dsl.models.base import Backend
 
 Head = tuple[int, int]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mfv_dsl.backends.base import Backend, PromptBatch
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods.activations import Progress
+from mfv_dsl.models.base import Backend, PromptBatch
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,14 @@ import numpy as np
 import torch
 from torch.nn.functional import kl_div
 
-from mfv_dsl.backends.base import Backend, PromptBatch
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.kept import KeptPrefixes
 from mfv_dsl.engine.prefix import Prefix
-from mfv_dsl.lang.diagnostics import MfvError
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.learned import LEARNED, Learned
 from mfv_dsl.methods.vectors import Space, Vector, check_space, random_like
+from mfv_dsl.models.base import Backend, PromptBatch
 
 #: A random start's length as a share of the mean length of the residual stream it is added to:
 #: enough to have a direction, too little to drown what the prompt says.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from mfv_dsl.backends.base import Backend
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.methods.selection import Head
+from mfv_dsl.models.base import Backend
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 
 #: A sum of multiples of vectors: step key -> coefficient, in order of first appearance.
 Linear = dict[str, float]

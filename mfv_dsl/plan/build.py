@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.names import check_clash, check_name, plain
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Checked, CheckedBlock
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.lang.suggest import suggest
 from mfv_dsl.lang.syntax import Call, Expr, Name
-from mfv_dsl.library.names import check_clash, check_name, plain
 from mfv_dsl.plan.arithmetic import sum_text
 from mfv_dsl.plan.context import Context, said
 from mfv_dsl.plan.evals import EvalPlanner

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any
 
-from mfv_dsl.backends.families import family_of
-from mfv_dsl.backends.sites import flamingo_sites
-from mfv_dsl.lang.checked import PRECISIONS, DatasetFacts, ModelFacts
+from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
+from mfv_dsl.models.families import family_of
+from mfv_dsl.models.sites import flamingo_sites
 from mfv_dsl.plan.evals import written
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.tuning import OFF_TASK_SHOTS, tune_cost, tune_reads, tune_writes

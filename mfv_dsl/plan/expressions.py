@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.lang.checked import Checked, DatasetFacts, ModelFacts
-from mfv_dsl.lang.diagnostics import Diagnostic, MfvError
+from mfv_dsl.base.diagnostics import Diagnostic
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
+from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.entries import DEFAULT_HEADS
 from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Number, SetExpr, Unary
 from mfv_dsl.lang.unparse import unparse

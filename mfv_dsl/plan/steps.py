@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.lang.checked import Constructed
-from mfv_dsl.lang.diagnostics import Diagnostic
 from mfv_dsl.plan.tuning import TuneRow
 
 if TYPE_CHECKING:

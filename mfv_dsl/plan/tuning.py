@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mfv_dsl.lang.checked import CheckedBlock, ModelFacts
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
 
 if TYPE_CHECKING:

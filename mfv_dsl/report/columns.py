@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mfv_dsl.report.numbers import percent
+from mfv_dsl.base.numbers import percent
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.results import ResultRow

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mfv_dsl.report.numbers import decimals
+from mfv_dsl.base.numbers import decimals
 
 _LOW, _ZERO, _HIGH = (
     np.array(colour) for colour in ((38, 84, 190), (255, 255, 255), (196, 36, 36))

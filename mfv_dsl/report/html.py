@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def plan_html(plan: Plan) -> str:
     """A table of steps."""
-    from mfv_dsl.execute.places import finished
+    from mfv_dsl.base.places import finished
 
     notes = explain_plan(plan, finished(step.key for step in plan.steps))
     return _table(

@@ -10,6 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.data.off_task import OFF_TASKS
 from mfv_dsl.data.prompts import DEFAULT_SEED
 from mfv_dsl.execute.heads import HeadEffect
@@ -17,7 +18,6 @@ from mfv_dsl.methods.decoding import Decoded
 from mfv_dsl.methods.geometry import Identified, Ratio
 from mfv_dsl.methods.off_task import OffTaskCost
 from mfv_dsl.probing import Reply
-from mfv_dsl.report.numbers import decimals, percent
 
 
 def decoded_table(found: Sequence[Decoded]) -> Table:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from mfv_dsl.backends.openflamingo import IMAGE, OpenFlamingo, render_text
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.data.prompts import corrupt, draw_prompts
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.lang.suggest import suggest
+from mfv_dsl.models.openflamingo import IMAGE, OpenFlamingo, render_text
 
 _MARGIN, _LINE = 20, 20
 _LEAST = 200  # pixels a panel is wide; smaller images are magnified to it

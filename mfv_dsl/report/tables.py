@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from mfv_dsl.backends.catalogue import Known
+from mfv_dsl.base.numbers import percent
 from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.execute.tuning import TuningRow
+from mfv_dsl.models.catalogue import Known
 from mfv_dsl.report.columns import LEFT, confusion_columns, result_columns, shown
-from mfv_dsl.report.numbers import percent
 
 
 def results_table(rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]) -> Table:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from mfv_dsl.report.numbers import percent
+from mfv_dsl.base.numbers import percent
 
 Row = Mapping[str, Any]
 

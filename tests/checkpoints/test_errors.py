@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mfv_dsl.backends.checkpoints.known import KNOWN
-from mfv_dsl.backends.checkpoints.load import load
-from mfv_dsl.backends.devices import devices
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.checkpoints.known import KNOWN
+from mfv_dsl.models.checkpoints.load import load
+from mfv_dsl.models.devices import devices
 from tests.checkpoints.support import as_of_2023, write_gpt_neox, write_json
 
 RPJ = "openflamingo/OpenFlamingo-4B-vitl-rpj3b"
@@ -170,7 +170,7 @@ def test_a_language_model_of_another_family(folder: Path):
     assert "`llama`" in refused(folder, "MFV7241")
     write_json(folder / "language" / "config.json", {"model_type": "gpt_neox"})
     with pytest.raises(MfvError, match="does not give its sizes"):
-        from mfv_dsl.backends.checkpoints.facts import facts
+        from mfv_dsl.models.checkpoints.facts import facts
 
         facts(str(folder))
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mfv_dsl.backends.checkpoints.load import load
+from mfv_dsl.models.checkpoints.load import load
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NO_NETWORK = """
@@ -28,7 +28,7 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 LOCATE = """
 import sys
 from mfv_dsl import MfvError
-from mfv_dsl.backends.checkpoints.locate import layout, locate, resolved
+from mfv_dsl.models.checkpoints.locate import layout, locate, resolved
 try:
     print(locate(layout(sys.argv[1]), download=len(sys.argv) > 2), resolved(sys.argv[1]))
 except MfvError as error:

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from mfv_dsl import Recipe
-from mfv_dsl.backends.checkpoints.facts import facts
-from mfv_dsl.backends.checkpoints.known import KNOWN, Checkpoint, memory
-from mfv_dsl.backends.checkpoints.layout import layout
-from mfv_dsl.backends.mpt import mpt_class, mpt_config
-from mfv_dsl.backends.stack import flamingo_classes
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.checkpoints.facts import facts
+from mfv_dsl.models.checkpoints.known import KNOWN, Checkpoint, memory
+from mfv_dsl.models.checkpoints.layout import layout
+from mfv_dsl.models.mpt import mpt_class, mpt_config
+from mfv_dsl.models.stack import flamingo_classes
 from tests.checkpoints.support import MOSAIC, MPT, write_json
 
 NAMES = sorted(KNOWN)
@@ -99,7 +99,7 @@ def test_facts_of_a_published_checkpoint_need_no_file():
 def test_facts_load_nothing_heavy():
     program = f"""
 import sys
-from mfv_dsl.backends.checkpoints.facts import facts
+from mfv_dsl.models.checkpoints.facts import facts
 assert facts({RPJ!r}).n_layers == 32
 print(*{{"torch", "transformers", "huggingface_hub", "numpy"}} & set(sys.modules))
 """
@@ -135,7 +135,7 @@ def test_a_fingerprint_follows_the_content_and_nothing_else(neox: Path, tmp_path
 
 def test_large_files_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, neox: Path):
     """The size, the first, the last and evenly spaced blocks count."""
-    from mfv_dsl.backends.checkpoints import facts as module
+    from mfv_dsl.models.checkpoints import facts as module
 
     monkeypatch.setattr(module, "_WHOLE", 100)
     monkeypatch.setattr(module, "_BLOCKS", 3)

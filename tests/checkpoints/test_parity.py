@@ -14,9 +14,9 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import layer_norm, linear, pad
 
-from mfv_dsl.backends.checkpoints.language import load_language
-from mfv_dsl.backends.checkpoints.load import load
-from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.models.checkpoints.language import load_language
+from mfv_dsl.models.checkpoints.load import load
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.checkpoints.support import as_of_2023, by_factory, old_buffers, write_checkpoint
 
 TEXTS = [

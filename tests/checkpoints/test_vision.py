@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mfv_dsl.backends.checkpoints.vision import Tower, load_tower
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.images import read_rgb
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.checkpoints.vision import Tower, load_tower
 from tests.checkpoints.support import VISION, registered, write_clip, write_json
 
 

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mfv_dsl.lang import Source, parse, parse_expression
+from mfv_dsl.base.source import Source
+from mfv_dsl.lang.parser import parse, parse_expression
 from mfv_dsl.lang.syntax import Binary, Call, Declaration, Expr, Name, Number, Unary
 
 Value: TypeAlias = "float | np.ndarray"

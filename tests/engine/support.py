@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from mfv_dsl.backends.base import Continuation, PromptBatch
-from mfv_dsl.backends.openflamingo import OpenFlamingo
-from mfv_dsl.backends.parallel import PARALLEL, Past, attend_past
-from mfv_dsl.backends.sites import Site, SiteTable
-from mfv_dsl.backends.stack import flamingo_classes
+from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.engine.edits import Edit
-from mfv_dsl.lang.checked import ModelFacts
+from mfv_dsl.models.base import Continuation, PromptBatch
+from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.parallel import PARALLEL, Past, attend_past
+from mfv_dsl.models.sites import Site, SiteTable
+from mfv_dsl.models.stack import flamingo_classes
 from tests.conftest import small_flamingo, small_mpt_flamingo
 
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mfv_dsl.backends.base import PromptBatch
-from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.engine.support import lively_flamingo, mixed_batch, traces
 
 

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from mfv_dsl.backends.base import PromptBatch
-from mfv_dsl.backends.openflamingo import OpenFlamingo
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit, Read
@@ -17,6 +15,8 @@ from mfv_dsl.methods.attribution import attribute, rank_correlation
 from mfv_dsl.methods.evaluation import measure, measure_many
 from mfv_dsl.methods.mediation import bootstrap_effects, mediate, mediate_plain
 from mfv_dsl.methods.statistics import bootstrap
+from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.engine.support import lively_flamingo, mixed_batch, random_variants
 
 

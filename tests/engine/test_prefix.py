@@ -11,14 +11,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mfv_dsl.backends.base import PromptBatch
-from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.memory import MemoryWarning
 from mfv_dsl.data.scenes import Scenes
-from mfv_dsl.engine.chunks import MemoryWarning
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.engine.support import (
     TextModel,
     lively_flamingo,

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.engine.trace import tracing
-from mfv_dsl.lang.diagnostics import MfvError
 from tests.engine.support import lively_flamingo, mixed_batch, traces
 
 SEQUENCES = [(7,), (7, 9), (7, 9, 11), (8, 9, 30), (8, 9, 31), (20, 7), (12,)]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mfv_dsl.backends.openflamingo import OpenFlamingo
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.engine.trace import tracing
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.engine.support import lively_flamingo, mixed_batch
 
 

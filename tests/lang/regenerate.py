@@ -5,8 +5,9 @@ Look at the difference before committing it.
 
 from __future__ import annotations
 
-from mfv_dsl.lang import Source, source_from_bytes
+from mfv_dsl.base.source import Source
 from mfv_dsl.lang.format import format_source
+from mfv_dsl.lang.parser import source_from_bytes
 from tests.lang.support import CORPUS, expected_block, rendered, without_expected
 
 

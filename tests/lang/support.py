@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.lang import (
-    CheckResult,
-    MfvError,
-    Source,
-    check_source,
-    render,
-    source_from_bytes,
-)
-from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
+from mfv_dsl.base.diagnostics import render
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
+from mfv_dsl.base.source import Source
+from mfv_dsl.lang.checker import CheckResult, check_source
+from mfv_dsl.lang.parser import source_from_bytes
 from mfv_dsl.lang.registry import Entry
 
 CORPUS = Path(__file__).parents[1] / "corpus"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mfv_dsl.lang import MfvError, RecipeError, Source, load_recipe
-from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
+from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
+from mfv_dsl.base.source import Source
+from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.syntax import Call, Name
 from tests.lang.support import CORPUS, HEAD, checked, codes, facts
 

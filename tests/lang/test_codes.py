@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mfv_dsl
-from mfv_dsl.lang import MfvError, RecipeError
+from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.lang.codes import CODES, explain
 from tests.lang.support import checked, codes
 

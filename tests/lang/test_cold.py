@@ -72,7 +72,7 @@ def test_the_check_command_imports_nothing_heavy(tmp_path):
 
 
 def test_an_error_class_costs_no_parser():
-    program = "import sys, mfv_dsl.lang.diagnostics; print('lark' in sys.modules)"
+    program = "import sys, mfv_dsl.base.diagnostics; print('lark' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mfv_dsl.lang import Source, source_from_bytes
+from mfv_dsl.base.source import Source
 from mfv_dsl.lang.format import format_source
 from mfv_dsl.lang.grammar import built
 from mfv_dsl.lang.layout import lay_out
 from mfv_dsl.lang.lexer import lex, token
-from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.parser import parse, source_from_bytes
 from tests.lang.support import CORPUS, checked, expected_block, rendered, without_expected
 
 VALID = sorted((CORPUS / "valid").glob("*.mfv"))

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from mfv_dsl.lang import Diagnostic, MfvError, RecipeError, Source, Span, render, to_json
-from mfv_dsl.lang.diagnostics import Fix, Label
+from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label, render, to_json
+from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.base.source import Source, Span
 from tests.lang.support import HEAD, checked
 
 DEMO = Source("mfv 1\n\nvector steer = fv(lft) - fv(right)\n", "recipes/demo.mfv")

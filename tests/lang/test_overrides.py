@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mfv_dsl.api import Recipe
-from mfv_dsl.lang.diagnostics import RecipeError
+from mfv_dsl.base.errors import RecipeError
 
 TEXT = """mfv 1
 model flamingo = openflamingo("openflamingo/OpenFlamingo-4B-vitl-rpj3b")

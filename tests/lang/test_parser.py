@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from mfv_dsl.lang import RecipeError, Source, parse_expression, source_from_bytes
-from mfv_dsl.lang.parser import parse
+from mfv_dsl.base.errors import RecipeError
+from mfv_dsl.base.source import Source
+from mfv_dsl.lang.parser import parse, parse_expression, source_from_bytes
 from mfv_dsl.lang.syntax import Binary, Call, Declaration, Hole, Name, Number, Range, Unary
 from mfv_dsl.lang.unparse import unparse
 from tests.lang.support import HEAD, checked, codes

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfv_dsl.lang import RecipeError, Source, parse_expression, render, to_json
+from mfv_dsl.base.diagnostics import render, to_json
+from mfv_dsl.base.errors import RecipeError
+from mfv_dsl.base.source import Source
 from mfv_dsl.lang.format import format_source
-from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.parser import parse, parse_expression
 from mfv_dsl.lang.unparse import unparse
 from tests.lang import strategies
 from tests.lang.support import CORPUS, checked

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mfv_dsl.base.suggest import distance, suggest
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM, UNITS, all_entries, takers
 from mfv_dsl.lang.reference import reference, words
-from mfv_dsl.lang.suggest import distance, suggest
 from tests.lang.support import HEAD, codes
 
 ENTRIES = all_entries()

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
-from mfv_dsl.backends.tiny.facts import facts
+from mfv_dsl.base.places import bundled
 from mfv_dsl.execute.provenance import template_hash
-from mfv_dsl.library.files import bundled
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.verify import verify_library
+from mfv_dsl.models.tiny.facts import facts
 
 ROOT = bundled("vectors") / "flamingo-tiny"
 RECIPE = bundled("recipes") / "vectors.mfv"

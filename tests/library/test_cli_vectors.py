@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import mfv_dsl as mfv
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import bundled
 from mfv_dsl.cli.app import app
-from mfv_dsl.lang.diagnostics import MfvError
-from mfv_dsl.library.files import bundled
 from mfv_dsl.library.folder import Library
 from tests.library.support import arrays, said
 

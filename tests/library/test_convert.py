@@ -21,16 +21,16 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
-from mfv_dsl.backends.openflamingo import OpenFlamingo
-from mfv_dsl.lang.diagnostics import MfvError, RecipeError
+from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.base.places import bundled
 from mfv_dsl.library.convert import export, read_effects, read_foreign
-from mfv_dsl.library.files import bundled
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.imports import Telling, import_file
 from mfv_dsl.library.unpickle import as_tensor, read_pickle
 from mfv_dsl.library.verify import verify_library
 from mfv_dsl.methods.selection import top_heads
 from mfv_dsl.methods.vectors import function_vector
+from mfv_dsl.models.openflamingo import OpenFlamingo
 
 LEFT = bundled("vectors") / "flamingo-tiny" / "left.safetensors"
 VECTOR = np.arange(128, dtype=np.float32) - 7.5

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.header import (
     LARGEST,
     LARGEST_HEADER,

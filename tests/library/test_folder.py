@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from mfv_dsl.lang.diagnostics import MfvError
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.names import check_clash, check_name
 from mfv_dsl.library.card import KEPT
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.header import Header
 from mfv_dsl.library.hub import uploads
-from mfv_dsl.library.names import check_clash, check_name
 from mfv_dsl.library.verify import verify_library
 from tests.library.support import CREATED, arrays, good_file, said, write
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfv_dsl.library.files import bundled
+from mfv_dsl.base.places import bundled
 from mfv_dsl.library.header import LARGEST, LARGEST_HEADER, PARTS, read_file
 from mfv_dsl.library.metadata import FORMAT_VERSION
 from mfv_dsl.library.schema import SCHEMA, problem

@@ -18,7 +18,7 @@ and MPT-7B, on which OpenFlamingo's models stand, are served.""",
         """
 Where decoder layers, attention and MLP are in a language model is known for some families only,
 those of OpenFlamingo's published models. The message lists them; a further one is one entry in
-`mfv_dsl/backends/families.py`.""",
+`mfv_dsl/models/families.py`.""",
     ),
     "MFV7242": Page(
         "texts and lists of images that do not go together",

@@ -1,0 +1,57 @@
+"""The errors of the project: every one is an :class:`MfvError` with a stable code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mfv_dsl.base.diagnostics import Diagnostic, render
+
+
+class MfvError(Exception):
+    """Any error of the project: a stable code, a message, and what to do.
+
+    ``str()`` is the rendered text; ``diagnostics`` holds at least one :class:`Diagnostic`.
+    ``argument`` names the argument of a call that is to blame, if one is.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        help: str | None = None,
+        notes: Sequence[str] = (),
+        *,
+        argument: str | None = None,
+        diagnostics: Iterable[Diagnostic] = (),
+    ) -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.code = code
+        self.message = message
+        self.help = help
+        self.notes = tuple(notes)
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics) or (
+            Diagnostic(code, message, help=help, notes=self.notes),
+        )
+
+    def __str__(self) -> str:
+        return "\n\n".join(render(diagnostic) for diagnostic in self.diagnostics)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.__dict__)
+
+
+def _rebuild(kind: type[MfvError], state: dict[str, Any]) -> MfvError:
+    error = kind.__new__(kind, state["message"])
+    error.__dict__.update(state)
+    return error
+
+
+class RecipeError(MfvError):
+    """A text that is not a correct recipe; carries everything found in it, in source order."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        found = tuple(diagnostics)
+        first = next((d for d in found if d.severity == "error"), found[0])
+        super().__init__(first.code, first.message, first.help, first.notes, diagnostics=found)

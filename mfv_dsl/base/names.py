@@ -1,0 +1,51 @@
+"""Names of vectors: safe as file names on every system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mfv_dsl.base.errors import MfvError
+
+SUFFIX = ".safetensors"
+LONGEST = 100
+
+_FORM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+#: names that Windows keeps for devices, whatever follows after a dot
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
+
+
+def check_name(name: str) -> str:
+    """``name``, if a file may be called so; MFV6005 says what it must be otherwise."""
+    why = None
+    if not name or len(name) > LONGEST:
+        why = f"it is {len(name)} characters long" if name else "it is empty"
+    elif not _FORM.fullmatch(name) or name.endswith("."):
+        why = "it has other characters, or a dot at an end"
+    elif name.split(".")[0].lower() in _DEVICES:
+        why = "Windows keeps it for a device"
+    if why is None:
+        return name
+    shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
+    raise MfvError(
+        "MFV6005",
+        f"a vector cannot be called `{shown}`: {why}",
+        help=f"use up to {LONGEST} letters, digits, `_`, `-` and `.`, none of the last two first",
+    )
+
+
+def check_clash(name: str, others: Iterable[str]) -> None:
+    """MFV6006 where another name differs from ``name`` by its capitals alone."""
+    for other in others:
+        if other != name and other.lower() == name.lower():
+            raise MfvError(
+                "MFV6006",
+                f"`{name}` and `{other}` differ by capitals alone, and some systems keep one file "
+                "for both",
+                help="give one of them another name",
+            )
+
+
+def plain(text: str) -> str:
+    """``text`` with ``_`` for all but letters and digits, as far as a name may be long."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")[:LONGEST] or "unnamed"

@@ -1,0 +1,124 @@
+"""The protocol that every model behind mfv-dsl speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.data.items import Dataset, Prompt
+from mfv_dsl.models.sites import SiteTable
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts as a model takes them, padded on the left.
+
+    ``tokens``, ``mask`` (prompts, length); ``media`` (prompts, images, latents, d_visual), the
+    encoded images, made once and shared by every pass over the batch; ``answers`` (prompts,), the
+    first token of each answer.  A batch of a user's own texts has no ``prompts``, and ``answers``
+    only where they were given.
+    """
+
+    prompts: tuple[Prompt, ...]
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    media: torch.Tensor
+    answers: torch.Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, rows: slice) -> PromptBatch:
+        """Some of the prompts, padded as before."""
+        return PromptBatch(
+            self.prompts[rows], self.tokens[rows], self.mask[rows], self.media[rows],
+            self.answers[rows],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """How to carry each prompt's last token through a model, in parallel copies.
+
+    Copies of one prompt stand side by side in the second dimension.  They have the same position,
+    see the prompt's earlier tokens and themselves, and not one another.
+
+    ``start`` (prompts, 1, d_model) is the embedded last token.  ``stages`` carry hidden states
+    (prompts, copies, d_model) through the model, each from where the one before ended: one per
+    decoder layer, or a single one for a model that cannot start in the middle.  ``logits`` turns
+    what the last stage gives, or any rows of it (..., d_model), into logits (..., vocabulary).
+    ``row_bytes`` is about what one copy of one token takes at its peak.
+    """
+
+    start: torch.Tensor
+    stages: tuple[Callable[[torch.Tensor], torch.Tensor], ...]
+    logits: Callable[[torch.Tensor], torch.Tensor]
+    vocabulary: int
+    row_bytes: int
+
+    def stage_of(self, layer: int) -> int:
+        """The stage that runs decoder layer ``layer``."""
+        return layer if len(self.stages) > 1 else 0
+
+
+class Decoder(Protocol):
+    """A batch being continued token by token."""
+
+    def prompt(self) -> torch.Tensor:
+        """Run the prompts; logits of the next token, (rows, vocabulary)."""
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Append one token to every row, ``tokens`` (rows,); logits of the next."""
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with ``rows`` of the present ones, in this order; one may come several times."""
+
+
+class Backend(Protocol):
+    """A loaded model: its facts, its sites, and how to run it."""
+
+    facts: ModelFacts
+    sites: SiteTable
+    model: nn.Module
+    device: torch.device
+
+    def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> PromptBatch:
+        """Render prompts, encode their images once, find the answers' first tokens."""
+
+    def forward(self, batch: PromptBatch) -> torch.Tensor:
+        """Logits of the token after each prompt, (prompts, vocabulary)."""
+
+    def first_tokens(self, names: Sequence[str]) -> list[int]:
+        """The first token of each of ``names`` where an answer stands."""
+
+    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
+        """All tokens of each of ``names`` where an answer stands."""
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Tokens as text."""
+
+    def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+        """What the output makes of states of the residual stream (..., d_model): logits
+        (..., vocabulary), by the final norm and the head, or by the head alone."""
+
+    def prefix(self, batch: PromptBatch) -> Any:
+        """Run all tokens but the last of every prompt, without gradients.  What comes back only
+        :meth:`continuation` understands, and nothing changes it."""
+
+    def continuation(self, state: Any) -> AbstractContextManager[Continuation]:
+        """Make the model ready to run last tokens behind the prefix ``state``; leaving the block
+        puts the model back as it was."""
+
+    def decoding(self, batch: PromptBatch) -> AbstractContextManager[Decoder]:
+        """Make the model ready to continue ``batch`` token by token; leaving the block puts the
+        model back as it was."""
+
+    #: Tokens that end a generation, and tokens that cannot be generated.
+    end_tokens: frozenset[int]
+    banned_tokens: frozenset[int]

@@ -1,0 +1,65 @@
+"""The models that a recipe can name, with what is known of them without loading anything."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from mfv_dsl.lang.entries import CONSTRUCTOR
+from mfv_dsl.models import LOADERS
+from mfv_dsl.models.checkpoints.known import KNOWN, memory
+from mfv_dsl.models.checkpoints.locate import is_here
+
+
+@dataclass(frozen=True)
+class Known:
+    """A constructor, or a published checkpoint that it can load.
+
+    ``parameters``; ``download``, about how many bytes there are to fetch; ``memory_bf16`` and
+    ``memory_fp32``, about how many bytes running it takes; ``runs_here``: this version can load it;
+    ``here``: its files are on this machine.  None where it depends on arguments.
+    """
+
+    constructor: str
+    name: str | None
+    what: str
+    layers: int | None = None
+    heads: int | None = None
+    head_dim: int | None = None
+    d_model: int | None = None
+    parameters: int | None = None
+    download: int | None = None
+    memory_bf16: int | None = None
+    memory_fp32: int | None = None
+    runs_here: bool = True
+    here: bool | None = None
+
+
+def catalogue() -> list[Known]:
+    """Every model constructor of the language, then the published checkpoints."""
+    rows = []
+    for entry in CONSTRUCTOR["model"].values():
+        shape: tuple[int | None, ...] = ()
+        bundled = entry.facts is not None and not any(p.required for p in entry.parameters)
+        if entry.facts is not None and bundled:
+            module, function = entry.facts.split(":")
+            facts = getattr(importlib.import_module(module), function)()
+            shape = (facts.n_layers, facts.n_heads, facts.head_dim, facts.d_model)
+        loads = entry.name in LOADERS
+        rows.append(
+            Known(entry.name, None, entry.doc, *shape, runs_here=loads, here=bundled or None)
+        )
+    return rows + checkpoints()
+
+
+def checkpoints() -> list[Known]:
+    """The published OpenFlamingo checkpoints."""
+    return [
+        Known(
+            "openflamingo", name, f"{known.language.repo} and CLIP {known.vision.name}",
+            known.language.n_layers, known.language.n_heads, known.language.head_dim,
+            known.language.d_model, known.parameters, sum(known.download.values()),
+            memory(known, "bf16"), memory(known, "fp32"), here=is_here(name),
+        )
+        for name, known in KNOWN.items()
+    ]  # fmt: skip

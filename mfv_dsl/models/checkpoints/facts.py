@@ -1,0 +1,92 @@
+"""Facts of ``openflamingo(...)`` from names and configuration files: no torch, nothing loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.models.checkpoints.known import LANGUAGES
+from mfv_dsl.models.checkpoints.layout import Layout, Part, Repository, layout
+from mfv_dsl.models.checkpoints.locate import NEEDED, find, locate, weight_files
+from mfv_dsl.models.families import facts_from_config
+
+#: A weights file up to _WHOLE bytes is hashed whole, of a larger one its size and _BLOCKS blocks of
+#: _BLOCK bytes, evenly spaced, the first and the last among them.
+_WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
+
+
+def facts(path: str, dtype: str = "bf16", device: str = "auto") -> ModelFacts:
+    """Facts of ``openflamingo(path, dtype=…, device=…)``.
+
+    The fingerprint says which weights these are, whatever their precision and device: of a
+    published checkpoint by its name, revision and shape; of a folder by what is in it.  Raises
+    MfvError for a path that is neither, or whose language model's configuration is not here.
+    """
+    wanted = layout(path)
+    family, *shape = _shape(wanted)
+    digest = hashlib.sha256(json.dumps([*shape, wanted.every]).encode())
+    for kind, part in wanted.parts.items():
+        _identify(digest, kind, part)
+    return ModelFacts(
+        *shape, fingerprint=digest.hexdigest(), description=wanted.name, precision=dtype,
+        family=family,
+    )  # fmt: skip
+
+
+def _shape(wanted: Layout) -> tuple[str, int, int, int, int]:
+    """Family, layers, heads, width of a head, width of the residual stream."""
+    part = wanted.language
+    known = LANGUAGES.get(part.name) if isinstance(part, Repository) else None
+    if known is not None:
+        return known.model_type, known.n_layers, known.n_heads, known.head_dim, known.d_model
+    config = _language_config(wanted)
+    try:
+        return config.get("model_type", ""), *facts_from_config(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise MfvError(
+            "MFV7217", f"the language model's config.json does not give its sizes: {error!r}"
+        ) from None
+
+
+def _language_config(wanted: Layout) -> dict[str, Any]:
+    """The language model's config.json.  Raises MFV7213 where it is missing."""
+    config = find(wanted.language, "config.json")
+    return read_json(locate(wanted).language / "config.json" if config is None else config)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration file's object."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MfvError("MFV7217", f"{path} cannot be read: {error}") from None
+    if not isinstance(said, dict):
+        raise MfvError("MFV7217", f"{path} holds no JSON object")
+    return said
+
+
+def _identify(digest: hashlib._Hash, kind: str, part: Part) -> None:
+    """Add what tells a part from another: its repository, or its files' content."""
+    if isinstance(part, Repository):
+        digest.update(f"{kind} {part.name}@{part.revision}\n".encode())
+        return
+    configs = [find(part, name) for name in NEEDED[kind]]
+    files = [path for path in configs if path is not None] + weight_files(kind, part)[0]
+    for path in files:
+        digest.update(f"{kind} {path.name} {path.stat().st_size}\n".encode())
+        _sample(digest, path)
+
+
+def _sample(digest: hashlib._Hash, path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _WHOLE:
+            digest.update(file.read())
+            return
+        for i in range(_BLOCKS):
+            file.seek((size - _BLOCK) * i // (_BLOCKS - 1))
+            digest.update(file.read(_BLOCK))

@@ -1,0 +1,142 @@
+"""What a checkpoint's name or folder stands for: three parts, each a folder or a repository.
+
+A folder of one's own holds ``checkpoint.pt`` (or ``checkpoint.safetensors``) and
+``flamingo.json``::
+
+    {"language": "language", "vision": "vision", "cross_attn_every_n_layers": 2}
+
+``language`` and ``vision`` name folders in it, or repositories of the hub.  A folder that is called
+like a published checkpoint needs no ``flamingo.json``.  No torch, no hub.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.suggest import suggest
+from mfv_dsl.models.checkpoints.known import KNOWN, Checkpoint
+
+SETTINGS = "flamingo.json"
+_KEYS = ("language", "vision", "cross_attn_every_n_layers")
+_LAYOUT = f"""a folder of your own holds
+checkpoint.pt, {SETTINGS}, language/ (as transformers saves it), vision/ (as open_clip saves it)"""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of the hub at a revision."""
+
+    name: str
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Part: TypeAlias = "Path | Repository"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a checkpoint's parts are, whether or not their files are there.
+
+    ``known`` is the published checkpoint that it is by its name.
+    """
+
+    name: str
+    checkpoint: Part
+    language: Part
+    vision: Part
+    every: int
+    known: Checkpoint | None = None
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """checkpoint, language, vision."""
+        return {"checkpoint": self.checkpoint, "language": self.language, "vision": self.vision}
+
+
+def layout(path: str) -> Layout:
+    """What ``path`` stands for: a published checkpoint's name, or a folder.
+
+    Raises MfvError: MFV7210 for neither, MFV7211 for a folder that does not say what is in it,
+    MFV7212 for a ``flamingo.json`` that cannot be used.
+    """
+    if path in KNOWN:
+        return _published(path, KNOWN[path])
+    folder = Path(path).expanduser()
+    if (folder / SETTINGS).is_file():
+        return _described(path, folder)
+    by_name = {checkpoint.short: checkpoint for checkpoint in KNOWN.values()}
+    if folder.name in by_name:
+        return _published(path, by_name[folder.name], folder)
+    if folder.is_dir():
+        raise MfvError(
+            "MFV7211",
+            f"the folder {path} has no {SETTINGS} that says what its language and vision models "
+            "are",
+            help=f"{_LAYOUT};\nin {SETTINGS}: "
+            '{"language": "language", "vision": "vision", "cross_attn_every_n_layers": 2}',
+            argument="path",
+        )
+    near = suggest(path, KNOWN) or suggest(folder.name, by_name)
+    raise MfvError(
+        "MFV7210",
+        f"there is no OpenFlamingo checkpoint {path}",
+        help=f"did you mean `{near if near in KNOWN else by_name[near].name}`?" if near else None,
+        notes=("the published checkpoints are\n" + "\n".join(KNOWN), _LAYOUT),
+        argument="path",
+    )
+
+
+def _published(path: str, known: Checkpoint, folder: Path | None = None) -> Layout:
+    """A published checkpoint; what ``folder`` holds of it comes first."""
+    language: Part = Repository(known.language.repo)
+    vision: Part = Repository(known.vision.repo)
+    checkpoint: Part = Repository(known.name, known.revision)
+    if folder is not None:
+        checkpoint = folder
+        language = inside if (inside := folder / "language").is_dir() else language
+        vision = inside if (inside := folder / "vision").is_dir() else vision
+    return Layout(path, checkpoint, language, vision, known.every, known)
+
+
+def _described(path: str, folder: Path) -> Layout:
+    """A folder with its own description."""
+    try:
+        said = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unusable(folder, f"it is not JSON: {error}") from None
+    if not isinstance(said, dict) or set(said) != set(_KEYS):
+        raise _unusable(folder, f"it says something else than {', '.join(_KEYS)}")
+    every = said["cross_attn_every_n_layers"]
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise _unusable(folder, f"cross_attn_every_n_layers is {every!r}, no number of layers")
+    return Layout(
+        path, folder, _part(folder, "language", said), _part(folder, "vision", said), every
+    )
+
+
+def _part(folder: Path, key: str, said: dict[str, Any]) -> Part:
+    """A folder inside ``folder`` (or anywhere, if absolute), else a repository ``owner/name``."""
+    value = said[key]
+    if not isinstance(value, str) or not value:
+        raise _unusable(folder, f"{key} is {value!r}, no folder and no repository")
+    inside = folder / value
+    if inside.is_dir() or value.count("/") != 1 or value.startswith((".", "/")):
+        return inside
+    return Repository(value)
+
+
+def _unusable(folder: Path, why: str) -> MfvError:
+    return MfvError(
+        "MFV7212",
+        f"{folder / SETTINGS} cannot be used: {why}",
+        help='it looks like {"language": "language", "vision": "vision", '
+        '"cross_attn_every_n_layers": 2}',
+        argument="path",
+    )

@@ -1,0 +1,215 @@
+"""Finds a checkpoint's files, in folders and in the hub's cache, and fetches them when asked to.
+
+Nothing goes over the network unless ``download`` is said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.checkpoints.known import LANGUAGES
+from mfv_dsl.models.checkpoints.layout import Layout, Part, Repository, layout
+
+#: What each part needs beside weights; what is taken along where there is such a file.
+NEEDED: dict[str, tuple[str, ...]] = {
+    "checkpoint": (),
+    "language": ("config.json", "tokenizer.json"),
+    "vision": ("open_clip_config.json",),
+}
+_TAKEN = ("tokenizer_config.json", "special_tokens_map.json")
+#: Files that weights may be in, the first that is there counts; an index names further files.
+_WEIGHTS = {
+    "checkpoint": ("checkpoint.pt", "checkpoint.safetensors"),
+    "language": (
+        "model.safetensors", "model.safetensors.index.json",
+        "pytorch_model.bin", "pytorch_model.bin.index.json",
+    ),
+    "vision": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a checkpoint that are all there: of the language model its folder."""
+
+    checkpoint: Path
+    language: Path
+    vision_config: Path
+    vision_weights: Path
+
+
+def find(part: Part, name: str) -> Path | None:
+    """The file ``name`` of a part, if it is here."""
+    if isinstance(part, Path):
+        return path if (path := part / name).is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(part.name, name, revision=part.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def weight_files(kind: str, part: Part) -> tuple[list[Path], list[str]]:
+    """The files that hold a part's weights, and the names of those that are missing."""
+    for name in _WEIGHTS[kind]:
+        if (path := find(part, name)) is not None:
+            shards = _shards(path)
+            found = {shard: find(part, shard) for shard in shards}
+            here = [path, *(shard for shard in found.values() if shard is not None)]
+            return here, [shard for shard in shards if found[shard] is None]
+    if isinstance(part, Repository) and part.name in LANGUAGES:
+        return [], list(LANGUAGES[part.name].weights)
+    return [], [_WEIGHTS[kind][0]]
+
+
+def _shards(path: Path) -> list[str]:
+    """The files that an index names; none for a file that holds weights itself."""
+    if not path.name.endswith(".index.json"):
+        return []
+    try:
+        return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise MfvError("MFV7215", f"{path} is no index of weight files") from None
+
+
+def missing_files(kind: str, part: Part) -> list[str]:
+    """The names of a part's files that are not here."""
+    needed = [name for name in NEEDED[kind] if find(part, name) is None]
+    return needed + weight_files(kind, part)[1]
+
+
+def is_here(path: str) -> bool:
+    """Whether all files of a checkpoint are here."""
+    return not any(missing_files(kind, part) for kind, part in layout(path).parts.items())
+
+
+def locate(wanted: Layout, download: bool = False) -> Files:
+    """All files of a checkpoint; with ``download`` those that are missing are fetched first.
+
+    Raises MfvError: MFV7213 names every missing file and how to get it, MFV7214 says why fetching
+    failed.
+    """
+    if download:
+        for kind, part in wanted.parts.items():
+            if isinstance(part, Repository) and missing_files(kind, part):
+                _fetch(kind, part)
+    missing = {kind: missing_files(kind, part) for kind, part in wanted.parts.items()}
+    if any(missing.values()):
+        raise _missing(wanted, missing)
+    config = find(wanted.language, "config.json")
+    clip = find(wanted.vision, "open_clip_config.json")
+    assert config is not None and clip is not None
+    (checkpoint, *_), (vision, *_) = (
+        weight_files(kind, wanted.parts[kind])[0] for kind in ("checkpoint", "vision")
+    )
+    return Files(checkpoint, config.parent, clip, vision)
+
+
+def resolved(path: str, **_: Any) -> dict[str, dict[str, str]]:
+    """Where each part of ``openflamingo(path, …)`` comes from: a folder, or a repository at the
+    commit that is in the cache (at the revision asked for where nothing is)."""
+    return {kind: _source(kind, part) for kind, part in layout(path).parts.items()}
+
+
+def _source(kind: str, part: Part) -> dict[str, str]:
+    if isinstance(part, Path):
+        return {"folder": str(part)}
+    here = [find(part, name) for name in (*NEEDED[kind], *_WEIGHTS[kind])]
+    commit = next((path.parent.name for path in here if path is not None), part.revision)
+    return {"repository": part.name, "commit": commit}
+
+
+# -- fetching -------------------------------------------------------------------------------------
+def _fetch(kind: str, part: Repository) -> None:
+    """Bring a part's files into the hub's cache."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    def get(name: str) -> Path:
+        return Path(hf_hub_download(part.name, name, revision=part.revision))
+
+    try:
+        offered = HfApi().list_repo_files(part.name, revision=part.revision)
+        for name in _chosen(kind, offered, get):
+            get(name)
+    except Exception as error:  # of the hub, of its HTTP library, of the system
+        reason = str(error).strip().partition("\n")[0]
+        raise MfvError(
+            "MFV7214",
+            f"cannot fetch the files of {part.name}: {reason or type(error).__name__}",
+            help="what was fetched is kept; run it again to go on",
+        ) from None
+
+
+def _chosen(kind: str, offered: list[str], get: Callable[[str], Path]) -> Iterator[str]:
+    """Those of the files ``offered`` that a part needs."""
+    yield from NEEDED[kind]
+    yield from (name for name in _TAKEN if kind == "language" and name in offered)
+    weights = next((name for name in _WEIGHTS[kind] if name in offered), None)
+    if weights is not None:
+        yield weights
+        yield from _shards(get(weights)) if weights.endswith(".json") else ()
+
+
+# -- what is missing ------------------------------------------------------------------------------
+def _missing(wanted: Layout, missing: dict[str, list[str]]) -> MfvError:
+    """One error for all missing files."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    notes, commands = [], []
+    for kind, names in missing.items():
+        part = wanted.parts[kind]
+        if not names:
+            continue
+        place = part if isinstance(part, Path) else f"the cache ({HF_HUB_CACHE})"
+        size = _size(wanted, kind, names)
+        notes.append(f"{kind}: {', '.join(names)}{size}\nlooked for in {place}")
+        if (command := _command(wanted, kind, names)) is not None:
+            commands.append(command)
+    repositories = [part for kind, part in wanted.parts.items()
+                    if missing[kind] and isinstance(part, Repository)]  # fmt: skip
+    ways = []
+    if commands:
+        ways.append("\n  ".join(["fetch them by", *commands]))
+    if repositories:
+        ways.append("let mfv fetch them: `mfv run RECIPE --download`, in Python download=True")
+    return MfvError(
+        "MFV7213",
+        f"files of {wanted.name} are not here",
+        notes=notes,
+        help="\nor ".join(ways) or "put them there",
+    )
+
+
+def _repository(wanted: Layout, kind: str) -> Repository | None:
+    """The repository that a part's files come from; None for those of one's own."""
+    part, known = wanted.parts[kind], wanted.known
+    if isinstance(part, Repository) or known is None:
+        return part if isinstance(part, Repository) else None
+    return {
+        "checkpoint": Repository(known.name, known.revision),
+        "language": Repository(known.language.repo),
+        "vision": Repository(known.vision.repo),
+    }[kind]
+
+
+def _size(wanted: Layout, kind: str, names: list[str]) -> str:
+    """How much there is to fetch, where that is known and weights are among it."""
+    source = _repository(wanted, kind)
+    if wanted.known is None or source is None or all(name in NEEDED[kind] for name in names):
+        return ""
+    return f" (about {wanted.known.download[source.name] / 1e9:.1f} GB)"
+
+
+def _command(wanted: Layout, kind: str, names: list[str]) -> str | None:
+    """What to type to fetch a part's files to where they are looked for."""
+    source, part = _repository(wanted, kind), wanted.parts[kind]
+    if source is None:
+        return None
+    taken = [name for name in _TAKEN if kind == "language"]
+    revision = f" --revision {source.revision}" if source.revision != "main" else ""
+    place = f" --local-dir {part}" if isinstance(part, Path) else ""
+    return f"hf download {source.name} {' '.join([*names, *taken])}{revision}{place}"

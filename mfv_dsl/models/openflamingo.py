@@ -1,0 +1,328 @@
+"""OpenFlamingo models: the bundled small one and published checkpoints, one class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.data.items import Dataset, Item, Prompt
+from mfv_dsl.data.loading import ahead
+from mfv_dsl.models.base import Continuation, PromptBatch
+from mfv_dsl.models.copies import PrefixState, continuation, run_prefix
+from mfv_dsl.models.decoding import FlamingoDecoder
+from mfv_dsl.models.families import family_of
+from mfv_dsl.models.parallel import PARALLEL, attend_past
+from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
+from mfv_dsl.models.sites import flamingo_sites
+from mfv_dsl.models.spread import device_of
+
+if TYPE_CHECKING:
+    from mfv_dsl.engine.edits import Edit
+
+_AT_ONCE = 256  # pictures that the vision encoder takes at once
+IMAGE, END_OF_CHUNK = "<image>", "<|endofchunk|>"
+
+
+def render_text(prompt: Prompt) -> str:
+    """A prompt in OpenFlamingo's template (arXiv:2510.02528), ending where the answer begins."""
+
+    def question(item: Item) -> str:
+        return f"{IMAGE}Q:{item.query}. A:"
+
+    told = "".join(
+        f"{question(item)}{item.answer}.{END_OF_CHUNK}\n" for item in prompt.demonstrations
+    )
+    return told + question(prompt.query)
+
+
+class OpenFlamingo:
+    """A loaded ``open_flamingo.Flamingo`` in evaluation mode, frozen, with its tokenizer.
+
+    ``tokenizer`` is a ``tokenizers.Tokenizer``; ``preprocess`` turns pictures (height, width, 3)
+    uint8 into a float tensor (images, 3, size, size).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        preprocess: Callable[[Sequence[np.ndarray]], torch.Tensor],
+        facts: ModelFacts,
+        image_size: int,
+        pad_token: int,
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.preprocess = preprocess
+        self.facts = facts
+        self.image_size = image_size
+        self.pad_token = pad_token
+        config = model.lang_encoder.config
+        self.family = family_of(config.model_type)
+        self.max_positions = int(getattr(config, self.family.max_positions))
+        self.end_tokens = frozenset({model.eoc_token_id})
+        self.banned_tokens = frozenset({model.media_token_id})  # a picture cannot be said
+        from transformers import AttentionInterface
+
+        AttentionInterface.register(PARALLEL, attend_past)
+        blocks = model.lang_encoder.gated_cross_attn_layers
+        self.sites = flamingo_sites(
+            self.family,
+            facts,
+            [
+                (layer, block.attn.heads, block.attn.to_q.out_features // block.attn.heads)
+                for layer, block in enumerate(blocks)
+                if block is not None
+            ],
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches go: the first one of a model that is spread over several."""
+        return next(self.model.parameters()).device
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder layers, each with its cross-attention."""
+        layers = self.model.lang_encoder._get_decoder_layers()
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    # -- prompts --------------------------------------------------------------------------------
+    def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> PromptBatch:
+        rows = [self.tokenizer.encode(render_text(prompt)).ids for prompt in prompts]
+        images = [prompt.images for prompt in prompts]
+        tokens, mask = self._padded(rows, "prompts")
+        return PromptBatch(
+            prompts=tuple(prompts),
+            tokens=tokens,
+            mask=mask,
+            media=self.encode(images, dataset),
+            answers=self._answers([prompt.query.answer for prompt in prompts]),
+        )
+
+    def texts(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Picture]],
+        answers: Sequence[str] | None = None,
+    ) -> PromptBatch:
+        """Texts of one's own as a batch, ``images`` (one list for each text) where they say
+        ``<image>``, in that order; ``answers``, if there are any, are scored by their first tokens
+        as they stand behind ``A:``.
+
+        Raises MfvError, with the row's number: for numbers of texts, marks and images that do not
+        fit (MFV7242, MFV7243), a text longer than the model's context (MFV7244), and what is no
+        image (MFV7245).
+        """
+        check_rows(texts, images, answers)
+        rows = [self.tokenizer.encode(text).ids for text in texts]
+        for i, (row, shown) in enumerate(zip(rows, images, strict=True)):
+            check_marks(f"texts[{i}]", row.count(self.model.media_token_id), len(shown))
+        tokens, mask = self._padded(rows, "texts")
+        pictures: dict[Hashable, np.ndarray] = {}
+        keys: list[list[Hashable]] = []
+        for i, shown in enumerate(images):
+            # the same file or object is encoded once
+            keys.append([str(one) if isinstance(one, str | Path) else id(one) for one in shown])
+            for j, (key, one) in enumerate(zip(keys[i], shown, strict=True)):
+                if key not in pictures:
+                    pictures[key] = as_array(one, f"images[{i}][{j}]")
+        pixels = self.preprocess(list(pictures.values())).split(_AT_ONCE) if pictures else ()
+        return PromptBatch(
+            prompts=(),
+            tokens=tokens,
+            mask=mask,
+            media=self._media(keys, list(pictures), pixels),
+            answers=None if answers is None else self._answers(answers),
+        )
+
+    def _padded(
+        self, rows: Sequence[Sequence[int]], what: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids padded on the left, and the mask, both (rows, length)."""
+        for i, row in enumerate(rows):
+            if not row:
+                raise MfvError("MFV7242", f"{what}[{i}] is empty", help="write something in it")
+            marks = row.count(self.model.media_token_id)
+            self.check_length(len(row), f"{what}[{i}] (images: {marks})")
+        length = max(map(len, rows))
+        tokens = torch.full((len(rows), length), self.pad_token)
+        mask = torch.zeros_like(tokens)
+        for i, row in enumerate(rows):
+            tokens[i, length - len(row) :] = torch.tensor(row)
+            mask[i, length - len(row) :] = 1
+        return tokens.to(self.device), mask.to(self.device)
+
+    def check_length(self, length: int, what: str) -> None:
+        """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
+        if length > self.max_positions:
+            raise MfvError(
+                "MFV7244",
+                f"{what} is {length} tokens long, and the model takes {self.max_positions}",
+                help="use fewer demonstrations, each with its image, or generate fewer tokens",
+            )
+
+    def _answers(self, names: Sequence[str]) -> torch.Tensor:
+        return torch.tensor(self.first_tokens(names)).to(self.device)
+
+    def first_tokens(self, names: Sequence[str]) -> list[int]:
+        return [tokens[0] for tokens in self.answer_tokens(names)]
+
+    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
+        return [self._answer(name) for name in names]
+
+    def _answer(self, name: str) -> tuple[int, ...]:
+        """The tokens of ``name`` behind ``A:``, even where the tokenizer merges across."""
+        before = self.tokenizer.encode("A:").ids
+        after = self.tokenizer.encode(f"A:{name}").ids
+        if after[: len(before)] == before and len(after) > len(before):
+            return tuple(map(int, after[len(before) :]))
+        raise MfvError(
+            "MFV7201",
+            f"the tokenizer does not keep `A:` apart from the answer `{name}`",
+            help="first-token scoring needs answers that begin with a token of their own",
+        )
+
+    def encode(self, images: Sequence[Sequence[str]], dataset: Dataset) -> torch.Tensor:
+        """Encode each prompt's images once, (prompts, images, latents, d_visual)."""
+        unique = list(dict.fromkeys(image for row in images for image in row))
+        return self._media(images, unique, self._pixels(unique, dataset))
+
+    @torch.no_grad()
+    def _media(
+        self,
+        rows: Sequence[Sequence[Hashable]],
+        keys: Sequence[Hashable],
+        pixels: Iterable[torch.Tensor],
+    ) -> torch.Tensor:
+        """Encoded pictures, (rows, images, latents, d_visual): those that ``rows`` name by their
+        ``keys``; ``pixels`` has them in the order of the keys, as many at once as are encoded at
+        once, (pictures, 3, size, size).
+
+        Rows with fewer images are padded at the end with zeros, which no text attends to; there is
+        at least one place, as the cross-attention needs something to leave out.
+        """
+        latents = self.model.perceiver.latents
+        most = max([1, *map(len, rows)])
+        media = latents.new_zeros(len(rows), most, *latents.shape)
+        if not keys:
+            return media
+        encoded = torch.cat([self._encode(part.to(self.device, latents.dtype)) for part in pixels])
+        place = {key: i for i, key in enumerate(keys)}
+        for i, row in enumerate(rows):
+            media[i, : len(row)] = encoded[[place[key] for key in row]]
+        return media
+
+    def _pixels(self, images: Sequence[str], dataset: Dataset) -> Iterator[torch.Tensor]:
+        """Images as the vision encoder takes them, :data:`_AT_ONCE`, loaded while it works."""
+
+        def load(some: Sequence[str]) -> torch.Tensor:
+            return self.preprocess(dataset.pictures(some, self.image_size))
+
+        step = dataset.at_once
+        parts = (images[start : start + step] for start in range(0, len(images), step))
+        loaded = ahead(load, parts)
+        while stack := list(islice(loaded, _AT_ONCE // step)):
+            yield torch.cat(stack)
+
+    def _encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        tokens = self.model.vision_encoder(pixels)[1]  # before ln_post, as trained
+        latents: torch.Tensor = self.model.perceiver(tokens[:, None, None])
+        return latents[:, 0]
+
+    # -- passes ---------------------------------------------------------------------------------
+    def forward(self, batch: PromptBatch) -> torch.Tensor:
+        with self.conditioned(batch.media):
+            logits: torch.Tensor = self.language_pass(batch.tokens, batch.mask).logits
+        return logits[:, -1].to(self.device)
+
+    @contextmanager
+    def conditioned(self, media: torch.Tensor) -> Iterator[None]:
+        """Within the block the cross-attention sees ``media``."""
+        try:
+            self.condition(media)
+            yield
+        finally:
+            self.model.lang_encoder.clear_conditioned_layers()
+
+    def condition(self, media: torch.Tensor) -> None:
+        """Show ``media`` to every layer, with one copy on each device."""
+        copies: dict[torch.device, torch.Tensor] = {}
+        for layer in self.layers:
+            device = device_of(layer)
+            if device not in copies:
+                copies[device] = media.to(device)
+            layer.condition_vis_x(copies[device])
+
+    def language_pass(
+        self, tokens: torch.Tensor, mask: torch.Tensor, past: Any = None, keep: bool = False
+    ) -> Any:
+        """Run ``tokens`` (rows, length) behind ``past``; ``mask`` (rows, past and length)."""
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)
+        return self.model.lang_encoder(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions[:, -tokens.shape[1] :],
+            past_key_values=past,
+            use_cache=keep,
+            logits_to_keep=1,
+        )
+
+    # -- the last token in parallel copies --------------------------------------------------------
+    def prefix(self, batch: PromptBatch) -> PrefixState:
+        return run_prefix(self, batch)
+
+    def continuation(self, state: PrefixState) -> AbstractContextManager[Continuation]:
+        return continuation(self, state)
+
+    def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+        language = self.model.lang_encoder
+        here = hidden.device
+        if normed:
+            hidden = language.get_submodule(self.family.final_norm)(hidden)
+        logits: torch.Tensor = language.get_output_embeddings()(hidden)
+        return logits.to(here)
+
+    # -- generation -----------------------------------------------------------------------------
+    def generate(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Picture]],
+        max_new_tokens: int = 20,
+        *,
+        beams: int = 1,
+        edits: Sequence[Edit] = (),
+        everywhere: bool = False,
+    ) -> list[str]:
+        """What the model says after each of ``texts``; texts and images as for :meth:`texts`, the
+        rest as for :func:`mfv_dsl.engine.generation.generate`."""
+        from mfv_dsl.engine.generation import generate
+
+        batch = self.texts(texts, images)
+        length = batch.tokens.shape[1] + max_new_tokens
+        self.check_length(length, f"the longest text (new tokens: {max_new_tokens})")
+        found = generate(self, batch, max_new_tokens, edits, everywhere=everywhere, beams=beams)
+        return [self.text(one.tokens) for one in found]
+
+    @contextmanager
+    def decoding(self, batch: PromptBatch) -> Iterator[FlamingoDecoder]:
+        language = self.model.lang_encoder
+        with self.conditioned(batch.media):
+            try:
+                yield FlamingoDecoder(self, batch)
+            finally:
+                language._use_cached_vision_x = False
+
+    def text(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(tokens))
+        return text

@@ -1,0 +1,35 @@
+"""Facts of ``tiny()`` from its configuration file: no torch, no weights loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from mfv_dsl.base.facts import ModelFacts
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def facts() -> ModelFacts:
+    """Facts of ``tiny()``."""
+    return facts_of(WEIGHTS)
+
+
+@lru_cache(maxsize=4)
+def facts_of(folder: Path) -> ModelFacts:
+    """Facts of a model in the bundled model's layout; the fingerprint is a hash of its files."""
+    config = json.loads((folder / "config.json").read_text())
+    language = config["language"]
+    digest = hashlib.sha256()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return ModelFacts(
+        n_layers=language["num_hidden_layers"],
+        n_heads=language["num_attention_heads"],
+        head_dim=language["hidden_size"] // language["num_attention_heads"],
+        d_model=language["hidden_size"],
+        fingerprint=digest.hexdigest(),
+        description="the bundled small Flamingo",
+    )

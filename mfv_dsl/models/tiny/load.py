@@ -1,0 +1,66 @@
+"""Loads the bundled model from its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.devices import devices
+from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.tiny.build import build_flamingo
+from mfv_dsl.models.tiny.facts import WEIGHTS, facts_of
+from mfv_dsl.models.tiny.folder import MEAN, STD, is_duplicate
+from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD
+
+
+def load(
+    device: str | torch.device | None = None, download: bool = False, folder: Path = WEIGHTS
+) -> OpenFlamingo:
+    """The bundled Flamingo, in float32 on ``device`` (default: the CPU; of several the first).
+
+    There is nothing that ``download`` could fetch: the weights come with mfv-dsl.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = tokenizer.get_vocab()
+    with torch.device("meta"):
+        model = build_flamingo(config, len(ids), ids[IMAGE], ids[END_OF_CHUNK])
+    state = load_file(folder / "model.safetensors")
+    missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+    missing = [name for name in missing if not is_duplicate(name)]
+    if missing or unexpected:
+        raise MfvError(
+            "MFV7202",
+            f"the weights in {folder} do not fit their configuration",
+            notes=(f"missing: {', '.join(missing)}", f"unexpected: {', '.join(unexpected)}"),
+            help="install mfv-dsl anew",
+        )
+    of = flamingo_classes()
+    language = model.lang_encoder  # rotary frequencies are computed, not stored
+    language.gpt_neox.rotary_emb = of.GPTNeoXRotaryEmbedding(language.config)
+    size = config["vision"]["image_size"]
+    return OpenFlamingo(
+        model.to(devices(device)[0]), tokenizer, lambda pictures: preprocess(pictures, size),
+        facts_of(folder), image_size=size, pad_token=ids[PAD],
+    )  # fmt: skip
+
+
+def preprocess(pictures: Sequence[np.ndarray], size: int) -> torch.Tensor:
+    """Pictures of any size as the model's input, (n, 3, size, size) float32."""
+    fitted = [
+        picture
+        if picture.shape[:2] == (size, size)
+        else np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
+        for picture in pictures
+    ]
+    pixels = torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2).float()
+    return (pixels / 255.0 - MEAN) / STD
