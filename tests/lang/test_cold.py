@@ -12,8 +12,9 @@ from tests.lang.support import HEAD
 PROGRAM = """
 import sys, time
 sys.modules["interegular"] = None  # a tool of the tests, which lark would load if it is there
-from mfv_dsl.lang import Source, check_source
-from mfv_dsl.lang.checked import DatasetFacts, ModelFacts
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
+from mfv_dsl.base.source import Source
+from mfv_dsl.lang.checker import check_source
 
 def facts(entry, arguments):
     if entry.name == "tiny":

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 CODE = """
-from mfv_dsl.lang import Source, parse
+from mfv_dsl.base.source import Source
+from mfv_dsl.lang.parser import parse
 parsed = parse(Source("mfv 1\\nmodel m = tiny()\\n"))
 print(len(parsed.recipe.items), len(parsed.diagnostics))
 """
