@@ -27,7 +27,7 @@ import re, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from mfv_dsl.models.checkpoints.load import load
+from mfv_dsl.models.checkpoints.load import load_checkpoint as load
 from mfv_dsl.models.stack import flamingo_classes
 flamingo_classes()
 def memory(which):

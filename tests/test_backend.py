@@ -18,8 +18,9 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.world import KINDS, NOVEL_KINDS
 from mfv_dsl.models.openflamingo import OpenFlamingo, render_text
-from mfv_dsl.models.tiny.facts import WEIGHTS, facts
-from mfv_dsl.models.tiny.load import load
+from mfv_dsl.models.tiny.constructor import facts
+from mfv_dsl.models.tiny.facts import WEIGHTS
+from mfv_dsl.models.tiny.load import load_folder
 from mfv_dsl.models.tiny.sequences import IN_CONTEXT_RELATIONS, in_context, statements
 from mfv_dsl.models.tiny.tokenizer import build_tokenizer
 
@@ -109,11 +110,11 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
     taken = state.pop("perceiver.latents")
     save_file({**state, "stranger": torch.zeros(2)}, folder / "model.safetensors")
     with pytest.raises(MfvError) as found:
-        load(folder=folder)
+        load_folder(folder)
     assert "missing: perceiver.latents" in str(found.value)
     assert "unexpected: stranger" in str(found.value)
     save_file({**state, "perceiver.latents": taken}, folder / "model.safetensors")
-    assert load(folder=folder).facts.d_model == 128
+    assert load_folder(folder).facts.d_model == 128
 
 
 # -- what it is trained on ------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.data import FILES, open_dataset, read_table
+from mfv_dsl.data import is_of_files, open_dataset, read_table
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.images import PECULIARITIES, peculiarities
 from mfv_dsl.data.items import Dataset
@@ -69,7 +69,7 @@ def check_dataset(
     demonstrations.  With ``model``, answers that it scores alike are found.
     """
     try:
-        if made.constructor in FILES:
+        if is_of_files(made.constructor):
             table = read_table(made.constructor, **made.arguments)
             dropped, description = table.dropped, table.description
             findings = [*table.findings, *_images(made.name, table, begin)]

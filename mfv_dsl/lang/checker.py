@@ -34,11 +34,10 @@ class CheckResult:
 
 
 def registry_facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | DatasetFacts | None:
-    """Facts from the function that the entry names; None for an entry without one."""
-    if entry.facts is None:
+    """Facts from the module that the entry names; None for an entry without one."""
+    if entry.module is None:
         return None
-    module, function = entry.facts.split(":")
-    facts: ModelFacts | DatasetFacts = getattr(import_module(module), function)(**arguments)
+    facts: ModelFacts | DatasetFacts = import_module(entry.module).facts(**arguments)
     return facts
 
 

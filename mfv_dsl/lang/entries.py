@@ -67,16 +67,16 @@ _DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs: `"cuda:1"` as 
 
 MODELS = (
     Entry("constructor", "tiny", "the bundled Flamingo, small enough for any machine",
-          result="Model", facts="mfv_dsl.models.tiny.facts:facts",
+          result="Model", module="mfv_dsl.models.tiny.constructor",
           example="tiny()"),
     Entry("constructor", "openflamingo", "an OpenFlamingo checkpoint, from the hub or a folder",
           (Parameter("path", ("Text",), "a published checkpoint's name, or a folder",
                      positional=True), _DTYPE, _DEVICE),
-          result="Model", facts="mfv_dsl.models.checkpoints.facts:facts",
+          result="Model", module="mfv_dsl.models.checkpoints.constructor",
           example='openflamingo("openflamingo/OpenFlamingo-4B-vitl-rpj3b", dtype=bf16)'),
     Entry("constructor", "hf", "a transformers vision-language model, from the hub or a folder",
           (Parameter("path", ("Text",), "repository or folder", positional=True), _DTYPE, _DEVICE),
-          result="Model", executable=False,
+          result="Model",
           example='hf("llava-hf/llava-interleave-qwen-0.5b-hf")'),
 )  # fmt: skip
 
@@ -115,7 +115,7 @@ DATASETS = (
                       "drawn things such as apple and key", "shapes",
                       choices=("shapes", "things")),
         ),
-        result="Dataset", facts="mfv_dsl.data.scenes:facts",
+        result="Dataset", module="mfv_dsl.data.scenes",
         example="scenes(relations=[left, right], seed=0)",
     ),
     Entry(
@@ -128,7 +128,7 @@ DATASETS = (
                       "mug, `greenbottle` is bottle", True),
             *_OF_FILES,
         ),
-        result="Dataset", facts="mfv_dsl.data.metadata:facts",
+        result="Dataset", module="mfv_dsl.data.metadata",
         example='metadata_csv("data/synthetic")',
     ),
     Entry(
@@ -157,7 +157,7 @@ DATASETS = (
                       "such as sky and wall if left out", None),
             *_OF_FILES,
         ),
-        result="Dataset", facts="mfv_dsl.data.gqa:facts",
+        result="Dataset", module="mfv_dsl.data.gqa",
         example='gqa("data/gqa.json", images="data/images", relations=[holding, riding])',
     ),
     Entry(
@@ -169,7 +169,7 @@ DATASETS = (
                       "file if left out", None),
             *_OF_FILES,
         ),
-        result="Dataset", facts="mfv_dsl.data.pairs:facts",
+        result="Dataset", module="mfv_dsl.data.pairs",
         example='pairs("data/pairs.jsonl")',
     ),
     Entry(
@@ -187,7 +187,7 @@ DATASETS = (
             Parameter("split", ("Text",), "a column of splits; dealt by image if left out", None),
             *_OF_FILES,
         ),
-        result="Dataset", facts="mfv_dsl.data.hub:facts",
+        result="Dataset", module="mfv_dsl.data.hub",
         example='hf_dataset("org/name", query="subject", answer="object")',
     ),
 )  # fmt: skip

@@ -70,12 +70,18 @@ class Entry:
     doc: str
     parameters: tuple[Parameter, ...] = ()
     result: str = ""  # type of a function's or constructor's value, or of a declaration's
-    executable: bool = True
-    facts: str | None = None  # "module:function" that knows a model's or dataset's shape
+    #: the module that knows a constructor: ``facts(**arguments)``; for a model also ``load`` and
+    #: ``sources``; for a dataset ``dataset``, and ``read`` where it is made of the user's files
+    module: str | None = None
     form: Literal["", "declaration", "block"] = ""
     label: Literal["", "name", "text"] = ""  # what a block is called by
     example: str = ""
     since: str = "1"
+
+    @property
+    def executable(self) -> bool:
+        """Whether what a constructor names can be made."""
+        return self.kind != "constructor" or self.module is not None
 
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)

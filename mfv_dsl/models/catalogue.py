@@ -6,7 +6,6 @@ import importlib
 from dataclasses import dataclass
 
 from mfv_dsl.lang.entries import CONSTRUCTOR
-from mfv_dsl.models import LOADERS
 from mfv_dsl.models.checkpoints.known import KNOWN, memory
 from mfv_dsl.models.checkpoints.locate import is_here
 
@@ -40,14 +39,19 @@ def catalogue() -> list[Known]:
     rows = []
     for entry in CONSTRUCTOR["model"].values():
         shape: tuple[int | None, ...] = ()
-        bundled = entry.facts is not None and not any(p.required for p in entry.parameters)
-        if entry.facts is not None and bundled:
-            module, function = entry.facts.split(":")
-            facts = getattr(importlib.import_module(module), function)()
+        bundled = entry.executable and not any(p.required for p in entry.parameters)
+        if entry.module is not None and bundled:
+            facts = importlib.import_module(entry.module).facts()
             shape = (facts.n_layers, facts.n_heads, facts.head_dim, facts.d_model)
-        loads = entry.name in LOADERS
         rows.append(
-            Known(entry.name, None, entry.doc, *shape, runs_here=loads, here=bundled or None)
+            Known(
+                entry.name,
+                None,
+                entry.doc,
+                *shape,
+                runs_here=entry.executable,
+                here=bundled or None,
+            )
         )
     return rows + checkpoints()
 

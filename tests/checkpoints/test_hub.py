@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mfv_dsl.models.checkpoints.load import load
+from mfv_dsl.models.checkpoints.load import load_checkpoint as load
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NO_NETWORK = """

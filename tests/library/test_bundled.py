@@ -13,7 +13,7 @@ from mfv_dsl.base.places import bundled
 from mfv_dsl.execute.provenance import template_hash
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.verify import verify_library
-from mfv_dsl.models.tiny.facts import facts
+from mfv_dsl.models.tiny.constructor import facts
 
 ROOT = bundled("vectors") / "flamingo-tiny"
 RECIPE = bundled("recipes") / "vectors.mfv"

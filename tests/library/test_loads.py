@@ -17,7 +17,7 @@ from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.places import bundled
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.lock import read_lock
-from mfv_dsl.models.tiny.facts import facts
+from mfv_dsl.models.tiny.constructor import facts
 from tests.library.support import said
 
 TINY = {"id": "tiny", "fingerprint": facts().fingerprint, "d_model": 128, "n_layers": 10,

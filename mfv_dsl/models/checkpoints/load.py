@@ -35,7 +35,7 @@ _OLD_BUFFERS = re.compile(
 _OUTPUT_EMBEDDING = re.compile(r"lang_encoder\.(embed_out|lm_head)\.weight")
 
 
-def load(
+def load_checkpoint(
     path: str, dtype: str = "bf16", device: str = "auto", download: bool = False
 ) -> OpenFlamingo:
     """An OpenFlamingo checkpoint: one of the published by its name, or a folder.

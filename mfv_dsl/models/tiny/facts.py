@@ -12,11 +12,6 @@ from mfv_dsl.base.facts import ModelFacts
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-def facts() -> ModelFacts:
-    """Facts of ``tiny()``."""
-    return facts_of(WEIGHTS)
-
-
 @lru_cache(maxsize=4)
 def facts_of(folder: Path) -> ModelFacts:
     """Facts of a model in the bundled model's layout; the fingerprint is a hash of its files."""

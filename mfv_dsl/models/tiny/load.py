@@ -17,18 +17,14 @@ from mfv_dsl.models.devices import devices
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.stack import flamingo_classes
 from mfv_dsl.models.tiny.build import build_flamingo
-from mfv_dsl.models.tiny.facts import WEIGHTS, facts_of
+from mfv_dsl.models.tiny.facts import facts_of
 from mfv_dsl.models.tiny.folder import MEAN, STD, is_duplicate
 from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD
 
 
-def load(
-    device: str | torch.device | None = None, download: bool = False, folder: Path = WEIGHTS
-) -> OpenFlamingo:
-    """The bundled Flamingo, in float32 on ``device`` (default: the CPU; of several the first).
-
-    There is nothing that ``download`` could fetch: the weights come with mfv-dsl.
-    """
+def load_folder(folder: Path, device: str | torch.device | None = None) -> OpenFlamingo:
+    """A Flamingo in the bundled model's layout, in float32 on ``device`` (default: the CPU; of
+    several the first)."""
     config = json.loads((folder / "config.json").read_text())
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     ids = tokenizer.get_vocab()
