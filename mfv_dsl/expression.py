@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.source import Source
+from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Keyword, Name, Number, Text, Unary
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.plan.build import needed
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.expressions import Planner
-from mfv_dsl.plan.steps import Plan
+from mfv_dsl.plan.steps import needed
 
 if TYPE_CHECKING:
     from mfv_dsl.engine.attach import HookPlan
@@ -87,7 +87,9 @@ class Expression:
         )
         return load_recipe(Source(text, "<expression>"))
 
-    def plan(self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object) -> Plan:
+    def plan(
+        self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
+    ) -> InteractivePlan:
         """The steps that compute it."""
         return self._planned(self.check(model, dataset, **defaults))[0]
 
@@ -135,12 +137,11 @@ class Expression:
         return HookPlan.of(model, adding(vector, layer, scale))
 
     @staticmethod
-    def _planned(checked: Checked) -> tuple[Plan, str]:
+    def _planned(checked: Checked) -> tuple[InteractivePlan, str]:
         planner = Planner(checked)
         key = planner.vector(checked.vectors[_RESULT].value, Context(_MODEL, _DATASET))
-        steps = needed(list(planner.steps.values()), [key])
-        plan = Plan(checked.models, checked.datasets, steps, (), ())
-        return plan, key
+        steps = needed(planner.steps.values(), [key])
+        return InteractivePlan(checked.models, checked.datasets, steps, (), ()), key
 
 
 def fv(relation: str, **options: object) -> Expression:
