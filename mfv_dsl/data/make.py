@@ -21,7 +21,7 @@ from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
-from mfv_dsl.data import drawn, world
+from mfv_dsl.data import thing_scenes, world
 from mfv_dsl.data.items import SPLITS
 from mfv_dsl.data.metadata import TABLE
 from mfv_dsl.data.render import render, sample_looks
@@ -137,11 +137,12 @@ def _write(order: Order, number: int) -> dict[str, str]:
 def _things(
     rng: np.random.Generator, order: Order, diagonal: bool, asked: list[str], number: int
 ) -> tuple[np.ndarray, dict[str, Shown]]:
-    scene = drawn.place(rng, drawn.sample_kinds(rng, order.objects, diagonal, asked), diagonal)
+    kinds = thing_scenes.sample_kinds(rng, order.objects, diagonal, asked)
+    scene = thing_scenes.place(rng, kinds, diagonal)
     roles = {"anchor": scene.anchor, "random_object1": scene.distractor}
     roles |= {f"{relation}_object": scene.neighbours[relation] for relation in asked}
     size = order.size
-    return drawn.paint(scene, size), {
+    return thing_scenes.paint(scene, size), {
         role: Shown(thing.kind, round(thing.x * size), round(thing.y * size),
                     round(thing.side * size))
         for role, thing in roles.items()

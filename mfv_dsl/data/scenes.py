@@ -14,8 +14,8 @@ from mfv_dsl.data.items import SPLITS, Item
 if TYPE_CHECKING:
     import numpy as np
 
-    from mfv_dsl.data.drawn import DrawnScene
     from mfv_dsl.data.render import Looks
+    from mfv_dsl.data.thing_scenes import ThingScene
     from mfv_dsl.data.world import Layouts
 
 RELATIONS = (
@@ -174,7 +174,7 @@ class ThingScenes(_Rendered):
         return self._pool(relation, split)[1]
 
     def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
-        from mfv_dsl.data.drawn import paint
+        from mfv_dsl.data.thing_scenes import paint
 
         found = []
         for image in images:
@@ -182,28 +182,28 @@ class ThingScenes(_Rendered):
             found.append(paint(self._pool(relation, split)[0][int(number)], self.size or size))
         return found
 
-    def _pool(self, relation: str, split: str) -> tuple[tuple[DrawnScene, ...], tuple[Item, ...]]:
+    def _pool(self, relation: str, split: str) -> tuple[tuple[ThingScene, ...], tuple[Item, ...]]:
         if (relation, split) not in self._pools:
             self._pools[relation, split] = self._draw(relation, split)
-        pool: tuple[tuple[DrawnScene, ...], tuple[Item, ...]] = self._pools[relation, split]
+        pool: tuple[tuple[ThingScene, ...], tuple[Item, ...]] = self._pools[relation, split]
         return pool
 
-    def _draw(self, relation: str, split: str) -> tuple[tuple[DrawnScene, ...], tuple[Item, ...]]:
+    def _draw(self, relation: str, split: str) -> tuple[tuple[ThingScene, ...], tuple[Item, ...]]:
         """Scenes whose arrangement belongs to the split: no arrangement is in two splits."""
         import numpy as np
 
-        from mfv_dsl.data import drawn, world
+        from mfv_dsl.data import thing_scenes, world
 
         if relation not in self.relations or split not in self.splits:
             raise KeyError(f"no items for relation {relation!r}, split {split!r}")
         seed = world.seed_of("things", _VERSION, self.seed, relation, split, self.objects)
         rng = np.random.default_rng(seed)
         diagonal = relation in world.DIAGONAL
-        scenes: list[DrawnScene] = []
+        scenes: list[ThingScene] = []
         while len(scenes) < self.count:
-            kinds = drawn.sample_kinds(rng, self.objects, diagonal, (relation,))
-            if SPLITS[drawn.arrangement(kinds, diagonal) % len(SPLITS)] == split:
-                scenes.append(drawn.place(rng, kinds, diagonal))
+            kinds = thing_scenes.sample_kinds(rng, self.objects, diagonal, (relation,))
+            if SPLITS[thing_scenes.arrangement(kinds, diagonal) % len(SPLITS)] == split:
+                scenes.append(thing_scenes.place(rng, kinds, diagonal))
         items = tuple(
             Item(
                 image=f"{relation}/{split}/{number}",
