@@ -153,11 +153,14 @@ def drawings() -> Drawings:
 
 def _stroke(row: Mapping[str, Any], colours: Mapping[str, Sequence[int]]) -> Stroke:
     """The stroke that a row of ``things.json`` describes; its colour is a name or three levels."""
-    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
-    colour = fields.get("colour")
-    if isinstance(colour, str):
-        fields["colour"] = tuple(colours[colour])
-    return SHAPES[fields.pop("shape")](**fields)
+    fields = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in row.items()
+        if name != "shape"
+    }
+    if isinstance(row.get("colour"), str):
+        fields["colour"] = tuple(colours[row["colour"]])
+    return SHAPES[row["shape"]](**fields)
 
 
 def sketch(strokes: Sequence[Stroke], side: int, light: float = 1.0) -> Image.Image:
