@@ -11,7 +11,7 @@ from typing import Any
 
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.data.items import Prompt
-from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.data.prompts import draw_in_turn
 from mfv_dsl.execute.session import Session
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
 from mfv_dsl.methods import tuning
@@ -47,13 +47,10 @@ def tune(session: Session, step: Step, inputs: tuple[Any, ...]) -> Tuned:
 def _off_task(session: Session, step: Step) -> list[Prompt]:
     """As many few-shot prompts of other relations as there are training prompts, relation by
     relation in turn, from the same split."""
-    p, dataset = step.parameters, session.dataset(step)
-    each = -(-p["items"] // len(p["off_task"]))
-    drawn = [
-        draw_prompts(dataset, relation, TRAINING_SPLIT, each, OFF_TASK_SHOTS, p["seed"])
-        for relation in p["off_task"]
-    ]
-    return [prompt for turn in zip(*drawn, strict=True) for prompt in turn][: p["items"]]
+    p = step.parameters
+    return draw_in_turn(
+        session.dataset(step), p["off_task"], TRAINING_SPLIT, p["items"], OFF_TASK_SHOTS, p["seed"]
+    )
 
 
 @dataclass(frozen=True)
