@@ -21,6 +21,7 @@ from mfv_dsl.data.off_task import draw_off_task, off_tasks, other_relations
 from mfv_dsl.data.one_picture import OnePicture
 from mfv_dsl.data.prompts import DEFAULT_SEED, draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import Listener, batched
 from mfv_dsl.expression import Expression
@@ -177,7 +178,7 @@ class Question:
 
     @property
     def text(self) -> str:
-        return f"<image>Q:{self.prompt.query.query}. A:"
+        return OPENFLAMINGO.text(self.prompt)
 
     @property
     def neighbours(self) -> Mapping[str, str]:
