@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import bundled
+from mfv_dsl.base.places import find_recipe
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import Expression
@@ -155,20 +155,3 @@ def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFl
     from mfv_dsl import models
 
     return models.load(name, device=device, **arguments)
-
-
-def find_recipe(path: str | Path) -> Path:
-    """``path`` if it is there, else the bundled recipe of that name (``paper/heads``)."""
-    here = Path(path)
-    if here.exists():
-        return here
-    folder = bundled("recipes")
-    inside = here.relative_to("recipes") if here.parts[:1] == ("recipes",) else here
-    known = folder / (inside if here.suffix == ".mfv" else f"{inside}.mfv")
-    if not here.is_absolute() and ".." not in here.parts and known.exists():
-        return known
-    names = ", ".join(
-        found.relative_to(folder).with_suffix("").as_posix()
-        for found in sorted(folder.rglob("*.mfv"))
-    )
-    raise MfvError("MFV6101", f"there is no recipe {path}", help=f"the bundled recipes are {names}")

@@ -18,6 +18,7 @@ from mfv_dsl.base.source import Source
 from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.constructed import as_call
 from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
@@ -90,11 +91,13 @@ class Expression:
         self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
     ) -> Checked:
         """Check it under a model, a dataset and ``defaults`` (as in a recipe: ``heads="top(10)"``,
-        ``shots=4``, ``trials=50``); raises RecipeError with everything that is wrong."""
+        ``shots=4``, ``trials=50``); raises RecipeError with everything that is wrong.  ``tiny`` is
+        short for ``tiny()``."""
         lines = "".join(f"  {name} = {value}\n" for name, value in defaults.items())
         block = f"defaults {{\n{lines}}}\n" if lines else ""
         text = (
-            f"mfv 1\nmodel {_MODEL} = {model}\ndataset {_DATASET} = {dataset}\n"
+            f"mfv 1\nmodel {_MODEL} = {as_call(model)}\n"
+            f"dataset {_DATASET} = {as_call(dataset)}\n"
             f"{block}vector {_RESULT} = {self}\n"
         )
         return load_recipe(Source(text, "<expression>"))

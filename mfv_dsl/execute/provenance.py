@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts
-from mfv_dsl.data.items import Item, Prompt
+from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.execute.results import ALL, result_rows
 from mfv_dsl.execute.tuning_rows import training_metadata
 from mfv_dsl.library.header import read_header
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import vector_hash
 from mfv_dsl.methods.vectors import Vector
-from mfv_dsl.models.openflamingo import render_text
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import Treatment, treatments
 from mfv_dsl.version import __version__
@@ -102,13 +100,6 @@ def metrics(plan: Plan, step: Step, values: Mapping[str, Any]) -> list[dict[str,
     return [row.to_json() for row in rows if not row.control and row.relation != ALL]
 
 
-def template_hash() -> str:
-    """SHA-256 of a prompt of one demonstration, with names in braces for what varies."""
-    demonstration = Item("", "{query}", "{answer}", "")
-    text = render_text(Prompt((demonstration,), demonstration))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     source, heads = _input(plan, step, "mean"), _input(plan, step, "heads")
     mean, chosen = values[source.key], values[heads.key]
@@ -131,7 +122,7 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
             ],
         },
         "prompt": {
-            "template": template_hash(),
+            "template": OPENFLAMINGO.hash,
             "shots": p["shots"],
             **_given(corrupt=", ".join(sorted(corrupt)) or None),
             **_given(control=p.get("corrupt")),

@@ -131,15 +131,6 @@ def load_recipe(
     return result.checked
 
 
-def load_constructed(kind: str, text: str) -> Constructed:
-    """The model or dataset (``kind``) that an expression such as ``pairs("pairs.jsonl")`` declares,
-    without its facts; a bare name stands for a call without arguments.  Raises RecipeError."""
-    call = f"{text}()" if text.isidentifier() else text
-    source = Source(f"mfv 1\n{kind} {kind}_ = {call}\n", "<expression>")
-    checked = load_recipe(source, lambda entry, arguments: None)
-    return (checked.models if kind == "model" else checked.datasets)[f"{kind}_"]
-
-
 def _place(diagnostic: Diagnostic) -> tuple[int, int]:
     return (diagnostic.span.start, diagnostic.span.end) if diagnostic.span else (0, 0)
 

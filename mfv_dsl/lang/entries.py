@@ -147,7 +147,7 @@ DATASETS = (
                       "mug, `greenbottle` is bottle", True),
             *_OF_FILES,
         ),
-        result="Dataset", module="mfv_dsl.data.metadata",
+        result="Dataset", module="mfv_dsl.data.metadata_csv",
         example='metadata_csv("data/synthetic")',
     ),
     Entry(
@@ -206,7 +206,7 @@ DATASETS = (
             Parameter("split", ("Text",), "a column of splits; dealt by image if left out", None),
             *_OF_FILES,
         ),
-        result="Dataset", module="mfv_dsl.data.hub",
+        result="Dataset", module="mfv_dsl.data.hf_dataset",
         example='hf_dataset("org/name", query="subject", answer="object")',
     ),
 )  # fmt: skip

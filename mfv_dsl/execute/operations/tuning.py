@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import partial
 
 from mfv_dsl.data.items import Prompt
-from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.data.prompts import draw_in_turn
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
@@ -39,10 +39,7 @@ def tune(session: Session, step: Step, inputs: Values) -> Tuned:
 def _off_task(session: Session, step: Step) -> list[Prompt]:
     """As many few-shot prompts of other relations as there are training prompts, relation by
     relation in turn, from the same split."""
-    p, dataset = step.parameters, session.dataset(step)
-    each = -(-p["items"] // len(p["off_task"]))
-    drawn = [
-        draw_prompts(dataset, relation, TRAINING_SPLIT, each, OFF_TASK_SHOTS, p["seed"])
-        for relation in p["off_task"]
-    ]
-    return [prompt for turn in zip(*drawn, strict=True) for prompt in turn][: p["items"]]
+    p = step.parameters
+    return draw_in_turn(
+        session.dataset(step), p["off_task"], TRAINING_SPLIT, p["items"], OFF_TASK_SHOTS, p["seed"]
+    )

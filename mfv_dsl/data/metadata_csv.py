@@ -16,28 +16,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.items import SPLITS
 from mfv_dsl.data.names import cleaned, tidy
-from mfv_dsl.data.sources import need_folder, read_csv
-from mfv_dsl.data.table import FileDataset, Options, Row, Table, build, facts_of, files_in
+from mfv_dsl.data.table import ItemRow, Options, Table, build, files_in, of_files
+from mfv_dsl.data.text_files import need_folder, read_csv
 
 TABLE = "metadata.csv"
 NEEDED = ("image_name", "anchor")
 _RELATION = re.compile(r"(?!random_object)(?P<relation>\w+)_object")
 _KNOWN = re.compile(r"(anchor|\w+_object|random_object\d+)(_pos|_size)?")
-
-
-def facts(**arguments: Any) -> DatasetFacts:
-    """Facts of ``metadata_csv(...)``."""
-    return facts_of(read(**arguments))
-
-
-def dataset(**arguments: Any) -> FileDataset:
-    """The dataset ``metadata_csv(...)``."""
-    return FileDataset(read(**arguments))
 
 
 def read(folder: str, clean: bool = True, **options: Any) -> Table:
@@ -46,26 +35,29 @@ def read(folder: str, clean: bool = True, **options: Any) -> Table:
     need_folder(root)
     parts: dict[str, str | None] = {"": None}
     if not (root / TABLE).exists():
-        there = {f"{split}/": split for split in SPLITS if (root / split / TABLE).exists()}
-        parts = {**there} or parts
-    rows: list[Row] = []
-    found: list[Finding] = []
+        split_parts = {f"{split}/": split for split in SPLITS if (root / split / TABLE).exists()}
+        parts = {**split_parts} or parts
+    rows: list[ItemRow] = []
+    findings: list[Finding] = []
     for prefix, split in parts.items():
-        more, findings = _read_one(root, prefix, split, clean)
-        rows += more
-        found += findings
+        part_rows, part_findings = _read_part(root, prefix, split, clean)
+        rows += part_rows
+        findings += part_findings
     name = f"metadata_csv({folder})"
     images = files_in(root, (row.image for row in rows))
-    return build(name, rows, images, Options(**options), found)
+    return build(name, rows, images, Options(**options), findings)
 
 
-def _read_one(
+facts, dataset = of_files(read)
+
+
+def _read_part(
     root: Path, prefix: str, split: str | None, clean: bool
-) -> tuple[list[Row], list[Finding]]:
+) -> tuple[list[ItemRow], list[Finding]]:
     """The rows of one ``metadata.csv``, those of a relation together."""
     table = read_csv(root / prefix / TABLE, "MFV7107")
     where = f"{prefix}{TABLE} line"
-    found = [
+    findings = [
         Finding(f.severity, f.code, f"{prefix}{TABLE} {f.place}", f.message) for f in table.findings
     ]
     relations = {
@@ -77,37 +69,38 @@ def _read_one(
     missing += [] if relations else ["<relation>_object"]
     if missing:
         what = f"there is no column {' and no column '.join(f'`{name}`' for name in missing)}"
-        return [], [*found, Finding("error", "MFV7107", f"{where} 1", what)]
+        return [], [*findings, Finding("error", "MFV7107", f"{where} 1", what)]
     for column in table.columns:
         if column not in NEEDED and not _KNOWN.fullmatch(column):
             near = suggest(column, [*NEEDED, *relations])
             what = f"the column `{column}` is not known and not used"
             what += f"; did you mean `{near}`?" if near else ""
-            found.append(Finding("warning", "MFV7107", f"{where} 1", what))
-    rows: dict[str, list[Row]] = {relation: [] for relation in relations.values()}
+            findings.append(Finding("warning", "MFV7107", f"{where} 1", what))
+    rows: dict[str, list[ItemRow]] = {relation: [] for relation in relations.values()}
     ambiguous = 0
     for line, cells in table.rows:
         place = f"{where} {line}"
         image = cells["image_name"].strip()
-        named = {
+        names = {
             column: cleaned(tidy(cell)) if clean else tidy(cell) for column, cell in cells.items()
         }
         for column in NEEDED:
             if not cells[column].strip():
-                found.append(Finding("error", "MFV7107", place, f"`{column}` is empty"))
-        if not image or not named["anchor"]:
+                findings.append(Finding("error", "MFV7107", place, f"`{column}` is empty"))
+        if not image or not names["anchor"]:
             continue
-        shown = Counter(
-            named[column]
+        shown_names = Counter(
+            names[column]
             for column in table.columns
             if column == "anchor" or column in relations or column.startswith("random_object")
         )
-        ambiguous += shown[named["anchor"]] > 1
+        ambiguous += shown_names[names["anchor"]] > 1
         for column, relation in relations.items():
-            if named[column]:
-                row = Row(place, prefix + image, named["anchor"], named[column], relation, split)
+            if names[column]:
+                query, answer = names["anchor"], names[column]
+                row = ItemRow(place, prefix + image, query, answer, relation, split)
                 rows[relation].append(row)
     if ambiguous:
         what = f"{ambiguous:,} images show another object of the anchor's name"
-        found.append(Finding("warning", "MFV7107", f"{prefix}{TABLE}", what))
-    return [row for same in rows.values() for row in same], found
+        findings.append(Finding("warning", "MFV7107", f"{prefix}{TABLE}", what))
+    return [row for same in rows.values() for row in same], findings

@@ -14,20 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.names import relation_name, tidy
-from mfv_dsl.data.table import FileDataset, ImageFile, Options, Row, Table, build, facts_of
-
-
-def facts(**arguments: Any) -> DatasetFacts:
-    """Facts of ``hf_dataset(...)``."""
-    return facts_of(read(**arguments))
-
-
-def dataset(**arguments: Any) -> FileDataset:
-    """The dataset ``hf_dataset(...)``."""
-    return FileDataset(read(**arguments))
+from mfv_dsl.data.table import ImageFile, ItemRow, Options, Table, build, of_files
 
 
 def read(
@@ -45,30 +34,34 @@ def read(
     """The table of one of a dataset's parts; ``image`` to ``split`` name its columns."""
     rows = _load(path, config, revision, part)
     columns = [name for name in (image, query, answer, relation, split) if name is not None]
-    absent = [name for name in columns if name not in rows.column_names]
-    if absent:
+    missing = [name for name in columns if name not in rows.column_names]
+    if missing:
         raise MfvError(
-            "MFV7117", f"{path} has no column {' and no column '.join(f'`{n}`' for n in absent)}",
+            "MFV7117", f"{path} has no column {' and no column '.join(f'`{n}`' for n in missing)}",
             help=f"it has {', '.join(rows.column_names)}; say which by image=, query=, answer=, "
             "relation=, split=",
         )  # fmt: skip
     rows = _undecoded(rows.select_columns(columns), image, path)
-    found, made = [], []
+    findings, item_rows = [], []
     images: dict[str, ImageFile] = {}
     for number in range(len(rows)):
         row, place = rows[number], f"row {number}"
         names = [row[column] for column in (query, answer, relation)]
         if not all(isinstance(name, str) and name.strip() for name in names):
             what = f"`{query}`, `{answer}` or `{relation}` is empty or no text"
-            found.append(Finding("error", "MFV7107", place, what))
+            findings.append(Finding("error", "MFV7107", place, what))
             continue
         data = _bytes(row[image])
         key = hashlib.sha256(data).hexdigest()[:32]
         images.setdefault(key, ImageFile(partial(_open, rows, number, image), len(data)))
-        asked, answered = tidy(names[0]), tidy(names[1])
-        named = row[split] if split else None
-        made.append(Row(place, key, asked, answered, relation_name(names[2]), named))
-    return build(f"hf_dataset({path})", made, images, Options(**options), found)
+        item_rows.append(
+            ItemRow(place, key, tidy(names[0]), tidy(names[1]), relation_name(names[2]),
+                    row[split] if split else None)
+        )  # fmt: skip
+    return build(f"hf_dataset({path})", item_rows, images, Options(**options), findings)
+
+
+facts, dataset = of_files(read)
 
 
 def _load(path: str, config: str | None, revision: str | None, part: str) -> Any:

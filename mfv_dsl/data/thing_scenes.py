@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mfv_dsl.data.sketch import sketch
-from mfv_dsl.data.things import ALL, FAMILIAR, NOVEL
+from mfv_dsl.data.things import drawings, sketch
 from mfv_dsl.data.world import CARDINAL, DIAGONAL, OFFSETS
 
 _SIDES = (0.14, 0.20)  # of a thing's square
@@ -28,7 +27,7 @@ _TRIES = 50
 
 
 @dataclass(frozen=True)
-class Placed:
+class Thing:
     """A thing in a picture: its middle, the side of its square, and how light it is."""
 
     kind: str
@@ -37,12 +36,12 @@ class Placed:
     side: float
     light: float
 
-    def apart(self, other: Placed) -> bool:
+    def apart(self, other: Thing) -> bool:
         """Whether the two squares are apart."""
         far = max(abs(self.x - other.x), abs(self.y - other.y))
         return far >= (self.side + other.side) / 2 + _GAP
 
-    def distance(self, other: Placed) -> float:
+    def distance(self, other: Thing) -> float:
         return float(np.hypot(self.x - other.x, self.y - other.y))
 
     @property
@@ -53,36 +52,46 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class DrawnScene:
+class ThingScene:
     """``neighbours`` by relation; ``paper`` is the background's colour."""
 
-    anchor: Placed
-    neighbours: dict[str, Placed]
-    distractor: Placed
+    anchor: Thing
+    neighbours: dict[str, Thing]
+    distractor: Thing
     paper: tuple[int, int, int]
 
     @property
-    def things(self) -> tuple[Placed, ...]:
+    def things(self) -> tuple[Thing, ...]:
         return (self.anchor, *self.neighbours.values(), self.distractor)
 
 
 def sample_kinds(
-    rng: np.random.Generator, objects: str, diagonal: bool, asked: Collection[str]
+    rng: np.random.Generator, objects: str, diagonal: bool, relations: Collection[str]
 ) -> tuple[str, ...]:
-    """Six different kinds: the anchor's, the four neighbours', the distractor's.
+    """Draw what a scene is made of.
 
-    With ``objects`` ``familiar`` none is held out; with ``novel`` the anchor and the neighbours in
-    the relations ``asked`` are; with ``all`` any may be.
+    Args:
+        rng: What draws.
+        objects: ``familiar``: no kind is held out; ``novel``: the anchor and the neighbours in
+            ``relations`` are; ``all``: any may be.
+        diagonal: Whether the neighbours stand off the anchor's corners.
+        relations: The relations that are asked about.
+
+    Returns:
+        Six different kinds: the anchor's, the four neighbours', the distractor's.
     """
-    relations = DIAGONAL if diagonal else CARDINAL
+    sides = DIAGONAL if diagonal else CARDINAL
+    things = drawings()
     if objects != "novel":
-        names = list(FAMILIAR if objects == "familiar" else ALL)
+        names = list(things.familiar if objects == "familiar" else things.all)
         return tuple(names[i] for i in rng.permutation(len(names))[:6])
-    held_out = [list(NOVEL)[i] for i in rng.permutation(len(NOVEL))]
-    named = {role: held_out.pop() for role in ("anchor", *relations) if role in ("anchor", *asked)}
-    others = [name for name in ALL if name not in named.values()]
-    fill = iter(others[i] for i in rng.permutation(len(others)))
-    return tuple(named.get(role) or next(fill) for role in ("anchor", *relations, "distractor"))
+    novel = list(things.novel)
+    held_out = [novel[i] for i in rng.permutation(len(novel))]
+    kinds = {role: held_out.pop() for role in ("anchor", *sides)
+             if role == "anchor" or role in relations}  # fmt: skip
+    others = [name for name in things.all if name not in kinds.values()]
+    rest = iter(others[i] for i in rng.permutation(len(others)))
+    return tuple(kinds.get(role) or next(rest) for role in ("anchor", *sides, "distractor"))
 
 
 def arrangement(kinds: tuple[str, ...], diagonal: bool) -> int:
@@ -90,7 +99,7 @@ def arrangement(kinds: tuple[str, ...], diagonal: bool) -> int:
     return zlib.crc32(repr((kinds, diagonal)).encode())
 
 
-def place(rng: np.random.Generator, kinds: tuple[str, ...], diagonal: bool) -> DrawnScene:
+def place(rng: np.random.Generator, kinds: tuple[str, ...], diagonal: bool) -> ThingScene:
     """A scene of these six kinds; its sizes, places and colours are drawn."""
     while True:
         scene = _attempt(rng, kinds, DIAGONAL if diagonal else CARDINAL)
@@ -100,42 +109,43 @@ def place(rng: np.random.Generator, kinds: tuple[str, ...], diagonal: bool) -> D
 
 def _attempt(
     rng: np.random.Generator, kinds: tuple[str, ...], relations: tuple[str, ...]
-) -> DrawnScene | None:
+) -> ThingScene | None:
     sides, lights = rng.uniform(*_SIDES, size=6), rng.uniform(*_LIGHT, size=6)
     x, y = rng.uniform(0.5 - _MIDDLE, 0.5 + _MIDDLE, size=2)
-    anchor = Placed(kinds[0], x, y, sides[0], lights[0])
+    anchor = Thing(kinds[0], x, y, sides[0], lights[0])
     neighbours = {}
     for i, relation in enumerate(relations, 1):
         down, across = OFFSETS[relation]
         step = (sides[0] + sides[i]) / 2 + rng.uniform(_GAP, 3 * _GAP)
         dx, dy = rng.uniform(-_ASIDE, _ASIDE, size=2)
-        neighbours[relation] = Placed(
+        neighbours[relation] = Thing(
             kinds[i], x + across * step + (0 if across else dx),
             y + down * step + (0 if down else dy), sides[i], lights[i],
         )  # fmt: skip
-    placed = (anchor, *neighbours.values())
-    farthest = max(anchor.distance(thing) for thing in placed)
+    near = (anchor, *neighbours.values())
+    farthest = max(anchor.distance(thing) for thing in near)
     paper = tuple(int(level) for level in rng.integers(*_PAPER, size=3))
     for _ in range(_TRIES):
         x, y = rng.uniform(sides[5] / 2, 1 - sides[5] / 2, size=2)
-        distractor = Placed(kinds[5], x, y, sides[5], lights[5])
-        everything = (*placed, distractor)
+        distractor = Thing(kinds[5], x, y, sides[5], lights[5])
+        everything = (*near, distractor)
         pairs = ((a, b) for i, a in enumerate(everything) for b in everything[:i])
         if (
             anchor.distance(distractor) > farthest
             and all(thing.inside for thing in everything)
             and all(a.apart(b) for a, b in pairs)
         ):
-            return DrawnScene(anchor, neighbours, distractor, (paper[0], paper[1], paper[2]))
+            return ThingScene(anchor, neighbours, distractor, (paper[0], paper[1], paper[2]))
     return None
 
 
-def paint(scene: DrawnScene, size: int) -> np.ndarray:
+def paint(scene: ThingScene, size: int) -> np.ndarray:
     """The picture of a scene, (size, size, 3) uint8."""
     canvas = Image.new("RGB", (size, size), scene.paper)
+    strokes = drawings().all
     for thing in scene.things:
         side = round(thing.side * size)
-        picture = sketch(ALL[thing.kind], side, thing.light)
+        picture = sketch(strokes[thing.kind], side, thing.light)
         corner = round(thing.x * size - side / 2), round(thing.y * size - side / 2)
         canvas.paste(picture, corner, picture)
     return np.asarray(canvas)

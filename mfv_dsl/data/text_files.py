@@ -69,7 +69,7 @@ class Csv:
 def read_csv(path: Path, code: str) -> Csv:
     """Read a CSV file; ``code`` is that of its mistakes.  Blank lines are passed over."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
-    found: list[Finding] = []
+    findings: list[Finding] = []
     rows: list[tuple[int, dict[str, str]]] = []
     columns: tuple[str, ...] = ()
     try:
@@ -79,16 +79,16 @@ def read_csv(path: Path, code: str) -> Csv:
                 continue
             if not columns:
                 columns = tuple(cell.strip() for cell in cells)
-                twice = {name for name in columns if columns.count(name) > 1}
-                found += [
+                repeated = {name for name in columns if columns.count(name) > 1}
+                findings += [
                     Finding("error", code, f"line {line}", f"the column `{name}` is there twice")
-                    for name in sorted(twice)
+                    for name in sorted(repeated)
                 ]
             elif len(cells) != len(columns):
                 what = f"{len(cells)} cells, and there are {len(columns)} columns"
-                found.append(Finding("error", code, f"line {line}", what))
+                findings.append(Finding("error", code, f"line {line}", what))
             else:
                 rows.append((line, dict(zip(columns, cells, strict=True))))
     except csv.Error as error:
-        found.append(Finding("error", code, f"line {reader.line_num}", f"is no CSV: {error}"))
-    return Csv(columns, tuple(rows), tuple(found))
+        findings.append(Finding("error", code, f"line {reader.line_num}", f"is no CSV: {error}"))
+    return Csv(columns, tuple(rows), tuple(findings))
