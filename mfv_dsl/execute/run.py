@@ -54,8 +54,8 @@ def perform(
     check_answers(session, new)
     for step in plan.steps:
         started = time.perf_counter()
-        if store is not None and not fresh and (kept := _kept(store, step.key)) is not None:
-            done.values[step.key] = kept
+        if store is not None and not fresh and (value := _stored(store, step.key)) is not None:
+            done.values[step.key] = value
             done.cached.add(step.key)
         else:
             inputs = inputs_of(step, done.values)
@@ -78,7 +78,7 @@ def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _kept(store: Store, key: str) -> Any:
+def _stored(store: Store, key: str) -> Any:
     """The value of a finished step, None where there is none to be trusted."""
     try:
         return store.get(key)
@@ -121,7 +121,9 @@ def run_plan(
     if trace:
         write_trace(folder, plan, done)
     saved = [
-        path for item in plan.saves for path in write_library(item, plan, done.values, name, text)
+        path
+        for item in plan.saves
+        for path in write_library(item, plan, values, results, name, text)
     ]
     return RunResult(
         plan, results, folder, saved, time.perf_counter() - started, values, len(done.cached)

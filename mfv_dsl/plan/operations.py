@@ -32,7 +32,8 @@ class Operation:
 
     ``always`` names the parameters that are in every key, ``defaults`` those that are in a key
     where they have another value.  ``version`` is raised when the same parameters would give other
-    results.  ``describe`` tells what a step reads, writes and costs.
+    results.  ``describe`` tells what a step reads, writes and costs; ``file`` is where a run's
+    folder keeps its value, with ``{relation}``, empty for nowhere.
     """
 
     doc: str
@@ -40,6 +41,7 @@ class Operation:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     describe: Callable[[Plan, Step], Description] = descriptions.nothing
+    file: str = ""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -63,7 +65,7 @@ def _of_entry(entry: Entry, **more: Any) -> Operation:
     return Operation(
         more.get("doc", entry.doc), (*more.get("always", ()), *always),
         {**more.get("defaults", {}), **defaults}, more.get("version", entry.version),
-        more.get("describe", descriptions.nothing),
+        more.get("describe", descriptions.nothing), more.get("file", ""),
     )  # fmt: skip
 
 
@@ -77,6 +79,7 @@ OPERATIONS: dict[str, Operation] = {
     "mediation": Operation(
         "causal indirect effect of every head on a relation", (*_PROMPTS, "corrupt"),
         {"by": "aie", "correct_only": True}, describe=descriptions.mediation,
+        file="aie/{relation}",
     ),
     "head_norms": Operation("length of what every head writes on average"),
     "top": Operation("the heads with the largest mean score", ("k",)),
@@ -89,7 +92,10 @@ OPERATIONS: dict[str, Operation] = {
     "head_union": Operation("heads in either set"),
     "head_intersection": Operation("heads in both sets"),
     "head_difference": Operation("heads in the first set only"),
-    "extract": Operation("function vector of a relation", ("relation",), {"bias": "none"}),
+    "extract": Operation(
+        "function vector of a relation", ("relation",), {"bias": "none"},
+        file="vectors/fv_{relation}",
+    ),
     "load": Operation(
         "a vector from a library", ("path", "content"),
         {"name": None, "revision": None, "allow_mismatch": False},
@@ -101,7 +107,7 @@ OPERATIONS: dict[str, Operation] = {
     "overall_mean": Operation("mean head outputs over several relations"),
     "tune": _of_entry(
         ITEM["tune"], doc="a vector trained with the model frozen", always=("relation",),
-        defaults={"off_task": ()}, describe=descriptions.tune,
+        defaults={"off_task": ()}, describe=descriptions.tune, file="vectors/tuned_{relation}",
     ),
     "evaluate": _of_entry(
         ITEM["eval"], doc="accuracy on a relation's prompts", always=("relation",),
