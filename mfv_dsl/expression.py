@@ -20,6 +20,7 @@ from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Keyword, Name, Number, Text, Unary
 from mfv_dsl.lang.unparse import unparse
+from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.build import needed
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.expressions import Planner
@@ -85,7 +86,7 @@ class Expression:
             f"mfv 1\nmodel {_MODEL} = {model}\ndataset {_DATASET} = {dataset}\n"
             f"{block}vector {_RESULT} = {self}\n"
         )
-        return load_recipe(Source(text, "<expression>"))
+        return load_recipe(Source(text, "<expression>"), find=at_hand)
 
     def plan(self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object) -> Plan:
         """The steps that compute it."""

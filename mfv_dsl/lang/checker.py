@@ -41,14 +41,12 @@ def registry_facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | D
     return facts
 
 
-def stored_facts(path: str, name: str | None) -> VectorFacts | None:
-    """What the file of a stored vector says; None where it is not here."""
-    from mfv_dsl.library.sources import at_hand
-
-    return at_hand(path, name)
+def no_vectors(path: str, name: str | None) -> VectorFacts | None:
+    """The finder of stored vectors that knows none: what is loaded fits every model."""
+    return None
 
 
-def check(recipe: Recipe, facts: Facts | None = None, find: Find = stored_facts) -> CheckResult:
+def check(recipe: Recipe, facts: Facts | None = None, find: Find = no_vectors) -> CheckResult:
     """Check a tree, complete or with holes, and report all that is wrong with it.
 
     ``facts`` gives the shape of a model or dataset from its entry and arguments, ``find`` what is
@@ -96,7 +94,7 @@ def check_source(
     source: Source,
     facts: Facts | None = None,
     overrides: Sequence[str] = (),
-    find: Find = stored_facts,
+    find: Find = no_vectors,
 ) -> CheckResult:
     """Parse and check a text: everything found, in source order, and the recipe if it is right.
 
@@ -122,7 +120,7 @@ def load_recipe(
     source: Source,
     facts: Facts | None = None,
     overrides: Sequence[str] = (),
-    find: Find = stored_facts,
+    find: Find = no_vectors,
 ) -> Checked:
     """The checked recipe, with its warnings. Raises RecipeError with everything that was found."""
     result = check_source(source, facts, overrides, find)
