@@ -131,8 +131,8 @@ def _places(source: Source, diagnostic: Diagnostic) -> list[tuple[int, Span, str
     assert diagnostic.span is not None
     labels = [(label.span, label.text, False) for label in diagnostic.secondary]
     labels.append((diagnostic.span, diagnostic.label, True))
-    found = [(source.position(span.start)[0], span, text, main) for span, text, main in labels]
-    return sorted(found, key=lambda place: (place[0], place[1].start))
+    places = [(source.position(span.start)[0], span, text, main) for span, text, main in labels]
+    return sorted(places, key=lambda place: (place[0], place[1].start))
 
 
 def _plain(text: str) -> str:
@@ -172,17 +172,17 @@ class _Window:
         if len(line) > WIDEST:
             first = max(0, min(span.start - start - WIDEST // 3, len(line) - WIDEST))
             last = first + WIDEST
-        shown = "..." if first else ""
-        column = len(shown)
+        text = "..." if first else ""
+        column = len(text)
         columns = []
         for character in line[first:last]:
             cell = _cell(character, column)
             columns.append(column)
-            shown += cell
+            text += cell
             column += _columns(cell)
         if last < len(line):
-            shown += "..."
-        return cls(shown, start + first, (*columns, column))
+            text += "..."
+        return cls(text, start + first, (*columns, column))
 
     def marks(self, span: Span) -> tuple[int, int] | None:
         """Screen column and number of the marks under a span; None if it is not shown."""

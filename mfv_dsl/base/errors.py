@@ -52,6 +52,6 @@ class RecipeError(MfvError):
     """A text that is not a correct recipe; carries everything found in it, in source order."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        found = tuple(diagnostics)
-        first = next((d for d in found if d.severity == "error"), found[0])
-        super().__init__(first.code, first.message, first.help, first.notes, diagnostics=found)
+        findings = tuple(diagnostics)
+        first = next((d for d in findings if d.severity == "error"), findings[0])
+        super().__init__(first.code, first.message, first.help, first.notes, diagnostics=findings)

@@ -17,19 +17,19 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for 
 
 def check_name(name: str) -> str:
     """``name``, if a file may be called so; MFV6005 says what it must be otherwise."""
-    why = None
+    reason = None
     if not name or len(name) > LONGEST:
-        why = f"it is {len(name)} characters long" if name else "it is empty"
+        reason = f"it is {len(name)} characters long" if name else "it is empty"
     elif not _FORM.fullmatch(name) or name.endswith("."):
-        why = "it has other characters, or a dot at an end"
+        reason = "it has other characters, or a dot at an end"
     elif name.split(".")[0].lower() in _DEVICES:
-        why = "Windows keeps it for a device"
-    if why is None:
+        reason = "Windows keeps it for a device"
+    if reason is None:
         return name
-    shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
+    excerpt = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
     raise MfvError(
         "MFV6005",
-        f"a vector cannot be called `{shown}`: {why}",
+        f"a vector cannot be called `{excerpt}`: {reason}",
         help=f"use up to {LONGEST} letters, digits, `_`, `-` and `.`, none of the last two first",
     )
 

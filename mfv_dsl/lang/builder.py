@@ -37,8 +37,8 @@ def unquoted(token: str) -> str:
     out, characters = [], iter(body)
     for character in characters:
         if character == "\\":
-            escaped = next(characters)
-            out.append({"n": "\n", "r": "\r", "t": "\t"}.get(escaped, escaped))
+            escape = next(characters)
+            out.append({"n": "\n", "r": "\r", "t": "\t"}.get(escape, escape))
         else:
             out.append(character)
     return "".join(out)

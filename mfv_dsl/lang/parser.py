@@ -19,7 +19,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParseResult:
     """A tree and what was wrong; with errors the tree is partial, with holes, or None."""
 
     recipe: Recipe | None
@@ -50,16 +50,16 @@ def source_from_bytes(data: bytes, name: str) -> Source:
         raise RecipeError([diagnostic]) from None
 
 
-def parse(source: Source) -> Parsed:
+def parse(source: Source) -> ParseResult:
     """The tree of a recipe; never raises, whatever the text."""
-    lexed = lex(source)
-    if not lexed.complete:
-        return Parsed(None, lexed.diagnostics)
-    statements, found = lay_out(source, lexed.tokens)
+    result = lex(source)
+    if not result.complete:
+        return ParseResult(None, result.diagnostics)
+    statements, findings = lay_out(source, result.tokens)
     recovery = Recovery(source)
     version, ends = _version(recovery, statements)
     if ends:
-        return Parsed(None, _in_order([*recovery.found]))
+        return ParseResult(None, _in_order([*recovery.findings]))
     items: list[Item] = []
     for statement in recovery.rejoined(statements):
         if not _is_version(statement):
@@ -67,24 +67,24 @@ def parse(source: Source) -> Parsed:
             if item is not None:
                 items.append(item)
     recipe = Recipe(version, tuple(items), source=source, span=Span(0, len(source.text)))
-    return Parsed(recipe, _in_order([*lexed.diagnostics, *found, *recovery.found]))
+    return ParseResult(recipe, _in_order([*result.diagnostics, *findings, *recovery.findings]))
 
 
 def parse_expression(source: Source) -> Expr:
     """The tree of a single expression; newlines do not matter. Raises RecipeError."""
-    lexed = lex(source)
-    found: list[Diagnostic] = list(lexed.diagnostics)
+    result = lex(source)
+    findings: list[Diagnostic] = list(result.diagnostics)
     expression: Expr | None = None
-    if lexed.complete:
-        tokens = [item for item in lexed.tokens if item.type != "NEWLINE"]
+    if result.complete:
+        tokens = [item for item in result.tokens if item.type != "NEWLINE"]
         # Inside parentheses every brace is a set's.
         statements, unbalanced = lay_out(source, [_OPEN, *tokens, _CLOSE])
-        found += unbalanced
+        findings += unbalanced
         if not unbalanced:
             expression, more = expression_of(source, statements[0][1:-1])
-            found += more
-    if expression is None or found:
-        raise RecipeError(_in_order(found))
+            findings += more
+    if expression is None or findings:
+        raise RecipeError(_in_order(findings))
     return expression
 
 
@@ -92,8 +92,8 @@ _OPEN = Token("LPAR", "(", start_pos=0, end_pos=0)
 _CLOSE = Token("RPAR", ")", start_pos=0, end_pos=0)
 
 
-def _in_order(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    return tuple(sorted(found, key=lambda d: (d.span.start, d.span.end) if d.span else (0, 0)))
+def _in_order(findings: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(sorted(findings, key=lambda d: (d.span.start, d.span.end) if d.span else (0, 0)))
 
 
 # -- the version ----------------------------------------------------------------------------------
@@ -106,8 +106,8 @@ def _is_version(statement: list[Token]) -> bool:
 
 def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number | None, bool]:
     """The version, and whether it is one that makes reading on pointless."""
-    found = [statement for statement in statements if _is_version(statement)]
-    if not found:
+    versions = [statement for statement in statements if _is_version(statement)]
+    if not versions:
         start = statements[0][0].start_pos or 0 if statements else 0
         recovery.report(
             "MFV1009", Span(start, start), "a recipe begins with its version",
@@ -115,11 +115,11 @@ def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number 
             (Fix(f"write `mfv {VERSION}`", Span(start, start), f"mfv {VERSION}\n\n"),),
         )  # fmt: skip
         return None, False
-    first = found[0]
+    first = versions[0]
     if first is not statements[0]:
         recovery.report("MFV1011", span(first[0]), "the version comes first", "not here")
-    for other in found[1:]:
-        recovery.found.append(
+    for other in versions[1:]:
+        recovery.findings.append(
             Diagnostic(
                 "MFV1011", "the version is given twice", recovery.source, span(other[0]),
                 "and again", secondary=(Label(span(first[0]), "given here"),),
@@ -128,7 +128,7 @@ def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number 
     if any(item.type == "BAD" for item in first):
         return None, False
     whole = span(first[0]).to(span(first[-1]))
-    written = recovery.source.text[whole.start : whole.end]
+    text = recovery.source.text[whole.start : whole.end]
     if len(first) == 1:
         recovery.report(
             "MFV1010", whole, "the version has no number", "", f"write `mfv {VERSION}`",
@@ -139,7 +139,7 @@ def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number 
         recovery.unexpected(first, 2, "the end of the line after the version")
     elif first[1].type != "INT" or int(first[1]) != VERSION:
         recovery.report(
-            "MFV1010", whole, f"`{written}` is not a version that this program reads", "",
+            "MFV1010", whole, f"`{text}` is not a version that this program reads", "",
             f"it reads `mfv {VERSION}`; a newer one may need a newer mfv-dsl",
         )  # fmt: skip
         return None, True
