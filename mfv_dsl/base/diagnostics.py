@@ -53,7 +53,11 @@ class Diagnostic:
 
 # -- plain data -----------------------------------------------------------------------------------
 def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
-    """The diagnostic as plain data: lines and columns from 1, columns in code points."""
+    """The diagnostic as plain data, as ``mfv check --json`` prints it.
+
+    Lines and columns begin at 1, offsets at 0; columns and offsets count code points.  Places are
+    None where the diagnostic has none in a text.
+    """
 
     def place(span: Span | None) -> dict[str, Any] | None:
         if diagnostic.source is None or span is None:
@@ -86,7 +90,17 @@ _STYLES = {"error": "1;31", "warning": "1;33", "gutter": "1;34", "help": "1;36",
 
 
 def render(diagnostic: Diagnostic, colour: bool = False) -> str:
-    """The diagnostic as lines of text, with ANSI colours if asked for; no final newline."""
+    """The diagnostic as lines of text, with ANSI colours if asked for; no final newline.
+
+    >>> source = Source("vector steer = fv(lft)\\n", "steer.mfv")
+    >>> span = Span(18, 21)
+    >>> print(render(Diagnostic("MFV2001", "unknown relation `lft`", source, span, "not there")))
+    error[MFV2001]: unknown relation `lft`
+      --> steer.mfv:1:19
+       |
+     1 | vector steer = fv(lft)
+       |                   ^^^ not there
+    """
 
     def paint(text: str, style: str) -> str:
         return f"\033[{_STYLES[style]}m{text}\033[0m" if colour and text else text

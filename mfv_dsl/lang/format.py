@@ -48,7 +48,16 @@ class _Bracket:
 
 
 def format_source(source: Source) -> str:
-    """The recipe's text, laid out. Raises RecipeError if the text does not parse."""
+    """The recipe's text, laid out; formatting it again changes nothing.
+
+    Raises RecipeError if the text does not parse; MfvError (MFV1022) if the result would mean
+    something else, which is a mistake of the formatter.
+
+    >>> print(format_source(Source("mfv 1\\nmodel m=tiny( )\\ndataset shapes=scenes()")), end="")
+    mfv 1
+    model   m      = tiny()
+    dataset shapes = scenes()
+    """
     original = parse(source)
     if original.recipe is None or original.diagnostics:
         raise RecipeError(original.diagnostics)

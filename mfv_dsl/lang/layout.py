@@ -216,6 +216,7 @@ def lay_out(source: Source, tokens: Sequence[Token]) -> tuple[list[Statement], l
 
 
 def span(item: Token) -> Span:
+    """Where a token stands in its source."""
     return Span(item.start_pos or 0, item.end_pos or 0)
 
 

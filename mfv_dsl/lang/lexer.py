@@ -34,6 +34,8 @@ _PUNCTUATION = {
 
 @dataclass(frozen=True)
 class LexResult:
+    """What :func:`lex` gives."""
+
     tokens: tuple[Token, ...]  # with NEWLINE, without comments
     diagnostics: tuple[Diagnostic, ...]
     complete: bool  # False: gave up part of the way
@@ -46,11 +48,16 @@ def raw_tokens(text: str) -> Iterator[Token]:
 
 
 def token(kind: str, text: str, start: int, end: int) -> Token:
+    """A token of the grammar's terminal ``kind`` at a place in the source."""
     return Token(kind, text, start_pos=start, end_pos=end)
 
 
 def lex(source: Source) -> LexResult:
-    """The tokens of a text; never raises."""
+    """The tokens of a text, and what is wrong with its characters; never raises.
+
+    >>> [item.type for item in lex(Source("top(4)  # heads")).tokens]
+    ['NAME', 'LPAR', 'INT', 'RPAR']
+    """
     if "\0" in source.text:
         at = source.text.index("\0")
         message = "this is not a text file: it has a NUL character"

@@ -18,7 +18,11 @@ SITE = "lm.resid"  # where vectors of a recipe are added
 
 
 def load(scope: Scope, node: Call, settings: dict[str, Setting], context: Context) -> Type:
-    """The type of a ``load``; what its file says must fit the model."""
+    """The type of a ``load``; what its file says must fit the model.
+
+    Reports MFV6010 (another model), MFV6011 (another length), MFV6012 (another site) and, as a
+    warning, MFV6022 (other than locked); and whatever the finder raises.
+    """
     if any(setting.value is None and setting.span for setting in settings.values()):
         return UNKNOWN  # something of it is wrong, and reported
     if "path" not in settings:

@@ -17,7 +17,7 @@ _OWN_WORDS = frozenset(
 
 
 def references(node: Expr) -> Iterator[Name]:
-    """The names in an expression that may be those of heads, vectors or tunes."""
+    """The names in an expression that may be those of heads, vectors or tunes, in no order."""
     work: list[Expr] = [node]
     while work:
         node = work.pop()

@@ -36,7 +36,7 @@ def read_source(path: str | Path, name: str | None = None) -> Source:
 
 
 def source_from_bytes(data: bytes, name: str) -> Source:
-    """The same for bytes already read."""
+    """The same for bytes already read; ``name`` is what they are shown under."""
     try:
         return Source(data.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
@@ -51,7 +51,14 @@ def source_from_bytes(data: bytes, name: str) -> Source:
 
 
 def parse(source: Source) -> ParseResult:
-    """The tree of a recipe; never raises, whatever the text."""
+    """The tree of a recipe; never raises, whatever the text.
+
+    >>> result = parse(Source("mfv 1\\nvector steer = 2 * fv(left)\\n"))
+    >>> result.recipe.items[0].name.text, result.diagnostics
+    ('steer', ())
+    >>> parse(Source("mfv 1\\nvector steer = 2fv(left)\\n")).diagnostics[0].code
+    'MFV1004'
+    """
     result = lex(source)
     if not result.complete:
         return ParseResult(None, result.diagnostics)
@@ -71,7 +78,13 @@ def parse(source: Source) -> ParseResult:
 
 
 def parse_expression(source: Source) -> Expr:
-    """The tree of a single expression; newlines do not matter. Raises RecipeError."""
+    """The tree of a single expression; newlines do not matter.
+
+    Raises RecipeError with everything that is wrong in the text.
+
+    >>> parse_expression(Source("fv(left)")).function.text
+    'fv'
+    """
     result = lex(source)
     findings: list[Diagnostic] = list(result.diagnostics)
     expression: Expr | None = None

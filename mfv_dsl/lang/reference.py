@@ -29,6 +29,16 @@ def reference(name: str | None = None) -> str:
     """The whole reference, or what there is about one word: an entry, an attribute, an option.
 
     Raises KeyError for an unknown word, with the nearest known one (or None) as its argument.
+
+    >>> print(reference("zeros"))
+    ### `zeros()`
+    <BLANKLINE>
+    The zero vector.
+    <BLANKLINE>
+    ```
+    zeros()
+    ```
+    <BLANKLINE>
     """
     if name is None:
         return _whole()

@@ -27,7 +27,13 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\
 
 
 def unparse(node: Node) -> str:
-    """The normalised text of an expression, an item or a recipe, without comments."""
+    """The normalised text of an expression, an item or a recipe, without comments.
+
+    >>> from mfv_dsl.base.source import Source
+    >>> from mfv_dsl.lang.parser import parse_expression
+    >>> unparse(parse_expression(Source("(2*fv( left ))+fv(above)")))
+    '2 * fv(left) + fv(above)'
+    """
     if isinstance(node, Recipe):
         version = [] if node.version is None else [f"mfv {node.version.value}"]
         return "\n".join([*version, *map(unparse, node.items)]) + "\n"
