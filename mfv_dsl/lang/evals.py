@@ -9,7 +9,7 @@ from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import DEFAULT_HEADS
 from mfv_dsl.lang.order import references
-from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Hole, ListExpr, Name, Node
 
 WRITES = ("add", "patch", "ablate")
@@ -58,7 +58,7 @@ def _own_heads(call: Call) -> bool:
 # -- one eval -------------------------------------------------------------------------------------
 def check_expressions(
     scope: Scope, written: Mapping[str, Attribute], settings: Mapping[str, Setting],
-    context: Context, what: str,
+    context: TypingContext, what: str,
 ) -> None:  # fmt: skip
     """Check `k` and `controls` against the vectors or heads that the eval is about."""
     mode = mode_of(settings)
@@ -80,7 +80,7 @@ def check_expressions(
 
 def _check_k(
     scope: Scope, attribute: Attribute, setting: Setting, expressions: tuple[Expr, ...],
-    context: Context,
+    context: TypingContext,
 ) -> None:  # fmt: skip
     for expression in expressions:
         if not _tops(scope, expression):
@@ -115,7 +115,7 @@ class _Controls:
 
     def __init__(
         self, scope: Scope, attribute: Attribute, settings: Mapping[str, Setting],
-        context: Context, what: str,
+        context: TypingContext, what: str,
     ) -> None:  # fmt: skip
         self.scope, self.attribute, self.settings = scope, attribute, settings
         self.context, self.what = context, what
@@ -132,9 +132,9 @@ class _Controls:
                 help="the control of an ablation is `random_heads`",
             )  # fmt: skip
         else:
-            before = len(self.scope.found)
+            before = len(self.scope.findings)
             for expression in expressions:
-                if len(self.scope.found) == before:  # one report for each control is enough
+                if len(self.scope.findings) == before:  # one report for each control is enough
                     getattr(self, f"_{control}")(control, mode, expression)
 
     def _random_heads(self, control: str, mode: str, expression: Expr) -> None:

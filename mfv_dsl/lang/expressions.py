@@ -7,8 +7,8 @@ from __future__ import annotations
 # further down is in `leaves` and `operators`.
 from mfv_dsl.lang import calls
 from mfv_dsl.lang.leaves import head, looks_like_head, name
-from mfv_dsl.lang.operators import HEADS, binary, join, mismatch, no_blend, unary
-from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
+from mfv_dsl.lang.operators import HEADS, binary, mismatch, unary
+from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import (
     Binary,
     Call,
@@ -25,15 +25,15 @@ from mfv_dsl.lang.syntax import (
 )
 
 
-def infer(scope: Scope, node: Expr, context: Context, want: str = "") -> Type:
+def infer(scope: Scope, node: Expr, context: TypingContext, want: str = "") -> Type:
     """The type of an expression, reporting what is wrong inside; ``want`` steers suggestions."""
     node_type = _infer(scope, node, context, want)
     scope.types[node.span] = node_type.name
-    scope.inferred[node.span] = node_type
+    scope.node_types[node.span] = node_type
     return node_type
 
 
-def _infer(scope: Scope, node: Expr, context: Context, want: str) -> Type:
+def _infer(scope: Scope, node: Expr, context: TypingContext, want: str) -> Type:
     if isinstance(node, Hole):
         return UNKNOWN
     if isinstance(node, Name):
@@ -58,14 +58,14 @@ def _infer(scope: Scope, node: Expr, context: Context, want: str) -> Type:
     return _binary(scope, node, context, want)
 
 
-def _binary(scope: Scope, node: Binary, context: Context, want: str) -> Type:
+def _binary(scope: Scope, node: Binary, context: TypingContext, want: str) -> Type:
     want = want if node.operator in "+-|&" else ""
     left = infer(scope, node.left, context, want)
     right = infer(scope, node.right, context, want)
     return binary(scope, node, left, right, context)
 
 
-def _head_set(scope: Scope, node: SetExpr, context: Context) -> Type:
+def _head_set(scope: Scope, node: SetExpr, context: TypingContext) -> Type:
     for item in node.items:
         if isinstance(item, HeadLabel):
             infer(scope, item, context)
@@ -81,12 +81,9 @@ def _head_set(scope: Scope, node: SetExpr, context: Context) -> Type:
     return HEADS
 
 
-def expect(scope: Scope, node: Expr, context: Context, want: str, what: str) -> Type:
+def expect(scope: Scope, node: Expr, context: TypingContext, want: str, what: str) -> Type:
     """Infer and require a type; ``what`` is what needs it, e.g. "`add`"."""
     node_type = infer(scope, node, context, want)
     if node_type.name in (want, "Unknown"):
         return node_type
     return mismatch(scope, node, node_type, want, what, context)
-
-
-__all__ = ["expect", "infer", "join", "no_blend"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM
-from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
+from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import HeadLabel, Name
 
 MAX_LISTED = 12
 RELATION = Type("Relation")
 
 
-def name(scope: Scope, node: Name, context: Context, want: str) -> Type:
+def name(scope: Scope, node: Name, context: TypingContext, want: str) -> Type:
     """The type of what a name stands for; ``want`` steers suggestions for an unknown one."""
     text = node.text
     if context.parameter is not None and text == context.parameter.text:
@@ -64,7 +64,7 @@ def looks_like_head(text: str) -> bool:
     return text[:1] in "lL" and text[1:2].isdigit()
 
 
-def each(scope: Scope, node: Name, context: Context) -> Type:
+def each(scope: Scope, node: Name, context: TypingContext) -> Type:
     """The type of ``each``: the relation under test, which there is inside blocks only."""
     if not context.each:
         return scope.error(
@@ -75,7 +75,7 @@ def each(scope: Scope, node: Name, context: Context) -> Type:
     return RELATION
 
 
-def head(scope: Scope, node: HeadLabel, context: Context) -> None:
+def head(scope: Scope, node: HeadLabel, context: TypingContext) -> None:
     """Check a head label against the models that may be meant."""
     facts = scope.model_facts(context)
     if not facts or any(node.layer < f.n_layers and node.head < f.n_heads for f in facts):

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts, VectorFacts
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
+from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Call
 
 #: What is known of the vector at a path and name: None where its file is not here, an MfvError for
 #: a path or file that cannot be.  Finders belong to the library of vectors, so callers hand one in.
-Find = Callable[[str, str | None], "VectorFacts | None"]
+VectorFinder = Callable[[str, str | None], "VectorFacts | None"]
 
 SITE = "lm.resid"  # where vectors of a recipe are added
 
 
-def load(scope: Scope, node: Call, settings: dict[str, Setting], context: Context) -> Type:
+def load(scope: Scope, node: Call, settings: dict[str, Setting], context: TypingContext) -> Type:
     """The type of a ``load``; what its file says must fit the model.
 
     Reports MFV6010 (another model), MFV6011 (another length), MFV6012 (another site) and, as a
@@ -45,7 +45,7 @@ def load(scope: Scope, node: Call, settings: dict[str, Setting], context: Contex
 
 
 def _against_models(
-    scope: Scope, node: Call, facts: VectorFacts, allow_mismatch: bool, context: Context
+    scope: Scope, node: Call, facts: VectorFacts, allow_mismatch: bool, context: TypingContext
 ) -> Type:
     if facts.site != SITE:
         return scope.error(

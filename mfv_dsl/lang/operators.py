@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Fix, Label
 from mfv_dsl.base.source import Span
-from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
+from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Binary, Expr, HeadLabel, ListExpr, Name, Unary
 
 NUMBER, HEADS = Type("Number"), Type("Heads")
 
 
 def mismatch(
-    scope: Scope, node: Expr, node_type: Type, want: str, what: str, context: Context
+    scope: Scope, node: Expr, node_type: Type, want: str, what: str, context: TypingContext
 ) -> Type:
     """Report a wrong type, with the spelling that would give the right one where there is one."""
     help, fixes = None, []
@@ -51,7 +51,7 @@ def mismatch(
 
 
 # -- arithmetic -----------------------------------------------------------------------------------
-def unary(scope: Scope, node: Unary, operand: Type, context: Context) -> Type:
+def unary(scope: Scope, node: Unary, operand: Type, context: TypingContext) -> Type:
     """The type of a sign before an expression of type ``operand``."""
     if operand.name in ("Vector", "Unknown"):
         return operand
@@ -62,7 +62,7 @@ def unary(scope: Scope, node: Unary, operand: Type, context: Context) -> Type:
     return _no_arithmetic(scope, node.operand, operand, node.operator, context)
 
 
-def binary(scope: Scope, node: Binary, left: Type, right: Type, context: Context) -> Type:
+def binary(scope: Scope, node: Binary, left: Type, right: Type, context: TypingContext) -> Type:
     """The type of an operation on a ``left`` and a ``right`` side, or a report that there is none.
 
     Numbers that are known before the run are computed here.
@@ -113,7 +113,7 @@ def _half_known(operator: str, left: Type, right: Type) -> Type:
 
 
 def _no_arithmetic(
-    scope: Scope, node: Expr, node_type: Type, operator: str, context: Context
+    scope: Scope, node: Expr, node_type: Type, operator: str, context: TypingContext
 ) -> Type:
     if isinstance(node, Name) and node_type.name in ("Relation", "Family"):
         return mismatch(scope, node, node_type, "Vector", f"`{operator}`", context)

@@ -24,7 +24,7 @@ from mfv_dsl.lang.syntax import (
     Item,
     Keyword,
     Name,
-    Recipe,
+    RecipeTree,
 )
 
 
@@ -46,7 +46,7 @@ class Overrides:
             text += option + "\n"
         self.source = Source(text, source.name)
 
-    def apply(self, recipe: Recipe) -> tuple[Recipe, list[Diagnostic]]:
+    def apply(self, recipe: RecipeTree) -> tuple[RecipeTree, list[Diagnostic]]:
         """``recipe`` with every option set, and what is wrong with options that set nothing."""
         items = list(recipe.items)
         findings: list[Diagnostic] = []
@@ -57,7 +57,7 @@ class Overrides:
                 findings += error.diagnostics
         return replace(recipe, items=tuple(items), source=self.source), findings
 
-    def shown(self, diagnostic: Diagnostic) -> Diagnostic:
+    def in_option(self, diagnostic: Diagnostic) -> Diagnostic:
         """The diagnostic with its place in the option, if that is where it points."""
         if diagnostic.span is None:
             return diagnostic

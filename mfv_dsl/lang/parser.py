@@ -13,7 +13,7 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.layout import lay_out, span
 from mfv_dsl.lang.lexer import lex
 from mfv_dsl.lang.recovery import Recovery, expression_of
-from mfv_dsl.lang.syntax import Expr, Item, Number, Recipe
+from mfv_dsl.lang.syntax import Expr, Item, Number, RecipeTree
 
 VERSION = 1
 
@@ -22,7 +22,7 @@ VERSION = 1
 class ParseResult:
     """A tree and what was wrong; with errors the tree is partial, with holes, or None."""
 
-    recipe: Recipe | None
+    recipe: RecipeTree | None
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -73,7 +73,7 @@ def parse(source: Source) -> ParseResult:
             item = recovery.item(statement)
             if item is not None:
                 items.append(item)
-    recipe = Recipe(version, tuple(items), source=source, span=Span(0, len(source.text)))
+    recipe = RecipeTree(version, tuple(items), source=source, span=Span(0, len(source.text)))
     return ParseResult(recipe, _in_order([*result.diagnostics, *findings, *recovery.findings]))
 
 

@@ -167,7 +167,7 @@ Item: TypeAlias = Declaration | Block
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe(Node):
+class RecipeTree(Node):
     """A whole recipe; ``version`` is None where it is missing, in a partial tree."""
 
     version: Number | None

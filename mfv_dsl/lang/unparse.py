@@ -15,7 +15,7 @@ from mfv_dsl.lang.syntax import (
     Node,
     Number,
     Range,
-    Recipe,
+    RecipeTree,
     SetExpr,
     Text,
     Unary,
@@ -34,7 +34,7 @@ def unparse(node: Node) -> str:
     >>> unparse(parse_expression(Source("(2*fv( left ))+fv(above)")))
     '2 * fv(left) + fv(above)'
     """
-    if isinstance(node, Recipe):
+    if isinstance(node, RecipeTree):
         version = [] if node.version is None else [f"mfv {node.version.value}"]
         return "\n".join([*version, *map(unparse, node.items)]) + "\n"
     if isinstance(node, Declaration):

@@ -13,13 +13,13 @@ from mfv_dsl.lang.entries import CONSTANTS, UNITS
 from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Expr, Hole, ListExpr, Name, Range, Text
 
 MAX_SWEEP = 1000
 
 
-def value(scope: Scope, parameter: Parameter, node: Expr, context: Context, what: str) -> Any:
+def value(scope: Scope, parameter: Parameter, node: Expr, context: TypingContext, what: str) -> Any:
     """The plain value (Heads and Vector: the expression), or None after a report.
 
     ``what`` is the block or function, as in "`fv`".
@@ -73,7 +73,7 @@ def _not_a_list(scope: Scope, parameter: Parameter, node: Expr, element: str) ->
 
 
 def scalar(
-    scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr, context: Context
+    scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr, context: TypingContext
 ) -> Any:
     """One value of one of the types."""
     if isinstance(node, Hole):
@@ -126,7 +126,7 @@ def _means_choice(scope: Scope, types: tuple[str, ...], parameter: Parameter, no
     return isinstance(node, Name | Text) or not {"Vector", "Number"} & set(types)
 
 
-def _report_type(scope: Scope, node: Expr, context: Context, want: str, what: str) -> None:
+def _report_type(scope: Scope, node: Expr, context: TypingContext, want: str, what: str) -> None:
     """Report that an expression is not a ``want``, once its own mistakes are reported."""
     if isinstance(node, Name) and want == "Text" and scope.kind(node.text) is None:
         scope.error(
@@ -139,7 +139,7 @@ def _report_type(scope: Scope, node: Expr, context: Context, want: str, what: st
         mismatch(scope, node, node_type, want, what, context)
 
 
-def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: Context) -> None:
+def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: TypingContext) -> None:
     takes = f"it takes: {', '.join(parameter.choices)}"
     if "Number" in parameter.types:
         takes += " or a number"
@@ -160,7 +160,7 @@ def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: Conte
             )  # fmt: skip
 
 
-def _declared(scope: Scope, node: Name, context: Context, want: str, what: str) -> str | None:
+def _declared(scope: Scope, node: Name, context: TypingContext, want: str, what: str) -> str | None:
     """The name of a declared model or dataset."""
     kind = want.lower()
     if scope.kind(node.text) == kind:
@@ -189,7 +189,7 @@ def _eval(scope: Scope, node: Expr, what: str) -> str | None:
 
 
 # -- relations and splits -------------------------------------------------------------------------
-def relation(scope: Scope, node: Expr, context: Context, what: str) -> str | None:
+def relation(scope: Scope, node: Expr, context: TypingContext, what: str) -> str | None:
     """The relation's name, ``each``, or a family's parameter."""
     if isinstance(node, Hole):
         return None
@@ -217,7 +217,7 @@ def relation(scope: Scope, node: Expr, context: Context, what: str) -> str | Non
 
 
 def _unknown_relation(
-    scope: Scope, node: Name, context: Context, relations: dict[str, str]
+    scope: Scope, node: Name, context: TypingContext, relations: dict[str, str]
 ) -> None:
     if scope.kind(node.text) is not None and node.text not in scope.doubtful:
         node_type = expressions.infer(scope, node, context)
@@ -237,7 +237,7 @@ def _unknown_relation(
     scope.unknown("MFV2001", "relation", node, words, label)
 
 
-def _split(scope: Scope, node: Expr, context: Context, what: str) -> str | None:
+def _split(scope: Scope, node: Expr, context: TypingContext, what: str) -> str | None:
     if not isinstance(node, Name):
         _report_type(scope, node, context, "Split", what)
         return None
@@ -252,7 +252,9 @@ def _split(scope: Scope, node: Expr, context: Context, what: str) -> str | None:
 
 
 # -- numbers --------------------------------------------------------------------------------------
-def number(scope: Scope, parameter: Parameter, node: Expr, context: Context) -> int | float | None:
+def number(
+    scope: Scope, parameter: Parameter, node: Expr, context: TypingContext
+) -> int | float | None:
     """A number known before the run, in the parameter's unit."""
     what = f"`{parameter.name}`"
     node_type = expressions.infer(scope, node, context, "Number")
@@ -268,7 +270,7 @@ def number(scope: Scope, parameter: Parameter, node: Expr, context: Context) -> 
 
 
 def _in_unit(
-    scope: Scope, parameter: Parameter, amount: int | float, node: Expr, context: Context
+    scope: Scope, parameter: Parameter, amount: int | float, node: Expr, context: TypingContext
 ) -> int | float | None:
     unit = UNITS[parameter.unit] if parameter.unit else None
     if unit is None:
@@ -297,7 +299,7 @@ def _in_unit(
 
 
 def expand(
-    scope: Scope, parameter: Parameter, node: Range, context: Context
+    scope: Scope, parameter: Parameter, node: Range, context: TypingContext
 ) -> tuple[int | float, ...] | None:
     """The numbers of a range, both ends included."""
     scope.types[node.span] = "Range"
@@ -339,9 +341,9 @@ def adopt(
     scope: Scope, findings: list[Diagnostic], node: Expr, what: str, parameter: Parameter
 ) -> None:
     """Report what a value from `defaults` does wrong where it is used, once per place."""
-    if f"defaults.{parameter.name}" in scope.said:
+    if f"defaults.{parameter.name}" in scope.reported:
         return
     for diagnostic in findings:
         if scope.once(f"defaults:{diagnostic.code}:{diagnostic.span}"):
             note = f"{what} takes `{parameter.name}` from `defaults`"
-            scope.found.append(replace(diagnostic, notes=(*diagnostic.notes, note)))
+            scope.findings.append(replace(diagnostic, notes=(*diagnostic.notes, note)))

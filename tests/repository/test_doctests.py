@@ -29,6 +29,9 @@ def test_the_examples_of_a_module_are_true(name):
     "name",
     [
         "base.diagnostics.render",
+        "lang.checker.check",
+        "lang.checker.check_source",
+        "lang.checker.load_recipe",
         "lang.codes.explain",
         "lang.format.format_source",
         "lang.parser.parse",
