@@ -27,5 +27,5 @@ def bundled(folder: str) -> Path:
     """A folder that comes with mfv-dsl (``recipes``, ``vectors``): inside the installed package, or
     beside it in a checkout."""
     package = Path(__file__).parents[1]
-    installed = package / folder
-    return installed if installed.is_dir() else package.parent / folder
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
