@@ -18,7 +18,7 @@ from mfv_dsl import models
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
-from mfv_dsl.execute.tuning import TuningRow, write_curves
+from mfv_dsl.execute.tuning_rows import TuningRow, write_curves
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import arrays_of, said_of, save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mfv_dsl.execute.evaluation import Evaluation
+from mfv_dsl.execute.conditions import Evaluation
 from mfv_dsl.methods.statistics import holm, sign_test
 from mfv_dsl.plan.steps import Plan, Row
 

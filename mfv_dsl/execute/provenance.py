@@ -12,14 +12,14 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.execute.results import ALL, result_rows
-from mfv_dsl.execute.tuning import training_metadata
+from mfv_dsl.execute.tuning_rows import training_metadata
 from mfv_dsl.library.header import read_header
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import vector_hash
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.openflamingo import render_text
-from mfv_dsl.plan.evals import written
 from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.treatments import Treatment, treatments
 from mfv_dsl.version import __version__
 
 _OF_A_FILE = ("kind", "relation", "heads", "prompt", "dataset", "tuning", "seed", "parents")
@@ -94,9 +94,9 @@ def metrics(plan: Plan, step: Step, values: Mapping[str, Any]) -> list[dict[str,
     own = [
         row
         for row in plan.rows
-        if plan[row.step].inputs[:1] == (step.key,)
+        if plan[row.step].inputs.get(Treatment().name) == step.key
         and plan[row.step].parameters.get("mode") in ("add", "patch")
-        and len([one for one in written(plan[row.step].parameters) if not one.control]) == 1
+        and [t for t in treatments(plan[row.step].parameters) if not t.control] == [Treatment()]
     ]
     rows = result_rows(replace(plan, rows=tuple(own)), values)
     return [row.to_json() for row in rows if not row.control and row.relation != ALL]
@@ -110,7 +110,7 @@ def template_hash() -> str:
 
 
 def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
-    source, heads = (plan[key] for key in step.inputs)
+    source, heads = _input(plan, step, "mean"), _input(plan, step, "heads")
     mean, chosen = values[source.key], values[heads.key]
     p = source.parameters
     assert source.dataset is not None
@@ -166,18 +166,25 @@ def _loaded(step: Step) -> dict[str, Any]:
 
 def _terms(step: Step, values: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     """The vectors that a step combines, with their coefficients where it is linear in them."""
-    vectors = [key for key in step.inputs if isinstance(values[key], Vector)]
+    vectors = [key for key in step.input_keys if isinstance(values[key], Vector)]
     factors: list[float | None] = [None] * len(vectors)
     if step.operation == "linear":
         factors = list(step.parameters["coefficients"])
     elif step.operation == "times":
-        factors = [float(values[step.inputs[0]])]
+        factors = [float(values[step.inputs["factor"]])]
     return list(zip(vectors, factors, strict=True))
+
+
+def _input(plan: Plan, step: Step, name: str) -> Step:
+    """The step that an input of ``step`` comes from."""
+    key = step.inputs[name]
+    assert isinstance(key, str)
+    return plan[key]
 
 
 def _ancestors(plan: Plan, step: Step) -> set[str]:
     found = {step.key}
-    for key in step.inputs:
+    for key in step.input_keys:
         found |= _ancestors(plan, plan[key])
     return found
 

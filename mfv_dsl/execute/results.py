@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
+from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.methods.statistics import accuracy_interval, bootstrap
 from mfv_dsl.plan.steps import Plan, Row
 

@@ -8,13 +8,16 @@ from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls, evals, expressions, operators, tunes, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import ITEM, takers
+from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Node, Text
 
+_VECTOR_WRITES = {"add", "patch"}
 #: attributes that say how a vector is written, and mean nothing without one
-_HOW = ("layer", "scale", "position", "choose", "select_on")
+_HOW = tuple(
+    p.name for p in ITEM["eval"].parameters if p.acts_in and {*p.acts_in} <= _VECTOR_WRITES
+)
 
 
 def attributes(scope: Scope, block: Block) -> dict[str, Attribute]:
@@ -62,8 +65,6 @@ def _not_taken(scope: Scope, attribute: Attribute) -> None:
             "each block says this itself",
         )  # fmt: skip
         return
-    from mfv_dsl.lang.entries import all_entries
-
     names = {p.name for entry in all_entries() for p in entry.parameters if p.from_defaults}
     scope.unknown(
         "MFV2004", "attribute of `defaults`:", attribute.name, sorted(names),
@@ -244,7 +245,7 @@ def _check_eval(
     scope: Scope, written: dict[str, Attribute], meant: set[str | None],
     settings: dict[str, Setting], what: str,
 ) -> None:  # fmt: skip
-    writes = [written[name] for name in evals.WRITES if name in written]
+    writes = [written[name] for name in WRITES if name in written]
     writes.sort(key=lambda attribute: attribute.span.start)
     for other in writes[1:]:
         scope.error(
@@ -262,7 +263,7 @@ def _check_eval(
         )  # fmt: skip
     if "patch" in names and settings["layer"].origin == "registry":
         settings["layer"] = Setting("native", "registry", None)
-    if not (names | meant) & {"add", "patch"}:
+    if not (names | meant) & _VECTOR_WRITES:
         for name in _HOW:
             if name in written and not isinstance(written[name].value, Hole):
                 scope.error(

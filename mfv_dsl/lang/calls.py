@@ -14,10 +14,6 @@ from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, SetExpr, Unary
 
-#: functions whose vector keeps only the per-head parts of one argument
-_PARTS_OF = {"project": "onto"}
-_WITHOUT_PARTS = {"zeros", "random_like"}
-
 
 def call(scope: Scope, node: Call, context: TypingContext) -> Type:
     """The type of a call; its options are kept by its span."""
@@ -128,14 +124,14 @@ def _result(
     if entry.name == "blend" and "vectors" in settings:
         return _blend(scope, written["vectors"][0], settings["vectors"].value)
     if not vectors:
-        return Type(entry.result, parts=entry.name not in _WITHOUT_PARTS)
+        return Type(entry.result, parts=entry.parts != "none")
     joined = operators.join(scope, [(written[name][0], found) for name, found in vectors.items()])
     if entry.result != "Vector":
         return Type(entry.result)
-    if entry.name in _WITHOUT_PARTS:
+    if entry.parts == "none":
         return replace(joined, parts=False)
-    kept = vectors.get(_PARTS_OF.get(entry.name, ""))
-    return replace(joined, parts=kept.parts) if kept else joined
+    origin = vectors.get(entry.parts)
+    return replace(joined, parts=origin.parts) if origin else joined
 
 
 def _blend(scope: Scope, node: Expr, candidates: tuple[Expr, ...] | None) -> Type:

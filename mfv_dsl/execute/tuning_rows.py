@@ -1,59 +1,17 @@
-"""The operation `tune`, and what a run says of it."""
+"""What a run says of the vectors that it trained."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.files import write_atomically
-from mfv_dsl.data.items import Prompt
-from mfv_dsl.data.prompts import draw_prompts
-from mfv_dsl.execute.session import Session
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
-from mfv_dsl.methods import tuning
 from mfv_dsl.methods.statistics import wilson
-from mfv_dsl.methods.tuning import Settings, Tuned
+from mfv_dsl.methods.tuning import Tuned
 from mfv_dsl.plan.steps import Plan, Step
-from mfv_dsl.plan.tuning import OFF_TASK_SHOTS
-
-_SETTINGS = (
-    "layer", "epochs", "lr", "weight_decay", "max_norm", "kl", "variable", "sparsity", "seed",
-)  # fmt: skip
-
-
-def tune(session: Session, step: Step, inputs: tuple[Any, ...]) -> Tuned:
-    """Train the vector of one relation; every finished epoch is kept as a part of the step."""
-    p = step.parameters
-    train = session.prompts(step, p["items"], TRAINING_SPLIT, p["shots"])
-    validation = session.prompts(step, p["select_items"], p["select_on"], p["shots"])
-    off_task = _off_task(session, step) if p["kl"] else []
-    batches = session.batches(step, train, p["batch"])
-    return tuning.tune(
-        session.backend(step),
-        batches,
-        session.batches(step, validation),
-        inputs[0] if inputs else None,
-        Settings(**{name: p[name] for name in _SETTINGS}),
-        session.batches(step, off_task, p["batch"]),
-        keep=partial(session.part, step),
-        progress=session.listener.begin(step.label, p["epochs"] * len(batches)),
-    )
-
-
-def _off_task(session: Session, step: Step) -> list[Prompt]:
-    """As many few-shot prompts of other relations as there are training prompts, relation by
-    relation in turn, from the same split."""
-    p, dataset = step.parameters, session.dataset(step)
-    each = -(-p["items"] // len(p["off_task"]))
-    drawn = [
-        draw_prompts(dataset, relation, TRAINING_SPLIT, each, OFF_TASK_SHOTS, p["seed"])
-        for relation in p["off_task"]
-    ]
-    return [prompt for turn in zip(*drawn, strict=True) for prompt in turn][: p["items"]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +61,7 @@ def training_metadata(plan: Plan, step: Step, vector: Tuned) -> dict[str, Any]:
         "layer": step.parameters["layer"],
         "tuning": {
             **step.parameters,
-            "start": plan[step.inputs[0]].label if step.inputs else "random",
+            "start": _start(plan, step),
             "chosen": training.chosen,
             "start_validation": asdict(training.epochs[0]),
             "validation": asdict(training.epochs[training.chosen]),
@@ -112,6 +70,12 @@ def training_metadata(plan: Plan, step: Step, vector: Tuned) -> dict[str, Any]:
                     "hash": getattr(dataset.facts, "hash", None)},
         "seed": step.parameters["seed"],
     }  # fmt: skip
+
+
+def _start(plan: Plan, step: Step) -> str:
+    """What the training of a vector began with, for people."""
+    start = step.inputs.get("start")
+    return plan[start].label if isinstance(start, str) else "random"
 
 
 def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:
@@ -123,7 +87,7 @@ def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:
             "tune": row.tune,
             "relation": row.relation,
             "step": step.key,
-            "start": plan[step.inputs[0]].label if step.inputs else "random",
+            "start": _start(plan, step),
             "settings": dict(step.parameters),
             "chosen": vector.training.chosen,
             "n": vector.training.n,
