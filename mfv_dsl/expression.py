@@ -34,6 +34,7 @@ from mfv_dsl.lang.syntax import (
     Unary,
 )
 from mfv_dsl.lang.unparse import unparse
+from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.expressions import Planner
 from mfv_dsl.plan.steps import needed
@@ -100,7 +101,7 @@ class Expression:
             f"dataset {_DATASET} = {as_call(dataset)}\n"
             f"{block}vector {_RESULT} = {self}\n"
         )
-        return load_recipe(Source(text, "<expression>"))
+        return load_recipe(Source(text, "<expression>"), find=at_hand)
 
     def plan(
         self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
