@@ -70,11 +70,13 @@ def attend(
     value: torch.Tensor,
     before: Past,
     bias: torch.Tensor | None = None,
+    softcap: float | None = None,
 ) -> torch.Tensor:
     """Attention of copies to a prefix and each to itself alone, (prompts, copies, heads, head_dim).
 
     ``query`` (prompts, heads, copies, head_dim), scaled; ``key`` and ``value`` with the key-value
-    heads, which may be fewer; ``bias`` (heads, 1, slots) is added to the scores.
+    heads, which may be fewer; ``bias`` (heads, 1, slots) is added to the scores; ``softcap`` bounds
+    them by tanh.
     """
     prompts, heads, copies, head_dim = query.shape
     groups = heads // key.shape[1]
@@ -82,6 +84,8 @@ def attend(
     own = (query * key[:, :, None]).sum(-1)
     scores = query.flatten(2, 3) @ before.keys.transpose(-1, -2)
     scores[..., -1] = own.flatten(2)
+    if softcap is not None:
+        scores = (scores / softcap).tanh() * softcap
     if bias is not None:
         each = bias.unflatten(0, (-1, groups)).expand(-1, -1, copies, -1)
         scores = scores + each.flatten(1, 2)

@@ -1,0 +1,1 @@
+"""Vision-language models of transformers, each architecture one row of a table."""

@@ -1,0 +1,492 @@
+"""A vision-language model of transformers behind mfv-dsl's protocol.
+
+A prompt's last token is run once by the model's own code, and what each decoder layer was called
+with is recorded; a copy of the token is the same call again, behind the same past.  So there is no
+layer loop of our own, and whatever an architecture does between its layers is done by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn.functional import pad
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.data.items import Dataset, Prompt
+from mfv_dsl.models.base import Continuation, PromptBatch
+from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
+from mfv_dsl.models.sites import Site, SiteTable
+from mfv_dsl.models.vlm.architectures import Architecture
+from mfv_dsl.models.vlm.attention import RECORD, REPLAY, Recording, recording, register
+from mfv_dsl.models.vlm.pictures import PER_TOKEN, Encoder, Features, Media
+from mfv_dsl.models.vlm.prompts import Form
+
+_OF_PROMPTS_ONLY = ("token_type_ids", "mm_token_type_ids")
+#: The side of rendered pictures for a model that takes any size.
+_USUAL_SIZE = 448
+
+
+@dataclass(frozen=True)
+class VlmBatch(PromptBatch):
+    """Prompts of a vision-language model.
+
+    ``positions`` (prompts, length), of some models (3, prompts, length); ``per_token``, further
+    tensors (prompts, length, ...) of the processor's.
+    """
+
+    positions: torch.Tensor
+    per_token: Mapping[str, torch.Tensor]
+    dtype: torch.dtype
+
+    def __getitem__(self, rows: slice) -> VlmBatch:
+        return VlmBatch(
+            self.prompts[rows], self.tokens[rows], self.mask[rows], self.media[rows],
+            None if self.answers is None else self.answers[rows], self.positions[..., rows, :],
+            {name: value[rows] for name, value in self.per_token.items()}, self.dtype,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BlockCall:
+    """A block of the model as the last token called it, in the ``stage`` of its decoder layer."""
+
+    stage: int
+    block: nn.Module
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        output = self.block(hidden, *self.arguments, **self.options)
+        return output[0] if isinstance(output, tuple) else output
+
+
+@dataclass(frozen=True)
+class RecordedPrefix:
+    """A batch's prefix: the last tokens as they enter the first block (prompts, 1, d_model), what
+    attention looks back on, and every block's call."""
+
+    start: torch.Tensor
+    past: Recording
+    calls: tuple[BlockCall, ...]
+
+
+class VisionLanguageModel:
+    """A loaded model in evaluation mode, frozen, with its processor."""
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        architecture: Architecture,
+        facts: ModelFacts,
+        prompt: str = "plain",
+    ) -> None:
+        register()
+        self.model: Any = model.eval().requires_grad_(False)
+        self.processor, self.architecture, self.facts = processor, architecture, facts
+        self.form = Form.of(prompt, architecture.mark)
+        self.template = self.form.template
+        self.tokenizer = processor.tokenizer
+        self.tokenizer.padding_side = "left"
+        self.text_model: Any = model.get_submodule(architecture.text)
+        self.layers: nn.ModuleList = self.text_model.layers
+        config = model.config.get_text_config()
+        self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+        self.image_size = _image_size(model.config)
+        self.sites = self._sites()
+        self.encoder = Encoder(model, processor, architecture)
+        self.end_tokens = _end_tokens(model, self.tokenizer)
+        self.image_token = _image_token(model.config, self.tokenizer, architecture)
+        self.banned_tokens = frozenset({self.image_token})
+        self._softcap = getattr(config, "final_logit_softcapping", None)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    def _sites(self) -> SiteTable:
+        row, facts = self.architecture, self.facts
+        block = f"{row.text}.layers.{{layer}}"
+        every = tuple(range(facts.n_layers))
+        crossing = tuple(n for n in every if hasattr(self.layers[n], "cross_attn"))
+        selfs = tuple(n for n in every if n not in crossing)
+        table = {
+            "lm.attn": Site(f"{block}.self_attn.o_proj", "input", selfs, facts.head_dim,
+                            facts.n_heads),
+            "lm.attn.out": Site(f"{block}.{row.attention_output}", "output", selfs, facts.d_model),
+            "lm.mlp": Site(f"{block}.{row.mlp_output}", "output", every, facts.d_model),
+            "lm.resid": Site(block, "output", every, facts.d_model),
+        }  # fmt: skip
+        if crossing:
+            table["xattn"] = Site(f"{block}.cross_attn.o_proj", "input", crossing, facts.head_dim,
+                                  facts.n_heads)  # fmt: skip
+        return table
+
+    # -- prompts ----------------------------------------------------------------------------------
+    def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> VlmBatch:
+        texts = [
+            self.form.text(prompt, self.processor, self.architecture.mark) for prompt in prompts
+        ]
+        names = list(dict.fromkeys(image for prompt in prompts for image in prompt.images))
+        pictures: dict[str, np.ndarray] = {}
+        for start in range(0, len(names), dataset.at_once):
+            part = names[start : start + dataset.at_once]
+            pictures |= zip(part, dataset.pictures(part, self.image_size), strict=True)
+        answers = [prompt.query.answer for prompt in prompts]
+        shown = [[pictures[image] for image in prompt.images] for prompt in prompts]
+        return self._batch(texts, shown, answers, tuple(prompts))
+
+    def texts(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Picture]],
+        answers: Sequence[str] | None = None,
+    ) -> VlmBatch:
+        """Texts of one's own as a batch, ``images`` (one list for each text) where they say the
+        model's mark of a picture (or ``<image>``), in that order; ``answers``, if there are any,
+        are scored by their first tokens.
+
+        Raises MfvError, with the row's number: for numbers of texts, marks and images that do not
+        fit (MFV7242, MFV7243), a text longer than the model's context (MFV7244), and what is no
+        image (MFV7245).
+        """
+        check_rows(texts, images, answers)
+        mark = self.architecture.mark
+        marked = [text if mark in text else text.replace("<image>", mark) for text in texts]
+        arrays: dict[int, np.ndarray] = {}
+        for i, (text, row) in enumerate(zip(marked, images, strict=True)):
+            check_marks(f"texts[{i}]", text.count(mark), len(row))
+            for j, picture in enumerate(row):
+                if id(picture) not in arrays:
+                    arrays[id(picture)] = as_array(picture, f"images[{i}][{j}]")
+        shown = [[arrays[id(picture)] for picture in row] for row in images]
+        return self._batch(marked, shown, answers, ())
+
+    def _batch(
+        self, texts: Sequence[str], pictures: Sequence[Sequence[np.ndarray]],
+        answers: Sequence[str] | None, prompts: tuple[Prompt, ...],
+    ) -> VlmBatch:  # fmt: skip
+        encoded: dict[int, Features] = {}
+        for row in pictures:
+            for picture in row:
+                if id(picture) not in encoded:
+                    encoded[id(picture)] = self.encoder.encode(picture)
+        media = Media(tuple(tuple(encoded[id(picture)] for picture in row) for row in pictures))
+        inputs = self._processed(texts, pictures)
+        tokens, mask = inputs["input_ids"].to(self.device), inputs["attention_mask"].to(self.device)
+        self.check_length(int(mask.sum(-1).max()), "the longest prompt")
+        self._check_places(tokens, media)
+        positions = self._positions(tokens, mask, inputs)
+        per_token = {name: inputs[name].to(self.device) for name in PER_TOKEN if name in inputs}
+        if self.architecture.positions == "mrope":
+            per_token.pop("mm_token_type_ids", None)  # only positions are made of it
+        first = None if answers is None else torch.tensor(self.first_tokens(answers))
+        return VlmBatch(
+            prompts, tokens, mask, media, None if first is None else first.to(self.device),
+            positions, per_token, self.model.dtype,
+        )  # fmt: skip
+
+    def _processed(
+        self, texts: Sequence[str], pictures: Sequence[Sequence[np.ndarray]]
+    ) -> Mapping[str, Any]:
+        """What the model's own processor makes of texts and pictures, padded on the left."""
+        images = [[Image.fromarray(picture) for picture in row] for row in pictures]
+        options: dict[str, Any] = {"return_tensors": "pt", "padding": True}
+        if self.form.name != "plain":
+            options["add_special_tokens"] = False  # the template has them
+        if self.architecture.features == "perceiver":
+            return self.processor(text=_interleaved(texts, images, self.architecture.mark),
+                                  **options)  # fmt: skip
+        shown = images if any(images) else None
+        return self.processor(text=list(texts), images=shown, **options)  # type: ignore[no-any-return]
+
+    def _check_places(self, tokens: torch.Tensor, media: Media) -> None:
+        """Refuse (MFV7270) prompts whose places for pictures are not as many as the pictures have
+        features: the model would put them into wrong places."""
+        if self.architecture.features in ("cross_states", "perceiver"):
+            return
+        places = (tokens == self.image_token).sum(-1).tolist()
+        for number, (place, row) in enumerate(zip(places, media.rows, strict=True)):
+            features = sum(len(picture.rows) for picture in row)
+            if place != features:
+                raise MfvError(
+                    "MFV7270",
+                    f"prompt {number} has {place} places for pictures, and its {len(row)} pictures "
+                    f"have {features} features",
+                    help="the processor cuts pictures into other tiles in a prompt than alone; "
+                    "give it other limits of size",
+                )  # fmt: skip
+
+    def _positions(
+        self, tokens: torch.Tensor, mask: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> torch.Tensor:
+        if self.architecture.positions == "mrope":
+            grid = inputs.get("image_grid_thw")
+            positions, _ = self.model.model.get_rope_index(
+                tokens, inputs["mm_token_type_ids"].to(self.device),
+                image_grid_thw=None if grid is None else grid.to(self.device), attention_mask=mask,
+            )  # fmt: skip
+            return positions
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)
+        return positions + 1 if self.architecture.positions == "from_one" else positions
+
+    def check_length(self, length: int, what: str) -> None:
+        """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
+        if length > self.max_positions:
+            raise MfvError(
+                "MFV7244",
+                f"{what} is {length} tokens long, and the model takes {self.max_positions}",
+                help="use fewer demonstrations, each with its image, or generate fewer tokens",
+            )
+
+    def first_tokens(self, names: Sequence[str]) -> list[int]:
+        return [tokens[0] for tokens in self.answer_tokens(names)]
+
+    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
+        return [self._answer(name) for name in names]
+
+    def _answer(self, name: str) -> tuple[int, ...]:
+        """The tokens of ``name`` where an answer stands, even where the tokenizer merges across."""
+        cue, whole = self.template.cue, self.template.answer.format(answer=name)
+        before = self.tokenizer.encode(cue, add_special_tokens=False)
+        after = self.tokenizer.encode(whole, add_special_tokens=False)
+        if after[: len(before)] == before and len(after) > len(before):
+            return tuple(map(int, after[len(before) :]))
+        raise MfvError(
+            "MFV7201",
+            f"the tokenizer does not keep `{cue.strip() or 'the line end'}` apart from the answer "
+            f"`{name}`",
+            help="first-token scoring needs answers that begin with a token of their own",
+        )
+
+    def text(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(tokens))
+        return text
+
+    # -- passes -----------------------------------------------------------------------------------
+    def forward(self, batch: VlmBatch) -> torch.Tensor:
+        output = self._call(batch.tokens, batch.mask, batch.positions, batch.per_token, batch.media)
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def _call(
+        self, tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor,
+        per_token: Mapping[str, torch.Tensor], media: Media | None, cache: Any = None,
+    ) -> Any:  # fmt: skip
+        options: dict[str, Any] = dict(per_token)
+        if media is not None:
+            options |= self.encoder.arguments(media)
+        if self.architecture.features != "perceiver":
+            options["logits_to_keep"] = 1
+        return self.model(
+            input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
+            use_cache=cache is not None, **options,
+        )  # fmt: skip
+
+    def _cache(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.model.config.get_text_config())
+
+    def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+        if normed:
+            hidden = self.text_model.norm(hidden)
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden)
+        return logits if self._softcap is None else (logits / self._softcap).tanh() * self._softcap
+
+    def _step_options(self, batch: VlmBatch) -> dict[str, torch.Tensor]:
+        """What a single further token is given of what tokens have."""
+        return {
+            name: value[:, -1:]
+            for name, value in batch.per_token.items()
+            if name not in _OF_PROMPTS_ONLY
+        }
+
+    def _step_media(self, batch: VlmBatch) -> Media | None:
+        """Pictures are in the cache, but for a model that looks at them anew for every token."""
+        return batch.media if self.architecture.features == "perceiver" else None
+
+    @torch.no_grad()
+    def prefix(self, batch: VlmBatch) -> RecordedPrefix:
+        cache = self._cache()
+        before = {name: value[:, :-1] for name, value in batch.per_token.items()}
+        self._call(
+            batch.tokens[:, :-1], batch.mask[:, :-1], batch.positions[..., :-1], before,
+            batch.media, cache,
+        )  # fmt: skip
+        modules = [layer.self_attn for layer in self.layers if hasattr(layer, "self_attn")]
+        state = Recording(frozenset(map(id, modules)))
+        with recording(state), self._attention(RECORD), _recorded_calls(self._blocks()) as calls:
+            self._call(
+                batch.tokens[:, -1:], batch.mask, batch.positions[..., -1:],
+                self._step_options(batch), self._step_media(batch), cache,
+            )  # fmt: skip
+        start, calls = _start(calls)
+        return RecordedPrefix(start, state, calls)
+
+    @contextmanager
+    def continuation(self, state: RecordedPrefix) -> Iterator[Continuation]:
+        stages: list[list[BlockCall]] = [[] for _ in range(self.facts.n_layers)]
+        for call in state.calls:
+            stages[call.stage].append(call)
+        slots = max((past.keys.shape[2] for past in state.past.past.values()), default=1)
+        size = state.start.element_size()
+        with recording(state.past), self._attention(REPLAY):
+            yield Continuation(
+                start=state.start,
+                stages=tuple(partial(_run, stage) for stage in stages),
+                logits=self.unembed,
+                vocabulary=self.model.get_output_embeddings().out_features,
+                row_bytes=size * 16 * self.facts.d_model
+                + self.facts.n_heads * slots * (2 * size + 8),
+            )
+
+    def _blocks(self) -> Iterator[tuple[int, nn.Module]]:
+        """Blocks in the order in which they run, each with the stage that it belongs to."""
+        for number, layer in enumerate(self.layers):
+            if self.architecture.between is not None:
+                every = self.text_model.cross_layer_interval
+                if number % every == 0:
+                    yield (
+                        number,
+                        getattr(self.text_model, self.architecture.between)[number // every],
+                    )
+            yield number, layer
+
+    @contextmanager
+    def _attention(self, name: str) -> Iterator[None]:
+        """Within the block the text model's attention is called by ``name``."""
+        modules = (layer.self_attn for layer in self.layers if hasattr(layer, "self_attn"))
+        config = next(modules).config
+        usual = config._attn_implementation_internal
+        # the public setter would change the vision tower's too
+        config._attn_implementation_internal = name
+        try:
+            yield
+        finally:
+            config._attn_implementation_internal = usual
+
+    # -- generation -------------------------------------------------------------------------------
+    @contextmanager
+    def decoding(self, batch: VlmBatch) -> Iterator[VlmDecoder]:
+        yield VlmDecoder(self, batch)
+
+
+class VlmDecoder:
+    """A batch being continued token by token."""
+
+    def __init__(self, backend: VisionLanguageModel, batch: VlmBatch) -> None:
+        self._backend, self._batch, self._cache = backend, batch, backend._cache()
+        self._mask, self._positions = batch.mask, batch.positions[..., -1:]
+        self._options = backend._step_options(batch)
+        self._media = backend._step_media(batch)
+
+    def prompt(self) -> torch.Tensor:
+        batch = self._batch
+        output = self._backend._call(
+            batch.tokens, batch.mask, batch.positions, batch.per_token, batch.media, self._cache
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        self._backend.check_length(self._mask.shape[1] + 1, "the text with what was generated")
+        self._mask = pad(self._mask, (0, 1), value=1)
+        self._positions = self._positions + 1
+        output = self._backend._call(
+            tokens[:, None], self._mask, self._positions, self._options, self._media, self._cache
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def keep(self, rows: torch.Tensor) -> None:
+        self._cache.batch_select_indices(rows)
+        self._mask, self._positions = self._mask[rows], self._positions[..., rows, :]
+        self._options = {name: value[rows] for name, value in self._options.items()}
+        if self._media is not None:
+            self._media = self._media.picked(rows.tolist())
+
+
+def _run(calls: Sequence[BlockCall], hidden: torch.Tensor) -> torch.Tensor:
+    for call in calls:
+        hidden = call(hidden)
+    return hidden
+
+
+@contextmanager
+def _recorded_calls(blocks: Iterator[tuple[int, nn.Module]]) -> Iterator[list[BlockCall]]:
+    """What every block is called with while the block of code runs."""
+    calls: list[BlockCall] = []
+    handles = []
+    for stage, block in blocks:
+
+        def note(
+            module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any],
+            stage: int = stage,
+        ) -> None:  # fmt: skip
+            calls.append(BlockCall(stage, module, arguments, options))
+
+        handles.append(block.register_forward_pre_hook(note, with_kwargs=True))
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _start(calls: Sequence[BlockCall]) -> tuple[torch.Tensor, tuple[BlockCall, ...]]:
+    """The token that entered the first block, and the calls without the token and without a cache:
+    copies look back on what was recorded."""
+    first = calls[0]
+    start = first.arguments[0] if first.arguments else first.options["hidden_states"]
+    ready = []
+    for call in calls:
+        options = {name: value for name, value in call.options.items() if name != "hidden_states"}
+        if hasattr(call.block, "self_attn"):
+            options |= {"past_key_values": None, "use_cache": False, "attention_mask": None}
+        ready.append(BlockCall(call.stage, call.block, call.arguments[1:], options))
+    return start, tuple(ready)
+
+
+def _interleaved(
+    texts: Sequence[str], images: Sequence[Sequence[Image.Image]], mark: str
+) -> list[list[Any]]:
+    """Each text as the list of pictures and pieces between them."""
+    rows = []
+    for text, row in zip(texts, images, strict=True):
+        pieces: list[Any] = []
+        for image, piece in zip([None, *row], text.split(mark), strict=True):
+            pieces += [part for part in (image, piece) if part]
+        rows.append(pieces)
+    return rows
+
+
+def _image_size(config: Any) -> int:
+    vision = getattr(config, "vision_config", None)
+    size = getattr(vision, "image_size", None)
+    if isinstance(size, list | tuple):
+        size = size[0]
+    return size if isinstance(size, int) else _USUAL_SIZE
+
+
+def _image_token(config: Any, tokenizer: Any, architecture: Architecture) -> int:
+    for name in ("image_token_id", "image_token_index"):
+        if isinstance(getattr(config, name, None), int):
+            return int(getattr(config, name))
+    return int(tokenizer.convert_tokens_to_ids(architecture.mark))
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = ends if isinstance(ends, list) else [ends]
+    return frozenset(int(end) for end in (*ends, tokenizer.eos_token_id) if end is not None)

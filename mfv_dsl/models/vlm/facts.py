@@ -1,0 +1,83 @@
+"""Facts of a transformers vision-language model from its config.json; no torch.
+
+A published configuration leaves out what equals its class's defaults; these are repeated here, and
+a test holds them equal to transformers'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.models.vlm.architectures import architecture_of
+from mfv_dsl.models.vlm.folder import fingerprint, read_config
+
+#: ``model_type`` of a text configuration -> what it is where the file does not say:
+#: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim.
+#: None: key-value heads as many as heads; head_dim the hidden size divided by the heads.
+DEFAULTS: Mapping[str, tuple[int, int, int, int | None, int | None]] = {
+    "llama": (4096, 32, 32, None, None),
+    "mistral": (4096, 32, 32, 8, None),
+    "qwen2": (4096, 32, 32, 32, None),
+    "qwen3": (4096, 32, 32, 32, 128),
+    "gemma": (3072, 28, 16, 16, 256),
+    "gemma2": (2304, 26, 8, 4, 256),
+    "gemma3_text": (2304, 26, 8, 4, 256),
+    "qwen2_vl_text": (8192, 80, 64, 8, None),
+    "qwen2_5_vl_text": (8192, 80, 64, 8, None),
+    "qwen3_vl_text": (4096, 32, 32, 32, 128),
+    "mllama_text_model": (4096, 40, 32, 8, None),
+    "molmo2_text": (4096, 36, 32, 8, 128),
+    "idefics": (4096, 32, 32, None, None),
+}
+#: ``model_type`` of a model -> that of its text configuration where the file does not say.
+_TEXT = {
+    "qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text", "qwen3_vl": "qwen3_vl_text",
+    "llava": "llama", "llava_next": "llama", "llava_onevision": "qwen2", "mistral3": "mistral",
+    "idefics2": "mistral", "idefics3": "llama", "smolvlm": "llama", "gemma3": "gemma3_text",
+    "paligemma": "gemma", "internvl": "qwen2", "molmo2": "molmo2_text",
+    "mllama": "mllama_text_model", "idefics": "idefics",
+}  # fmt: skip
+_NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+          "head_dim")  # fmt: skip
+
+
+def sizes(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """(layers, heads, head_dim, d_model) of the language model in a config.json.
+
+    >>> sizes({"model_type": "llava", "text_config": {"model_type": "llama", "hidden_size": 5120,
+    ...        "num_hidden_layers": 40, "num_attention_heads": 40}})
+    (40, 40, 128, 5120)
+
+    Raises MfvError (MFV7267) where a size is missing and there is no default, or is no number.
+    """
+    model_type = str(config.get("model_type"))
+    text = config.get("text_config") or config  # of some models the file is flat
+    kind = str(text.get("model_type") or "")
+    if kind not in DEFAULTS:
+        kind = _TEXT.get(model_type, kind)
+    defaults = dict(zip(_NAMES, DEFAULTS.get(kind, (None,) * 5), strict=True))
+    values = {name: text.get(name, default) for name, default in defaults.items()}
+    d_model, layers, heads = (values[name] for name in _NAMES[:3])
+    if not all(isinstance(value, int) and value > 0 for value in (d_model, layers, heads)):
+        raise MfvError(
+            "MFV7267", f"the config.json of a `{model_type}` does not give its sizes",
+            notes=[f"{name}: {values[name]!r}" for name in _NAMES[:3]],
+        )  # fmt: skip
+    head_dim = values["head_dim"] or d_model // heads
+    return layers, heads, head_dim, d_model
+
+
+def facts_of(folder: Path, path: str, dtype: str, prompt: str) -> ModelFacts:
+    """Facts of the model in ``folder``, which the user calls ``path``.  The form of its prompts
+    belongs to its identity: vectors depend on it."""
+    config = read_config(folder)
+    architecture_of(config, path)
+    form = "" if prompt == "plain" else f":{prompt}"
+    return ModelFacts(
+        *sizes(config), fingerprint=fingerprint(folder) + form, description=path, precision=dtype,
+        family=str(config["model_type"]),
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""Pictures as a vision-language model takes them: encoded once each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mfv_dsl.models.vlm.architectures import Architecture
+
+#: What a processor gives for each token of a text, rather than for a picture.
+PER_TOKEN = ("token_type_ids", "mm_token_type_ids", "cross_attention_mask", "image_attention_mask")
+_OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TOKEN)
+
+
+@dataclass(frozen=True)
+class Features:
+    """A picture encoded: ``rows`` (tokens, d_model), what takes the place of its tokens, or the
+    states that cross-attention looks at; ``deep``, of some models, further rows of the same shape
+    that are added between the first layers."""
+
+    rows: torch.Tensor
+    deep: tuple[torch.Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Media:
+    """The encoded pictures of each prompt, in their order; a picture that several prompts show is
+    there once."""
+
+    rows: tuple[tuple[Features, ...], ...]
+
+    def __getitem__(self, part: slice) -> Media:
+        return Media(self.rows[part])
+
+    def picked(self, rows: Sequence[int]) -> Media:
+        """The media of these prompts."""
+        return Media(tuple(self.rows[row] for row in rows))
+
+
+class Encoder:
+    """Encodes pictures by a model's own processor and vision tower."""
+
+    def __init__(self, model: Any, processor: Any, architecture: Architecture) -> None:
+        self.model, self.processor, self.architecture = model, processor, architecture
+
+    @torch.no_grad()
+    def encode(self, picture: np.ndarray) -> Features:
+        """``picture`` (height, width, 3) uint8."""
+        image, kind = Image.fromarray(picture), self.architecture.features
+        if kind == "perceiver":
+            inputs = self.processor(text=[[image, "Q"]], return_tensors="pt")
+            core = self.model.get_submodule(self.architecture.text)
+            pixels = self._placed(inputs["pixel_values"][0])
+            states = core.vision_model(pixel_values=pixels).last_hidden_state
+            return Features(core.perceiver_resampler(states)[0])
+        inputs = self.processor(text=self.architecture.mark, images=[image], return_tensors="pt")
+        if kind == "cross_states":
+            states = self.model.model.vision_model(
+                pixel_values=self._placed(inputs["pixel_values"]),
+                aspect_ratio_ids=inputs["aspect_ratio_ids"].to(self.model.device),
+                aspect_ratio_mask=inputs["aspect_ratio_mask"].to(self.model.device),
+            ).last_hidden_state
+            return Features(self.model.model.multi_modal_projector(states)[0, 0])
+        arguments = {
+            name: self._placed(value) for name, value in inputs.items() if name not in _OF_TEXTS
+        }
+        if "batch_num_images" in arguments:  # one of several is not cut into tiles
+            arguments["batch_num_images"] = torch.tensor([2])
+        options = ("vision_feature_layer", "vision_feature_select_strategy")
+        config = self.model.config
+        arguments |= {name: getattr(config, name) for name in options if hasattr(config, name)}
+        output = self.model.get_image_features(**arguments, return_dict=True)
+        deep = getattr(output, "deepstack_features", None) or ()
+        return Features(_rows(output.pooler_output), tuple(map(_rows, deep)))
+
+    def _placed(self, value: Any) -> Any:
+        """A tensor where the model is, numbers with a point in the model's precision."""
+        if not isinstance(value, torch.Tensor):
+            return value
+        dtype = self.model.dtype if value.is_floating_point() else value.dtype
+        return value.to(self.model.device, dtype)
+
+    def arguments(self, media: Media) -> Mapping[str, Any]:
+        """What the model's ``forward`` is given of encoded pictures."""
+        kind = self.architecture.features
+        pictures = [features for row in media.rows for features in row]
+        if not pictures:
+            return {}
+        if kind in ("cross_states", "perceiver"):
+            most, first = max(map(len, media.rows)), pictures[0].rows
+            stack = first.new_zeros(len(media.rows), most, *first.shape)
+            for number, row in enumerate(media.rows):
+                for place, features in enumerate(row):
+                    stack[number, place] = features.rows
+            if kind == "perceiver":
+                return {"perceiver_embeddings": stack}
+            return {"cross_attention_states": stack.flatten(0, 2)}
+        rows = torch.cat([features.rows for features in pictures])
+        output = SimpleNamespace(pooler_output=rows[None] if kind == "tensor" else [rows])
+        if pictures[0].deep:
+            levels = range(len(pictures[0].deep))
+            output.deepstack_features = [
+                [torch.cat([features.deep[level] for features in pictures])] for level in levels
+            ]
+        return {"mm_encoder_outputs": {"image": output}}
+
+
+def _rows(output: Any) -> torch.Tensor:
+    """Features of one picture in any of the forms that models give them, (tokens, d_model)."""
+    if isinstance(output, list | tuple):
+        return torch.cat([_rows(part) for part in output])
+    return output.flatten(0, -2)
