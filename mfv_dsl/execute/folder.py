@@ -20,7 +20,7 @@ from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
 from mfv_dsl.execute.tuning import TuningRow, write_curves
 from mfv_dsl.library.folder import Library
-from mfv_dsl.library.vector_file import arrays_of, said_of, save_vector
+from mfv_dsl.library.vector_file import arrays_of, metadata_of, save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Plan, Save, Step
@@ -136,7 +136,7 @@ def write_library(
         given = {"layer": save_item.layer, "license": save_item.license}
         said |= {key: value for key, value in given.items() if value is not None}
         vector = replace(values[saved.step], expression=saved.expression)
-        made.append((saved.name, arrays_of(vector), said_of(vector, said, saved.name)))
+        made.append((saved.name, arrays_of(vector), metadata_of(vector, said, saved.name)))
     with library.writing():
         library.put_recipe(recipe, text)
         return [library.put(*vector) for vector in made]

@@ -155,7 +155,7 @@ def _loaded(step: Step) -> dict[str, Any]:
     p = step.parameters
     said: dict[str, Any] = {"kind": "composed"}
     try:
-        there = read_header(file_of(p["path"], p["name"], p["revision"], download=False)).said
+        there = read_header(file_of(p["path"], p["name"], p["revision"], download=False)).metadata
         said = {key: there[key] for key in _OF_A_FILE if key in there}
     except MfvError:
         pass
