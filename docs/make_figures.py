@@ -10,10 +10,11 @@ from PIL import Image
 import mfv_dsl as mfv
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes, ThingScenes
+from mfv_dsl.inspection import prompt_rows
 from mfv_dsl.methods.asking import likeliest
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.report.picture import Panel, answers_picture
-from mfv_dsl.report.prompt_picture import shown_prompt
+from mfv_dsl.report.prompt_picture import prompt_picture
 
 MODEL = mfv.load_model("tiny")
 HEADS = "top(10, on=[left, right, above, below], trials=25)"
@@ -29,7 +30,7 @@ def main() -> None:
 
 def prompt() -> Image.Image:
     """A prompt with four demonstrations and its corrupted twin."""
-    return shown_prompt(MODEL, Scenes(), "left", "test", 3, 4, 1234, "mix")
+    return prompt_picture(prompt_rows(MODEL, Scenes(), "left", "test", 3, 4, 1234, "mix"))
 
 
 def things() -> Image.Image:

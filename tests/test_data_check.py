@@ -22,8 +22,9 @@ from mfv_dsl.data.check import alike, check_dataset
 from mfv_dsl.data.declarations import declared_datasets
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.inspection import preprocessed_pictures, prompt_rows
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.report.prompt_picture import PromptRow, as_given, prompt_picture, shown_prompt
+from mfv_dsl.report.prompt_picture import PromptRow, prompt_picture
 from tests.data_files import write_lines, write_metadata, write_pairs
 
 DOCS = Path(__file__).parents[1] / "docs" / "data.md"
@@ -283,14 +284,16 @@ def test_names_from_files_cannot_garble_the_table(tmp_path: Path):
 def test_pictures_are_what_the_model_is_given(tiny: OpenFlamingo):
     scenes = Scenes(count=5, size=80)
     large = scenes.pictures(["left/test/0"], 80)
-    (given,) = as_given(tiny.preprocess, large)
+    (given,) = preprocessed_pictures(tiny.preprocess, large)
     expected = Image.fromarray(large[0]).resize((40, 40), Image.Resampling.BICUBIC)
     assert (given == np.asarray(expected)).all()
 
 
 def test_a_prompt_and_its_twin(tiny: OpenFlamingo, tmp_path: Path):
     scenes = Scenes(count=8)
-    canvas = np.asarray(shown_prompt(tiny, scenes, "left", "test", 3, 2, 1234, "shuffle"))
+    canvas = np.asarray(
+        prompt_picture(prompt_rows(tiny, scenes, "left", "test", 3, 2, 1234, "shuffle"))
+    )
     prompt = draw_prompts(scenes, "left", "test", 4, 2)[3]
     for image in prompt.images:
         (picture,) = scenes.pictures([image], 40)
@@ -306,7 +309,7 @@ def test_a_prompt_and_its_twin(tiny: OpenFlamingo, tmp_path: Path):
                 "--corrupt", "shuffle", "--out", str(out))  # fmt: skip
     assert done.exit_code == 0 and (np.asarray(Image.open(out)) == canvas).all()
     with pytest.raises(MfvError, match="has no `lef`") as found:
-        shown_prompt(tiny, scenes, "lef", "test", 0, 0, 0, "mix")
+        prompt_rows(tiny, scenes, "lef", "test", 0, 0, 0, "mix")
     assert found.value.code == "MFV7112" and found.value.help == "did you mean `left`?"
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mfv_dsl import probing
+from mfv_dsl import inputs, inspection
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.data.off_task import OFF_TASKS, draw_off_task, off_tasks, other_relations
 from mfv_dsl.data.one_picture import OnePicture
@@ -284,8 +284,8 @@ def test_several_variants_cost_what_each_does(small: OpenFlamingo, scenes: Scene
 
 
 def test_a_relations_vector_costs_more_where_it_contradicts(tiny: OpenFlamingo):
-    probe = probing.Probe(tiny, Scenes(seed=7, count=60))
-    found = probing.find_vector("fv(left)", heads="{L2H6, L1H0}", trials=12)
+    probe = inspection.Probe(tiny, Scenes(seed=7, count=60))
+    found = inputs.read_vector("fv(left)", heads="{L2H6, L1H0}", trials=12)
     costs = probe.costs(found.vector, 1, items=40)
     assert list(costs) == ["few_shot", "named", "where", "what"]
     assert costs["few_shot"].kl_mean > 10 * costs["where"].kl_mean > 0
@@ -296,7 +296,7 @@ def test_a_relations_vector_costs_more_where_it_contradicts(tiny: OpenFlamingo):
 
 def test_the_relations_that_a_vector_is_made_of(scenes: Scenes):
     def of(text: str) -> tuple[str, ...]:
-        return probing.relations_of(Vector(torch.ones(4), Space("one", 4), text), scenes)
+        return inputs.relations_of(Vector(torch.ones(4), Space("one", 4), text), scenes)
 
     assert of("fv(left) - 2 * tuned(above)") == ("left", "above")
     assert of("fv(right, heads=top(3, on=[left, below]))") == ("right",)
@@ -318,44 +318,44 @@ def test_answers_before_and_after(tiny: OpenFlamingo, scenes: Scenes):
 
 
 def test_where_a_vector_is_added_when_nobody_says(tiny: OpenFlamingo):
-    question = probing.about_scene(seed=3)
+    question = inspection.about_scene(seed=3)
     whole = vector_for(tiny, 4, 40.0)
-    parted = probing.find_vector("fv(left)", heads="{L2H6, L1H0}", trials=12).vector
-    assert probing.ask(tiny, question, probing.Found(whole, 5)).layer == 5
-    assert probing.ask(tiny, question, probing.Found(whole)).layer == 3
-    told = probing.ask(tiny, question, probing.Found(parted))
+    parted = inputs.read_vector("fv(left)", heads="{L2H6, L1H0}", trials=12).vector
+    assert inspection.ask(tiny, question, inputs.VectorInput(whole, 5)).layer == 5
+    assert inspection.ask(tiny, question, inputs.VectorInput(whole)).layer == 3
+    told = inspection.ask(tiny, question, inputs.VectorInput(parted))
     assert told.layer == "native"
-    assert told == probing.ask(tiny, question, probing.Found(parted), "native")
+    assert told == inspection.ask(tiny, question, inputs.VectorInput(parted), "native")
     assert told.after[0][0] == question.neighbours["left"]
-    assert probing.ask(tiny, question).after is None
+    assert inspection.ask(tiny, question).after is None
     foreign = Vector(whole.residual, Space("another model", 128))
     with pytest.raises(MfvError, match="do not belong together"):
-        probing.ask(tiny, question, probing.Found(foreign))
+        inspection.ask(tiny, question, inputs.VectorInput(foreign))
 
 
 def test_a_scene_is_that_of_the_dataset_with_its_seed():
-    question = probing.about_scene(seed=3, diagonal=True)
+    question = inspection.about_scene(seed=3, diagonal=True)
     item = Scenes(seed=3).items("above_left", "test")[0]
     assert question.prompt.query == item and question.neighbours == item.neighbours
     assert question.text == f"<image>Q:{item.query}. A:"
-    other = probing.about_scene(seed=3, diagonal=True, query=item.neighbours["above_left"])
+    other = inspection.about_scene(seed=3, diagonal=True, query=item.neighbours["above_left"])
     assert other.prompt.images == question.prompt.images
     assert other.neighbours == {}
 
 
 def test_a_picture_of_ones_own(tiny: OpenFlamingo, tmp_path: Path):
     """A file with the scene's pixels gives the scene's answers; other modes are converted."""
-    scene = probing.about_scene(seed=5)
+    scene = inspection.about_scene(seed=5)
     path = tmp_path / "scene.png"
     Image.fromarray(scene.picture(40)).convert("RGBA").save(path)
-    question = probing.about_picture(path, scene.prompt.query.query)
+    question = inspection.about_picture(path, scene.prompt.query.query)
     assert question.picture(40).shape == (40, 40, 3)
-    assert probing.ask(tiny, question) == probing.ask(tiny, scene)
+    assert inspection.ask(tiny, question) == inspection.ask(tiny, scene)
     for name, data in (("none.png", None), ("bad.png", b"no picture"), ("cut.png", b"\x89PNG\r\n")):
         if data is not None:
             (tmp_path / name).write_bytes(data)
         with pytest.raises(MfvError, match=f"image .*{name}"):
-            probing.about_picture(tmp_path / name, "red circle")
+            inspection.about_picture(tmp_path / name, "red circle")
 
 
 # -- what is typed --------------------------------------------------------------------------------

@@ -162,9 +162,12 @@ class Plan:
         return self.bind(model, *names, **options).attach()
 
     def _repr_html_(self) -> str:
+        from mfv_dsl.base.places import finished
+        from mfv_dsl.plan.explain import explain_plan
         from mfv_dsl.report.html import plan_html
 
-        return plan_html(self)
+        notes = explain_plan(self, finished(step.key for step in self.steps))
+        return plan_html(self.steps, notes)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""

@@ -6,26 +6,24 @@ from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from mfv_dsl.plan.explain import explain_plan
-from mfv_dsl.plan.steps import Plan
 from mfv_dsl.report.columns import confusion_columns, result_columns
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.results import ResultRow
+    from mfv_dsl.plan.explain import Note
+    from mfv_dsl.plan.steps import Step
 
 
-def plan_html(plan: Plan) -> str:
-    """A table of steps."""
-    from mfv_dsl.base.places import finished
-
-    notes = explain_plan(plan, finished(step.key for step in plan.steps))
+def plan_html(steps: Sequence[Step], notes: Sequence[Note]) -> str:
+    """A table of steps; ``notes``, one a step, are what :func:`mfv_dsl.plan.explain.explain_plan`
+    says of them."""
     return _table(
         ("", "operation", "what", "from", "reads", "writes", "variants", "state"),
         [
             (str(number), step.operation, step.label, ", ".join(note.inputs), note.reads,
              note.writes, f"{note.variants:,}" if note.variants else "",
              "cached" if note.cached else "to run")
-            for number, (step, note) in enumerate(zip(plan.steps, notes, strict=True), 1)
+            for number, (step, note) in enumerate(zip(steps, notes, strict=True), 1)
         ],
     )  # fmt: skip
 
@@ -33,12 +31,13 @@ def plan_html(plan: Plan) -> str:
 def results_html(
     rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]], notes: Sequence[str] = ()
 ) -> str:
-    """Tables of result rows and, where asked for, of what was answered; notes below."""
-    tables = [result_columns(rows, metrics)]
-    chosen, confusion = confusion_columns(rows, metrics)
-    tables += [confusion] if chosen else []
+    """Tables of result rows and, where asked for, of what was answered; ``notes``, plain texts,
+    below.  ``metrics`` are what each eval reports."""
+    tables = (result_columns(rows, metrics), confusion_columns(rows, metrics))
     return "".join(
-        _table(list(columns), list(zip(*columns.values(), strict=True))) for columns in tables
+        _table(list(columns), list(zip(*columns.values(), strict=True)))
+        for columns in tables
+        if columns is not None
     ) + "".join(f"<p>{escape(note)}</p>" for note in notes)
 
 
