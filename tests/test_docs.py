@@ -77,3 +77,13 @@ def test_the_engine_page_runs_as_written():
     assert names["effect"].aie.shape == (10, 8)  # type: ignore[attr-defined]
     assert names["crossing"].aie.shape == (5, 8)  # type: ignore[attr-defined]
     assert (names["low"] <= names["effect"].aie).all()  # type: ignore[attr-defined,operator]
+
+
+def test_one_version_everywhere():
+    """The changelog's newest release and the citation's version are the package's."""
+    releases = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
+    assert releases[0] == mfv.__version__
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {mfv.__version__}\n" in citation
+    for text in (citation, README):
+        assert "Multimodal Function Vectors for Visual Relations" in text

@@ -57,7 +57,7 @@ def quickstart(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def test_wheel_carries_grammar_weights_recipes_and_vectors(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
-        "grammars/mfv.lark", "data/things.json", "recipes/quickstart.mfv",
+        "py.typed", "grammars/mfv.lark", "data/things.json", "recipes/quickstart.mfv",
         "vectors/flamingo-tiny/left.safetensors",
         "models/tiny/weights/model.safetensors", "models/tiny/weights/README.md",
     ):  # fmt: skip
