@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +19,11 @@ from mfv_dsl import data
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.items import Dataset, Item, Prompt
-from mfv_dsl.data.off_task import OFF_TASKS, draw_off_task, off_tasks, other_relations
+from mfv_dsl.data.off_task import draw_off_task, off_tasks, other_relations
 from mfv_dsl.data.one_picture import OnePicture
 from mfv_dsl.data.prompts import DEFAULT_SEED, corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import Listener, batched
 from mfv_dsl.inputs import VectorInput, open_model, relations_of
@@ -34,7 +34,7 @@ from mfv_dsl.methods.off_task import OffTaskCost, off_task_cost
 from mfv_dsl.methods.stream import Stream, residual_stream
 from mfv_dsl.methods.vectors import Vector, fitting
 from mfv_dsl.models.base import Backend
-from mfv_dsl.models.openflamingo import IMAGE, OpenFlamingo, render_text
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.prompt_picture import PromptRow
 
 
@@ -96,46 +96,6 @@ class Probe:
         return costs
 
 
-@dataclass(frozen=True)
-class CostRow:
-    """What a vector costs on one kind of off-task prompt, ``doc`` in words: the mean divergence
-    ``kl`` in nats over ``n`` prompts, and accuracies without and with the vector, each with its
-    95 % interval; ``change`` is paired by prompt."""
-
-    kind: str
-    doc: str
-    n: int
-    kl: float
-    kl_interval: tuple[float, float]
-    accuracy_before: float
-    before_interval: tuple[float, float]
-    accuracy_after: float
-    after_interval: tuple[float, float]
-    change: float
-    change_interval: tuple[float, float]
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as plain data, but for its kind."""
-        names = ("n", "kl", "kl_interval", "accuracy_before", "accuracy_after", "change",
-                 "change_interval")  # fmt: skip
-        return {name: getattr(self, name) for name in names}
-
-
-def cost_rows(costs: Mapping[str, OffTaskCost], seed: int = DEFAULT_SEED) -> list[CostRow]:
-    """A row for each kind of off-task prompt; ``seed`` draws the bootstrap's samples."""
-    rows = []
-    for kind, cost in costs.items():
-        before, after = cost.accuracy_intervals(seed)
-        rows.append(
-            CostRow(
-                kind, OFF_TASKS[kind].doc, len(cost), cost.kl_mean, cost.kl_interval(seed),
-                cost.accuracy_before, before, cost.accuracy_after, after,
-                cost.change, cost.change_interval(seed),
-            )
-        )  # fmt: skip
-    return rows
-
-
 # -- one question ---------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Question:
@@ -147,7 +107,7 @@ class Question:
 
     @property
     def text(self) -> str:
-        return f"<image>Q:{self.prompt.query.query}. A:"
+        return OPENFLAMINGO.text(self.prompt)
 
     @property
     def neighbours(self) -> Mapping[str, str]:
@@ -254,7 +214,7 @@ def prompt_rows(
     for prompt, heading in ((intact, f"{title}: {shots} demonstrations"),
                             (twin, f"its corrupted twin: {corruption}")):  # fmt: skip
         pictures = dataset.pictures(prompt.images, backend.image_size)
-        texts = [IMAGE + piece for piece in render_text(prompt).split(IMAGE)[1:]]
+        texts = backend.template.pieces(prompt)
         views = preprocessed_pictures(backend.preprocess, pictures)
         rows.append(PromptRow(heading, views, texts, prompt.query.answer))
     return rows

@@ -66,6 +66,12 @@ def test_wheel_carries_grammar_weights_recipes_and_vectors(wheel: Path):
     assert wheel.stat().st_size < 16 * 2**20
 
 
+def test_wheel_carries_the_page_of_every_error_code(wheel: Path):
+    folder = "mfv_dsl/lang/pages"
+    pages = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(f"{folder}/")}
+    assert pages == {f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.md")}
+
+
 def test_quickstart_figures_lie_within_their_intervals(quickstart: dict[str, Any]):
     """Every accuracy is inside the 95 % interval of the committed run of the same recipe."""
     expected = json.loads(EXPECTED.read_text())["rows"]

@@ -15,12 +15,12 @@ def store_root() -> Path:
 
 
 def step_file(root: Path, key: str) -> Path:
-    """The file of a finished step."""
+    """The file of the finished step ``key`` in the store at ``root``."""
     return root / "steps" / key[:2] / f"{key}.safetensors"
 
 
 def finished(keys: Iterable[str]) -> set[str]:
-    """Those of ``keys`` that the store holds."""
+    """Those of ``keys``, the keys of steps, whose results the store holds."""
     root = store_root()
     return {key for key in keys if step_file(root, key).exists()}
 

@@ -177,7 +177,7 @@ def cost(
     """Measure what adding a vector costs on prompts that it is not for: how far the answers move
     (KL divergence of the next token), and how many are still right."""
     from mfv_dsl.inputs import relations_of
-    from mfv_dsl.inspection import cost_rows
+    from mfv_dsl.methods.off_task import cost_rows
     from mfv_dsl.report.analysis_tables import cost_table
 
     at = parse_layer(layer)

@@ -16,7 +16,11 @@ RENAMED: Mapping[str, str] = {"coffee": "mug", "greenbottle": "bottle", "basebal
 
 
 def cleaned(name: str) -> str:
-    """A name of the official synthetic images as the paper asks for it."""
+    """A name of the official synthetic images as the paper asks for it.
+
+    >>> cleaned("antiquemug"), cleaned("greenbottle"), cleaned("apple")
+    ('mug', 'bottle', 'apple')
+    """
     return RENAMED.get(name, name.removeprefix("antique") or name)
 
 
@@ -26,7 +30,11 @@ def tidy(name: str) -> str:
 
 
 def relation_name(text: str) -> str:
-    """A relation as a recipe can name it: ``sitting on`` is ``sitting_on``."""
+    """A relation as a recipe can name it.
+
+    >>> relation_name("sitting on")
+    'sitting_on'
+    """
     return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
 
 

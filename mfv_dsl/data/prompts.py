@@ -65,6 +65,21 @@ def draw_prompts(
     return prompts
 
 
+def draw_in_turn(
+    dataset: Dataset,
+    relations: Sequence[str],
+    split: str,
+    n: int,
+    shots: int,
+    seed: int = DEFAULT_SEED,
+) -> list[Prompt]:
+    """``n`` prompts, one of each of ``relations`` in turn, as few of each as that takes; the rest
+    as for :func:`draw_prompts`."""
+    each = -(-n // len(relations))
+    pools = [draw_prompts(dataset, relation, split, each, shots, seed) for relation in relations]
+    return [prompt for turn in zip(*pools, strict=True) for prompt in turn][:n]
+
+
 def corrupt(
     prompt: Prompt,
     how: str,
@@ -73,12 +88,23 @@ def corrupt(
     seed: int = DEFAULT_SEED,
     relations: Sequence[str] | None = None,
 ) -> Prompt:
-    """A corrupted twin of ``prompt``: the same query, demonstrations that do not show its task.
+    """A corrupted twin of a prompt: the same query, demonstrations that do not show its task.
 
-    ``mix`` (arXiv:2510.02528): demonstration *i* follows relation *i* of a rotation over
-    ``relations`` (default: all of the dataset), the order permuted.  ``shuffle``
-    (arXiv:2310.15213): the demonstrations' answers are permuted so that none keeps its own.
-    ``none``: the zero-shot prompt.
+    Args:
+        prompt: The intact prompt.
+        how: ``mix`` (arXiv:2510.02528): demonstration *i* follows relation *i* of a rotation over
+            ``relations``, the order permuted.  ``shuffle`` (arXiv:2310.15213): the demonstrations'
+            answers are permuted so that none keeps its own.  ``none``: the zero-shot prompt.
+        dataset: Where the demonstrations of ``mix`` come from.
+        split: The split of them, and of the prompt.
+        seed: Which twin is drawn.
+        relations: Those that ``mix`` rotates over; all of the dataset if left out.
+
+    Returns:
+        A prompt of as many demonstrations, but of none for ``none``.
+
+    Raises:
+        MfvError: MFV7111 for more demonstrations than images.
     """
     query, shots = prompt.query, len(prompt.demonstrations)
     rng = _rng("corrupt", how, query.relation, split, seed, query.image, query.query)

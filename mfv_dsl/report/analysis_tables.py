@@ -13,9 +13,9 @@ from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.report.grid import grid
 
 if TYPE_CHECKING:
-    from mfv_dsl.inspection import CostRow
     from mfv_dsl.methods.decoding import Decoded
     from mfv_dsl.methods.geometry import Identified, Ratio
+    from mfv_dsl.methods.off_task import CostRow
 
 
 def decoded_table(decodings: Sequence[Decoded]) -> Table:

@@ -11,10 +11,10 @@ from mfv_dsl.report.columns import confusion_columns, result_columns
 if TYPE_CHECKING:
     from mfv_dsl.execute.results import ResultRow
     from mfv_dsl.plan.explain import Note
-    from mfv_dsl.plan.steps import Step
+    from mfv_dsl.plan.steps import Plan
 
 
-def plan_html(steps: Sequence[Step], notes: Sequence[Note]) -> str:
+def plan_html(plan: Plan, notes: Sequence[Note]) -> str:
     """A table of steps; ``notes``, one a step, are what :func:`mfv_dsl.plan.explain.explain_plan`
     says of them."""
     return _table(
@@ -23,7 +23,7 @@ def plan_html(steps: Sequence[Step], notes: Sequence[Note]) -> str:
             (str(number), step.operation, step.label, ", ".join(note.inputs), note.reads,
              note.writes, f"{note.variants:,}" if note.variants else "",
              "cached" if note.cached else "to run")
-            for number, (step, note) in enumerate(zip(steps, notes, strict=True), 1)
+            for number, (step, note) in enumerate(zip(plan.steps, notes, strict=True), 1)
         ],
     )  # fmt: skip
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mfv_dsl.data.template import END_OF_CHUNK, IMAGE
+
 _MARGIN, _LINE = 20, 20
 _LEAST = 200  # pixels a panel is wide; smaller images are magnified to it
 _INK, _PALE, _RIGHT = (30, 30, 40), (120, 120, 130), (60, 150, 90)
@@ -58,5 +60,5 @@ def prompt_picture(rows: Sequence[PromptRow]) -> Image.Image:
 
 def _lines(text: str, letters: int) -> list[str]:
     """A piece of a prompt in lines that fit under its picture."""
-    pieces = text.replace("<image>", "<image>\n").replace("<|endofchunk|>", "\n<|endofchunk|>")
+    pieces = text.replace(IMAGE, f"{IMAGE}\n").replace(END_OF_CHUNK, f"\n{END_OF_CHUNK}")
     return [line for piece in pieces.split("\n") for line in textwrap.wrap(piece, letters)]

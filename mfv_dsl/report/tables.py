@@ -15,7 +15,7 @@ from mfv_dsl.report.grid import Side, grid
 if TYPE_CHECKING:
     from mfv_dsl.execute.heads import HeadEffect
     from mfv_dsl.execute.results import ResultRow
-    from mfv_dsl.execute.tuning import TuningRow
+    from mfv_dsl.execute.tuning_rows import TuningRow
     from mfv_dsl.models.catalogue import Known
 
 

@@ -13,11 +13,11 @@ from tokenizers import AddedToken, Tokenizer
 from torch import nn
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.template import END_OF_CHUNK, IMAGE
 from mfv_dsl.models.checkpoints.facts import read_json
 from mfv_dsl.models.checkpoints.weights import UNREADABLE, misfit, unreadable
 from mfv_dsl.models.families import family_of
 from mfv_dsl.models.mpt import KEY_NAMES, is_mpt, mpt_class, mpt_config
-from mfv_dsl.models.openflamingo import END_OF_CHUNK, IMAGE
 from mfv_dsl.models.stack import flamingo_classes
 
 
