@@ -90,8 +90,9 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars
 
 
 # -- groups ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
 class OptionGroup:
-    """Options that go together: a dataclass whose fields are annotated as parameters are."""
+    """Options that go together: fields that are annotated as parameters are."""
 
 
 @dataclass(frozen=True)

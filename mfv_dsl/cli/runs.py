@@ -17,7 +17,7 @@ from mfv_dsl.cli.options import (
 
 if TYPE_CHECKING:
     from mfv_dsl.api import Recipe
-    from mfv_dsl.execute.run import RunResult
+    from mfv_dsl.execute.run_result import RunResult
 
 
 @grouped

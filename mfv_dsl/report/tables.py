@@ -36,7 +36,8 @@ def confusion_table(
 
 def _by_eval(columns: Mapping[str, Sequence[str]], title: str | None = None) -> Table:
     words = {name for name, column in RESULT_COLUMNS.items() if column.words}
-    table = grid({name: "left" if name in words else "right" for name in columns}, title)
+    sides: dict[str, Side] = {name: "left" if name in words else "right" for name in columns}
+    table = grid(sides, title)
     rows = list(zip(*columns.values(), strict=True))
     for name, row in zip(_groups(table, columns["eval"]), rows, strict=True):
         table.add_row(name, *row[1:])
@@ -47,7 +48,7 @@ def tuning_table(rows: Sequence[TuningRow]) -> Table:
     """Trained vectors: what the epoch that was chosen does on the validation prompts that chose it,
     beside the start; accuracy in per cent with its 95 % interval."""
     numbers = ("layer", "epoch", "n", "at the start %", "on validation %", "nll", "norm")
-    table = grid({"tune": "left", "relation": "left"} | _on_the_right(numbers))
+    table = grid({"tune": "left", "relation": "left", **_on_the_right(numbers)})
     for name, row in zip(_groups(table, [row.tune for row in rows]), rows, strict=True):
         table.add_row(
             name, row.relation, str(row.layer), f"{row.chosen}/{row.epochs}",
@@ -62,7 +63,7 @@ def heads_table(heads: Sequence[HeadEffect]) -> Table:
     """Chosen heads, the best first, each with its mean score and that on every relation."""
     relations = list(heads[0].by_relation) if heads else []
     mean = ["mean"] if relations else []
-    table = grid({"": "right", "head": "left"} | _on_the_right([*mean, *relations]))
+    table = grid({"": "right", "head": "left", **_on_the_right([*mean, *relations])})
     for place, head in enumerate(heads, 1):
         scores = [] if head.mean is None else [f"{head.mean:.3f}"]
         for score, interval in head.by_relation.values():
