@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from mfv_dsl.models.checkpoints.load import load_checkpoint as load
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 flamingo_classes()
 def memory(which):
     status = Path("/proc/self/status").read_text()

@@ -47,8 +47,8 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.methods.mediation import Mediation, mediate, mediate_plain
 from mfv_dsl.models import load
 from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.stack import declare_torchvision_operators
 
 declare_torchvision_operators()  # before a library imports transformers' models
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from mfv_dsl.api import Recipe
-from mfv_dsl.models.stack import declare_torchvision_operators
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from tests.checkpoints.support import VISION, write_checkpoint
 
 

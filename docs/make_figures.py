@@ -10,8 +10,8 @@ from PIL import Image
 import mfv_dsl as mfv
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes, ThingScenes
-from mfv_dsl.methods.asking import likeliest
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.likeliest_answers import likeliest
 from mfv_dsl.report.picture import Panel, answers_picture
 from mfv_dsl.report.prompt_picture import shown_prompt
 

@@ -29,10 +29,10 @@ from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import Call, Name
 from mfv_dsl.library.vector_file import load_vector
-from mfv_dsl.methods.asking import Answers, likeliest
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.likeliest_answers import Answers, likeliest
 from mfv_dsl.methods.off_task import OffTaskCost, off_task_cost
-from mfv_dsl.methods.stream import Stream, residual_stream
+from mfv_dsl.methods.residual_stream import Stream, residual_stream
 from mfv_dsl.methods.vectors import Vector, fitting
 from mfv_dsl.models.base import Backend
 

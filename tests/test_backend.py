@@ -28,7 +28,7 @@ _STACK = """
 import time
 started = time.process_time()
 import torch
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 flamingo_classes()
 print(time.process_time() - started)
 """

@@ -22,11 +22,11 @@ from mfv_dsl.data.world import KINDS
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods import geometry
-from mfv_dsl.methods.asking import likeliest
 from mfv_dsl.methods.decoding import decode
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.likeliest_answers import likeliest
 from mfv_dsl.methods.off_task import off_task_cost, off_task_costs
-from mfv_dsl.methods.stream import Stream, residual_stream
+from mfv_dsl.methods.residual_stream import Stream, residual_stream
 from mfv_dsl.methods.vectors import Space, Vector, combine, cosine
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.heatmap import heat_map

@@ -24,8 +24,8 @@ from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.store import Store
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import tuning
-from mfv_dsl.methods.learned import LEARNED, LearnedHeadMask, LearnedHeadScales
 from mfv_dsl.methods.tuning import Checkpoint, Epoch, Settings, Training, Tuned, tune
+from mfv_dsl.methods.tuning_variables import VARIABLES, HeadMaskVariable, HeadScalesVariable
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo
@@ -223,8 +223,8 @@ def test_a_bound_and_a_decay_keep_the_vector_short(
 def trainer_of(
     model: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], settings: Settings
 ) -> tuning._Trainer:
-    learned = LEARNED[settings.variable](zeros(model), model.device)
-    prefixes = tuning.KeptPrefixes(model)
+    learned = VARIABLES[settings.variable](zeros(model), model.device)
+    prefixes = tuning.PrefixCache(model)
     return tuning._Trainer(
         model, learned, prefixes, train, validation, (), settings, lambda _: None
     )
@@ -296,14 +296,14 @@ def test_a_mask_that_keeps_nothing_is_an_error(
 
 def test_what_is_learned_and_what_comes_of_it_agree(tiny: OpenFlamingo, raw: Vector):
     """At the start every variable yields the start; a value's vector is its finished one."""
-    for name, kind in LEARNED.items():
+    for name, kind in VARIABLES.items():
         learned = kind(raw, tiny.device)
         torch.testing.assert_close(learned.finished(learned.first()).residual, raw.residual)
         if name != "head_mask":
             value = torch.randn_like(learned.first())
             torch.testing.assert_close(learned.finished(value).residual, learned.vector(value))
-    soft = LearnedHeadMask(raw, tiny.device).vector(torch.full((8,), 30.0))
-    torch.testing.assert_close(soft, LearnedHeadScales(raw, tiny.device).vector(torch.ones(8)))
+    soft = HeadMaskVariable(raw, tiny.device).vector(torch.full((8,), 30.0))
+    torch.testing.assert_close(soft, HeadScalesVariable(raw, tiny.device).vector(torch.ones(8)))
 
 
 def test_kl_leaves_other_tasks_alone(

@@ -11,7 +11,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import LAST, Edit
 from mfv_dsl.engine.hooks import Hooks, find_site
 from mfv_dsl.engine.trace import note
-from mfv_dsl.models.base import Backend, Decoder, PromptBatch
+from mfv_dsl.models.base import Backend, Decoder, Picture, PromptBatch, TextBackend
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,34 @@ def generate(
         if beams == 1:
             return _greedy(run, first, max_new_tokens)
         return _beam_search(run, first, max_new_tokens, beams)
+
+
+def generate_texts(
+    model: TextBackend,
+    texts: Sequence[str],
+    images: Sequence[Sequence[Picture]],
+    max_new_tokens: int = 20,
+    *,
+    beams: int = 1,
+    edits: Sequence[Edit] = (),
+    everywhere: bool = False,
+) -> list[str]:
+    """The model's continuation of each of ``texts``, as text.
+
+    ``images`` has one list of pictures for each text, in the order of its ``<image>`` marks; the
+    rest is as for :func:`generate`.  Models loaded by :func:`mfv_dsl.load_model` have it as a
+    method::
+
+        model.generate(["<image>Q:red circle. A:"], [[picture]], max_new_tokens=2)
+
+    Raises MfvError: MFV7242 to MFV7245 for texts and images that do not fit one another or the
+    model's context, and as :func:`generate`.
+    """
+    batch = model.texts(texts, images)
+    length = batch.tokens.shape[1] + max_new_tokens
+    model.check_length(length, f"the longest text (new tokens: {max_new_tokens})")
+    generations = generate(model, batch, max_new_tokens, edits, everywhere=everywhere, beams=beams)
+    return [model.text(generation.tokens) for generation in generations]
 
 
 class _Run:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from mfv_dsl.engine.hooks import find_site
-from mfv_dsl.methods.stream import Stream
+from mfv_dsl.methods.residual_stream import Stream
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import Backend
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.methods.stream import Stream
+from mfv_dsl.methods.residual_stream import Stream
 from mfv_dsl.methods.vectors import Vector, check_space
 
 #: From this condition number on, directions are taken as nearly collinear (Belsley, Kuh and Welsch

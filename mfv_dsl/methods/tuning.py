@@ -1,8 +1,8 @@
 """Training a vector with the model frozen (arXiv:2510.02528, tuned function vectors).
 
 The only parameter is the vector v, or factors of the one it starts from
-(:mod:`mfv_dsl.methods.learned`).  With v added at the output of one decoder layer, at the last
-token,
+(:mod:`mfv_dsl.methods.tuning_variables`).  With v added at the output of one decoder layer, at the
+last token,
 
     loss = mean over prompts of -log p(answer's first token) + weight_decay / 2 · |v|²
            + sparsity · Σ head weights + kl · mean over off-task prompts of KL(unedited ‖ edited)
@@ -29,10 +29,10 @@ from torch.nn.functional import kl_div
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Read
-from mfv_dsl.engine.kept import KeptPrefixes
 from mfv_dsl.engine.prefix import Prefix
+from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
-from mfv_dsl.methods.learned import LEARNED, Learned
+from mfv_dsl.methods.tuning_variables import VARIABLES, TuningVariable
 from mfv_dsl.methods.vectors import Space, Vector, check_space, random_like
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -49,8 +49,9 @@ class Settings:
     """How a vector is trained; see the module's formula.
 
     ``max_norm`` bounds the vector's length: the start is shortened to it, and so is the vector
-    after each step.  ``variable`` is a key of :data:`~mfv_dsl.methods.learned.LEARNED`.  ``seed``
-    orders the mini-batches anew for each epoch, and draws a random start.
+    after each step.  ``variable`` is a key of
+    :data:`~mfv_dsl.methods.tuning_variables.VARIABLES`.  ``seed`` orders the mini-batches anew for
+    each epoch, and draws a random start.
     """
 
     layer: int
@@ -135,13 +136,13 @@ def tune(
     Raises MfvError MFV5305 and MFV5313 for a start that has nothing to learn, MFV5314 where the
     loss is no longer finite, MFV5315 where a mask keeps no head.
     """
-    prefixes = KeptPrefixes(backend, memory)
+    prefixes = PrefixCache(backend, memory)
     if start is None:
         start = keep("start", partial(random_start, backend, prefixes, batches, settings))
     assert isinstance(start, Vector)
     here = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
     check_space(Vector(start.residual, here, "this model"), start)
-    learned = LEARNED[settings.variable](start, backend.device)
+    learned = VARIABLES[settings.variable](start, backend.device)
     trainer = _Trainer(
         backend, learned, prefixes, batches, validation, off_task, settings, progress
     )
@@ -167,7 +168,7 @@ def tune(
 
 @torch.no_grad()
 def random_start(
-    backend: Backend, prefixes: KeptPrefixes, batches: Sequence[PromptBatch], settings: Settings
+    backend: Backend, prefixes: PrefixCache, batches: Sequence[PromptBatch], settings: Settings
 ) -> Vector:
     """A random direction, :data:`RANDOM_SHARE` as long as the residual stream is on average at the
     last token of ``batches``, at the output of the layer that it will be added to."""
@@ -185,7 +186,7 @@ class _Trainer:
     """Makes one checkpoint after the other."""
 
     def __init__(
-        self, backend: Backend, learned: Learned, prefixes: KeptPrefixes,
+        self, backend: Backend, learned: TuningVariable, prefixes: PrefixCache,
         batches: Sequence[PromptBatch], validation: Sequence[PromptBatch],
         off_task: Sequence[PromptBatch], settings: Settings, progress: Progress,
     ) -> None:  # fmt: skip

@@ -10,7 +10,7 @@ from importlib import metadata
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import store_root
 from mfv_dsl.models.catalogue import checkpoints
-from mfv_dsl.models.stack import OPEN_FLAMINGO, torchvision_state
+from mfv_dsl.models.flamingo_classes import OPEN_FLAMINGO, torchvision_state
 
 #: Package -> what to type where it is missing.
 _PACKAGES = {

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 
 #: Regex in MosaicGPT's weight names -> what transformers' MPT has there, for
 #: ``from_pretrained(key_mapping=...)``; names of MPT itself are left as they are.

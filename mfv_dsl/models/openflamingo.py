@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +16,14 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.loading import ahead
-from mfv_dsl.models.base import Continuation, PromptBatch
-from mfv_dsl.models.copies import PrefixState, continuation, run_prefix
-from mfv_dsl.models.decoding import FlamingoDecoder
+from mfv_dsl.models.base import Continuation, Picture, PromptBatch
+from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
-from mfv_dsl.models.parallel import PARALLEL, attend_past
-from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
+from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
+from mfv_dsl.models.parallel_attention import PARALLEL, attend_past
+from mfv_dsl.models.parallel_copies import PrefixState, continuation, run_prefix
+from mfv_dsl.models.pictures import as_array, check_marks, check_rows
 from mfv_dsl.models.sites import flamingo_sites
-from mfv_dsl.models.spread import device_of
-
-if TYPE_CHECKING:
-    from mfv_dsl.engine.edits import Edit
 
 _AT_ONCE = 256  # pictures that the vision encoder takes at once
 IMAGE, END_OF_CHUNK = "<image>", "<|endofchunk|>"
@@ -50,6 +47,10 @@ class OpenFlamingo:
     ``tokenizer`` is a ``tokenizers.Tokenizer``; ``preprocess`` turns pictures (height, width, 3)
     uint8 into a float tensor (images, 3, size, size).
     """
+
+    #: :func:`mfv_dsl.engine.generation.generate_texts` of this model, on models that
+    #: :func:`mfv_dsl.load_model` has loaded; a model itself knows nothing of edits.
+    generate: Callable[..., list[str]]
 
     def __init__(
         self,
@@ -294,26 +295,6 @@ class OpenFlamingo:
         return logits.to(here)
 
     # -- generation -----------------------------------------------------------------------------
-    def generate(
-        self,
-        texts: Sequence[str],
-        images: Sequence[Sequence[Picture]],
-        max_new_tokens: int = 20,
-        *,
-        beams: int = 1,
-        edits: Sequence[Edit] = (),
-        everywhere: bool = False,
-    ) -> list[str]:
-        """What the model says after each of ``texts``; texts and images as for :meth:`texts`, the
-        rest as for :func:`mfv_dsl.engine.generation.generate`."""
-        from mfv_dsl.engine.generation import generate
-
-        batch = self.texts(texts, images)
-        length = batch.tokens.shape[1] + max_new_tokens
-        self.check_length(length, f"the longest text (new tokens: {max_new_tokens})")
-        found = generate(self, batch, max_new_tokens, edits, everywhere=everywhere, beams=beams)
-        return [self.text(one.tokens) for one in found]
-
     @contextmanager
     def decoding(self, batch: PromptBatch) -> Iterator[FlamingoDecoder]:
         language = self.model.lang_encoder

@@ -17,8 +17,8 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.checkpoints.facts import facts
 from mfv_dsl.models.checkpoints.known import KNOWN, Checkpoint, memory
 from mfv_dsl.models.checkpoints.layout import layout
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.mpt import mpt_class, mpt_config
-from mfv_dsl.models.stack import flamingo_classes
 from tests.checkpoints.support import MOSAIC, MPT, write_json
 
 NAMES = sorted(KNOWN)

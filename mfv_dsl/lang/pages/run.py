@@ -95,9 +95,11 @@ nothing.""",
     "MFV5108": Page(
         "a model whose layers are not found",
         """
-To edit a model of your own, its decoder layers and attention projections must be where a known
-architecture has them; the message lists the places. For any other architecture describe the sites
-yourself and place `Hooks(model, sites, edits)`.""",
+To edit a model of your own, its decoder layers must be where a known architecture has them, and for
+edits of heads its attention's output projection too; the message lists the places. For any other
+model say where they are, with the classes of `mfv_dsl.models.families`:
+`bind(model, ..., sites=ModulePaths(layers="model.blocks", projection="attn.proj"))`, or give as
+`sites` a function that makes the site table from the model.""",
     ),
     # -- measurements -----------------------------------------------------------------------------
     "MFV5201": Page(

@@ -16,9 +16,9 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.checkpoints.facts import read_json
 from mfv_dsl.models.checkpoints.weights import UNREADABLE, misfit, unreadable
 from mfv_dsl.models.families import family_of
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.mpt import KEY_NAMES, is_mpt, mpt_class, mpt_config
 from mfv_dsl.models.openflamingo import END_OF_CHUNK, IMAGE
-from mfv_dsl.models.stack import flamingo_classes
 
 
 @dataclass(frozen=True)

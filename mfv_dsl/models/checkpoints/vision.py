@@ -21,7 +21,7 @@ from torch import nn
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.checkpoints.facts import read_json
 from mfv_dsl.models.checkpoints.weights import fill, read_weights
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 
 
 @dataclass(frozen=True)

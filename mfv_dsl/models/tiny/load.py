@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.devices import devices
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.stack import flamingo_classes
 from mfv_dsl.models.tiny.build import build_flamingo
 from mfv_dsl.models.tiny.facts import facts_of
 from mfv_dsl.models.tiny.folder import MEAN, STD, is_duplicate

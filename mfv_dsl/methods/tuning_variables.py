@@ -13,7 +13,7 @@ from mfv_dsl.methods.vectors import Vector, combine
 _FIRST_LOGIT = 2.0  # where a mask starts: sigmoid(2) = 0.88, most of every head
 
 
-class Learned:
+class TuningVariable:
     """The whole vector is learned.
 
     A *value* is what the optimiser changes.  :meth:`vector` is what it stands for during training,
@@ -43,7 +43,7 @@ class Learned:
         return value * (longest / length) if length > longest else value
 
 
-class LearnedScale(Learned):
+class ScaleVariable(TuningVariable):
     """A factor before the start, 1 at first."""
 
     def __init__(self, start: Vector, device: torch.device) -> None:
@@ -65,7 +65,7 @@ class LearnedScale(Learned):
         return combine([(float(value), self.start)], self.start.expression)
 
 
-class LearnedHeadScales(Learned):
+class HeadScalesVariable(TuningVariable):
     """A factor for each head of the start, 1 at first: Σ over heads of s_h · (what h writes)."""
 
     def __init__(self, start: Vector, device: torch.device) -> None:
@@ -95,7 +95,7 @@ class LearnedHeadScales(Learned):
         )  # fmt: skip
 
 
-class LearnedHeadMask(LearnedHeadScales):
+class HeadMaskVariable(HeadScalesVariable):
     """Which heads of the start to keep: the weight of head h is sigmoid(value_h) in training, and
     the finished vector is the sum of the heads whose weight is above a half, whole."""
 
@@ -127,9 +127,9 @@ class LearnedHeadMask(LearnedHeadScales):
         return value
 
 
-LEARNED: Mapping[str, type[Learned]] = {
-    "vector": Learned,
-    "scale": LearnedScale,
-    "head_scales": LearnedHeadScales,
-    "head_mask": LearnedHeadMask,
+VARIABLES: Mapping[str, type[TuningVariable]] = {
+    "vector": TuningVariable,
+    "scale": ScaleVariable,
+    "head_scales": HeadScalesVariable,
+    "head_mask": HeadMaskVariable,
 }

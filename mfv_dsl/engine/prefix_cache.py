@@ -9,7 +9,7 @@ from mfv_dsl.models.base import Backend, PromptBatch
 _SHARE = 4  # of free memory, one part in so many is for prefixes that are kept
 
 
-class KeptPrefixes:
+class PrefixCache:
     """The prefixes of batches, each run when first asked for.
 
     Those that fit into ``memory`` bytes are kept, by default a quarter of what is free at the
