@@ -16,7 +16,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     """
     from dataclasses import asdict
 
-    from mfv_dsl.models.environment import examine
+    from mfv_dsl.execute.environment import examine
     from mfv_dsl.report.environment import environment_text
 
     found = examine()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mfv_dsl.models.environment import Environment
+from mfv_dsl.execute.environment import Environment
 
 _TORCHVISION = {
     "as is": "works as it is",

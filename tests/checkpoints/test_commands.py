@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
+from mfv_dsl.execute.environment import Place, _where
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.models.checkpoints.known import KNOWN
-from mfv_dsl.models.environment import Place, _where
 
 RECIPE = """mfv 1
 model   m = openflamingo("{path}", dtype={dtype})

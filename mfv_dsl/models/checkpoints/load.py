@@ -20,9 +20,8 @@ from mfv_dsl.models.checkpoints.vision import Tower, load_tower
 from mfv_dsl.models.checkpoints.weights import fill, read_weights
 from mfv_dsl.models.device_map import spread
 from mfv_dsl.models.devices import devices
-from mfv_dsl.models.flamingo_classes import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes, is_duplicate
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.tiny.folder import is_duplicate
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 

@@ -14,12 +14,14 @@ from tokenizers import Tokenizer
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.devices import devices
-from mfv_dsl.models.flamingo_classes import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes, is_duplicate
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.tiny.build import build_flamingo
 from mfv_dsl.models.tiny.facts import facts_of
-from mfv_dsl.models.tiny.folder import MEAN, STD, is_duplicate
 from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD
+
+#: Pixel normalisation: (grey level / 255 - MEAN) / STD.
+MEAN, STD = 0.5, 0.25
 
 
 def load_folder(folder: Path, device: str | torch.device | None = None) -> OpenFlamingo:

@@ -1,4 +1,4 @@
-"""Trains the bundled model: ``python -m mfv_dsl.models.tiny.train --out DIR``.
+"""Trains the bundled model: ``python -m tools.tiny.train --out DIR``.
 
 Stages, each left when its running accuracy is reached:
 
@@ -28,15 +28,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 
 from mfv_dsl.data.render import render, sample_looks
 from mfv_dsl.data.world import EMPTY, GRID, KINDS, SPLIT_BUCKETS, bucket
+from mfv_dsl.models.flamingo_classes import is_duplicate
 from mfv_dsl.models.tiny.build import CONFIG, build_flamingo
-from mfv_dsl.models.tiny.folder import MEAN, STD, write_folder
-from mfv_dsl.models.tiny.sequences import GROUNDING, INVERSE, Batch, in_context, statements
+from mfv_dsl.models.tiny.load import MEAN, STD
 from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, build_tokenizer
+from tools.tiny.sequences import GROUNDING, INVERSE, Batch, in_context, statements
 
 GROUNDING_LAYERS = 6  # enough for statements; the rest grow on top before stage 2
 STATEMENT_BATCH, CONTEXT_BATCH, READING_BATCH = 32, 32, 64
@@ -284,6 +287,22 @@ class Trainer:
             "3 settling", lambda running: self.mixture(running, 0.65), self.loss,
             lambda running: False, steps, 1e-3, cosine=True,
         )  # fmt: skip
+
+
+def write_folder(out: Path, model: nn.Module, config: dict[str, Any], tokenizer: Tokenizer) -> None:
+    """Write ``model.safetensors``, ``config.json`` and ``tokenizer.json`` under ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: tensor.detach().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not is_duplicate(name)
+    }
+    partial = out / "model.safetensors.partial"
+    save_file(state, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)
+    partial.replace(out / "model.safetensors")
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    tokenizer.save(str(out / "tokenizer.json"))
 
 
 def main() -> None:
