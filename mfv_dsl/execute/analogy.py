@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.execute.session import Session
-from mfv_dsl.methods.analogy import Blended, measure_blends
+from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.arithmetic import sum_text
@@ -24,7 +24,7 @@ def measured_blends(
     points: Sequence[Point],
     split: str,
     prompts: list[Prompt],
-) -> list[Blended]:
+) -> list[BlendOutcomes]:
     """Every condition of ``points``, its layer and scale, measured on ``prompts``."""
     sources = session.batches(step, source_pairs(session, step, split))
     conditions = [

@@ -22,8 +22,8 @@ from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import vectors as algebra
 from mfv_dsl.methods.activations import TaskMean, task_mean
 from mfv_dsl.methods.attribution import attribute
-from mfv_dsl.methods.mediation import Mediation, joined, mediate
-from mfv_dsl.methods.selection import Head, top_heads, written_norms
+from mfv_dsl.methods.mediation import Mediation, concatenate_effects, mediate
+from mfv_dsl.methods.selection import Head, output_norms, top_heads
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.arithmetic import calculate
 from mfv_dsl.plan.explain import BATCH
@@ -83,13 +83,13 @@ def mediation(session: Session, step: Step, inputs: Inputs) -> Mediation:
         parts.append(session.part(step, f"{number}/{BATCH}", partial(measured, chunk)))
         if not told:  # kept from an earlier run
             done(heads)
-    return joined(parts, p["relation"])
+    return concatenate_effects(parts, p["relation"])
 
 
 def head_norms(session: Session, step: Step, inputs: Inputs) -> Mediation:
     """The length of what each head writes on average, as scores like effects (one row)."""
     (mean,) = inputs
-    return Mediation(mean.relation, written_norms(session.backend(step), mean.mean)[None], NOTHING)
+    return Mediation(mean.relation, output_norms(session.backend(step), mean.mean)[None], NOTHING)
 
 
 def top(session: Session, step: Step, inputs: Inputs) -> Heads:
@@ -140,7 +140,7 @@ def load(session: Session, step: Step, inputs: Inputs) -> Vector:
     if p["allow_mismatch"]:
         same = algebra.Space(facts.fingerprint, vector.space.d_model)
         vector = replace(vector, space=same)
-    return algebra.fitting(session.backend(step), vector)
+    return algebra.require_model(session.backend(step), vector)
 
 
 def linear(session: Session, step: Step, inputs: Inputs) -> Vector:
@@ -182,9 +182,9 @@ PERFORM: Mapping[str, Callable[[Session, Step, Inputs], Any]] = {
     "load": load,
     "linear": linear,
     "times": times,
-    "normalize": lambda session, step, inputs: algebra.normalized(*inputs),
-    "project": lambda session, step, inputs: algebra.projected(*inputs),
-    "reject": lambda session, step, inputs: algebra.rejected(*inputs),
+    "normalize": lambda session, step, inputs: algebra.normalize(*inputs),
+    "project": lambda session, step, inputs: algebra.project(*inputs),
+    "reject": lambda session, step, inputs: algebra.reject(*inputs),
     "random_like": lambda session, step, inputs: algebra.random_like(
         *inputs, seed=step.parameters["seed"]
     ),

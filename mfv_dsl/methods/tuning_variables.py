@@ -30,14 +30,14 @@ class TuningVariable:
     def vector(self, value: torch.Tensor) -> torch.Tensor:
         return value
 
-    def finished(self, value: torch.Tensor) -> Vector:
+    def result(self, value: torch.Tensor) -> Vector:
         return Vector(value.cpu(), self.start.space, self.start.expression)
 
     def penalty(self, value: torch.Tensor) -> torch.Tensor:
         """What ``sparsity`` weighs."""
         return value.new_zeros(())
 
-    def bounded(self, value: torch.Tensor, longest: float) -> torch.Tensor:
+    def limit(self, value: torch.Tensor, longest: float) -> torch.Tensor:
         """The value of the vector at length ``longest`` at most."""
         length = self.vector(value).norm()
         return value * (longest / length) if length > longest else value
@@ -61,7 +61,7 @@ class ScaleVariable(TuningVariable):
     def vector(self, value: torch.Tensor) -> torch.Tensor:
         return value * self._start
 
-    def finished(self, value: torch.Tensor) -> Vector:
+    def result(self, value: torch.Tensor) -> Vector:
         return combine([(float(value), self.start)], self.start.expression)
 
 
@@ -77,21 +77,21 @@ class HeadScalesVariable(TuningVariable):
                 "to learn per head",
                 help="begin with an fv(...), or learn the vector itself: variable = vector",
             )
-        self._projected = start.head_projected.float().to(device)
+        self._outputs = start.head_projected.float().to(device)
 
     def first(self) -> torch.Tensor:
-        return torch.ones(len(self._projected), device=self.device)
+        return torch.ones(len(self._outputs), device=self.device)
 
     def vector(self, value: torch.Tensor) -> torch.Tensor:
-        return value @ self._projected
+        return value @ self._outputs
 
-    def finished(self, value: torch.Tensor) -> Vector:
+    def result(self, value: torch.Tensor) -> Vector:
         start, scales = self.start, value.cpu()[:, None]
         assert start.head_means is not None and start.head_projected is not None
-        projected = scales * start.head_projected
+        outputs = scales * start.head_projected
         return replace(
-            start, residual=projected.sum(0), head_means=scales * start.head_means,
-            head_projected=projected,
+            start, residual=outputs.sum(0), head_means=scales * start.head_means,
+            head_projected=outputs,
         )  # fmt: skip
 
 
@@ -103,26 +103,28 @@ class HeadMaskVariable(HeadScalesVariable):
         return torch.full_like(super().first(), _FIRST_LOGIT)
 
     def vector(self, value: torch.Tensor) -> torch.Tensor:
-        return value.sigmoid() @ self._projected
+        return value.sigmoid() @ self._outputs
 
-    def finished(self, value: torch.Tensor) -> Vector:
-        start, kept = self.start, (value > 0).cpu()
+    def result(self, value: torch.Tensor) -> Vector:
+        start, mask = self.start, (value > 0).cpu()
         assert start.heads is not None
         assert start.head_means is not None and start.head_projected is not None
         return replace(
             start,
-            residual=start.head_projected[kept].sum(0),
-            heads=tuple(head for head, one in zip(start.heads, kept.tolist(), strict=True) if one),
-            head_means=start.head_means[kept],
-            head_projected=start.head_projected[kept],
-            head_scores=None if start.head_scores is None else start.head_scores[kept],
+            residual=start.head_projected[mask].sum(0),
+            heads=tuple(
+                head for head, chosen in zip(start.heads, mask.tolist(), strict=True) if chosen
+            ),
+            head_means=start.head_means[mask],
+            head_projected=start.head_projected[mask],
+            head_scores=None if start.head_scores is None else start.head_scores[mask],
         )
 
     def penalty(self, value: torch.Tensor) -> torch.Tensor:
         """The sum of the weights: about how many heads are kept."""
         return value.sigmoid().sum()
 
-    def bounded(self, value: torch.Tensor, longest: float) -> torch.Tensor:
+    def limit(self, value: torch.Tensor, longest: float) -> torch.Tensor:
         """A mask keeps or drops; it cannot shorten."""
         return value
 

@@ -39,7 +39,7 @@ class FlamingoDecoder:
             layer.condition_media_locations(self._images)
 
     def _run(self, tokens: torch.Tensor) -> torch.Tensor:
-        done = self._flamingo.language_pass(tokens, self._mask, self._cache, keep=True)
-        self._cache = done.past_key_values
-        logits: torch.Tensor = done.logits[:, -1].to(self._flamingo.device)
+        output = self._flamingo.language_pass(tokens, self._mask, self._cache, keep=True)
+        self._cache = output.past_key_values
+        logits: torch.Tensor = output.logits[:, -1].to(self._flamingo.device)
         return logits

@@ -35,10 +35,10 @@ def render_text(prompt: Prompt) -> str:
     def question(item: Item) -> str:
         return f"{IMAGE}Q:{item.query}. A:"
 
-    told = "".join(
+    demonstrations = "".join(
         f"{question(item)}{item.answer}.{END_OF_CHUNK}\n" for item in prompt.demonstrations
     )
-    return told + question(prompt.query)
+    return demonstrations + question(prompt.query)
 
 
 class OpenFlamingo:
@@ -127,17 +127,22 @@ class OpenFlamingo:
         """
         check_rows(texts, images, answers)
         rows = [self.tokenizer.encode(text).ids for text in texts]
-        for i, (row, shown) in enumerate(zip(rows, images, strict=True)):
-            check_marks(f"texts[{i}]", row.count(self.model.media_token_id), len(shown))
+        for i, (row, pictures_of_row) in enumerate(zip(rows, images, strict=True)):
+            check_marks(f"texts[{i}]", row.count(self.model.media_token_id), len(pictures_of_row))
         tokens, mask = self._padded(rows, "texts")
         pictures: dict[Hashable, np.ndarray] = {}
         keys: list[list[Hashable]] = []
-        for i, shown in enumerate(images):
+        for i, pictures_of_row in enumerate(images):
             # the same file or object is encoded once
-            keys.append([str(one) if isinstance(one, str | Path) else id(one) for one in shown])
-            for j, (key, one) in enumerate(zip(keys[i], shown, strict=True)):
+            keys.append(
+                [
+                    str(picture) if isinstance(picture, str | Path) else id(picture)
+                    for picture in pictures_of_row
+                ]
+            )
+            for j, (key, picture) in enumerate(zip(keys[i], pictures_of_row, strict=True)):
                 if key not in pictures:
-                    pictures[key] = as_array(one, f"images[{i}][{j}]")
+                    pictures[key] = as_array(picture, f"images[{i}][{j}]")
         pixels = self.preprocess(list(pictures.values())).split(_AT_ONCE) if pictures else ()
         return PromptBatch(
             prompts=(),
@@ -227,8 +232,8 @@ class OpenFlamingo:
     def _pixels(self, images: Sequence[str], dataset: Dataset) -> Iterator[torch.Tensor]:
         """Images as the vision encoder takes them, :data:`_AT_ONCE`, loaded while it works."""
 
-        def load(some: Sequence[str]) -> torch.Tensor:
-            return self.preprocess(dataset.pictures(some, self.image_size))
+        def load(part: Sequence[str]) -> torch.Tensor:
+            return self.preprocess(dataset.pictures(part, self.image_size))
 
         step = dataset.at_once
         parts = (images[start : start + step] for start in range(0, len(images), step))
@@ -288,11 +293,11 @@ class OpenFlamingo:
 
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
         language = self.model.lang_encoder
-        here = hidden.device
+        device = hidden.device
         if normed:
             hidden = language.get_submodule(self.family.final_norm)(hidden)
         logits: torch.Tensor = language.get_output_embeddings()(hidden)
-        return logits.to(here)
+        return logits.to(device)
 
     # -- generation -----------------------------------------------------------------------------
     @contextmanager

@@ -14,13 +14,13 @@ from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.data.off_task import OFF_TASKS
 from mfv_dsl.data.prompts import DEFAULT_SEED
 from mfv_dsl.execute.heads import HeadEffect
-from mfv_dsl.methods.decoding import Decoded
-from mfv_dsl.methods.geometry import Identified, Ratio
+from mfv_dsl.methods.decoding import VectorTokens
+from mfv_dsl.methods.geometry import Decomposition, Ratio
 from mfv_dsl.methods.off_task import OffTaskCost
 from mfv_dsl.probing import Reply
 
 
-def decoded_table(found: Sequence[Decoded]) -> Table:
+def decoded_table(found: Sequence[VectorTokens]) -> Table:
     """One row a layer, the likeliest tokens with their scores; where there is one layer, or none to
     speak of, one row a token."""
     if len(found) > 1:
@@ -49,7 +49,7 @@ def similarity_table(names: Sequence[str], cosines: np.ndarray) -> Table:
     return table
 
 
-def identified_table(found: Identified) -> Table:
+def identified_table(found: Decomposition) -> Table:
     """One row a member, the largest coefficients first."""
     table = _table({"member": "left", "coefficient": "right", "cosine": "right"})
     for name in sorted(found.coefficients, key=lambda name: -abs(found.coefficients[name])):

@@ -10,7 +10,7 @@ from rich.table import Table
 from mfv_dsl.base.numbers import percent
 from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.execute.tuning import TuningRow
-from mfv_dsl.models.catalogue import Known
+from mfv_dsl.models.catalogue import CatalogueRow
 from mfv_dsl.report.columns import LEFT, confusion_columns, result_columns, shown
 
 
@@ -64,7 +64,7 @@ def tuning_table(rows: Sequence[TuningRow]) -> Table:
     return table
 
 
-def models_table(rows: Sequence[Known]) -> Table:
+def models_table(rows: Sequence[CatalogueRow]) -> Table:
     """Models that recipes can name, and about what they take in GB."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model")

@@ -140,26 +140,29 @@ class Trainer:
         logits = self.model.lang_encoder(input_ids=tokens, attention_mask=mask).logits
         self.model.lang_encoder.clear_conditioned_layers()
         where = torch.from_numpy(batch.is_answer[:, 1:])
-        predicted, wanted = logits[:, :-1][where], tokens[:, 1:][where]
-        right = (predicted.argmax(-1) == wanted).numpy()
+        predicted, targets = logits[:, :-1][where], tokens[:, 1:][where]
+        correct = (predicted.argmax(-1) == targets).numpy()
         kinds = batch.kind[:, 1:][batch.is_answer[:, 1:]]
         for kind in np.unique(kinds):
-            running.add(kind, float(right[kinds == kind].mean()))
-        return F.cross_entropy(predicted.float(), wanted)
+            running.add(kind, float(correct[kinds == kind].mean()))
+        return F.cross_entropy(predicted.float(), targets)
 
     def reading_loss(self, images: np.ndarray, grid: np.ndarray, running: Running) -> torch.Tensor:
         """Stage 0: name the cells from the patches, and from the latents by their index."""
         patches, latents = self.see(images)
         cells = torch.from_numpy(np.where(grid == EMPTY, len(KINDS), grid)).long().flatten(1)
         patches, latents = patches.flatten(1, 2), latents.flatten(1, 2)
-        named, read = self.cell_head(patches), latents @ self.kind_directions.T
+        cells_from_patches, cells_from_latents = (
+            self.cell_head(patches),
+            latents @ self.kind_directions.T,
+        )
         index = latents @ self.place_directions.T
         own = torch.arange(GRID * GRID).expand(len(grid), -1)
-        running.add("cells", float((named.argmax(-1) == cells).float().mean()))
-        running.add("latents", float((read.argmax(-1) == cells).float().mean()))
+        running.add("cells", float((cells_from_patches.argmax(-1) == cells).float().mean()))
+        running.add("latents", float((cells_from_latents.argmax(-1) == cells).float().mean()))
         return (
-            F.cross_entropy(named.flatten(0, 1), cells.flatten())
-            + F.cross_entropy(read.flatten(0, 1), cells.flatten())
+            F.cross_entropy(cells_from_patches.flatten(0, 1), cells.flatten())
+            + F.cross_entropy(cells_from_latents.flatten(0, 1), cells.flatten())
             + 0.5 * F.cross_entropy(index.flatten(0, 1), own.flatten())
         )
 
@@ -178,7 +181,7 @@ class Trainer:
         """Train until ``done`` or for ``most`` steps; log every 50, save every 500."""
         group = list(parameters or self.model.parameters())
         optimiser = torch.optim.AdamW(group, lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
-        running, total, shown = Running(), 0.0, 0
+        running, total, n_summed = Running(), 0.0, 0
         upcoming = self.pool.submit(draw, running)
         for i in range(most):
             batch, upcoming = upcoming.result(), self.pool.submit(draw, running)
@@ -193,14 +196,14 @@ class Trainer:
             nn.utils.clip_grad_norm_(group, 1.0)
             optimiser.step()
             self.step += 1
-            total, shown = total + float(value.detach()), shown + 1
-            finished = i >= 100 and done(running)
-            if (i + 1) % 50 == 0 or finished:
-                self.log(stage, i + 1, total / shown, running)
-                total, shown = 0.0, 0
+            total, n_summed = total + float(value.detach()), n_summed + 1
+            is_last = i >= 100 and done(running)
+            if (i + 1) % 50 == 0 or is_last:
+                self.log(stage, i + 1, total / n_summed, running)
+                total, n_summed = 0.0, 0
             if (i + 1) % 500 == 0:
                 self.save()
-            if finished:
+            if is_last:
                 break
         upcoming.result()
         self.save()
