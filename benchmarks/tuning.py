@@ -38,12 +38,13 @@ from torch.nn.functional import cross_entropy
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.methods.tuning import Checkpoint, Settings, tune
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models import load
-from mfv_dsl.models.openflamingo import OpenFlamingo, render_text
+from mfv_dsl.models.openflamingo import OpenFlamingo
 
 SCENES = Scenes(seed=11, count=240)
 AGREE = 1e-4
@@ -118,7 +119,7 @@ def plain(model: OpenFlamingo, batches: Sequence[list[Prompt]], settings: Settin
 
 def text(model: OpenFlamingo, prompt: Prompt) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Tokens, mask and answer of one prompt."""
-    tokens = torch.tensor([model.tokenizer.encode(render_text(prompt)).ids])
+    tokens = torch.tensor([model.tokenizer.encode(OPENFLAMINGO.text(prompt)).ids])
     answer = torch.tensor(model.first_tokens([prompt.query.answer]))
     return tokens, torch.ones_like(tokens), answer
 

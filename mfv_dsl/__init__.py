@@ -5,6 +5,9 @@ import mfv_dsl as mfv
 mfv.run("recipes/quickstart.mfv")
 mfv.compile("fv(left) - fv(right) + fv(above)").vector(heads="top(10)")
 mfv.load_model("tiny")
+
+Every function of the language that makes a vector or a number is a function here too:
+``mfv.fv("left")``, ``mfv.normalize(v)``, ``mfv.reject(v, w)``.
 """
 
 from __future__ import annotations
@@ -17,16 +20,7 @@ from mfv_dsl.version import __version__
 if TYPE_CHECKING:
     from mfv_dsl.api import Recipe, compile, load_model, run
     from mfv_dsl.base.errors import MfvError, RecipeError
-    from mfv_dsl.expression import (
-        Expression,
-        fv,
-        load,
-        mean,
-        normalize,
-        project,
-        random_like,
-        reject,
-    )
+    from mfv_dsl.expression import Expression
     from mfv_dsl.library.vector_file import load_vector, save_vector
     from mfv_dsl.methods.vectors import Vector
 
@@ -38,15 +32,8 @@ _EXPORTS = {
     "RecipeError": "mfv_dsl.base.errors",
     "Vector": "mfv_dsl.methods.vectors",
     "compile": "mfv_dsl.api",
-    "fv": "mfv_dsl.expression",
-    "load": "mfv_dsl.expression",
     "load_model": "mfv_dsl.api",
     "load_vector": "mfv_dsl.library.vector_file",
-    "mean": "mfv_dsl.expression",
-    "normalize": "mfv_dsl.expression",
-    "project": "mfv_dsl.expression",
-    "random_like": "mfv_dsl.expression",
-    "reject": "mfv_dsl.expression",
     "run": "mfv_dsl.api",
     "save_vector": "mfv_dsl.library.vector_file",
 }
@@ -59,25 +46,30 @@ __all__ = [
     "Vector",
     "__version__",
     "compile",
-    "fv",
-    "load",
     "load_model",
     "load_vector",
-    "mean",
-    "normalize",
-    "project",
-    "random_like",
-    "reject",
     "run",
     "save_vector",
 ]
 
 
+def _words() -> list[str]:
+    """The functions of the language that are exported."""
+    from mfv_dsl.lang.entries import FUNCTIONS
+
+    return [entry.name for entry in FUNCTIONS if entry.result in ("Vector", "Number")]
+
+
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         return getattr(importlib.import_module(_EXPORTS[name]), name)
+    if not name.startswith("_") and name in _words():
+        from mfv_dsl.expression import function
+
+        globals()[name] = function(name)
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_words()]

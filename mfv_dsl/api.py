@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import bundled
+from mfv_dsl.base.places import find_recipe
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import Expression
+from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.parser import read_source
@@ -23,10 +24,8 @@ from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin, read_lock
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.build import build_plan
-from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
-    from mfv_dsl.execute.run import RunResult
     from mfv_dsl.execute.session import Listener
     from mfv_dsl.models.openflamingo import OpenFlamingo
 
@@ -79,9 +78,9 @@ class Recipe:
         """Its warnings; errors were raised when it was made."""
         return self.checked.warnings
 
-    def plan(self, only: Sequence[str] | None = None) -> Plan:
+    def plan(self, only: Sequence[str] | None = None) -> InteractivePlan:
         """What running the recipe will do; with ``only``, these blocks alone."""
-        return build_plan(self.checked, only)
+        return InteractivePlan.of(build_plan(self.checked, only))
 
     def run(
         self,
@@ -93,7 +92,7 @@ class Recipe:
         trace: bool = False,
         download: bool = False,
         locked: bool = False,
-    ) -> RunResult:
+    ) -> InteractiveResult:
         """Run it; results and vectors go to ``out`` (default ``runs/<name>``).
 
         Finished steps are kept in the store (``$MFV_HOME``, default ``.mfv``) and not run again;
@@ -110,7 +109,7 @@ class Recipe:
         recipe = self.fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
-        return run_plan(
+        result = run_plan(
             recipe.plan(only),
             self.text_as_run,
             folder,
@@ -122,6 +121,7 @@ class Recipe:
             download,
             stem,
         )
+        return InteractiveResult.of(result)
 
     def fetched(self, only: Sequence[str] | None = None) -> Recipe:
         """The recipe once every vector that it loads is on this machine: those of the Hub are
@@ -140,7 +140,9 @@ def compile(text: str) -> Expression | Recipe:
     return Expression.parse(text)
 
 
-def run(recipe: str | Path, out: str | Path | None = None, device: str | None = None) -> RunResult:
+def run(
+    recipe: str | Path, out: str | Path | None = None, device: str | None = None
+) -> InteractiveResult:
     """Run a recipe file, or a bundled recipe by its name."""
     return Recipe.from_file(recipe).run(out, device=device)
 
@@ -158,20 +160,3 @@ def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFl
     model = models.load(name, device=device, **arguments)
     model.generate = MethodType(generate_texts, model)
     return model
-
-
-def find_recipe(path: str | Path) -> Path:
-    """``path`` if it is there, else the bundled recipe of that name (``paper/heads``)."""
-    here = Path(path)
-    if here.exists():
-        return here
-    folder = bundled("recipes")
-    inside = here.relative_to("recipes") if here.parts[:1] == ("recipes",) else here
-    known = folder / (inside if here.suffix == ".mfv" else f"{inside}.mfv")
-    if not here.is_absolute() and ".." not in here.parts and known.exists():
-        return known
-    names = ", ".join(
-        found.relative_to(folder).with_suffix("").as_posix()
-        for found in sorted(folder.rglob("*.mfv"))
-    )
-    raise MfvError("MFV6101", f"there is no recipe {path}", help=f"the bundled recipes are {names}")

@@ -10,20 +10,34 @@ with steer.bind(model, layer=1).attach():
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.source import Source
+from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.constructed import as_call
+from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.parser import parse_expression
-from mfv_dsl.lang.syntax import Binary, Call, Expr, Keyword, Name, Number, Text, Unary
+from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.syntax import (
+    Binary,
+    Call,
+    Expr,
+    Keyword,
+    ListExpr,
+    Name,
+    Number,
+    Text,
+    Unary,
+)
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.plan.build import needed
+from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.expressions import Planner
-from mfv_dsl.plan.steps import Plan
+from mfv_dsl.plan.steps import needed
 
 if TYPE_CHECKING:
     from mfv_dsl.engine.attach import HookPlan
@@ -79,16 +93,20 @@ class Expression:
         self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
     ) -> Checked:
         """Check it under a model, a dataset and ``defaults`` (as in a recipe: ``heads="top(10)"``,
-        ``shots=4``, ``trials=50``); raises RecipeError with everything that is wrong."""
+        ``shots=4``, ``trials=50``); raises RecipeError with everything that is wrong.  ``tiny`` is
+        short for ``tiny()``."""
         lines = "".join(f"  {name} = {value}\n" for name, value in defaults.items())
         block = f"defaults {{\n{lines}}}\n" if lines else ""
         text = (
-            f"mfv 1\nmodel {_MODEL} = {model}\ndataset {_DATASET} = {dataset}\n"
+            f"mfv 1\nmodel {_MODEL} = {as_call(model)}\n"
+            f"dataset {_DATASET} = {as_call(dataset)}\n"
             f"{block}vector {_RESULT} = {self}\n"
         )
-        return load_recipe(Source(text, "<expression>"))
+        return load_recipe(Source(text, "<expression>"), find=at_hand)
 
-    def plan(self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object) -> Plan:
+    def plan(
+        self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
+    ) -> InteractivePlan:
         """The steps that compute it."""
         return self._planned(self.check(model, dataset, **defaults))[0]
 
@@ -138,60 +156,59 @@ class Expression:
         return HookPlan.of(model, adding(vector, layer, scale), sites)
 
     @staticmethod
-    def _planned(checked: Checked) -> tuple[Plan, str]:
+    def _planned(checked: Checked) -> tuple[InteractivePlan, str]:
         planner = Planner(checked)
         key = planner.vector(checked.vectors[_RESULT].value, Context(_MODEL, _DATASET))
-        steps = needed(list(planner.steps.values()), [key])
-        plan = Plan(checked.models, checked.datasets, steps, (), ())
-        return plan, key
+        steps = needed(planner.steps.values(), [key])
+        return InteractivePlan(checked.models, checked.datasets, steps, (), ()), key
 
 
-def fv(relation: str, **options: object) -> Expression:
-    """``fv(relation, …)``; options as in a recipe, expressions as text: ``heads="top(5)"``."""
-    return _call("fv", Name(relation), **options)
+def function(name: str) -> Callable[..., Expression]:
+    """The function ``name`` of the language as a Python function.
+
+    It takes what the language's takes, in the same order or by name; a name that Python keeps for
+    itself has an underscore behind it (``from_``).  A relation, a path and a name are text; any
+    other text is an expression of the language: ``heads="top(5)"``.
+
+    >>> reject = function("reject")
+    >>> str(reject(function("fv")("left"), function("fv")("above")))
+    'reject(fv(left), from=fv(above))'
+    """
+    entry = FUNCTION[name]
+
+    def call(*arguments: object, **options: object) -> Expression:
+        given = {key.removesuffix("_"): value for key, value in options.items()}
+        variadic = bool(entry.parameters) and entry.parameters[0].variadic
+        if len(arguments) > len(entry.parameters) and not variadic:
+            raise TypeError(f"{name}() takes {len(entry.parameters)} arguments")
+        if not variadic:
+            given |= {p.name: a for p, a in zip(entry.parameters, arguments, strict=False)}
+            arguments = ()
+        positional = [_syntax(argument) for argument in arguments]
+        keywords = []
+        for key, value in given.items():
+            parameter = entry.parameter(key)
+            if parameter is not None and parameter.positional and value is not None:
+                positional.append(_argument(parameter, value))
+            elif value is not None:
+                keywords.append(Keyword(Name(key), _argument(parameter, value)))
+        return Expression(Call(Name(name), tuple(positional), tuple(keywords)))
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"{entry.doc[0].upper()}{entry.doc[1:]}: ``{entry.example}``."
+    return call
 
 
-def load(path: str, name: str | None = None, allow_mismatch: bool = False) -> Expression:
-    """``load("path", "name")``; a file takes no name."""
-    where = (Text(path),) if name is None else (Text(path), Text(name))
-    return _call("load", *where, **({"allow_mismatch": True} if allow_mismatch else {}))
-
-
-def mean(*vectors: Expression) -> Expression:
-    """``mean(v, w, …)``."""
-    return _call("mean", *map(_syntax, vectors))
-
-
-def normalize(vector: Expression) -> Expression:
-    """``normalize(v)``."""
-    return _call("normalize", vector.syntax)
-
-
-def project(vector: Expression, onto: Expression) -> Expression:
-    """``project(v, onto=w)``."""
-    return _call("project", vector.syntax, onto=onto)
-
-
-def reject(vector: Expression, direction: Expression) -> Expression:
-    """``reject(v, from=w)``."""
-    return _call("reject", vector.syntax, **{"from": direction})
-
-
-def random_like(vector: Expression, seed: int = 0) -> Expression:
-    """``random_like(v, seed=0)``."""
-    return _call("random_like", vector.syntax, seed=seed)
-
-
-def _call(function: str, *arguments: Expr, **options: object) -> Expression:
-    keywords = tuple(Keyword(Name(name), _option(value)) for name, value in options.items())
-    return Expression(Call(Name(function), arguments, keywords))
-
-
-def _option(value: object) -> Expr:
-    """An option's value: text stands for an expression of the language."""
-    if isinstance(value, str):
-        return parse_expression(Source(value, "<option>"))
-    return _syntax(value)
+def _argument(parameter: Parameter | None, value: object) -> Expr:
+    """An argument's value; text stands for an expression of the language, unless a relation or a
+    text is wanted."""
+    if not isinstance(value, str):
+        return _syntax(value)
+    if parameter is not None and parameter.types == ("Relation",):
+        return Name(value)
+    if parameter is not None and parameter.types == ("Text",):
+        return Text(value)
+    return parse_expression(Source(value, "<option>"))
 
 
 def _syntax(value: object) -> Expr:
@@ -201,4 +218,6 @@ def _syntax(value: object) -> Expr:
         return Name("true" if value else "false")
     if isinstance(value, int | float):
         return Number(value) if value >= 0 else Unary("-", Number(-value))
+    if isinstance(value, list | tuple):
+        return ListExpr(tuple(_syntax(part) for part in value))
     raise TypeError(f"a {type(value).__name__} does not belong in a vector expression")

@@ -21,11 +21,11 @@ from mfv_dsl.data.off_task import draw_off_task, off_tasks, other_relations
 from mfv_dsl.data.one_picture import OnePicture
 from mfv_dsl.data.prompts import DEFAULT_SEED, draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import Listener, batched
 from mfv_dsl.expression import Expression
-from mfv_dsl.lang.checked import Constructed
-from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.constructed import constructed
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import Call, Name
 from mfv_dsl.library.vector_file import load_vector
@@ -63,7 +63,7 @@ def find_vector(
         return Found(stored.vector, layer if isinstance(layer, int) else None)
     given = {name: value for name, value in defaults.items() if value is not None}
     expression = Expression.parse(text)
-    return Found(expression.vector(call(model), call(dataset), listener, **given))
+    return Found(expression.vector(model, dataset, listener, **given))
 
 
 def read_library(paths: Sequence[str | Path], but: str = "") -> dict[str, Vector]:
@@ -89,23 +89,10 @@ def _same(first: Path, second: Path) -> bool:
     return first.exists() and second.exists() and first.samefile(second)
 
 
-def call(text: str) -> str:
-    """A constructor as it is typed, ``tiny`` or ``scenes(seed=3)``, as the call that it means."""
-    syntax = parse_expression(Source(text, "<command line>"))
-    return f"{text}()" if isinstance(syntax, Name) else text
-
-
-def construct(kind: str, text: str) -> Constructed:
-    """The model or dataset (``kind``) that ``text`` constructs, checked and with its arguments."""
-    recipe = f"mfv 1\n{kind} it = {call(text)}\n"
-    checked = load_recipe(Source(recipe, "<command line>"))
-    return (checked.models if kind == "model" else checked.datasets)["it"]
-
-
 def open_model(text: str) -> Backend:
     """Load the model that ``text`` constructs: ``tiny``, ``openflamingo("…", dtype=bf16)``."""
-    made = construct("model", text)
-    return models.load(made.constructor, **made.arguments)
+    declared = constructed("model", text)
+    return models.load(declared.constructor, **declared.arguments)
 
 
 def relations_of(vector: Vector, dataset: Dataset) -> tuple[str, ...]:
@@ -134,7 +121,7 @@ class Probe:
     @classmethod
     def open(cls, model: str = "tiny", dataset: str = "scenes") -> Probe:
         """Load what is typed as in a recipe."""
-        shown = construct("dataset", dataset)
+        shown = constructed("dataset", dataset)
         return cls(open_model(model), data.open_dataset(shown.constructor, **shown.arguments))
 
     def stream(
@@ -191,7 +178,7 @@ class Question:
 
     @property
     def text(self) -> str:
-        return f"<image>Q:{self.prompt.query.query}. A:"
+        return OPENFLAMINGO.text(self.prompt)
 
     @property
     def neighbours(self) -> Mapping[str, str]:

@@ -16,7 +16,8 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
-from mfv_dsl.execute.analogy import source_pairs, vector_text
+from mfv_dsl.execute.blend_weights import vector_text
+from mfv_dsl.execute.operations.evaluation import source_pairs
 from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import Session
 from mfv_dsl.methods.analogy import analogy_weights, blend_edits, measure_blends
@@ -197,7 +198,7 @@ def inputs_of(add: str, declared: str = "") -> list[str]:
     plan = mfv.Recipe(f"{RECIPE}{declared}\neval e {{ add = {add} }}").plan()
     step = plan[plan.rows[0].step]
     assert step.parameters["mode"] == "blend"
-    return [vector_text(plan, plan[key]) for key in step.inputs]
+    return [vector_text(plan, plan[key]) for key in step.input_keys]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
+from mfv_dsl.lang.entries import FUNCTIONS
 from mfv_dsl.lang.syntax import Binary
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.vectors import Vector
@@ -18,7 +19,8 @@ HEADS = "{L4H1, L3H7}"
 
 def test_exported_names():
     assert all(hasattr(mfv, name) for name in mfv.__all__)
-    assert set(dir(mfv)) == set(mfv.__all__)
+    words = {entry.name for entry in FUNCTIONS if entry.result in ("Vector", "Number")}
+    assert set(dir(mfv)) == {*mfv.__all__, *words}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = mfv.nothing
 

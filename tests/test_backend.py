@@ -13,11 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.world import KINDS, NOVEL_KINDS
-from mfv_dsl.models.openflamingo import OpenFlamingo, render_text
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.tiny.constructor import facts
 from mfv_dsl.models.tiny.facts import WEIGHTS
 from mfv_dsl.models.tiny.load import load_folder
@@ -83,16 +82,6 @@ def test_every_kind_is_one_token(tiny: OpenFlamingo):
         assert encoded.tokens == [
             "<image>", "Q:", "red circle", ".", "A:", kind, ".", "<|endofchunk|>",
         ]  # fmt: skip
-
-
-def test_the_template():
-    def item(query: str, answer: str) -> Item:
-        return Item("x", query, answer, "left")
-
-    prompt = Prompt((item("a", "b"), item("c", "d")), item("e", "f"))
-    assert render_text(prompt) == (
-        "<image>Q:a. A:b.<|endofchunk|>\n<image>Q:c. A:d.<|endofchunk|>\n<image>Q:e. A:"
-    )
 
 
 def test_pictures_of_any_size_are_fitted(tiny: OpenFlamingo):

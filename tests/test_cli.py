@@ -312,7 +312,7 @@ def test_heads_by_other_scores_and_a_trace(tmp_path: Path):
     result = mfv.Recipe(head + "\n".join(lines)).run(tmp_path, trace=True, fresh=True)
     chosen = {}
     for row in result.plan.rows:
-        heads = result.values[result.plan[row.step].inputs[0]].chosen
+        heads = result.values[result.plan[row.step].inputs["real"]].chosen
         chosen[row.eval] = set(heads)
         assert len(heads) == 4
     assert len({frozenset(heads) for heads in chosen.values()}) >= 3

@@ -21,6 +21,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.operations import PERFORM
+from mfv_dsl.execute.run import inputs_of
 from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.syntax import Binary
@@ -172,7 +173,7 @@ class Real:
                 relation = step.parameters["relation"]
                 values[step.key] = given(relation, self.case.vectors[relation])
             elif step.operation not in ("activations", "mediation", "top"):
-                inputs = tuple(values[key] for key in step.inputs)
+                inputs = inputs_of(step, values)
                 values[step.key] = PERFORM[step.operation](session, step, inputs)
         return values[wanted]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,16 @@ from mfv_dsl.data import world
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.render import Looks, render, sample_looks
 from mfv_dsl.data.scenes import Scenes
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["data", "data.declarations", "data.names", "data.prompts", "data.scenes", "data.template",
+     "data.things", "lang.constructed"],
+)  # fmt: skip
+def test_the_examples_in_the_text_are_true(module: str):
+    outcome = doctest.testmod(import_module(f"mfv_dsl.{module}"))
+    assert outcome.attempted and not outcome.failed
 
 
 def picture_of(cells: dict[tuple[int, int], str], size: int = 40) -> np.ndarray:

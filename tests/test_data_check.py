@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.cli.app import app
 from mfv_dsl.data.check import alike, check_dataset
-from mfv_dsl.data.declared import declared_datasets
+from mfv_dsl.data.declarations import declared_datasets
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.models.openflamingo import OpenFlamingo

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ import pytest
 from PIL import Image
 
 import mfv_dsl as mfv
-from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.data import open_dataset, read_table
+from mfv_dsl.data.check import check_dataset
 from mfv_dsl.data.gqa import Rules
 from mfv_dsl.data.names import answer_names, cleaned, read_synonyms
 from mfv_dsl.data.table import FileDataset, Options
+from mfv_dsl.lang.constructed import constructed
 from mfv_dsl.lang.entries import CONSTRUCTOR
+from mfv_dsl.lang.registry import Parameter
 from tests.data_files import (
     CARDINAL,
     write_lines,
@@ -443,3 +446,48 @@ def test_the_hub_says_what_it_needs():
         mfv.Recipe('mfv 1\ndataset d = hf_dataset("org/name")\n')
     assert found.value.code == "MFV7116"
     assert found.value.diagnostics[0].help == "pip install datasets"
+
+
+# -- a format of one's own ------------------------------------------------------------------------
+READER = """
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.data.table import ItemRow, Options, Table, build, files_in, of_files
+
+
+def read(folder: str, **options: Any) -> Table:
+    files = files_in(Path(folder), [f"{number}.png" for number in range(12)])
+    rows = [ItemRow(image, image, "cup", f"thing on {image}", "left") for image in files]
+    return build(f"dozen({folder})", rows, files, Options(**options))
+
+
+facts, dataset = of_files(read)
+"""
+
+
+def test_a_new_reader_is_a_row_and_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Recipes, the check of a dataset and whoever opens it find the module by the row alone."""
+    (tmp_path / "reader_of_a_dozen.py").write_text(READER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    common = {field.name for field in fields(Options)}
+    pairs = CONSTRUCTOR["dataset"]["pairs"]
+    row = replace(
+        pairs, name="dozen", module="reader_of_a_dozen",
+        parameters=(Parameter("folder", ("Text",), "the folder", positional=True),
+                    *(p for p in pairs.parameters if p.name in common)),
+    )  # fmt: skip
+    monkeypatch.setitem(CONSTRUCTOR["dataset"], "dozen", row)
+    for number in range(12):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    text = f'dozen("{tmp_path}", seed=1)'
+    declared = constructed("dataset", text)
+    assert declared.facts is not None and declared.facts.relations == ("left",)
+    dataset = open_dataset(declared.constructor, **declared.arguments)
+    assert len(all_items(dataset, "left")) == 12
+    report = check_dataset(declared, lambda label, total: lambda units: None, shots=1)
+    assert report.hash == declared.facts.hash and not report.failed
+    (tmp_path / "3.png").unlink()
+    with pytest.raises(RecipeError, match="there is no image 3.png"):
+        constructed("dataset", text)
+    assert mfv.Recipe(f"mfv 1\ndataset twelve = {text.replace(')', ', missing=drop)')}\n")

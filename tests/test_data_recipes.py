@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import mfv_dsl as mfv
-from mfv_dsl.api import find_recipe
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.data.declared import declared_datasets
+from mfv_dsl.base.places import find_recipe
+from mfv_dsl.data.declarations import declared_datasets
 from tests.data_files import CARDINAL, write_lines, write_metadata, write_pairs, write_scene_graphs
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "data"

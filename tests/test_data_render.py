@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import threading
 import time
 from itertools import combinations
@@ -15,26 +16,34 @@ import torch
 from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.data import drawn, open_dataset, things
+from mfv_dsl.data import open_dataset, thing_scenes
 from mfv_dsl.data.images import MAX_PIXELS, read_rgb
 from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.data.loading import ahead
 from mfv_dsl.data.make import Order, make
 from mfv_dsl.data.prompts import corrupt, draw_prompts, reuse
 from mfv_dsl.data.scenes import Scenes, ThingScenes, facts
-from mfv_dsl.data.sketch import sketch
+from mfv_dsl.data.things import drawings, sketch
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.data_files import write_metadata
 
 
 # -- drawn things ---------------------------------------------------------------------------------
 def test_there_are_as_many_things_as_the_paper_has():
-    assert (len(things.FAMILIAR), len(things.NOVEL)) == (32, 10)
-    assert all(name.isalpha() for name in things.ALL)
+    assert (len(drawings().familiar), len(drawings().novel)) == (32, 10)
+    assert all(name.isalpha() for name in drawings().all)
+
+
+def test_the_drawings_are_the_same_as_ever():
+    """What is drawn is a function of the seed alone, so no stroke and no order may change."""
+    strokes = repr([dict(drawings().familiar), dict(drawings().novel)])
+    assert hashlib.sha256(strokes.encode()).hexdigest() == (
+        "6ac8a4d2240395bd0fe0e801b4862f530e42d66fc24ae8067530473d461cffaa"
+    )
 
 
 def test_every_thing_looks_different_and_has_soft_edges():
-    pictures = {name: np.asarray(sketch(strokes, 60)) for name, strokes in things.ALL.items()}
+    pictures = {name: np.asarray(sketch(strokes, 60)) for name, strokes in drawings().all.items()}
     for name, picture in pictures.items():
         opaque = (picture[..., 3] == 255).mean()
         assert 0.05 < opaque < 0.95, name
@@ -45,19 +54,19 @@ def test_every_thing_looks_different_and_has_soft_edges():
 
 
 def test_a_hole_is_seen_through_and_light_is_a_factor():
-    key = np.asarray(sketch(things.ALL["key"], 100))
+    key = np.asarray(sketch(drawings().all["key"], 100))
     assert key[50, 24, 3] == 0 and key[50, 8, 3] == 255
-    dark = np.asarray(sketch(things.ALL["book"], 100, 0.5))
+    dark = np.asarray(sketch(drawings().all["book"], 100, 0.5))
     assert abs(dark[30, 30, :3].astype(int) * 2 - np.array([206, 46, 40])).max() <= 2
 
 
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_scenes_of_things(diagonal: bool):
     rng = np.random.default_rng(0)
-    relations = drawn.DIAGONAL if diagonal else drawn.CARDINAL
+    relations = thing_scenes.DIAGONAL if diagonal else thing_scenes.CARDINAL
     for _ in range(50):
-        kinds = drawn.sample_kinds(rng, "all", diagonal, ())
-        scene = drawn.place(rng, kinds, diagonal)
+        kinds = thing_scenes.sample_kinds(rng, "all", diagonal, ())
+        scene = thing_scenes.place(rng, kinds, diagonal)
         assert tuple(thing.kind for thing in scene.things) == kinds
         assert len(set(kinds)) == 6
         assert tuple(scene.neighbours) == relations
@@ -68,7 +77,7 @@ def test_scenes_of_things(diagonal: bool):
             assert thing.x >= thing.side / 2 and thing.x + thing.side / 2 <= 1
             assert thing.y >= thing.side / 2 and thing.y + thing.side / 2 <= 1
         for relation, thing in scene.neighbours.items():
-            down, across = drawn.OFFSETS[relation]
+            down, across = thing_scenes.OFFSETS[relation]
             dx, dy = thing.x - scene.anchor.x, thing.y - scene.anchor.y
             assert (np.sign(dx) == across) if across else abs(dx) <= 0.02
             assert (np.sign(dy) == down) if down else abs(dy) <= 0.02
@@ -78,8 +87,8 @@ def test_scenes_of_things(diagonal: bool):
 
 def test_things_stand_where_the_scene_says():
     rng = np.random.default_rng(1)
-    scene = drawn.place(rng, drawn.sample_kinds(rng, "familiar", False, ()), False)
-    picture = drawn.paint(scene, 400).astype(int)
+    scene = thing_scenes.place(rng, thing_scenes.sample_kinds(rng, "familiar", False, ()), False)
+    picture = thing_scenes.paint(scene, 400).astype(int)
     filled = abs(picture - np.array(scene.paper)).sum(-1) > 0
     seen = filled.copy()
     for thing in scene.things:
@@ -93,9 +102,9 @@ def test_things_stand_where_the_scene_says():
 def test_novel_things_are_asked_about_and_no_arrangement_is_in_two_splits():
     data = ThingScenes(count=30, kinds="things", objects="novel")
     for item in data.items("above_left", "test"):
-        assert {item.query, item.answer} <= set(things.NOVEL)
+        assert {item.query, item.answer} <= set(drawings().novel)
     for item in ThingScenes(count=30, kinds="things").items("left", "test"):
-        assert {item.query, *item.neighbours.values()} <= set(things.FAMILIAR)
+        assert {item.query, *item.neighbours.values()} <= set(drawings().familiar)
     split_of: dict[tuple[str, ...], str] = {}
     data = ThingScenes(count=100, kinds="things", relations=("left",))
     for split in data.splits:

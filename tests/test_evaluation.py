@@ -14,14 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 import mfv_dsl as mfv
-from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
+from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.notes import notes
 from mfv_dsl.execute.results import ResultRow, result_rows
 from mfv_dsl.execute.run import RunResult
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.statistics import bootstrap, wilson
-from mfv_dsl.plan.evals import written
 from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.treatments import treatments
 
 CARDINAL = ("left", "right", "above", "below")
 HEAD = """mfv 1
@@ -92,8 +92,11 @@ def measured(ran: RunResult, name: str, relation: str) -> Evaluation:
 def inputs_by_control(ran: RunResult, name: str, relation: str, k: int) -> dict[str, object]:
     """What the eval wrote for each control (the real thing under "")."""
     step = the_step(ran, name, relation)
-    pairs = zip(written(step.parameters), step.inputs, strict=True)
-    return {one.control: ran.values[key] for one, key in pairs if one.k == k}
+    return {
+        treatment.control: ran.values[step.inputs[treatment.name]]
+        for treatment in treatments(step.parameters)
+        if treatment.k == k
+    }
 
 
 # -- sweeps ---------------------------------------------------------------------------------------
@@ -244,7 +247,7 @@ def test_the_other_relation_where_an_eval_has_one(ran: RunResult):
     made = mfv.Recipe(
         HEAD + "eval e { add = fv(each), layer = 0, on = [below], controls = [other_relation] }"
     ).plan()
-    labels = [made[key].label for key in made[made.rows[0].step].inputs]
+    labels = [made[key].label for key in made[made.rows[0].step].input_keys]
     assert labels == ["fv(below)", "fv(right)"]
 
 

@@ -54,7 +54,7 @@ def test_steps_of_a_small_recipe():
     }  # fmt: skip
     place = {step.key: i for i, step in enumerate(made.steps)}
     for step in made.steps:
-        assert all(place[key] < place[step.key] for key in step.inputs)
+        assert all(place[key] < place[step.key] for key in step.input_keys)
     assert json.loads(json.dumps(made.to_json()))["rows"][0]["relation"] == "above_left"
 
 

@@ -21,6 +21,7 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.world import KINDS
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.lang.constructed import as_call, constructed
 from mfv_dsl.methods import geometry
 from mfv_dsl.methods.decoding import decode
 from mfv_dsl.methods.evaluation import adding
@@ -359,17 +360,17 @@ def test_a_picture_of_ones_own(tiny: OpenFlamingo, tmp_path: Path):
 
 # -- what is typed --------------------------------------------------------------------------------
 def test_models_and_datasets_as_typed():
-    assert probing.call("tiny") == "tiny()" and probing.call("scenes(seed=3)") == "scenes(seed=3)"
-    made = probing.construct(
+    assert as_call("tiny") == "tiny()" and as_call("scenes(seed=3)") == "scenes(seed=3)"
+    made = constructed(
         "model", 'openflamingo("openflamingo/OpenFlamingo-4B-vitl-rpj3b", dtype=fp16)'
     )
     assert made.constructor == "openflamingo"
     assert made.arguments["dtype"] == "fp16" and made.arguments["device"] == "auto"
-    assert probing.construct("dataset", "scenes").arguments["count"] == 240
+    assert constructed("dataset", "scenes").arguments["count"] == 240
     with pytest.raises(RecipeError, match="did you mean `tiny`"):
-        probing.construct("model", "tny")
+        constructed("model", "tny")
     with pytest.raises(RecipeError):
-        probing.construct("model", "tiny(")
+        constructed("model", "tiny(")
 
 
 # -- pictures -------------------------------------------------------------------------------------

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
-from mfv_dsl.execute import operations
-from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
-from mfv_dsl.execute.operations import Heads
+from mfv_dsl.execute.conditions import Condition, Evaluation, Point
+from mfv_dsl.execute.operations import heads
 from mfv_dsl.execute.store import Damaged, Entry, Store
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.selection import Heads
 from mfv_dsl.methods.vectors import Space, Vector
 
 RECIPE = """mfv 1
@@ -132,7 +132,7 @@ def test_a_damaged_step_is_reported_and_made_again(tmp_path: Path, monkeypatch: 
 def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Mediation stopped between two batches measures only the rest."""
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
-    monkeypatch.setattr(operations, "BATCH", 2)
+    monkeypatch.setattr(heads, "BATCH", 2)
     recipe = mfv.Recipe(RECIPE)
     wanted = recipe.run(tmp_path / "a").rows
     store = Store(tmp_path / "store")
@@ -146,7 +146,7 @@ def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: 
             raise KeyboardInterrupt
         return mediate(*arguments)
 
-    monkeypatch.setattr(operations, "mediate", stopped)
+    monkeypatch.setattr(heads, "mediate", stopped)
     with pytest.raises(KeyboardInterrupt):
         recipe.run(tmp_path / "b")
     assert len(list(store.root.glob("parts/*/*"))) == 2

@@ -57,12 +57,19 @@ def quickstart(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def test_wheel_carries_grammar_weights_recipes_and_vectors(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
-        "grammars/mfv.lark", "recipes/quickstart.mfv", "vectors/flamingo-tiny/left.safetensors",
+        "grammars/mfv.lark", "data/things.json", "recipes/quickstart.mfv",
+        "vectors/flamingo-tiny/left.safetensors",
         "models/tiny/weights/model.safetensors", "models/tiny/weights/README.md",
     ):  # fmt: skip
         assert f"mfv_dsl/{name}" in names
     assert not [name for name in names if name.startswith(("tests/", "tools/"))]
     assert wheel.stat().st_size < 16 * 2**20
+
+
+def test_wheel_carries_the_page_of_every_error_code(wheel: Path):
+    folder = "mfv_dsl/lang/pages"
+    pages = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(f"{folder}/")}
+    assert pages == {f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.md")}
 
 
 def test_quickstart_figures_lie_within_their_intervals(quickstart: dict[str, Any]):

@@ -53,7 +53,11 @@ class Diagnostic:
 
 # -- plain data -----------------------------------------------------------------------------------
 def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
-    """The diagnostic as plain data: lines and columns from 1, columns in code points."""
+    """The diagnostic as plain data, as ``mfv check --json`` prints it.
+
+    Lines and columns begin at 1, offsets at 0; columns and offsets count code points.  Places are
+    None where the diagnostic has none in a text.
+    """
 
     def place(span: Span | None) -> dict[str, Any] | None:
         if diagnostic.source is None or span is None:
@@ -86,7 +90,17 @@ _STYLES = {"error": "1;31", "warning": "1;33", "gutter": "1;34", "help": "1;36",
 
 
 def render(diagnostic: Diagnostic, colour: bool = False) -> str:
-    """The diagnostic as lines of text, with ANSI colours if asked for; no final newline."""
+    """The diagnostic as lines of text, with ANSI colours if asked for; no final newline.
+
+    >>> source = Source("vector steer = fv(lft)\\n", "steer.mfv")
+    >>> span = Span(18, 21)
+    >>> print(render(Diagnostic("MFV2001", "unknown relation `lft`", source, span, "not there")))
+    error[MFV2001]: unknown relation `lft`
+      --> steer.mfv:1:19
+       |
+     1 | vector steer = fv(lft)
+       |                   ^^^ not there
+    """
 
     def paint(text: str, style: str) -> str:
         return f"\033[{_STYLES[style]}m{text}\033[0m" if colour and text else text
@@ -131,8 +145,8 @@ def _places(source: Source, diagnostic: Diagnostic) -> list[tuple[int, Span, str
     assert diagnostic.span is not None
     labels = [(label.span, label.text, False) for label in diagnostic.secondary]
     labels.append((diagnostic.span, diagnostic.label, True))
-    found = [(source.position(span.start)[0], span, text, main) for span, text, main in labels]
-    return sorted(found, key=lambda place: (place[0], place[1].start))
+    places = [(source.position(span.start)[0], span, text, main) for span, text, main in labels]
+    return sorted(places, key=lambda place: (place[0], place[1].start))
 
 
 def _plain(text: str) -> str:
@@ -172,17 +186,17 @@ class _Window:
         if len(line) > WIDEST:
             first = max(0, min(span.start - start - WIDEST // 3, len(line) - WIDEST))
             last = first + WIDEST
-        shown = "..." if first else ""
-        column = len(shown)
+        text = "..." if first else ""
+        column = len(text)
         columns = []
         for character in line[first:last]:
             cell = _cell(character, column)
             columns.append(column)
-            shown += cell
+            text += cell
             column += _columns(cell)
         if last < len(line):
-            shown += "..."
-        return cls(shown, start + first, (*columns, column))
+            text += "..."
+        return cls(text, start + first, (*columns, column))
 
     def marks(self, span: Span) -> tuple[int, int] | None:
         """Screen column and number of the marks under a span; None if it is not shown."""

@@ -11,8 +11,13 @@ from mfv_dsl.base.diagnostics import Diagnostic, render
 class MfvError(Exception):
     """Any error of the project: a stable code, a message, and what to do.
 
-    ``str()`` is the rendered text; ``diagnostics`` holds at least one :class:`Diagnostic`.
-    ``argument`` names the argument of a call that is to blame, if one is.
+    Its code has a page; see :mod:`mfv_dsl.lang.codes`.  ``str()`` is the rendered text;
+    ``diagnostics`` holds at least one :class:`Diagnostic`.  ``argument`` names the argument of a
+    call that is to blame, if one is.
+
+    >>> print(MfvError("MFV6101", "cannot read a.mfv", help="check the path"))
+    error[MFV6101]: cannot read a.mfv
+      = help: check the path
     """
 
     def __init__(
@@ -52,6 +57,6 @@ class RecipeError(MfvError):
     """A text that is not a correct recipe; carries everything found in it, in source order."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        found = tuple(diagnostics)
-        first = next((d for d in found if d.severity == "error"), found[0])
-        super().__init__(first.code, first.message, first.help, first.notes, diagnostics=found)
+        findings = tuple(diagnostics)
+        first = next((d for d in findings if d.severity == "error"), findings[0])
+        super().__init__(first.code, first.message, first.help, first.notes, diagnostics=findings)

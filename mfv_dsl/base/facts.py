@@ -12,9 +12,10 @@ PRECISIONS = {"bf16": 2, "fp16": 2, "fp32": 4}
 class ModelFacts:
     """A model's shape, known from its configuration.
 
-    ``fingerprint`` says which weights these are, whatever their ``precision``, one of
-    :data:`PRECISIONS`; ``family`` is the kind of its language model, of
-    ``mfv_dsl.models.families``.
+    ``n_layers`` decoder layers of ``n_heads`` attention heads, each ``head_dim`` numbers wide;
+    ``d_model`` is the width of the residual stream.  ``fingerprint`` says which weights these are,
+    whatever their ``precision``, one of :data:`PRECISIONS`; ``family`` is the kind of its language
+    model, of ``mfv_dsl.models.families``.
     """
 
     n_layers: int
@@ -37,7 +38,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a dataset offers, known without reading images."""
+    """What a dataset offers, known without reading images; ``hash`` is that of its items."""
 
     relations: tuple[str, ...]
     splits: tuple[str, ...]
@@ -49,8 +50,10 @@ class DatasetFacts:
 class VectorFacts:
     """What a stored vector's file says of it, known without reading its numbers.
 
-    ``model`` names the model, ``content`` is the hash of its numbers, ``revision`` the commit of
-    the Hub that it comes from, ``pinned`` the content that ``mfv.lock`` asks for, if it does.
+    ``model`` names the model and ``fingerprint`` its weights, ``d_model`` is the vector's length,
+    ``site`` where it is to be written, ``bias`` the convention about output biases, ``parts``
+    whether it has per-head parts; ``content`` is the hash of its numbers, ``revision`` the commit
+    of the Hub that it comes from, ``pinned`` the content that ``mfv.lock`` asks for, if it does.
     """
 
     file: str

@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: temporary file, flush to disk, rename."""
+    """Write a whole file or nothing: temporary file beside it, flush to disk, rename.
+
+    Folders that are missing are made.  Raises OSError where it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

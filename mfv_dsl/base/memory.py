@@ -17,7 +17,7 @@ class MemoryWarning(UserWarning):
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on ``device``."""
+    """Bytes of memory that are free on ``device``; on a GPU with those of PyTorch's cache."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -29,8 +29,11 @@ def free_bytes(device: torch.device) -> int:
 
 
 def rows_at_once(device: torch.device, row_bytes: int) -> int:
-    """How many rows of ``row_bytes`` fit: at most half of what is free is used, and the number is a
-    power of two, so that it does not follow every change of free memory."""
+    """How many rows of ``row_bytes`` bytes fit, at least 1.
+
+    At most half of what is free is used, and the number is a power of two, so that it does not
+    follow every change of free memory.
+    """
     budget = min(_AIM.get(device.type, _AIM["cpu"]), free_bytes(device) // 2)
     return 1 << max(0, (budget // max(1, row_bytes)).bit_length() - 1)
 
@@ -43,7 +46,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def give_way(device: torch.device, size: int, what: str) -> int:
-    """Half of ``size``, after memory ran out; says so."""
+    """Half of ``size``, after memory ran out; a MemoryWarning says that there were too many
+    ``what``."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     smaller = size // 2

@@ -16,26 +16,29 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for 
 
 
 def check_name(name: str) -> str:
-    """``name``, if a file may be called so; MFV6005 says what it must be otherwise."""
-    why = None
+    """``name``, if a file may be called so on every system.
+
+    Raises MfvError (MFV6005) otherwise, which says what a name must be.
+    """
+    reason = None
     if not name or len(name) > LONGEST:
-        why = f"it is {len(name)} characters long" if name else "it is empty"
+        reason = f"it is {len(name)} characters long" if name else "it is empty"
     elif not _FORM.fullmatch(name) or name.endswith("."):
-        why = "it has other characters, or a dot at an end"
+        reason = "it has other characters, or a dot at an end"
     elif name.split(".")[0].lower() in _DEVICES:
-        why = "Windows keeps it for a device"
-    if why is None:
+        reason = "Windows keeps it for a device"
+    if reason is None:
         return name
-    shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
+    excerpt = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
     raise MfvError(
         "MFV6005",
-        f"a vector cannot be called `{shown}`: {why}",
+        f"a vector cannot be called `{excerpt}`: {reason}",
         help=f"use up to {LONGEST} letters, digits, `_`, `-` and `.`, none of the last two first",
     )
 
 
 def check_clash(name: str, others: Iterable[str]) -> None:
-    """MFV6006 where another name differs from ``name`` by its capitals alone."""
+    """Raises MfvError (MFV6006) where one of ``others`` differs from ``name`` by capitals alone."""
     for other in others:
         if other != name and other.lower() == name.lower():
             raise MfvError(
@@ -47,5 +50,9 @@ def check_clash(name: str, others: Iterable[str]) -> None:
 
 
 def plain(text: str) -> str:
-    """``text`` with ``_`` for all but letters and digits, as far as a name may be long."""
+    """``text`` with ``_`` for all but letters and digits, as far as a name may be long.
+
+    >>> plain("fv(left) - fv(right)")
+    'fv_left_fv_right'
+    """
     return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")[:LONGEST] or "unnamed"

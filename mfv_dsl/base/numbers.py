@@ -4,10 +4,20 @@ from __future__ import annotations
 
 
 def percent(value: float, low: float, high: float, sign: str = "") -> str:
-    """A share with its interval in per cent: ``98 [95, 100]``."""
+    """A share with its interval, in per cent; ``sign`` is a format's sign, such as ``"+"``.
+
+    >>> percent(0.98, 0.95, 1)
+    '98 [95, 100]'
+    >>> percent(0.02, -0.01, 0.05, "+")
+    '+2 [-1, +5]'
+    """
     return f"{100 * value:{sign}.0f} [{100 * low:{sign}.0f}, {100 * high:{sign}.0f}]"
 
 
 def decimals(value: float, places: int = 2) -> str:
-    """A number with so many decimals; what rounds to zero has no sign."""
+    """A number with so many decimals; what rounds to zero has no sign.
+
+    >>> decimals(0.126), decimals(-0.001)
+    ('0.13', '0.00')
+    """
     return f"{round(value, places) + 0.0:.{places}f}"

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mfv_dsl.base.errors import MfvError
+
 
 def store_root() -> Path:
     """``$MFV_HOME``, else ``.mfv`` in the current folder, beside ``runs``."""
@@ -13,12 +15,12 @@ def store_root() -> Path:
 
 
 def step_file(root: Path, key: str) -> Path:
-    """The file of a finished step."""
+    """The file of the finished step ``key`` in the store at ``root``."""
     return root / "steps" / key[:2] / f"{key}.safetensors"
 
 
 def finished(keys: Iterable[str]) -> set[str]:
-    """Those of ``keys`` that the store holds."""
+    """Those of ``keys``, the keys of steps, whose results the store holds."""
     root = store_root()
     return {key for key in keys if step_file(root, key).exists()}
 
@@ -29,3 +31,23 @@ def bundled(folder: str) -> Path:
     package = Path(__file__).parents[1]
     inside = package / folder
     return inside if inside.is_dir() else package.parent / folder
+
+
+def find_recipe(path: str | Path) -> Path:
+    """``path`` if it is there, else the bundled recipe of that name (``paper/heads``).
+
+    MfvError (MFV6101) if there is neither.
+    """
+    here = Path(path)
+    if here.exists():
+        return here
+    folder = bundled("recipes")
+    inside = here.relative_to("recipes") if here.parts[:1] == ("recipes",) else here
+    recipe = folder / (inside if here.suffix == ".mfv" else f"{inside}.mfv")
+    if not here.is_absolute() and ".." not in here.parts and recipe.exists():
+        return recipe
+    names = ", ".join(
+        file.relative_to(folder).with_suffix("").as_posix()
+        for file in sorted(folder.rglob("*.mfv"))
+    )
+    raise MfvError("MFV6101", f"there is no recipe {path}", help=f"the bundled recipes are {names}")

@@ -15,23 +15,33 @@ class Span:
     end: int
 
     def to(self, other: Span) -> Span:
-        """The smallest span that covers both."""
+        """The smallest span that covers both.
+
+        >>> Span(2, 4).to(Span(7, 9))
+        Span(start=2, end=9)
+        """
         return Span(min(self.start, other.start), max(self.end, other.end))
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text and the name it is shown under (a path, ``<expression>``, ``--set raw.layer``)."""
+    """A text and the name it is shown under (a path, ``<expression>``, ``--set raw.layer``).
+
+    >>> source = Source("mfv 1\\nmodel m = tiny()\\n")
+    >>> source.position(6), source.line(2)
+    ((2, 1), 'model m = tiny()')
+    """
 
     text: str
     name: str = "<recipe>"
 
     @cached_property
     def line_starts(self) -> tuple[int, ...]:
+        """The offset at which each line begins."""
         return (0, *(i + 1 for i, character in enumerate(self.text) if character == "\n"))
 
     def position(self, offset: int) -> tuple[int, int]:
-        """Line and column, both from 1, of an offset."""
+        """Line and column, both from 1, of an offset in code points."""
         line = bisect_right(self.line_starts, offset) - 1
         return line + 1, offset - self.line_starts[line] + 1
 

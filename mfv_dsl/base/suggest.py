@@ -6,7 +6,14 @@ from collections.abc import Iterable
 
 
 def distance(a: str, b: str, limit: int = 2) -> int:
-    """Inserts, deletes, replacements and swaps from ``a`` to ``b``; at most ``limit + 1``."""
+    """The number of inserts, deletes, replacements and swaps of neighbours from ``a`` to ``b``, or
+    ``limit + 1`` where it is above ``limit``.
+
+    This is the restricted Damerau-Levenshtein distance (optimal string alignment).
+
+    >>> distance("lfet", "left"), distance("left", "above")
+    (1, 3)
+    """
     if abs(len(a) - len(b)) > limit:
         return limit + 1
     before: list[int] = []
@@ -27,7 +34,11 @@ def distance(a: str, b: str, limit: int = 2) -> int:
 def suggest(word: str, candidates: Iterable[str]) -> str | None:
     """The nearest candidate within two edits (one for words of up to three letters), or None.
 
-    A difference of case alone counts for one edit.
+    A difference of case alone counts for one edit; of equally near candidates the first is taken,
+    and the word itself is never suggested.
+
+    >>> suggest("lfet", ["left", "right"])
+    'left'
     """
     limit = 1 if len(word) <= 3 else 2
     best, nearest = None, limit + 1

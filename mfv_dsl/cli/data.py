@@ -135,7 +135,7 @@ def make(
 
 
 def _datasets(text: str, sets: list[str] | None) -> Mapping[str, Constructed]:
-    from mfv_dsl.data.declared import declared_datasets
+    from mfv_dsl.data.declarations import declared_datasets
 
     if sets and not text.endswith(".mfv"):
         raise typer.BadParameter("--set changes a recipe; change the expression itself")
@@ -144,7 +144,7 @@ def _datasets(text: str, sets: list[str] | None) -> Mapping[str, Constructed]:
 
 def _load(model: str) -> OpenFlamingo:
     from mfv_dsl import models
-    from mfv_dsl.lang.checker import load_constructed
+    from mfv_dsl.lang.constructed import constructed
 
-    made = load_constructed("model", model)
-    return models.load(made.constructor, **made.arguments)
+    declared = constructed("model", model, with_facts=False)
+    return models.load(declared.constructor, **declared.arguments)

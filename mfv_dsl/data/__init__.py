@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
 
 def open_dataset(constructor: str, **arguments: Any) -> Dataset:
-    """The dataset that ``constructor(**arguments)`` names in a recipe."""
+    """The dataset that ``constructor(**arguments)`` names in a recipe.
+
+    Args:
+        constructor: A name of ``DATASETS`` in ``lang/entries.py``, whose row names the module that
+            makes it.
+        arguments: As the recipe has them; those left out are at their defaults.
+
+    Raises:
+        MfvError: MFV7002 for a constructor that there is not; and what its module raises, for one
+            of files everything that is wrong with them.
+
+    >>> open_dataset("scenes", relations=["left"], count=10).items("left", "test")[0].query
+    'yellow diamond'
+    """
     dataset: Dataset = _module(constructor).dataset(**arguments)
     return dataset
 
@@ -26,7 +39,11 @@ def is_of_files(constructor: str) -> bool:
 
 
 def read_table(constructor: str, **arguments: Any) -> Table:
-    """The table behind a dataset of files, with what is wrong with it."""
+    """The table behind a dataset of files, with what is wrong with it among its findings.
+
+    Raises:
+        MfvError: MFV7106 for a file that cannot be read at all, and where nothing is left.
+    """
     table: Table = _module(constructor).read(**arguments)
     return table
 

@@ -57,7 +57,7 @@ class Report:
 
 
 def check_dataset(
-    made: Constructed,
+    declared: Constructed,
     begin: Begin,
     shots: int = 4,
     prompts: int = 100,
@@ -65,40 +65,48 @@ def check_dataset(
 ) -> Report:
     """Check the dataset that a recipe declares, its images included.
 
-    How prompts share images is counted on ``prompts`` prompts of every relation with ``shots``
-    demonstrations.  With ``model``, answers that it scores alike are found.
+    Args:
+        declared: The dataset; no facts are needed.
+        begin: Hears how far the check is.
+        shots: Demonstrations of the prompts on which shared images are counted.
+        prompts: How many of these prompts each relation has, at most.
+        model: Finds answers that begin with the same token.
+
+    Returns:
+        The report; what stops the dataset from being read is among its findings.
     """
+    name = declared.name
     try:
-        if is_of_files(made.constructor):
-            table = read_table(made.constructor, **made.arguments)
+        if is_of_files(declared.constructor):
+            table = read_table(declared.constructor, **declared.arguments)
             dropped, description = table.dropped, table.description
-            findings = [*table.findings, *_images(made.name, table, begin)]
+            findings = [*table.findings, *_images(name, table, begin)]
             if any(finding.severity == "error" for finding in table.findings):
-                return Report(made.name, description, dropped=dropped, findings=tuple(findings))
+                return Report(name, description, dropped=dropped, findings=tuple(findings))
             dataset: Dataset = FileDataset(table)
         else:
-            known = registry_facts(CONSTRUCTOR["dataset"][made.constructor], made.arguments)
-            dropped, description, findings = {}, known.description if known else "", []
-            dataset = open_dataset(made.constructor, **made.arguments)
+            facts = registry_facts(CONSTRUCTOR["dataset"][declared.constructor], declared.arguments)
+            dropped, description, findings = {}, facts.description if facts else "", []
+            dataset = open_dataset(declared.constructor, **declared.arguments)
     except MfvError as error:
-        said = [error.message, *error.notes, *([error.help] if error.help else [])]
-        return Report(made.name, findings=(Finding("error", error.code, "", "; ".join(said)),))
+        sentences = [error.message, *error.notes, *([error.help] if error.help else [])]
+        return Report(name, findings=(Finding("error", error.code, "", "; ".join(sentences)),))
     counts = {
         relation: {split: len(dataset.items(relation, split)) for split in dataset.splits}
         for relation in dataset.relations
     }
-    shared, few = _reuse(dataset, shots, prompts)
-    findings += [*_balance(counts, dataset.splits), *few]
+    shared, draw_findings = _reuse(dataset, shots, prompts)
+    findings += [*_balance(counts, dataset.splits), *draw_findings]
     if model is not None:
         findings += alike(model, answer_names(dataset))
-    return Report(made.name, description, dataset.hash, counts, dropped, shared, tuple(findings))
+    return Report(name, description, dataset.hash, counts, dropped, shared, tuple(findings))
 
 
 def _images(name: str, table: Table, begin: Begin) -> list[Finding]:
     """Decode every image, and look for one picture in two splits."""
     done = begin(f"images of {name}", len(table.images))
 
-    def looked_at(image: str) -> list[Finding]:
+    def look_at(image: str) -> list[Finding]:
         file = table.images[image]
         try:
             kinds = peculiarities(file.open(), image)
@@ -106,11 +114,11 @@ def _images(name: str, table: Table, begin: Begin) -> list[Finding]:
             return [Finding("error", error.code, image, error.message)]
         return [Finding("warning", "MFV7120", image, PECULIARITIES[kind]) for kind in kinds]
 
-    found = []
-    for some in ahead(looked_at, table.images):
-        found += some
+    findings = []
+    for image_findings in ahead(look_at, table.images):
+        findings += image_findings
         done(1)
-    return found + _in_two_splits(table)
+    return findings + _in_two_splits(table)
 
 
 def _in_two_splits(table: Table) -> list[Finding]:
@@ -120,7 +128,7 @@ def _in_two_splits(table: Table) -> list[Finding]:
     for image, file in table.images.items():
         by_size[file.bytes].append(image)
     first: dict[bytes, str] = {}
-    found = []
+    findings = []
     for same_size in by_size.values():
         if len(same_size) == 1:
             continue
@@ -131,35 +139,36 @@ def _in_two_splits(table: Table) -> list[Finding]:
             if split_of[image] != split_of[twin]:
                 what = f"is the same picture as {twin}, but in `{split_of[image]}`, not "
                 what += f"`{split_of[twin]}`"
-                found.append(Finding("error", "MFV7113", image, what))
-    return found
+                findings.append(Finding("error", "MFV7113", image, what))
+    return findings
 
 
 def _balance(counts: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> list[Finding]:
-    found = []
+    findings = []
     for split in splits:
-        here = {relation: by_split[split] for relation, by_split in counts.items()}
-        most, least = max(here, key=lambda r: here[r]), min(here, key=lambda r: here[r])
-        if here[most] > UNBALANCED * here[least]:
-            what = f"`{most}` has {here[most]:,} items, `{least}` {here[least]:,}; `balance = true`"
-            found.append(Finding("warning", "MFV7119", split, f"{what} evens that out"))
-    return found
+        sizes = {relation: by_split[split] for relation, by_split in counts.items()}
+        most, least = max(sizes, key=lambda r: sizes[r]), min(sizes, key=lambda r: sizes[r])
+        if sizes[most] > UNBALANCED * sizes[least]:
+            what = f"`{most}` has {sizes[most]:,} items, `{least}` {sizes[least]:,}; "
+            what += "`balance = true`"
+            findings.append(Finding("warning", "MFV7119", split, f"{what} evens that out"))
+    return findings
 
 
 def _reuse(dataset: Dataset, shots: int, prompts: int) -> tuple[dict[str, Reuse], list[Finding]]:
     """How prompts of all relations share images, by split."""
-    shared, found = {}, []
+    shared, findings = {}, []
     for split in dataset.splits:
-        drawn = []
+        split_prompts = []
         for relation in dataset.relations:
             n = min(prompts, len(dataset.items(relation, split)))
             try:
-                drawn += draw_prompts(dataset, relation, split, n, shots)
+                split_prompts += draw_prompts(dataset, relation, split, n, shots)
             except MfvError as error:
-                found.append(Finding("warning", error.code, split, error.message))
-        if drawn:
-            shared[split] = reuse(drawn)
-    return shared, found
+                findings.append(Finding("warning", error.code, split, error.message))
+        if split_prompts:
+            shared[split] = reuse(split_prompts)
+    return shared, findings
 
 
 def alike(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
@@ -167,10 +176,11 @@ def alike(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
     groups = defaultdict(list)
     for name, token in zip(names, model.first_tokens(names), strict=True):
         groups[token].append(name)
-    found = []
-    for same in groups.values():
-        if len(same) > 1:
-            shown = ", ".join(same[:6]) + (f" and {len(same) - 6} more" if len(same) > 6 else "")
-            what = f"these answers begin with the same token: {shown}"
-            found.append(Finding("warning", "MFV7121", "", what))
-    return found
+    findings = []
+    for group in groups.values():
+        if len(group) > 1:
+            list_of_names = ", ".join(group[:6])
+            list_of_names += f" and {len(group) - 6} more" if len(group) > 6 else ""
+            what = f"these answers begin with the same token: {list_of_names}"
+            findings.append(Finding("warning", "MFV7121", "", what))
+    return findings

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset's files: collected, so that all of it is told at once."""
+"""What is wrong with a dataset's files, collected so that an error tells all of it at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ SHOWN = 20  # findings an error lists; `mfv data check` lists all
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found; ``place`` is a line, an image, or empty where it is the whole dataset."""
+    """A mistake or an oddity in a dataset's files; ``place`` is a line, an image, or empty where it
+    is the whole dataset."""
 
     severity: Literal["error", "warning"]
     code: str

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.names import relation_name, tidy
-from mfv_dsl.data.sources import need_folder, read_json
-from mfv_dsl.data.table import FileDataset, Options, Row, Table, build, facts_of, files_in
+from mfv_dsl.data.table import ItemRow, Options, Table, build, files_in, of_files
+from mfv_dsl.data.text_files import need_folder, read_json
 
 #: Names of backgrounds and of parts, which are not asked about.
 BACKGROUND = frozenset({
@@ -63,23 +62,13 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Scene:
+class SceneGraph:
     """One image: names of its objects by key, their parts of its area (None where not known), and
     its relations as (subject's key, predicate, object's key)."""
 
     names: Mapping[str, str]
     areas: Mapping[str, float | None]
     relations: tuple[tuple[str, str, str], ...]
-
-
-def facts(**arguments: Any) -> DatasetFacts:
-    """Facts of ``gqa(...)``."""
-    return facts_of(read(**arguments))
-
-
-def dataset(**arguments: Any) -> FileDataset:
-    """The dataset ``gqa(...)``."""
-    return FileDataset(read(**arguments))
 
 
 def read(
@@ -105,62 +94,69 @@ def read(
     common = Options(**options)
     root = Path(images)
     need_folder(root)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     dropped: Counter[str] = Counter()
-    rows: list[Row] = []
-    seen: set[str] = set()
+    rows: list[ItemRow] = []
+    image_ids: set[str] = set()
     for image_id, entry in _entries(Path(file)):
         place = f"image {image_id}"
         try:
             scene = _scene(entry)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-            found.append(Finding("error", "MFV7107", place, f"cannot be understood: {what}"))
+            findings.append(Finding("error", "MFV7107", place, f"cannot be understood: {what}"))
             continue
-        if image_id in seen:
-            found.append(Finding("error", "MFV7107", place, "is in the file twice"))
+        if image_id in image_ids:
+            findings.append(Finding("error", "MFV7107", place, "is in the file twice"))
             continue
-        seen.add(image_id)
-        for asked, relation, answer in _kept(scene, rules, query, common.relations or (), dropped):
-            rows.append(Row(place, f"{image_id}.jpg", asked, answer, relation))
-    known = files_in(root, (row.image for row in rows))
-    return build(f"gqa({file})", rows, known, common, found, dropped)
+        image_ids.add(image_id)
+        triples = _triples(scene, rules, query, common.relations or (), dropped)
+        rows += [
+            ItemRow(place, f"{image_id}.jpg", asked_object, answer, relation)
+            for asked_object, relation, answer in triples
+        ]
+    image_files = files_in(root, (row.image for row in rows))
+    return build(f"gqa({file})", rows, image_files, common, findings, dropped)
+
+
+facts, dataset = of_files(read)
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:
-    """(image id, what is said of it) for every image of a file."""
-    said = read_json(path)
-    if isinstance(said, dict):
-        yield from said.items()
-    elif isinstance(said, list):
-        for number, entry in enumerate(said, 1):
+    """(image id, its entry) for every image of a file."""
+    content = read_json(path)
+    if isinstance(content, dict):
+        yield from content.items()
+    elif isinstance(content, list):
+        for number, entry in enumerate(content, 1):
             image_id = entry.get("image_id") if isinstance(entry, dict) else None
             yield str(image_id if image_id is not None else f"number {number}"), entry
     else:
         raise MfvError("MFV7106", f"{path} is JSON, but neither a list of images nor an object")
 
 
-def _scene(entry: Mapping[str, Any]) -> Scene:
+def _scene(entry: Mapping[str, Any]) -> SceneGraph:
     objects = entry["objects"]
     if isinstance(objects, list):  # the filtered subset: objects are told apart by their names
-        names = {str(key): _name(one["name"]) for key, one in enumerate(objects)}
+        names = {str(key): _name(thing["name"]) for key, thing in enumerate(objects)}
         key_of = {name: key for key, name in reversed(names.items())}
         subset = [
-            (key_of[_name(one["subject"])], _name(one["predicate"]), key_of[_name(one["object"])])
-            for one in entry["relations"]
-        ]
-        return Scene(names, dict.fromkeys(names), tuple(subset))
+            (key_of[_name(link["subject"])], _name(link["predicate"]),
+             key_of[_name(link["object"])])
+            for link in entry["relations"]
+        ]  # fmt: skip
+        return SceneGraph(names, dict.fromkeys(names), tuple(subset))
     area = entry["width"] * entry["height"]
     if area <= 0:
         raise ValueError(f"its size is {entry['width']} × {entry['height']}")
     graph = [
-        (key, _name(one["name"]), one["object"])
-        for key, owner in objects.items()
-        for one in owner.get("relations", ())
+        (key, _name(link["name"]), link["object"])
+        for key, thing in objects.items()
+        for link in thing.get("relations", ())
     ]
-    return Scene(
-        {key: _name(one["name"]) for key, one in objects.items()},
-        {key: one["w"] * one["h"] / area for key, one in objects.items()},
+    return SceneGraph(
+        {key: _name(thing["name"]) for key, thing in objects.items()},
+        {key: thing["w"] * thing["h"] / area for key, thing in objects.items()},
         tuple(graph),
     )
 
@@ -175,8 +171,8 @@ def _relation(predicate: str) -> str:
     return RENAMED.get(predicate) or relation_name(predicate)
 
 
-def _kept(
-    scene: Scene, rules: Rules, query: str, wanted: Collection[str], dropped: Counter[str]
+def _triples(
+    scene: SceneGraph, rules: Rules, query: str, wanted: Collection[str], dropped: Counter[str]
 ) -> list[tuple[str, str, str]]:
     """(query, relation, answer) by name for all that the rules leave of an image; ``wanted`` are
     the relations to look at, all if empty."""
@@ -199,7 +195,7 @@ def _kept(
     if rules.unique_names and len(set(objects.values())) < len(objects):
         dropped["images with two objects of a name"] += 1
         return []
-    kept: list[tuple[str, str, str]] = []
+    triples: list[tuple[str, str, str]] = []
     for subject, predicate, other in scene.relations:
         relation = _relation(predicate)
         if wanted and relation not in wanted:
@@ -210,16 +206,16 @@ def _kept(
             dropped["relations of an object to its own name"] += 1
         else:
             ends = objects[subject], objects[other]
-            asked, answer = ends if query == "subject" else ends[::-1]
-            kept.append((asked, relation, answer))
-    kept = list(dict.fromkeys(kept))
-    if len(kept) > rules.max_relations:
+            asked_object, answer = ends if query == "subject" else ends[::-1]
+            triples.append((asked_object, relation, answer))
+    triples = list(dict.fromkeys(triples))
+    if len(triples) > rules.max_relations:
         dropped[f"images with more than {rules.max_relations} relations"] += 1
         return []
-    first = {pair[:2]: pair for pair in reversed(kept)}
-    if len(first) < len(kept):
+    first = {triple[:2]: triple for triple in reversed(triples)}
+    if len(first) < len(triples):
         if rules.unambiguous:
             dropped["images where a question has two answers"] += 1
             return []
-        dropped["further answers to a question"] += len(kept) - len(first)
-    return [pair for pair in kept if first[pair[:2]] == pair]
+        dropped["further answers to a question"] += len(triples) - len(first)
+    return [triple for triple in triples if first[triple[:2]] == triple]

@@ -53,7 +53,7 @@ def read_rgb(source: str | Path | BinaryIO, name: str = "") -> np.ndarray:
 def peculiarities(source: Path | BinaryIO, name: str = "") -> list[str]:
     """Decode an image and give the :data:`PECULIARITIES` it has; errors as for :func:`read_rgb`."""
     with _opened(source, name) as image:
-        found = {
+        flags = {
             "animated": getattr(image, "n_frames", 1) > 1,
             "rotated": image.getexif().get(_ORIENTATION, 1) != 1,
             "CMYK": image.mode == "CMYK",
@@ -61,7 +61,7 @@ def peculiarities(source: Path | BinaryIO, name: str = "") -> list[str]:
             "large": image.width * image.height > LARGE_PIXELS,
         }
         image.convert("RGB")
-        return [kind for kind, has in found.items() if has]
+        return [kind for kind, has in flags.items() if has]
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
-from mfv_dsl.data import drawn, world
+from mfv_dsl.data import thing_scenes, world
 from mfv_dsl.data.items import SPLITS
-from mfv_dsl.data.metadata import TABLE
+from mfv_dsl.data.metadata_csv import TABLE
 from mfv_dsl.data.render import render, sample_looks
 from mfv_dsl.data.scenes import facts
 
@@ -37,7 +37,10 @@ FORMATS: Mapping[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made; the words are those of ``scenes(...)``."""
+    """What is to be made; ``size`` to ``objects`` mean what they mean in ``scenes(...)``.
+
+    MfvError (MFV7118, and those of ``scenes``) for what cannot be made.
+    """
 
     out: Path
     count: int
@@ -65,7 +68,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PictureObject:
     """An object of a picture: name, middle and size in pixels."""
 
     name: str
@@ -75,9 +78,15 @@ class Shown:
 
 
 def make(order: Order, workers: int, done: Callable[[int], None]) -> None:
-    """Draw and write all images with ``workers`` processes; ``done`` counts finished images.
+    """Draw and write all images, then the table.
 
-    MfvError (MFV7118) if the folder already holds a dataset, or cannot be made.
+    Args:
+        order: What to make, and the folder.
+        workers: How many processes draw.
+        done: Called with the number of images that are finished since the call before.
+
+    Raises:
+        MfvError: MFV7118 if the folder already holds a dataset, or cannot be made.
     """
     if (order.out / TABLE).exists():
         raise MfvError(
@@ -122,35 +131,36 @@ def _write(order: Order, number: int) -> dict[str, str]:
     straight = [relation for relation in order.relations if relation in world.CARDINAL]
     slanted = [relation for relation in order.relations if relation in world.DIAGONAL]
     diagonal = bool(slanted) and (not straight or number % 2 == 1)
-    asked = slanted if diagonal else straight
+    relations = slanted if diagonal else straight
     draw = _shapes if order.kinds == "shapes" else _things
-    picture, objects = draw(rng, order, diagonal, asked, number)
+    picture, objects = draw(rng, order, diagonal, relations, number)
     name = f"image_{number + 1}.{order.format}"
     Image.fromarray(picture).save(order.out / name, **FORMATS[order.format])
     row = {"image_name": name}
-    for role, shown in objects.items():
-        row |= {role: shown.name, f"{role}_pos": f"{shown.x} {shown.y}",
-                f"{role}_size": f"{shown.side} {shown.side}"}  # fmt: skip
+    for role, thing in objects.items():
+        row |= {role: thing.name, f"{role}_pos": f"{thing.x} {thing.y}",
+                f"{role}_size": f"{thing.side} {thing.side}"}  # fmt: skip
     return row
 
 
 def _things(
-    rng: np.random.Generator, order: Order, diagonal: bool, asked: list[str], number: int
-) -> tuple[np.ndarray, dict[str, Shown]]:
-    scene = drawn.place(rng, drawn.sample_kinds(rng, order.objects, diagonal, asked), diagonal)
+    rng: np.random.Generator, order: Order, diagonal: bool, relations: list[str], number: int
+) -> tuple[np.ndarray, dict[str, PictureObject]]:
+    kinds = thing_scenes.sample_kinds(rng, order.objects, diagonal, relations)
+    scene = thing_scenes.place(rng, kinds, diagonal)
     roles = {"anchor": scene.anchor, "random_object1": scene.distractor}
-    roles |= {f"{relation}_object": scene.neighbours[relation] for relation in asked}
+    roles |= {f"{relation}_object": scene.neighbours[relation] for relation in relations}
     size = order.size
-    return drawn.paint(scene, size), {
-        role: Shown(thing.kind, round(thing.x * size), round(thing.y * size),
+    return thing_scenes.paint(scene, size), {
+        role: PictureObject(thing.kind, round(thing.x * size), round(thing.y * size),
                     round(thing.side * size))
         for role, thing in roles.items()
     }  # fmt: skip
 
 
 def _shapes(
-    rng: np.random.Generator, order: Order, diagonal: bool, asked: list[str], number: int
-) -> tuple[np.ndarray, dict[str, Shown]]:
+    rng: np.random.Generator, order: Order, diagonal: bool, relations: list[str], number: int
+) -> tuple[np.ndarray, dict[str, PictureObject]]:
     """A layout of one of the four splits, so none that the bundled model was trained on."""
     kinds = world.FAMILIAR_KINDS if order.objects == "familiar" else world.KINDS
     layout = world.sample_layouts(rng, 1, diagonal, SPLITS[number % len(SPLITS)], kinds)
@@ -160,14 +170,14 @@ def _shapes(
     around = world.DIAGONAL if diagonal else world.CARDINAL
     beside = {name: (row + world.OFFSETS[name][0], column + world.OFFSETS[name][1])
               for name in around}  # fmt: skip
-    cells |= {f"{relation}_object": beside[relation] for relation in asked}
-    taken = {cells["anchor"], *beside.values()}
-    filled = zip(*np.nonzero(layout.grid[0] != world.EMPTY), strict=True)
-    (free,) = [(int(y), int(x)) for y, x in filled if (int(y), int(x)) not in taken]
-    cells["random_object1"] = free
+    cells |= {f"{relation}_object": beside[relation] for relation in relations}
+    others = {cells["anchor"], *beside.values()}
+    full = zip(*np.nonzero(layout.grid[0] != world.EMPTY), strict=True)
+    (distractor,) = [(int(y), int(x)) for y, x in full if (int(y), int(x)) not in others]
+    cells["random_object1"] = distractor
     cell = order.size / world.GRID
     return render(layout.grid, looks, order.size)[0], {
-        role: Shown(
+        role: PictureObject(
             world.KINDS[layout.grid[0, y, x]],
             round((x + 0.5 + looks.jitter[0, y, x, 1] / 10) * cell),
             round((y + 0.5 + looks.jitter[0, y, x, 0] / 10) * cell),

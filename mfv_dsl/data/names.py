@@ -9,14 +9,18 @@ from pathlib import Path
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.findings import Finding, refuse_errors
 from mfv_dsl.data.items import Dataset
-from mfv_dsl.data.sources import read_csv
+from mfv_dsl.data.text_files import read_csv
 
 #: Renamings of the official synthetic images (arXiv:2510.02528); `antique…` loses its first part.
 RENAMED: Mapping[str, str] = {"coffee": "mug", "greenbottle": "bottle", "baseballbat": "bat"}
 
 
 def cleaned(name: str) -> str:
-    """A name of the official synthetic images as the paper asks for it."""
+    """A name of the official synthetic images as the paper asks for it.
+
+    >>> cleaned("antiquemug"), cleaned("greenbottle"), cleaned("apple")
+    ('mug', 'bottle', 'apple')
+    """
     return RENAMED.get(name, name.removeprefix("antique") or name)
 
 
@@ -26,7 +30,11 @@ def tidy(name: str) -> str:
 
 
 def relation_name(text: str) -> str:
-    """A relation as a recipe can name it: ``sitting on`` is ``sitting_on``."""
+    """A relation as a recipe can name it.
+
+    >>> relation_name("sitting on")
+    'sitting_on'
+    """
     return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
 
 
@@ -41,23 +49,23 @@ def read_synonyms(path: str) -> dict[str, str]:
             "MFV7114", f"{path} is no list of synonyms: its first line is "
             f"`{','.join(table.columns)}`", help="its first line has to be `canonical,synonym`",
         )  # fmt: skip
-    known: dict[str, str] = {}
-    found = list(table.findings)
+    canonical_of: dict[str, str] = {}
+    findings = list(table.findings)
     for line, row in table.rows:
         canonical, synonym = tidy(row["canonical"]), tidy(row["synonym"])
         if not canonical or not synonym:
             what = "one of the two names is missing"
-        elif known.setdefault(synonym, canonical) != canonical:
-            what = f"`{synonym}` already stands for `{known[synonym]}`"
+        elif canonical_of.setdefault(synonym, canonical) != canonical:
+            what = f"`{synonym}` already stands for `{canonical_of[synonym]}`"
         else:
             continue
-        found.append(Finding("error", "MFV7114", f"line {line}", what))
-    for synonym, canonical in known.items():
-        if known.get(canonical, canonical) != canonical:
-            what = f"`{canonical}` stands for `{synonym}`, and `{known[canonical]}` for it"
-            found.append(Finding("error", "MFV7114", "", what))
-    refuse_errors(path, found)
-    return known
+        findings.append(Finding("error", "MFV7114", f"line {line}", what))
+    for synonym, canonical in canonical_of.items():
+        if canonical_of.get(canonical, canonical) != canonical:
+            what = f"`{canonical}` stands for `{synonym}`, and `{canonical_of[canonical]}` for it"
+            findings.append(Finding("error", "MFV7114", "", what))
+    refuse_errors(path, findings)
+    return canonical_of
 
 
 def answer_names(dataset: Dataset) -> tuple[str, ...]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
-from mfv_dsl.data.prompts import DEFAULT_SEED, draw_prompts
+from mfv_dsl.data.prompts import DEFAULT_SEED, draw_in_turn
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ def _itself(dataset: Dataset, item: Item) -> Item:
 
 
 def _named(dataset: Dataset, item: Item) -> Item:
-    named = f"{item.relation.replace('_', ' ')} {item.query}"
-    return Item(item.image, named, item.answer, item.relation)
+    query = f"{item.relation.replace('_', ' ')} {item.query}"
+    return Item(item.image, query, item.answer, item.relation)
 
 
 def _where(dataset: Dataset, item: Item) -> Item:
@@ -67,7 +66,7 @@ def off_tasks(dataset: Dataset) -> tuple[str, ...]:
 
 
 def other_relations(dataset: Dataset, relations: Sequence[str]) -> tuple[str, ...]:
-    """The relations of ``dataset`` but ``relations``; an error where none is left."""
+    """The relations of ``dataset`` but ``relations``; MfvError (MFV5354) where none is left."""
     others = tuple(relation for relation in dataset.relations if relation not in relations)
     if not others:
         raise MfvError(
@@ -87,14 +86,10 @@ def draw_off_task(
     n: int,
     seed: int = DEFAULT_SEED,
 ) -> list[Prompt]:
-    """``n`` prompts of one of :data:`OFF_TASKS`, from the images of ``relations`` in turn."""
+    """``n`` prompts of one of :data:`OFF_TASKS`, from the images of ``relations`` in turn; errors
+    as for :func:`~mfv_dsl.data.prompts.draw_prompts`."""
     task = OFF_TASKS[kind]
-    each = -(-n // len(relations))
-    drawn = [
-        draw_prompts(dataset, relation, split, each, task.shots, seed) for relation in relations
-    ]
-    in_turn = chain.from_iterable(zip(*drawn, strict=True))
     return [
         Prompt(prompt.demonstrations, task.question(dataset, prompt.query))
-        for prompt in islice(in_turn, n)
+        for prompt in draw_in_turn(dataset, relations, split, n, task.shots, seed)
     ]

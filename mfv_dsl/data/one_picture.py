@@ -32,6 +32,9 @@ class OnePicture:
         return [self.picture for _ in images]
 
     def question(self, query: str) -> Prompt:
-        """The zero-shot prompt that asks about ``query``; the answer is not known, so the query
-        stands in its place and nothing is to be scored against it."""
+        """The zero-shot prompt that asks about ``query``.
+
+        Nothing knows its answer, so the query stands in the answer's place, and nothing is to be
+        scored against it.
+        """
         return Prompt((), Item(str(self.path), query, query, ""))

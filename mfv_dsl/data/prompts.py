@@ -28,7 +28,27 @@ def _rng(*parts: object) -> np.random.Generator:
 def draw_prompts(
     dataset: Dataset, relation: str, split: str, n: int, shots: int, seed: int = DEFAULT_SEED
 ) -> list[Prompt]:
-    """``n`` prompts of ``shots`` demonstrations, all of one relation."""
+    """Prompts of one relation and split.
+
+    Args:
+        dataset: What the items come from.
+        relation: The relation that all demonstrations and queries have.
+        split: The split that all of them come from.
+        n: How many prompts.
+        shots: Demonstrations of each.
+        seed: Which prompts are drawn.
+
+    Returns:
+        ``n`` prompts with different queries.
+
+    Raises:
+        MfvError: MFV7110 for more prompts than items, MFV7111 for more demonstrations than images.
+
+    >>> from mfv_dsl.data.scenes import Scenes
+    >>> (prompt,) = draw_prompts(Scenes(), "left", "test", n=1, shots=2)
+    >>> len(prompt.demonstrations), prompt.query.relation
+    (2, 'left')
+    """
     pool = dataset.items(relation, split)
     if n > len(pool):
         raise MfvError(
@@ -45,6 +65,21 @@ def draw_prompts(
     return prompts
 
 
+def draw_in_turn(
+    dataset: Dataset,
+    relations: Sequence[str],
+    split: str,
+    n: int,
+    shots: int,
+    seed: int = DEFAULT_SEED,
+) -> list[Prompt]:
+    """``n`` prompts, one of each of ``relations`` in turn, as few of each as that takes; the rest
+    as for :func:`draw_prompts`."""
+    each = -(-n // len(relations))
+    pools = [draw_prompts(dataset, relation, split, each, shots, seed) for relation in relations]
+    return [prompt for turn in zip(*pools, strict=True) for prompt in turn][:n]
+
+
 def corrupt(
     prompt: Prompt,
     how: str,
@@ -53,12 +88,23 @@ def corrupt(
     seed: int = DEFAULT_SEED,
     relations: Sequence[str] | None = None,
 ) -> Prompt:
-    """A corrupted twin of ``prompt``: the same query, demonstrations that do not show its task.
+    """A corrupted twin of a prompt: the same query, demonstrations that do not show its task.
 
-    ``mix`` (arXiv:2510.02528): demonstration *i* follows relation *i* of a rotation over
-    ``relations`` (default: all of the dataset), the order permuted.  ``shuffle``
-    (arXiv:2310.15213): the demonstrations' answers are permuted so that none keeps its own.
-    ``none``: the zero-shot prompt.
+    Args:
+        prompt: The intact prompt.
+        how: ``mix`` (arXiv:2510.02528): demonstration *i* follows relation *i* of a rotation over
+            ``relations``, the order permuted.  ``shuffle`` (arXiv:2310.15213): the demonstrations'
+            answers are permuted so that none keeps its own.  ``none``: the zero-shot prompt.
+        dataset: Where the demonstrations of ``mix`` come from.
+        split: The split of them, and of the prompt.
+        seed: Which twin is drawn.
+        relations: Those that ``mix`` rotates over; all of the dataset if left out.
+
+    Returns:
+        A prompt of as many demonstrations, but of none for ``none``.
+
+    Raises:
+        MfvError: MFV7111 for more demonstrations than images.
     """
     query, shots = prompt.query, len(prompt.demonstrations)
     rng = _rng("corrupt", how, query.relation, split, seed, query.image, query.query)
@@ -70,13 +116,13 @@ def corrupt(
         raise ValueError(f"unknown corruption {how!r}")
     names = tuple(relations or dataset.relations)
     start = int(rng.integers(len(names)))
-    used = {query.image}
+    images = {query.image}
     mixed: list[Item] = []
     for i in range(shots):
         relation = names[(start + i) % len(names)]
         pool = dataset.items(relation, split)
-        mixed += _take(pool, rng, 1, used, relation, split)
-        used.add(mixed[-1].image)
+        mixed += _take(pool, rng, 1, images, relation, split)
+        images.add(mixed[-1].image)
     return Prompt(tuple(mixed[int(i)] for i in rng.permutation(shots)), query)
 
 
@@ -84,32 +130,32 @@ def _take(
     pool: Sequence[Item],
     rng: np.random.Generator,
     n: int,
-    used: set[str],
+    excluded: set[str],
     relation: str,
     split: str,
 ) -> tuple[Item, ...]:
-    """``n`` items drawn from ``pool`` whose images are neither in ``used`` nor among those taken,
+    """``n`` items drawn from ``pool``, each with another image and none with one of ``excluded``;
     the first one last: it stands next to the query."""
     order = rng.permutation(len(pool))
 
     def fresh() -> Iterator[Item]:
-        seen = set(used)
+        seen = set(excluded)
         for i in order:
             item = pool[int(i)]
             if item.image not in seen:
                 seen.add(item.image)
                 yield item
 
-    taken = tuple(islice(fresh(), n))
-    if len(taken) < n:
+    items = tuple(islice(fresh(), n))
+    if len(items) < n:
         images = {item.image for item in pool}
         raise MfvError(
             "MFV7111",
             f"too few images for {n} demonstrations: `{relation}` has {len(images)} in its {split} "
-            f"split, {len(images & used)} of them already in the prompt",
+            f"split, {len(images & excluded)} of them already in the prompt",
             help="use fewer shots or a dataset with more images",
         )
-    return taken[::-1]
+    return items[::-1]
 
 
 @dataclass(frozen=True)

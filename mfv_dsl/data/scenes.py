@@ -14,8 +14,8 @@ from mfv_dsl.data.items import SPLITS, Item
 if TYPE_CHECKING:
     import numpy as np
 
-    from mfv_dsl.data.drawn import DrawnScene
     from mfv_dsl.data.render import Looks
+    from mfv_dsl.data.thing_scenes import ThingScene
     from mfv_dsl.data.world import Layouts
 
 RELATIONS = (
@@ -34,7 +34,14 @@ def facts(
     size: int | None = None,
     kinds: str = "shapes",
 ) -> DatasetFacts:
-    """Facts of ``scenes(...)`` without drawing anything."""
+    """Facts of ``scenes(...)`` without drawing anything; arguments as in a recipe.
+
+    MfvError: MFV7101 for a relation that cannot be drawn, MFV7102 for none or one named twice,
+    MFV7103 for a size, MFV7104 for a count, MFV7105 for objects or kinds that there are not.
+
+    >>> facts(["left", "right"], count=10).description
+    'rendered scenes, 10 a relation and split, familiar objects'
+    """
     unknown = [relation for relation in relations if relation not in RELATIONS]
     if unknown:
         raise MfvError(
@@ -54,23 +61,22 @@ def facts(
         raise MfvError("MFV7105", f"scenes() knows the objects {', '.join(OBJECTS)}; got {objects}")
     if kinds not in KINDS:
         raise MfvError("MFV7105", f"scenes() draws {' or '.join(KINDS)}; got {kinds}")
-    said = ["scenes", _VERSION, list(relations), seed, count, objects, size]
+    identity = ["scenes", _VERSION, list(relations), seed, count, objects, size]
     of_things = ""
     if kinds != "shapes":
-        said.append(kinds)
+        identity.append(kinds)
         of_things = f" of {kinds}"
     return DatasetFacts(
         relations=tuple(relations),
         splits=SPLITS,
-        hash=hashlib.sha256(json.dumps(said).encode()).hexdigest(),
+        hash=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
         description=f"rendered scenes{of_things}, {count} a relation and split, {objects} objects",
     )
 
 
 def dataset(**arguments: Any) -> Scenes | ThingScenes:
     """The dataset ``scenes(...)``."""
-    made = ThingScenes if arguments.get("kinds") == "things" else Scenes
-    return made(**arguments)
+    return (ThingScenes if arguments.get("kinds") == "things" else Scenes)(**arguments)
 
 
 class _Rendered:
@@ -79,8 +85,8 @@ class _Rendered:
     at_once = 256
 
     def __init__(self, **arguments: Any) -> None:
-        known = facts(**arguments)
-        self.relations, self.splits, self.hash = known.relations, known.splits, known.hash
+        about = facts(**arguments)
+        self.relations, self.splits, self.hash = about.relations, about.splits, about.hash
         self.seed: int = arguments.get("seed", 0)
         self.count: int = arguments.get("count", 240)
         self.objects: str = arguments.get("objects", "familiar")
@@ -101,13 +107,13 @@ class Scenes(_Rendered):
     def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
         from mfv_dsl.data.render import render
 
-        out = []
+        pictures = []
         for image in images:
             relation, split, number = image.split("/")
             layouts, looks, _ = self._pool(relation, split)
-            one = slice(int(number), int(number) + 1)
-            out.append(render(layouts[one].grid, looks[one], self.size or size)[0])
-        return out
+            here = slice(int(number), int(number) + 1)
+            pictures.append(render(layouts[here].grid, looks[here], self.size or size)[0])
+        return pictures
 
     def cell(self, image: str) -> int:
         """The cell of an image's query object: 0 to 15, row by row from the top left."""
@@ -143,7 +149,7 @@ class Scenes(_Rendered):
             world.FAMILIAR_KINDS if self.objects == "familiar" else world.KINDS,
             novel=relation if self.objects == "novel" else None,
         )
-        shown = {
+        neighbours = {
             name: layouts.neighbour_kind(name)
             for name in (world.DIAGONAL if diagonal else world.CARDINAL)
         }
@@ -152,9 +158,9 @@ class Scenes(_Rendered):
             Item(
                 image=f"{relation}/{split}/{i}",
                 query=world.KINDS[queries[i]],
-                answer=world.KINDS[shown[relation][i]],
+                answer=world.KINDS[neighbours[relation][i]],
                 relation=relation,
-                neighbours={name: world.KINDS[kinds[i]] for name, kinds in shown.items()},
+                neighbours={name: world.KINDS[kinds[i]] for name, kinds in neighbours.items()},
             )
             for i in range(self.count)
         )
@@ -174,36 +180,36 @@ class ThingScenes(_Rendered):
         return self._pool(relation, split)[1]
 
     def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
-        from mfv_dsl.data.drawn import paint
+        from mfv_dsl.data.thing_scenes import paint
 
-        found = []
+        pictures = []
         for image in images:
             relation, split, number = image.split("/")
-            found.append(paint(self._pool(relation, split)[0][int(number)], self.size or size))
-        return found
+            pictures.append(paint(self._pool(relation, split)[0][int(number)], self.size or size))
+        return pictures
 
-    def _pool(self, relation: str, split: str) -> tuple[tuple[DrawnScene, ...], tuple[Item, ...]]:
+    def _pool(self, relation: str, split: str) -> tuple[tuple[ThingScene, ...], tuple[Item, ...]]:
         if (relation, split) not in self._pools:
             self._pools[relation, split] = self._draw(relation, split)
-        pool: tuple[tuple[DrawnScene, ...], tuple[Item, ...]] = self._pools[relation, split]
+        pool: tuple[tuple[ThingScene, ...], tuple[Item, ...]] = self._pools[relation, split]
         return pool
 
-    def _draw(self, relation: str, split: str) -> tuple[tuple[DrawnScene, ...], tuple[Item, ...]]:
+    def _draw(self, relation: str, split: str) -> tuple[tuple[ThingScene, ...], tuple[Item, ...]]:
         """Scenes whose arrangement belongs to the split: no arrangement is in two splits."""
         import numpy as np
 
-        from mfv_dsl.data import drawn, world
+        from mfv_dsl.data import thing_scenes, world
 
         if relation not in self.relations or split not in self.splits:
             raise KeyError(f"no items for relation {relation!r}, split {split!r}")
         seed = world.seed_of("things", _VERSION, self.seed, relation, split, self.objects)
         rng = np.random.default_rng(seed)
         diagonal = relation in world.DIAGONAL
-        scenes: list[DrawnScene] = []
+        scenes: list[ThingScene] = []
         while len(scenes) < self.count:
-            kinds = drawn.sample_kinds(rng, self.objects, diagonal, (relation,))
-            if SPLITS[drawn.arrangement(kinds, diagonal) % len(SPLITS)] == split:
-                scenes.append(drawn.place(rng, kinds, diagonal))
+            kinds = thing_scenes.sample_kinds(rng, self.objects, diagonal, (relation,))
+            if SPLITS[thing_scenes.arrangement(kinds, diagonal) % len(SPLITS)] == split:
+                scenes.append(thing_scenes.place(rng, kinds, diagonal))
         items = tuple(
             Item(
                 image=f"{relation}/{split}/{number}",

@@ -1,7 +1,13 @@
 """Datasets of files: what all their readers share.
 
-A reader turns a file into :class:`Row` objects and findings; :func:`build` makes a :class:`Table`
-of them: names, duplicates, missing images, splits, balance, hash.  No pixels are read for it.
+A reader turns a file into :class:`ItemRow` objects and findings; :func:`build` makes a
+:class:`Table` of them: names, duplicates, missing images, splits, balance, hash.  No pixels are
+read for it.  :func:`of_files` makes of ``read`` what a reader's row in ``lang/entries.py`` promises
+of its module, so that a new format is one row and one module::
+
+    def read(file: str, **options: Any) -> Table: ...
+
+    facts, dataset = of_files(read)
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
@@ -48,8 +54,8 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One item as a reader found it; ``place`` is where."""
+class ItemRow:
+    """One item as a reader gives it; ``place`` is where it stands in the file."""
 
     place: str
     image: str
@@ -92,8 +98,8 @@ class Table:
         """How many items and images there are, and what was left out."""
         number = sum(map(len, self.items.values()))
         left_out = "".join(f", {count:,} {rule}" for rule, count in self.dropped.items() if count)
-        said = f"{number:,} items on {len(self.images):,} images of {self.name}"
-        return said + (f"; left out: {left_out[2:]}" if left_out else "")
+        size = f"{number:,} items on {len(self.images):,} images of {self.name}"
+        return size + (f"; left out: {left_out[2:]}" if left_out else "")
 
 
 def files_in(folder: Path, images: Iterable[str]) -> dict[str, ImageFile]:
@@ -106,127 +112,143 @@ def files_in(folder: Path, images: Iterable[str]) -> dict[str, ImageFile]:
 def _size(path: Path) -> int | None:
     """Bytes of a file, None where there is none or its name is impossible."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return found.st_size if S_ISREG(found.st_mode) else None
+    return status.st_size if S_ISREG(status.st_mode) else None
 
 
 def build(
     name: str,
-    rows: Sequence[Row],
+    rows: Sequence[ItemRow],
     images: Mapping[str, ImageFile],
     options: Options,
     findings: Iterable[Finding] = (),
     dropped: Mapping[str, int] | None = None,
 ) -> Table:
-    """The table of ``rows``, whose images are ``images``.  What is wrong with single rows is in its
-    findings; MfvError where nothing is left (MFV7115) or an option is at fault."""
-    found, left_out = list(findings), dict(dropped or {})
+    """The table of what a reader read.
+
+    Args:
+        name: What errors call the dataset, such as ``pairs(pairs.jsonl)``.
+        rows: Every item of the file, in its order.
+        images: Every image that the rows name.
+        options: What the recipe says of the dataset.
+        findings: What the reader found wrong.
+        dropped: How many things each of the reader's own rules left out, by rule.
+
+    Returns:
+        The table, with what is wrong with single rows in its findings.
+
+    Raises:
+        MfvError: MFV7115 if nothing is left, or there is no such relation; MFV7122 for shares that
+            are all 0; MFV7106 and MFV7114 for the list of synonyms.
+    """
+    problems, left_out = list(findings), dict(dropped or {})
     if options.synonyms is not None:
-        known = read_synonyms(options.synonyms)
+        canonical = read_synonyms(options.synonyms)
         rows = [
-            replace(row, query=known.get(row.query, row.query),
-                    answer=known.get(row.answer, row.answer))
+            replace(row, query=canonical.get(row.query, row.query),
+                    answer=canonical.get(row.answer, row.answer))
             for row in rows
         ]  # fmt: skip
     relations = _relations(name, rows, options)
     rows = [row for row in rows if row.relation in relations]
-    found += _bad_relations(rows)
-    found += _repeats(rows)
-    rows, absent = _without_missing(rows, images, options, left_out)
-    found += absent
-    split_of, splits, wrong = _splits(rows, options)
-    found += wrong
-    wrong_rows = any(finding.severity == "error" for finding in found)
-    if options.balance and rows and not wrong_rows:
+    problems += _bad_relations(rows)
+    problems += _repeats(rows)
+    rows, missing_images = _without_missing(rows, images, options, left_out)
+    problems += missing_images
+    split_of, splits, bad_splits = _splits(rows, options)
+    problems += bad_splits
+    has_errors = any(finding.severity == "error" for finding in problems)
+    if options.balance and rows and not has_errors:
         rows = _balanced(rows, relations, split_of, left_out)
-    shown: dict[tuple[str, str], dict[str, str]] = {}
+    neighbours: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
-        shown.setdefault((row.image, row.query), {})[row.relation] = row.answer
+        neighbours.setdefault((row.image, row.query), {})[row.relation] = row.answer
     pools: dict[tuple[str, str], list[Item]] = {(r, s): [] for r in relations for s in splits}
     for row in rows:
-        neighbours = shown[row.image, row.query]
-        item = Item(row.image, row.query, row.answer, row.relation, neighbours)
+        around = neighbours[row.image, row.query]
+        item = Item(row.image, row.query, row.answer, row.relation, around)
         pools[row.relation, split_of[row.image]].append(item)
-    if not rows and not wrong_rows:
+    if not rows and not has_errors:
         notes = [f"{count:,} {rule}" for rule, count in left_out.items() if count]
         raise MfvError("MFV7115", f"nothing is left of {name}", notes=notes)
-    used = {row.image: images[row.image] for row in rows}
+    row_images = {row.image: images[row.image] for row in rows}
     items = {pool: tuple(members) for pool, members in pools.items()}
     return Table(
         name,
         relations,
         splits,
         items,
-        used,
-        _hash(relations, items, used),
-        in_order(found),
+        row_images,
+        _hash(relations, items, row_images),
+        in_order(problems),
         left_out,
     )
 
 
 # -- what a table is checked for ------------------------------------------------------------------
-def _bad_relations(rows: Sequence[Row]) -> list[Finding]:
-    found = []
+def _bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
+    findings = []
     for name, row in {row.relation: row for row in reversed(rows)}.items():
         if not _NAME.fullmatch(name) or name == "each":
             better = relation_name(name)
             what = f"a recipe cannot name the relation `{name}`"
             if _NAME.fullmatch(better) and better != "each":
                 what += f"; call it `{better}`"
-            found.append(Finding("error", "MFV7107", row.place, what))
-    return found
+            findings.append(Finding("error", "MFV7107", row.place, what))
+    return findings
 
 
-def _relations(name: str, rows: Sequence[Row], options: Options) -> tuple[str, ...]:
+def _relations(name: str, rows: Sequence[ItemRow], options: Options) -> tuple[str, ...]:
     """The relations asked for, or all in the order in which they come."""
-    there = tuple(dict.fromkeys(row.relation for row in rows))
+    relations = tuple(dict.fromkeys(row.relation for row in rows))
     for relation in options.relations or ():
-        if relation not in there:
-            near = suggest(relation, there)
+        if relation not in relations:
+            near = suggest(relation, relations)
             raise MfvError(
                 "MFV7115", f"{name} has no relation `{relation}`",
-                help=f"did you mean `{near}`?" if near else f"it has {', '.join(there) or 'none'}",
+                help=f"did you mean `{near}`?" if near
+                else f"it has {', '.join(relations) or 'none'}",
                 argument="relations",
             )  # fmt: skip
-    return there if options.relations is None else options.relations
+    return relations if options.relations is None else options.relations
 
 
-def _repeats(rows: Sequence[Row]) -> list[Finding]:
+def _repeats(rows: Sequence[ItemRow]) -> list[Finding]:
     """Rows that say again what another said, or that contradict it."""
-    first: dict[tuple[str, str, str], Row] = {}
-    found = []
+    first_rows: dict[tuple[str, str, str], ItemRow] = {}
+    findings = []
     for row in rows:
-        before = first.setdefault((row.image, row.query, row.relation), row)
-        if before is row:
+        first = first_rows.setdefault((row.image, row.query, row.relation), row)
+        if first is row:
             continue
-        what = f"says the same as {before.place}"
-        if before.answer != row.answer:
-            what = f"gives `{row.answer}` where {before.place} gives `{before.answer}`"
-        found.append(Finding("error", "MFV7107", row.place, what))
-    return found
+        what = f"says the same as {first.place}"
+        if first.answer != row.answer:
+            what = f"gives `{row.answer}` where {first.place} gives `{first.answer}`"
+        findings.append(Finding("error", "MFV7107", row.place, what))
+    return findings
 
 
 def _without_missing(
-    rows: Sequence[Row],
+    rows: Sequence[ItemRow],
     images: Mapping[str, ImageFile],
     options: Options,
     dropped: dict[str, int],
-) -> tuple[list[Row], list[Finding]]:
+) -> tuple[list[ItemRow], list[Finding]]:
     """The rows whose images are there, and a finding for each image that is not, if that is an
     error."""
-    there = [row for row in rows if images[row.image].bytes is not None]
+    complete = [row for row in rows if images[row.image].bytes is not None]
     if options.missing == "drop":
-        dropped["items without their image"] = len(rows) - len(there)
-        return there, []
-    absent: dict[str, str] = {}
+        dropped["items without their image"] = len(rows) - len(complete)
+        return complete, []
+    places: dict[str, str] = {}
     for row in rows:
         if images[row.image].bytes is None:
-            absent.setdefault(row.image, row.place)
-    return there, [
+            places.setdefault(row.image, row.place)
+    return complete, [
         Finding("error", "MFV7108", place, f"there is no image {image}")
-        for image, place in absent.items()
+        for image, place in places.items()
     ]
 
 
@@ -238,27 +260,27 @@ def share(image: str, seed: int) -> float:
 
 
 def _splits(
-    rows: Sequence[Row], options: Options
+    rows: Sequence[ItemRow], options: Options
 ) -> tuple[dict[str, str], tuple[str, ...], list[Finding]]:
     """The split of every image, the splits, and what is wrong with those that the rows name."""
     if all(row.split is None for row in rows):
         return *_dealt(rows, options), []
-    named = dict.fromkeys(row.split for row in rows if row.split is not None)
-    splits = (*(s for s in SPLITS if s in named), *(s for s in named if s not in SPLITS))
+    names = dict.fromkeys(row.split for row in rows if row.split is not None)
+    splits = (*(s for s in SPLITS if s in names), *(s for s in names if s not in SPLITS))
     split_of: dict[str, str] = {}
-    found = []
+    findings = []
     for row in rows:
-        here = split_of.setdefault(row.image, row.split or splits[0])
+        split = split_of.setdefault(row.image, row.split or splits[0])
         if row.split is None:
             what = "names no split, and other rows do"
-            found.append(Finding("error", "MFV7107", row.place, what))
-        elif row.split != here:
-            what = f"the image {row.image} is in `{row.split}` here and in `{here}` before"
-            found.append(Finding("error", "MFV7113", row.place, what))
-    return split_of, splits, found
+            findings.append(Finding("error", "MFV7107", row.place, what))
+        elif row.split != split:
+            what = f"the image {row.image} is in `{row.split}` here and in `{split}` before"
+            findings.append(Finding("error", "MFV7113", row.place, what))
+    return split_of, splits, findings
 
 
-def _dealt(rows: Sequence[Row], options: Options) -> tuple[dict[str, str], tuple[str, ...]]:
+def _dealt(rows: Sequence[ItemRow], options: Options) -> tuple[dict[str, str], tuple[str, ...]]:
     """Images dealt to the splits by a hash of their names, so that an image that is added or taken
     away moves no other."""
     shares = {split: getattr(options, split) for split in SPLITS if getattr(options, split) > 0}
@@ -274,11 +296,11 @@ def _dealt(rows: Sequence[Row], options: Options) -> tuple[dict[str, str], tuple
 
 
 def _balanced(
-    rows: Sequence[Row],
+    rows: Sequence[ItemRow],
     relations: Sequence[str],
     split_of: Mapping[str, str],
     dropped: dict[str, int],
-) -> list[Row]:
+) -> list[ItemRow]:
     """As many rows of every relation in a split as the rarest one has there; which ones are kept
     is decided by the hash of the image's name."""
     count = Counter((row.relation, split_of[row.image]) for row in rows)
@@ -291,15 +313,15 @@ def _balanced(
                     "MFV7115", f"nothing can balance `{relation}`: it has no items in `{split}`",
                     help="name fewer `relations`, or deal the images with another `seed`",
                 )  # fmt: skip
-    taken: Counter[tuple[str, str]] = Counter()
-    kept = set()
+    sizes: Counter[tuple[str, str]] = Counter()
+    numbers = set()
     for number in sorted(range(len(rows)), key=lambda i: (share(rows[i].image, -1), i)):
         pool = rows[number].relation, split_of[rows[number].image]
-        if taken[pool] < most[pool[1]]:
-            taken[pool] += 1
-            kept.add(number)
-    dropped["items to balance the relations"] = len(rows) - len(kept)
-    return [row for number, row in enumerate(rows) if number in kept]
+        if sizes[pool] < most[pool[1]]:
+            sizes[pool] += 1
+            numbers.add(number)
+    dropped["items to balance the relations"] = len(rows) - len(numbers)
+    return [row for number, row in enumerate(rows) if number in numbers]
 
 
 def _hash(
@@ -308,7 +330,7 @@ def _hash(
     images: Mapping[str, ImageFile],
 ) -> str:
     """A hash of all items in their order and of the images' names and sizes in bytes."""
-    said = [
+    content = [
         _VERSION,
         list(relations),
         [
@@ -317,18 +339,12 @@ def _hash(
         ],
         [[image, file.bytes] for image, file in images.items()],
     ]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 # -- a table in use -------------------------------------------------------------------------------
-def facts_of(table: Table) -> DatasetFacts:
-    """The facts of a table without errors; MfvError with all of them otherwise."""
-    refuse_errors(table.name, table.findings)
-    return DatasetFacts(table.relations, table.splits, table.hash, table.description)
-
-
 class FileDataset:
-    """A table with its pictures."""
+    """A table with its pictures; MfvError with all errors of a table that has any."""
 
     at_once = 1
 
@@ -351,3 +367,23 @@ class FileDataset:
         from mfv_dsl.data.images import read_rgb
 
         return [read_rgb(self.table.images[image].open(), image) for image in images]
+
+
+def of_files(
+    read: Callable[..., Table],
+) -> tuple[Callable[..., DatasetFacts], Callable[..., FileDataset]]:
+    """``facts`` and ``dataset`` of a reader's module.
+
+    Both take the constructor's arguments as ``read`` does, and raise an MfvError with all errors of
+    a table that has any.
+    """
+
+    def facts(**arguments: Any) -> DatasetFacts:
+        table = read(**arguments)
+        refuse_errors(table.name, table.findings)
+        return DatasetFacts(table.relations, table.splits, table.hash, table.description)
+
+    def dataset(**arguments: Any) -> FileDataset:
+        return FileDataset(read(**arguments))
+
+    return facts, dataset

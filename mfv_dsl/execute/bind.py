@@ -7,12 +7,13 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.attach import HookPlan
-from mfv_dsl.execute.evaluation import Point, edits_of, inputs_of
-from mfv_dsl.execute.run import Silence, perform
+from mfv_dsl.execute.conditions import Point
+from mfv_dsl.execute.edits import edits_of
+from mfv_dsl.execute.run import Silence, inputs_of, perform
 from mfv_dsl.execute.store import default_store
 from mfv_dsl.models.sites import SiteSource
-from mfv_dsl.plan.build import needed
-from mfv_dsl.plan.steps import Plan
+from mfv_dsl.plan.descriptions import model_facts
+from mfv_dsl.plan.steps import Plan, needed
 
 
 def bind(
@@ -45,15 +46,10 @@ def bind(
         _only("k", k, {x: x for x in parameters.get("ks") or (None,)}),
         _only("vector", vector, {text: i for i, text in enumerate(row.vectors)} or {None: 0}),
     )
-    part = replace(plan, steps=needed(plan.steps, step.inputs), rows=(), saves=())
+    part = replace(plan, steps=needed(plan.steps, step.input_keys), rows=(), saves=())
     values = perform(part, Silence(), store=default_store()).values
-    inputs = tuple(values[key] for key in step.inputs)
-    assert step.model is not None
-    facts = plan.models[step.model].facts
-    edits = edits_of(
-        parameters.get("mode", "none"), inputs_of(parameters, inputs, at), at.layer, at.scale,
-        getattr(facts, "head_dim", 0),
-    )  # fmt: skip
+    inputs = inputs_of(step, values)
+    edits = edits_of(parameters, inputs, at, model_facts(plan, step).head_dim)
     if not edits:
         raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")
     return HookPlan.of(model, edits, sites)

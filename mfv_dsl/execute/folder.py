@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ from mfv_dsl import models
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
-from mfv_dsl.execute.tuning import TuningRow, write_curves
+from mfv_dsl.execute.tuning_rows import TuningRow, write_curves
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import arrays_of, said_of, save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
 from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan, Save, Step
 from mfv_dsl.version import __version__
 
-_NAMES = {"extract": "fv", "tune": "tuned"}  # of the files of vectors that one step makes
 _PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy", "safetensors")
 
 
@@ -65,53 +65,52 @@ class Results:
 
 def write_run(folder: Path, text: str, plan: Plan, done: Performance, results: Results) -> None:
     """Write recipe, plan, manifest, results, head effects and vectors of a finished run."""
-    values = done.values
     write_atomically(folder / "recipe.mfv", text.encode())
     _json(folder / "plan.json", plan.to_json())
-    mismatched = [step.label for step in plan.steps if step.parameters.get("allow_mismatch")]
-    told = {"allow_mismatch": mismatched} if mismatched else {}
-    _json(folder / "results.json", {**results.to_json(), **told})
+    labels = [step.label for step in plan.steps if step.parameters.get("allow_mismatch")]
+    mismatches = {"allow_mismatch": labels} if labels else {}
+    _json(folder / "results.json", {**results.to_json(), **mismatches})
     for name, table in (
         ("results", results_csv(results.rows)),
         ("confusion", confusion_csv(results.rows)),
         ("choices", choices_csv(results.choices)),
     ):
         write_atomically(folder / f"{name}.csv", table.encode())
-    _json(
-        folder / "manifest.json",
-        {
-            "mfv_version": __version__,
-            "python": platform.python_version(),
-            "packages": {name: _version(name) for name in _PACKAGES},
-            "models": {
-                name: {
-                    "constructor": made.constructor,
-                    "arguments": dict(made.arguments),
-                    "fingerprint": getattr(made.facts, "fingerprint", None),
-                    "files": models.sources(made.constructor, **made.arguments),
-                    "device": done.devices.get(name),
-                }
-                for name, made in plan.models.items()
-            },
-            "threads": torch.get_num_threads(),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "seconds": done.seconds,
-            "steps": {
-                step.key: {"label": step.label, "cached": step.key in done.cached}
-                for step in plan.steps
-            },
-        },
-    )
-    write_curves(folder / "tune", plan, values)
+    _json(folder / "manifest.json", manifest(plan, done))
+    write_curves(folder / "tune", plan, done.values)
     for step in plan.steps:
-        value = values[step.key]
-        if step.operation == "mediation":
-            _write_effect(folder / "aie", step, value)
-        elif isinstance(value, Vector) and step.operation in _NAMES:
-            name = (
-                f"{_NAMES[step.operation]}_{step.parameters['relation']}_{step.key[:8]}.safetensors"
-            )
-            save_vector(folder / "vectors" / name, value, vector_metadata(plan, step, values))
+        value, file = done.values[step.key], OPERATIONS[step.operation].file
+        path = folder / f"{file.format(**step.parameters)}_{step.key[:8]}.safetensors"
+        if file and isinstance(value, Vector):
+            save_vector(path, value, vector_metadata(plan, step, done.values, results.rows))
+        elif file:
+            _write_effect(path, step, value)
+
+
+def manifest(plan: Plan, done: Performance) -> dict[str, Any]:
+    """What a run was made with: versions, models and their files, devices, times, step keys."""
+    return {
+        "mfv_version": __version__,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "models": {
+            name: {
+                "constructor": model.constructor,
+                "arguments": dict(model.arguments),
+                "fingerprint": getattr(model.facts, "fingerprint", None),
+                "files": models.sources(model.constructor, **model.arguments),
+                "device": done.devices.get(name),
+            }
+            for name, model in plan.models.items()
+        },
+        "threads": torch.get_num_threads(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": done.seconds,
+        "steps": {
+            step.key: {"label": step.label, "cached": step.key in done.cached}
+            for step in plan.steps
+        },
+    }
 
 
 def write_trace(folder: Path, plan: Plan, done: Performance) -> None:
@@ -125,36 +124,41 @@ def write_trace(folder: Path, plan: Plan, done: Performance) -> None:
 
 
 def write_library(
-    save_item: Save, plan: Plan, values: Mapping[str, Any], recipe: str, text: str
+    save_item: Save,
+    plan: Plan,
+    values: Mapping[str, Any],
+    results: Results,
+    recipe: str,
+    text: str,
 ) -> list[Path]:
     """Write the vectors of one ``save`` into its library, with the recipe ``text`` that made them
     under its name; returns the vectors' files."""
     library = Library(save_item.folder)
-    made = []
+    files = []
     for saved in save_item.vectors:
-        said = vector_metadata(plan, plan[saved.step], values, saved.relation)
-        given = {"layer": save_item.layer, "license": save_item.license}
-        said |= {key: value for key, value in given.items() if value is not None}
+        metadata = vector_metadata(plan, plan[saved.step], values, results.rows, saved.relation)
+        attributes = {"layer": save_item.layer, "license": save_item.license}
+        metadata |= {key: value for key, value in attributes.items() if value is not None}
         vector = replace(values[saved.step], expression=saved.expression)
-        made.append((saved.name, arrays_of(vector), said_of(vector, said, saved.name)))
+        files.append((saved.name, arrays_of(vector), said_of(vector, metadata, saved.name)))
     with library.writing():
         library.put_recipe(recipe, text)
-        return [library.put(*vector) for vector in made]
+        return [library.put(*file) for file in files]
 
 
-def _write_effect(folder: Path, step: Step, effect: Mediation) -> None:
+def _write_effect(path: Path, step: Step, effect: Mediation) -> None:
     """Effects of one relation: ``aie`` with its 95 % interval ``aie_low``, ``aie_high``
     (layers, heads), ``cie`` (prompts, layers, heads), and ``accuracy_change`` (layers, heads)."""
-    said = {"relation": effect.relation, "n": len(effect.cie), "step": step.key,
-            "parameters": dict(step.parameters)}  # fmt: skip
+    metadata = {"relation": effect.relation, "n": len(effect.cie), "step": step.key,
+                "parameters": dict(step.parameters)}  # fmt: skip
     low, high = bootstrap_effects(effect.cie, step.parameters["seed"])
     arrays = {"aie": effect.aie, "aie_low": low, "aie_high": high, "cie": effect.cie,
               "p_corrupted": effect.p_corrupted}  # fmt: skip
     if effect.correct is not None:
         arrays["accuracy_change"] = effect.accuracy_change
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    data = save(tensors, metadata={"mfv": json.dumps(said, sort_keys=True)})
-    write_atomically(folder / f"{effect.relation}_{step.key[:8]}.safetensors", data)
+    data = save(tensors, metadata={"mfv": json.dumps(metadata, sort_keys=True)})
+    write_atomically(path, data)
 
 
 def _json(path: Path, data: Any) -> None:
@@ -163,6 +167,6 @@ def _json(path: Path, data: Any) -> None:
 
 def _version(package: str) -> str | None:
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
+        return version(package)
+    except PackageNotFoundError:
         return None

@@ -32,10 +32,11 @@ def ranked_heads(plan: Plan, values: Mapping[str, Any]) -> tuple[list[HeadEffect
     """The heads of the plan's only set of heads, best first, and the mean score of all heads
     (layers, heads), empty where they were drawn at random."""
     (step,) = (step for step in plan.steps if step.operation in ("top", "head_set"))
-    scores = [values[key] for key in step.inputs]
+    keys = step.inputs.get("scores", ())
+    scores = [values[key] for key in keys]
     bounds = [
         None if len(score.cie) < 2 else bootstrap_effects(score.cie, plan[key].parameters["seed"])
-        for key, score in zip(step.inputs, scores, strict=True)
+        for key, score in zip(keys, scores, strict=True)
     ]
     every = np.mean([score.aie for score in scores], axis=0) if scores else np.empty((0, 0))
     chosen = [

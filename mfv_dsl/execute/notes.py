@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mfv_dsl.execute.evaluation import Evaluation
+from mfv_dsl.execute.conditions import Evaluation
 from mfv_dsl.methods.statistics import holm, sign_test
 from mfv_dsl.plan.steps import Plan, Row
 
@@ -22,17 +22,17 @@ def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
     evals: dict[str, list[Row]] = {}
     for row in plan.rows:
         evals.setdefault(row.eval, []).append(row)
-    said = []
+    texts = []
     for name, rows in evals.items():
         if plan[rows[0].step].parameters["split"] == "test":
             settled = plan[rows[0].step].parameters.get("mode") in _CHOOSING
             text = _note(name, [values[row.step] for row in rows], settled)
-            said += [{"eval": name, "text": text}] if text else []
-    return said
+            texts += [{"eval": name, "text": text}] if text else []
+    return texts
 
 
 def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:
-    points = [one.at for one in evaluations[0].real]
+    points = [condition.at for condition in evaluations[0].real]
     swept = [what for what in _SWEPT if len({getattr(at, what) for at in points}) > 1]
     if not swept:
         return None

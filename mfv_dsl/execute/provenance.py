@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.facts import DatasetFacts, ModelFacts
-from mfv_dsl.data.items import Item, Prompt
-from mfv_dsl.execute.results import ALL, result_rows
-from mfv_dsl.execute.tuning import training_metadata
+from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.data.template import OPENFLAMINGO
+from mfv_dsl.execute.results import ResultRow
+from mfv_dsl.execute.tuning_rows import training_metadata
 from mfv_dsl.library.header import read_header
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import vector_hash
 from mfv_dsl.methods.vectors import Vector
-from mfv_dsl.models.openflamingo import render_text
-from mfv_dsl.plan.evals import written
+from mfv_dsl.plan.descriptions import model_facts
 from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.treatments import Treatment, treatments
 from mfv_dsl.version import __version__
 
 _OF_A_FILE = ("kind", "relation", "heads", "prompt", "dataset", "tuning", "seed", "parents")
 
 
 def vector_metadata(
-    plan: Plan, step: Step, values: Mapping[str, Any], relation: str | None = None
+    plan: Plan,
+    step: Step,
+    values: Mapping[str, Any],
+    results: Sequence[ResultRow],
+    relation: str | None = None,
 ) -> dict[str, Any]:
-    """The metadata of the vector that ``step`` made, but for what the vector itself knows."""
+    """The metadata of the vector that ``step`` made, but for what the vector itself knows.
+
+    ``values`` are the steps' by key, ``results`` the rows of the run.
+    """
     assert step.model is not None
-    made = plan.models[step.model]
-    facts = made.facts
-    assert isinstance(facts, ModelFacts)
-    said = origin(plan, step, values)
-    rows = metrics(plan, step, values)
+    model = plan.models[step.model]
+    facts = model_facts(plan, step)
+    source = origin(plan, step, values)
+    rows = metrics(plan, step, results)
     layers = {row["layer"] for row in rows}
-    trained = models.sources(made.constructor, **made.arguments).get("checkpoint", {})
+    trained = models.sources(model.constructor, **model.arguments).get("checkpoint", {})
     return {
-        **said,
-        "relation": relation or said.get("relation"),
+        **source,
+        "relation": relation or source.get("relation"),
         "model": {
-            "id": made.arguments.get("path") or made.constructor,
-            **_given(
+            "id": model.arguments.get("path") or model.constructor,
+            **_present(
                 revision=trained.get("commit"),
                 precision=None if facts.precision == "fp32" else facts.precision,
             ),
@@ -50,7 +54,7 @@ def vector_metadata(
             "n_heads": facts.n_heads,
             "head_dim": facts.head_dim,
         },
-        "layer": layers.pop() if len(layers) == 1 else said.get("layer"),
+        "layer": layers.pop() if len(layers) == 1 else source.get("layer"),
         "metrics": rows,
         "mfv_version": __version__,
     }
@@ -63,10 +67,10 @@ def origin(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     if step.operation == "load":
         return {"step": step.key, **_loaded(step)}
     if step.operation == "tune":
-        said = {"kind": "tuned", "step": step.key, "relation": step.parameters["relation"],
-                **training_metadata(plan, step, values[step.key])}  # fmt: skip
+        training = {"kind": "tuned", "step": step.key, "relation": step.parameters["relation"],
+                    **training_metadata(plan, step, values[step.key])}  # fmt: skip
         starts = _parents(plan, step, values)
-        return {**said, "parents": starts} if starts else said
+        return {**training, "parents": starts} if starts else training
     parents = _parents(plan, step, values)
     mismatched = any("allow_mismatch" in parent for parent in parents)
     return {
@@ -89,28 +93,24 @@ def _parents(plan: Plan, step: Step, values: Mapping[str, Any]) -> list[dict[str
     ]
 
 
-def metrics(plan: Plan, step: Step, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[str, Any]]:
     """The result rows of the evals that used exactly this vector."""
-    own = [
-        row
+    own = {
+        (row.eval, row.relation, row.shots)
         for row in plan.rows
-        if plan[row.step].inputs[:1] == (step.key,)
+        if plan[row.step].inputs.get(Treatment().name) == step.key
         and plan[row.step].parameters.get("mode") in ("add", "patch")
-        and len([one for one in written(plan[row.step].parameters) if not one.control]) == 1
+        and [t for t in treatments(plan[row.step].parameters) if not t.control] == [Treatment()]
+    }
+    return [
+        row.to_json()
+        for row in results
+        if (row.eval, row.relation, row.shots) in own and not row.control
     ]
-    rows = result_rows(replace(plan, rows=tuple(own)), values)
-    return [row.to_json() for row in rows if not row.control and row.relation != ALL]
-
-
-def template_hash() -> str:
-    """SHA-256 of a prompt of one demonstration, with names in braces for what varies."""
-    demonstration = Item("", "{query}", "{answer}", "")
-    text = render_text(Prompt((demonstration,), demonstration))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
-    source, heads = (plan[key] for key in step.inputs)
+    source, heads = _input(plan, step, "mean"), _input(plan, step, "heads")
     mean, chosen = values[source.key], values[heads.key]
     p = source.parameters
     assert source.dataset is not None
@@ -131,10 +131,10 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
             ],
         },
         "prompt": {
-            "template": template_hash(),
+            "template": OPENFLAMINGO.hash,
             "shots": p["shots"],
-            **_given(corrupt=", ".join(sorted(corrupt)) or None),
-            **_given(control=p.get("corrupt")),
+            **_present(corrupt=", ".join(sorted(corrupt)) or None),
+            **_present(control=p.get("corrupt")),
             "correct_only": p["correct_only"],
             "trials": p["trials"],
             "correct": sum(mean.correct),
@@ -153,34 +153,41 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
 def _loaded(step: Step) -> dict[str, Any]:
     """What the loaded file said, as far as it is still there, and where it was."""
     p = step.parameters
-    said: dict[str, Any] = {"kind": "composed"}
+    origin: dict[str, Any] = {"kind": "composed"}
     try:
-        there = read_header(file_of(p["path"], p["name"], p["revision"], download=False)).said
-        said = {key: there[key] for key in _OF_A_FILE if key in there}
+        header = read_header(file_of(p["path"], p["name"], p["revision"], download=False)).said
+        origin = {key: header[key] for key in _OF_A_FILE if key in header}
     except MfvError:
         pass
     at = f"@{p['revision']}" if p["revision"] and "@" not in p["path"] else ""
     source = f"{p['path']}{at}" + (f"/{p['name']}" if p["name"] else "")
-    return {**said, "source": source, **({"allow_mismatch": True} if p["allow_mismatch"] else {})}
+    return {**origin, "source": source, **({"allow_mismatch": True} if p["allow_mismatch"] else {})}
 
 
 def _terms(step: Step, values: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     """The vectors that a step combines, with their coefficients where it is linear in them."""
-    vectors = [key for key in step.inputs if isinstance(values[key], Vector)]
+    vectors = [key for key in step.input_keys if isinstance(values[key], Vector)]
     factors: list[float | None] = [None] * len(vectors)
     if step.operation == "linear":
         factors = list(step.parameters["coefficients"])
     elif step.operation == "times":
-        factors = [float(values[step.inputs[0]])]
+        factors = [float(values[step.inputs["factor"]])]
     return list(zip(vectors, factors, strict=True))
 
 
+def _input(plan: Plan, step: Step, name: str) -> Step:
+    """The step that an input of ``step`` comes from."""
+    key = step.inputs[name]
+    assert isinstance(key, str)
+    return plan[key]
+
+
 def _ancestors(plan: Plan, step: Step) -> set[str]:
-    found = {step.key}
-    for key in step.inputs:
-        found |= _ancestors(plan, plan[key])
-    return found
+    keys = {step.key}
+    for key in step.input_keys:
+        keys |= _ancestors(plan, plan[key])
+    return keys
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _present(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
+from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.methods.statistics import accuracy_interval, bootstrap
 from mfv_dsl.plan.steps import Plan, Row
 
@@ -25,6 +25,11 @@ class Difference:
     difference: float
     low: float
     high: float
+
+
+def _optional(empty: Any) -> Any:
+    """A field that a row shows only where there is something in it."""
+    return field(default_factory=lambda: empty, metadata={"optional": True})
 
 
 @dataclass(frozen=True)
@@ -51,26 +56,29 @@ class ResultRow:
     difference: float
     difference_low: float
     difference_high: float
-    vector: str | None = None
-    k: int | str | None = None
-    control: str = ""
-    against: Mapping[str, Difference] = field(default_factory=dict)
-    answers: Mapping[str, float] = field(default_factory=dict)
+    vector: str | None = _optional(None)
+    k: int | str | None = _optional(None)
+    control: str = _optional("")
+    against: Mapping[str, Difference] = _optional({})
+    answers: Mapping[str, float] = _optional({})
 
     def to_json(self) -> dict[str, Any]:
-        """The row as plain data; the later fields only where there is something in them."""
-        said = asdict(self)
-        return {name: said[name] for name in _STABLE} | {
-            name: said[name] for name in _SOMETIMES if said[name] not in (None, "", {})
+        """The row as plain data; optional fields only where there is something in them."""
+        row = asdict(self)
+        return {
+            name: value
+            for name, value in row.items()
+            if name in ALWAYS or value not in (None, "", {})
         }
 
 
-_SOMETIMES = ("vector", "k", "control", "against", "answers")
-_STABLE = tuple(f.name for f in fields(ResultRow) if f.name not in _SOMETIMES)
+#: The fields that every row shows, and those that tell a condition from another.
+ALWAYS = tuple(f.name for f in fields(ResultRow) if not f.metadata)
+CONDITION = ("eval", "relation", "shots", "layer", "scale", "vector", "k", "control")
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _Measurement:
     """One condition on one relation, and what it is compared with."""
 
     row: Row
@@ -80,7 +88,7 @@ class _Measured:
     others: Mapping[str, Evaluation]
     seed: int
 
-    def gained(self, other: str | None = None) -> np.ndarray:
+    def gain(self, other: str | None = None) -> np.ndarray:
         """Correct here less correct there, by item; there is zero-shot, or another eval."""
         there = self.evaluation.zero_shot
         if other is not None:
@@ -97,33 +105,33 @@ def result_rows(plan: Plan, values: Mapping[str, Any]) -> list[ResultRow]:
     for row in plan.rows:
         groups.setdefault((row.eval, row.shots), []).append(row)
     for group in groups.values():
-        measured = [one for row in group for one in _measured(plan, values, row)]
-        rows += [_row(one.row.relation, one.at, [one]) for one in measured]
+        measurements = [m for row in group for m in _measurements(plan, values, row)]
+        rows += [_row(m.row.relation, m.at, [m]) for m in measurements]
         if len(group) > 1:
-            alike: dict[Point, list[_Measured]] = {}
-            for one in measured:
-                alike.setdefault(_settled(plan, one), []).append(one)
+            alike: dict[Point, list[_Measurement]] = {}
+            for measurement in measurements:
+                alike.setdefault(_settled(plan, measurement), []).append(measurement)
             rows += [_row(ALL, at, parts) for at, parts in alike.items()]
     return rows
 
 
-def _measured(plan: Plan, values: Mapping[str, Any], row: Row) -> list[_Measured]:
+def _measurements(plan: Plan, values: Mapping[str, Any], row: Row) -> list[_Measurement]:
     evaluation: Evaluation = values[row.step]
     others = {name: values[step] for name, step in row.against}
     seed = plan[row.step].parameters["seed"]
     return [
-        _Measured(row, condition.at, condition, evaluation, others, seed)
+        _Measurement(row, condition.at, condition, evaluation, others, seed)
         for condition in evaluation.conditions
     ]
 
 
-def _settled(plan: Plan, one: _Measured) -> Point:
+def _settled(plan: Plan, measurement: _Measurement) -> Point:
     """The condition with what was settled for each relation left open."""
-    chosen = plan[one.row.step].parameters.get("choose", ())
-    return replace(one.at, **dict.fromkeys(chosen, CHOSEN))
+    chosen = plan[measurement.row.step].parameters.get("choose", ())
+    return replace(measurement.at, **dict.fromkeys(chosen, CHOSEN))
 
 
-def _row(relation: str, at: Point, parts: Sequence[_Measured]) -> ResultRow:
+def _row(relation: str, at: Point, parts: Sequence[_Measurement]) -> ResultRow:
     """The row of one condition on one relation, or of the same one on several.
 
     Draws for intervals are made within relations; where relations share images, whose items then
@@ -134,15 +142,15 @@ def _row(relation: str, at: Point, parts: Sequence[_Measured]) -> ResultRow:
     images = [image for part in parts for image in part.evaluation.images]
     strata = [number for number, part in enumerate(parts) for _ in part.evaluation.images]
     shared = len(set(images)) < sum(len(set(part.evaluation.images)) for part in parts)
-    drawn: dict[str, Any] = {"clusters": images, "strata": None if shared else strata}
-    low, high = accuracy_interval(correct, first.seed, **drawn)
+    units: dict[str, Any] = {"clusters": images, "strata": None if shared else strata}
+    low, high = accuracy_interval(correct, first.seed, **units)
 
     def difference(other: str | None = None) -> Difference:
-        gained = np.concatenate([part.gained(other) for part in parts])
-        low, high = bootstrap(gained, first.seed, **drawn)
-        return Difference(float(gained.mean()), low, high)
+        gain = np.concatenate([part.gain(other) for part in parts])
+        low, high = bootstrap(gain, first.seed, **units)
+        return Difference(float(gain.mean()), low, high)
 
-    gained = difference()
+    zero_shot = difference()
     return ResultRow(
         eval=first.row.eval,
         relation=relation,
@@ -156,9 +164,9 @@ def _row(relation: str, at: Point, parts: Sequence[_Measured]) -> ResultRow:
         mean_p_answer=float(
             np.concatenate([part.condition.outcomes.p_answer for part in parts]).mean()
         ),
-        difference=gained.difference,
-        difference_low=gained.low,
-        difference_high=gained.high,
+        difference=zero_shot.difference,
+        difference_low=zero_shot.low,
+        difference_high=zero_shot.high,
         vector=first.row.vectors[at.vector] if first.row.vectors else None,
         k=at.k,
         control=at.control,
@@ -167,30 +175,32 @@ def _row(relation: str, at: Point, parts: Sequence[_Measured]) -> ResultRow:
     )
 
 
-def _answers(one: _Measured) -> dict[str, float]:
+def _answers(measurement: _Measurement) -> dict[str, float]:
     """The share of items whose answer was each relation's object, and of those of no relation's."""
-    answered = one.condition.answered
+    answered = measurement.condition.answered
     shares = {
         name: float((answered == place).mean())
-        for place, name in enumerate(one.evaluation.relations)
+        for place, name in enumerate(measurement.evaluation.relations)
     }
     return shares | {"other": float((answered < 0).mean())}
 
 
 def choices(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What was tried to settle ``choose``, on which split, and what was chosen."""
-    tried = []
+    choices = []
     for row in plan.rows:
         evaluation: Evaluation = values[row.step]
         winners = {condition.at for condition in evaluation.real}
         for trial in evaluation.trials:
-            said: dict[str, Any] = {"eval": row.eval, "relation": row.relation, "shots": row.shots}
+            choice: dict[str, Any] = {
+                "eval": row.eval, "relation": row.relation, "shots": row.shots
+            }  # fmt: skip
             if row.vectors:
-                said["vector"] = row.vectors[trial.at.vector]
+                choice["vector"] = row.vectors[trial.at.vector]
             if trial.at.k is not None:
-                said["k"] = trial.at.k
-            tried.append(
-                said
+                choice["k"] = trial.at.k
+            choices.append(
+                choice
                 | {
                     "split": plan[row.step].parameters["select_on"],
                     "layer": trial.at.layer,
@@ -201,7 +211,7 @@ def choices(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "chosen": trial.at in winners,
                 }
             )
-    return tried
+    return choices
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -210,28 +220,28 @@ def results_csv(rows: Sequence[ResultRow]) -> str:
     and ``vs_NAME`` with its interval for each eval compared with."""
     lines = []
     for row in rows:
-        said = row.to_json()
-        said.pop("answers", None)
-        for name, gained in said.pop("against", {}).items():
-            said |= {
-                f"vs_{name}": gained["difference"],
-                f"vs_{name}_low": gained["low"],
-                f"vs_{name}_high": gained["high"],
+        line = row.to_json()
+        line.pop("answers", None)
+        for name, gain in line.pop("against", {}).items():
+            line |= {
+                f"vs_{name}": gain["difference"],
+                f"vs_{name}_low": gain["low"],
+                f"vs_{name}_high": gain["high"],
             }
-        lines.append(said)
-    return _csv(lines, _STABLE)
+        lines.append(line)
+    return _csv(lines, ALWAYS)
 
 
 def confusion_csv(rows: Sequence[ResultRow]) -> str:
     """One line for each row and relation whose object may be the answer: the share of items with
     that answer."""
-    named = ("eval", "relation", "shots", "layer", "scale", *_SOMETIMES[:3], "n")
+    columns = (*CONDITION, "n")
     lines = [
-        {name: getattr(row, name) for name in named} | {"answered": answered, "share": share}
+        {name: getattr(row, name) for name in columns} | {"answered": answered, "share": share}
         for row in rows
         for answered, share in row.answers.items()
     ]
-    return _csv(lines, (*named, "answered", "share"))
+    return _csv(lines, (*columns, "answered", "share"))
 
 
 def choices_csv(choices: Sequence[Mapping[str, Any]]) -> str:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.trace import tracing
-from mfv_dsl.execute.analogy import blend_weights
-from mfv_dsl.execute.evaluation import check_answers
+from mfv_dsl.execute.blend_weights import blend_weights
 from mfv_dsl.execute.folder import Performance, Results, write_library, write_run, write_trace
 from mfv_dsl.execute.notes import notes
 from mfv_dsl.execute.operations import PERFORM
-from mfv_dsl.execute.results import ResultRow, choices, result_rows
+from mfv_dsl.execute.operations.evaluation import check_answers
+from mfv_dsl.execute.results import choices, result_rows
+from mfv_dsl.execute.run_result import RunResult
 from mfv_dsl.execute.session import Listener, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts
-from mfv_dsl.execute.tuning import TuningRow, tuning_rows
-from mfv_dsl.plan.steps import Plan
+from mfv_dsl.execute.tuning_rows import tuning_rows
+from mfv_dsl.plan.steps import Plan, Step
 
 TRACED = 2  # prompts of every pass that are traced
 
@@ -31,55 +32,6 @@ class Silence:
 
     def begin(self, label: str, total: int) -> Callable[[int], None]:
         return lambda units: None
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run gave: its plan, its results, its folder, the files that ``save`` wrote, every
-    step's value by key, and how many steps were found in the store."""
-
-    plan: Plan
-    results: Results
-    folder: Path
-    saved: list[Path]
-    seconds: float
-    values: dict[str, Any]
-    cached: int = 0  # steps that were found in the store
-
-    @property
-    def rows(self) -> list[ResultRow]:
-        return self.results.rows
-
-    @property
-    def choices(self) -> list[dict[str, Any]]:
-        return self.results.choices
-
-    @property
-    def weights(self) -> list[dict[str, Any]]:
-        return self.results.weights
-
-    @property
-    def notes(self) -> list[str]:
-        return [note["text"] for note in self.results.notes]
-
-    @property
-    def tunes(self) -> list[TuningRow]:
-        """A row for every vector that was trained."""
-        return self.results.tunes
-
-    def _repr_html_(self) -> str:
-        from mfv_dsl.report.html import results_html
-
-        return results_html(self.rows, self.plan.metrics, self.notes)
-
-    def to_json(self) -> dict[str, Any]:
-        """Rows, choices, weights, trainings, notes and places as plain data."""
-        return {
-            **self.results.to_json(),
-            "folder": str(self.folder),
-            "saved": [str(path) for path in self.saved],
-            "seconds": round(self.seconds, 2),
-        }
 
 
 def perform(
@@ -102,11 +54,11 @@ def perform(
     check_answers(session, new)
     for step in plan.steps:
         started = time.perf_counter()
-        if store is not None and not fresh and (kept := _kept(store, step.key)) is not None:
-            done.values[step.key] = kept
+        if store is not None and not fresh and (value := _stored(store, step.key)) is not None:
+            done.values[step.key] = value
             done.cached.add(step.key)
         else:
-            inputs = tuple(done.values[key] for key in step.inputs)
+            inputs = inputs_of(step, done.values)
             with tracing(TRACED) if trace else nullcontext([]) as touches:
                 value = PERFORM[step.operation](session, step, inputs)
             done.touches[step.key] = [str(touch) for touch in touches]
@@ -118,7 +70,15 @@ def perform(
     return replace(done, devices=session.devices)
 
 
-def _kept(store: Store, key: str) -> Any:
+def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a step's inputs by name, a list where an input is several."""
+    return {
+        name: values[key] if isinstance(key, str) else [values[part] for part in key]
+        for name, key in step.inputs.items()
+    }
+
+
+def _stored(store: Store, key: str) -> Any:
     """The value of a finished step, None where there is none to be trusted."""
     try:
         return store.get(key)
@@ -161,7 +121,9 @@ def run_plan(
     if trace:
         write_trace(folder, plan, done)
     saved = [
-        path for item in plan.saves for path in write_library(item, plan, done.values, name, text)
+        path
+        for item in plan.saves
+        for path in write_library(item, plan, values, results, name, text)
     ]
     return RunResult(
         plan, results, folder, saved, time.perf_counter() - started, values, len(done.cached)

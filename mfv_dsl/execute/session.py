@@ -11,7 +11,7 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
-from mfv_dsl.plan.explain import BATCH
+from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Plan, Step
 
 

@@ -22,12 +22,12 @@ from safetensors.torch import save
 
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.places import step_file, store_root
-from mfv_dsl.execute.evaluation import Condition, Evaluation, Point
-from mfv_dsl.execute.operations import Heads
+from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.selection import Heads
 from mfv_dsl.methods.tuning import Checkpoint, Epoch, Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
@@ -89,7 +89,10 @@ class Store:
         if not path.exists():
             raise KeyError(key)
         tree, tensors, _ = _read(path)
-        return _decode(tree, tensors)
+        try:
+            return _decode(tree, tensors)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Damaged(f"{path} holds a value of another form: {error!r}") from None
 
     def put(self, key: str, value: Any, label: str, operation: str) -> None:
         """Keep the value of a finished step."""

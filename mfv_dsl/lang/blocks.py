@@ -6,15 +6,18 @@ from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.suggest import suggest
-from mfv_dsl.lang import calls, evals, expressions, tunes, values
+from mfv_dsl.lang import calls, evals, expressions, operators, tunes, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import ITEM, takers
+from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
 from mfv_dsl.lang.registry import Entry, Parameter
-from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Node, Text
 
+_VECTOR_WRITES = {"add", "patch"}
 #: attributes that say how a vector is written, and mean nothing without one
-_HOW = ("layer", "scale", "position", "choose", "select_on")
+_HOW = tuple(
+    p.name for p in ITEM["eval"].parameters if p.acts_in and {*p.acts_in} <= _VECTOR_WRITES
+)
 
 
 def attributes(scope: Scope, block: Block) -> dict[str, Attribute]:
@@ -46,7 +49,7 @@ def check_defaults(scope: Scope) -> None:
                 break
             tried.append(found)
         else:
-            scope.found.extend(tried[0])
+            scope.findings.extend(tried[0])
             scope.once(f"defaults.{name}")
 
 
@@ -62,8 +65,6 @@ def _not_taken(scope: Scope, attribute: Attribute) -> None:
             "each block says this itself",
         )  # fmt: skip
         return
-    from mfv_dsl.lang.entries import all_entries
-
     names = {p.name for entry in all_entries() for p in entry.parameters if p.from_defaults}
     scope.unknown(
         "MFV2004", "attribute of `defaults`:", attribute.name, sorted(names),
@@ -71,7 +72,7 @@ def _not_taken(scope: Scope, attribute: Attribute) -> None:
     )  # fmt: skip
 
 
-def default_settings(scope: Scope, context: Context) -> dict[str, Setting]:
+def default_settings(scope: Scope, context: TypingContext) -> dict[str, Setting]:
     """The values of `defaults`, as the first block or function that accepts them takes them."""
     settings = {}
     for name, attribute in scope.defaults.items():
@@ -86,7 +87,7 @@ def default_settings(scope: Scope, context: Context) -> dict[str, Setting]:
 
 
 # -- tune, eval, save -----------------------------------------------------------------------------
-def context_of(scope: Scope, block: Block) -> Context:
+def context_of(scope: Scope, block: Block) -> TypingContext:
     """The model and dataset of a block, as far as they are known, without any report."""
     context = replace(scope.home(), each=True)
     written = {attribute.name.text: attribute for attribute in reversed(block.attributes)}
@@ -141,7 +142,11 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
 
 
 def _setting(
-    scope: Scope, parameter: Parameter, written: dict[str, Attribute], context: Context, what: str
+    scope: Scope,
+    parameter: Parameter,
+    written: dict[str, Attribute],
+    context: TypingContext,
+    what: str,
 ) -> Setting:
     attribute = written.get(parameter.name)
     given = None if attribute is None else (attribute.value,)
@@ -151,7 +156,7 @@ def _setting(
 
 
 def _need_facts(
-    scope: Scope, block: Block, entry: Entry, context: Context, settings: dict[str, Setting]
+    scope: Scope, block: Block, entry: Entry, context: TypingContext, settings: dict[str, Setting]
 ) -> None:
     """A block works on one model and one dataset."""
     for kind in ("model", "dataset"):
@@ -172,12 +177,14 @@ def _need_facts(
             )  # fmt: skip
 
 
-def _check_models(scope: Scope, settings: dict[str, Setting], context: Context, what: str) -> None:
+def _check_models(
+    scope: Scope, settings: dict[str, Setting], context: TypingContext, what: str
+) -> None:
     """Vectors that are bound to a model are used with that model."""
     for name in ("add", "patch", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
-            found = scope.inferred.get(node.span) if isinstance(node, Node) else None
+            found = scope.node_types.get(node.span) if isinstance(node, Node) else None
             place = settings["model"].span
             if found and found.model and context.model and found.model != context.model:
                 scope.error(
@@ -193,9 +200,9 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
     for name in ("patch", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
-            found = scope.inferred.get(node.span) if isinstance(node, Node) else None
+            found = scope.node_types.get(node.span) if isinstance(node, Node) else None
             if found is not None:
-                expressions.no_blend(scope, node, found, f"`{name}`")
+                operators.no_blend(scope, node, found, f"`{name}`")
     added = evals.each_of(settings["add"].value) if "add" in settings else ()
     blends = [node for node in added if isinstance(node, Node) and _is_blend(scope, node)]
     clashes = {
@@ -214,7 +221,7 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
 
 
 def _is_blend(scope: Scope, node: Node) -> bool:
-    found = scope.inferred.get(node.span)
+    found = scope.node_types.get(node.span)
     return found is not None and found.blend
 
 
@@ -238,7 +245,7 @@ def _check_eval(
     scope: Scope, written: dict[str, Attribute], meant: set[str | None],
     settings: dict[str, Setting], what: str,
 ) -> None:  # fmt: skip
-    writes = [written[name] for name in evals.WRITES if name in written]
+    writes = [written[name] for name in WRITES if name in written]
     writes.sort(key=lambda attribute: attribute.span.start)
     for other in writes[1:]:
         scope.error(
@@ -256,7 +263,7 @@ def _check_eval(
         )  # fmt: skip
     if "patch" in names and settings["layer"].origin == "registry":
         settings["layer"] = Setting("native", "registry", None)
-    if not (names | meant) & {"add", "patch"}:
+    if not (names | meant) & _VECTOR_WRITES:
         for name in _HOW:
             if name in written and not isinstance(written[name].value, Hole):
                 scope.error(
@@ -275,7 +282,7 @@ def _check_parts(scope: Scope, written: dict[str, Attribute], settings: dict[str
             continue
         needs = "`patch`" if name == "patch" else "`layer = native`"
         for vector in evals.each_of(settings[name].value):
-            found = scope.inferred[vector.span]
+            found = scope.node_types[vector.span]
             if found.name == "Vector" and not found.parts:
                 scope.error(
                     "MFV3005", vector,

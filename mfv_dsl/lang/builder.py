@@ -37,8 +37,8 @@ def unquoted(token: str) -> str:
     out, characters = [], iter(body)
     for character in characters:
         if character == "\\":
-            escaped = next(characters)
-            out.append({"n": "\n", "r": "\r", "t": "\t"}.get(escaped, escaped))
+            escape = next(characters)
+            out.append({"n": "\n", "r": "\r", "t": "\t"}.get(escape, escape))
         else:
             out.append(character)
     return "".join(out)
@@ -66,7 +66,7 @@ class Builder:
     def recipe(self, parts: Children) -> Any:
         version = next((part for part in parts if isinstance(part, syntax.Number)), None)
         items = tuple(part for part in parts if isinstance(part, Declaration | Block))
-        return syntax.Recipe(version, items)
+        return syntax.RecipeTree(version, items)
 
     def version(self, parts: Children) -> syntax.Number:
         return self.number(parts[1:])

@@ -7,19 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Fix, Label
-from mfv_dsl.lang import expressions, loads, values
+from mfv_dsl.lang import expressions, loads, operators, values
 from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION
 from mfv_dsl.lang.registry import Entry, Parameter
-from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
+from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, SetExpr, Unary
 
-#: functions whose vector keeps only the per-head parts of one argument
-_PARTS_OF = {"project": "onto"}
-_WITHOUT_PARTS = {"zeros", "random_like"}
 
-
-def call(scope: Scope, node: Call, context: Context) -> Type:
+def call(scope: Scope, node: Call, context: TypingContext) -> Type:
     """The type of a call; its options are kept by its span."""
     word = node.function.text
     if word in FUNCTION:
@@ -51,14 +47,14 @@ def call(scope: Scope, node: Call, context: Context) -> Type:
     )  # fmt: skip
 
 
-def inspect(scope: Scope, node: Call, context: Context) -> None:
+def inspect(scope: Scope, node: Call, context: TypingContext) -> None:
     """Look into the arguments of a call that is itself in doubt, for mistakes of their own."""
     for argument in (*node.arguments, *(keyword.value for keyword in node.keywords)):
         if isinstance(argument, Call | Binary | Unary | SetExpr):
             expressions.infer(scope, argument, context)
 
 
-def _member(scope: Scope, node: Call, context: Context) -> Type:
+def _member(scope: Scope, node: Call, context: TypingContext) -> Type:
     """``tuned(left)``: one vector of a family."""
     word = node.function.text
     if len(node.arguments) != 1 or node.keywords:
@@ -75,7 +71,7 @@ def _member(scope: Scope, node: Call, context: Context) -> Type:
 
 
 # -- functions of the registry --------------------------------------------------------------------
-def _function(scope: Scope, node: Call, entry: Entry, context: Context) -> Type:
+def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) -> Type:
     written, complete = bind(scope, node, entry)
     settings: dict[str, Setting] = {}
     for name in ("model", "dataset"):
@@ -104,16 +100,20 @@ def _function(scope: Scope, node: Call, entry: Entry, context: Context) -> Type:
 
 
 def _vectors(
-    scope: Scope, parameter: Parameter, given: tuple[Expr, ...], entry: Entry, context: Context
+    scope: Scope,
+    parameter: Parameter,
+    given: tuple[Expr, ...],
+    entry: Entry,
+    context: TypingContext,
 ) -> Type:
     what = f"`{entry.name}`"
     found = [(node, expressions.expect(scope, node, context, "Vector", what)) for node in given]
-    return expressions.join(scope, [(n, t) for n, t in found if t != UNKNOWN])
+    return operators.join(scope, [(n, t) for n, t in found if t != UNKNOWN])
 
 
 def _result(
     scope: Scope, node: Call, entry: Entry, settings: dict[str, Setting],
-    written: dict[str, tuple[Expr, ...]], vectors: dict[str, Type], context: Context,
+    written: dict[str, tuple[Expr, ...]], vectors: dict[str, Type], context: TypingContext,
 ) -> Type:  # fmt: skip
     if entry.name == "fv":
         bound = context.each or settings["model"].origin == "written"
@@ -124,14 +124,14 @@ def _result(
     if entry.name == "blend" and "vectors" in settings:
         return _blend(scope, written["vectors"][0], settings["vectors"].value)
     if not vectors:
-        return Type(entry.result, parts=entry.name not in _WITHOUT_PARTS)
-    joined = expressions.join(scope, [(written[name][0], found) for name, found in vectors.items()])
+        return Type(entry.result, parts=entry.parts != "none")
+    joined = operators.join(scope, [(written[name][0], found) for name, found in vectors.items()])
     if entry.result != "Vector":
         return Type(entry.result)
-    if entry.name in _WITHOUT_PARTS:
+    if entry.parts == "none":
         return replace(joined, parts=False)
-    kept = vectors.get(_PARTS_OF.get(entry.name, ""))
-    return replace(joined, parts=kept.parts) if kept else joined
+    origin = vectors.get(entry.parts)
+    return replace(joined, parts=origin.parts) if origin else joined
 
 
 def _blend(scope: Scope, node: Expr, candidates: tuple[Expr, ...] | None) -> Type:
@@ -139,12 +139,12 @@ def _blend(scope: Scope, node: Expr, candidates: tuple[Expr, ...] | None) -> Typ
         scope.error("MFV5352", node, "`blend` needs one candidate or more", "there is none")
     if not candidates:
         return UNKNOWN
-    listed = [(candidate, scope.inferred[candidate.span]) for candidate in candidates]
-    return replace(expressions.join(scope, listed), blend=True)
+    listed = [(candidate, scope.node_types[candidate.span]) for candidate in candidates]
+    return replace(operators.join(scope, listed), blend=True)
 
 
 def _against_model(
-    scope: Scope, node: Call, entry: Entry, settings: dict[str, Setting], context: Context
+    scope: Scope, node: Call, entry: Entry, settings: dict[str, Setting], context: TypingContext
 ) -> None:
     """The number of heads asked for is one the model has."""
     if entry.result != "Heads" or "k" not in settings:
@@ -161,7 +161,11 @@ def _against_model(
 
 
 def option(
-    scope: Scope, parameter: Parameter, given: tuple[Expr, ...] | None, context: Context, what: str
+    scope: Scope,
+    parameter: Parameter,
+    given: tuple[Expr, ...] | None,
+    context: TypingContext,
+    what: str,
 ) -> Setting:
     """A call's or block's value: written, else from `defaults`, else the registry's."""
     if given is not None:
@@ -178,7 +182,7 @@ def option(
 
 def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, ...]], bool]:
     """Arguments by parameter name, and whether all is as declared."""
-    before = len(scope.found)
+    before = len(scope.findings)
     positional = [p for p in entry.parameters if p.positional]
     bound: dict[str, tuple[Expr, ...]] = {}
     for index, argument in enumerate(node.arguments):
@@ -214,12 +218,12 @@ def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, 
         else:
             bound[parameter.name] = (keyword.value,)
     missing = [p.name for p in entry.parameters if p.required and p.name not in bound]
-    if missing and len(scope.found) == before:
+    if missing and len(scope.findings) == before:
         scope.error(
             "MFV2015", node, f"`{entry.name}` needs {_list(missing)}", "",
             f"for example `{entry.example}`",
         )  # fmt: skip
-    return bound, len(scope.found) == before
+    return bound, len(scope.findings) == before
 
 
 def _too_many(scope: Scope, argument: Expr, entry: Entry, takes: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Span
-from mfv_dsl.lang.syntax import Declaration, Recipe
+from mfv_dsl.lang.syntax import Declaration, RecipeTree
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class CheckedBlock:
 class Checked:
     """A recipe that passed: declarations by name, in source order."""
 
-    recipe: Recipe
+    recipe: RecipeTree
     models: Mapping[str, Constructed]
     datasets: Mapping[str, Constructed]
     heads: Mapping[str, Declaration]

@@ -14,13 +14,13 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, tunes
 from mfv_dsl.lang.checked import Checked, Constructed
 from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
-from mfv_dsl.lang.loads import Find
+from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
 from mfv_dsl.lang.parser import parse
 from mfv_dsl.lang.registry import Entry
-from mfv_dsl.lang.scope import Context, Scope, Type
-from mfv_dsl.lang.syntax import Block, Call, Declaration, Hole, Item, Name, Recipe, Text
+from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.syntax import Block, Call, Declaration, Hole, Item, Name, RecipeTree, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
 
@@ -41,18 +41,22 @@ def registry_facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | D
     return facts
 
 
-def stored_facts(path: str, name: str | None) -> VectorFacts | None:
-    """What the file of a stored vector says; None where it is not here."""
-    from mfv_dsl.library.sources import at_hand
-
-    return at_hand(path, name)
+def no_vectors(path: str, name: str | None) -> VectorFacts | None:
+    """The finder of stored vectors that knows none: what is loaded fits every model."""
+    return None
 
 
-def check(recipe: Recipe, facts: Facts | None = None, find: Find = stored_facts) -> CheckResult:
+def check(
+    recipe: RecipeTree, facts: Facts | None = None, find: VectorFinder = no_vectors
+) -> CheckResult:
     """Check a tree, complete or with holes, and report all that is wrong with it.
 
     ``facts`` gives the shape of a model or dataset from its entry and arguments, ``find`` what is
     known of a stored vector from its path and name; they raise MfvError for what cannot be.
+
+    >>> tree = parse(Source("mfv 1\\nvector steer = fv(left)\\nvector steer = fv(right)\\n")).recipe
+    >>> [diagnostic.message for diagnostic in check(tree).diagnostics]
+    ['`steer` is declared twice']
     """
     scope = Scope(recipe.source, find)
     named = _declare(scope, recipe)
@@ -66,14 +70,14 @@ def check(recipe: Recipe, facts: Facts | None = None, find: Find = stored_facts)
     )
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
-    found = tuple(sorted(scope.found, key=_place))
+    found = tuple(sorted(scope.findings, key=_place))
     if any(diagnostic.severity == "error" for diagnostic in found):
         return CheckResult(None, found)
     return CheckResult(_checked(scope, recipe, checked_blocks, found), found)
 
 
 def _checked(
-    scope: Scope, recipe: Recipe, checked_blocks: tuple[Any, ...], found: tuple[Diagnostic, ...]
+    scope: Scope, recipe: RecipeTree, checked_blocks: tuple[Any, ...], found: tuple[Diagnostic, ...]
 ) -> Checked:
     declared = [item for item in scope.names.values() if isinstance(item, Declaration)]
     context = scope.home()
@@ -96,11 +100,16 @@ def check_source(
     source: Source,
     facts: Facts | None = None,
     overrides: Sequence[str] = (),
-    find: Find = stored_facts,
+    find: VectorFinder = no_vectors,
 ) -> CheckResult:
     """Parse and check a text: everything found, in source order, and the recipe if it is right.
 
     ``overrides`` are options ``NAME.ATTRIBUTE=VALUE``; see :mod:`mfv_dsl.lang.overrides`.
+    ``facts`` and ``find`` are those of :func:`check`.  Never raises for what is wrong in the text.
+
+    >>> result = check_source(Source("mfv 1\\nmodel m = tiny()\\nvector steer = fv(left) + 1\\n"))
+    >>> [diagnostic.code for diagnostic in result.diagnostics]
+    ['MFV3002']
     """
     parsed = parse(source)
     if parsed.recipe is None:
@@ -113,7 +122,7 @@ def check_source(
     result = check(recipe, facts, find)
     found = sorted((*found, *result.diagnostics), key=_place)
     if overrides:
-        found = [changed.shown(diagnostic) for diagnostic in found]
+        found = [changed.in_option(diagnostic) for diagnostic in found]
     broken = any(diagnostic.severity == "error" for diagnostic in found)
     return CheckResult(None if broken else result.checked, tuple(found))
 
@@ -122,22 +131,20 @@ def load_recipe(
     source: Source,
     facts: Facts | None = None,
     overrides: Sequence[str] = (),
-    find: Find = stored_facts,
+    find: VectorFinder = no_vectors,
 ) -> Checked:
-    """The checked recipe, with its warnings. Raises RecipeError with everything that was found."""
+    """The checked recipe, with its warnings; the arguments are those of :func:`check_source`.
+
+    Raises RecipeError with everything that was found, in source order.
+
+    >>> checked = load_recipe(Source("mfv 1\\nmodel m = tiny()\\nheads few = top(10)\\n"))
+    >>> checked.models["m"].constructor, list(checked.heads), checked.warnings
+    ('tiny', ['few'], ())
+    """
     result = check_source(source, facts, overrides, find)
     if result.checked is None:
         raise RecipeError(result.diagnostics)
     return result.checked
-
-
-def load_constructed(kind: str, text: str) -> Constructed:
-    """The model or dataset (``kind``) that an expression such as ``pairs("pairs.jsonl")`` declares,
-    without its facts; a bare name stands for a call without arguments.  Raises RecipeError."""
-    call = f"{text}()" if text.isidentifier() else text
-    source = Source(f"mfv 1\n{kind} {kind}_ = {call}\n", "<expression>")
-    checked = load_recipe(source, lambda entry, arguments: None)
-    return (checked.models if kind == "model" else checked.datasets)[f"{kind}_"]
 
 
 def _place(diagnostic: Diagnostic) -> tuple[int, int]:
@@ -145,7 +152,7 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int]:
 
 
 # -- names ----------------------------------------------------------------------------------------
-def _declare(scope: Scope, recipe: Recipe) -> list[Item]:
+def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
     """Enter every name; the items whose kind and shape are right."""
     right: list[Item] = []
     defaults: Block | None = None
@@ -268,14 +275,14 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
         label = f"there are: {', '.join(entries)}"
         scope.unknown("MFV2006", f"{kind} constructor", node.function, entries, label)
         return None
-    before = len(scope.found)
+    before = len(scope.findings)
     written, _ = calls.bind(scope, node, entry)
     settings = {
-        p.name: calls.option(scope, p, written.get(p.name), Context(), f"`{entry.name}`")
+        p.name: calls.option(scope, p, written.get(p.name), TypingContext(), f"`{entry.name}`")
         for p in entry.parameters
     }
     scope.types[node.span] = entry.result
-    if len(scope.found) > before:
+    if len(scope.findings) > before:
         return None
     scope.options[node.span] = settings
     arguments = {name: setting.value for name, setting in settings.items()}
@@ -303,7 +310,7 @@ def _expressions(scope: Scope) -> None:
             _declared(scope, item, context)
 
 
-def _declared(scope: Scope, item: Declaration, context: Context) -> None:
+def _declared(scope: Scope, item: Declaration, context: TypingContext) -> None:
     kind, name = item.kind.text, item.name.text
     want = ITEM[kind].result
     if item.parameter is not None:
@@ -313,7 +320,7 @@ def _declared(scope: Scope, item: Declaration, context: Context) -> None:
         scope.vector_types[name] = found
 
 
-def _with_parameter(scope: Scope, parameter: Name, context: Context) -> Context:
+def _with_parameter(scope: Scope, parameter: Name, context: TypingContext) -> TypingContext:
     relations = scope.relations(context) or {}
     dataset = relations.get(parameter.text)
     if dataset is not None:
@@ -323,7 +330,7 @@ def _with_parameter(scope: Scope, parameter: Name, context: Context) -> Context:
             "call it something else, such as `r`",
             secondary=[Label(_place_of(declaration, parameter.text), "the relation")],
         )  # fmt: skip
-    return Context(context.model, context.dataset, context.each, parameter)
+    return TypingContext(context.model, context.dataset, context.each, parameter)
 
 
 def _place_of(declaration: Item, relation: str) -> Span:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mfv_dsl.lang.registry import Entry, Parameter, Unit
+from mfv_dsl.lang.registry import Control, Entry, Parameter, Ranking, Unit
 
 UNITS: dict[str, Unit] = {
     unit.name: unit
@@ -28,42 +28,61 @@ CONSTANTS = {"true": True, "false": False}
 #: How many heads a function vector has when the recipe does not say.
 DEFAULT_HEADS = 10
 
+#: What the prompts of a mediation depend on, besides the relation.
+_MEDIATED = ("shots", "trials", "split", "seed", "corrupt", "by", "correct_only")
+RANKINGS = (
+    Ranking("aie", "measured exactly", "mediation", "effect of every head on {relation}",
+            _MEDIATED),
+    Ranking("gradient", "estimated", "mediation", "effect of every head on {relation}", _MEDIATED),
+    Ranking("norm", "by the size of their output", "head_norms", "output norms on {relation}"),
+    Ranking("random", "drawn"),
+)  # fmt: skip
+CONTROLS = (
+    Control("random_heads", "random heads in place of each `top(...)`",
+            of=("add", "patch", "ablate")),
+    Control("random_vector", "a random vector of the same length"),
+    Control("other_relation", "the vector of another relation"),
+    Control("shuffled", "vectors from prompts whose answers are shuffled"),
+)  # fmt: skip
+#: The attributes of an `eval` that say what is written into the model.
+WRITES = ("add", "patch", "ablate")
+
 _SEED = Parameter("seed", ("Number",), "seed of everything drawn", 1234, unit="seed",
-                  from_defaults=True)  # fmt: skip
+                  from_defaults=True, key="always")  # fmt: skip
 _MODEL = Parameter("model", ("Model",), "the model; the only one declared if left out", None,
-                   from_defaults=True)  # fmt: skip
+                   from_defaults=True, key="never")  # fmt: skip
 _DATASET = Parameter("dataset", ("Dataset",), "the dataset; the only one declared if left out",
-                     None, from_defaults=True)  # fmt: skip
+                     None, from_defaults=True, key="never")  # fmt: skip
 _ON = Parameter("on", ("List[Relation]",), "the relations; all of the dataset if left out", None,
-                from_defaults=True)  # fmt: skip
+                from_defaults=True, key="never")  # fmt: skip
 
 # A call has these from its own words or from the block it is used in, never from `defaults`.
 _OF_MODEL = Parameter("model", ("Model",), "the model; that of the block it is used in if left out",
-                      None)  # fmt: skip
+                      None, key="never")  # fmt: skip
 _OF_DATASET = Parameter("dataset", ("Dataset",), "the dataset; that of the block if left out",
-                        None)  # fmt: skip
+                        None, key="never")  # fmt: skip
 
 # Options of prompts that are run to find heads or to average activations.
 _SHOTS = Parameter("shots", ("Number",), "demonstrations in each prompt", 4,
-                   unit="demonstrations", from_defaults=True)  # fmt: skip
+                   unit="demonstrations", from_defaults=True, key="always")  # fmt: skip
 _TRIALS = Parameter("trials", ("Number",), "prompts to run per relation", 100, unit="count",
-                    from_defaults=True)  # fmt: skip
+                    from_defaults=True, key="always")  # fmt: skip
 _CORRUPT = Parameter(
     "corrupt", ("Choice",),
     "the corrupted twin: other relations (mix), permuted answers (shuffle), no demonstrations "
     "(none)",
-    "mix", choices=("mix", "shuffle", "none"), from_defaults=True,
+    "mix", choices=("mix", "shuffle", "none"), from_defaults=True, key="always",
 )  # fmt: skip
 _CORRECT_ONLY = Parameter("correct_only", ("Boolean",), "leave out prompts answered wrongly", True,
                           from_defaults=True)  # fmt: skip
 _EXTRACT = Parameter("split", ("Split",), "the part of the dataset the prompts come from",
-                     "extract", from_defaults=True)  # fmt: skip
+                     "extract", from_defaults=True, key="always")  # fmt: skip
 
 _DTYPE = Parameter("dtype", ("Choice",), "precision of the weights", "bf16",
                    choices=("bf16", "fp16", "fp32"))  # fmt: skip
 _DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs: `"cuda:1"` as text, the best '
                     "there is (auto), spread over all GPUs (balanced)", "auto",
-                    choices=("auto", "cpu", "cuda", "mps", "balanced"))  # fmt: skip
+                    choices=("auto", "cpu", "cuda", "mps", "balanced"), key="never")  # fmt: skip
 
 MODELS = (
     Entry("constructor", "tiny", "the bundled Flamingo, small enough for any machine",
@@ -128,7 +147,7 @@ DATASETS = (
                       "mug, `greenbottle` is bottle", True),
             *_OF_FILES,
         ),
-        result="Dataset", module="mfv_dsl.data.metadata",
+        result="Dataset", module="mfv_dsl.data.metadata_csv",
         example='metadata_csv("data/synthetic")',
     ),
     Entry(
@@ -187,7 +206,7 @@ DATASETS = (
             Parameter("split", ("Text",), "a column of splits; dealt by image if left out", None),
             *_OF_FILES,
         ),
-        result="Dataset", module="mfv_dsl.data.hub",
+        result="Dataset", module="mfv_dsl.data.hf_dataset",
         example='hf_dataset("org/name", query="subject", answer="object")',
     ),
 )  # fmt: skip
@@ -209,7 +228,7 @@ FUNCTIONS = (
                       "none", choices=("none", "per_head"), from_defaults=True),
             _OF_MODEL, _OF_DATASET, _SEED,
         ),
-        result="Vector", example="fv(left, heads=top(5), shots=4)",
+        result="Vector", expanded=True, example="fv(left, heads=top(5), shots=4)",
     ),
     Entry("function", "load",
           "a vector from a library folder, a file, or `hf://org/repo@revision`",
@@ -218,27 +237,31 @@ FUNCTIONS = (
                      positional=True),
            Parameter("allow_mismatch", ("Boolean",), "take it as one of this model and of "
                      "`bias=none`, whatever its file says; results say so", False)),
-          result="Vector", example='load("vectors/tiny", "left")'),
-    Entry("function", "mean", "the mean of vectors", (_VECTORS,), result="Vector",
+          result="Vector", expanded=True, example='load("vectors/tiny", "left")'),
+    Entry("function", "mean", "the mean of vectors", (_VECTORS,), result="Vector", expanded=True,
           example="mean(fv(left), fv(right))"),
     Entry("function", "normalize", "the vector at length 1", (_V,), result="Vector",
           example="normalize(fv(left))"),
     Entry("function", "project", "the part of a vector along another",
-          (_V, Parameter("onto", ("Vector",), "the direction")), result="Vector",
+          (_V, Parameter("onto", ("Vector",), "the direction")), result="Vector", parts="onto",
           example="project(fv(left), onto=fv(right))"),
     Entry("function", "reject", "what is left of a vector without its part along another",
           (_V, Parameter("from", ("Vector",), "the direction to take out")), result="Vector",
           example="reject(fv(left), from=fv(right))"),
+    Entry("function", "clip", "the vector, shortened where it is longer than a bound",
+          (_V, Parameter("most", ("Number",), "the longest that it may be", unit="length")),
+          result="Vector", example="clip(fv(left), most=2.0)"),
     Entry("function", "random_like", "a random vector of the same length", (_V, _SEED),
-          result="Vector", example="random_like(fv(left), seed=0)"),
+          result="Vector", parts="none", example="random_like(fv(left), seed=0)"),
     Entry("function", "blend", "for each test item, a sum of candidates: the weight of each is the "
           "probability that it gives the answer of a source pair, a first example of the tested "
           "relation in another image; only as what an `eval` adds, or a multiple of it",
           (Parameter("vectors", ("List[Vector]",), "the candidates", positional=True),
            Parameter("by", ("Choice",), "where the weights come from", "analogy",
                      choices=("analogy",))),
-          result="Vector", example="blend([fv(left), fv(above)], by=analogy)"),
-    Entry("function", "zeros", "the zero vector", result="Vector", example="zeros()"),
+          result="Vector", expanded=True, example="blend([fv(left), fv(above)], by=analogy)"),
+    Entry("function", "zeros", "the zero vector", result="Vector", expanded=True, parts="none",
+          example="zeros()"),
     Entry("function", "norm", "a vector's length", (_V,), result="Number",
           example="norm(fv(left))"),
     Entry("function", "dot", "the inner product of two vectors", (_V, _W), result="Number",
@@ -251,29 +274,31 @@ FUNCTIONS = (
             Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
             Parameter("by", ("Choice",), "measured exactly (aie), estimated (gradient), by the "
                       "size of their output (norm), or drawn (random)", "aie",
-                      choices=("aie", "gradient", "norm", "random")),
+                      choices=tuple(ranking.name for ranking in RANKINGS)),
             Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
                       "left out", None),
             _TRIALS, _SHOTS, _CORRUPT, _EXTRACT, _CORRECT_ONLY, _OF_MODEL, _OF_DATASET, _SEED,
         ),
-        result="Heads", example="top(10, by=aie, on=[left, right])",
+        result="Heads", expanded=True, example="top(10, by=aie, on=[left, right])",
     ),
     Entry("function", "layers", "all heads of some layers",
           (Parameter("which", ("Number", "List[Number]", "Range"), "the layers", positional=True,
                      unit="layer"),),
-          result="Heads", example="layers(4..7)"),
-    Entry("function", "all", "all heads of the model", result="Heads", example="all()"),
+          result="Heads", expanded=True, example="layers(4..7)"),
+    Entry("function", "all", "all heads of the model", result="Heads", expanded=True,
+          example="all()"),
     Entry("function", "random", "k heads drawn at random",
           (Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
            Parameter("seed", ("Number",), "seed of the draw", 0, unit="seed")),
-          result="Heads", example="random(10, seed=0)"),
+          result="Heads", expanded=True, example="random(10, seed=0)"),
 )  # fmt: skip
 
 _LAYER_SWEEP = Parameter(
     "layer", ("Number", "List[Number]", "Range", "Choice"),
     "the decoder layer written to; a list or range is a sweep; `native`, alone or in a list, is "
     "each head's own",
-    None, choices=("native",), unit="layer", from_defaults=True,
+    None, choices=("native",), unit="layer", from_defaults=True, key="always",
+    stored_as="layers", acts_in=("add",),
 )  # fmt: skip
 
 ITEMS = (
@@ -295,22 +320,23 @@ ITEMS = (
                       "a tenth as long as the residual stream it is added to",
                       choices=("random",)),
             Parameter("layer", ("Number",), "the decoder layer written to", unit="layer",
-                      from_defaults=True),
+                      from_defaults=True, key="always"),
             _ON,
             Parameter("variable", ("Choice",), "what is learned: the vector; a factor before "
                       "`start` (scale); a factor for each head of `start` (head_scales); or which "
                       "of its heads to keep (head_mask)",
                       "vector", choices=("vector", "scale", "head_scales", "head_mask")),
             Parameter("items", ("Number",), "training prompts per relation, from the `train` split",
-                      160, unit="count"),
+                      160, unit="count", key="always"),
             Parameter("shots", ("Number",), "demonstrations in the training and the validation "
                       "prompts", 0, unit="demonstrations"),
             Parameter("epochs", ("Number",), "passes over the training prompts", 10, unit="count",
-                      from_defaults=True),
+                      from_defaults=True, key="always"),
             Parameter("batch", ("Number",), "prompts per step", 32, unit="count",
-                      from_defaults=True),
+                      from_defaults=True, key="always"),
             Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 "
-                      "along a cosine", 1e-2, unit="learning rate", from_defaults=True),
+                      "along a cosine", 1e-2, unit="learning rate", from_defaults=True,
+                      key="always"),
             Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
                       "nll", choices=("nll",), from_defaults=True),
             Parameter("weight_decay", ("Number",), "half the vector's squared length, times this, "
@@ -323,9 +349,9 @@ ITEMS = (
             Parameter("sparsity", ("Number",), "with head_mask: weight of the sum of the heads' "
                       "weights", 0.0, unit="weight"),
             Parameter("select_on", ("Split",), "the split that chooses the epoch; never `test`",
-                      "validation", from_defaults=True),
+                      "validation", from_defaults=True, key="always"),
             Parameter("select_items", ("Number",), "prompts per relation that choose the epoch",
-                      100, unit="count"),
+                      100, unit="count", key="always"),
             _MODEL, _DATASET, _SEED,
         ),
         result="Family", form="block", label="name",
@@ -337,46 +363,49 @@ ITEMS = (
             _MODEL, _DATASET, _ON,
             Parameter("shots", ("Number", "List[Number]", "Range"),
                       "demonstrations in the test prompts; a list or range is a sweep", 0,
-                      unit="demonstrations"),
-            Parameter("split", ("Split",), "the part of the dataset that is tested", "test"),
+                      unit="demonstrations", key="always"),
+            Parameter("split", ("Split",), "the part of the dataset that is tested", "test",
+                      key="always"),
             Parameter("items", ("Number",), "items per relation", 100, unit="count",
-                      from_defaults=True),
+                      from_defaults=True, key="always"),
             Parameter("add", ("Vector", "List[Vector]"), "a vector added to the residual stream; "
                       "of a list each one for itself", None),
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
                       "the heads' outputs; of a list each one for itself", None),
             Parameter("ablate", ("Heads",), "heads whose outputs are taken away", None),
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
-                      choices=("zero", "mean"), from_defaults=True),
+                      choices=("zero", "mean"), from_defaults=True, key="always",
+                      acts_in=("ablate",)),
             Parameter("k", ("Number", "List[Number]", "Range"), "how many heads, in place of the "
                       "number in every `top(...)` behind the vector or heads; a list or range is a "
-                      "sweep", None, unit="count"),
+                      "sweep", None, unit="count", stored_as="ks", acts_in=WRITES),
             _LAYER_SWEEP,
             Parameter("scale", ("Number", "List[Number]", "Range"),
                       "the factor before the vector; a list or range is a sweep", 1,
-                      unit="factor", from_defaults=True),
+                      unit="factor", from_defaults=True, stored_as="scales", acts_in=("add",)),
             Parameter("position", ("Choice",), "the token written to", "last", choices=("last",),
-                      from_defaults=True),
+                      from_defaults=True, acts_in=("add", "patch")),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
                       "`select_on` before the winner is measured", (),
-                      choices=("layer", "scale", "k")),
+                      choices=("layer", "scale", "k"), acts_in=("add", "patch")),
             Parameter("select_on", ("Split",), "the split that `choose` looks at", "validation",
-                      from_defaults=True),
+                      from_defaults=True, key="always", acts_in=("add", "patch")),
             Parameter("answer", ("Choice",), "what counts as the model's answer: the object "
                       "that the likeliest next token begins (`first_token`: even where it begins "
                       "several), whose whole name is likeliest, or that greedy generation begins "
                       "with", "first",
                       choices=("first", "first_token", "full", "generate"), from_defaults=True),
             Parameter("against", ("Eval", "List[Eval]"), "evals of the same items to show the "
-                      "paired difference from", ()),
+                      "paired difference from", (), key="never"),
             Parameter("controls", ("List[Choice]",), "the same measured with random heads in place "
                       "of each `top(...)`, with a random vector of the same length, with the "
                       "vector of another relation, with vectors from prompts whose answers are "
-                      "shuffled", (),
-                      choices=("random_heads", "random_vector", "other_relation", "shuffled")),
+                      "shuffled", (), choices=tuple(control.name for control in CONTROLS),
+                      acts_in=WRITES),
             Parameter("metrics", ("List[Choice]",), "what is reported; `confusion` is how often "
                       "each relation's object was the answer", ("accuracy", "p_answer"),
-                      choices=("accuracy", "p_answer", "confusion"), from_defaults=True),
+                      choices=("accuracy", "p_answer", "confusion"), from_defaults=True,
+                      key="never"),
             _SEED,
         ),
         form="block", label="name",
@@ -404,6 +433,8 @@ def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
 
 ITEM = _by_name(ITEMS)
 FUNCTION = _by_name(FUNCTIONS)
+RANKING = {ranking.name: ranking for ranking in RANKINGS}
+CONTROL = {control.name: control for control in CONTROLS}
 CONSTRUCTOR = {"model": _by_name(MODELS), "dataset": _by_name(DATASETS)}
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import DEFAULT_HEADS
+from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, WRITES
 from mfv_dsl.lang.order import references
-from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Hole, ListExpr, Name, Node
 
-WRITES = ("add", "patch", "ablate")
 #: attributes of which two evals must have the same for their items to be the same
 _SAME_ITEMS = ("dataset", "split", "items", "seed", "answer")
 
@@ -58,7 +57,7 @@ def _own_heads(call: Call) -> bool:
 # -- one eval -------------------------------------------------------------------------------------
 def check_expressions(
     scope: Scope, written: Mapping[str, Attribute], settings: Mapping[str, Setting],
-    context: Context, what: str,
+    context: TypingContext, what: str,
 ) -> None:  # fmt: skip
     """Check `k` and `controls` against the vectors or heads that the eval is about."""
     mode = mode_of(settings)
@@ -80,7 +79,7 @@ def check_expressions(
 
 def _check_k(
     scope: Scope, attribute: Attribute, setting: Setting, expressions: tuple[Expr, ...],
-    context: Context,
+    context: TypingContext,
 ) -> None:  # fmt: skip
     for expression in expressions:
         if not _tops(scope, expression):
@@ -115,7 +114,7 @@ class _Controls:
 
     def __init__(
         self, scope: Scope, attribute: Attribute, settings: Mapping[str, Setting],
-        context: Context, what: str,
+        context: TypingContext, what: str,
     ) -> None:  # fmt: skip
         self.scope, self.attribute, self.settings = scope, attribute, settings
         self.context, self.what = context, what
@@ -126,16 +125,17 @@ class _Controls:
                 control, f"there is nothing to control in {self.what}",
                 "it has no `add`, `patch` or `ablate`",
             )  # fmt: skip
-        elif mode == "ablate" and control != "random_heads":
+        elif mode not in CONTROL[control].of:
             self._refuse(
                 control, f"`{control}` is a control of a vector, and {self.what} ablates heads",
                 help="the control of an ablation is `random_heads`",
             )  # fmt: skip
         else:
-            before = len(self.scope.found)
+            before = len(self.scope.findings)
+            check = getattr(self, f"_{control}", None)  # a control may ask for nothing
             for expression in expressions:
-                if len(self.scope.found) == before:  # one report for each control is enough
-                    getattr(self, f"_{control}")(control, mode, expression)
+                if check and len(self.scope.findings) == before:  # one report a control is enough
+                    check(control, mode, expression)
 
     def _random_heads(self, control: str, mode: str, expression: Expr) -> None:
         counts = _tops(self.scope, expression)

@@ -48,12 +48,21 @@ class _Bracket:
 
 
 def format_source(source: Source) -> str:
-    """The recipe's text, laid out. Raises RecipeError if the text does not parse."""
-    parsed = parse(source)
-    if parsed.recipe is None or parsed.diagnostics:
-        raise RecipeError(parsed.diagnostics)
-    text = _joined(_Printer().lines(source.text))
-    if parse(Source(text, source.name)).recipe != parsed.recipe:
+    """The recipe's text, laid out; formatting it again changes nothing.
+
+    Raises RecipeError if the text does not parse; MfvError (MFV1022) if the result would mean
+    something else, which is a mistake of the formatter.
+
+    >>> print(format_source(Source("mfv 1\\nmodel m=tiny( )\\ndataset shapes=scenes()")), end="")
+    mfv 1
+    model   m      = tiny()
+    dataset shapes = scenes()
+    """
+    original = parse(source)
+    if original.recipe is None or original.diagnostics:
+        raise RecipeError(original.diagnostics)
+    text = _text(_Printer().lines(source.text))
+    if parse(Source(text, source.name)).recipe != original.recipe:
         raise MfvError(
             "MFV1022", f"formatting would change what {source.name} means",
             "nothing was changed; please report this recipe",
@@ -78,17 +87,17 @@ class _Printer:
             comment = tokens.pop().rstrip()
         line = _Line(self.indent(tokens), tokens, comment=comment)
         depth, in_block = len(self.open), self.in_block
-        spaced: list[str] = []
+        pieces: list[str] = []
         several = False  # attributes on this line
         for index, token in enumerate(tokens):
             several = several or (index > 0 and self.previous == "," and self.in_block)
-            spaced.append(" " + token if index and self.space(token) else str(token))
+            pieces.append(" " + token if index and self.space(token) else str(token))
             self.note(token, line.indent)
-        line.text = "".join(spaced)
+        line.text = "".join(pieces)
         heads = [] if several and in_block else self.heads(tokens, depth, in_block)
         if heads:
-            cells = ["".join(spaced[a:b]).strip() for a, b in pairwise(heads)]
-            line.cells = (*cells, "".join(spaced[heads[-1] :]).strip())
+            cells = ["".join(pieces[a:b]).strip() for a, b in pairwise(heads)]
+            line.cells = (*cells, "".join(pieces[heads[-1] :]).strip())
             line.form = f"{len(heads)}{line.cells[-1][0]}{line.indent}"
         return line
 
@@ -161,29 +170,29 @@ def _split(tokens: Iterator[Token]) -> Iterator[list[Token]]:
 
 
 # -- lines to text --------------------------------------------------------------------------------
-def _joined(lines: list[_Line]) -> str:
-    kept = _without_extra_blanks(lines)
-    _align(kept, lambda line: line.form, _set_cells)
-    _align(kept, lambda line: "#" if line.comment and line.tokens else "", _set_comments)
-    shown = [f"{' ' * line.indent}{line.text}{line.comment}".rstrip() for line in kept]
-    return "\n".join(shown) + "\n" if shown else ""
+def _text(lines: list[_Line]) -> str:
+    lines = _without_extra_blanks(lines)
+    _align(lines, lambda line: line.form, _set_cells)
+    _align(lines, lambda line: "#" if line.comment and line.tokens else "", _set_comments)
+    rows = [f"{' ' * line.indent}{line.text}{line.comment}".rstrip() for line in lines]
+    return "\n".join(rows) + "\n" if rows else ""
 
 
 def _without_extra_blanks(lines: list[_Line]) -> list[_Line]:
     """No blank line at the ends, after an opening or before a closing bracket, never two."""
-    kept: list[_Line] = []
+    result: list[_Line] = []
     for line in lines:
         if line.blank:
-            if kept and not kept[-1].blank and not _ends_open(kept[-1]):
-                kept.append(line)
+            if result and not result[-1].blank and not _ends_open(result[-1]):
+                result.append(line)
             continue
         closes = bool(line.tokens) and line.tokens[0] in _CLOSERS
-        if closes and kept and kept[-1].blank:
-            kept.pop()
-        kept.append(line)
-    while kept and kept[-1].blank:
-        kept.pop()
-    return kept
+        if closes and result and result[-1].blank:
+            result.pop()
+        result.append(line)
+    while result and result[-1].blank:
+        result.pop()
+    return result
 
 
 def _ends_open(line: _Line) -> bool:

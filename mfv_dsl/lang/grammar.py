@@ -16,7 +16,7 @@ STARTS = ("recipe", "item", "attribute", "expression")
 
 
 def grammar_text() -> str:
-    """The text of ``grammars/mfv.lark``."""
+    """The text of ``grammars/mfv.lark``, of the installed package or of the checkout."""
     packaged = resources.files("mfv_dsl").joinpath("grammars", "mfv.lark")
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")

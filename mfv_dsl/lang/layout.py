@@ -35,13 +35,13 @@ Statement = list[Token]
 
 
 @dataclass
-class Layout:
+class _TokenWalk:
     """State of the walk over the tokens; use :func:`lay_out`."""
 
     source: Source
     tokens: Sequence[Token]
     statements: list[Statement] = field(default_factory=list)
-    found: list[Diagnostic] = field(default_factory=list)
+    findings: list[Diagnostic] = field(default_factory=list)
     current: Statement = field(default_factory=list)
     open: list[Token] = field(default_factory=list)  # brackets not closed yet, outermost first
 
@@ -49,14 +49,14 @@ class Layout:
         self, code: str, at: Token, message: str, label: str = "", help: str | None = None,
         fixes: tuple[Fix, ...] = (), secondary: tuple[Label, ...] = (),
     ) -> None:  # fmt: skip
-        self.found.append(
+        self.findings.append(
             Diagnostic(
                 code, message, self.source, span(at), label, help=help, fixes=fixes,
                 secondary=secondary,
             )
         )  # fmt: skip
 
-    def walk(self) -> bool:
+    def run(self) -> bool:
         """Lay out all tokens; False if it had to give up part of the way."""
         for index, item in enumerate(self.tokens):
             if item.type == "NEWLINE":
@@ -78,9 +78,9 @@ class Layout:
         return True
 
     def emit(self, kind: str, item: Token) -> Token:
-        made = item if kind == item.type else _retyped(kind, item)
-        self.current.append(made)
-        return made
+        bracket = item if kind == item.type else _retyped(kind, item)
+        self.current.append(bracket)
+        return bracket
 
     def opener(self, item: Token) -> str:
         if item.type != "LBRACE":
@@ -91,14 +91,14 @@ class Layout:
 
     # -- closing ----------------------------------------------------------------------------------
     def close(self, item: Token) -> None:
-        wanted = ("LSET", "LBRACE") if item.type == "RBRACE" else (CLOSERS[item.type],)
-        if self.open and self.open[-1].type in wanted:
+        openers = ("LSET", "LBRACE") if item.type == "RBRACE" else (CLOSERS[item.type],)
+        if self.open and self.open[-1].type in openers:
             self.drop_newline()
             opener = self.open.pop()
             self.emit(OPENERS[opener.type], item)
-        elif any(opener.type in wanted for opener in self.open):
-            while self.open[-1].type not in wanted:
-                self.abandon(item, report=self.open[-2].type in wanted)
+        elif any(opener.type in openers for opener in self.open):
+            while self.open[-1].type not in openers:
+                self.abandon(item, report=self.open[-2].type in openers)
             self.close(item)
         elif self.open and self.open[-1].type != "LBRACE":
             opener = self.open.pop()
@@ -153,15 +153,15 @@ class Layout:
 
     def following(self, index: int) -> list[Token]:
         """The next few tokens of the next line that has any."""
-        after = []
+        line = []
         for item in self.tokens[index : index + 50]:
             if item.type != "NEWLINE":
-                after.append(item)
-            elif after:
+                line.append(item)
+            elif line:
                 break
-            if len(after) == 3:
+            if len(line) == 3:
                 break
-        return after
+        return line
 
     def starts_item(self, following: list[Token]) -> bool:
         """Whether a line reads ``kind name =`` or the like, no deeper than the open statement.
@@ -210,12 +210,13 @@ class Layout:
 
 def lay_out(source: Source, tokens: Sequence[Token]) -> tuple[list[Statement], list[Diagnostic]]:
     """Balanced statements, without their final newlines, and what was wrong with the brackets."""
-    layout = Layout(source, tokens)
-    layout.walk()
-    return layout.statements, layout.found
+    walk = _TokenWalk(source, tokens)
+    walk.run()
+    return walk.statements, walk.findings
 
 
 def span(item: Token) -> Span:
+    """Where a token stands in its source."""
     return Span(item.start_pos or 0, item.end_pos or 0)
 
 

@@ -33,7 +33,9 @@ _PUNCTUATION = {
 
 
 @dataclass(frozen=True)
-class Lexed:
+class LexResult:
+    """What :func:`lex` gives."""
+
     tokens: tuple[Token, ...]  # with NEWLINE, without comments
     diagnostics: tuple[Diagnostic, ...]
     complete: bool  # False: gave up part of the way
@@ -46,15 +48,20 @@ def raw_tokens(text: str) -> Iterator[Token]:
 
 
 def token(kind: str, text: str, start: int, end: int) -> Token:
+    """A token of the grammar's terminal ``kind`` at a place in the source."""
     return Token(kind, text, start_pos=start, end_pos=end)
 
 
-def lex(source: Source) -> Lexed:
-    """The tokens of a text; never raises."""
+def lex(source: Source) -> LexResult:
+    """The tokens of a text, and what is wrong with its characters; never raises.
+
+    >>> [item.type for item in lex(Source("top(4)  # heads")).tokens]
+    ['NAME', 'LPAR', 'INT', 'RPAR']
+    """
     if "\0" in source.text:
         at = source.text.index("\0")
         message = "this is not a text file: it has a NUL character"
-        return Lexed((), (Diagnostic("MFV1017", message, source, Span(at, at + 1)),), False)
+        return LexResult((), (Diagnostic("MFV1017", message, source, Span(at, at + 1)),), False)
     mender = _Mender(source)
     tokens: list[Token] = []
     for item in raw_tokens(source.text):
@@ -68,25 +75,27 @@ def lex(source: Source) -> Lexed:
                 "MFV1016", _span(item), "this file is too large to be a recipe",
                 f"more than {MAX_TOKENS} words and signs",
             )  # fmt: skip
-            return Lexed((), tuple(mender.found), False)
-        if len(mender.found) >= MAX_FINDINGS:
-            last = replace(mender.found[-1], notes=("reading stops here: this is hardly a recipe",))
-            mender.found[-1] = last
-            return Lexed((), tuple(mender.found), False)
-    return Lexed(tuple(tokens), tuple(mender.found), True)
+            return LexResult((), tuple(mender.findings), False)
+        if len(mender.findings) >= MAX_FINDINGS:
+            last = replace(
+                mender.findings[-1], notes=("reading stops here: this is hardly a recipe",)
+            )
+            mender.findings[-1] = last
+            return LexResult((), tuple(mender.findings), False)
+    return LexResult(tuple(tokens), tuple(mender.findings), True)
 
 
 class _Mender:
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.found: list[Diagnostic] = []
+        self.findings: list[Diagnostic] = []
 
     def report(
         self, code: str, span: Span, message: str, label: str = "", help: str | None = None,
         fix: str | None = None,
     ) -> None:  # fmt: skip
         fixes = () if fix is None else (Fix(f"write `{fix}`", span, fix),)
-        self.found.append(
+        self.findings.append(
             Diagnostic(code, message, self.source, span, label, help=help, fixes=fixes)
         )
 
@@ -133,10 +142,10 @@ class _Mender:
 
     def string(self, item: Token) -> list[Token]:
         text, start = str(item), item.start_pos or 0
-        wrong = [m.start() for m in _ESCAPE.finditer(text) if m[1] not in _ESCAPES]
-        if not wrong:
+        offsets = [m.start() for m in _ESCAPE.finditer(text) if m[1] not in _ESCAPES]
+        if not offsets:
             return [item]
-        for at in wrong:
+        for at in offsets:
             escape = text[at : at + 2]
             self.report(
                 "MFV1020", Span(start + at, start + at + 2),
@@ -173,15 +182,15 @@ class _Mender:
                 "write `#`", "#",
             )  # fmt: skip
             return []
-        meant = {
+        sign = {
             "==": "=", ":=": "=", "=>": "=", "->": "=", "&&": "&", "||": "|",
         }.get(text, ".." if text.startswith("...") else None)  # fmt: skip
-        help = f"write `{meant}`" if meant else _OPERATOR_HELP.get(text)
-        self.report("MFV1019", span, f"`{text}` is not a sign of the language", "", help, meant)
-        if meant is None:
+        help = f"write `{sign}`" if sign else _OPERATOR_HELP.get(text)
+        self.report("MFV1019", span, f"`{text}` is not a sign of the language", "", help, sign)
+        if sign is None:
             return [_bad(item)]
-        kind = "DOTS" if meant == ".." else _PUNCTUATION[meant]
-        return [token(kind, meant, span.start, span.end)]
+        kind = "DOTS" if sign == ".." else _PUNCTUATION[sign]
+        return [token(kind, sign, span.start, span.end)]
 
     def bad_name(self, item: Token) -> list[Token]:
         text, span = str(item), _span(item)
@@ -200,19 +209,19 @@ class _Mender:
 
     def bad_character(self, item: Token) -> list[Token]:
         text, span = str(item), _span(item)
-        meant = ascii_for(text) if len(text) == 1 else None
-        help = f"write `{meant}`" if meant else None
-        if meant == " ":
+        replacement = ascii_for(text) if len(text) == 1 else None
+        help = f"write `{replacement}`" if replacement else None
+        if replacement == " ":
             help = "write an ordinary space"
         self.report(
-            "MFV1008", span, f"{described(text[0])} has no meaning here", "", help, meant
+            "MFV1008", span, f"{described(text[0])} has no meaning here", "", help, replacement
         )  # fmt: skip
-        if meant == " " or text[0] in "\u200b\u200c\u200d\u2060\ufeff":
+        if replacement == " " or text[0] in "\u200b\u200c\u200d\u2060\ufeff":
             return []
-        if meant == "..":
+        if replacement == "..":
             return [token("DOTS", "..", span.start, span.end)]
-        if meant in _PUNCTUATION:
-            return [token(_PUNCTUATION[meant], meant, span.start, span.end)]
+        if replacement in _PUNCTUATION:
+            return [token(_PUNCTUATION[replacement], replacement, span.start, span.end)]
         return [_bad(item)]
 
 

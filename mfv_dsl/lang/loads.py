@@ -7,18 +7,22 @@ from collections.abc import Callable
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts, VectorFacts
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.scope import UNKNOWN, Context, Scope, Type
+from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Call
 
 #: What is known of the vector at a path and name: None where its file is not here, an MfvError for
-#: a path or file that cannot be.
-Find = Callable[[str, str | None], "VectorFacts | None"]
+#: a path or file that cannot be.  Finders belong to the library of vectors, so callers hand one in.
+VectorFinder = Callable[[str, str | None], "VectorFacts | None"]
 
 SITE = "lm.resid"  # where vectors of a recipe are added
 
 
-def load(scope: Scope, node: Call, settings: dict[str, Setting], context: Context) -> Type:
-    """The type of a ``load``; what its file says must fit the model."""
+def load(scope: Scope, node: Call, settings: dict[str, Setting], context: TypingContext) -> Type:
+    """The type of a ``load``; what its file says must fit the model.
+
+    Reports MFV6010 (another model), MFV6011 (another length), MFV6012 (another site) and, as a
+    warning, MFV6022 (other than locked); and whatever the finder raises.
+    """
     if any(setting.value is None and setting.span for setting in settings.values()):
         return UNKNOWN  # something of it is wrong, and reported
     if "path" not in settings:
@@ -41,7 +45,7 @@ def load(scope: Scope, node: Call, settings: dict[str, Setting], context: Contex
 
 
 def _against_models(
-    scope: Scope, node: Call, facts: VectorFacts, allowed: bool, context: Context
+    scope: Scope, node: Call, facts: VectorFacts, allow_mismatch: bool, context: TypingContext
 ) -> Type:
     if facts.site != SITE:
         return scope.error(
@@ -49,27 +53,29 @@ def _against_models(
             f"from {facts.file}",
         )  # fmt: skip
     models = scope.model_facts(context)
-    known = [context.model] if context.model else list(scope.models)
-    sized = [model for model in models if model.d_model == facts.d_model]
-    same = [
-        name for name, model in zip(known, models, strict=False)
+    names = [context.model] if context.model else list(scope.models)
+    fitting = [model for model in models if model.d_model == facts.d_model]
+    matches = [
+        name for name, model in zip(names, models, strict=False)
         if model.fingerprint == facts.fingerprint
     ]  # fmt: skip
-    found = Type("Vector", parts=facts.parts, bias="none" if allowed else facts.bias)
-    if models and not sized:
+    if models and not fitting:
         return scope.error(
             "MFV6011", node, f"this vector has {facts.d_model} numbers, and "
-            f"{_those(known, [str(model.d_model) for model in models])}",
+            f"{_widths(names, [str(model.d_model) for model in models])}",
             f"from {facts.file}", "load a vector that was made with the model",
         )  # fmt: skip
-    if models and not same and not allowed:
+    if models and not matches and not allow_mismatch:
         return scope.error(
             "MFV6010", node, f"this vector was made with another model: {facts.model}, not "
-            f"{_listed(known)}",
+            f"{_alternatives(names)}",
             f"from {facts.file}", "to use it all the same, `allow_mismatch=true`",
-            notes=_prints(facts, known, models),
+            notes=_prints(facts, names, models),
         )  # fmt: skip
-    return Type("Vector", model=same[0], parts=found.parts, bias=found.bias) if same else found
+    return Type(
+        "Vector", model=matches[0] if matches else None, parts=facts.parts,
+        bias="none" if allow_mismatch else facts.bias,
+    )  # fmt: skip
 
 
 def _prints(facts: VectorFacts, names: list[str], models: list[ModelFacts]) -> list[str]:
@@ -82,10 +88,10 @@ def _prints(facts: VectorFacts, names: list[str], models: list[ModelFacts]) -> l
     ]
 
 
-def _those(names: list[str], sizes: list[str]) -> str:
-    shown = zip(names, sizes, strict=False)
-    return " and ".join(f"`{name}` has a residual stream of {size}" for name, size in shown)
+def _widths(names: list[str], sizes: list[str]) -> str:
+    pairs = zip(names, sizes, strict=False)
+    return " and ".join(f"`{name}` has a residual stream of {size}" for name, size in pairs)
 
 
-def _listed(names: list[str]) -> str:
+def _alternatives(names: list[str]) -> str:
     return " or ".join(f"`{name}`" for name in names)

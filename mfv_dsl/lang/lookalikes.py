@@ -24,7 +24,11 @@ _ALIKE = {
 
 
 def ascii_for(character: str) -> str | None:
-    """The ASCII text that was probably meant: ``" "`` for odd blanks, None if nothing is alike."""
+    """The ASCII text that was probably meant: ``" "`` for odd blanks, None if nothing is alike.
+
+    >>> ascii_for("×"), ascii_for("…"), ascii_for("猫")
+    ('*', '..', None)
+    """
     if character in _ALIKE:
         return _ALIKE[character]
     if character.isspace() or unicodedata.category(character) == "Zs":

@@ -17,7 +17,7 @@ _OWN_WORDS = frozenset(
 
 
 def references(node: Expr) -> Iterator[Name]:
-    """The names in an expression that may be those of heads, vectors or tunes."""
+    """The names in an expression that may be those of heads, vectors or tunes, in no order."""
     work: list[Expr] = [node]
     while work:
         node = work.pop()
@@ -42,48 +42,48 @@ def references(node: Expr) -> Iterator[Name]:
             work.extend(child for child in node.children())  # type: ignore[misc]
 
 
-def _made_of(scope: Scope, name: str) -> list[Name]:
+def _parts(scope: Scope, name: str) -> list[Name]:
     item = scope.names[name]
     if isinstance(item, Declaration):
         hidden = item.parameter.text if item.parameter else None
-        found = [node for node in references(item.value) if node.text != hidden]
+        names = [node for node in references(item.value) if node.text != hidden]
     else:
         start = [a.value for a in item.attributes if a.name.text == "start"]
-        found = [node for value in start for node in references(value)]
+        names = [node for value in start for node in references(value)]
     kinds = ("heads", "vector", "tune")
-    found = [node for node in found if scope.kind(node.text) in kinds]
-    return sorted(found, key=lambda node: node.span.start)
+    names = [node for node in names if scope.kind(node.text) in kinds]
+    return sorted(names, key=lambda node: node.span.start)
 
 
 def in_order(scope: Scope) -> list[str]:
     """Names of heads, vectors and tunes, each after those it is made of; cycles are reported."""
-    done: list[str] = []
+    order: list[str] = []
     state: dict[str, str] = {}
     for root in scope.of_kind("heads", "vector", "tune"):
         if root in state:
             continue
         # A stack of its own: chains may be longer than Python's recursion allows.
         state[root] = "open"
-        path = [(root, iter(_made_of(scope, root)))]
+        path = [(root, iter(_parts(scope, root)))]
         via: list[Span] = []
         while path:
             name, remaining = path[-1]
             node = next(remaining, None)
             if node is None:
                 state[name] = "done"
-                done.append(name)
+                order.append(name)
                 path.pop()
                 if via:
                     via.pop()
             elif node.text not in state:
                 state[node.text] = "open"
-                path.append((node.text, iter(_made_of(scope, node.text))))
+                path.append((node.text, iter(_parts(scope, node.text))))
                 via.append(node.span)
             elif state[node.text] == "open":
                 first = [step for step, _ in path].index(node.text)
                 cycle = [step for step, _ in path[first:]]
                 _report(scope, cycle, node, via[first:])
-    return done
+    return order
 
 
 def _report(scope: Scope, cycle: list[str], node: Name, via: list[Span]) -> None:
@@ -92,11 +92,11 @@ def _report(scope: Scope, cycle: list[str], node: Name, via: list[Span]) -> None
     if len(cycle) == 1:
         message, help = f"`{cycle[0]}` is made of itself", None
     else:
-        shown = cycle if len(cycle) <= 6 else [*cycle[:5], "..."]
+        steps = cycle if len(cycle) <= 6 else [*cycle[:5], "..."]
         message = f"`{cycle[0]}` is made of itself, through others"
-        help = " -> ".join(f"`{name}`" if name != "..." else name for name in (*shown, cycle[0]))
-    steps = list(zip(cycle[1:], via, strict=False))[:5]
-    places = [Label(span, f"uses `{name}`") for name, span in steps]
+        help = " -> ".join(f"`{name}`" if name != "..." else name for name in (*steps, cycle[0]))
+    uses = list(zip(cycle[1:], via, strict=False))[:5]
+    places = [Label(span, f"uses `{name}`") for name, span in uses]
     scope.error(
         "MFV2009", place, message, help=help,
         secondary=[*places, Label(node.span, f"uses `{cycle[0]}`")],

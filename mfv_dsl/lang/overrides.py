@@ -24,7 +24,7 @@ from mfv_dsl.lang.syntax import (
     Item,
     Keyword,
     Name,
-    Recipe,
+    RecipeTree,
 )
 
 
@@ -46,43 +46,43 @@ class Overrides:
             text += option + "\n"
         self.source = Source(text, source.name)
 
-    def apply(self, recipe: Recipe) -> tuple[Recipe, list[Diagnostic]]:
+    def apply(self, recipe: RecipeTree) -> tuple[RecipeTree, list[Diagnostic]]:
         """``recipe`` with every option set, and what is wrong with options that set nothing."""
         items = list(recipe.items)
-        found: list[Diagnostic] = []
+        findings: list[Diagnostic] = []
         for option, start in zip(self.options, self.starts, strict=True):
             try:
                 self._set(items, option, start)
             except RecipeError as error:
-                found += error.diagnostics
-        return replace(recipe, items=tuple(items), source=self.source), found
+                findings += error.diagnostics
+        return replace(recipe, items=tuple(items), source=self.source), findings
 
-    def shown(self, diagnostic: Diagnostic) -> Diagnostic:
+    def in_option(self, diagnostic: Diagnostic) -> Diagnostic:
         """The diagnostic with its place in the option, if that is where it points."""
         if diagnostic.span is None:
             return diagnostic
         if diagnostic.span.start < len(self.original.text):
-            inside = [label for label in diagnostic.secondary if self._number(label.span) is None]
+            labels = [label for label in diagnostic.secondary if self._number(label.span) is None]
             return replace(
-                diagnostic, source=self.original, secondary=tuple(inside), fixes=diagnostic.fixes
+                diagnostic, source=self.original, secondary=tuple(labels), fixes=diagnostic.fixes
             )
         number = self._number(diagnostic.span) or 0
         start = self.starts[number]
 
-        def moved(span: Span) -> Span:
+        def shift(span: Span) -> Span:
             return Span(span.start - start, span.end - start)
 
         return replace(
             diagnostic,
             source=Source(self.options[number], "--set"),
-            span=moved(diagnostic.span),
+            span=shift(diagnostic.span),
             secondary=tuple(
-                Label(moved(label.span), label.text)
+                Label(shift(label.span), label.text)
                 for label in diagnostic.secondary
                 if self._number(label.span) == number
             ),
             fixes=tuple(
-                Fix(fix.title, moved(fix.span), fix.replacement)
+                Fix(fix.title, shift(fix.span), fix.replacement)
                 for fix in diagnostic.fixes
                 if self._number(fix.span) == number
             ),
@@ -90,15 +90,15 @@ class Overrides:
 
     def _number(self, span: Span) -> int | None:
         """Which option a span lies in."""
-        within = [i for i, start in enumerate(self.starts) if span.start >= start]
-        return within[-1] if within else None
+        numbers = [i for i, start in enumerate(self.starts) if span.start >= start]
+        return numbers[-1] if numbers else None
 
     def _set(self, items: list[Item], option: str, start: int) -> None:
         path, equals, text = option.partition("=")
         name, dot, attribute = (part.strip() for part in path.partition("."))
         whole = Span(start, start + len(option))
         if not (equals and name and bool(dot) == bool(attribute) and text.strip()):
-            raise self._refused(
+            raise self._error(
                 whole,
                 "this sets nothing",
                 "write --set NAME.ATTRIBUTE=VALUE, as in raw.layer=0..3, or --set NAME=VALUE",
@@ -110,38 +110,38 @@ class Overrides:
             self._declare(items, name, value, place)
             return
         at = start + option.index(attribute, option.index("."))
-        written = Name(attribute, span=Span(at, at + len(attribute)))
+        attribute_name = Name(attribute, span=Span(at, at + len(attribute)))
         number = next((i for i, item in enumerate(items) if _label(item) == name), None)
         if number is not None:
-            items[number] = _with(items[number], written, value, whole)
+            items[number] = _with(items[number], attribute_name, value, whole)
         elif name == "defaults":
             kind = Name("defaults", span=Span(start, start + len("defaults")))
-            attributes = (Attribute(written, value, span=whole),)
+            attributes = (Attribute(attribute_name, value, span=whole),)
             items.append(Block(kind, None, attributes, span=whole))
         else:
-            known = [label for label in map(_label, items) if label]
-            raise self._unknown(place, "block, model or dataset", name, [*known, "defaults"])
+            candidates = [label for label in map(_label, items) if label]
+            raise self._unknown(place, "block, model or dataset", name, [*candidates, "defaults"])
 
     def _declare(self, items: list[Item], name: str, value: Expr, place: Span) -> None:
         """Give the declaration ``name`` another value."""
-        declared = {
+        places = {
             item.name.text: i for i, item in enumerate(items) if isinstance(item, Declaration)
         }
-        if name not in declared:
-            raise self._unknown(place, "declaration", name, list(declared))
-        item = items[declared[name]]
+        if name not in places:
+            raise self._unknown(place, "declaration", name, list(places))
+        item = items[places[name]]
         assert isinstance(item, Declaration)
-        items[declared[name]] = replace(item, value=value)
+        items[places[name]] = replace(item, value=value)
 
-    def _unknown(self, place: Span, what: str, name: str, known: list[str]) -> RecipeError:
-        near = suggest(name, known)
-        return self._refused(
+    def _unknown(self, place: Span, what: str, name: str, candidates: list[str]) -> RecipeError:
+        near = suggest(name, candidates)
+        return self._error(
             place,
             f"the recipe has no {what} `{name}`",
-            f"did you mean `{near}`?" if near else f"it has {', '.join(known)}",
+            f"did you mean `{near}`?" if near else f"it has {', '.join(candidates)}",
         )
 
-    def _refused(self, span: Span, message: str, help: str) -> RecipeError:
+    def _error(self, span: Span, message: str, help: str) -> RecipeError:
         return RecipeError([Diagnostic("MFV2023", message, self.source, span, help=help)])
 
 
@@ -165,8 +165,8 @@ def _with(item: Item, name: Name, value: Expr, span: Span) -> Item:
             arguments = list(item.value.arguments)
             arguments[positional.index(name.text)] = value
             return replace(item, value=replace(item.value, arguments=tuple(arguments)))
-        keywords = [word for word in item.value.keywords if word.name.text != name.text]
-        added = (*keywords, Keyword(name, value, span=span))
-        return replace(item, value=replace(item.value, keywords=added))
-    kept = [attribute for attribute in item.attributes if attribute.name.text != name.text]
-    return replace(item, attributes=(*kept, Attribute(name, value, span=span)))
+        others = [word for word in item.value.keywords if word.name.text != name.text]
+        keywords = (*others, Keyword(name, value, span=span))
+        return replace(item, value=replace(item.value, keywords=keywords))
+    attributes = [attribute for attribute in item.attributes if attribute.name.text != name.text]
+    return replace(item, attributes=(*attributes, Attribute(name, value, span=span)))

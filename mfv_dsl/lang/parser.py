@@ -13,16 +13,16 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.layout import lay_out, span
 from mfv_dsl.lang.lexer import lex
 from mfv_dsl.lang.recovery import Recovery, expression_of
-from mfv_dsl.lang.syntax import Expr, Item, Number, Recipe
+from mfv_dsl.lang.syntax import Expr, Item, Number, RecipeTree
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParseResult:
     """A tree and what was wrong; with errors the tree is partial, with holes, or None."""
 
-    recipe: Recipe | None
+    recipe: RecipeTree | None
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -36,7 +36,7 @@ def read_source(path: str | Path, name: str | None = None) -> Source:
 
 
 def source_from_bytes(data: bytes, name: str) -> Source:
-    """The same for bytes already read."""
+    """The same for bytes already read; ``name`` is what they are shown under."""
     try:
         return Source(data.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
@@ -50,41 +50,54 @@ def source_from_bytes(data: bytes, name: str) -> Source:
         raise RecipeError([diagnostic]) from None
 
 
-def parse(source: Source) -> Parsed:
-    """The tree of a recipe; never raises, whatever the text."""
-    lexed = lex(source)
-    if not lexed.complete:
-        return Parsed(None, lexed.diagnostics)
-    statements, found = lay_out(source, lexed.tokens)
+def parse(source: Source) -> ParseResult:
+    """The tree of a recipe; never raises, whatever the text.
+
+    >>> result = parse(Source("mfv 1\\nvector steer = 2 * fv(left)\\n"))
+    >>> result.recipe.items[0].name.text, result.diagnostics
+    ('steer', ())
+    >>> parse(Source("mfv 1\\nvector steer = 2fv(left)\\n")).diagnostics[0].code
+    'MFV1004'
+    """
+    result = lex(source)
+    if not result.complete:
+        return ParseResult(None, result.diagnostics)
+    statements, findings = lay_out(source, result.tokens)
     recovery = Recovery(source)
     version, ends = _version(recovery, statements)
     if ends:
-        return Parsed(None, _in_order([*recovery.found]))
+        return ParseResult(None, _in_order([*recovery.findings]))
     items: list[Item] = []
     for statement in recovery.rejoined(statements):
         if not _is_version(statement):
             item = recovery.item(statement)
             if item is not None:
                 items.append(item)
-    recipe = Recipe(version, tuple(items), source=source, span=Span(0, len(source.text)))
-    return Parsed(recipe, _in_order([*lexed.diagnostics, *found, *recovery.found]))
+    recipe = RecipeTree(version, tuple(items), source=source, span=Span(0, len(source.text)))
+    return ParseResult(recipe, _in_order([*result.diagnostics, *findings, *recovery.findings]))
 
 
 def parse_expression(source: Source) -> Expr:
-    """The tree of a single expression; newlines do not matter. Raises RecipeError."""
-    lexed = lex(source)
-    found: list[Diagnostic] = list(lexed.diagnostics)
+    """The tree of a single expression; newlines do not matter.
+
+    Raises RecipeError with everything that is wrong in the text.
+
+    >>> parse_expression(Source("fv(left)")).function.text
+    'fv'
+    """
+    result = lex(source)
+    findings: list[Diagnostic] = list(result.diagnostics)
     expression: Expr | None = None
-    if lexed.complete:
-        tokens = [item for item in lexed.tokens if item.type != "NEWLINE"]
+    if result.complete:
+        tokens = [item for item in result.tokens if item.type != "NEWLINE"]
         # Inside parentheses every brace is a set's.
         statements, unbalanced = lay_out(source, [_OPEN, *tokens, _CLOSE])
-        found += unbalanced
+        findings += unbalanced
         if not unbalanced:
             expression, more = expression_of(source, statements[0][1:-1])
-            found += more
-    if expression is None or found:
-        raise RecipeError(_in_order(found))
+            findings += more
+    if expression is None or findings:
+        raise RecipeError(_in_order(findings))
     return expression
 
 
@@ -92,8 +105,8 @@ _OPEN = Token("LPAR", "(", start_pos=0, end_pos=0)
 _CLOSE = Token("RPAR", ")", start_pos=0, end_pos=0)
 
 
-def _in_order(found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    return tuple(sorted(found, key=lambda d: (d.span.start, d.span.end) if d.span else (0, 0)))
+def _in_order(findings: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(sorted(findings, key=lambda d: (d.span.start, d.span.end) if d.span else (0, 0)))
 
 
 # -- the version ----------------------------------------------------------------------------------
@@ -106,8 +119,8 @@ def _is_version(statement: list[Token]) -> bool:
 
 def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number | None, bool]:
     """The version, and whether it is one that makes reading on pointless."""
-    found = [statement for statement in statements if _is_version(statement)]
-    if not found:
+    versions = [statement for statement in statements if _is_version(statement)]
+    if not versions:
         start = statements[0][0].start_pos or 0 if statements else 0
         recovery.report(
             "MFV1009", Span(start, start), "a recipe begins with its version",
@@ -115,11 +128,11 @@ def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number 
             (Fix(f"write `mfv {VERSION}`", Span(start, start), f"mfv {VERSION}\n\n"),),
         )  # fmt: skip
         return None, False
-    first = found[0]
+    first = versions[0]
     if first is not statements[0]:
         recovery.report("MFV1011", span(first[0]), "the version comes first", "not here")
-    for other in found[1:]:
-        recovery.found.append(
+    for other in versions[1:]:
+        recovery.findings.append(
             Diagnostic(
                 "MFV1011", "the version is given twice", recovery.source, span(other[0]),
                 "and again", secondary=(Label(span(first[0]), "given here"),),
@@ -128,7 +141,7 @@ def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number 
     if any(item.type == "BAD" for item in first):
         return None, False
     whole = span(first[0]).to(span(first[-1]))
-    written = recovery.source.text[whole.start : whole.end]
+    text = recovery.source.text[whole.start : whole.end]
     if len(first) == 1:
         recovery.report(
             "MFV1010", whole, "the version has no number", "", f"write `mfv {VERSION}`",
@@ -139,7 +152,7 @@ def _version(recovery: Recovery, statements: list[list[Token]]) -> tuple[Number 
         recovery.unexpected(first, 2, "the end of the line after the version")
     elif first[1].type != "INT" or int(first[1]) != VERSION:
         recovery.report(
-            "MFV1010", whole, f"`{written}` is not a version that this program reads", "",
+            "MFV1010", whole, f"`{text}` is not a version that this program reads", "",
             f"it reads `mfv {VERSION}`; a newer one may need a newer mfv-dsl",
         )  # fmt: skip
         return None, True

@@ -52,13 +52,15 @@ class Recovery:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.found: list[Diagnostic] = []
+        self.findings: list[Diagnostic] = []
 
     def report(
         self, code: str, at: Span, message: str, label: str = "", help: str | None = None,
         fixes: tuple[Fix, ...] = (),
     ) -> None:  # fmt: skip
-        self.found.append(Diagnostic(code, message, self.source, at, label, help=help, fixes=fixes))
+        self.findings.append(
+            Diagnostic(code, message, self.source, at, label, help=help, fixes=fixes)
+        )
 
     def rejoined(self, statements: list[list[Token]]) -> list[list[Token]]:
         """Statements with a block whose `{` stands on a line of its own put together again."""
@@ -322,5 +324,5 @@ def expression_of(source: Source, tokens: Sequence[Token]) -> tuple[Expr | None,
     if not tokens:
         end = len(source.text)
         recovery.report("MFV1001", Span(end, end), "there is no expression")
-        return None, recovery.found
-    return recovery.piece("expression", tokens), recovery.found
+        return None, recovery.findings
+    return recovery.piece("expression", tokens), recovery.findings

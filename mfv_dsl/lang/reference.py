@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 from mfv_dsl.base.suggest import suggest
@@ -30,6 +29,16 @@ def reference(name: str | None = None) -> str:
     """The whole reference, or what there is about one word: an entry, an attribute, an option.
 
     Raises KeyError for an unknown word, with the nearest known one (or None) as its argument.
+
+    >>> print(reference("zeros"))
+    ### `zeros()`
+    <BLANKLINE>
+    The zero vector.
+    <BLANKLINE>
+    ```
+    zeros()
+    ```
+    <BLANKLINE>
     """
     if name is None:
         return _whole()
@@ -84,15 +93,15 @@ def _signature(entry: Entry) -> str:
             return f"{entry.name} name = ..."
         label = {"name": " name", "text": ' "folder"', "": ""}[entry.label]
         return f"{entry.name}{label} {{ ... }}"
-    shown = []
+    arguments = []
     for parameter in entry.parameters:
         if parameter.positional:
-            shown.append(parameter.name + (", ..." if parameter.variadic else ""))
+            arguments.append(parameter.name + (", ..." if parameter.variadic else ""))
         elif parameter.required or parameter.default is None:
-            shown.append(f"{parameter.name}=...")
+            arguments.append(f"{parameter.name}=...")
         else:
-            shown.append(f"{parameter.name}={_value(parameter.default, parameter)}")
-    return f"{entry.name}({', '.join(shown)})"
+            arguments.append(f"{parameter.name}={_value(parameter.default, parameter)}")
+    return f"{entry.name}({', '.join(arguments)})"
 
 
 def _line(parameter: Parameter) -> str:
@@ -139,16 +148,6 @@ def _value(value: Any, parameter: Parameter) -> str:
 
 def _sentence(doc: str) -> str:
     return doc[0].upper() + doc[1:] + "."
-
-
-def words() -> Iterable[str]:
-    """Every word of the registry, for completion and highlighting."""
-    seen = dict.fromkeys(entry.name for entry in all_entries())
-    for entry in all_entries():
-        for parameter in entry.parameters:
-            seen[parameter.name] = None
-            seen.update(dict.fromkeys(parameter.choices))
-    return [*seen, *CONSTANTS]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How the words of the language are declared: entries, parameters, units.
+"""How the words of the language are declared: entries, parameters, units, rankings, controls.
 
-The words themselves are in :mod:`mfv_dsl.lang.entries`.  Checking, suggestions and the reference
-are generated from them.
+The words themselves are in :mod:`mfv_dsl.lang.entries`.  Checking, suggestions, the reference and
+what enters a step's key are generated from them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ class Parameter:
     Dataset, Eval, Heads, Vector, Range, ``List[...]`` of one of these.  A list of something else
     may hold the choices too, where there are any.  A default of None means that the doc says what
     happens.
+
+    ``key`` says how the value enters the key of the step that it acts on: where it is not the
+    default (``changed``, so that a new option changes no key of old), ``always``, or ``never``,
+    because results do not depend on it or because it is in the key by another way.  Vectors and
+    heads are in a key as inputs.  In the step the value is called ``stored_as``, by default
+    ``name``.  ``acts_in`` names the attributes of a block with one of which alone it has an effect.
     """
 
     name: str
@@ -50,10 +56,23 @@ class Parameter:
     variadic: bool = False  # takes all remaining positional arguments, at least one
     from_defaults: bool = False  # a `defaults` block may give it
     since: str = "1"
+    key: Literal["changed", "always", "never"] = "changed"
+    stored_as: str = ""
+    acts_in: tuple[str, ...] = ()
 
     @property
     def required(self) -> bool:
         return self.default is REQUIRED
+
+    @property
+    def is_input(self) -> bool:
+        """Whether its value is made by other steps."""
+        return any(name in self.types for name in ("Vector", "List[Vector]", "Heads"))
+
+    @property
+    def stored_name(self) -> str:
+        """Its name among the parameters of a step."""
+        return self.stored_as or self.name
 
     @property
     def sweeps(self) -> bool:
@@ -76,6 +95,13 @@ class Entry:
     form: Literal["", "declaration", "block"] = ""
     label: Literal["", "name", "text"] = ""  # what a block is called by
     example: str = ""
+    #: which per-head parts a function's vector has: those that all its vectors have, none, or
+    #: those of the parameter of this name
+    parts: str = "all"
+    #: whether the planner makes steps of other operations of a function, or none; otherwise it is
+    #: one operation of its own name
+    expanded: bool = False
+    version: int = 1  # of a function: raised when the same arguments would give another value
     since: str = "1"
 
     @property
@@ -85,3 +111,30 @@ class Entry:
 
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A way for ``top(by=...)`` to rank heads.
+
+    ``operation`` measures a score of every head on one relation, from the relation's mean head
+    outputs; the ``options`` of ``top`` enter its key.  Without one the heads are drawn.  ``label``
+    is the step's, with ``{relation}``; ``version`` is raised when the scores would be others.
+    """
+
+    name: str
+    doc: str
+    operation: str | None = None
+    label: str = ""
+    options: tuple[str, ...] = ()
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Control:
+    """What an eval may measure beside the real thing; ``of`` are the attributes whose value it can
+    take the place of."""
+
+    name: str
+    doc: str
+    of: tuple[str, ...] = ("add", "patch")

@@ -34,8 +34,8 @@ UNKNOWN = Type("Unknown")  # of what is already reported; fits everywhere, in si
 
 
 @dataclass(frozen=True)
-class Context:
-    """Where an expression stands."""
+class TypingContext:
+    """Where an expression stands: what it is checked for, and whether ``each`` has a meaning."""
 
     model: str | None = None
     dataset: str | None = None
@@ -48,7 +48,6 @@ class Scope:
     """Names, facts and findings of one recipe."""
 
     source: Source
-    #: all names but those of evals
     #: what is known of a stored vector, by path and name
     find: Callable[[str, str | None], VectorFacts | None]
     #: all names but those of evals, which nothing refers to
@@ -58,14 +57,16 @@ class Scope:
     datasets: dict[str, Constructed] = field(default_factory=dict)
     defaults: dict[str, Attribute] = field(default_factory=dict)
     vector_types: dict[str, Type] = field(default_factory=dict)
-    inferred: dict[Span, Type] = field(default_factory=dict)
+    #: types of the expressions that have been looked into; ``types`` has their names
+    node_types: dict[Span, Type] = field(default_factory=dict)
     types: dict[Span, str] = field(default_factory=dict)
     options: dict[Span, dict[str, Setting]] = field(default_factory=dict)
     loads: dict[tuple[str, str | None], VectorFacts | None] = field(default_factory=dict)
-    found: list[Diagnostic] = field(default_factory=list)
+    findings: list[Diagnostic] = field(default_factory=list)
     #: names that stand for something that did not parse or has an unknown kind
     doubtful: set[str] = field(default_factory=set)
-    said: set[str] = field(default_factory=set)  # reports that are made once per recipe
+    #: keys of what is reported once for each recipe
+    reported: set[str] = field(default_factory=set)
 
     # -- findings ---------------------------------------------------------------------------------
     def error(
@@ -75,7 +76,7 @@ class Scope:
     ) -> Type:  # fmt: skip
         """Report, and give the type that keeps quiet from here on."""
         span = at if isinstance(at, Span) else at.span
-        self.found.append(
+        self.findings.append(
             Diagnostic(
                 code, message, self.source, span, label, severity, tuple(notes), help,
                 tuple(secondary), tuple(fixes),
@@ -96,18 +97,18 @@ class Scope:
 
     def once(self, key: str) -> bool:
         """True the first time it is asked about a key."""
-        new = key not in self.said
-        self.said.add(key)
+        new = key not in self.reported
+        self.reported.add(key)
         return new
 
     @contextmanager
     def aside(self) -> Iterator[list[Diagnostic]]:
         """Collect the findings of a piece of work apart from the others."""
-        kept, self.found = self.found, []
+        outer, self.findings = self.findings, []
         try:
-            yield self.found
+            yield self.findings
         finally:
-            self.found = kept
+            self.findings = outer
 
     # -- names ------------------------------------------------------------------------------------
     def kind(self, name: str) -> str | None:
@@ -116,51 +117,55 @@ class Scope:
         return item.kind.text if item is not None else None
 
     def of_kind(self, *kinds: str) -> list[str]:
+        """The names that were declared with one of some kind words, in source order."""
         return [name for name, item in self.names.items() if item.kind.text in kinds]
 
     def is_family(self, name: str) -> bool:
+        """Whether a name stands for one vector per relation."""
         item = self.names.get(name)
         if isinstance(item, Declaration):
             return item.kind.text == "vector" and item.parameter is not None
         return item is not None and item.kind.text == "tune"
 
-    def home(self) -> Context:
+    def home(self) -> TypingContext:
         """The context outside blocks: the model and the dataset where only one is declared."""
         models, datasets = self.of_kind("model"), self.of_kind("dataset")
-        return Context(
+        return TypingContext(
             model=models[0] if len(models) == 1 else None,
             dataset=datasets[0] if len(datasets) == 1 else None,
         )
 
     # -- facts ------------------------------------------------------------------------------------
-    def model_facts(self, context: Context) -> list[ModelFacts]:
+    def model_facts(self, context: TypingContext) -> list[ModelFacts]:
         """Facts of the models that are meant; empty if one of them is not known."""
         names = [context.model] if context.model else list(self.models)
         facts = [self.models[name].facts for name in names if name in self.models]
-        known = [fact for fact in facts if isinstance(fact, ModelFacts)]
-        complete = len(known) == len(names) and (context.model or not self.unsure("model"))
-        return known if complete else []
+        model_facts = [fact for fact in facts if isinstance(fact, ModelFacts)]
+        complete = len(model_facts) == len(names) and (context.model or not self.unsure("model"))
+        return model_facts if complete else []
 
-    def dataset_facts(self, context: Context) -> list[DatasetFacts]:
+    def dataset_facts(self, context: TypingContext) -> list[DatasetFacts]:
         """Facts of the datasets that are meant; empty if one of them is not known."""
         names = [context.dataset] if context.dataset else list(self.datasets)
         facts = [self.datasets[name].facts for name in names if name in self.datasets]
-        known = [fact for fact in facts if isinstance(fact, DatasetFacts)]
-        complete = len(known) == len(names) and (context.dataset or not self.unsure("dataset"))
-        return known if complete else []
+        dataset_facts = [fact for fact in facts if isinstance(fact, DatasetFacts)]
+        complete = len(dataset_facts) == len(names) and (
+            context.dataset or not self.unsure("dataset")
+        )
+        return dataset_facts if complete else []
 
     def unsure(self, kind: str) -> bool:
         """Whether something of a kind is declared of which nothing is known."""
         return any(name in self.doubtful for name in self.of_kind(kind))
 
-    def relations(self, context: Context) -> dict[str, str] | None:
+    def relations(self, context: TypingContext) -> dict[str, str] | None:
         """Known relations, each with the dataset that has it; None if any relation may exist."""
         facts = self.dataset_facts(context)
         if not facts:
             return None
         names = [context.dataset] if context.dataset else list(self.datasets)
-        found: dict[str, str] = {}
+        datasets: dict[str, str] = {}
         for name, fact in zip(names, facts, strict=True):
             for relation in fact.relations:
-                found.setdefault(relation, name)
-        return found
+                datasets.setdefault(relation, name)
+        return datasets

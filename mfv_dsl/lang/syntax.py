@@ -18,6 +18,8 @@ NOWHERE = Span(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Node:
+    """What every part of a tree has: its place in the source."""
+
     span: Span = field(default=NOWHERE, compare=False, repr=False, kw_only=True)
 
     def children(self) -> Iterator[Node]:
@@ -39,6 +41,8 @@ class Node:
 # -- expressions --------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Name(Node):
+    """A bare name: a word of the language, of the recipe, or of a dataset."""
+
     text: str
 
 
@@ -56,6 +60,8 @@ class Number(Node):
 
 @dataclass(frozen=True, slots=True)
 class Text(Node):
+    """A text in double quotes; ``value`` is without them, its escapes resolved."""
+
     value: str
 
 
@@ -78,11 +84,15 @@ class Range(Node):
 
 @dataclass(frozen=True, slots=True)
 class ListExpr(Node):
+    """``[a, b]``."""
+
     items: tuple[Expr, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SetExpr(Node):
+    """``{L3H1, L4H0}``: a set of heads."""
+
     items: tuple[Expr, ...]
 
 
@@ -96,6 +106,8 @@ class Keyword(Node):
 
 @dataclass(frozen=True, slots=True)
 class Call(Node):
+    """``function(argument, …, keyword=value, …)``."""
+
     function: Name
     arguments: tuple[Expr, ...] = ()
     keywords: tuple[Keyword, ...] = ()
@@ -103,12 +115,16 @@ class Call(Node):
 
 @dataclass(frozen=True, slots=True)
 class Unary(Node):
+    """A sign before an expression."""
+
     operator: str  # "-" or "+"
     operand: Expr
 
 
 @dataclass(frozen=True, slots=True)
 class Binary(Node):
+    """Two expressions and the operator between them."""
+
     operator: str  # + - * / | &
     left: Expr
     right: Expr
@@ -122,6 +138,8 @@ Expr: TypeAlias = (
 # -- items --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Attribute(Node):
+    """``name = value`` in a block."""
+
     name: Name
     value: Expr
 
@@ -149,7 +167,9 @@ Item: TypeAlias = Declaration | Block
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe(Node):
+class RecipeTree(Node):
+    """A whole recipe; ``version`` is None where it is missing, in a partial tree."""
+
     version: Number | None
     items: tuple[Item, ...]
     source: Source = field(default=Source(""), compare=False, repr=False, kw_only=True)

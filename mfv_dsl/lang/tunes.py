@@ -10,14 +10,14 @@ from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang import expressions
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
 
 _PER_HEAD = ("head_scales", "head_mask")
 TRAINING_SPLIT = "train"
 
 
-def keeps_parts(scope: Scope, block: Block, context: Context) -> bool:
+def keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
     """Whether the vectors that a block trains have per-head parts."""
     written = {attribute.name.text: attribute.value for attribute in block.attributes}
     variable = written.get("variable")
@@ -28,10 +28,10 @@ def keeps_parts(scope: Scope, block: Block, context: Context) -> bool:
     start = written.get("start")
     if start is None or (isinstance(start, Name) and start.text == "random"):
         return False
-    said = set(scope.said)
+    said = set(scope.reported)
     with scope.aside():  # it is looked at again, and reported, with the block's attributes
         parts = expressions.infer(scope, start, context).parts
-    scope.said = said
+    scope.reported = said
     return parts
 
 
@@ -41,7 +41,7 @@ def check_tune(
     """Check what holds between the attributes of one block."""
     start, variable = settings["start"], settings["variable"]
     if variable.value in _PER_HEAD and start.span is not None:
-        found = scope.inferred.get(start.span)
+        found = scope.node_types.get(start.span)
         if start.value == "random" or (found is not None and not found.parts):
             scope.error(
                 "MFV3005", start.span,
@@ -74,7 +74,7 @@ def check_tune(
 def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
     """Report every use of a tuned vector of a relation that its block does not train."""
     trained = {block.name: block["on"] for block in blocks if block.kind == "tune"}
-    known = scope.relations(Context())
+    known = scope.relations(TypingContext())
     missing: dict[Span, _Missing] = {}
     for call, relation, within in _uses(scope, blocks):
         on = trained.get(call.function.text)

@@ -15,7 +15,7 @@ from mfv_dsl.lang.syntax import (
     Node,
     Number,
     Range,
-    Recipe,
+    RecipeTree,
     SetExpr,
     Text,
     Unary,
@@ -27,8 +27,14 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\
 
 
 def unparse(node: Node) -> str:
-    """The normalised text of an expression, an item or a recipe, without comments."""
-    if isinstance(node, Recipe):
+    """The normalised text of an expression, an item or a recipe, without comments.
+
+    >>> from mfv_dsl.base.source import Source
+    >>> from mfv_dsl.lang.parser import parse_expression
+    >>> unparse(parse_expression(Source("(2*fv( left ))+fv(above)")))
+    '2 * fv(left) + fv(above)'
+    """
+    if isinstance(node, RecipeTree):
         version = [] if node.version is None else [f"mfv {node.version.value}"]
         return "\n".join([*version, *map(unparse, node.items)]) + "\n"
     if isinstance(node, Declaration):
@@ -36,9 +42,9 @@ def unparse(node: Node) -> str:
         return f"{node.kind.text} {node.name.text}{parameter} = {unparse(node.value)}"
     if isinstance(node, Block):
         label = "" if node.label is None else f" {unparse(node.label)}"
-        inside = "".join(f"  {unparse(attribute)}\n" for attribute in node.attributes)
-        opening = "{\n" if inside else "{"
-        return f"{node.kind.text}{label} {opening}{inside}}}"
+        attributes = "".join(f"  {unparse(attribute)}\n" for attribute in node.attributes)
+        opening = "{\n" if attributes else "{"
+        return f"{node.kind.text}{label} {opening}{attributes}}}"
     if isinstance(node, Attribute):
         return f"{node.name.text} = {unparse(node.value)}"
     return _expression(node)[0]
@@ -55,26 +61,26 @@ def _expression(node: Node) -> tuple[str, int]:
     if isinstance(node, HeadLabel):
         return f"L{node.layer}H{node.head}", _PRIMARY
     if isinstance(node, Range):
-        step = "" if node.step is None else f":{_inside(node.step, 1)}"
-        return f"{_inside(node.start, 1)}..{_inside(node.stop, 1)}{step}", 0
+        step = "" if node.step is None else f":{_part(node.step, 1)}"
+        return f"{_part(node.start, 1)}..{_part(node.stop, 1)}{step}", 0
     if isinstance(node, ListExpr | SetExpr):
-        items = ", ".join(_inside(item, 0) for item in node.items)
+        items = ", ".join(_part(item, 0) for item in node.items)
         return (f"[{items}]" if isinstance(node, ListExpr) else f"{{{items}}}"), _PRIMARY
     if isinstance(node, Keyword):
-        return f"{node.name.text}={_inside(node.value, 0)}", 0
+        return f"{node.name.text}={_part(node.value, 0)}", 0
     if isinstance(node, Call):
-        arguments = ", ".join(_inside(item, 0) for item in (*node.arguments, *node.keywords))
+        arguments = ", ".join(_part(item, 0) for item in (*node.arguments, *node.keywords))
         return f"{node.function.text}({arguments})", _PRIMARY
     if isinstance(node, Unary):
-        return f"{node.operator}{_inside(node.operand, _UNARY)}", _UNARY
+        return f"{node.operator}{_part(node.operand, _UNARY)}", _UNARY
     if isinstance(node, Binary):
         level = _LEVEL[node.operator]
-        left, right = _inside(node.left, level), _inside(node.right, level + 1)
+        left, right = _part(node.left, level), _part(node.right, level + 1)
         return f"{left} {node.operator} {right}", level
     raise TypeError(f"{type(node).__name__} has no text")
 
 
-def _inside(node: Node, level: int) -> str:
+def _part(node: Node, level: int) -> str:
     """The text of a part, in parentheses if it holds together less tightly than needed."""
     text, own = _expression(node)
     return text if own >= level else f"({text})"

@@ -10,14 +10,16 @@ from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import expressions
 from mfv_dsl.lang.entries import CONSTANTS, UNITS
+from mfv_dsl.lang.leaves import each
+from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.scope import Context, Scope
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Expr, Hole, ListExpr, Name, Range, Text
 
 MAX_SWEEP = 1000
 
 
-def value(scope: Scope, parameter: Parameter, node: Expr, context: Context, what: str) -> Any:
+def value(scope: Scope, parameter: Parameter, node: Expr, context: TypingContext, what: str) -> Any:
     """The plain value (Heads and Vector: the expression), or None after a report.
 
     ``what`` is the block or function, as in "`fv`".
@@ -25,18 +27,18 @@ def value(scope: Scope, parameter: Parameter, node: Expr, context: Context, what
     if isinstance(node, Hole):
         return None
     types = parameter.types
-    listed = next((t[5:-1] for t in types if t.startswith("List[")), None)
-    if listed and isinstance(node, ListExpr):
+    element = next((t[5:-1] for t in types if t.startswith("List[")), None)
+    if element and isinstance(node, ListExpr):
         scope.types[node.span] = "List"
-        wanted = tuple(dict.fromkeys((listed, *(t for t in types if t == "Choice"))))
-        found = [scalar(scope, wanted, parameter, item, context) for item in node.items]
-        _no_repeats(scope, node, found)
-        return None if any(item is None for item in found) else tuple(found)
+        element_types = tuple(dict.fromkeys((element, *(t for t in types if t == "Choice"))))
+        entries = [scalar(scope, element_types, parameter, item, context) for item in node.items]
+        _no_repeats(scope, node, entries)
+        return None if any(item is None for item in entries) else tuple(entries)
     if isinstance(node, Range) and "Range" in types:
         return expand(scope, parameter, node, context)
     scalars = tuple(t for t in types if t != "Range" and not t.startswith("List["))
     if not scalars:
-        return _not_a_list(scope, parameter, node, listed or "")
+        return _not_a_list(scope, parameter, node, element or "")
     if "Number" in scalars and isinstance(node, ListExpr | Range):
         scope.error(
             "MFV3013", node, f"`{parameter.name}` of {what} takes one number, not a sweep",
@@ -46,12 +48,12 @@ def value(scope: Scope, parameter: Parameter, node: Expr, context: Context, what
     return scalar(scope, scalars, parameter, node, context)
 
 
-def _no_repeats(scope: Scope, node: ListExpr, found: list[Any]) -> None:
+def _no_repeats(scope: Scope, node: ListExpr, entries: list[Any]) -> None:
     """A name or number stands in a list once; the first repeat is reported."""
-    seen: dict[Any, Expr] = {}
-    for item, entry in zip(node.items, found, strict=True):
+    places: dict[Any, Expr] = {}
+    for item, entry in zip(node.items, entries, strict=True):
         if isinstance(entry, str | int | float):
-            first = seen.setdefault(entry, item)
+            first = places.setdefault(entry, item)
             if first is not item:
                 scope.error(
                     "MFV2013", item, f"`{entry}` is given twice", "and again",
@@ -60,10 +62,10 @@ def _no_repeats(scope: Scope, node: ListExpr, found: list[Any]) -> None:
                 return
 
 
-def _not_a_list(scope: Scope, parameter: Parameter, node: Expr, listed: str) -> None:
+def _not_a_list(scope: Scope, parameter: Parameter, node: Expr, element: str) -> None:
     text = scope.source.text[node.span.start : node.span.end]
     fix = f"[{text}]" if len(text) < 60 else "[...]"
-    of = "names" if listed in ("Choice", "Name") else f"{listed}s"
+    of = "names" if element in ("Choice", "Name") else f"{element}s"
     scope.error(
         "MFV3001", node, f"`{parameter.name}` needs a List of {of}", "not a List",
         f"write `{fix}`", fixes=[Fix(f"write `{fix}`", node.span, f"[{text}]")],
@@ -71,7 +73,7 @@ def _not_a_list(scope: Scope, parameter: Parameter, node: Expr, listed: str) -> 
 
 
 def scalar(
-    scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr, context: Context
+    scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr, context: TypingContext
 ) -> Any:
     """One value of one of the types."""
     if isinstance(node, Hole):
@@ -88,8 +90,8 @@ def scalar(
             return _not_a_choice(scope, parameter, node, context)
     if "Vector" in types or "Heads" in types:
         want = "Vector" if "Vector" in types else "Heads"
-        found = expressions.expect(scope, node, context, want, what)
-        return node if found.name == want else None
+        node_type = expressions.expect(scope, node, context, want, what)
+        return node if node_type.name == want else None
     if "Number" in types:
         return number(scope, parameter, node, context)
     if "Relation" in types:
@@ -102,9 +104,9 @@ def scalar(
         if isinstance(node, Text):
             scope.types[node.span] = "Text"
             return node.value
-        return _wrong(scope, node, context, "Text", what)
+        return _report_type(scope, node, context, "Text", what)
     if not isinstance(node, Name):
-        return _wrong(scope, node, context, types[0], what)
+        return _report_type(scope, node, context, types[0], what)
     if "Boolean" in types:
         if node.text in CONSTANTS:
             scope.types[node.span] = "Boolean"
@@ -124,7 +126,7 @@ def _means_choice(scope: Scope, types: tuple[str, ...], parameter: Parameter, no
     return isinstance(node, Name | Text) or not {"Vector", "Number"} & set(types)
 
 
-def _wrong(scope: Scope, node: Expr, context: Context, want: str, what: str) -> None:
+def _report_type(scope: Scope, node: Expr, context: TypingContext, want: str, what: str) -> None:
     """Report that an expression is not a ``want``, once its own mistakes are reported."""
     if isinstance(node, Name) and want == "Text" and scope.kind(node.text) is None:
         scope.error(
@@ -132,12 +134,12 @@ def _wrong(scope: Scope, node: Expr, context: Context, want: str, what: str) -> 
             fixes=[Fix(f'write `"{node.text}"`', node.span, f'"{node.text}"')],
         )  # fmt: skip
         return
-    found = expressions.infer(scope, node, context)
-    if found.name != "Unknown":
-        expressions.mismatch(scope, node, found, want, what, context)
+    node_type = expressions.infer(scope, node, context)
+    if node_type.name != "Unknown":
+        mismatch(scope, node, node_type, want, what, context)
 
 
-def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: Context) -> None:
+def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: TypingContext) -> None:
     takes = f"it takes: {', '.join(parameter.choices)}"
     if "Number" in parameter.types:
         takes += " or a number"
@@ -150,26 +152,26 @@ def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: Conte
             f"write `{node.value}`", fixes=[Fix("drop the quotes", node.span, node.value)],
         )  # fmt: skip
     else:
-        found = expressions.infer(scope, node, context)
-        if found.name != "Unknown":
+        node_type = expressions.infer(scope, node, context)
+        if node_type.name != "Unknown":
             scope.error(
                 "MFV3001", node, f"`{parameter.name}` needs one of its words, and this is a "
-                f"{found}", takes,
+                f"{node_type}", takes,
             )  # fmt: skip
 
 
-def _declared(scope: Scope, node: Name, context: Context, want: str, what: str) -> str | None:
+def _declared(scope: Scope, node: Name, context: TypingContext, want: str, what: str) -> str | None:
     """The name of a declared model or dataset."""
     kind = want.lower()
     if scope.kind(node.text) == kind:
         scope.types[node.span] = want
         return node.text
     if scope.kind(node.text) is not None or node.text in (scope.relations(context) or {}):
-        _wrong(scope, node, context, want, what)
+        _report_type(scope, node, context, want, what)
         return None
-    declared = scope.of_kind(kind)
-    label = f"declared: {', '.join(declared)}" if declared else f"no {kind} is declared"
-    scope.unknown("MFV2002", kind, node, declared, label)
+    names = scope.of_kind(kind)
+    label = f"declared: {', '.join(names)}" if names else f"no {kind} is declared"
+    scope.unknown("MFV2002", kind, node, names, label)
     return None
 
 
@@ -187,81 +189,88 @@ def _eval(scope: Scope, node: Expr, what: str) -> str | None:
 
 
 # -- relations and splits -------------------------------------------------------------------------
-def relation(scope: Scope, node: Expr, context: Context, what: str) -> str | None:
+def relation(scope: Scope, node: Expr, context: TypingContext, what: str) -> str | None:
     """The relation's name, ``each``, or a family's parameter."""
     if isinstance(node, Hole):
         return None
-    known = scope.relations(context)
+    relations = scope.relations(context)
     if isinstance(node, Name):
         scope.types[node.span] = "Relation"
         if context.parameter is not None and node.text == context.parameter.text:
             return node.text
         if node.text == "each":
-            return None if expressions.each(scope, node, context).name == "Unknown" else "each"
-        if known is None or node.text in known:
+            return None if each(scope, node, context).name == "Unknown" else "each"
+        if relations is None or node.text in relations:
             return node.text
-        _unknown_relation(scope, node, context, known)
+        _unknown_relation(scope, node, context, relations)
         return None
-    if isinstance(node, Text) and known and node.value in known:
+    if isinstance(node, Text) and relations and node.value in relations:
         scope.error(
             "MFV3001", node, "a relation is written without quotes", "a Text",
             f"write `{node.value}`", fixes=[Fix("drop the quotes", node.span, node.value)],
         )  # fmt: skip
         return None
-    found = expressions.infer(scope, node, context, "Relation")
-    if found.name != "Unknown":
-        expressions.mismatch(scope, node, found, "Relation", what, context)
+    node_type = expressions.infer(scope, node, context, "Relation")
+    if node_type.name != "Unknown":
+        mismatch(scope, node, node_type, "Relation", what, context)
     return None
 
 
-def _unknown_relation(scope: Scope, node: Name, context: Context, known: dict[str, str]) -> None:
+def _unknown_relation(
+    scope: Scope, node: Name, context: TypingContext, relations: dict[str, str]
+) -> None:
     if scope.kind(node.text) is not None and node.text not in scope.doubtful:
-        found = expressions.infer(scope, node, context)
+        node_type = expressions.infer(scope, node, context)
         scope.error(
-            "MFV3001", node, f"a Relation is needed, and `{node.text}` is a {found}", f"a {found}"
+            "MFV3001",
+            node,
+            f"a Relation is needed, and `{node.text}` is a {node_type}",
+            f"a {node_type}",
         )
         return
     if context.dataset or len(scope.datasets) == 1:
         dataset = context.dataset or next(iter(scope.datasets))
-        label = f"the dataset `{dataset}` has: {', '.join(known)}"
+        label = f"the dataset `{dataset}` has: {', '.join(relations)}"
     else:
-        label = f"the datasets have: {', '.join(known)}"
-    words = [*known, *(["each"] if context.each else [])]
+        label = f"the datasets have: {', '.join(relations)}"
+    words = [*relations, *(["each"] if context.each else [])]
     scope.unknown("MFV2001", "relation", node, words, label)
 
 
-def _split(scope: Scope, node: Expr, context: Context, what: str) -> str | None:
+def _split(scope: Scope, node: Expr, context: TypingContext, what: str) -> str | None:
     if not isinstance(node, Name):
-        _wrong(scope, node, context, "Split", what)
+        _report_type(scope, node, context, "Split", what)
         return None
     scope.types[node.span] = "Split"
     facts = scope.dataset_facts(context)
     splits = [split for fact in facts for split in fact.splits]
     if not facts or node.text in splits:
         return node.text
-    known = list(dict.fromkeys(splits))
-    scope.unknown("MFV2021", "split", node, known, f"the dataset has: {', '.join(known)}")
+    names = list(dict.fromkeys(splits))
+    scope.unknown("MFV2021", "split", node, names, f"the dataset has: {', '.join(names)}")
     return None
 
 
 # -- numbers --------------------------------------------------------------------------------------
-def number(scope: Scope, parameter: Parameter, node: Expr, context: Context) -> int | float | None:
+def number(
+    scope: Scope, parameter: Parameter, node: Expr, context: TypingContext
+) -> int | float | None:
     """A number known before the run, in the parameter's unit."""
     what = f"`{parameter.name}`"
-    found = expressions.infer(scope, node, context, "Number")
-    if found.name == "Unknown":
+    node_type = expressions.infer(scope, node, context, "Number")
+    if node_type.name == "Unknown":
         return None
-    if found.name != "Number":
-        expressions.mismatch(scope, node, found, "Number", what, context)
+    if node_type.name != "Number":
+        mismatch(scope, node, node_type, "Number", what, context)
         return None
-    if found.value is None:
+    if node_type.value is None:
         scope.error("MFV3007", node, f"{what} needs a number that is known before the run")
         return None
-    return _in_unit(scope, parameter, found.value, node, context)
+    return _in_unit(scope, parameter, node_type.value, node, context)
 
 
 def _in_unit(
-    scope: Scope, parameter: Parameter, amount: int | float, node: Expr, context: Context
+    scope: Scope, parameter: Parameter, amount: int | float, node: Expr, context: TypingContext
 ) -> int | float | None:
     unit = UNITS[parameter.unit] if parameter.unit else None
     if unit is None:
@@ -290,7 +299,7 @@ def _in_unit(
 
 
 def expand(
-    scope: Scope, parameter: Parameter, node: Range, context: Context
+    scope: Scope, parameter: Parameter, node: Range, context: TypingContext
 ) -> tuple[int | float, ...] | None:
     """The numbers of a range, both ends included."""
     scope.types[node.span] = "Range"
@@ -320,21 +329,21 @@ def expand(
     for index in range(math.floor(steps + 1e-9) + 1):
         exact = start + index * step
         amount = exact if isinstance(exact, int) else round(exact, 12)
-        checked = _in_unit(scope, parameter, amount, node, context)
-        if checked is None:
+        amount_in_unit = _in_unit(scope, parameter, amount, node, context)
+        if amount_in_unit is None:
             return None
-        numbers.append(checked)
+        numbers.append(amount_in_unit)
     return tuple(numbers)
 
 
 # -- defaults -------------------------------------------------------------------------------------
 def adopt(
-    scope: Scope, found: list[Diagnostic], node: Expr, what: str, parameter: Parameter
+    scope: Scope, findings: list[Diagnostic], node: Expr, what: str, parameter: Parameter
 ) -> None:
     """Report what a value from `defaults` does wrong where it is used, once per place."""
-    if f"defaults.{parameter.name}" in scope.said:
+    if f"defaults.{parameter.name}" in scope.reported:
         return
-    for diagnostic in found:
+    for diagnostic in findings:
         if scope.once(f"defaults:{diagnostic.code}:{diagnostic.span}"):
             note = f"{what} takes `{parameter.name}` from `defaults`"
-            scope.found.append(replace(diagnostic, notes=(*diagnostic.notes, note)))
+            scope.findings.append(replace(diagnostic, notes=(*diagnostic.notes, note)))

@@ -87,7 +87,7 @@ def head_effects(
     progress: Progress = lambda _: None,
     site: str = "lm.attn",
 ) -> Mediation:
-    """The effects on one batch; :func:`joined` puts several together."""
+    """The effects on one batch; :func:`concatenate_effects` puts several together."""
     place = backend.sites[site]
     shape = (len(twins), len(place.layers), place.heads or 1)
     cie = np.empty((shape[0], shape[1] * shape[2]), dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +11,15 @@ import torch
 from mfv_dsl.models.base import Backend
 
 Head = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """A set of heads, best first where ranked, and then with the ``scores`` (layers, heads) that
+    they were ranked by."""
+
+    chosen: tuple[Head, ...]
+    scores: torch.Tensor | None = None
 
 
 def output_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:

@@ -14,8 +14,9 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.data.items import Dataset, Item, Prompt
+from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.loading import ahead
+from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.models.base import Continuation, Picture, PromptBatch
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
@@ -26,19 +27,6 @@ from mfv_dsl.models.pictures import as_array, check_marks, check_rows
 from mfv_dsl.models.sites import flamingo_sites
 
 _AT_ONCE = 256  # pictures that the vision encoder takes at once
-IMAGE, END_OF_CHUNK = "<image>", "<|endofchunk|>"
-
-
-def render_text(prompt: Prompt) -> str:
-    """A prompt in OpenFlamingo's template (arXiv:2510.02528), ending where the answer begins."""
-
-    def question(item: Item) -> str:
-        return f"{IMAGE}Q:{item.query}. A:"
-
-    demonstrations = "".join(
-        f"{question(item)}{item.answer}.{END_OF_CHUNK}\n" for item in prompt.demonstrations
-    )
-    return demonstrations + question(prompt.query)
 
 
 class OpenFlamingo:
@@ -51,6 +39,8 @@ class OpenFlamingo:
     #: :func:`mfv_dsl.engine.generation.generate_texts` of this model, on models that
     #: :func:`mfv_dsl.load_model` has loaded; a model itself knows nothing of edits.
     generate: Callable[..., list[str]]
+
+    template = OPENFLAMINGO
 
     def __init__(
         self,
@@ -100,7 +90,7 @@ class OpenFlamingo:
 
     # -- prompts --------------------------------------------------------------------------------
     def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> PromptBatch:
-        rows = [self.tokenizer.encode(render_text(prompt)).ids for prompt in prompts]
+        rows = [self.tokenizer.encode(self.template.text(prompt)).ids for prompt in prompts]
         images = [prompt.images for prompt in prompts]
         tokens, mask = self._padded(rows, "prompts")
         return PromptBatch(
@@ -189,13 +179,13 @@ class OpenFlamingo:
 
     def _answer(self, name: str) -> tuple[int, ...]:
         """The tokens of ``name`` behind ``A:``, even where the tokenizer merges across."""
-        before = self.tokenizer.encode("A:").ids
-        after = self.tokenizer.encode(f"A:{name}").ids
+        before = self.tokenizer.encode(self.template.cue).ids
+        after = self.tokenizer.encode(self.template.answer.format(answer=name)).ids
         if after[: len(before)] == before and len(after) > len(before):
             return tuple(map(int, after[len(before) :]))
         raise MfvError(
             "MFV7201",
-            f"the tokenizer does not keep `A:` apart from the answer `{name}`",
+            f"the tokenizer does not keep `{self.template.cue}` apart from the answer `{name}`",
             help="first-token scoring needs answers that begin with a token of their own",
         )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, Unary
 from mfv_dsl.plan.arithmetic import Linear, scaled
-from mfv_dsl.plan.context import Context, said
+from mfv_dsl.plan.context import Context, text_of
 from mfv_dsl.plan.expressions import Planner
 
 
@@ -37,7 +37,7 @@ def _forms(planner: Planner, expr: Expr, context: Context) -> list[Linear] | Non
         if forms is None:
             return None
         by = planner.number(number, context)
-        label = f"{said(number, context)} {expr.operator} candidate"
+        label = f"{text_of(number, context)} {expr.operator} candidate"
         return [
             planner.multiple(form, expr.operator, by, f"{label} {place}", context)
             for place, form in enumerate(forms, 1)

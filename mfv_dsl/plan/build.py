@@ -11,10 +11,9 @@ from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.syntax import Call, Expr, Name
 from mfv_dsl.plan.arithmetic import sum_text
-from mfv_dsl.plan.context import Context, said
+from mfv_dsl.plan.context import Context, text_of
 from mfv_dsl.plan.evals import EvalPlanner
-from mfv_dsl.plan.steps import Plan, Row, Save, Saved, Step
-from mfv_dsl.plan.tuning import TuneRow, tune_step
+from mfv_dsl.plan.steps import Plan, Row, Save, Saved, TuneRow, needed
 
 
 def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
@@ -51,22 +50,13 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
         ) from None
     ends += [step for row in rows for step in (row.step, *(key for _, key in row.against))]
     ends += [vector.step for save in saves for vector in save.vectors]
-    steps = needed(list(planner.steps.values()), ends)
-    kept = {step.key for step in steps}
-    tunes = [TuneRow(*names, key) for names, key in planner.tuned.items() if key in kept]
+    steps = needed(planner.steps.values(), ends)
+    keys = {step.key for step in steps}
+    tunes = [TuneRow(*names, key) for names, key in planner.tuned.items() if key in keys]
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
         tuple(planner.warnings.values()), tuple(tunes),
     )  # fmt: skip
-
-
-def needed(steps: Sequence[Step], keys: Sequence[str]) -> tuple[Step, ...]:
-    """Those of ``steps``, in their order, that ``keys`` follow from."""
-    wanted = set(keys)
-    for step in reversed(steps):
-        if step.key in wanted:
-            wanted.update(step.inputs)
-    return tuple(step for step in steps if step.key in wanted)
 
 
 class BlockPlanner(EvalPlanner):
@@ -80,7 +70,9 @@ class BlockPlanner(EvalPlanner):
     def tune(self, block: CheckedBlock) -> list[str]:
         """The steps of all relations that a `tune` trains."""
         context = self.context_of(block)
-        return [tune_step(self, block, relation, context) for relation in self.relations_of(block)]
+        return [
+            self.tuned_vector(block, relation, context) for relation in self.relations_of(block)
+        ]
 
     def save(self, block: CheckedBlock) -> Save:
         base = self.context_of(block)
@@ -118,7 +110,7 @@ def vector_name(expr: Expr, context: Context) -> str:
     if isinstance(expr, Call) and len(expr.arguments) == 1 and isinstance(expr.arguments[0], Name):
         relation = plain(context.relation(expr.arguments[0].text))
         return relation if expr.function.text == "fv" else f"{expr.function.text}_{relation}"
-    return plain(said(expr, context))
+    return plain(text_of(expr, context))
 
 
 def _relation_of(expr: Expr, context: Context) -> str | None:

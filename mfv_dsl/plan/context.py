@@ -26,8 +26,8 @@ class Variation:
     shuffled: bool = False
 
     def __str__(self) -> str:
-        said = [" at random heads"] if self.random_heads is not None else []
-        return "".join([*said, *([" of shuffled prompts"] if self.shuffled else [])])
+        heads = " at random heads" if self.random_heads is not None else ""
+        return heads + (" of shuffled prompts" if self.shuffled else "")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Context:
         return self.relations.get(name, name)
 
 
-def said(expr: Expr, context: Context) -> str:
+def text_of(expr: Expr, context: Context) -> str:
     """The text of an expression with bound relation names written out."""
     return unparse(substituted(expr, context.relations))
 

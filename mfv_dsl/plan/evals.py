@@ -1,46 +1,27 @@
 """Evals to steps: every condition of an eval on one relation is measured by one step.
 
-The step's inputs are what is written into the model: in order of control, vector and number of
-heads, the heads' overall mean behind them where an ablation needs it (see :func:`written`); of a
-blend its candidates.
+The step's inputs are what is written into the model: one for each treatment, by its name, and
+``overall_mean`` where an ablation needs it; of a blend its ``candidates``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.lang.checked import CheckedBlock
-from mfv_dsl.lang.entries import FUNCTION
+from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.evals import each_of, mode_of
 from mfv_dsl.lang.syntax import Expr
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.analogy import candidates
 from mfv_dsl.plan.arithmetic import sweep
-from mfv_dsl.plan.context import Context, Variation
+from mfv_dsl.plan.context import Context
+from mfv_dsl.plan.controls import SUBSTITUTES
 from mfv_dsl.plan.expressions import Planner
+from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.steps import Row
-
-
-@dataclass(frozen=True)
-class Written:
-    """What one input of an evaluation is: the control it belongs to (empty for the real thing), its
-    vector's place in the eval's list, and the number of heads, where that is swept."""
-
-    control: str = ""
-    vector: int = 0
-    k: int | None = None
-
-
-def written(parameters: Mapping[str, Any]) -> list[Written]:
-    """What the inputs of an evaluation with these parameters are, in their order."""
-    return [
-        Written(control, vector, k)
-        for control in ("", *parameters.get("controls", ()))
-        for vector in range(parameters.get("vectors", 1))
-        for k in parameters.get("ks") or (None,)
-    ]
+from mfv_dsl.plan.treatments import Treatment, treatments
 
 
 class EvalPlanner(Planner):
@@ -65,73 +46,36 @@ class EvalPlanner(Planner):
             for relation in self.relations_of(block)
         ]  # fmt: skip
 
-    def relations_of(self, block: CheckedBlock) -> tuple[str, ...]:
-        """The relations that a block is about."""
-        relations: tuple[str, ...] = block["on"]
-        return relations or self.dataset_facts(self.context_of(block)).relations
-
-    def context_of(self, block: CheckedBlock) -> Context:
-        assert block.model is not None and block.dataset is not None
-        return Context(block.model, block.dataset)
-
     def _evaluate(self, block: CheckedBlock, relation: str, shots: int) -> str:
         context = replace(self.context_of(block), relations={"each": relation})
         mode = mode_of(block.settings)
-        parameters: dict[str, Any] = {
-            "relation": relation, "shots": shots, "split": block["split"],
-            "items": block["items"], "seed": block["seed"], "answer": block["answer"],
-        }  # fmt: skip
-        inputs: tuple[str, ...] = ()
+        parameters = _parameters(block, mode) | {"relation": relation, "shots": shots}
+        inputs: dict[str, str | tuple[str, ...]] = {}
         if mode is not None:
             expressions = each_of(block[mode])
-            parameters |= {"mode": mode, "vectors": len(expressions), "controls": block["controls"]}
-            if block["k"] is not None:
-                parameters["ks"] = sweep(block["k"])
-            blend = candidates(self, expressions[0], context) if mode == "add" else None
-            inputs = blend or tuple(
-                self._written(block, mode, expressions[one.vector], one, context)
-                for one in written(parameters)
-            )
-            if blend:
+            parameters |= {"mode": mode, "vectors": len(expressions)}
+            if mode == "add" and (blend := candidates(self, expressions[0], context)):
                 parameters["mode"] = "blend"
-        if mode == "add":
-            parameters |= {"layers": sweep(block["layer"]), "scales": sweep(block["scale"])}
-        if mode == "ablate":
-            parameters["ablate_with"] = block["ablate_with"]
-            if block["ablate_with"] == "mean":
-                inputs += (self._overall_mean(context),)
-        # `patch` writes each head's part in its place: there is no layer and no scale to choose
-        settled = [name for name in block["choose"] if mode == "add" or name == "k"]
-        if settled and mode in ("add", "patch"):
-            parameters |= {"choose": tuple(settled), "select_on": block["select_on"]}
+                inputs["candidates"] = blend
+            else:
+                for treatment in treatments(parameters):
+                    expression = expressions[treatment.vector]
+                    inputs[treatment.name] = self._written(
+                        block, mode, expression, treatment, context
+                    )
+        if mode == "ablate" and block["ablate_with"] == "mean":
+            inputs["overall_mean"] = self._overall_mean(context)
         label = f"{block.name}: {relation}, {shots} shots"
         return self.add("evaluate", label, parameters, inputs, context, dataset=True)
 
     def _written(
-        self, block: CheckedBlock, mode: str, expression: Expr, one: Written, context: Context
-    ) -> str:
+        self, block: CheckedBlock, mode: str, expression: Expr, treatment: Treatment,
+        context: Context,
+    ) -> str:  # fmt: skip
         """The step of one vector or set of heads that the eval writes."""
-        at_random = block["seed"] if one.control == "random_heads" else None
-        variation = Variation(one.k, at_random, one.control == "shuffled")
-        context = replace(context, variation=variation)
-        if one.control == "other_relation":
-            relation = self._other(block, context.relation("each"))
-            context = replace(context, relations={"each": relation})
-        if mode == "ablate":
-            return self.heads(expression, context)
-        vector = self.vector(expression, context)
-        if one.control != "random_vector":
-            return vector
-        label = f"random, as long as {self.steps[vector].label}"
-        return self.add("random_like", label, {"seed": block["seed"]}, (vector,), context)
-
-    def _other(self, block: CheckedBlock, relation: str) -> str:
-        """The relation half-way round the eval's list, or the dataset's where the eval has one:
-        above for left in [left, right, above, below], so that it is not always the opposite."""
-        names = self.relations_of(block)
-        if len(names) == 1:
-            names = self.dataset_facts(self.context_of(block)).relations
-        return names[(names.index(relation) + len(names) // 2) % len(names)]
+        variation = replace(context.variation, k=treatment.k)
+        substitute = SUBSTITUTES[treatment.control]
+        return substitute(self, block, mode, expression, replace(context, variation=variation))
 
     def _overall_mean(self, context: Context) -> str:
         """Mean head outputs over all relations, under the prompts that ``fv`` uses by default."""
@@ -143,4 +87,21 @@ class EvalPlanner(Planner):
         }
         relations = self.dataset_facts(context).relations
         means = tuple(self.activations(relation, options, context) for relation in relations)
-        return self.add("overall_mean", "mean head outputs over all relations", {}, means)
+        label = "mean head outputs over all relations"
+        return self.add("overall_mean", label, {}, {"means": means})
+
+
+def _parameters(block: CheckedBlock, mode: str | None) -> dict[str, Any]:
+    """The attributes of an eval that have an effect under ``mode``, as parameters of its steps."""
+    parameters: dict[str, Any] = {}
+    for p in options_in_key(ITEM["eval"]):
+        if not p.acts_in or mode in p.acts_in:
+            value = block[p.name]
+            parameters[p.stored_name] = sweep(value) if p.sweeps and value is not None else value
+    # `patch` writes each head's part in its place: there is no layer and no scale to choose
+    chosen = tuple(name for name in parameters.get("choose", ()) if mode == "add" or name == "k")
+    if "choose" in parameters:
+        parameters["choose"] = chosen
+        if not chosen:  # nothing is settled on another split
+            del parameters["select_on"]
+    return parameters

@@ -1,96 +1,42 @@
-"""A plan: what a recipe will do, as data, without a model and without torch.
-
-Every step has a *key*: the SHA-256 of its operation and version, the parameters that differ from
-the operation's defaults, the keys of its inputs, the model's identity (its fingerprint, and its
-precision unless that is fp32) and the dataset's hash.
-Equal keys mean equal results.  Names, comments and the order of lines are not part of any key.
-"""
+"""A plan: what a recipe will do, as data, without a model and without torch."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.lang.checked import Constructed
-from mfv_dsl.plan.tuning import TuneRow
 
-if TYPE_CHECKING:
-    from mfv_dsl.engine.attach import HookPlan
-    from mfv_dsl.engine.hooks import Hooks
+#: The steps that a step takes its inputs from, by the name of the input: one key, or several.
+Inputs: TypeAlias = Mapping[str, "str | tuple[str, ...]"]
 
 
-@dataclass(frozen=True)
-class Operation:
-    """A kind of step.  ``version`` is raised when the same parameters would give other results."""
-
-    doc: str
-    version: int = 1
-    defaults: Mapping[str, Any] | None = None
-
-
-OPERATIONS: dict[str, Operation] = {
-    "activations": Operation(
-        "mean head outputs over a relation's prompts",
-        defaults={"correct_only": True, "corrupt": None},
-    ),
-    "mediation": Operation(
-        "causal indirect effect of every head on a relation",
-        defaults={"by": "aie", "correct_only": True},
-    ),
-    "head_norms": Operation("length of what every head writes on average"),
-    "top": Operation("the heads with the largest mean score"),
-    "other_heads": Operation("random heads, none of them among those given"),
-    "head_set": Operation("heads named in the recipe"),
-    "head_union": Operation("heads in either set"),
-    "head_intersection": Operation("heads in both sets"),
-    "head_difference": Operation("heads in the first set only"),
-    "extract": Operation("function vector of a relation", defaults={"bias": "none"}),
-    "load": Operation(
-        "a vector from a library",
-        defaults={"name": None, "revision": None, "allow_mismatch": False},
-    ),
-    "linear": Operation("weighted sum of vectors"),
-    "times": Operation("a vector times a computed number"),
-    "normalize": Operation("a vector at length 1"),
-    "project": Operation("the part of a vector along another"),
-    "reject": Operation("a vector without its part along another"),
-    "random_like": Operation("a random vector of the same length"),
-    "norm": Operation("a vector's length"),
-    "dot": Operation("inner product of two vectors"),
-    "cosine": Operation("cosine of the angle between two vectors"),
-    "arithmetic": Operation("arithmetic on computed numbers"),
-    "overall_mean": Operation("mean head outputs over several relations"),
-    "tune": Operation(
-        "a vector trained with the model frozen",
-        defaults={"variable": "vector", "shots": 0, "loss": "nll", "weight_decay": 0.0,
-                  "max_norm": None, "kl": 0.0, "sparsity": 0.0},
-    ),
-    "evaluate": Operation(
-        "accuracy on a relation's prompts",
-        version=2,
-        defaults={"mode": "none", "layers": None, "scales": (1,), "ks": None, "vectors": 1,
-                  "controls": (), "answer": "first", "choose": (), "select_on": None,
-                  "ablate_with": None},
-    ),
-    "save": Operation("vectors written into a library folder"),
-}  # fmt: skip
+def keys_of(inputs: Inputs) -> tuple[str, ...]:
+    """The keys of ``inputs`` in their order."""
+    keys: list[str] = []
+    for value in inputs.values():
+        keys += [value] if isinstance(value, str) else value
+    return tuple(keys)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step.  ``label`` is for people and not part of ``key``; ``inputs`` are keys."""
+    """One step.  ``label`` is for people and not part of ``key``; ``inputs`` are keys by name."""
 
     key: str
     operation: str
     label: str
     parameters: Mapping[str, Any]
-    inputs: tuple[str, ...] = ()
+    inputs: Inputs = field(default_factory=dict)
     model: str | None = None
     dataset: str | None = None
+
+    @property
+    def input_keys(self) -> tuple[str, ...]:
+        """The keys of all steps that this one follows from, in their order."""
+        return keys_of(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -108,6 +54,15 @@ class Row:
     vectors: tuple[str, ...] = ()
     against: tuple[tuple[str, str], ...] = ()
     metrics: tuple[str, ...] = ("accuracy", "p_answer")
+
+
+@dataclass(frozen=True)
+class TuneRow:
+    """What a `tune` shows: the step that trains the vector of one relation."""
+
+    tune: str
+    relation: str
+    step: str
 
 
 @dataclass(frozen=True)
@@ -150,37 +105,13 @@ class Plan:
         """What each eval reports."""
         return {row.eval: row.metrics for row in self.rows}
 
-    def bind(self, model: Any, *names: Any, **options: Any) -> HookPlan:
-        """The edits of one eval bound to the user's own model: ``bind(model, "raw", "left",
-        layer=1)``; see :func:`mfv_dsl.execute.bind.bind`."""
-        from mfv_dsl.execute.bind import bind
-
-        return bind(self, model, *names, **options)
-
-    def attach(self, model: Any, *names: Any, **options: Any) -> Hooks:
-        """``with plan.attach(model, "raw", "left", layer=1): model(...)``"""
-        return self.bind(model, *names, **options).attach()
-
-    def _repr_html_(self) -> str:
-        from mfv_dsl.report.html import plan_html
-
-        return plan_html(self)
-
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""
         return {
-            "models": {name: _constructed(made) for name, made in self.models.items()},
-            "datasets": {name: _constructed(made) for name, made in self.datasets.items()},
+            "models": {name: _constructed(model) for name, model in self.models.items()},
+            "datasets": {name: _constructed(dataset) for name, dataset in self.datasets.items()},
             "steps": [
-                {
-                    "key": step.key,
-                    "operation": step.operation,
-                    "label": step.label,
-                    "parameters": dict(step.parameters),
-                    "inputs": list(step.inputs),
-                    "model": step.model,
-                    "dataset": step.dataset,
-                }
+                {**vars(step), "parameters": dict(step.parameters), "inputs": dict(step.inputs)}
                 for step in self.steps
             ],
             "rows": [vars(row) for row in self.rows],
@@ -193,39 +124,18 @@ class Plan:
         }  # fmt: skip
 
 
-def _constructed(made: Constructed) -> dict[str, Any]:
+def needed(steps: Iterable[Step], keys: Iterable[str]) -> tuple[Step, ...]:
+    """Those of ``steps``, in their order, that ``keys`` follow from."""
+    steps, wanted = tuple(steps), set(keys)
+    for step in reversed(steps):
+        if step.key in wanted:
+            wanted.update(step.input_keys)
+    return tuple(step for step in steps if step.key in wanted)
+
+
+def _constructed(declaration: Constructed) -> dict[str, Any]:
     return {
-        "constructor": made.constructor,
-        "arguments": dict(made.arguments),
-        "facts": None if made.facts is None else vars(made.facts),
+        "constructor": declaration.constructor,
+        "arguments": dict(declaration.arguments),
+        "facts": None if declaration.facts is None else vars(declaration.facts),
     }
-
-
-def step_key(
-    operation: str,
-    parameters: Mapping[str, Any],
-    inputs: tuple[str, ...],
-    identity: str | None,
-    dataset_hash: str | None,
-) -> str:
-    """The content key of a step, 64 hexadecimal digits."""
-    known = OPERATIONS[operation]
-    defaults = known.defaults or {}
-    said = {
-        "operation": operation,
-        "version": known.version,
-        "parameters": {
-            name: value
-            for name, value in parameters.items()
-            if name not in defaults or _plain(defaults[name]) != _plain(value)
-        },
-        "inputs": inputs,
-        "model": identity,
-        "dataset": dataset_hash,
-    }
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from mfv_dsl.plan.explain import explain_plan
+from mfv_dsl.plan.explain import Note
 from mfv_dsl.plan.steps import Plan
 from mfv_dsl.report.columns import confusion_columns, result_columns
 
@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.results import ResultRow
 
 
-def plan_html(plan: Plan) -> str:
-    """A table of steps."""
-    from mfv_dsl.base.places import finished
-
-    notes = explain_plan(plan, finished(step.key for step in plan.steps))
+def plan_html(plan: Plan, notes: Sequence[Note]) -> str:
+    """A table of steps; ``notes`` are what is known of them."""
     return _table(
         ("", "operation", "what", "from", "reads", "writes", "variants", "state"),
         [

@@ -14,7 +14,8 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.data.prompts import corrupt, draw_prompts
-from mfv_dsl.models.openflamingo import IMAGE, OpenFlamingo, render_text
+from mfv_dsl.data.template import END_OF_CHUNK, IMAGE
+from mfv_dsl.models.openflamingo import OpenFlamingo
 
 _MARGIN, _LINE = 20, 20
 _LEAST = 200  # pixels a panel is wide; smaller images are magnified to it
@@ -78,7 +79,7 @@ def shown_prompt(
     for prompt, said in ((intact, f"{title}: {shots} demonstrations"),
                          (twin, f"its corrupted twin: {corruption}")):  # fmt: skip
         pictures = dataset.pictures(prompt.images, backend.image_size)
-        texts = [IMAGE + piece for piece in render_text(prompt).split(IMAGE)[1:]]
+        texts = backend.template.pieces(prompt)
         given = as_given(backend.preprocess, pictures)
         rows.append(PromptRow(said, given, texts, prompt.query.answer))
     return prompt_picture(rows)
@@ -117,5 +118,5 @@ def prompt_picture(rows: Sequence[PromptRow]) -> Image.Image:
 
 def _lines(text: str, letters: int) -> list[str]:
     """A piece of a prompt in lines that fit under its picture."""
-    pieces = text.replace("<image>", "<image>\n").replace("<|endofchunk|>", "\n<|endofchunk|>")
+    pieces = text.replace(IMAGE, f"{IMAGE}\n").replace(END_OF_CHUNK, f"\n{END_OF_CHUNK}")
     return [line for piece in pieces.split("\n") for line in textwrap.wrap(piece, letters)]

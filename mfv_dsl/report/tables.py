@@ -9,7 +9,7 @@ from rich.table import Table
 
 from mfv_dsl.base.numbers import percent
 from mfv_dsl.execute.results import ResultRow
-from mfv_dsl.execute.tuning import TuningRow
+from mfv_dsl.execute.tuning_rows import TuningRow
 from mfv_dsl.models.catalogue import CatalogueRow
 from mfv_dsl.report.columns import LEFT, confusion_columns, result_columns, shown
 

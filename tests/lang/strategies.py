@@ -45,7 +45,7 @@ items = st.one_of(
     st.builds(s.Declaration, name, name, st.one_of(st.none(), name), expressions),
     st.builds(s.Block, name, st.one_of(st.none(), name, texts), _tuples(attributes)),
 )
-recipes = st.builds(s.Recipe, st.just(s.Number(1)), _tuples(items, 4))
+recipes = st.builds(s.RecipeTree, st.just(s.Number(1)), _tuples(items, 4))
 
 _ODD = (
     "(", ")", "[", "]", "{", "}", '"', "'", "#", "=", "==", ",", ":", "..", "...", "-", "*", "|",

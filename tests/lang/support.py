@@ -13,6 +13,7 @@ from mfv_dsl.base.source import Source
 from mfv_dsl.lang.checker import CheckResult, check_source
 from mfv_dsl.lang.parser import source_from_bytes
 from mfv_dsl.lang.registry import Entry
+from mfv_dsl.library.sources import at_hand
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 RELATIONS = (
@@ -54,7 +55,7 @@ def without_expected(data: bytes) -> bytes:
 
 
 def rendered(data: bytes, name: str) -> str:
-    result = check_source(source_from_bytes(data, name), facts)
+    result = check_source(source_from_bytes(data, name), facts, find=at_hand)
     return "\n\n".join(render(diagnostic) for diagnostic in result.diagnostics)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mfv_dsl.base.suggest import distance, suggest
-from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM, UNITS, all_entries, takers
-from mfv_dsl.lang.reference import reference, words
+from mfv_dsl.lang.entries import CONSTRUCTOR, UNITS, all_entries, takers
+from mfv_dsl.lang.reference import reference
 from tests.lang.support import HEAD, codes
 
 ENTRIES = all_entries()
@@ -52,11 +52,9 @@ def test_an_example_is_right(entry):
     assert codes(head + _declared(entry) + "\n") == []
 
 
-def test_words_are_entries_of_one_kind_each():
+def test_an_entry_has_a_name_of_its_own():
     names = [entry.name for entry in ENTRIES]
     assert len(set(names)) == len(names)
-    assert set(FUNCTION) | set(ITEM) <= set(words())
-    assert {"native", "mix", "true", "epochs"} <= set(words())
 
 
 def test_what_defaults_may_give():

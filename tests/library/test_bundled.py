@@ -10,7 +10,7 @@ import torch
 
 import mfv_dsl as mfv
 from mfv_dsl.base.places import bundled
-from mfv_dsl.execute.provenance import template_hash
+from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.verify import verify_library
 from mfv_dsl.models.tiny.constructor import facts
@@ -73,7 +73,7 @@ def test_an_extracted_vector_says_where_it_comes_from(name: str):
         f"fv({name})",
     )
     prompt = said["prompt"]
-    assert prompt["template"] == template_hash()
+    assert prompt["template"] == OPENFLAMINGO.hash
     assert (prompt["shots"], prompt["trials"], prompt["corrupt"]) == (4, 50, "mix")
     assert prompt["accuracy"] == prompt["correct"] / prompt["trials"]
     assert said["dataset"]["id"] == "scenes" and len(said["dataset"]["hash"]) == 64

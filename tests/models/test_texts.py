@@ -16,12 +16,13 @@ import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate, generate_texts
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.answers import require_distinct
-from mfv_dsl.models.openflamingo import OpenFlamingo, render_text
+from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.engine.support import drawn, lively_flamingo, lively_mpt
 
 TEXTS = [
@@ -102,7 +103,7 @@ def test_texts_of_prompts_make_the_same_batch(model: OpenFlamingo, scenes: Scene
     prompts = draw_prompts(scenes, "left", "test", 3, 2)
     batch = model.batch(prompts, scenes)
     again = model.texts(
-        [render_text(prompt) for prompt in prompts],
+        [OPENFLAMINGO.text(prompt) for prompt in prompts],
         [scenes.pictures(prompt.images, 40) for prompt in prompts],
         [prompt.query.answer for prompt in prompts],
     )

@@ -13,12 +13,12 @@ from tokenizers import AddedToken, Tokenizer
 from torch import nn
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.template import END_OF_CHUNK, IMAGE
 from mfv_dsl.models.checkpoints.facts import read_config
 from mfv_dsl.models.checkpoints.weights import UNREADABLE, misfit, unreadable
 from mfv_dsl.models.families import family_of
 from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.mpt import KEY_NAMES, is_mpt, mpt_class, mpt_config
-from mfv_dsl.models.openflamingo import END_OF_CHUNK, IMAGE
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Sequence, Split, WhitespaceSplit
 
+from mfv_dsl.data.template import END_OF_CHUNK, IMAGE
 from mfv_dsl.data.world import GRID, KINDS
 
-PAD, UNKNOWN, END_OF_CHUNK, IMAGE = "<PAD>", "<unk>", "<|endofchunk|>", "<image>"
+PAD, UNKNOWN = "<PAD>", "<unk>"
 CELLS = tuple(f"p{i}" for i in range(GRID * GRID))
 WORDS = ("Q:", "A:", ".", "where", "what", "which", "left", "right", "above", "below", *CELLS)
 

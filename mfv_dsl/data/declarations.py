@@ -1,0 +1,43 @@
+"""The datasets that a recipe file, or an expression, declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import find_recipe
+from mfv_dsl.lang.checked import Constructed
+from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.constructed import constructed
+from mfv_dsl.lang.parser import read_source
+
+
+def declared_datasets(text: str, overrides: Sequence[str] = ()) -> Mapping[str, Constructed]:
+    """Datasets before their files are looked at: none has facts, and files with mistakes are
+    declared all the same.
+
+    Args:
+        text: A recipe file, ending in ``.mfv``, or an expression such as ``pairs("pairs.jsonl")``.
+        overrides: What changes a recipe, ``NAME.ATTRIBUTE=VALUE``.
+
+    Returns:
+        The recipe's datasets by name, or the expression's, called as it is written.
+
+    Raises:
+        RecipeError: For mistakes in the text.
+        MfvError: MFV6101 if a recipe cannot be read, MFV7123 if it has no dataset.
+
+    >>> list(declared_datasets("scenes"))
+    ['scenes']
+    """
+    if not text.endswith(".mfv"):
+        return {text: replace(constructed("dataset", text, with_facts=False), name=text)}
+    try:
+        source = read_source(find_recipe(text), text)
+    except OSError as error:
+        raise MfvError("MFV6101", f"cannot read {text}: {error.strerror}") from None
+    datasets = load_recipe(source, lambda entry, arguments: None, overrides).datasets
+    if not datasets:
+        raise MfvError("MFV7123", f"{text} declares no dataset")
+    return datasets

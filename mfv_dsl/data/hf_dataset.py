@@ -1,0 +1,96 @@
+"""The dataset ``hf_dataset("org/name")``: rows of a dataset of the Hugging Face hub.
+
+The optional library ``datasets`` reads it (a name on the hub, or a local folder) and keeps what it
+downloads; the first check of a recipe that names it therefore downloads it.  Images are told apart
+by their contents, so that one image is in one split whatever the number of rows that show it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.names import relation_name, tidy
+from mfv_dsl.data.table import ImageFile, ItemRow, Options, Table, build, of_files
+
+
+def read(
+    path: str,
+    config: str | None = None,
+    revision: str | None = None,
+    part: str = "train",
+    image: str = "image",
+    query: str = "query",
+    answer: str = "answer",
+    relation: str = "relation",
+    split: str | None = None,
+    **options: Any,
+) -> Table:
+    """The table of one of a dataset's parts; ``image`` to ``split`` name its columns."""
+    rows = _load(path, config, revision, part)
+    columns = [name for name in (image, query, answer, relation, split) if name is not None]
+    missing = [name for name in columns if name not in rows.column_names]
+    if missing:
+        raise MfvError(
+            "MFV7117", f"{path} has no column {' and no column '.join(f'`{n}`' for n in missing)}",
+            help=f"it has {', '.join(rows.column_names)}; say which by image=, query=, answer=, "
+            "relation=, split=",
+        )  # fmt: skip
+    rows = _undecoded(rows.select_columns(columns), image, path)
+    findings, item_rows = [], []
+    images: dict[str, ImageFile] = {}
+    for number in range(len(rows)):
+        row, place = rows[number], f"row {number}"
+        names = [row[column] for column in (query, answer, relation)]
+        if not all(isinstance(name, str) and name.strip() for name in names):
+            what = f"`{query}`, `{answer}` or `{relation}` is empty or no text"
+            findings.append(Finding("error", "MFV7107", place, what))
+            continue
+        data = _bytes(row[image])
+        key = hashlib.sha256(data).hexdigest()[:32]
+        images.setdefault(key, ImageFile(partial(_open, rows, number, image), len(data)))
+        item_rows.append(
+            ItemRow(place, key, tidy(names[0]), tidy(names[1]), relation_name(names[2]),
+                    row[split] if split else None)
+        )  # fmt: skip
+    return build(f"hf_dataset({path})", item_rows, images, Options(**options), findings)
+
+
+facts, dataset = of_files(read)
+
+
+def _load(path: str, config: str | None, revision: str | None, part: str) -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise MfvError(
+            "MFV7116", "hf_dataset() needs the library `datasets`, which is not installed",
+            help="pip install datasets",
+        ) from None  # fmt: skip
+    try:
+        return datasets.load_dataset(path, name=config, revision=revision, split=part)
+    except Exception as error:  # of many kinds: no network, no such name, no access, bad files
+        raise MfvError("MFV7117", f"cannot load the dataset {path}: {error}") from None
+
+
+def _undecoded(rows: Any, column: str, path: str) -> Any:
+    """``rows`` with the files of its images instead of pictures."""
+    import datasets
+
+    if not isinstance(rows.features[column], datasets.Image):
+        raise MfvError("MFV7117", f"the column `{column}` of {path} holds no images")
+    return rows.cast_column(column, datasets.Image(decode=False))
+
+
+def _open(rows: Any, number: int, column: str) -> BinaryIO:
+    return io.BytesIO(_bytes(rows[number][column]))
+
+
+def _bytes(image: dict[str, Any]) -> bytes:
+    data = image["bytes"]
+    return Path(image["path"]).read_bytes() if data is None else bytes(data)

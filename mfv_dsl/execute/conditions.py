@@ -1,0 +1,57 @@
+"""Conditions of an eval on one relation, and what was measured under them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.plan.treatments import Treatment
+
+
+@dataclass(frozen=True)
+class Point:
+    """What tells a condition of an eval on one relation from the others: layer and scale of what is
+    added, how many heads where that is swept, the vector's place in a list of several, and the
+    control, empty for the real thing."""
+
+    layer: int | str | None = None
+    scale: float | None = None
+    k: int | None = None
+    vector: int = 0
+    control: str = ""
+
+    @property
+    def treatment(self) -> Treatment:
+        """What is written under the condition."""
+        return Treatment(self.control, self.vector, self.k)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One measured condition.  ``answered`` (prompts,) says for which of the evaluation's relations
+    each answer would be right, -1 for none; ``weights`` (prompts, candidates) are a blend's."""
+
+    at: Point
+    outcomes: Outcomes
+    answered: np.ndarray
+    weights: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Conditions measured on one split, the trials that settled ``choose`` on another, and the
+    zero-shot outcomes on the same items; ``images`` (prompts) shows which items share one, and
+    ``relations`` are those that the queries' pictures show."""
+
+    conditions: tuple[Condition, ...]
+    trials: tuple[Condition, ...]
+    zero_shot: Outcomes
+    images: tuple[str, ...]
+    relations: tuple[str, ...]
+
+    @property
+    def real(self) -> tuple[Condition, ...]:
+        """The conditions without the controls."""
+        return tuple(condition for condition in self.conditions if not condition.at.control)

@@ -1,0 +1,101 @@
+"""Scores of heads, and sets of heads."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from itertools import product
+
+import numpy as np
+import torch
+
+from mfv_dsl.data.items import Prompt
+from mfv_dsl.data.prompts import corrupt
+from mfv_dsl.execute.operations.registry import Values, performs
+from mfv_dsl.execute.session import Session
+from mfv_dsl.methods.attribution import attribute
+from mfv_dsl.methods.mediation import Mediation, concatenate_effects, mediate
+from mfv_dsl.methods.selection import Heads, output_norms, top_heads
+from mfv_dsl.plan.descriptions import BATCH
+from mfv_dsl.plan.steps import Step
+
+
+@performs("mediation")
+def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
+    """Effects of all heads on corrupted twins of the prompts, in parts of one batch each."""
+    mean = inputs["mean"]
+    p, dataset, backend = step.parameters, session.dataset(step), session.backend(step)
+    intact = session.prompts(step, p["trials"], p["split"], p["shots"])
+    twins = [
+        corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"])
+        for prompt, correct in zip(intact, mean.correct, strict=True)
+        if correct or not p["correct_only"]
+    ]
+    chunks = [twins[start : start + BATCH] for start in range(0, len(twins), BATCH)]
+    heads = backend.facts.n_layers * backend.facts.n_heads
+    progress = session.listener.begin(step.label, len(chunks) * heads)
+    effects = attribute if p["by"] == "gradient" else mediate
+
+    def measured(chunk: list[Prompt]) -> Mediation:
+        nonlocal is_new
+        is_new = True
+        return effects(backend, [backend.batch(chunk, dataset)], p["relation"], mean.mean, progress)
+
+    parts = []
+    for number, chunk in enumerate(chunks):
+        is_new = False
+        parts.append(session.part(step, f"{number}/{BATCH}", partial(measured, chunk)))
+        if not is_new:  # an earlier run measured it
+            progress(heads)
+    return concatenate_effects(parts, p["relation"])
+
+
+@performs("head_norms")
+def head_norms(session: Session, step: Step, inputs: Values) -> Mediation:
+    """The length of what each head writes on average, as scores like effects (one row)."""
+    mean = inputs["mean"]
+    norms = output_norms(session.backend(step), mean.mean)
+    return Mediation(mean.relation, norms[None], np.empty(0))
+
+
+@performs("top")
+def top(session: Session, step: Step, inputs: Values) -> Heads:
+    """The heads with the largest mean score."""
+    scores = [score.aie for score in inputs["scores"]]
+    mean = torch.from_numpy(sum(scores[1:], scores[0]) / len(scores))
+    return Heads(top_heads(scores, step.parameters["k"]), mean)
+
+
+@performs("other_heads")
+def other_heads(session: Session, step: Step, inputs: Values) -> Heads:
+    """Random heads, none of them among those that were chosen."""
+    p = step.parameters
+    every = product(range(p["layers"]), range(p["heads"]))
+    others = [head for head in every if head not in inputs["chosen"].chosen]
+    return Heads(tuple(sorted(random.Random(p["seed"]).sample(others, p["k"]))))
+
+
+@performs("head_set")
+def head_set(session: Session, step: Step, inputs: Values) -> Heads:
+    """Heads that the recipe names."""
+    return Heads(tuple((layer, head) for layer, head in step.parameters["heads"]))
+
+
+@performs("head_union")
+def head_union(session: Session, step: Step, inputs: Values) -> Heads:
+    """Heads in either set."""
+    return Heads(tuple(dict.fromkeys(inputs["left"].chosen + inputs["right"].chosen)))
+
+
+@performs("head_intersection")
+def head_intersection(session: Session, step: Step, inputs: Values) -> Heads:
+    """Heads in both sets."""
+    left, right = inputs["left"].chosen, inputs["right"].chosen
+    return Heads(tuple(head for head in left if head in right))
+
+
+@performs("head_difference")
+def head_difference(session: Session, step: Step, inputs: Values) -> Heads:
+    """Heads in the first set only."""
+    left, right = inputs["left"].chosen, inputs["right"].chosen
+    return Heads(tuple(head for head in left if head not in right))

@@ -1,0 +1,58 @@
+"""What a run gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfv_dsl.plan.steps import Plan
+
+if TYPE_CHECKING:
+    from mfv_dsl.execute.folder import Results
+    from mfv_dsl.execute.results import ResultRow
+    from mfv_dsl.execute.tuning_rows import TuningRow
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave: its plan, its results, its folder, the files that ``save`` wrote, every
+    step's value by key, and how many steps were found in the store."""
+
+    plan: Plan
+    results: Results
+    folder: Path
+    saved: list[Path]
+    seconds: float
+    values: dict[str, Any]
+    cached: int = 0  # steps that were found in the store
+
+    @property
+    def rows(self) -> list[ResultRow]:
+        return self.results.rows
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        return self.results.choices
+
+    @property
+    def weights(self) -> list[dict[str, Any]]:
+        return self.results.weights
+
+    @property
+    def notes(self) -> list[str]:
+        return [note["text"] for note in self.results.notes]
+
+    @property
+    def tunes(self) -> list[TuningRow]:
+        """A row for every vector that was trained."""
+        return self.results.tunes
+
+    def to_json(self) -> dict[str, Any]:
+        """Rows, choices, weights, trainings, notes and places as plain data."""
+        return {
+            **self.results.to_json(),
+            "folder": str(self.folder),
+            "saved": [str(path) for path in self.saved],
+            "seconds": round(self.seconds, 2),
+        }

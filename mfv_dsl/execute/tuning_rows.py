@@ -1,0 +1,100 @@
+"""What a run says of the vectors that it trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.base.files import write_atomically
+from mfv_dsl.methods.statistics import wilson
+from mfv_dsl.methods.tuning import Tuned
+from mfv_dsl.plan.steps import Plan, Step
+
+
+@dataclass(frozen=True)
+class TuningRow:
+    """One trained vector: ``accuracy`` on the ``n`` validation prompts in the epoch that they
+    ``chose``, with its 95 % interval, beside that of the start; ``norm`` likewise."""
+
+    tune: str
+    relation: str
+    variable: str
+    layer: int
+    epochs: int
+    chosen: int
+    n: int
+    start_accuracy: float
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    start_nll: float
+    nll: float
+    start_norm: float
+    norm: float
+
+
+def tuning_rows(plan: Plan, values: Mapping[str, Any]) -> list[TuningRow]:
+    """A row for every vector that was trained, in the order of the plan."""
+    return [_row(row.tune, plan[row.step], values[row.step]) for row in plan.tunes]
+
+
+def _row(name: str, step: Step, vector: Tuned) -> TuningRow:
+    training = vector.training
+    start, best = training.epochs[0], training.epochs[training.chosen]
+    low, high = wilson(round(best.accuracy * training.n), training.n)
+    return TuningRow(
+        name, step.parameters["relation"], step.parameters["variable"], step.parameters["layer"],
+        len(training.epochs) - 1, training.chosen, training.n,
+        start.accuracy, best.accuracy, low, high, start.nll, best.nll, start.norm, best.norm,
+    )  # fmt: skip
+
+
+def training_metadata(plan: Plan, step: Step, vector: Tuned) -> dict[str, Any]:
+    """What the file of a trained vector says of its training."""
+    training = vector.training
+    assert step.dataset is not None
+    dataset = plan.datasets[step.dataset]
+    return {
+        "layer": step.parameters["layer"],
+        "tuning": {
+            **step.parameters,
+            "start": _start(plan, step),
+            "chosen": training.chosen,
+            "start_validation": asdict(training.epochs[0]),
+            "validation": asdict(training.epochs[training.chosen]),
+        },
+        "dataset": {"id": dataset.constructor, "arguments": dict(dataset.arguments),
+                    "hash": getattr(dataset.facts, "hash", None)},
+        "seed": step.parameters["seed"],
+    }  # fmt: skip
+
+
+def _start(plan: Plan, step: Step) -> str:
+    """What the training of a vector began with, for people."""
+    start = step.inputs.get("start")
+    return plan[start].label if isinstance(start, str) else "random"
+
+
+def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:
+    """Write ``<tune>/<relation>.json`` for every vector that was trained: its settings, and for
+    every epoch what :class:`~mfv_dsl.methods.tuning.Epoch` holds."""
+    for row in plan.tunes:
+        step, vector = plan[row.step], values[row.step]
+        said = {
+            "tune": row.tune,
+            "relation": row.relation,
+            "step": step.key,
+            "start": _start(plan, step),
+            "settings": dict(step.parameters),
+            "chosen": vector.training.chosen,
+            "n": vector.training.n,
+            "epochs": [
+                {"epoch": number, **asdict(epoch)}
+                for number, epoch in enumerate(vector.training.epochs)
+            ],
+        }
+        text = json.dumps(said, indent=2) + "\n"
+        write_atomically(folder / row.tune / f"{row.relation}.json", text.encode())

@@ -1,0 +1,198 @@
+"""What steps read, write and cost, told before they run.
+
+Costs are counted in prompts: a *prefix pass* runs a prompt once, a *variant* is one more copy of
+its last token under some edits.  They are upper bounds where they depend on how many prompts the
+model answers correctly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from mfv_dsl.base.facts import PRECISIONS, ModelFacts
+from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.models.families import family_of
+from mfv_dsl.models.sites import flamingo_sites
+from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.treatments import treatments
+
+BATCH = 64  # prompts a pass
+#: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
+OFF_TASK_SHOTS = 4
+#: Tokens of a demonstration and of a query in the prompt template, about.
+_SHOT_TOKENS, _QUERY_TOKENS = 9, 6
+_HEADS_SHOWN = 12
+_LEARNED = {
+    "vector": "a vector of {d_model} numbers",
+    "scale": "a factor before the start",
+    "head_scales": "a factor for each head of the start",
+    "head_mask": "which heads of the start to keep",
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a step reads and writes, for people; prompts run once; copies of their last tokens; and
+    about how many bytes of keys and values are held at a time."""
+
+    reads: str = ""
+    writes: str = ""
+    prefix_passes: int = 0
+    variants: int = 0
+    memory: int = 0
+
+
+def nothing(plan: Plan, step: Step) -> Description:
+    """Of a step that runs no model."""
+    return Description()
+
+
+def activations(plan: Plan, step: Step) -> Description:
+    """Of mean head outputs."""
+    p, facts = step.parameters, model_facts(plan, step)
+    return Description(
+        _prompts(p, p["trials"]) + (f", corrupted by {p['corrupt']}" if p.get("corrupt") else ""),
+        f"nothing; reads lm.attn of layers 0–{facts.n_layers - 1}, {facts.n_heads} heads each",
+        p["trials"], p["trials"], _memory(facts, min(p["trials"], BATCH), p["shots"]),
+    )  # fmt: skip
+
+
+def mediation(plan: Plan, step: Step) -> Description:
+    """Of the effects of all heads."""
+    p, facts = step.parameters, model_facts(plan, step)
+    return Description(
+        f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}",
+        "each head's mean in its place, one head a variant, at lm.attn (last token)",
+        p["trials"], p["trials"] * (1 + facts.n_layers * facts.n_heads),
+        _memory(facts, min(p["trials"], BATCH), p["shots"]),
+    )  # fmt: skip
+
+
+def head_set(plan: Plan, step: Step) -> Description:
+    """Of heads that a recipe names."""
+    heads = step.parameters["heads"]
+    shown = ", ".join(f"L{layer}H{head}" for layer, head in heads[:_HEADS_SHOWN])
+    more = f", … ({len(heads)} heads)" if len(heads) > _HEADS_SHOWN else ""
+    return Description(writes=shown + more)
+
+
+def evaluate(plan: Plan, step: Step) -> Description:
+    """Of all conditions of an eval on one relation."""
+    p, facts = step.parameters, model_facts(plan, step)
+    tried, measured = _conditions(p)
+    passes, variants = 2 if tried else 1, tried + measured
+    blend = p.get("mode") == "blend"
+    if blend:  # it asks about a source pair first, once for each candidate
+        passes, variants = 2 * passes, variants * (len(step.input_keys) + 1)
+    # whole answers need the prompt anew under each condition; `generate` also scores the first
+    passes = {"full": variants, "generate": passes + variants}.get(p["answer"], passes)
+    return Description(
+        _prompts(p, p["items"])
+        + (f", and as many from {p['select_on']}" if tried else "")
+        + (", each with a source pair" if blend else ""),
+        _written(plan, step, facts),
+        p["items"] * passes,
+        p["items"] * variants,
+        _memory(facts, min(p["items"], BATCH), p["shots"]),
+    )
+
+
+def tune(plan: Plan, step: Step) -> Description:
+    """Of a training: every prompt's prefix is run once; a training prompt is a variant in each
+    epoch, a validation prompt in each and at the start.  Off-task prompts are run once more without
+    the vector."""
+    p, facts = step.parameters, model_facts(plan, step)
+    reads = (
+        f"{p['items']} {p['shots']}-shot prompts of {p['relation']} from {TRAINING_SPLIT}, "
+        f"and {p['select_items']} from {p['select_on']} to choose the epoch"
+    )
+    if p["kl"]:
+        reads += f"; {p['items']} {OFF_TASK_SHOTS}-shot prompts of {', '.join(p['off_task'])}"
+    trained = p["items"] * (2 if p["kl"] else 1)
+    steps = p["epochs"] * -(-p["items"] // p["batch"])
+    return Description(
+        reads,
+        f"{_LEARNED[p['variable']].format(d_model=facts.d_model)}, learned in {steps} steps of "
+        f"{p['batch']} prompts; added to lm.resid, layer {p['layer']}, at the last token",
+        trained + p["select_items"],
+        p["epochs"] * trained
+        + (p["epochs"] + 1) * p["select_items"]
+        + (p["items"] if p["kl"] else 0),
+        _memory(facts, p["items"] + p["select_items"], p["shots"])
+        + (_memory(facts, p["items"], OFF_TASK_SHOTS) if p["kl"] else 0),
+    )
+
+
+def model_facts(plan: Plan, step: Step) -> ModelFacts:
+    """The facts of the model that a step runs."""
+    assert step.model is not None
+    facts = plan.models[step.model].facts
+    assert isinstance(facts, ModelFacts)
+    return facts
+
+
+def distinct(labels: Iterable[str]) -> list[str]:
+    """Labels in their order, each once: numbers of heads make different steps of one label."""
+    return list(dict.fromkeys(labels))
+
+
+def _prompts(p: Mapping[str, Any], n: int) -> str:
+    return f"{n} {p['shots']}-shot prompts of {p['relation']} from {p['split']}"
+
+
+def _written(plan: Plan, step: Step, facts: ModelFacts) -> str:
+    """What an evaluation writes where."""
+    p = step.parameters
+    mode = p.get("mode", "none")
+    if mode == "none":
+        return "nothing"
+    what = _real(plan, step)
+    if mode == "blend":
+        what = f"a blend of {', '.join(plan[key].label for key in step.input_keys)}"
+    chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
+    if p.get("controls"):
+        chosen += f"; beside it {', '.join(p['controls'])}"
+    if mode in ("add", "blend"):
+        layers = ", ".join(map(str, p["layers"]))
+        scales = ", ".join(f"{scale:g}" for scale in p["scales"])
+        name = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
+        site = f"{name} ({flamingo_sites(family_of(facts.family), facts)[name].path})"
+        return f"{scales} × ({what}) added to {site}, layer {layers}, at the last token{chosen}"
+    if mode == "patch":
+        return f"per-head parts of {what} in place of lm.attn (last token){chosen}"
+    return f"{p['ablate_with']} in place of {what} at lm.attn (last token){chosen}"
+
+
+def _real(plan: Plan, step: Step) -> str:
+    """What an evaluation writes, without its controls: each vector or set of heads once."""
+    labels = []
+    for treatment in treatments(step.parameters):
+        key = step.inputs.get(treatment.name)
+        if isinstance(key, str) and not treatment.control:
+            labels.append(plan[key].label)
+    ks = step.parameters.get("ks")
+    heads = f", k = {', '.join(map(str, ks))}" if ks else ""
+    return " | ".join(distinct(labels)) + heads
+
+
+def _conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
+    """How many conditions an evaluation tries to settle `choose`, and how many it then measures."""
+    sizes = {
+        "layer": len(parameters.get("layers") or (None,)),
+        "scale": len(parameters.get("scales") or (None,)),
+        "k": len(parameters.get("ks") or (None,)),
+    }
+    total, chosen = prod(sizes.values()), parameters.get("choose", ())
+    vectors = parameters.get("vectors", 1)
+    remaining = total // prod(sizes[name] for name in chosen)
+    tried = vectors * total if chosen else 0
+    return tried, vectors * remaining * (1 + len(parameters.get("controls", ())))
+
+
+def _memory(facts: ModelFacts, prompts: int, shots: int) -> int:
+    """Keys and values of a batch of prompts."""
+    tokens = shots * _SHOT_TOKENS + _QUERY_TOKENS
+    return 2 * PRECISIONS[facts.precision] * facts.n_layers * facts.d_model * tokens * prompts

@@ -1,0 +1,139 @@
+"""Heads to steps: task means, scores of heads, sets of heads."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from mfv_dsl.lang.checked import Checked
+from mfv_dsl.lang.entries import RANKING
+from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Number, SetExpr
+from mfv_dsl.lang.unparse import unparse
+from mfv_dsl.plan.arithmetic import sweep
+from mfv_dsl.plan.context import Context
+from mfv_dsl.plan.planner import StepPlanner, declared
+
+_SET_OPERATION = {"|": "head_union", "&": "head_intersection", "-": "head_difference"}
+
+
+class HeadPlanner(StepPlanner, ABC):
+    """Plans heads; :meth:`heads` returns the key of a step."""
+
+    def __init__(self, checked: Checked) -> None:
+        super().__init__(checked)
+        #: keys of declared sets of heads: found once, used often
+        self._sets: dict[tuple[Any, ...], str] = {}
+
+    # -- what heads are scored by -----------------------------------------------------------------
+    def activations(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
+        """Mean head outputs over a relation's prompts."""
+        parameters = declared("activations", options) | {"relation": relation, "corrupt": None}
+        label = f"mean head outputs on {relation}"
+        return self.add("activations", label, parameters, {}, context, dataset=True)
+
+    def shuffled_activations(
+        self, relation: str, options: Mapping[str, Any], context: Context
+    ) -> str:
+        """Means over all prompts of a relation, their demonstrations' answers shuffled."""
+        parameters = declared("activations", options) | {
+            "relation": relation, "correct_only": False, "corrupt": "shuffle"
+        }  # fmt: skip
+        label = f"mean head outputs on {relation}, answers shuffled"
+        return self.add("activations", label, parameters, {}, context, dataset=True)
+
+    def scores(self, by: str, relation: str, options: Mapping[str, Any], context: Context) -> str:
+        """What a ranking scores every head by on one relation."""
+        ranking = RANKING[by]
+        assert ranking.operation is not None
+        parameters = {name: options[name] for name in ranking.options if name in options}
+        if "by" in ranking.options:
+            parameters["by"] = by
+        if ranking.options:
+            parameters["relation"] = relation
+        inputs = {"mean": self.activations(relation, options, context)}
+        label = ranking.label.format(relation=relation) or f"scores of heads on {relation}"
+        return self.add(
+            ranking.operation, label, parameters, inputs, context, dataset=bool(ranking.options)
+        )
+
+    # -- sets -------------------------------------------------------------------------------------
+    def heads(self, expr: Expr, context: Context) -> str:
+        """The step of a set of heads."""
+        if isinstance(expr, Name):
+            here = replace(context, relations={})
+            key = (expr.text, context.model, context.dataset, context.variation)
+            if key not in self._sets:
+                self._sets[key] = self.heads(self.checked.heads[expr.text].value, here)
+            return self._sets[key]
+        if isinstance(expr, Binary):
+            inputs = {
+                "left": self.heads(expr.left, context),
+                "right": self.heads(expr.right, context),
+            }
+            return self.add(_SET_OPERATION[expr.operator], unparse(expr), {}, inputs)
+        if isinstance(expr, SetExpr):
+            labels = [(part.layer, part.head) for part in expr.items if isinstance(part, HeadLabel)]
+            return self.head_set(unparse(expr), labels)
+        assert isinstance(expr, Call)
+        return self._head_call(expr, context)
+
+    def _head_call(self, call: Call, context: Context) -> str:
+        name, options = call.function.text, self.options(call)
+        context = self.inner(options, context)
+        every = self._every(context)
+        if name == "all":
+            return self.head_set("all heads", every)
+        if name == "layers":
+            wanted = sweep(options["which"])
+            return self.head_set(unparse(call), [head for head in every if head[0] in wanted])
+        if name == "random":
+            chosen = random.Random(options["seed"]).sample(every, options["k"])
+            return self.head_set(unparse(call), chosen)
+        if name == "top":
+            return self._top(call, options, context)
+        return self.operation_of(call, context)
+
+    @abstractmethod
+    def operation_of(self, call: Call, context: Context) -> str:
+        """The step of a function that is one operation of its own name."""
+
+    def _top(self, call: Call, options: Mapping[str, Any], context: Context) -> str:
+        k = context.variation.k or options["k"]
+        label = unparse(replace(call, arguments=(Number(k),)))
+        if RANKING[options["by"]].operation is None:
+            drawn = random.Random(options["seed"]).sample(self._every(context), k)
+            return self._varied(self.head_set(label, drawn), k, context)
+        names = options["on"] or self.dataset_facts(context).relations
+        scores = tuple(
+            self.scores(options["by"], context.relation(relation), options, context)
+            for relation in names
+        )
+        return self._varied(self.add("top", label, {"k": k}, {"scores": scores}), k, context)
+
+    def best_on(self, relation: str, options: Mapping[str, Any], k: int, context: Context) -> str:
+        """The ``k`` heads with the largest effect on one relation."""
+        k = context.variation.k or k
+        scores = (self.scores("aie", relation, options, context),)
+        best = self.add("top", f"top {k} on {relation}", {"k": k}, {"scores": scores})
+        return self._varied(best, k, context)
+
+    def _varied(self, best: str, k: int, context: Context) -> str:
+        """The heads that were chosen, or where the eval varies it as many random others."""
+        seed = context.variation.random_heads
+        if seed is None:
+            return best
+        facts = self.model_facts(context)
+        parameters = {"k": k, "seed": seed, "layers": facts.n_layers, "heads": facts.n_heads}
+        return self.add("other_heads", f"random heads ({k})", parameters, {"chosen": best})
+
+    def _every(self, context: Context) -> list[tuple[int, int]]:
+        """All heads of the model."""
+        facts = self.model_facts(context)
+        return [(layer, head) for layer in range(facts.n_layers) for head in range(facts.n_heads)]
+
+    def head_set(self, label: str, heads: list[tuple[int, int]]) -> str:
+        """The step of heads that are known."""
+        return self.add("head_set", label, {"heads": sorted({(int(i), int(j)) for i, j in heads})})

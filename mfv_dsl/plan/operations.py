@@ -1,0 +1,153 @@
+"""Every operation that a step of a plan can be, declared once; no torch.
+
+An operation says what its key holds and, where that takes a model's time, what it reads, writes and
+costs.  What it does is registered under its name in :mod:`mfv_dsl.execute.operations`.  A function
+of the language that is one operation, such as ``clip``, is declared by its entry alone.
+
+The key of a step is the SHA-256 of its operation and version, its parameters, the keys of its
+inputs, the model's identity (its fingerprint, and its precision unless that is fp32) and the
+dataset's hash.  Equal keys mean equal results.  Names, comments and the order of lines are not part
+of any key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mfv_dsl.lang.entries import FUNCTIONS, ITEM, RANKINGS
+from mfv_dsl.lang.registry import Entry, Parameter
+from mfv_dsl.plan import descriptions
+from mfv_dsl.plan.arithmetic import sweep
+from mfv_dsl.plan.descriptions import Description
+from mfv_dsl.plan.steps import Inputs, Plan, Step, keys_of
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A kind of step.
+
+    ``always`` names the parameters that are in every key, ``defaults`` those that are in a key
+    where they have another value.  ``version`` is raised when the same parameters would give other
+    results.  ``describe`` tells what a step reads, writes and costs; ``file`` is where a run's
+    folder keeps its value, with ``{relation}``, empty for nowhere.
+    """
+
+    doc: str
+    always: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+    describe: Callable[[Plan, Step], Description] = descriptions.nothing
+    file: str = ""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of all parameters that a step of this kind can have."""
+        return (*self.always, *self.defaults)
+
+
+def options_in_key(entry: Entry) -> list[Parameter]:
+    """The parameters of an entry that are parameters of its step, and so in its key."""
+    return [p for p in entry.parameters if p.key != "never" and not p.is_input]
+
+
+def _of_entry(entry: Entry, **more: Any) -> Operation:
+    """The operation that an entry declares; ``more`` adds parameters that no option gives."""
+    always = [p.stored_name for p in options_in_key(entry) if p.key == "always" or p.required]
+    defaults = {
+        p.stored_name: sweep(p.default) if p.sweeps and p.default is not None else p.default
+        for p in options_in_key(entry)
+        if not (p.key == "always" or p.required)
+    }
+    return Operation(
+        more.get("doc", entry.doc), (*more.get("always", ()), *always),
+        {**more.get("defaults", {}), **defaults}, more.get("version", entry.version),
+        more.get("describe", descriptions.nothing), more.get("file", ""),
+    )  # fmt: skip
+
+
+_PROMPTS = ("relation", "shots", "trials", "split", "seed")
+
+OPERATIONS: dict[str, Operation] = {
+    "activations": Operation(
+        "mean head outputs over a relation's prompts", _PROMPTS,
+        {"correct_only": True, "corrupt": None}, describe=descriptions.activations,
+    ),
+    "mediation": Operation(
+        "causal indirect effect of every head on a relation", (*_PROMPTS, "corrupt"),
+        {"by": "aie", "correct_only": True}, describe=descriptions.mediation,
+        file="aie/{relation}",
+    ),
+    "head_norms": Operation("length of what every head writes on average"),
+    "top": Operation("the heads with the largest mean score", ("k",)),
+    "other_heads": Operation(
+        "random heads, none of them among those given", ("k", "seed", "layers", "heads")
+    ),
+    "head_set": Operation(
+        "heads named in the recipe", ("heads",), describe=descriptions.head_set
+    ),
+    "head_union": Operation("heads in either set"),
+    "head_intersection": Operation("heads in both sets"),
+    "head_difference": Operation("heads in the first set only"),
+    "extract": Operation(
+        "function vector of a relation", ("relation",), {"bias": "none"},
+        file="vectors/fv_{relation}",
+    ),
+    "load": Operation(
+        "a vector from a library", ("path", "content"),
+        {"name": None, "revision": None, "allow_mismatch": False},
+    ),
+    "linear": Operation("weighted sum of vectors", ("coefficients",)),
+    "times": Operation("a vector times a computed number"),
+    "arithmetic": Operation("arithmetic on computed numbers", ("operator",),
+                            {"left": None, "right": None}),
+    "overall_mean": Operation("mean head outputs over several relations"),
+    "tune": _of_entry(
+        ITEM["tune"], doc="a vector trained with the model frozen", always=("relation",),
+        defaults={"off_task": ()}, describe=descriptions.tune, file="vectors/tuned_{relation}",
+    ),
+    "evaluate": _of_entry(
+        ITEM["eval"], doc="accuracy on a relation's prompts", always=("relation",),
+        defaults={"mode": "none", "vectors": 1}, version=2, describe=descriptions.evaluate,
+    ),
+    **{entry.name: _of_entry(entry) for entry in FUNCTIONS if not entry.expanded},
+}  # fmt: skip
+for _ranking in RANKINGS:
+    if _ranking.operation is not None and _ranking.operation not in OPERATIONS:
+        OPERATIONS[_ranking.operation] = Operation(
+            f"score of every head, {_ranking.doc}", ("relation", *_ranking.options),
+            version=_ranking.version,
+        )  # fmt: skip
+
+
+def step_key(
+    operation: str,
+    parameters: Mapping[str, Any],
+    inputs: Inputs,
+    identity: str | None,
+    dataset_hash: str | None,
+) -> str:
+    """The content key of a step, 64 hexadecimal digits."""
+    declaration = OPERATIONS[operation]
+    defaults = declaration.defaults
+    content = {
+        "operation": operation,
+        "version": declaration.version,
+        "parameters": {
+            name: value
+            for name, value in parameters.items()
+            if name not in defaults or _plain(defaults[name]) != _plain(value)
+        },
+        "inputs": keys_of(inputs),
+        "model": identity,
+        "dataset": dataset_hash,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,99 @@
+"""The ground of planning: steps, each added once, and what calls and models are known to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from mfv_dsl.base.diagnostics import Diagnostic
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
+from mfv_dsl.lang.checked import Checked, CheckedBlock
+from mfv_dsl.lang.syntax import Call, Name
+from mfv_dsl.plan.context import Context
+from mfv_dsl.plan.operations import OPERATIONS, step_key
+from mfv_dsl.plan.steps import Inputs, Step
+
+
+class StepPlanner:
+    """Collects steps."""
+
+    def __init__(self, checked: Checked) -> None:
+        self.checked = checked
+        self.steps: dict[str, Step] = {}
+        self.warnings: dict[tuple[str, str], Diagnostic] = {}
+        self.tuned: dict[tuple[str, str], str] = {}  # (name of the tune, relation) -> step
+
+    def add(
+        self,
+        operation: str,
+        label: str,
+        parameters: Mapping[str, Any],
+        inputs: Inputs | None = None,
+        context: Context | None = None,
+        dataset: bool = False,
+    ) -> str:
+        """Add a step, or find the equal one, and give its key; ``context`` where it depends on the
+        model, with ``dataset`` where it depends on the dataset too."""
+        undeclared = set(parameters) - set(OPERATIONS[operation].parameters)
+        assert not undeclared, f"the operation `{operation}` declares no {undeclared}"
+        inputs = inputs or {}
+        identity = dataset_hash = None
+        if context is not None:
+            identity = self.model_facts(context).identity
+            dataset_hash = self.dataset_facts(context).hash if dataset else None
+        key = step_key(operation, parameters, inputs, identity, dataset_hash)
+        if key not in self.steps:
+            self.steps[key] = Step(
+                key, operation, label, dict(parameters), dict(inputs),
+                None if context is None else context.model,
+                context.dataset if context is not None and dataset else None,
+            )  # fmt: skip
+        return key
+
+    def model_facts(self, context: Context) -> ModelFacts:
+        facts = self.checked.models[context.model].facts
+        if not isinstance(facts, ModelFacts):
+            raise MfvError("MFV5001", f"the shape of the model `{context.model}` is not known")
+        return facts
+
+    def dataset_facts(self, context: Context) -> DatasetFacts:
+        facts = self.checked.datasets[context.dataset].facts
+        if not isinstance(facts, DatasetFacts):
+            raise MfvError("MFV5001", f"what the dataset `{context.dataset}` holds is not known")
+        return facts
+
+    def context_of(self, block: CheckedBlock) -> Context:
+        """The model and dataset that a block is for."""
+        assert block.model is not None and block.dataset is not None
+        return Context(block.model, block.dataset)
+
+    def relations_of(self, block: CheckedBlock) -> tuple[str, ...]:
+        """The relations that a block is about."""
+        relations: tuple[str, ...] = block["on"]
+        return relations or self.dataset_facts(self.context_of(block)).relations
+
+    def options(self, call: Call) -> dict[str, Any]:
+        """The options of a call, those left out at their defaults."""
+        return {name: setting.value for name, setting in self.checked.options[call.span].items()}
+
+    def inner(self, options: Mapping[str, Any], context: Context) -> Context:
+        """The context after a call's own ``model=`` and ``dataset=``."""
+        return replace(
+            context,
+            model=options.get("model") or context.model,
+            dataset=options.get("dataset") or context.dataset,
+        )
+
+
+def declared(operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``options`` that the operation declares as its parameters."""
+    return {name: options[name] for name in OPERATIONS[operation].parameters if name in options}
+
+
+def relation_argument(call: Call) -> str:
+    """The name of a relation, or of what stands for one, that a call is about."""
+    argument = call.arguments[0] if call.arguments else call.keywords[0].value
+    assert isinstance(argument, Name)
+    return argument.text

@@ -1,0 +1,45 @@
+"""The examples in docstrings are true."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+from pkgutil import walk_packages
+
+import pytest
+
+#: packages whose modules' examples are run
+PACKAGES = (
+    "mfv_dsl.base",
+    "mfv_dsl.lang",
+)
+MODULES = [
+    module.name
+    for package in PACKAGES
+    for module in walk_packages(import_module(package).__path__, f"{package}.")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_are_true(name):
+    assert doctest.testmod(import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "base.diagnostics.render",
+        "lang.checker.check",
+        "lang.checker.check_source",
+        "lang.checker.load_recipe",
+        "lang.codes.explain",
+        "lang.format.format_source",
+        "lang.parser.parse",
+        "lang.parser.parse_expression",
+        "lang.reference.reference",
+        "lang.unparse.unparse",
+    ],
+)
+def test_an_entry_point_has_an_example(name):
+    module, _, function = f"mfv_dsl.{name}".rpartition(".")
+    assert ">>> " in getattr(import_module(module), function).__doc__
