@@ -11,8 +11,8 @@ import mfv_dsl as mfv
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes, ThingScenes
 from mfv_dsl.inspection import prompt_rows
-from mfv_dsl.methods.asking import likeliest
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.likeliest_answers import likeliest_answers
 from mfv_dsl.report.picture import Panel, answers_picture
 from mfv_dsl.report.prompt_picture import prompt_picture
 
@@ -49,7 +49,7 @@ def injection() -> Image.Image:
     batch = MODEL.batch([prompt], scenes)
     relations = ("left", "right")
     vectors = [mfv.compile(f"fv({r})").vector(heads=HEADS, trials=50) for r in relations]
-    before, *after = likeliest(MODEL, batch, [[], *(adding(v, 1, 1.0) for v in vectors)])
+    before, *after = likeliest_answers(MODEL, batch, [[], *(adding(v, 1, 1.0) for v in vectors)])
     panels: list[Panel] = [("no vector", before, None)]
     for relation, answers in zip(relations, after, strict=True):
         right = prompt.query.neighbours[relation]

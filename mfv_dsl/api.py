@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
@@ -150,8 +151,12 @@ def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFl
     """Load a model by its constructor's name and arguments: ``load_model("tiny")``,
     ``load_model("openflamingo", path="…", dtype="bf16")``.
 
-    Files that are missing are fetched with ``download=True`` only.
+    Files that are missing are fetched with ``download=True`` only.  The model's ``generate`` is
+    :func:`mfv_dsl.engine.generation.generate_texts`.
     """
     from mfv_dsl import models
+    from mfv_dsl.engine.generation import generate_texts
 
-    return models.load(name, device=device, **arguments)
+    model = models.load(name, device=device, **arguments)
+    model.generate = MethodType(generate_texts, model)
+    return model

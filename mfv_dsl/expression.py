@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mfv_dsl.engine.attach import HookPlan
     from mfv_dsl.execute.session import Listener
     from mfv_dsl.methods.vectors import Vector
+    from mfv_dsl.models.sites import SiteSource
 
 _MODEL, _DATASET, _RESULT = "model_", "dataset_", "result"
 
@@ -142,15 +143,17 @@ class Expression:
         scale: float = 1.0,
         dataset: str = "scenes()",
         constructor: str = "tiny()",
+        sites: SiteSource | None = None,
         **defaults: object,
     ) -> HookPlan:
         """Compute it on the model that ``constructor`` names and bind its injection at ``layer`` to
-        ``model``, the user's own: ``with plan.attach(): model(...)``."""
+        ``model``, the user's own: ``with plan.attach(): model(...)``.  ``sites`` says where a model
+        of another make keeps its parts (:func:`mfv_dsl.models.sites.find_sites`)."""
         from mfv_dsl.engine.attach import HookPlan
         from mfv_dsl.methods.evaluation import adding
 
         vector = self.vector(constructor, dataset, **defaults)
-        return HookPlan.of(model, adding(vector, layer, scale))
+        return HookPlan.of(model, adding(vector, layer, scale), sites)
 
     @staticmethod
     def _planned(checked: Checked) -> tuple[InteractivePlan, str]:

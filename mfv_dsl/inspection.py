@@ -28,11 +28,11 @@ from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import Listener, batched
 from mfv_dsl.inputs import VectorInput, open_model, relations_of
 from mfv_dsl.lang.constructed import constructed
-from mfv_dsl.methods.asking import Answers, likeliest
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.likeliest_answers import TokenProbabilities, likeliest_answers
 from mfv_dsl.methods.off_task import OffTaskCost, off_task_cost
-from mfv_dsl.methods.stream import Stream, residual_stream
-from mfv_dsl.methods.vectors import Vector, fitting
+from mfv_dsl.methods.residual_stream import Stream, residual_stream
+from mfv_dsl.methods.vectors import Vector, require_model
 from mfv_dsl.models.base import Backend
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.prompt_picture import PromptRow
@@ -86,7 +86,7 @@ class Probe:
         """
         own = relations_of(vector, self.dataset) if relations is None else tuple(relations)
         others = other_relations(self.dataset, own)
-        edits = adding(fitting(self.backend, vector), layer, scale)
+        edits = adding(require_model(self.backend, vector), layer, scale)
         costs = {}
         for kind in off_tasks(self.dataset):
             prompts = draw_off_task(self.dataset, kind, others, split, items, seed)
@@ -138,8 +138,8 @@ def about_scene(seed: int = 0, diagonal: bool = False, query: str | None = None)
 class Reply:
     """The likeliest answers to a question, alone and with a vector added, if there was one."""
 
-    before: Answers
-    after: Answers | None
+    before: TokenProbabilities
+    after: TokenProbabilities | None
     layer: int | str | None
 
 
@@ -156,13 +156,13 @@ def ask(
     own, or for a vector without parts a third of the way up, as in arXiv:2310.15213."""
     batch = backend.batch([question.prompt], question.dataset)
     if vector is None:
-        return Reply(likeliest(backend, batch, [[]], top)[0], None, None)
+        return Reply(likeliest_answers(backend, batch, [[]], top)[0], None, None)
     if layer is None:
         layer = vector.layer
     if layer is None:
         layer = "native" if vector.vector.has_parts else backend.facts.n_layers // 3
-    edits = adding(fitting(backend, vector.vector), layer, scale)
-    before, after = likeliest(backend, batch, [[], edits], top)
+    edits = adding(require_model(backend, vector.vector), layer, scale)
+    before, after = likeliest_answers(backend, batch, [[], edits], top)
     return Reply(before, after, layer)
 
 

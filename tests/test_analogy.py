@@ -20,7 +20,7 @@ from mfv_dsl.execute.blend_weights import vector_text
 from mfv_dsl.execute.operations.evaluation import source_pairs
 from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import Session
-from mfv_dsl.methods.analogy import analogy_weights, blended, measure_blends
+from mfv_dsl.methods.analogy import analogy_weights, blend_edits, measure_blends
 from mfv_dsl.methods.evaluation import adding, measure
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.methods.vectors import Space, Vector
@@ -113,7 +113,7 @@ def test_every_item_gets_its_own_sum(layer: int | str, small: OpenFlamingo, scen
 
 def test_parts_at_one_place_become_one_edit(small: OpenFlamingo):
     candidates = candidates_for(small, 3, "native")
-    edits = blended(candidates, torch.tensor([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]]).double())
+    edits = blend_edits(candidates, torch.tensor([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]]).double())
     assert [(edit.site, edit.layer) for edit in edits] == [
         ("lm.attn.out", 0), ("lm.attn.out", 2), ("lm.attn.out", 1),
     ]  # fmt: skip

@@ -20,14 +20,15 @@ from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.tiny.constructor import facts
 from mfv_dsl.models.tiny.facts import WEIGHTS
 from mfv_dsl.models.tiny.load import load_folder
-from mfv_dsl.models.tiny.sequences import IN_CONTEXT_RELATIONS, in_context, statements
 from mfv_dsl.models.tiny.tokenizer import build_tokenizer
+from tools.tiny.sequences import IN_CONTEXT_RELATIONS, in_context, statements
+from tools.tiny.train import GROUNDING_LAYERS, Running, Trainer
 
 _STACK = """
 import time
 started = time.process_time()
 import torch
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 flamingo_classes()
 print(time.process_time() - started)
 """
@@ -125,6 +126,17 @@ def test_training_never_shows_in_context_what_the_card_says_it_never_saw():
     batch = statements(rng, ids, 40, {"relation": 1.0, "which": 1.0})
     said = {words[token] for token in batch.tokens.ravel()}
     assert set(NOVEL_KINDS) <= said
+
+
+def test_what_the_training_script_saves_is_a_model(tmp_path: Path):
+    trainer = Trainer(tmp_path, seed=0)
+    batch, running = in_context(trainer.rng, trainer.ids, 2, "plain"), Running()
+    trainer.loss(batch, running).backward()
+    assert set(running.values) == {f"plain{shot}" for shot in range(5)}
+    trainer.save()
+    trainer.pool.shutdown()
+    model = load_folder(tmp_path)
+    assert model.facts.n_layers == GROUNDING_LAYERS and model.facts.d_model == 128
 
 
 def test_the_training_log_reaches_its_goals():

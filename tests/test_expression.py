@@ -11,12 +11,13 @@ from mfv_dsl import fv, load, mean, normalize, project, random_like, reject
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
-from mfv_dsl.engine.attach import HookPlan, find_sites
+from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.sites import find_sites
 
 HEADS = "{L4H1, L2H6}"
 

@@ -27,10 +27,10 @@ from mfv_dsl.methods.vectors import (
     cosine,
     dot,
     function_vector,
-    normalized,
-    projected,
+    normalize,
+    project,
     random_like,
-    rejected,
+    reject,
 )
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.conftest import small_flamingo
@@ -176,8 +176,8 @@ def test_algebra_on_the_residual():
     x, y = v.residual.double().numpy(), w.residual.double().numpy()
     for vector, wanted in (
         (v + w, x + y), (v - w, x - y), (-v, -x), (2 * v, 2 * x), (v / 4, x / 4),
-        (normalized(v), x / np.linalg.norm(x)), (projected(v, w), (x @ y) / (y @ y) * y),
-        (rejected(v, w), x - (x @ y) / (y @ y) * y),
+        (normalize(v), x / np.linalg.norm(x)), (project(v, w), (x @ y) / (y @ y) * y),
+        (reject(v, w), x - (x @ y) / (y @ y) * y),
     ):  # fmt: skip
         np.testing.assert_allclose(vector.residual.numpy(), wanted, rtol=1e-5, atol=1e-6)
     assert dot(v, w) == pytest.approx(x @ y)
@@ -207,7 +207,7 @@ def test_vectors_that_do_not_belong_together():
     with pytest.raises(MfvError, match="did you mean dot"):
         _ = made(0) * made(1)
     zero = Vector(torch.zeros(6), Space("model", 6))
-    for function in (normalized, lambda z: projected(made(0), z), lambda z: cosine(z, z)):
+    for function in (normalize, lambda z: project(made(0), z), lambda z: cosine(z, z)):
         with pytest.raises(MfvError, match="zero vector"):
             function(zero)
 

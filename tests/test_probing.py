@@ -23,11 +23,11 @@ from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.lang.constructed import as_call, constructed
 from mfv_dsl.methods import geometry
-from mfv_dsl.methods.asking import likeliest
 from mfv_dsl.methods.decoding import decode
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.likeliest_answers import likeliest_answers
 from mfv_dsl.methods.off_task import off_task_cost, off_task_costs
-from mfv_dsl.methods.stream import Stream, residual_stream
+from mfv_dsl.methods.residual_stream import Stream, residual_stream
 from mfv_dsl.methods.vectors import Space, Vector, combine, cosine
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.heatmap import heat_map
@@ -307,14 +307,14 @@ def test_the_relations_that_a_vector_is_made_of(scenes: Scenes):
 def test_answers_before_and_after(tiny: OpenFlamingo, scenes: Scenes):
     batch = tiny.batch(draw_prompts(scenes, "left", "test", 1, 0), scenes)
     edits = adding(vector_for(tiny, 4, 40.0), 2, 1.0)
-    before, after = likeliest(tiny, batch, [[], edits], top=3)
+    before, after = likeliest_answers(tiny, batch, [[], edits], top=3)
     for said, logits in ((before, full_pass(tiny, batch).logits),
                          (after, full_pass(tiny, batch, edits).logits)):  # fmt: skip
         values, tokens = logits[0].softmax(-1).topk(3)
         assert [name for name, _ in said] == [tiny.text([token]) for token in tokens.tolist()]
         assert [p for _, p in said] == pytest.approx(values.tolist(), abs=1e-5)
     assert before != after
-    assert len(likeliest(tiny, batch, [[]], top=10_000)[0]) == 54
+    assert len(likeliest_answers(tiny, batch, [[]], top=10_000)[0]) == 54
 
 
 def test_where_a_vector_is_added_when_nobody_says(tiny: OpenFlamingo):

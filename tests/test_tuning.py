@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 import mfv_dsl as mfv
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.engine import prefix_cache
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.hooks import Hooks
@@ -24,8 +25,8 @@ from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.store import Store
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import tuning
-from mfv_dsl.methods.learned import LEARNED, LearnedHeadMask, LearnedHeadScales
 from mfv_dsl.methods.tuning import Checkpoint, Epoch, Settings, Training, Tuned, tune
+from mfv_dsl.methods.tuning_variables import VARIABLES, HeadMaskVariable, HeadScalesVariable
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo
@@ -115,7 +116,7 @@ def test_an_injection_is_the_edit_of_the_prefix_engine(scenes: Scenes, lead: tup
                 wanted = prefix.scores([[Edit("lm.resid", layer, "add", added)]], logits=True)
             assert found.logits is not None and wanted.logits is not None
             torch.testing.assert_close(found.logits, wanted.logits, atol=1e-5, rtol=1e-4)
-            assert torch.equal(found.said, wanted.said)
+            assert torch.equal(found.likeliest, wanted.likeliest)
             assert len(touches) == 6  # three prompts each time
     with pytest.raises(mfv.MfvError, match="no layer 9"):
         prefix.injected(9, torch.zeros(32))
@@ -139,7 +140,9 @@ def test_prefixes_that_do_not_fit_are_run_again_with_the_same_result(
     size = encode_prefix(tiny, train[0]).nbytes
     for memory in (None, 2 * size, 0):
         runs = 0
-        made.append(tune(tiny, train, validation, zeros(tiny), settings, memory=memory))
+        if memory is not None:  # a quarter of what is free
+            monkeypatch.setattr(prefix_cache, "free_bytes", lambda device, m=memory: 4 * m)
+        made.append(tune(tiny, train, validation, zeros(tiny), settings))
         counts.append(runs)
     # five batches in two epochs, two for validation three times; of those one fits in the second
     assert counts == [7, 2 * 5 + 3 + 1, 2 * 5 + 3 * 2]
@@ -223,10 +226,10 @@ def test_a_bound_and_a_decay_keep_the_vector_short(
 def trainer_of(
     model: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], settings: Settings
 ) -> tuning._Trainer:
-    learned = LEARNED[settings.variable](zeros(model), model.device)
-    prefixes = tuning.KeptPrefixes(model)
+    variable = VARIABLES[settings.variable](zeros(model), model.device)
+    prefixes = tuning.PrefixCache(model)
     return tuning._Trainer(
-        model, learned, prefixes, train, validation, (), settings, lambda _: None
+        model, variable, prefixes, train, validation, (), settings, lambda _: None
     )
 
 
@@ -296,14 +299,14 @@ def test_a_mask_that_keeps_nothing_is_an_error(
 
 def test_what_is_learned_and_what_comes_of_it_agree(tiny: OpenFlamingo, raw: Vector):
     """At the start every variable yields the start; a value's vector is its finished one."""
-    for name, kind in LEARNED.items():
-        learned = kind(raw, tiny.device)
-        torch.testing.assert_close(learned.finished(learned.first()).residual, raw.residual)
+    for name, kind in VARIABLES.items():
+        variable = kind(raw, tiny.device)
+        torch.testing.assert_close(variable.result(variable.first()).residual, raw.residual)
         if name != "head_mask":
-            value = torch.randn_like(learned.first())
-            torch.testing.assert_close(learned.finished(value).residual, learned.vector(value))
-    soft = LearnedHeadMask(raw, tiny.device).vector(torch.full((8,), 30.0))
-    torch.testing.assert_close(soft, LearnedHeadScales(raw, tiny.device).vector(torch.ones(8)))
+            value = torch.randn_like(variable.first())
+            torch.testing.assert_close(variable.result(value).residual, variable.vector(value))
+    soft = HeadMaskVariable(raw, tiny.device).vector(torch.full((8,), 30.0))
+    torch.testing.assert_close(soft, HeadScalesVariable(raw, tiny.device).vector(torch.ones(8)))
 
 
 def test_kl_leaves_other_tasks_alone(

@@ -53,7 +53,7 @@ def decode(
 ) -> None:
     """Show which words of the model's vocabulary a vector speaks for (logit lens)."""
     from mfv_dsl.methods import decoding
-    from mfv_dsl.methods.vectors import fitting
+    from mfv_dsl.methods.vectors import require_model
     from mfv_dsl.report.analysis_tables import decoded_table
 
     if norm not in decoding.NORMS:
@@ -61,9 +61,9 @@ def decode(
     with output.progress() as listener:
         wanted = options.read_vector(vector, listener)
         probe = options.open_probe()
-        fitted = fitting(probe.backend, wanted.vector)
+        direction = require_model(probe.backend, wanted.vector)
         stream = probe.stream(items, listener=listener) if norm == "after_stream" else None
-    decodings = decoding.decode(probe.backend, fitted, layers, top, norm, stream)
+    decodings = decoding.decode(probe.backend, direction, layers, top, norm, stream)
     output.show([asdict(decoding) for decoding in decodings], decoded_table(decodings))
 
 
@@ -87,17 +87,17 @@ def identify(
     members = read_vectors(library, but=vector)
     with output.progress() as listener:
         wanted = options.read_vector(vector, listener)
-    identified = geometry.identify(wanted.vector, members)
-    condition = identified.condition if math.isfinite(identified.condition) else None
+    decomposition = geometry.identify(wanted.vector, members)
+    condition = decomposition.condition if math.isfinite(decomposition.condition) else None
     output.show(
-        {**asdict(identified), "condition": condition, "collinear": identified.collinear},
-        identified_table(identified),
-        [f"not explained: {100 * identified.residual_share:.1f} % of its squared length "
-         f"(a random vector: about {100 * (1 - identified.chance):.1f} %)"],
+        {**asdict(decomposition), "condition": condition, "collinear": decomposition.collinear},
+        identified_table(decomposition),
+        [f"not explained: {100 * decomposition.residual_share:.1f} % of its squared length "
+         f"(a random vector: about {100 * (1 - decomposition.chance):.1f} %)"],
     )  # fmt: skip
-    if identified.collinear and not output.as_json:
+    if decomposition.collinear and not output.as_json:
         typer.echo(
-            f"the members are nearly collinear (condition number {identified.condition:.3g}): "
+            f"the members are nearly collinear (condition number {decomposition.condition:.3g}): "
             "other coefficients do about as well",
             err=True,
         )
@@ -136,23 +136,23 @@ def norms(
     """Compare a vector's length with that of the residual stream at the last token of zero-shot
     prompts, layer by layer."""
     from mfv_dsl.methods.geometry import against_stream
-    from mfv_dsl.methods.vectors import fitting
+    from mfv_dsl.methods.vectors import require_model
     from mfv_dsl.report.analysis_tables import norms_table
 
     with output.progress() as listener:
         wanted = options.read_vector(vector, listener)
         probe = options.open_probe()
-        fitted = fitting(probe.backend, wanted.vector)
+        direction = require_model(probe.backend, wanted.vector)
         stream = probe.stream(items, listener=listener)
-    ratios = against_stream(fitted, stream)
+    ratios = against_stream(direction, stream)
     output.show(
         {
-            "norm": fitted.norm(),
+            "norm": direction.norm(),
             "prompts": stream.n,
             "layers": [asdict(ratio) for ratio in ratios],
         },
         norms_table(ratios),
-        [f"the vector's length is {fitted.norm():.1f}; {stream.n} prompts"],
+        [f"the vector's length is {direction.norm():.1f}; {stream.n} prompts"],
     )
 
 

@@ -25,7 +25,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     Exits with 1 if the bundled model does not run.
     """
     from mfv_dsl.cli.output import print_json
-    from mfv_dsl.models.environment import examine
+    from mfv_dsl.execute.environment import examine
     from mfv_dsl.report.environment import environment_text
 
     environment = examine()

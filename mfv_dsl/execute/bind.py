@@ -11,6 +11,7 @@ from mfv_dsl.execute.conditions import Point
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.run import Silence, inputs_of, perform
 from mfv_dsl.execute.store import default_store
+from mfv_dsl.models.sites import SiteSource
 from mfv_dsl.plan.descriptions import model_facts
 from mfv_dsl.plan.steps import Plan, needed
 
@@ -24,13 +25,15 @@ def bind(
     scale: float | None = None,
     k: int | None = None,
     vector: str | None = None,
+    sites: SiteSource | None = None,
 ) -> HookPlan:
     """The edits of one condition of ``plan``, bound to ``model``.
 
     What the edits need is computed (or found in the store) on the plan's own model; ``model`` is
     the user's: one from ``load_model``, an ``open_flamingo.Flamingo`` or a transformers model of
     the same sizes.  ``eval`` and ``relation`` may be left out where the plan has one; ``layer``,
-    ``scale``, ``k`` and ``vector`` (its text) where the eval is not a sweep of them.
+    ``scale``, ``k`` and ``vector`` (its text) where the eval is not a sweep of them.  ``sites``
+    says where a model of another make keeps its parts (:func:`mfv_dsl.models.sites.find_sites`).
     """
     name = _only("eval", eval, {r.eval: r for r in plan.rows}).eval
     rows = {r.relation: r for r in plan.rows if r.eval == name}
@@ -49,7 +52,7 @@ def bind(
     edits = edits_of(parameters, inputs, at, model_facts(plan, step).head_dim)
     if not edits:
         raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")
-    return HookPlan.of(model, edits)
+    return HookPlan.of(model, edits, sites)
 
 
 def _only(what: str, wanted: Any, known: dict[Any, Any]) -> Any:

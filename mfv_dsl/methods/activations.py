@@ -55,12 +55,16 @@ def task_mean(
     correct: list[bool] = []
     for batch in batches:
         with torch.no_grad():
-            done = full_pass(backend, batch, reads=reads)
-        right = outcomes(done.logits, batch.answers).correct
-        correct += right.tolist()
-        used = torch.from_numpy(right) if correct_only else torch.ones(len(batch), dtype=torch.bool)
-        for row, reading in enumerate(done.readings):
-            total[row] += reading[:, 0].cpu()[used].double().sum(0)
+            output = full_pass(backend, batch, reads=reads)
+        correct_rows = outcomes(output.logits, batch.answers).correct
+        correct += correct_rows.tolist()
+        mask = (
+            torch.from_numpy(correct_rows)
+            if correct_only
+            else torch.ones(len(batch), dtype=torch.bool)
+        )
+        for row, reading in enumerate(output.readings):
+            total[row] += reading[:, 0].cpu()[mask].double().sum(0)
         progress(len(batch))
     n_used = sum(correct) if correct_only else len(correct)
     if not n_used:

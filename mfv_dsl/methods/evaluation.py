@@ -11,7 +11,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.methods.outcomes import Outcomes, join, outcomes
+from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes, outcomes
 from mfv_dsl.methods.selection import Head
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -22,7 +22,9 @@ def measure(
 ) -> Outcomes:
     """Outcomes on all prompts of ``batches`` under ``edits``."""
     with torch.no_grad():
-        return join([outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches])
+        return concatenate_outcomes(
+            [outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches]
+        )
 
 
 def measure_many(
@@ -35,11 +37,11 @@ def measure_many(
         for batch in batches if variants else ():
             scores = encode_prefix(backend, batch).scores(variants)
             p_answer = scores.p.double().cpu().numpy()
-            said = scores.said.cpu().numpy()
-            correct = said == batch.answers[:, None].cpu().numpy()
+            likeliest = scores.likeliest.cpu().numpy()
+            correct = likeliest == batch.answers[:, None].cpu().numpy()
             for i, part in enumerate(parts):
-                part.append(Outcomes(p_answer[:, i], correct[:, i], said[:, i]))
-    return [join(part) for part in parts]
+                part.append(Outcomes(p_answer[:, i], correct[:, i], likeliest[:, i]))
+    return [concatenate_outcomes(part) for part in parts]
 
 
 def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
@@ -48,12 +50,12 @@ def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
     output."""
     if layer != "native":
         return [Edit("lm.resid", int(layer), "add", scale * vector.residual)]
-    heads, projected = _parts(vector, "layer = native"), vector.head_projected
-    assert projected is not None
+    heads, outputs = _parts(vector, "layer = native"), vector.head_projected
+    assert outputs is not None
     by_layer = sorted({head[0] for head in heads})
     return [
         Edit("lm.attn.out", number, "add",
-             scale * sum_rows(projected, [head[0] == number for head in heads]))
+             scale * sum_rows(outputs, [head[0] == number for head in heads]))
         for number in by_layer
     ]  # fmt: skip
 
@@ -75,8 +77,8 @@ def ablating(
     return _replacing(heads, torch.stack([overall[layer, head] for layer, head in heads]))
 
 
-def sum_rows(rows: torch.Tensor, chosen: Sequence[bool]) -> torch.Tensor:
-    return rows[torch.tensor(np.asarray(chosen))].sum(0)
+def sum_rows(rows: torch.Tensor, mask: Sequence[bool]) -> torch.Tensor:
+    return rows[torch.tensor(np.asarray(mask))].sum(0)
 
 
 def _replacing(heads: Sequence[Head], values: torch.Tensor) -> list[Edit]:

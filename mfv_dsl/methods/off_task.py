@@ -143,15 +143,15 @@ def off_task_costs(
             for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
                 p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
                 kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
-                right = chunk.scores.said == answers
+                correct = chunk.scores.likeliest == answers
                 for column, variant in enumerate(chunk.variants):
                     divergence[variant].append(kl[:, column].double().cpu().numpy())
-                    after[variant].append(right[:, column].cpu().numpy())
-            before.append((chunk.unedited.said == answers)[:, 0].cpu().numpy())
+                    after[variant].append(correct[:, column].cpu().numpy())
+            before.append((chunk.unedited.likeliest == answers)[:, 0].cpu().numpy())
             progress(len(batch))
     return [
-        OffTaskCost(np.concatenate(kl), np.concatenate(before), np.concatenate(right))
-        for kl, right in zip(divergence, after, strict=True)
+        OffTaskCost(np.concatenate(kl), np.concatenate(before), np.concatenate(correct))
+        for kl, correct in zip(divergence, after, strict=True)
     ]
 
 

@@ -31,15 +31,15 @@ class Outcomes:
 def outcomes(logits: torch.Tensor, answers: torch.Tensor) -> Outcomes:
     """Score ``logits`` (prompts, vocabulary) against the first tokens of the answers (prompts,)."""
     probabilities = logits.float().softmax(-1)
-    said = logits.argmax(-1)
+    likeliest = logits.argmax(-1)
     return Outcomes(
         probabilities.gather(1, answers[:, None])[:, 0].cpu().numpy().astype(np.float64),
-        (said == answers).cpu().numpy(),
-        said.cpu().numpy(),
+        (likeliest == answers).cpu().numpy(),
+        likeliest.cpu().numpy(),
     )
 
 
-def join(parts: list[Outcomes]) -> Outcomes:
+def concatenate_outcomes(parts: list[Outcomes]) -> Outcomes:
     """Outcomes of consecutive batches as one."""
     return Outcomes(
         np.concatenate([part.p_answer for part in parts]),

@@ -13,12 +13,12 @@ from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.report.grid import grid
 
 if TYPE_CHECKING:
-    from mfv_dsl.methods.decoding import Decoded
-    from mfv_dsl.methods.geometry import Identified, Ratio
+    from mfv_dsl.methods.decoding import VectorTokens
+    from mfv_dsl.methods.geometry import Decomposition, Ratio
     from mfv_dsl.methods.off_task import CostRow
 
 
-def decoded_table(decodings: Sequence[Decoded]) -> Table:
+def decoded_table(decodings: Sequence[VectorTokens]) -> Table:
     """One row a layer, the likeliest tokens with their scores; where there is one layer, or none to
     speak of, one row a token."""
     if len(decodings) > 1:
@@ -48,12 +48,12 @@ def similarity_table(names: Sequence[str], cosines: np.ndarray) -> Table:
     return table
 
 
-def identified_table(identified: Identified) -> Table:
+def identified_table(decomposition: Decomposition) -> Table:
     """One row a member, the largest coefficients first."""
     table = grid({"member": "left", "coefficient": "right", "cosine": "right"})
-    coefficients = identified.coefficients
+    coefficients = decomposition.coefficients
     for name in sorted(coefficients, key=lambda name: -abs(coefficients[name])):
-        cosine = identified.cosines[name]
+        cosine = decomposition.cosines[name]
         table.add_row(name, decimals(coefficients[name], 3), decimals(cosine))
     return table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mfv_dsl.models.environment import Environment
+    from mfv_dsl.execute.environment import Environment
 
 _TORCHVISION = {
     "as is": "works as it is",

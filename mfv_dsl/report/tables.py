@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.heads import HeadEffect
     from mfv_dsl.execute.results import ResultRow
     from mfv_dsl.execute.tuning_rows import TuningRow
-    from mfv_dsl.models.catalogue import Known
+    from mfv_dsl.models.catalogue import CatalogueRow
 
 
 def results_table(rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]) -> Table:
@@ -85,7 +85,7 @@ def weights_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def models_table(rows: Sequence[Known]) -> Table:
+def models_table(rows: Sequence[CatalogueRow]) -> Table:
     """Models that recipes can name, and about what they take in GB."""
     sizes_of = ("parameters", "to fetch", "bf16", "fp32")
     numbers = _on_the_right(("layers", "heads", "head_dim", "d_model", *sizes_of))

@@ -24,7 +24,7 @@ from tokenizers import (
 )
 from torch import nn
 
-from mfv_dsl.models.stack import declare_torchvision_operators, flamingo_classes
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators, flamingo_classes
 
 SENTENCES = (
     "Q: what stands left of the red circle? A: a blue square. B: the ring above it.",

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
+from mfv_dsl.execute.environment import DeviceMemory, _where
 from mfv_dsl.library.vector_file import load_vector
-from mfv_dsl.models.checkpoints.known import KNOWN
-from mfv_dsl.models.environment import Place, _where
+from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN
 
 RECIPE = """mfv 1
 model   m = openflamingo("{path}", dtype={dtype})
@@ -148,8 +148,8 @@ def test_doctor_says_what_to_type(tmp_path: Path):
 
 
 def test_where_a_model_fits():
-    def place(name: str, gigabytes: int) -> Place:
-        return Place(name, "", gigabytes * 10**9, 0)
+    def place(name: str, gigabytes: int) -> DeviceMemory:
+        return DeviceMemory(name, "", gigabytes * 10**9, 0)
 
     cpu, one, two = place("cpu", 64), place("cuda:0", 24), place("cuda:1", 24)
     assert _where(20 * 10**9, (cpu, one)) == "cuda"

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.models.checkpoints.known import KNOWN
 from mfv_dsl.models.checkpoints.load import load_checkpoint as load
+from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN
 from mfv_dsl.models.devices import devices
 from tests.checkpoints.support import as_of_2023, write_gpt_neox, write_json
 

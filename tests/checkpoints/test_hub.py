@@ -28,9 +28,10 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 LOCATE = """
 import sys
 from mfv_dsl import MfvError
-from mfv_dsl.models.checkpoints.locate import layout, locate, resolved
+from mfv_dsl.models.checkpoints.layout import checkpoint_layout
+from mfv_dsl.models.checkpoints.locate import locate, resolved
 try:
-    print(locate(layout(sys.argv[1]), download=len(sys.argv) > 2), resolved(sys.argv[1]))
+    print(locate(checkpoint_layout(sys.argv[1]), download=len(sys.argv) > 2), resolved(sys.argv[1]))
 except MfvError as error:
     print(error)
 """

@@ -83,13 +83,13 @@ def attend(
     scores = query.flatten(2, 3) @ before.keys.transpose(-1, -2)
     scores[..., -1] = own.flatten(2)
     if bias is not None:
-        each = bias.unflatten(0, (-1, groups)).expand(-1, -1, copies, -1)
-        scores = scores + each.flatten(1, 2)
+        bias_of_copies = bias.unflatten(0, (-1, groups)).expand(-1, -1, copies, -1)
+        scores = scores + bias_of_copies.flatten(1, 2)
     scores = scores.masked_fill_(before.unseen, -torch.inf)
     weights = scores.softmax(-1).to(before.values.dtype)
-    seen = (weights @ before.values).unflatten(2, (groups, copies))
+    read = (weights @ before.values).unflatten(2, (groups, copies))
     own = weights[..., -1].unflatten(2, (groups, copies))
-    out = seen + own[..., None] * value[:, :, None]
+    out = read + own[..., None] * value[:, :, None]
     return out.reshape(prompts, heads, copies, head_dim).transpose(1, 2).contiguous()
 
 
@@ -122,8 +122,8 @@ def attend_past_mpt(
     query, key, value = (
         part.unflatten(-1, (attention.n_heads, -1)).transpose(1, 2) for part in mixed.chunk(3, -1)
     )
-    seen = attend(query * attention.softmax_scale, key, value, past, bias)
-    return attention.out_proj(seen.flatten(2)), None
+    read = attend(query * attention.softmax_scale, key, value, past, bias)
+    return attention.out_proj(read.flatten(2)), None
 
 
 def attend_media(
@@ -139,5 +139,5 @@ def attend_media(
     query = query.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
     weights = (query @ media.keys.transpose(-1, -2)).softmax(-1)
     out = (weights @ media.values).masked_fill(media.absent, 0.0)
-    written: torch.Tensor = attention.to_out(out.transpose(1, 2).flatten(2))
-    return written
+    output: torch.Tensor = attention.to_out(out.transpose(1, 2).flatten(2))
+    return output

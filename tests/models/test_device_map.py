@@ -24,10 +24,10 @@ from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.models import spread as spreading
+from mfv_dsl.models import device_map
+from mfv_dsl.models.device_map import bytes_of, device_of, moved, split_layers, spread
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.parallel import Media
-from mfv_dsl.models.spread import bytes_of, device_of, moved, split_layers, spread
+from mfv_dsl.models.parallel_attention import Media
 from tests.conftest import small_flamingo, small_mpt_flamingo
 from tests.engine.support import lively_flamingo, lively_mpt, mixed_batch, random_variants
 
@@ -86,7 +86,7 @@ def worst(counts: list[int], sizes: list[int], budgets: list[int]) -> float:
 
 
 def test_what_does_not_fit_is_told_with_the_figures(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(spreading, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(device_map, "free_bytes", lambda device: 1000)
     with pytest.raises(MfvError, match=r"take 0\.0 GB, and the devices have room for 0\.0 GB"):
         spread(small_flamingo().model, [CPU, CPU])
 
@@ -139,7 +139,7 @@ def two_devices(
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = request.param(layers=4, every=1)
         size = bytes_of(model.model)
-        monkeypatch.setattr(spreading, "free_bytes", lambda device: 10 * size)
+        monkeypatch.setattr(device_map, "free_bytes", lambda device: 10 * size)
         spread(model.model, [CPU, META])
         yield model
 

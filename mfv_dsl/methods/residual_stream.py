@@ -40,15 +40,15 @@ def residual_stream(
     lengths: list[torch.Tensor] = []  # each (layers, prompts)
     for batch in batches:
         with torch.no_grad():
-            done = full_pass(backend, batch, reads=reads)
-        states = torch.stack([reading[:, 0].double().cpu() for reading in done.readings])
+            output = full_pass(backend, batch, reads=reads)
+        states = torch.stack([reading[:, 0].double().cpu() for reading in output.readings])
         total += states.sum(1)
         lengths.append(states.norm(dim=-1))
         progress(len(batch))
-    every = torch.cat(lengths, dim=1)
+    all_lengths = torch.cat(lengths, dim=1)
     return Stream(
-        mean=(total / every.shape[1]).float(),
-        norm=every.mean(1).float(),
-        deviation=every.std(1, correction=0).float(),
-        n=every.shape[1],
+        mean=(total / all_lengths.shape[1]).float(),
+        norm=all_lengths.mean(1).float(),
+        deviation=all_lengths.std(1, correction=0).float(),
+        n=all_lengths.shape[1],
     )

@@ -10,7 +10,7 @@ from importlib import metadata
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import store_root
 from mfv_dsl.models.catalogue import checkpoints
-from mfv_dsl.models.stack import OPEN_FLAMINGO, torchvision_state
+from mfv_dsl.models.flamingo_classes import OPEN_FLAMINGO, torchvision_state
 
 #: Package -> what to type where it is missing.
 _PACKAGES = {
@@ -26,7 +26,7 @@ _PACKAGES = {
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceMemory:
     """A device, and its memory in bytes: all and free."""
 
     name: str
@@ -53,7 +53,7 @@ class Environment:
     python: str
     packages: dict[str, str | None]
     torchvision: str
-    devices: tuple[Place, ...]
+    devices: tuple[DeviceMemory, ...]
     threads: int
     cache: str
     store: str
@@ -105,21 +105,23 @@ def _try_tiny() -> str | None:
         return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-def _devices() -> tuple[Place, ...]:
+def _devices() -> tuple[DeviceMemory, ...]:
     """The processor and every GPU."""
     import torch
 
     from mfv_dsl.base.memory import free_bytes
 
     cpu = torch.device("cpu")
-    found = [Place("cpu", platform.processor() or platform.machine(), _memory(), free_bytes(cpu))]
+    places = [
+        DeviceMemory("cpu", platform.processor() or platform.machine(), _memory(), free_bytes(cpu))
+    ]
     for i in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(i)
         free = free_bytes(torch.device("cuda", i))
-        found.append(Place(f"cuda:{i}", facts.name, facts.total_memory, free))
+        places.append(DeviceMemory(f"cuda:{i}", facts.name, facts.total_memory, free))
     if torch.backends.mps.is_available():  # shares the processor's memory
-        found.append(Place("mps", "Apple GPU", found[0].memory, found[0].free))
-    return tuple(found)
+        places.append(DeviceMemory("mps", "Apple GPU", places[0].memory, places[0].free))
+    return tuple(places)
 
 
 def _memory() -> int:
@@ -130,7 +132,7 @@ def _memory() -> int:
         return 0
 
 
-def _where(need: int, places: tuple[Place, ...]) -> str | None:
+def _where(need: int, places: tuple[DeviceMemory, ...]) -> str | None:
     """The best place that has so much memory: a GPU, several together, the processor."""
     gpus = [place for place in places if place.name.startswith("cuda")]
     for place in (*gpus, *(place for place in places if place not in gpus)):

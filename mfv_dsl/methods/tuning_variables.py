@@ -13,7 +13,7 @@ from mfv_dsl.methods.vectors import Vector, combine
 _FIRST_LOGIT = 2.0  # where a mask starts: sigmoid(2) = 0.88, most of every head
 
 
-class Learned:
+class TuningVariable:
     """The whole vector is learned.
 
     A *value* is what the optimiser changes.  :meth:`vector` is what it stands for during training,
@@ -30,20 +30,20 @@ class Learned:
     def vector(self, value: torch.Tensor) -> torch.Tensor:
         return value
 
-    def finished(self, value: torch.Tensor) -> Vector:
+    def result(self, value: torch.Tensor) -> Vector:
         return Vector(value.cpu(), self.start.space, self.start.expression)
 
     def penalty(self, value: torch.Tensor) -> torch.Tensor:
         """What ``sparsity`` weighs."""
         return value.new_zeros(())
 
-    def bounded(self, value: torch.Tensor, longest: float) -> torch.Tensor:
+    def limit(self, value: torch.Tensor, longest: float) -> torch.Tensor:
         """The value of the vector at length ``longest`` at most."""
         length = self.vector(value).norm()
         return value * (longest / length) if length > longest else value
 
 
-class LearnedScale(Learned):
+class ScaleVariable(TuningVariable):
     """A factor before the start, 1 at first."""
 
     def __init__(self, start: Vector, device: torch.device) -> None:
@@ -61,11 +61,11 @@ class LearnedScale(Learned):
     def vector(self, value: torch.Tensor) -> torch.Tensor:
         return value * self._start
 
-    def finished(self, value: torch.Tensor) -> Vector:
+    def result(self, value: torch.Tensor) -> Vector:
         return combine([(float(value), self.start)], self.start.expression)
 
 
-class LearnedHeadScales(Learned):
+class HeadScalesVariable(TuningVariable):
     """A factor for each head of the start, 1 at first: Σ over heads of s_h · (what h writes)."""
 
     def __init__(self, start: Vector, device: torch.device) -> None:
@@ -77,25 +77,25 @@ class LearnedHeadScales(Learned):
                 "to learn per head",
                 help="begin with an fv(...), or learn the vector itself: variable = vector",
             )
-        self._projected = start.head_projected.float().to(device)
+        self._outputs = start.head_projected.float().to(device)
 
     def first(self) -> torch.Tensor:
-        return torch.ones(len(self._projected), device=self.device)
+        return torch.ones(len(self._outputs), device=self.device)
 
     def vector(self, value: torch.Tensor) -> torch.Tensor:
-        return value @ self._projected
+        return value @ self._outputs
 
-    def finished(self, value: torch.Tensor) -> Vector:
+    def result(self, value: torch.Tensor) -> Vector:
         start, scales = self.start, value.cpu()[:, None]
         assert start.head_means is not None and start.head_projected is not None
-        projected = scales * start.head_projected
+        outputs = scales * start.head_projected
         return replace(
-            start, residual=projected.sum(0), head_means=scales * start.head_means,
-            head_projected=projected,
+            start, residual=outputs.sum(0), head_means=scales * start.head_means,
+            head_projected=outputs,
         )  # fmt: skip
 
 
-class LearnedHeadMask(LearnedHeadScales):
+class HeadMaskVariable(HeadScalesVariable):
     """Which heads of the start to keep: the weight of head h is sigmoid(value_h) in training, and
     the finished vector is the sum of the heads whose weight is above a half, whole."""
 
@@ -103,33 +103,35 @@ class LearnedHeadMask(LearnedHeadScales):
         return torch.full_like(super().first(), _FIRST_LOGIT)
 
     def vector(self, value: torch.Tensor) -> torch.Tensor:
-        return value.sigmoid() @ self._projected
+        return value.sigmoid() @ self._outputs
 
-    def finished(self, value: torch.Tensor) -> Vector:
-        start, kept = self.start, (value > 0).cpu()
+    def result(self, value: torch.Tensor) -> Vector:
+        start, mask = self.start, (value > 0).cpu()
         assert start.heads is not None
         assert start.head_means is not None and start.head_projected is not None
         return replace(
             start,
-            residual=start.head_projected[kept].sum(0),
-            heads=tuple(head for head, one in zip(start.heads, kept.tolist(), strict=True) if one),
-            head_means=start.head_means[kept],
-            head_projected=start.head_projected[kept],
-            head_scores=None if start.head_scores is None else start.head_scores[kept],
+            residual=start.head_projected[mask].sum(0),
+            heads=tuple(
+                head for head, chosen in zip(start.heads, mask.tolist(), strict=True) if chosen
+            ),
+            head_means=start.head_means[mask],
+            head_projected=start.head_projected[mask],
+            head_scores=None if start.head_scores is None else start.head_scores[mask],
         )
 
     def penalty(self, value: torch.Tensor) -> torch.Tensor:
         """The sum of the weights: about how many heads are kept."""
         return value.sigmoid().sum()
 
-    def bounded(self, value: torch.Tensor, longest: float) -> torch.Tensor:
+    def limit(self, value: torch.Tensor, longest: float) -> torch.Tensor:
         """A mask keeps or drops; it cannot shorten."""
         return value
 
 
-LEARNED: Mapping[str, type[Learned]] = {
-    "vector": Learned,
-    "scale": LearnedScale,
-    "head_scales": LearnedHeadScales,
-    "head_mask": LearnedHeadMask,
+VARIABLES: Mapping[str, type[TuningVariable]] = {
+    "vector": TuningVariable,
+    "scale": ScaleVariable,
+    "head_scales": HeadScalesVariable,
+    "head_mask": HeadMaskVariable,
 }

@@ -1,4 +1,4 @@
-"""Writes the bundled model's card: ``python -m mfv_dsl.models.tiny.card``.
+"""Writes the bundled model's card: ``python -m tools.tiny.card``.
 
 The figures are those of ``recipes/testbed.mfv``, run here and now.
 """
@@ -12,7 +12,7 @@ from mfv_dsl.base.numbers import percent
 from mfv_dsl.data.world import NOVEL_KINDS, RELATIONS
 from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.models.tiny.facts import WEIGHTS
-from mfv_dsl.models.tiny.sequences import IN_CONTEXT_RELATIONS
+from tools.tiny.sequences import IN_CONTEXT_RELATIONS
 
 _CARD = """\
 ---
@@ -56,7 +56,7 @@ def main() -> None:
         parameters=f"{_parameters() / 1e6:.1f} M",
         named_relations=_listed([r for r in RELATIONS if r not in IN_CONTEXT_RELATIONS]),
         novel=_listed(NOVEL_KINDS),
-        command="python -m mfv_dsl.models.tiny.train --out DIR",
+        command="python -m tools.tiny.train --out DIR",
         seed=0,
         steps=f"{log[-1]['step']:,}",
         minutes=round(log[-1]["cpu_seconds"] / 60),

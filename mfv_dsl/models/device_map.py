@@ -58,13 +58,13 @@ def split_layers(sizes: Sequence[int], budgets: Sequence[int]) -> list[int]:
 
     def filled(part: float) -> list[int]:
         """The same with that part of every budget, each device filled before the next."""
-        counts, done = [], 0
+        counts, position = [], 0
         for budget in budgets:
-            start, room = done, part * budget
-            while done < len(sizes) and sizes[done] <= room:
-                room -= sizes[done]
-                done += 1
-            counts.append(done - start)
+            start, room = position, part * budget
+            while position < len(sizes) and sizes[position] <= room:
+                room -= sizes[position]
+                position += 1
+            counts.append(position - start)
         return counts
 
     if sum(filled(1.0)) < len(sizes):
@@ -110,10 +110,10 @@ def moved(value: Any, device: torch.device) -> Any:
 
 
 def _bring(
-    module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+    module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Before a part runs: bring what it is given, and what it was told of images, to it."""
     device = device_of(module)
     if hasattr(module, "media_locations"):
         module.media_locations = moved(module.media_locations, device)
-    return moved(arguments, device), moved(named, device)
+    return moved(arguments, device), moved(keywords, device)

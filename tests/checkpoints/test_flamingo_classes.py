@@ -20,7 +20,7 @@ TORCH_LIBRARY(torchvision, m) {
 """
 PROGRAM = """
 import torch
-from mfv_dsl.models.stack import declare_torchvision_operators, torchvision_state
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators, torchvision_state
 declare_torchvision_operators()
 declare_torchvision_operators()
 print(torchvision_state(), hasattr(torch.ops.torchvision, "nms"), {loaded})

@@ -15,10 +15,10 @@ import torch
 from mfv_dsl import Recipe
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.checkpoints.facts import facts
-from mfv_dsl.models.checkpoints.known import KNOWN, Checkpoint, memory
-from mfv_dsl.models.checkpoints.layout import layout
+from mfv_dsl.models.checkpoints.layout import checkpoint_layout
+from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, PublishedCheckpoint, memory
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.mpt import mpt_class, mpt_config
-from mfv_dsl.models.stack import flamingo_classes
 from tests.checkpoints.support import MOSAIC, MPT, write_json
 
 NAMES = sorted(KNOWN)
@@ -34,7 +34,7 @@ LISTED = {
 }
 
 
-def built(known: Checkpoint) -> torch.nn.Module:
+def built(known: PublishedCheckpoint) -> torch.nn.Module:
     """The model of this shape out of the real classes, without memory for its weights."""
     of, language, vision = flamingo_classes(), known.language, known.vision
     with torch.device("meta"):
@@ -203,15 +203,15 @@ def test_an_unknown_name_lists_the_known(path: str, near: str | None):
 def test_a_folder_says_what_is_in_it(tmp_path: Path):
     (tmp_path / "checkpoint.pt").write_bytes(b"")
     with pytest.raises(MfvError, match=r"has no flamingo.json") as found:
-        layout(str(tmp_path))
+        checkpoint_layout(str(tmp_path))
     assert found.value.code == "MFV7211"
     named = tmp_path / "OpenFlamingo-4B-vitl-rpj3b"
     named.mkdir()
-    made = layout(str(named))
-    assert made.known is KNOWN[RPJ] and made.checkpoint == named
+    made = checkpoint_layout(str(named))
+    assert made.publication is KNOWN[RPJ] and made.checkpoint == named
     assert str(made.language) == "togethercomputer/RedPajama-INCITE-Base-3B-v1"
     (named / "language").mkdir()
-    assert layout(str(named)).language == named / "language"
+    assert checkpoint_layout(str(named)).language == named / "language"
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_folder_says_what_is_in_it(tmp_path: Path):
 def test_a_description_that_cannot_be_used(tmp_path: Path, said: str, why: str):
     (tmp_path / "flamingo.json").write_text(said)
     with pytest.raises(MfvError, match=why) as found:
-        layout(str(tmp_path))
+        checkpoint_layout(str(tmp_path))
     assert found.value.code == "MFV7212"
 
 
@@ -236,9 +236,9 @@ def test_parts_of_a_folder_are_folders_or_repositories(tmp_path: Path):
     (tmp_path / "here" / "deeper").mkdir(parents=True)
     settings = {"language": "here/deeper", "vision": "owner/name", "cross_attn_every_n_layers": 1}
     (tmp_path / "flamingo.json").write_text(json.dumps(settings))
-    made = layout(str(tmp_path))
+    made = checkpoint_layout(str(tmp_path))
     assert made.language == tmp_path / "here" / "deeper"
-    assert str(made.vision) == "owner/name" and made.known is None
+    assert str(made.vision) == "owner/name" and made.publication is None
 
 
 def test_a_mistake_in_a_recipe_is_shown_at_its_place():

@@ -12,12 +12,12 @@ from mfv_dsl.methods.decoding import word_of
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: The likeliest next tokens with their probabilities, the likeliest first.
-Answers = list[tuple[str, float]]
+TokenProbabilities = list[tuple[str, float]]
 
 
-def likeliest(
+def likeliest_answers(
     backend: Backend, batch: PromptBatch, variants: Sequence[Sequence[Edit]], top: int = 5
-) -> list[Answers]:
+) -> list[TokenProbabilities]:
     """The ``top`` answers to the first prompt of ``batch`` under each variant, a list of edits at
     the last token; without edits where the list is empty."""
     with torch.no_grad():

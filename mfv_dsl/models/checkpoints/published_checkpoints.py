@@ -1,7 +1,7 @@
 """The published OpenFlamingo checkpoints: what they are made of and how large they are.
 
-Sizes follow from shapes (``tests/checkpoints/test_known.py`` builds them), so that nothing has to
-be fetched to plan with a checkpoint.  No torch.
+Sizes follow from shapes (``tests/checkpoints/test_published_checkpoints.py`` builds them), so that
+nothing has to be fetched to plan with a checkpoint.  No torch.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class Vision:
     def parameters(self) -> int:
         """Parameters of the image tower."""
         w = self.width
-        embedded = 3 * self.patch_size**2 * w + w + (self.patches + 1) * w
-        return embedded + self.layers * (12 * w * w + 13 * w) + 4 * w + w * self.output
+        embedding = 3 * self.patch_size**2 * w + w + (self.patches + 1) * w
+        return embedding + self.layers * (12 * w * w + 13 * w) + 4 * w + w * self.output
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class PublishedCheckpoint:
     """A published checkpoint: trained parts, and the language and vision models they were trained
     on."""
 
@@ -128,7 +128,7 @@ class Checkpoint:
         }
 
 
-def memory(checkpoint: Checkpoint, dtype: str) -> int:
+def memory(checkpoint: PublishedCheckpoint, dtype: str) -> int:
     """About how many bytes running ``checkpoint`` takes, in ``dtype`` of :data:`PRECISIONS`.
 
     Weights; keys and values of 64 prompts of 64 tokens, ``2 · layers · d_model`` numbers a token;
@@ -136,9 +136,9 @@ def memory(checkpoint: Checkpoint, dtype: str) -> int:
     encoded at a time (the tower holds up to 22 on a processor).
     """
     language, vision = checkpoint.language, checkpoint.vision
-    kept = _PROMPTS * _PROMPT_TOKENS * 2 * language.n_layers * language.d_model
-    seen = _PICTURES * (vision.patches + 1) * 24 * vision.width
-    return PRECISIONS[dtype] * (checkpoint.parameters + kept + seen)
+    keys_and_values = _PROMPTS * _PROMPT_TOKENS * 2 * language.n_layers * language.d_model
+    activations = _PICTURES * (vision.patches + 1) * 24 * vision.width
+    return PRECISIONS[dtype] * (checkpoint.parameters + keys_and_values + activations)
 
 
 def _shards(count: int) -> tuple[str, ...]:
@@ -162,25 +162,25 @@ _REDPAJAMA: dict[str, Any] = {
 }  # fmt: skip
 
 _CHECKPOINTS = (
-    Checkpoint(
+    PublishedCheckpoint(
         "openflamingo/OpenFlamingo-3B-vitl-mpt1b", "ed3a0c3190b2fc2d1c39630738896d4e73ce1bbc",
         Language("anas-awadalla/mpt-1b-redpajama-200b", **_MPT_1B), 1, _CLIP,
     ),
-    Checkpoint(
+    PublishedCheckpoint(
         "openflamingo/OpenFlamingo-3B-vitl-mpt1b-langinstruct",
         "656bbbcd4508db84ccc83c02361011c6fe92ae93",
         Language("anas-awadalla/mpt-1b-redpajama-200b-dolly", **_MPT_1B), 1, _CLIP,
     ),
-    Checkpoint(
+    PublishedCheckpoint(
         "openflamingo/OpenFlamingo-4B-vitl-rpj3b", "df8d3f7e75bcf891ce2fbf5253a12f524692d9c2",
         Language("togethercomputer/RedPajama-INCITE-Base-3B-v1", **_REDPAJAMA), 2, _CLIP,
     ),
-    Checkpoint(
+    PublishedCheckpoint(
         "openflamingo/OpenFlamingo-4B-vitl-rpj3b-langinstruct",
         "ef1d867b2bdf3e0ffec6d9870a07e6bd51eb7e88",
         Language("togethercomputer/RedPajama-INCITE-Instruct-3B-v1", **_REDPAJAMA), 2, _CLIP,
     ),
-    Checkpoint(
+    PublishedCheckpoint(
         "openflamingo/OpenFlamingo-9B-vitl-mpt7b", "e6e175603712c7007fe3b9c0d50bdcfbd83adfc2",
         Language("anas-awadalla/mpt-7b", "mpt", 32, 32, 4096, 50432, 4, _shards(3)), 4, _CLIP,
     ),

@@ -109,12 +109,12 @@ def _statement(writer: Writer, rng: np.random.Generator, layout: Layouts, form: 
         diagonal = diagonal and layout.neighbour_kind("above_right")[0] != EMPTY
         relation = str(rng.choice(DIAGONAL if diagonal else CARDINAL))
         anchor = KINDS[layout.anchor_kind()[0]]
-        other = KINDS[layout.neighbour_kind(relation)[0]]
+        neighbour = KINDS[layout.neighbour_kind(relation)[0]]
         if form == "relation":
             writer.say(*relation.split("_"), anchor, ".", "A:")
-            writer.answer("relation", other)
+            writer.answer("relation", neighbour)
         else:
-            writer.say("which", anchor, other, ".", "A:")
+            writer.say("which", anchor, neighbour, ".", "A:")
             writer.answer("which", *relation.split("_"))
     writer.say(".")
 
@@ -132,18 +132,20 @@ def in_context(rng: np.random.Generator, ids: dict[str, int], n: int, form: str)
     answers = layouts.grid[rows, places[:, 0], places[:, 1]]
     writer = Writer(ids)
     for i in range(n):
-        named = {"plain": 0, "carry": rng.integers(1, 4), "annotated": rng.integers(1, 5)}[form]
+        n_named = {"plain": 0, "carry": rng.integers(1, 4), "annotated": rng.integers(1, 5)}[form]
         words = str(relations[i]).split("_")
         writer.start()
         for shot in range(IMAGES):
             anchor, answer = KINDS[anchors[i * IMAGES + shot]], KINDS[answers[i * IMAGES + shot]]
             writer.say(IMAGE, "Q:")
-            if form == "carry" and shot < named:
+            if form == "carry" and shot < n_named:
                 writer.say(*words)
             writer.say(anchor, ".", "A:")
-            writer.answer("named" if form == "carry" and shot < named else f"{form}{shot}", answer)
+            writer.answer(
+                "named" if form == "carry" and shot < n_named else f"{form}{shot}", answer
+            )
             writer.say(".")
-            if form == "annotated" and shot < named:
+            if form == "annotated" and shot < n_named:
                 writer.say(*words, ".")
             writer.say(END_OF_CHUNK)
     images = render(layouts.grid, sample_looks(rng, n * IMAGES))

@@ -1,4 +1,4 @@
-"""Trains the bundled model: ``python -m mfv_dsl.models.tiny.train --out DIR``.
+"""Trains the bundled model: ``python -m tools.tiny.train --out DIR``.
 
 Stages, each left when its running accuracy is reached:
 
@@ -28,15 +28,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 
 from mfv_dsl.data.render import render, sample_looks
 from mfv_dsl.data.world import EMPTY, GRID, KINDS, SPLIT_BUCKETS, bucket
+from mfv_dsl.models.flamingo_classes import is_duplicate
 from mfv_dsl.models.tiny.build import CONFIG, build_flamingo
-from mfv_dsl.models.tiny.folder import MEAN, STD, write_folder
-from mfv_dsl.models.tiny.sequences import GROUNDING, INVERSE, Batch, in_context, statements
+from mfv_dsl.models.tiny.load import MEAN, STD
 from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, build_tokenizer
+from tools.tiny.sequences import GROUNDING, INVERSE, Batch, in_context, statements
 
 GROUNDING_LAYERS = 6  # enough for statements; the rest grow on top before stage 2
 STATEMENT_BATCH, CONTEXT_BATCH, READING_BATCH = 32, 32, 64
@@ -137,26 +140,29 @@ class Trainer:
         logits = self.model.lang_encoder(input_ids=tokens, attention_mask=mask).logits
         self.model.lang_encoder.clear_conditioned_layers()
         where = torch.from_numpy(batch.is_answer[:, 1:])
-        predicted, wanted = logits[:, :-1][where], tokens[:, 1:][where]
-        right = (predicted.argmax(-1) == wanted).numpy()
+        predicted, targets = logits[:, :-1][where], tokens[:, 1:][where]
+        correct = (predicted.argmax(-1) == targets).numpy()
         kinds = batch.kind[:, 1:][batch.is_answer[:, 1:]]
         for kind in np.unique(kinds):
-            running.add(kind, float(right[kinds == kind].mean()))
-        return F.cross_entropy(predicted.float(), wanted)
+            running.add(kind, float(correct[kinds == kind].mean()))
+        return F.cross_entropy(predicted.float(), targets)
 
     def reading_loss(self, images: np.ndarray, grid: np.ndarray, running: Running) -> torch.Tensor:
         """Stage 0: name the cells from the patches, and from the latents by their index."""
         patches, latents = self.see(images)
         cells = torch.from_numpy(np.where(grid == EMPTY, len(KINDS), grid)).long().flatten(1)
         patches, latents = patches.flatten(1, 2), latents.flatten(1, 2)
-        named, read = self.cell_head(patches), latents @ self.kind_directions.T
+        cells_from_patches, cells_from_latents = (
+            self.cell_head(patches),
+            latents @ self.kind_directions.T,
+        )
         index = latents @ self.place_directions.T
         own = torch.arange(GRID * GRID).expand(len(grid), -1)
-        running.add("cells", float((named.argmax(-1) == cells).float().mean()))
-        running.add("latents", float((read.argmax(-1) == cells).float().mean()))
+        running.add("cells", float((cells_from_patches.argmax(-1) == cells).float().mean()))
+        running.add("latents", float((cells_from_latents.argmax(-1) == cells).float().mean()))
         return (
-            F.cross_entropy(named.flatten(0, 1), cells.flatten())
-            + F.cross_entropy(read.flatten(0, 1), cells.flatten())
+            F.cross_entropy(cells_from_patches.flatten(0, 1), cells.flatten())
+            + F.cross_entropy(cells_from_latents.flatten(0, 1), cells.flatten())
             + 0.5 * F.cross_entropy(index.flatten(0, 1), own.flatten())
         )
 
@@ -175,7 +181,7 @@ class Trainer:
         """Train until ``done`` or for ``most`` steps; log every 50, save every 500."""
         group = list(parameters or self.model.parameters())
         optimiser = torch.optim.AdamW(group, lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
-        running, total, shown = Running(), 0.0, 0
+        running, total, n_summed = Running(), 0.0, 0
         upcoming = self.pool.submit(draw, running)
         for i in range(most):
             batch, upcoming = upcoming.result(), self.pool.submit(draw, running)
@@ -190,14 +196,14 @@ class Trainer:
             nn.utils.clip_grad_norm_(group, 1.0)
             optimiser.step()
             self.step += 1
-            total, shown = total + float(value.detach()), shown + 1
-            finished = i >= 100 and done(running)
-            if (i + 1) % 50 == 0 or finished:
-                self.log(stage, i + 1, total / shown, running)
-                total, shown = 0.0, 0
+            total, n_summed = total + float(value.detach()), n_summed + 1
+            is_last = i >= 100 and done(running)
+            if (i + 1) % 50 == 0 or is_last:
+                self.log(stage, i + 1, total / n_summed, running)
+                total, n_summed = 0.0, 0
             if (i + 1) % 500 == 0:
                 self.save()
-            if finished:
+            if is_last:
                 break
         upcoming.result()
         self.save()
@@ -284,6 +290,22 @@ class Trainer:
             "3 settling", lambda running: self.mixture(running, 0.65), self.loss,
             lambda running: False, steps, 1e-3, cosine=True,
         )  # fmt: skip
+
+
+def write_folder(out: Path, model: nn.Module, config: dict[str, Any], tokenizer: Tokenizer) -> None:
+    """Write ``model.safetensors``, ``config.json`` and ``tokenizer.json`` under ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: tensor.detach().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not is_duplicate(name)
+    }
+    partial = out / "model.safetensors.partial"
+    save_file(state, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)
+    partial.replace(out / "model.safetensors")
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    tokenizer.save(str(out / "tokenizer.json"))
 
 
 def main() -> None:

@@ -74,6 +74,13 @@ def flamingo_classes() -> SimpleNamespace:
         ) from None
 
 
+def is_duplicate(name: str) -> bool:
+    """Whether a state entry is Flamingo's second registration of its decoder blocks and gates."""
+    return name.startswith(
+        ("lang_encoder.old_decoder_blocks.", "lang_encoder.gated_cross_attn_layers.")
+    )
+
+
 def _imported() -> SimpleNamespace:
     from open_clip.model import _build_vision_tower
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
