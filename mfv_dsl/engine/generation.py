@@ -16,8 +16,8 @@ from mfv_dsl.models.base import Backend, Decoder, Picture, PromptBatch, TextBack
 
 @dataclass(frozen=True)
 class Generation:
-    """What was said after one prompt: ``tokens``, without the end token, and their summed
-    log-probability, with it."""
+    """The continuation of one prompt: ``tokens``, without the end token, and their summed
+    log-probability ``log_p`` in nats, with it."""
 
     tokens: tuple[int, ...]
     log_p: float
@@ -41,7 +41,8 @@ def generate(
     log-probability among those that so many beams keep is returned.  Tokens that stand for
     pictures are never generated.
 
-    As with :class:`~mfv_dsl.engine.hooks.Hooks`, an edit that never fired is an MfvError.
+    Raises MfvError: MFV5107 for an edit that cannot be made ``everywhere``, and as
+    :class:`~mfv_dsl.engine.hooks.Hooks`; ValueError for numbers below 1.
     """
     if max_new_tokens < 1 or beams < 1:
         raise ValueError("max_new_tokens and beams must be at least 1")
@@ -100,9 +101,11 @@ class _Run:
         self._banned = sorted(backend.banned_tokens)
 
     def prompt(self) -> torch.Tensor:
+        """Log-probabilities of the first token, (prompts, vocabulary)."""
         return self._with(self._edits, self.decoder.prompt)
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Those of the token after ``tokens`` (rows,), (rows, vocabulary)."""
         return self._with(self._later, lambda: self.decoder.step(tokens))
 
     def keep(self, rows: torch.Tensor) -> None:
@@ -111,6 +114,7 @@ class _Run:
         self._later = [follow(edit, rows, self._backend) for edit in self._later]
 
     def ends(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Which of ``tokens`` end a generation, of the same shape."""
         return torch.isin(tokens, self.end.to(tokens.device))
 
     def _with(self, edits: Sequence[Edit], run: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -122,7 +126,7 @@ class _Run:
 
 
 def follow(edit: Edit, rows: torch.Tensor, backend: Backend) -> Edit:
-    """``edit`` with a value per prompt arranged for ``rows``."""
+    """``edit`` with a value per prompt arranged for ``rows`` (rows,), the prompts that go on."""
     site = find_site(backend.sites, edit.site, edit.layer)
     shared = 1 if site.heads is None else 2
     if edit.value.ndim <= shared or edit.value.shape[0] == 1:

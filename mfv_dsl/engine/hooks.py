@@ -77,7 +77,8 @@ class Hooks(PlacedHooks):
     """A context in which edits are made and activations read.
 
     After the context ``firings`` tells how often each edit and read fired, ``read(r)`` gives what
-    was read.
+    was read.  Raises MfvError: MFV5102 to MFV5105 where an edit or a read does not fit the model
+    (before any hook is placed), MFV5101 on leaving where one never fired.
     """
 
     def __init__(

@@ -48,7 +48,15 @@ class Chunk:
 
 
 def encode_prefix(backend: Backend, batch: PromptBatch) -> Prefix:
-    """Run all tokens but the last of every prompt of ``batch``, once."""
+    """Run all tokens but the last of every prompt of ``batch``, once, without gradients.
+
+    For example, what the absence of each head of layer 2 costs the answer::
+
+        prefix = encode_prefix(model, batch)
+        off = torch.zeros(1, model.facts.head_dim)
+        variants = [[Edit("lm.attn", 2, "replace", off, (head,))] for head in range(8)]
+        p = prefix.scores(variants).p  # (prompts, variants)
+    """
     return Prefix(backend, batch, backend.prefix(batch))
 
 

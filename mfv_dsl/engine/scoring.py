@@ -15,8 +15,8 @@ class Scores:
     """Scores of next-token distributions, one per prompt and variant.
 
     ``log_p`` and ``rank`` (prompts, variants), or (prompts, variants, targets) where every prompt
-    has several: log-probability of the target token, and how many tokens come before it (0: it is
-    the likeliest; of equals the first token of the vocabulary wins).  ``said``
+    has several: log-probability of the target token in nats, and how many tokens come before it
+    (0: it is the likeliest; of equals the first token of the vocabulary wins).  ``likeliest``
     (prompts, variants) is the likeliest token.  ``top`` and ``top_log_p``
     (prompts, variants, k) are the k likeliest tokens, the likeliest first.  ``logits``
     (prompts, variants, vocabulary) is there where it was asked for.
@@ -45,6 +45,7 @@ class Scores:
         return self.map_tensors(torch.Tensor.detach)
 
     def map_tensors(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Scores:
+        """The same with ``change`` made to every tensor."""
         return replace(self, **{name: change(part) for name, part in self.tensors().items()})
 
     def tensors(self) -> dict[str, torch.Tensor]:

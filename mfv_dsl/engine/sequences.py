@@ -35,6 +35,7 @@ def sequence_log_p(
 
     ``edits`` are made in the prompt, at their positions, and not at the sequences' tokens.
     ``at_once`` is how many rows are run together, by default as many as memory suggests.
+    Log-probabilities are in nats.  Raises MfvError as :class:`~mfv_dsl.engine.hooks.Hooks`.
     """
     if at_once is None:
         at_once = rows_at_once(backend.device, _row_bytes(backend, batch, sequences))

@@ -29,6 +29,7 @@ class TaskMean:
 
     @property
     def accuracy(self) -> float:
+        """The share of prompts that were answered correctly."""
         return sum(self.correct) / len(self.correct)
 
 
@@ -45,9 +46,11 @@ def task_mean(
     progress: Progress = lambda _: None,
     site: str = "lm.attn",
 ) -> TaskMean:
-    """The task mean of ``relation`` over ``batches``, at ``site``: ``lm.attn`` or ``xattn``.
+    """The task mean of ``relation`` over ``batches``, at ``site``: ``lm.attn`` or ``xattn``
+    (arXiv:2310.15213, section 2.3, for ``correct_only``).
 
-    Memory does not grow with the number of batches.
+    Sums are in float64, and memory does not grow with the number of batches.  ``progress`` counts
+    prompts.  Raises MfvError (MFV5201) where no prompt is left to average over.
     """
     place = backend.sites[site]
     reads = head_reads(backend, site)

@@ -18,14 +18,12 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
-from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.generation import generate
+from mfv_dsl.engine.prefix import Variant
 from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
-
-Variant = Sequence[Edit]
 
 _SHOWN = 5  # groups of names in a message
 
@@ -178,7 +176,7 @@ def begun_with(text: str, names: Sequence[str]) -> str | None:
 
 
 def relations_shown(prompts: Sequence[Prompt], order: Sequence[str]) -> tuple[str, ...]:
-    """The relations that some query's picture shows, those of ``known`` first, in its order."""
+    """The relations that some query's picture shows, those of ``order`` first, in its order."""
     present = {relation for prompt in prompts for relation in answers_by_relation(prompt.query)}
     return (*(r for r in order if r in present), *sorted(present.difference(order)))
 

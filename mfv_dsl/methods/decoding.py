@@ -54,7 +54,8 @@ def decode(
     """The ``top`` tokens of ``vector`` under the convention ``norm``.
 
     ``after_stream`` needs the ``stream`` and gives one result for each of ``layers`` (default: all
-    of the model); the others do not depend on the layer and give one.
+    of the model); the others do not depend on the layer and give one.  Raises ValueError for
+    another convention or a missing stream, MfvError (MFV5103) for a layer that is not there.
     """
     if norm not in NORMS:
         raise ValueError(f"unknown convention {norm!r}; there are {', '.join(NORMS)}")

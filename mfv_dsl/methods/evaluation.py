@@ -20,7 +20,7 @@ from mfv_dsl.models.base import Backend, PromptBatch
 def measure(
     backend: Backend, batches: Sequence[PromptBatch], edits: Sequence[Edit] = ()
 ) -> Outcomes:
-    """Outcomes on all prompts of ``batches`` under ``edits``."""
+    """Outcomes on all prompts of ``batches``, in their order, under ``edits``, by full passes."""
     with torch.no_grad():
         return concatenate_outcomes(
             [outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches]
@@ -47,7 +47,7 @@ def measure_many(
 def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
     of decoder layer ``layer``, or, for ``native``, each head's part at its own layer's attention
-    output."""
+    output.  Raises MfvError (MFV5305) where ``native`` asks for parts that the vector lacks."""
     if layer != "native":
         return [Edit("lm.resid", int(layer), "add", scale * vector.residual)]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
@@ -61,7 +61,8 @@ def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
 
 
 def patching(vector: Vector) -> list[Edit]:
-    """Edits that replace the heads' outputs at the last token by the vector's per-head parts."""
+    """Edits that replace the heads' outputs at the last token by the vector's per-head parts.
+    Raises MfvError (MFV5305) for a vector without."""
     heads, means = _parts(vector, "patch"), vector.head_means
     assert means is not None
     return _replacing(heads, means)
@@ -78,6 +79,7 @@ def ablating(
 
 
 def sum_rows(rows: torch.Tensor, mask: Sequence[bool]) -> torch.Tensor:
+    """The sum of those of ``rows`` (n, width) that ``mask`` (n,) names, (width,)."""
     return rows[torch.tensor(np.asarray(mask))].sum(0)
 
 

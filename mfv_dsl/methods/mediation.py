@@ -72,6 +72,11 @@ def mediate(
     prompts whose intact ones were answered correctly.
 
     ``mean`` is (layers of the site, heads, head_dim).  ``progress`` counts heads of a batch.
+    Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises MfvError
+    (MFV5202) for no batch::
+
+        effects = mediate(model, [twins], "left", task_mean(model, [intact], "left").mean)
+        effects.aie.argmax()  # the place of the head with the largest average indirect effect
     """
     parts = []
     for batch in twins:

@@ -43,14 +43,17 @@ class OffTaskCost:
 
     @property
     def kl_mean(self) -> float:
+        """The mean divergence over prompts, in nats."""
         return float(self.kl_per_prompt.mean())
 
     @property
     def accuracy_before(self) -> float:
+        """The unedited model's accuracy."""
         return float(self.correct_before.mean())
 
     @property
     def accuracy_after(self) -> float:
+        """The accuracy with the edits."""
         return float(self.correct_after.mean())
 
     @property

@@ -13,7 +13,8 @@ class Outcomes:
     """Per prompt: ``p_answer``, probability of the answer's first token; ``correct``, whether that
     token was the likeliest of the vocabulary; ``said``, the likeliest token.
 
-    Other ways of answering (:mod:`mfv_dsl.methods.answers`) give these fields another meaning.
+    The store writes these names into its files.  Other ways of answering
+    (:mod:`mfv_dsl.methods.answers`) give these fields another meaning.
     """
 
     p_answer: np.ndarray
@@ -25,6 +26,7 @@ class Outcomes:
 
     @property
     def accuracy(self) -> float:
+        """The share of correct prompts."""
         return float(self.correct.mean())
 
 

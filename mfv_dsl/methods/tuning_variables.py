@@ -17,7 +17,7 @@ class TuningVariable:
     """The whole vector is learned.
 
     A *value* is what the optimiser changes.  :meth:`vector` is what it stands for during training,
-    (d_model,), and carries gradients; :meth:`finished` is the vector that it yields.
+    (d_model,), and carries gradients; :meth:`result` is the vector that it yields.
     """
 
     def __init__(self, start: Vector, device: torch.device) -> None:
@@ -28,9 +28,11 @@ class TuningVariable:
         return self.start.residual.float().to(self.device)
 
     def vector(self, value: torch.Tensor) -> torch.Tensor:
+        """What ``value`` stands for in training, (d_model,), with gradients."""
         return value
 
     def result(self, value: torch.Tensor) -> Vector:
+        """The vector that ``value`` yields, on the processor."""
         return Vector(value.cpu(), self.start.space, self.start.expression)
 
     def penalty(self, value: torch.Tensor) -> torch.Tensor:
@@ -97,7 +99,7 @@ class HeadScalesVariable(TuningVariable):
 
 class HeadMaskVariable(HeadScalesVariable):
     """Which heads of the start to keep: the weight of head h is sigmoid(value_h) in training, and
-    the finished vector is the sum of the heads whose weight is above a half, whole."""
+    the result is the sum of the heads whose weight is above a half, whole."""
 
     def first(self) -> torch.Tensor:
         return torch.full_like(super().first(), _FIRST_LOGIT)

@@ -43,6 +43,7 @@ class Vector:
 
     @property
     def has_parts(self) -> bool:
+        """Whether the vector is known head by head."""
         return self.heads is not None
 
     def __add__(self, other: Vector) -> Vector:
@@ -89,7 +90,8 @@ def function_vector(
 
     ``mean`` is (layers, heads, head_dim).  The projection's bias is left out; ``bias="per_head"``
     adds the layer's bias once per chosen head, as the official code of arXiv:2510.02528 does.
-    ``scores`` (layers, heads), where given, are kept with the chosen heads.
+    ``scores`` (layers, heads) are kept with the chosen heads.  The vector is float32 on the
+    processor.  Raises MfvError (MFV5302) for no heads.
     """
     if not heads:
         raise MfvError("MFV5302", "a function vector needs at least one head")
@@ -117,7 +119,7 @@ def function_vector(
 
 def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     """Σ coefficient · vector.  Parts are kept if every vector has them; a sum too large to hold is
-    an error (MFV5306)."""
+    an error (MFV5306), and so are vectors of different spaces (MFV5303)."""
     first = terms[0][1]
     for _, vector in terms:
         check_space(first, vector)
@@ -150,7 +152,7 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
 
 
 def check_space(first: Vector, second: Vector) -> None:
-    """Refuse to combine vectors of different models, sizes, sites or bias conventions."""
+    """Refuse (MFV5303) to combine vectors of different models, sizes, sites or bias conventions."""
     if first.space == second.space:
         return
     for what in ("fingerprint", "d_model", "site", "bias"):
@@ -168,14 +170,14 @@ def check_space(first: Vector, second: Vector) -> None:
 
 
 def require_model(backend: Backend, vector: Vector) -> Vector:
-    """``vector`` if it belongs to the model, else an error that says why not."""
+    """``vector`` if it belongs to the model, else MfvError (MFV5303), which says why not."""
     space = Space(backend.facts.fingerprint, backend.facts.d_model, vector.space.bias)
     check_space(Vector(vector.residual, space, "this model"), vector)
     return vector
 
 
 def normalize(vector: Vector) -> Vector:
-    """``vector`` at length 1, parts scaled alike."""
+    """``vector`` at length 1, parts scaled alike.  Raises MfvError (MFV5304) for zero."""
     length = vector.norm()
     if length == 0:
         raise MfvError("MFV5304", "the zero vector has no direction and cannot be normalised")
@@ -201,13 +203,13 @@ def random_like(vector: Vector, seed: int) -> Vector:
 
 
 def dot(first: Vector, second: Vector) -> float:
-    """Inner product."""
+    """Inner product, in float64.  Raises MfvError (MFV5303) for vectors of different spaces."""
     check_space(first, second)
     return float(first.residual.double() @ second.residual.double())
 
 
 def cosine(first: Vector, second: Vector) -> float:
-    """Cosine of the angle between two vectors."""
+    """Cosine of the angle between two vectors.  Raises MfvError (MFV5303, and MFV5304 for zero)."""
     lengths = first.norm() * second.norm()
     if lengths == 0:
         raise MfvError("MFV5304", "the zero vector has no direction, so no cosine")
