@@ -272,7 +272,7 @@ def test_fmt(tmp_path: Path):
 
 
 def test_the_bundled_recipes_are_formatted():
-    recipes = map(str, sorted((Path(__file__).parents[1] / "recipes").rglob("*.mfv")))
+    recipes = map(str, sorted((Path(__file__).parents[2] / "recipes").rglob("*.mfv")))
     done = mfv_command("fmt", "--check", *recipes)
     assert done.returncode == 0, done.stderr
 

@@ -19,7 +19,7 @@ from mfv_dsl.models.checkpoints.known import KNOWN, Checkpoint, memory
 from mfv_dsl.models.checkpoints.layout import layout
 from mfv_dsl.models.mpt import mpt_class, mpt_config
 from mfv_dsl.models.stack import flamingo_classes
-from tests.checkpoints.support import MOSAIC, MPT, write_json
+from tests.models.checkpoints.support import MOSAIC, MPT, write_json
 
 NAMES = sorted(KNOWN)
 RPJ = "openflamingo/OpenFlamingo-4B-vitl-rpj3b"

@@ -22,7 +22,7 @@ from mfv_dsl.data.gqa import Rules
 from mfv_dsl.data.names import answer_names, cleaned, read_synonyms
 from mfv_dsl.data.table import FileDataset, Options
 from mfv_dsl.lang.entries import CONSTRUCTOR
-from tests.data_files import (
+from tests.data.support import (
     CARDINAL,
     write_lines,
     write_metadata,
