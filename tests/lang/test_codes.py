@@ -60,7 +60,8 @@ def test_the_right_example_is_right_and_can_be_planned(code):
     page = RUNNING[code]
     recipe = mfv_dsl.Recipe(page.recipe(page.right))
     assert recipe.checked.warnings == ()
-    assert recipe.plan() is not None
+    evals = {block.name for block in recipe.checked.blocks if block.kind == "eval"}
+    assert {row.eval for row in recipe.plan().rows} == evals
 
 
 @pytest.mark.parametrize("code", sorted(NOT_RUN))
