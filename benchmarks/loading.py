@@ -61,7 +61,7 @@ class Loading:
 
 def write(folder: Path, kind: str, megabytes: int) -> None:
     """A made-up checkpoint of about so many megabytes: ``half`` or ``whole`` precision."""
-    from tests.checkpoints.support import as_of_2023, write_checkpoint
+    from tests.models.checkpoints.support import as_of_2023, write_checkpoint
 
     width, every = 1024, 4
     layer = 12 * width**2 * (2 if kind == "half" else 4) + 9 * width**2 * 4 // every

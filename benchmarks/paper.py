@@ -28,7 +28,7 @@ import torch
 
 from mfv_dsl.api import Recipe
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
-from tests.checkpoints.support import VISION, write_checkpoint
+from tests.models.checkpoints.support import VISION, write_checkpoint
 
 
 def write(folder: Path, shape: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,8 @@ from mfv_dsl.models.tiny.build import CONFIG, flamingo_over
 from mfv_dsl.models.tiny.load import preprocess
 from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
 
-torch.set_num_threads(1)
+# in the processes that tests start, too: equal numbers of threads add in the same order
+torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 declare_torchvision_operators()  # before a test imports transformers' models itself
 
 

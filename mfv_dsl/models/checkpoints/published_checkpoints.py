@@ -1,7 +1,7 @@
 """The published OpenFlamingo checkpoints: what they are made of and how large they are.
 
-Sizes follow from shapes (``tests/checkpoints/test_published_checkpoints.py`` builds them), so that
-nothing has to be fetched to plan with a checkpoint.  No torch.
+Sizes follow from shapes, which a test builds, so that nothing has to be fetched to plan with a
+checkpoint.  No torch.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.checkpoints.load import load_checkpoint as load
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN
 from mfv_dsl.models.devices import devices
-from tests.checkpoints.support import as_of_2023, write_gpt_neox, write_json
+from tests.models.checkpoints.support import as_of_2023, write_gpt_neox, write_json
 
 RPJ = "openflamingo/OpenFlamingo-4B-vitl-rpj3b"
 State = dict[str, torch.Tensor]
@@ -141,7 +141,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(folder: Path, name: str):
     said = refused(folder, "MFV7215")
     assert not _Evil.ran
     assert str(folder / Path(name).parent) in said
-    assert "reading it would call tests.checkpoints.test_errors._run" in said
+    assert "reading it would call tests.models.checkpoints.test_errors._run" in said
     assert "weights_only" not in said  # torch's own message says how to run it all the same
 
 

@@ -42,6 +42,22 @@ def test_copies_of_an_item_bring_no_certainty():
     assert accuracy_interval(right, 0) == wilson(40, 40)
 
 
+def test_under_thirty_items_or_images_the_interval_is_wilsons():
+    right = np.arange(60) % 3 > 0
+    for n in (6, 29):
+        assert accuracy_interval(right[:n], 0) == wilson(right[:n].sum(), n)
+    assert accuracy_interval(right[:30], 0) == bootstrap(right[:30].astype(float), 0)
+    pairs = (np.arange(60) // 2).tolist()
+    assert accuracy_interval(right[:58], 0, clusters=pairs[:58]) == wilson(
+        right[:58].sum() * 29 / 58, 29
+    )
+    assert accuracy_interval(right, 0, clusters=pairs) == bootstrap(
+        right.astype(float), 0, clusters=pairs
+    )
+    nothing = np.zeros(40, dtype=bool)
+    assert accuracy_interval(nothing, 0) == wilson(0, 40)
+
+
 def test_clusters_of_unequal_size_weigh_by_their_items():
     values = np.array([1.0, 1.0, 1.0, 0.0])
     low, high = bootstrap(values, 0, clusters=["a", "a", "a", "b"])

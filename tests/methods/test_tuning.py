@@ -32,7 +32,7 @@ from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.tables import tuning_table
 from tests.engine.support import TextModel, lively_flamingo, mixed_batch
-from tests.test_store import same
+from tests.execute.test_store import same
 
 LAYER, RATE = 1, 0.6
 

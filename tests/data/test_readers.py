@@ -25,7 +25,7 @@ from mfv_dsl.data.table import FileDataset, Options
 from mfv_dsl.lang.constructed import constructed
 from mfv_dsl.lang.entries import CONSTRUCTOR
 from mfv_dsl.lang.registry import Parameter
-from tests.data_files import (
+from tests.data.support import (
     CARDINAL,
     write_lines,
     write_metadata,

@@ -113,11 +113,12 @@ def test_defaults_shots_do_not_reach_an_eval():
         ("mean(fv(left), fv(right), fv(left))", {"fv(left)": 2 / 3, "fv(right)": 1 / 3}),
         ("fv(left) - fv(left)", {}),
         ("-(-fv(above))", {"fv(above)": 1}),
+        ("fv(left) - 0.999999 * fv(left)", {"fv(left)": 1e-6}),  # small, and no rounding
     ],
 )
 def test_linear_forms(text: str, terms: dict[str, float]):
     found = mfv.compile(text).terms()
-    assert found == pytest.approx(terms)
+    assert found == pytest.approx(terms, rel=1e-6, abs=0)
 
 
 def test_equal_expressions_are_one_step():

@@ -19,7 +19,7 @@ from mfv_dsl.models.checkpoints.layout import checkpoint_layout
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, PublishedCheckpoint, memory
 from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.mpt import mpt_class, mpt_config
-from tests.checkpoints.support import MOSAIC, MPT, write_json
+from tests.models.checkpoints.support import MOSAIC, MPT, write_json
 
 NAMES = sorted(KNOWN)
 RPJ = "openflamingo/OpenFlamingo-4B-vitl-rpj3b"

@@ -13,6 +13,7 @@ import pytest
 
 import mfv_dsl as mfv
 from mfv_dsl.library.vector_file import load_vector
+from tests.cli.support import mfv_command
 
 SMALL = """mfv 1
 model   m = tiny()
@@ -30,12 +31,6 @@ eval cut     { ablate = h, shots = 2, on = [left] }
 eval meaned  { ablate = h, ablate_with = mean, shots = 2, on = [left] }
 save "mine" { vectors = [fv(each), v, cosine(v, fv(left)) * normalize(v)] }
 """
-
-
-def mfv_command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mfv_dsl", *arguments], capture_output=True, text=True, cwd=cwd
-    )
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +116,20 @@ def test_saved_vectors_read_back(ran):
     assert other.vector.norm() < 1.0001
 
 
-def test_same_recipe_same_numbers(ran, tmp_path: Path):
-    again = mfv.Recipe(SMALL.replace('save "mine"', f'save "{tmp_path / "other"}"')).run(
-        tmp_path, fresh=True
-    )
-    said = json.loads(ran[1].stdout)
-    assert json.loads(json.dumps(again.to_json()["rows"])) == said["rows"]
+@pytest.mark.slow
+def test_a_process_of_its_own_prints_the_same(ran, tmp_path: Path):
+    (tmp_path / "small.mfv").write_text(SMALL)
+    done = subprocess.run(
+        [sys.executable, "-m", "mfv_dsl", "run", "small.mfv", "--json", "--fresh"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    here, there = (json.loads(one.stdout) for one in (ran[1], done))
+    assert here.pop("seconds") > 0 and there.pop("seconds") > 0
+    assert here == there
+    assert done.stderr == ran[1].stderr
+    failed = [sys.executable, "-m", "mfv_dsl", "run", "no-such.mfv"]
+    assert subprocess.run(failed, capture_output=True).returncode == 2
 
 
 def test_a_library_vector_can_be_loaded_and_is_read_anew_when_it_changes(ran, tmp_path: Path):
@@ -272,7 +275,7 @@ def test_fmt(tmp_path: Path):
 
 
 def test_the_bundled_recipes_are_formatted():
-    recipes = map(str, sorted((Path(__file__).parents[1] / "recipes").rglob("*.mfv")))
+    recipes = map(str, sorted((Path(__file__).parents[2] / "recipes").rglob("*.mfv")))
     done = mfv_command("fmt", "--check", *recipes)
     assert done.returncode == 0, done.stderr
 

@@ -25,9 +25,9 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.inspection import preprocessed_pictures, prompt_rows
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.prompt_picture import PromptRow, prompt_picture
-from tests.data_files import write_lines, write_metadata, write_pairs
+from tests.data.support import write_lines, write_metadata, write_pairs
 
-DOCS = Path(__file__).parents[1] / "docs" / "data.md"
+DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 
 
 def silent(label: str, total: int) -> Callable[[int], None]:

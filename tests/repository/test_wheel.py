@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-EXPECTED = Path(__file__).parent / "data" / "quickstart.json"
+ROOT = Path(__file__).parents[2]
+EXPECTED = ROOT / "tests" / "golden" / "quickstart.json"
 
 pytestmark = pytest.mark.slow
 

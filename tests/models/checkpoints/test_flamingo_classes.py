@@ -37,6 +37,7 @@ def state(folder: Path, loaded: str = "") -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_operators_that_cannot_load_are_declared(tmp_path: Path):
     package = tmp_path / "torchvision"
     package.mkdir()

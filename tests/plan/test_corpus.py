@@ -1,6 +1,6 @@
 """The plans of ``tests/corpus/plan``, word for word.
 
-``python -m tests.test_plan_corpus`` rewrites what is expected.
+``python -m tests.plan.test_corpus`` rewrites what is expected.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 import mfv_dsl as mfv
 from mfv_dsl.plan.explain import explain_plan, plan_text
 
-CORPUS = sorted((Path(__file__).parent / "corpus" / "plan").glob("*.mfv"))
+CORPUS = sorted((Path(__file__).parents[1] / "corpus" / "plan").glob("*.mfv"))
 
 
 def shown(recipe: Path) -> str:

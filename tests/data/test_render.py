@@ -25,7 +25,7 @@ from mfv_dsl.data.prompts import corrupt, draw_prompts, reuse
 from mfv_dsl.data.scenes import Scenes, ThingScenes, facts
 from mfv_dsl.data.things import drawings, sketch
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from tests.data_files import write_metadata
+from tests.data.support import write_metadata
 
 
 # -- drawn things ---------------------------------------------------------------------------------

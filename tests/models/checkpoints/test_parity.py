@@ -17,7 +17,7 @@ from torch.nn.functional import layer_norm, linear, pad
 from mfv_dsl.models.checkpoints.language import load_language
 from mfv_dsl.models.checkpoints.load import load_checkpoint as load
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from tests.checkpoints.support import as_of_2023, by_factory, old_buffers, write_checkpoint
+from tests.models.checkpoints.support import as_of_2023, by_factory, old_buffers, write_checkpoint
 
 TEXTS = [
     "<image>Q:red circle. A:blue square.<|endofchunk|>\n<image>Q:the ring. A:",

@@ -29,7 +29,7 @@ from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.build import build_plan
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.expressions import Planner
-from tests.compliance.numpy_reference import Reference, Refused
+from tests.plan.compliance.numpy_reference import Reference, Refused
 
 FOLDER = Path(__file__).parent / "compliance"
 HERE = Context("m", "d")

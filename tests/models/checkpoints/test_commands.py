@@ -77,6 +77,7 @@ def test_load_model_takes_the_constructors_arguments(neox: Path):
         mfv.load_model("tiny", device="cuda:99")
 
 
+@pytest.mark.slow
 def test_checking_and_planning_load_nothing(tmp_path: Path):
     """A recipe for a large checkpoint is checked and planned where none of its files are."""
     recipe = tmp_path / "r.mfv"
@@ -108,6 +109,7 @@ def test_models_lists_the_published_checkpoints(tmp_path: Path):
 
 
 # -- doctor ---------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_doctor_says_what_there_is(tmp_path: Path):
     done = command("doctor", "--json", env=os.environ | {"HF_HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr

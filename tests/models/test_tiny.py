@@ -47,12 +47,13 @@ def seconds(code: str) -> float:
     return float(done.stdout)
 
 
+@pytest.mark.slow
 def test_loading_costs_little_more_than_importing_the_stack():
     """torch, transformers, open_clip and open_flamingo alone take most of the time."""
     seconds(_LOAD)  # files into the page cache
-    stack = min(seconds(_STACK) for _ in range(2))
-    loading = min(seconds(_LOAD) for _ in range(2))
-    assert loading < 1.3 * stack + 0.3, (loading, stack)
+    pairs = [(seconds(_STACK), seconds(_LOAD)) for _ in range(2)]  # in turns: under the same load
+    stack, loading = map(min, zip(*pairs, strict=True))
+    assert loading < 1.5 * stack, pairs
 
 
 def test_the_model_is_small():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints.support import write_checkpoint
+from tests.models.checkpoints.support import write_checkpoint
 
 
 @pytest.fixture(scope="session")

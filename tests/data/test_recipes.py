@@ -11,9 +11,15 @@ import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import find_recipe
 from mfv_dsl.data.declarations import declared_datasets
-from tests.data_files import CARDINAL, write_lines, write_metadata, write_pairs, write_scene_graphs
+from tests.data.support import (
+    CARDINAL,
+    write_lines,
+    write_metadata,
+    write_pairs,
+    write_scene_graphs,
+)
 
-RECIPES = Path(__file__).parents[1] / "recipes" / "data"
+RECIPES = Path(__file__).parents[2] / "recipes" / "data"
 NAMES = "[left, right, above, below]"
 
 

@@ -254,7 +254,7 @@ def test_norms_and_cost(run: Run, library: Path):
 
 
 def test_the_readmes_commands_are_understood():
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     (block,) = [text for text in readme.split("```") if "\nmfv ask " in text]
     commands = get_command(app).commands
     for line in block.strip().splitlines():

@@ -16,7 +16,7 @@ from torch import nn
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.images import read_rgb
 from mfv_dsl.models.checkpoints.vision import Tower, load_tower
-from tests.checkpoints.support import VISION, registered, write_clip, write_json
+from tests.models.checkpoints.support import VISION, registered, write_clip, write_json
 
 
 def tower_of(folder: Path, quick_gelu: bool | None = None) -> Tower:
