@@ -63,7 +63,7 @@ def decode(
     """Show which words of the model's vocabulary a vector speaks for (logit lens)."""
     from mfv_dsl.cli.output import progress_bars
     from mfv_dsl.methods import decoding
-    from mfv_dsl.methods.vectors import fitting
+    from mfv_dsl.methods.vectors import require_model
     from mfv_dsl.probing import Probe, find_vector
     from mfv_dsl.report.probing import decoded_table
 
@@ -74,7 +74,7 @@ def decode(
             vector, model, dataset, listener, heads=heads, shots=shots, trials=trials
         )
         probe = Probe.open(model, dataset)
-        known = fitting(probe.backend, found.vector)
+        known = require_model(probe.backend, found.vector)
         stream = probe.stream(items, listener=listener) if norm == "after_stream" else None
     said = decoding.decode(probe.backend, known, layers, top, norm, stream)
     _show([asdict(one) for one in said], decoded_table(said), as_json)
@@ -161,7 +161,7 @@ def norms(
     prompts, layer by layer."""
     from mfv_dsl.cli.output import progress_bars
     from mfv_dsl.methods.geometry import against_stream
-    from mfv_dsl.methods.vectors import fitting
+    from mfv_dsl.methods.vectors import require_model
     from mfv_dsl.probing import Probe, find_vector
     from mfv_dsl.report.probing import norms_table
 
@@ -170,7 +170,7 @@ def norms(
             vector, model, dataset, listener, heads=heads, shots=shots, trials=trials
         )
         probe = Probe.open(model, dataset)
-        known = fitting(probe.backend, found.vector)
+        known = require_model(probe.backend, found.vector)
         stream = probe.stream(items, listener=listener)
     ratios = against_stream(known, stream)
     said = {"norm": known.norm(), "prompts": stream.n, "layers": [asdict(one) for one in ratios]}
