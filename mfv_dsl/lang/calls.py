@@ -9,7 +9,8 @@ from typing import Any
 from mfv_dsl.base.diagnostics import Fix, Label
 from mfv_dsl.lang import expressions, loads, operators, values
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION
+from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, SetExpr, Unary

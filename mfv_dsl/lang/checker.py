@@ -13,7 +13,8 @@ from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, tunes
 from mfv_dsl.lang.checked import Checked, Constructed
-from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
+from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides

@@ -13,7 +13,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.base.suggest import suggest
-from mfv_dsl.lang.entries import CONSTRUCTOR
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import (
     Attribute,

@@ -1,11 +1,12 @@
 """How the words of the language are declared: entries, parameters, units, rankings, controls.
 
-The words themselves are in :mod:`mfv_dsl.lang.entries`.  Checking, suggestions, the reference and
-what enters a step's key are generated from them.
+The words themselves are in :mod:`mfv_dsl.lang.entries` and :mod:`mfv_dsl.lang.constructors`.
+Checking, suggestions, the reference and what enters a step's key are generated from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -111,6 +112,11 @@ class Entry:
 
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)
+
+
+def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Entries by their names, in their order."""
+    return {entry.name: entry for entry in entries}
 
 
 @dataclass(frozen=True)
