@@ -304,12 +304,12 @@ CONTROL = {control.name: control for control in CONTROLS}
 
 def takers(name: str) -> list[tuple[Entry, Parameter]]:
     """The blocks and functions whose attribute or option ``name`` a `defaults` block may give."""
-    found = []
+    pairs = []
     for entry in (*ITEMS, *FUNCTIONS):
         parameter = entry.parameter(name)
         if parameter is not None and parameter.from_defaults:
-            found.append((entry, parameter))
-    return found
+            pairs.append((entry, parameter))
+    return pairs
 
 
 def all_entries() -> tuple[Entry, ...]:

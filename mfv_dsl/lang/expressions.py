@@ -81,9 +81,9 @@ def _head_set(scope: Scope, node: SetExpr, context: TypingContext) -> Type:
     return HEADS
 
 
-def expect(scope: Scope, node: Expr, context: TypingContext, want: str, what: str) -> Type:
-    """Infer and require a type; ``what`` is what needs it, e.g. "`add`"."""
+def expect(scope: Scope, node: Expr, context: TypingContext, want: str, subject: str) -> Type:
+    """Infer and require a type; ``subject`` names what needs it, as in "`add`"."""
     node_type = infer(scope, node, context, want)
     if node_type.name in (want, "Unknown"):
         return node_type
-    return mismatch(scope, node, node_type, want, what, context)
+    return mismatch(scope, node, node_type, want, subject, context)

@@ -133,11 +133,11 @@ class Overrides:
         assert isinstance(item, Declaration)
         items[places[name]] = replace(item, value=value)
 
-    def _unknown(self, place: Span, what: str, name: str, candidates: list[str]) -> RecipeError:
+    def _unknown(self, place: Span, kind: str, name: str, candidates: list[str]) -> RecipeError:
         near = suggest(name, candidates)
         return self._error(
             place,
-            f"the recipe has no {what} `{name}`",
+            f"the recipe has no {kind} `{name}`",
             f"did you mean `{near}`?" if near else f"it has {', '.join(candidates)}",
         )
 
