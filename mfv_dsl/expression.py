@@ -132,8 +132,8 @@ class Expression:
         plan, key = self._planned(self.check(model, dataset, **defaults))
         if fetch_loads(plan):
             plan, key = self._planned(self.check(model, dataset, **defaults))
-        made: Vector = perform(plan, listener or Silence(), store=default_store()).values[key]
-        return replace(made, expression=str(self))
+        vector: Vector = perform(plan, listener or Silence(), store=default_store()).values[key]
+        return replace(vector, expression=str(self))
 
     def bind(
         self,
@@ -174,16 +174,16 @@ def function(name: str) -> Callable[..., Expression]:
     entry = FUNCTION[name]
 
     def call(*arguments: object, **options: object) -> Expression:
-        given = {key.removesuffix("_"): value for key, value in options.items()}
+        values = {key.removesuffix("_"): value for key, value in options.items()}
         variadic = bool(entry.parameters) and entry.parameters[0].variadic
         if len(arguments) > len(entry.parameters) and not variadic:
             raise TypeError(f"{name}() takes {len(entry.parameters)} arguments")
         if not variadic:
-            given |= {p.name: a for p, a in zip(entry.parameters, arguments, strict=False)}
+            values |= {p.name: a for p, a in zip(entry.parameters, arguments, strict=False)}
             arguments = ()
         positional = [_syntax(argument) for argument in arguments]
         keywords = []
-        for key, value in given.items():
+        for key, value in values.items():
             parameter = entry.parameter(key)
             if parameter is not None and parameter.positional and value is not None:
                 positional.append(_argument(parameter, value))

@@ -14,10 +14,10 @@ app = typer.Typer(help="The store of finished steps.", no_args_is_help=True)
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
     """List finished steps."""
-    from mfv_dsl.execute.store import Entry, default_store
+    from mfv_dsl.execute.store import StoredStep, default_store
 
     store = default_store()
-    entries = [entry for entry in store.entries() if isinstance(entry, Entry)]
+    entries = [entry for entry in store.entries() if isinstance(entry, StoredStep)]
     if as_json:
         rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
         typer.echo(json.dumps(rows, indent=2))
@@ -40,11 +40,11 @@ def clear() -> None:
 @app.command()
 def verify() -> None:
     """Read every finished step and compare it with its hash; exit 3 if one is damaged."""
-    from mfv_dsl.execute.store import Entry, default_store
+    from mfv_dsl.execute.store import StoredStep, default_store
 
     good, damaged = 0, []
     for entry in default_store().entries():
-        if isinstance(entry, Entry):
+        if isinstance(entry, StoredStep):
             good += 1
         else:
             damaged.append(entry)

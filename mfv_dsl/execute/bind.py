@@ -52,12 +52,12 @@ def bind(
     return HookPlan.of(model, edits)
 
 
-def _only(what: str, wanted: Any, known: dict[Any, Any]) -> Any:
-    """``known[wanted]``, or the only one of ``known`` where none is wanted."""
-    if wanted is None and len(known) == 1:
-        return next(iter(known.values()))
-    if wanted in known:
-        return known[wanted]
-    names = ", ".join(map(str, known)) or "none"
-    problem = f"say which {what}" if wanted is None else f"there is no {what} {wanted}"
+def _only(noun: str, choice: Any, candidates: dict[Any, Any]) -> Any:
+    """The candidate of the name ``choice``, or the only candidate where the choice is left out."""
+    if choice is None and len(candidates) == 1:
+        return next(iter(candidates.values()))
+    if choice in candidates:
+        return candidates[choice]
+    names = ", ".join(map(str, candidates)) or "none"
+    problem = f"say which {noun}" if choice is None else f"there is no {noun} {choice}"
     raise MfvError("MFV5109", problem, help=f"there are: {names}")

@@ -49,25 +49,25 @@ def perform(
     missing files be fetched."""
     parts = None if store is None else StoredParts(store, fresh)
     session = Session(plan, listener, device, parts, download)
-    done = Performance({}, {}, set(), {}, {})
+    performance = Performance({}, {}, set(), {}, {})
     new = [step for step in plan.steps if fresh or store is None or step.key not in store]
     check_answers(session, new)
     for step in plan.steps:
         started = time.perf_counter()
         if store is not None and not fresh and (value := _stored(store, step.key)) is not None:
-            done.values[step.key] = value
-            done.cached.add(step.key)
+            performance.values[step.key] = value
+            performance.cached.add(step.key)
         else:
-            inputs = inputs_of(step, done.values)
+            inputs = inputs_of(step, performance.values)
             with tracing(TRACED) if trace else nullcontext([]) as touches:
                 value = PERFORM[step.operation](session, step, inputs)
-            done.touches[step.key] = [str(touch) for touch in touches]
-            done.values[step.key] = value
+            performance.touches[step.key] = [str(touch) for touch in touches]
+            performance.values[step.key] = value
             if store is not None:
                 store.put(step.key, value, step.label, step.operation)
                 store.drop_parts(step.key)
-        done.seconds[step.key] = round(time.perf_counter() - started, 3)
-    return replace(done, devices=session.devices)
+        performance.seconds[step.key] = round(time.perf_counter() - started, 3)
+    return replace(performance, devices=session.devices)
 
 
 def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,20 +111,20 @@ def run_plan(
             "MFV6102", f"cannot make the folder {folder}: {error.strerror}",
             help="name another by --out",
         ) from None  # fmt: skip
-    done = perform(plan, listener or Silence(), device, store, fresh, trace, download)
-    values = done.values
+    performance = perform(plan, listener or Silence(), device, store, fresh, trace, download)
+    values = performance.values
     results = Results(
         result_rows(plan, values), choices(plan, values), blend_weights(plan, values),
         tuning_rows(plan, values), notes(plan, values),
     )  # fmt: skip
-    write_run(folder, text, plan, done, results)
+    write_run(folder, text, plan, performance, results)
     if trace:
-        write_trace(folder, plan, done)
+        write_trace(folder, plan, performance)
     saved = [
         path
         for item in plan.saves
         for path in write_library(item, plan, values, results, name, text)
     ]
     return RunResult(
-        plan, results, folder, saved, time.perf_counter() - started, values, len(done.cached)
+        plan, results, folder, saved, time.perf_counter() - started, values, len(performance.cached)
     )

@@ -63,13 +63,13 @@ class Session:
     def backend(self, step: Step) -> Backend:
         assert step.model is not None
         if step.model not in self._backends:
-            made = self.plan.models[step.model]
-            done = self.listener.begin(f"loading {made.constructor}", 1)
-            arguments = {**made.arguments, "download": self.download}
+            declaration = self.plan.models[step.model]
+            progress = self.listener.begin(f"loading {declaration.constructor}", 1)
+            arguments = {**declaration.arguments, "download": self.download}
             if self.device is not None:
                 arguments["device"] = self.device
-            self._backends[step.model] = models.load(made.constructor, **arguments)
-            done(1)
+            self._backends[step.model] = models.load(declaration.constructor, **arguments)
+            progress(1)
         return self._backends[step.model]
 
     @property
@@ -80,8 +80,10 @@ class Session:
     def dataset(self, step: Step) -> Dataset:
         assert step.dataset is not None
         if step.dataset not in self._datasets:
-            made = self.plan.datasets[step.dataset]
-            self._datasets[step.dataset] = data.open_dataset(made.constructor, **made.arguments)
+            declaration = self.plan.datasets[step.dataset]
+            self._datasets[step.dataset] = data.open_dataset(
+                declaration.constructor, **declaration.arguments
+            )
         return self._datasets[step.dataset]
 
     def prompts(self, step: Step, n: int, split: str, shots: int) -> list[Prompt]:
@@ -115,10 +117,10 @@ class Session:
     def zero_shot(self, step: Step) -> Outcomes:
         """Outcomes of the unedited model on the step's test queries without demonstrations."""
         p = step.parameters
-        what = ("relation", "split", "items", "seed", "answer")
-        key = (step.model, step.dataset, *(p[name] for name in what))
+        names = ("relation", "split", "items", "seed", "answer")
+        key = (step.model, step.dataset, *(p[name] for name in names))
         if key not in self._zero_shot:
             prompts = self.prompts(step, p["items"], p["split"], 0)
-            (found,) = self.answers(step, prompts, p["split"], [()])
-            self._zero_shot[key] = found.outcomes
+            (answers,) = self.answers(step, prompts, p["split"], [()])
+            self._zero_shot[key] = answers.outcomes
         return self._zero_shot[key]

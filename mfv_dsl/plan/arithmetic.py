@@ -55,8 +55,8 @@ def summed(*forms: Linear) -> tuple[Linear, tuple[str, ...]]:
         for key, value in form.items():
             total[key] = total.get(key, 0.0) + value
             largest[key] = max(largest.get(key, 0.0), abs(value))
-    gone = tuple(key for key in total if abs(total[key]) <= _ROUNDING * largest[key])
-    return {key: value for key, value in total.items() if key not in gone}, gone
+    cancelled = tuple(key for key in total if abs(total[key]) <= _ROUNDING * largest[key])
+    return {key: value for key, value in total.items() if key not in cancelled}, cancelled
 
 
 def sum_text(terms: Iterable[tuple[float, str]]) -> str:

@@ -13,7 +13,7 @@ from mfv_dsl.lang.syntax import Call, Expr, Name
 from mfv_dsl.plan.arithmetic import sum_text
 from mfv_dsl.plan.context import Context, text_of
 from mfv_dsl.plan.evals import EvalPlanner
-from mfv_dsl.plan.steps import Plan, Row, Save, Saved, TuneRow, needed
+from mfv_dsl.plan.steps import EvalRow, Plan, Save, Saved, TuneRow, needed
 
 
 def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
@@ -29,7 +29,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
                 help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
             )
     planner = BlockPlanner(checked)
-    rows: list[Row] = []
+    rows: list[EvalRow] = []
     saves: list[Save] = []
     ends: list[str] = []
     try:

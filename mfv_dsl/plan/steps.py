@@ -40,7 +40,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Row:
+class EvalRow:
     """What an ``eval`` shows: the step that measures one relation under one number of shots.
 
     ``vectors`` are the texts of the vectors where the eval lists several; ``against`` pairs the
@@ -92,7 +92,7 @@ class Plan:
     models: Mapping[str, Constructed]
     datasets: Mapping[str, Constructed]
     steps: tuple[Step, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[EvalRow, ...]
     saves: tuple[Save, ...]
     warnings: tuple[Diagnostic, ...] = ()
     tunes: tuple[TuneRow, ...] = ()
@@ -126,11 +126,11 @@ class Plan:
 
 def needed(steps: Iterable[Step], keys: Iterable[str]) -> tuple[Step, ...]:
     """Those of ``steps``, in their order, that ``keys`` follow from."""
-    steps, wanted = tuple(steps), set(keys)
+    steps, ancestors = tuple(steps), set(keys)
     for step in reversed(steps):
-        if step.key in wanted:
-            wanted.update(step.input_keys)
-    return tuple(step for step in steps if step.key in wanted)
+        if step.key in ancestors:
+            ancestors.update(step.input_keys)
+    return tuple(step for step in steps if step.key in ancestors)
 
 
 def _constructed(declaration: Constructed) -> dict[str, Any]:
