@@ -11,7 +11,7 @@ from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Node, Text
+from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
 
 _VECTOR_WRITES = {"add", "patch"}
 #: attributes that say how a vector is written, and mean nothing without one
@@ -270,7 +270,7 @@ def _check_eval(
         settings["layer"] = Setting("native", "registry", None)
     if not (names | suggestions) & _VECTOR_WRITES:
         for name in _HOW:
-            if name in attributes and not isinstance(attributes[name].value, Hole):
+            if name in attributes and not isinstance(attributes[name].value, Gap):
                 scope.error(
                     "MFV2022", attributes[name].name, f"`{name}` has no effect in {subject}",
                     "it has neither `add` nor `patch`", severity="warning",

@@ -21,7 +21,7 @@ from mfv_dsl.lang.overrides import Overrides
 from mfv_dsl.lang.parser import parse
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Scope, Type, TypingContext
-from mfv_dsl.lang.syntax import Block, Call, Declaration, Hole, Item, Name, RecipeTree, Text
+from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
 
@@ -50,7 +50,7 @@ def no_vectors(path: str, name: str | None) -> VectorFacts | None:
 def check(
     recipe: RecipeTree, facts: Facts | None = None, find: VectorFinder = no_vectors
 ) -> CheckResult:
-    """Check a tree, complete or with holes, and report all that is wrong with it.
+    """Check a tree, complete or with gaps, and report all that is wrong with it.
 
     ``facts`` gives the shape of a model or dataset from its entry and arguments, ``find`` what is
     known of a stored vector from its path and name; they raise MfvError for what cannot be.
@@ -165,7 +165,7 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
         _not_each(scope, item)
         if isinstance(item, Declaration):
             _enter(scope, scope.names, item.name, item)
-            if not usable or isinstance(item.value, Hole):
+            if not usable or isinstance(item.value, Gap):
                 scope.doubtful.add(item.name.text)
         elif isinstance(item.label, Name):
             names = scope.evals if item.kind.text == "eval" else scope.names

@@ -10,7 +10,7 @@ from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, WRITES
 from mfv_dsl.lang.order import references
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Hole, ListExpr, Name, Node
+from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Gap, ListExpr, Name, Node
 
 #: attributes of which two evals must have the same for their items to be the same
 _SAME_ITEMS = ("dataset", "split", "items", "seed", "answer")
@@ -64,7 +64,7 @@ def check_expressions(
     if any(name in attributes for name in WRITES) and mode is None:
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
-    if "k" in attributes and mode is None and not isinstance(attributes["k"].value, Hole):
+    if "k" in attributes and mode is None and not isinstance(attributes["k"].value, Gap):
         scope.error(
             "MFV2022", attributes["k"].name, f"`k` has no effect in {subject}",
             "it has no `add`, `patch` or `ablate`", severity="warning",

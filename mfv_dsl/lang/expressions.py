@@ -13,8 +13,8 @@ from mfv_dsl.lang.syntax import (
     Binary,
     Call,
     Expr,
+    Gap,
     HeadLabel,
-    Hole,
     ListExpr,
     Name,
     Number,
@@ -34,7 +34,7 @@ def infer(scope: Scope, node: Expr, context: TypingContext, want: str = "") -> T
 
 
 def _infer(scope: Scope, node: Expr, context: TypingContext, want: str) -> Type:
-    if isinstance(node, Hole):
+    if isinstance(node, Gap):
         return UNKNOWN
     if isinstance(node, Name):
         return name(scope, node, context, want)
@@ -69,7 +69,7 @@ def _head_set(scope: Scope, node: SetExpr, context: TypingContext) -> Type:
     for item in node.items:
         if isinstance(item, HeadLabel):
             infer(scope, item, context)
-        elif not isinstance(item, Hole):
+        elif not isinstance(item, Gap):
             help = None
             if isinstance(item, Name) and scope.kind(item.text) == "heads":
                 help = "join sets with `|`: `{L3H1} | spatial`"

@@ -14,7 +14,7 @@ from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Expr, Hole, ListExpr, Name, Range, Text
+from mfv_dsl.lang.syntax import Expr, Gap, ListExpr, Name, Range, Text
 
 MAX_SWEEP = 1000
 
@@ -26,7 +26,7 @@ def value(
 
     ``subject`` names the block or function that takes the value, as in "`fv`".
     """
-    if isinstance(node, Hole):
+    if isinstance(node, Gap):
         return None
     types = parameter.types
     element = next((t[5:-1] for t in types if t.startswith("List[")), None)
@@ -78,7 +78,7 @@ def scalar(
     scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr, context: TypingContext
 ) -> Any:
     """One value of one of the types."""
-    if isinstance(node, Hole):
+    if isinstance(node, Gap):
         return None
     subject = f"`{parameter.name}`"
     if "Choice" in types:
@@ -195,7 +195,7 @@ def _eval(scope: Scope, node: Expr, subject: str) -> str | None:
 # -- relations and splits -------------------------------------------------------------------------
 def relation(scope: Scope, node: Expr, context: TypingContext, subject: str) -> str | None:
     """The relation's name, ``each``, or a family's parameter."""
-    if isinstance(node, Hole):
+    if isinstance(node, Gap):
         return None
     relations = scope.relations(context)
     if isinstance(node, Name):
