@@ -85,6 +85,7 @@ class Recipe:
         self,
         out: str | Path | None = None,
         listener: Listener | None = None,
+        *,
         device: str | None = None,
         fresh: bool = False,
         only: Sequence[str] | None = None,
@@ -101,7 +102,7 @@ class Recipe:
         With ``locked``, every vector that it loads must be what ``mfv.lock`` pins.
         """
         from mfv_dsl.execute.run import run_plan
-        from mfv_dsl.execute.store import default_store
+        from mfv_dsl.execute.session import RunOptions
 
         stem = Path(self.name).stem
         folder = Path(out) if out is not None else Path("runs") / stem
@@ -113,12 +114,8 @@ class Recipe:
             self.text_as_run,
             folder,
             listener,
-            device,
-            default_store(),
-            fresh,
-            trace,
-            download,
-            stem,
+            RunOptions(device, fresh, trace, download),
+            name=stem,
         )
         return InteractiveResult.of(result)
 

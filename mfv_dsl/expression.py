@@ -126,13 +126,12 @@ class Expression:
         """Compute it: extract what it needs and combine.  Finished steps come from the store;
         ``listener`` is told how far it is."""
         from mfv_dsl.execute.loads import fetch_loads
-        from mfv_dsl.execute.run import Silence, perform
-        from mfv_dsl.execute.store import default_store
+        from mfv_dsl.execute.run import perform
 
         plan, key = self._planned(self.check(model, dataset, **defaults))
         if fetch_loads(plan):
             plan, key = self._planned(self.check(model, dataset, **defaults))
-        vector: Vector = perform(plan, listener or Silence(), store=default_store()).values[key]
+        vector: Vector = perform(plan, listener).values[key]
         return replace(vector, expression=str(self))
 
     def bind(

@@ -64,7 +64,10 @@ def run(
         _show_plan(loaded, only, as_json)
         return
     with progress_bars(quiet) as listener:
-        result = loaded.run(out, listener, device, fresh, only, trace, download, locked)
+        result = loaded.run(
+            out, listener, device=device, fresh=fresh, only=only, trace=trace,
+            download=download, locked=locked,
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2))
     else:

@@ -9,8 +9,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.execute.conditions import Point
 from mfv_dsl.execute.edits import edits_of
-from mfv_dsl.execute.run import Silence, inputs_of, perform
-from mfv_dsl.execute.store import default_store
+from mfv_dsl.execute.run import inputs_of, perform
 from mfv_dsl.plan.descriptions import model_facts
 from mfv_dsl.plan.steps import Plan, needed
 
@@ -20,6 +19,7 @@ def bind(
     model: Any,
     eval: str | None = None,
     relation: str | None = None,
+    *,
     layer: int | str | None = None,
     scale: float | None = None,
     k: int | None = None,
@@ -44,7 +44,7 @@ def bind(
         _only("vector", vector, {text: i for i, text in enumerate(row.vectors)} or {None: 0}),
     )
     part = replace(plan, steps=needed(plan.steps, step.input_keys), rows=(), saves=())
-    values = perform(part, Silence(), store=default_store()).values
+    values = perform(part).values
     inputs = inputs_of(step, values)
     edits = edits_of(parameters, inputs, at, model_facts(plan, step).head_dim)
     if not edits:

@@ -130,11 +130,12 @@ def write_library(
     plan: Plan,
     values: Mapping[str, Any],
     results: Results,
+    *,
     recipe: str,
     text: str,
 ) -> list[Path]:
-    """Write the vectors of one ``save`` into its library, with the recipe ``text`` that made them
-    under its name; returns the vectors' files."""
+    """Write the vectors of one ``save`` into its library, with the ``text`` of the recipe that made
+    them under its name ``recipe``; returns the vectors' files."""
     library = Library(save_item.folder)
     files = []
     for saved in save_item.vectors:

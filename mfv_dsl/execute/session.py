@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mfv_dsl import data, models
@@ -13,6 +14,28 @@ from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Plan, Step
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a plan is run; nothing of it is in a step's key.
+
+    Attributes:
+        device: Where models run, in place of what the recipe says.
+        fresh: Run the steps that the store holds, too.
+        trace: Note what the steps that are run read and write where, for the first prompts of
+            every pass.
+        download: Fetch the files of a model that are not on this machine.
+    """
+
+    device: str | None = None
+    fresh: bool = False
+    trace: bool = False
+    download: bool = False
+
+
+#: As the recipe says, from the store where it can be, from the files that are here.
+AS_DECLARED = RunOptions()
 
 
 class Listener(Protocol):
@@ -46,15 +69,13 @@ class Session:
         self,
         plan: Plan,
         listener: Listener,
-        device: str | None = None,
+        options: RunOptions = AS_DECLARED,
         parts: Parts | None = None,
-        download: bool = False,
     ) -> None:
         self.plan = plan
         self.listener = listener
-        self.device = device
+        self.options = options
         self.parts = parts
-        self.download = download
         self._backends: dict[str, Backend] = {}
         self._datasets: dict[str, Dataset] = {}
         self._zero_shot: dict[tuple[object, ...], Outcomes] = {}
@@ -65,9 +86,9 @@ class Session:
         if step.model not in self._backends:
             declaration = self.plan.models[step.model]
             progress = self.listener.begin(f"loading {declaration.constructor}", 1)
-            arguments = {**declaration.arguments, "download": self.download}
-            if self.device is not None:
-                arguments["device"] = self.device
+            arguments = {**declaration.arguments, "download": self.options.download}
+            if self.options.device is not None:
+                arguments["device"] = self.options.device
             self._backends[step.model] = models.load(declaration.constructor, **arguments)
             progress(1)
         return self._backends[step.model]

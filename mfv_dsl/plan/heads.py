@@ -14,7 +14,7 @@ from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Number, Set
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
-from mfv_dsl.plan.planner import StepPlanner, declared
+from mfv_dsl.plan.planner import StepPlanner, parameters_of
 
 _SET_OPERATION = {"|": "head_union", "&": "head_intersection", "-": "head_difference"}
 
@@ -30,7 +30,7 @@ class HeadPlanner(StepPlanner, ABC):
     # -- what heads are scored by -----------------------------------------------------------------
     def activations(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
         """Mean head outputs over a relation's prompts."""
-        parameters = declared("activations", options) | {"relation": relation, "corrupt": None}
+        parameters = parameters_of("activations", options) | {"relation": relation, "corrupt": None}
         label = f"mean head outputs on {relation}"
         return self.add("activations", label, parameters, {}, context, dataset=True)
 
@@ -38,7 +38,7 @@ class HeadPlanner(StepPlanner, ABC):
         self, relation: str, options: Mapping[str, Any], context: Context
     ) -> str:
         """Means over all prompts of a relation, their demonstrations' answers shuffled."""
-        parameters = declared("activations", options) | {
+        parameters = parameters_of("activations", options) | {
             "relation": relation, "correct_only": False, "corrupt": "shuffle"
         }  # fmt: skip
         label = f"mean head outputs on {relation}, answers shuffled"

@@ -32,6 +32,7 @@ class StepPlanner:
         parameters: Mapping[str, Any],
         inputs: Inputs | None = None,
         context: Context | None = None,
+        *,
         dataset: bool = False,
     ) -> str:
         """Add a step, or find the equal one, and give its key; ``context`` where it depends on the
@@ -87,7 +88,7 @@ class StepPlanner:
         )
 
 
-def declared(operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def parameters_of(operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``options`` that the operation declares as its parameters."""
     return {name: options[name] for name in OPERATIONS[operation].parameters if name in options}
 
