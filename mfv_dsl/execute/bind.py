@@ -25,12 +25,27 @@ def bind(
     k: int | None = None,
     vector: str | None = None,
 ) -> HookPlan:
-    """The edits of one condition of ``plan``, bound to ``model``.
+    """The edits of one condition of an eval, bound to the user's own model.
 
-    What the edits need is computed (or found in the store) on the plan's own model; ``model`` is
-    the user's: one from ``load_model``, an ``open_flamingo.Flamingo`` or a transformers model of
-    the same sizes.  ``eval`` and ``relation`` may be left out where the plan has one; ``layer``,
-    ``scale``, ``k`` and ``vector`` (its text) where the eval is not a sweep of them.
+    What the edits need is computed on the plan's own model, or found in the store.
+
+    Args:
+        plan: The plan that the eval is of.
+        model: One from ``load_model``, an ``open_flamingo.Flamingo`` or a transformers model of
+            the same sizes as the plan's.
+        eval: The eval's name; may be left out where the plan has one.
+        relation: Likewise.
+        layer: The layer written to, where the eval sweeps it.
+        scale: The factor before the vector, likewise.
+        k: The number of heads, likewise.
+        vector: The text of the vector, where the eval lists several.
+
+    Returns:
+        The edits: ``with bind(...).attach(): model(...)``.
+
+    Raises:
+        MfvError: MFV5109 for a condition that is not one of the eval's, or that edits nothing or
+            differs from item to item; what running the steps and binding to the model raise.
     """
     name = _only("eval", eval, {r.eval: r for r in plan.rows}).eval
     rows = {r.relation: r for r in plan.rows if r.eval == name}

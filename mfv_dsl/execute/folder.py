@@ -54,6 +54,7 @@ class Results:
     notes: list[dict[str, str]]
 
     def to_json(self) -> dict[str, Any]:
+        """The results as plain data, as in ``results.json``."""
         return {
             "rows": [row.to_json() for row in self.rows],
             "choices": self.choices,

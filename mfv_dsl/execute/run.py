@@ -1,4 +1,8 @@
-"""Runs a plan, step by step, and writes its folder."""
+"""Runs a plan, step by step, and writes its folder.
+
+:func:`perform` gives every step's value, from the store or by the function of its operation;
+:func:`run_plan` makes rows of the values and files of both.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,7 @@ class Silence:
     """A listener that tells nobody."""
 
     def begin(self, label: str, total: int) -> Callable[[int], None]:
+        """A counter that counts nothing."""
         return lambda units: None
 
 
@@ -46,6 +51,9 @@ def perform(
         plan: What is to be computed; its rows and saves are left alone.
         listener: Who is told how far it is.
         options: How it is run.
+
+    Returns:
+        The values by key, with the time that each took and whether the store had it.
 
     Raises:
         MfvError: MFV5340 where an eval by first token cannot tell objects apart, before anything

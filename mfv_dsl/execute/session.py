@@ -82,6 +82,7 @@ class Session:
         self._names: dict[tuple[str | None, str], tuple[str, ...]] = {}
 
     def backend(self, step: Step) -> Backend:
+        """The model that a step runs, loaded when it is first asked for."""
         assert step.model is not None
         if step.model not in self._backends:
             declaration = self.plan.models[step.model]
@@ -99,6 +100,7 @@ class Session:
         return {name: str(backend.device) for name, backend in self._backends.items()}
 
     def dataset(self, step: Step) -> Dataset:
+        """The dataset that a step reads, opened when it is first asked for."""
         assert step.dataset is not None
         if step.dataset not in self._datasets:
             declaration = self.plan.datasets[step.dataset]

@@ -68,20 +68,35 @@ class StoredStep:
 
 
 class Store:
-    """Finished steps under ``root``."""
+    """Finished steps under ``root``, one file each: ``steps/<2 digits>/<key>.safetensors``.
+
+    Values are tensors, arrays, numbers, texts, None, tuples of them, and the dataclasses of
+    results; TypeError for any other.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     store = Store(Path(folder))
+    ...     store.put("a" * 64, (1.5, np.ones(2)), "a label", "norm")
+    ...     print(store.get("a" * 64), "b" * 64 in store)
+    (1.5, array([1., 1.])) False
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, key: str) -> Path:
+        """The file of a step, whether it is there or not."""
         return step_file(self.root, key)
 
     def __contains__(self, key: str) -> bool:
         return self.path(key).exists()
 
     def get(self, key: str) -> Any:
-        """The value of a finished step; KeyError where there is none, :class:`Damaged` where the
-        file is not what was written."""
+        """The value of a finished step.
+
+        Raises KeyError where there is none, :class:`Damaged` where the file is not what was
+        written.
+        """
         return self._get(self.path(key), key)
 
     @staticmethod
@@ -95,7 +110,7 @@ class Store:
             raise Damaged(f"{path} holds a value of another form: {error!r}") from None
 
     def put(self, key: str, value: Any, label: str, operation: str) -> None:
-        """Keep the value of a finished step."""
+        """Keep the value of a finished step; ``label`` and ``operation`` are for people."""
         self._put(self.path(key), key, value, label, operation)
 
     @staticmethod
@@ -120,6 +135,7 @@ class Store:
             folder.rmdir()
 
     def parts_folder(self, key: str) -> Path:
+        """Where the parts of an unfinished step are kept."""
         return self.root / "parts" / key
 
     def entries(self) -> Iterator[StoredStep | Path]:

@@ -1,6 +1,9 @@
 """The words of the language, each declared once: units, rankings, controls, functions and items.
 
-The constructors of models and datasets are in :mod:`mfv_dsl.lang.constructors`.
+The constructors of models and datasets are in :mod:`mfv_dsl.lang.constructors`.  Constants that
+checking, planning and running share stand where their subject is checked: those of functions and
+evals here, ``TRAINING_SPLIT`` in :mod:`mfv_dsl.lang.tunes`.  Those that planning and running share
+(``BATCH``, ``OFF_TASK_SHOTS``) are in :mod:`mfv_dsl.plan.descriptions`, which counts with them.
 """
 
 from __future__ import annotations

@@ -120,6 +120,7 @@ class _Controls:
         self.context, self.subject = context, subject
 
     def control(self, control: str, mode: str | None, expressions: tuple[Expr, ...]) -> None:
+        """Report what keeps one control from taking the place of ``expressions``."""
         if mode is None:
             self._refuse(
                 control, f"there is nothing to control in {self.subject}",

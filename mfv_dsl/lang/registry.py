@@ -63,6 +63,7 @@ class Parameter:
 
     @property
     def required(self) -> bool:
+        """Whether it has to be written."""
         return self.default is REQUIRED
 
     @property
@@ -111,6 +112,7 @@ class Entry:
         return self.kind != "constructor" or self.module is not None
 
     def parameter(self, name: str) -> Parameter | None:
+        """The parameter of this name, None where there is none."""
         return next((p for p in self.parameters if p.name == name), None)
 
 

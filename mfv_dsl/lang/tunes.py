@@ -14,6 +14,7 @@ from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
 
 _PER_HEAD = ("head_scales", "head_mask")
+#: The split that a `tune` trains on, also for planning and running.
 TRAINING_SPLIT = "train"
 
 

@@ -133,7 +133,25 @@ def step_key(
     identity: str | None,
     dataset_hash: str | None,
 ) -> str:
-    """The content key of a step, 64 hexadecimal digits."""
+    """The content key of a step: SHA-256 over all that its value depends on.
+
+    Args:
+        operation: Its name in ``OPERATIONS``; its version enters the key.
+        parameters: Values by name; those that are at their defaults do not enter the key.
+        inputs: Keys of the steps whose values it takes; their order enters, their names do not.
+        identity: The model's identity, None for a step that does not depend on a model.
+        dataset_hash: The dataset's hash, None likewise.
+
+    Returns:
+        64 hexadecimal digits.
+
+    >>> inputs = {"mean": "3f", "heads": "9a"}
+    >>> key = step_key("extract", {"relation": "left"}, inputs, "tiny", None)
+    >>> key == step_key("extract", {"relation": "left", "bias": "none"}, inputs, "tiny", None)
+    True
+    >>> key == step_key("extract", {"relation": "right"}, inputs, "tiny", None)
+    False
+    """
     declaration = OPERATIONS[operation]
     defaults = declaration.defaults
     content = {

@@ -14,7 +14,11 @@ Inputs: TypeAlias = Mapping[str, "str | tuple[str, ...]"]
 
 
 def keys_of(inputs: Inputs) -> tuple[str, ...]:
-    """The keys of ``inputs`` in their order."""
+    """The keys of ``inputs`` in their order.
+
+    >>> keys_of({"mean": "a", "scores": ("b", "c")})
+    ('a', 'b', 'c')
+    """
     keys: list[str] = []
     for value in inputs.values():
         keys += [value] if isinstance(value, str) else value
@@ -77,6 +81,9 @@ class Saved:
 
 @dataclass(frozen=True)
 class Save:
+    """A ``save``: the library's folder, the layer and licence that are noted in the files, the
+    model and dataset that it is for, and the vectors."""
+
     folder: str
     layer: int | None
     license: str | None
