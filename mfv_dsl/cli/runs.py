@@ -71,7 +71,10 @@ def run(
         _show_plan(checked, only, output.as_json)
         return
     with output.progress() as listener:
-        result = checked.run(out, listener, device, fresh, only, trace, download, locked)
+        result = checked.run(
+            out, listener, device=device, fresh=fresh, only=only, trace=trace,
+            download=download, locked=locked,
+        )  # fmt: skip
     show_result(result, output.as_json)
 
 

@@ -13,10 +13,10 @@ app = typer.Typer(help="The store of finished steps.", no_args_is_help=True)
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
     """List finished steps."""
-    from mfv_dsl.execute.store import Entry, default_store
+    from mfv_dsl.execute.store import StoredStep, default_store
 
     store = default_store()
-    entries = [entry for entry in store.entries() if isinstance(entry, Entry)]
+    entries = [entry for entry in store.entries() if isinstance(entry, StoredStep)]
     if as_json:
         print_json([{**vars(entry), "path": str(entry.path)} for entry in entries])
         return
@@ -38,10 +38,10 @@ def clear() -> None:
 @app.command()
 def verify() -> None:
     """Read every finished step and compare it with its hash; exit 3 if one is damaged."""
-    from mfv_dsl.execute.store import Entry, default_store
+    from mfv_dsl.execute.store import StoredStep, default_store
 
     entries = list(default_store().entries())
-    damaged = [entry for entry in entries if not isinstance(entry, Entry)]
+    damaged = [entry for entry in entries if not isinstance(entry, StoredStep)]
     for path in damaged:
         typer.echo(f"damaged: {path}")
     typer.echo(f"{len(entries) - len(damaged)} steps are sound, {len(damaged)} damaged", err=True)

@@ -26,19 +26,19 @@ def fetch_loads(plan: Plan, lock: Lock = NO_LOCK) -> bool:
 
 def check_lock(plan: Plan, checked: Checked, lock: Lock, recipe: str) -> None:
     """MFV6020 names what ``plan`` loads and ``lock`` does not pin, or pins otherwise."""
-    wrong = []
+    mismatches = []
     for key in _loads(plan):
         shown, facts, pin = "/".join(filter(None, key)), checked.loads[key], lock.pins.get(key)
         assert facts is not None  # it was fetched
         if pin is None:
-            wrong.append(f"{shown} is not pinned")
+            mismatches.append(f"{shown} is not pinned")
         elif pin.content != facts.content:
-            wrong.append(f"{shown} is {facts.content[:12]}, pinned is {pin.content[:12]}")
-    if wrong:
+            mismatches.append(f"{shown} is {facts.content[:12]}, pinned is {pin.content[:12]}")
+    if mismatches:
         raise MfvError(
             "MFV6020",
             f"{lock.path or NAME} does not pin what {recipe} loads",
-            notes=wrong,
+            notes=mismatches,
             help=f"if it is what you want: `mfv lock {recipe}`",
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 
-from mfv_dsl.lang.entries import CONSTRUCTOR
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.models.checkpoints.locate import is_here
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, memory
 

@@ -23,7 +23,7 @@ from mfv_dsl.data.gqa import Rules
 from mfv_dsl.data.names import answer_names, cleaned, read_synonyms
 from mfv_dsl.data.table import FileDataset, Options
 from mfv_dsl.lang.constructed import constructed
-from mfv_dsl.lang.entries import CONSTRUCTOR
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.registry import Parameter
 from tests.data.support import (
     CARDINAL,

@@ -16,7 +16,7 @@ import torch
 import mfv_dsl as mfv
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.operations import heads
-from mfv_dsl.execute.store import Damaged, Entry, Store
+from mfv_dsl.execute.store import Damaged, Store, StoredStep
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.methods.outcomes import Outcomes
@@ -60,7 +60,7 @@ def test_values_come_back_as_they_were(tmp_path: Path, value: object):
     store.put("ab" * 32, value, "a label", "some operation")
     assert same(store.get("ab" * 32), value)
     (entry,) = store.entries()
-    assert isinstance(entry, Entry)
+    assert isinstance(entry, StoredStep)
     assert (entry.key, entry.label) == ("ab" * 32, "a label")
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_step_is_reported_and_made_again(tmp_path: Path, monkeypatch: 
         again = mfv.Recipe(RECIPE).run(tmp_path / "b")
     assert again.cached == 0
     assert again.rows == first.rows
-    assert all(isinstance(entry, Entry) for entry in store.entries())
+    assert all(isinstance(entry, StoredStep) for entry in store.entries())
 
 
 def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -174,7 +174,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
             time.sleep(0.02)
         run.send_signal(signal.SIGKILL)
         run.wait()
-        entries = [entry for entry in store.entries() if isinstance(entry, Entry)]
+        entries = [entry for entry in store.entries() if isinstance(entry, StoredStep)]
         assert len(entries) >= finished
         finished = len(entries)
     # two runs at once on one store
@@ -186,4 +186,4 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
     wanted_text = (tmp_path / "alone" / "results.csv").read_text()
     assert (tmp_path / "b" / "results.csv").read_text() == wanted_text
     assert (tmp_path / "c" / "results.csv").read_text() == wanted_text
-    assert all(isinstance(entry, Entry) for entry in store.entries())
+    assert all(isinstance(entry, StoredStep) for entry in store.entries())

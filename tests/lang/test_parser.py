@@ -9,7 +9,7 @@ import pytest
 from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.source import Source
 from mfv_dsl.lang.parser import parse, parse_expression, source_from_bytes
-from mfv_dsl.lang.syntax import Binary, Call, Declaration, Hole, Name, Number, Range, Unary
+from mfv_dsl.lang.syntax import Binary, Call, Declaration, Gap, Name, Number, Range, Unary
 from mfv_dsl.lang.unparse import unparse
 from tests.lang.support import HEAD, checked, codes
 
@@ -86,7 +86,7 @@ def test_what_parses_is_kept():
     assert parsed.recipe is not None
     broken, right, block = parsed.recipe.items
     assert isinstance(broken, Declaration)
-    assert isinstance(broken.value, Hole)
+    assert isinstance(broken.value, Gap)
     assert right == Declaration(Name("vector"), Name("b"), None, Name("c"))
     assert [attribute.name.text for attribute in block.attributes] == ["x", "y"]
 

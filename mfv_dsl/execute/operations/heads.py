@@ -70,8 +70,8 @@ def top(session: Session, step: Step, inputs: Values) -> Heads:
 def other_heads(session: Session, step: Step, inputs: Values) -> Heads:
     """Random heads, none of them among those that were chosen."""
     p = step.parameters
-    every = product(range(p["layers"]), range(p["heads"]))
-    others = [head for head in every if head not in inputs["chosen"].chosen]
+    all_heads = product(range(p["layers"]), range(p["heads"]))
+    others = [head for head in all_heads if head not in inputs["chosen"].chosen]
     return Heads(tuple(sorted(random.Random(p["seed"]).sample(others, p["k"]))))
 
 
