@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
@@ -31,9 +32,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe.  Making one raises :class:`RecipeError` with everything wrong in it.
+    """A checked recipe.
 
-    ``lock`` is what ``mfv.lock``, beside the recipe, pins of the vectors that it loads.
+    Args:
+        text: The recipe itself; it begins with ``mfv 1``.
+        name: What errors and the run's folder call it.
+        overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in the text.
+        lock: What ``mfv.lock``, beside the recipe, pins of the vectors that it loads.
+
+    Raises:
+        RecipeError: Everything that is wrong with the text, in source order.
+
+    >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes()\\neval raw {\\n  on = [left]\\n}"
+    >>> [step.label for step in Recipe(text).plan().steps]
+    ['raw: left, 0 shots']
     """
 
     text: str
@@ -43,9 +55,20 @@ class Recipe:
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-        """Read a recipe from a file; a bare name, ``quickstart``, is one of the bundled ones.
+        """Read a recipe from a file.
 
-        ``overrides`` are ``NAME.ATTRIBUTE=VALUE``, checked as if they were written in it.
+        Args:
+            path: The file; a bare name, ``quickstart``, is one of the bundled recipes.
+            overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in it.
+
+        Raises:
+            MfvError: MFV6101 for a file that is not there or cannot be read, MFV6021 for a broken
+                ``mfv.lock`` beside it.
+            RecipeError: Everything that is wrong with its text, in source order.
+
+        >>> quickstart = Recipe.from_file("quickstart", ["raw.layer=2..4"])
+        >>> {block.name: block["layer"] for block in quickstart.checked.blocks}["raw"]
+        (2, 3, 4)
         """
         file = find_recipe(path)
         try:
@@ -59,6 +82,7 @@ class Recipe:
 
     @cached_property
     def checked(self) -> Checked:
+        """The recipe with every name resolved and every option filled in."""
         return load_recipe(
             Source(self.text, self.name),
             overrides=self.overrides,
@@ -78,13 +102,22 @@ class Recipe:
         return self.checked.warnings
 
     def plan(self, only: Sequence[str] | None = None) -> InteractivePlan:
-        """What running the recipe will do; with ``only``, these blocks alone."""
+        """What running the recipe will do, without running anything.
+
+        Args:
+            only: Names of the tunes, evals and saves to plan, with what they need; all if left out.
+
+        Raises:
+            MfvError: What :func:`~mfv_dsl.plan.build.build_plan` raises, such as MFV5003 for a name
+                that the recipe has not.
+        """
         return InteractivePlan.of(build_plan(self.checked, only))
 
     def run(
         self,
         out: str | Path | None = None,
         listener: Listener | None = None,
+        *,
         device: str | None = None,
         fresh: bool = False,
         only: Sequence[str] | None = None,
@@ -92,16 +125,29 @@ class Recipe:
         download: bool = False,
         locked: bool = False,
     ) -> InteractiveResult:
-        """Run it; results and vectors go to ``out`` (default ``runs/<name>``).
+        """Run it.  Finished steps are kept in the store (``$MFV_HOME``, default ``.mfv``) and not
+        run again.
 
-        Finished steps are kept in the store (``$MFV_HOME``, default ``.mfv``) and not run again;
-        ``fresh`` runs them all the same.  ``only`` names the blocks to run.  ``trace``
-        also leaves ``trace.txt``: what was read and written where, for the first prompts.
-        ``download`` lets a model's missing files be fetched.
-        With ``locked``, every vector that it loads must be what ``mfv.lock`` pins.
+        Args:
+            out: The folder for results and vectors; ``runs/<name>`` if left out.
+            listener: Who is told how far it is.
+            device: Where models run, in place of what the recipe says.
+            fresh: Run finished steps all the same.
+            only: Names of the tunes, evals and saves to run, with what they need.
+            trace: Leave ``trace.txt``, too: what was read and written where, for the first prompts.
+            download: Fetch the files of a model that are not on this machine.
+            locked: Refuse vectors that are not what ``mfv.lock`` pins.
+
+        Returns:
+            Its rows, the folder, and every step's value.
+
+        Raises:
+            MfvError: What :meth:`plan` raises; MFV6001 for a vector that is nowhere, MFV6020 for
+                one that is not pinned, MFV6102 for a folder that cannot be made; MFV53xx for what
+                comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
         """
         from mfv_dsl.execute.run import run_plan
-        from mfv_dsl.execute.store import default_store
+        from mfv_dsl.execute.session import RunOptions
 
         stem = Path(self.name).stem
         folder = Path(out) if out is not None else Path("runs") / stem
@@ -113,27 +159,34 @@ class Recipe:
             self.text_as_run,
             folder,
             listener,
-            device,
-            default_store(),
-            fresh,
-            trace,
-            download,
-            stem,
+            RunOptions(device, fresh, trace, download),
+            name=stem,
         )
         return InteractiveResult.of(result)
 
     def fetched(self, only: Sequence[str] | None = None) -> Recipe:
         """The recipe once every vector that it loads is on this machine: those of the Hub are
-        downloaded, and what is not there is told (MFV6001)."""
+        downloaded first.  Raises MfvError (MFV6001) for what is not there."""
         return replace(self) if fetch_loads(self.plan(only), self.lock) else self
 
     def pin(self) -> dict[tuple[str, str | None], Pin]:
-        """Write ``mfv.lock`` beside the recipe, so that it pins what the recipe loads."""
+        """Write ``mfv.lock`` beside the recipe, so that it pins what the recipe loads; gives the
+        pins by path and name.  Raises MfvError (MFV6023) where there is no file to write."""
         return pin_loads(self.checked, self.lock)
 
 
 def compile(text: str) -> Expression | Recipe:
-    """Compile the text of a recipe (it begins with ``mfv 1``) or of a vector expression."""
+    """Compile the text of a recipe or of a vector expression.
+
+    Args:
+        text: A recipe begins with ``mfv`` or has several lines; anything else is an expression.
+
+    Raises:
+        RecipeError: Everything that is wrong with a recipe; that an expression does not parse.
+
+    >>> compile("fv(left) - fv(right)")
+    Expression('fv(left) - fv(right)')
+    """
     if text.lstrip().startswith("mfv ") or "\n" in text.strip():
         return Recipe(text, "<text>")
     return Expression.parse(text)
@@ -142,16 +195,39 @@ def compile(text: str) -> Expression | Recipe:
 def run(
     recipe: str | Path, out: str | Path | None = None, device: str | None = None
 ) -> InteractiveResult:
-    """Run a recipe file, or a bundled recipe by its name."""
+    """Run a recipe: :meth:`Recipe.from_file`, then :meth:`Recipe.run`.
+
+    Args:
+        recipe: The file, or a bundled recipe's name, such as ``quickstart``.
+        out: The folder for results and vectors; ``runs/<name>`` if left out.
+        device: Where models run, in place of what the recipe says.
+
+    Returns:
+        Its rows, the folder, and every step's value.
+
+    Raises:
+        MfvError: What both raise.
+    """
     return Recipe.from_file(recipe).run(out, device=device)
 
 
 def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFlamingo:
-    """Load a model by its constructor's name and arguments: ``load_model("tiny")``,
-    ``load_model("openflamingo", path="…", dtype="bf16")``.
+    """Load a model: ``load_model("tiny")``, ``load_model("openflamingo", path="…", dtype="bf16")``.
 
-    Files that are missing are fetched with ``download=True`` only.
+    Args:
+        name: The constructor's, as in a recipe.
+        device: Where it runs; as the arguments say if left out.
+        arguments: The constructor's; with ``download=True`` missing files are fetched.
+
+    Raises:
+        MfvError: MFV7001 for a kind of model that cannot be loaded, other MFV70xx for files that
+            are missing, do not fit or cannot be fetched.
+
+    The model's ``generate`` is :func:`mfv_dsl.engine.generation.generate_texts`.
     """
     from mfv_dsl import models
+    from mfv_dsl.engine.generation import generate_texts
 
-    return models.load(name, device=device, **arguments)
+    model = models.load(name, device=device, **arguments)
+    model.generate = MethodType(generate_texts, model)
+    return model

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mfv_dsl.engine.attach import HookPlan
     from mfv_dsl.execute.session import Listener
     from mfv_dsl.methods.vectors import Vector
+    from mfv_dsl.models.sites import SiteSource
 
 _MODEL, _DATASET, _RESULT = "model_", "dataset_", "result"
 
@@ -52,6 +53,9 @@ class Expression:
     """A vector expression, such as ``fv(left) - fv(right) + fv(above)``.
 
     ``+``, ``-``, and ``*`` and ``/`` with numbers make new ones.
+
+    >>> Expression.parse("fv(left)") - 2 * Expression.parse("fv(right)")
+    Expression('fv(left) - 2 * fv(right)')
     """
 
     syntax: Expr
@@ -91,9 +95,16 @@ class Expression:
     def check(
         self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
     ) -> Checked:
-        """Check it under a model, a dataset and ``defaults`` (as in a recipe: ``heads="top(10)"``,
-        ``shots=4``, ``trials=50``); raises RecipeError with everything that is wrong.  ``tiny`` is
-        short for ``tiny()``."""
+        """Check it as the vector of a recipe.
+
+        Args:
+            model: The constructor of its model; ``tiny`` is short for ``tiny()``.
+            dataset: The constructor of its dataset, likewise.
+            defaults: As in a recipe's ``defaults``: ``heads="top(10)"``, ``shots=4``.
+
+        Raises:
+            RecipeError: Everything that is wrong with it.
+        """
         lines = "".join(f"  {name} = {value}\n" for name, value in defaults.items())
         block = f"defaults {{\n{lines}}}\n" if lines else ""
         text = (
@@ -106,11 +117,24 @@ class Expression:
     def plan(
         self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
     ) -> InteractivePlan:
-        """The steps that compute it."""
+        """The steps that compute it; the arguments are those of :meth:`check`.
+
+        Raises:
+            RecipeError: Everything that is wrong with it.
+            MfvError: MFV5306 for a number in it that is too large or divided by zero.
+
+        >>> plan = Expression.parse("normalize(fv(left))").plan(heads="{L4H2}")
+        >>> [step.operation for step in plan.steps]
+        ['activations', 'head_set', 'extract', 'normalize']
+        """
         return self._planned(self.check(model, dataset, **defaults))[0]
 
     def terms(self, dataset: str = "scenes()") -> Mapping[str, float]:
-        """Its linear form: coefficient of every vector it is made of, like terms merged."""
+        """Its linear form: the coefficient of every vector it is made of, like terms merged.
+
+        >>> Expression.parse("2 * fv(left) - (fv(left) + fv(right)) / 2").terms()
+        {'fv(left)': 1.5, 'fv(right)': -0.5}
+        """
         checked = self.check(dataset=dataset)
         planner = Planner(checked)
         form = planner.linear(checked.vectors[_RESULT].value, Context(_MODEL, _DATASET))
@@ -123,17 +147,29 @@ class Expression:
         listener: Listener | None = None,
         **defaults: object,
     ) -> Vector:
-        """Compute it: extract what it needs and combine.  Finished steps come from the store;
-        ``listener`` is told how far it is."""
+        """Compute it: extract what it needs and combine.  Finished steps come from the store.
+
+        Args:
+            model: As for :meth:`check`, and so ``dataset`` and ``defaults``.
+            dataset: Where prompts come from.
+            listener: Who is told how far it is.
+            defaults: Options of its calls.
+
+        Returns:
+            The vector, (d_model,) numbers, with its per-head parts where it has some.
+
+        Raises:
+            RecipeError: Everything that is wrong with it.
+            MfvError: MFV6001 for a vector that is nowhere; what the steps raise as they run.
+        """
         from mfv_dsl.execute.loads import fetch_loads
-        from mfv_dsl.execute.run import Silence, perform
-        from mfv_dsl.execute.store import default_store
+        from mfv_dsl.execute.run import perform
 
         plan, key = self._planned(self.check(model, dataset, **defaults))
         if fetch_loads(plan):
             plan, key = self._planned(self.check(model, dataset, **defaults))
-        made: Vector = perform(plan, listener or Silence(), store=default_store()).values[key]
-        return replace(made, expression=str(self))
+        vector: Vector = perform(plan, listener).values[key]
+        return replace(vector, expression=str(self))
 
     def bind(
         self,
@@ -142,15 +178,33 @@ class Expression:
         scale: float = 1.0,
         dataset: str = "scenes()",
         constructor: str = "tiny()",
+        sites: SiteSource | None = None,
         **defaults: object,
     ) -> HookPlan:
-        """Compute it on the model that ``constructor`` names and bind its injection at ``layer`` to
-        ``model``, the user's own: ``with plan.attach(): model(...)``."""
+        """Compute it and bind its injection to the user's own model.
+
+        Args:
+            model: One from ``load_model``, an ``open_flamingo.Flamingo`` or a transformers model of
+                the same sizes as the one it is computed on.
+            layer: The decoder layer to add it at, or ``native``: each head's own.
+            scale: The factor before it.
+            dataset: Where prompts come from.
+            constructor: The model that it is computed on.
+            sites: Where a model of another make keeps its parts, as
+                :func:`mfv_dsl.models.sites.find_sites` takes it.
+            defaults: As for :meth:`check`.
+
+        Returns:
+            The edit: ``with steer.bind(model, layer=1).attach(): model(...)``.
+
+        Raises:
+            MfvError: What :meth:`vector` raises; MFV51xx for a model that it does not fit.
+        """
         from mfv_dsl.engine.attach import HookPlan
         from mfv_dsl.methods.evaluation import adding
 
         vector = self.vector(constructor, dataset, **defaults)
-        return HookPlan.of(model, adding(vector, layer, scale))
+        return HookPlan.of(model, adding(vector, layer, scale), sites)
 
     @staticmethod
     def _planned(checked: Checked) -> tuple[InteractivePlan, str]:
@@ -174,16 +228,16 @@ def function(name: str) -> Callable[..., Expression]:
     entry = FUNCTION[name]
 
     def call(*arguments: object, **options: object) -> Expression:
-        given = {key.removesuffix("_"): value for key, value in options.items()}
+        values = {key.removesuffix("_"): value for key, value in options.items()}
         variadic = bool(entry.parameters) and entry.parameters[0].variadic
         if len(arguments) > len(entry.parameters) and not variadic:
             raise TypeError(f"{name}() takes {len(entry.parameters)} arguments")
         if not variadic:
-            given |= {p.name: a for p, a in zip(entry.parameters, arguments, strict=False)}
+            values |= {p.name: a for p, a in zip(entry.parameters, arguments, strict=False)}
             arguments = ()
         positional = [_syntax(argument) for argument in arguments]
         keywords = []
-        for key, value in given.items():
+        for key, value in values.items():
             parameter = entry.parameter(key)
             if parameter is not None and parameter.positional and value is not None:
                 positional.append(_argument(parameter, value))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
 from mfv_dsl.cli.options import JsonFlag
+from mfv_dsl.cli.output import print_json
 
 app = typer.Typer(help="The store of finished steps.", no_args_is_help=True)
 
@@ -14,13 +13,12 @@ app = typer.Typer(help="The store of finished steps.", no_args_is_help=True)
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
     """List finished steps."""
-    from mfv_dsl.execute.store import Entry, default_store
+    from mfv_dsl.execute.store import StoredStep, default_store
 
     store = default_store()
-    entries = [entry for entry in store.entries() if isinstance(entry, Entry)]
+    entries = [entry for entry in store.entries() if isinstance(entry, StoredStep)]
     if as_json:
-        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
-        typer.echo(json.dumps(rows, indent=2))
+        print_json([{**vars(entry), "path": str(entry.path)} for entry in entries])
         return
     for entry in entries:
         typer.echo(f"{entry.key[:12]}  {entry.bytes:>10,}  {entry.operation:<12}  {entry.label}")
@@ -40,15 +38,11 @@ def clear() -> None:
 @app.command()
 def verify() -> None:
     """Read every finished step and compare it with its hash; exit 3 if one is damaged."""
-    from mfv_dsl.execute.store import Entry, default_store
+    from mfv_dsl.execute.store import StoredStep, default_store
 
-    good, damaged = 0, []
-    for entry in default_store().entries():
-        if isinstance(entry, Entry):
-            good += 1
-        else:
-            damaged.append(entry)
+    entries = list(default_store().entries())
+    damaged = [entry for entry in entries if not isinstance(entry, StoredStep)]
     for path in damaged:
         typer.echo(f"damaged: {path}")
-    typer.echo(f"{good} steps are sound, {len(damaged)} damaged", err=True)
+    typer.echo(f"{len(entries) - len(damaged)} steps are sound, {len(damaged)} damaged", err=True)
     raise typer.Exit(3 if damaged else 0)

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.lang.entries import CONSTRUCTOR
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 
 if TYPE_CHECKING:
     from mfv_dsl.data.items import Dataset

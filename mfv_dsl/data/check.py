@@ -20,7 +20,7 @@ from mfv_dsl.data.prompts import Reuse, draw_prompts, reuse
 from mfv_dsl.data.table import FileDataset, Table
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.checker import registry_facts
-from mfv_dsl.lang.entries import CONSTRUCTOR
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 
 #: A relation with so many times the items of another, in one split, is worth a warning.
 UNBALANCED = 2

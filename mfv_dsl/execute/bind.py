@@ -9,8 +9,8 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.execute.conditions import Point
 from mfv_dsl.execute.edits import edits_of
-from mfv_dsl.execute.run import Silence, inputs_of, perform
-from mfv_dsl.execute.store import default_store
+from mfv_dsl.execute.run import inputs_of, perform
+from mfv_dsl.models.sites import SiteSource
 from mfv_dsl.plan.descriptions import model_facts
 from mfv_dsl.plan.steps import Plan, needed
 
@@ -20,17 +20,36 @@ def bind(
     model: Any,
     eval: str | None = None,
     relation: str | None = None,
+    *,
     layer: int | str | None = None,
     scale: float | None = None,
     k: int | None = None,
     vector: str | None = None,
+    sites: SiteSource | None = None,
 ) -> HookPlan:
-    """The edits of one condition of ``plan``, bound to ``model``.
+    """The edits of one condition of an eval, bound to the user's own model.
 
-    What the edits need is computed (or found in the store) on the plan's own model; ``model`` is
-    the user's: one from ``load_model``, an ``open_flamingo.Flamingo`` or a transformers model of
-    the same sizes.  ``eval`` and ``relation`` may be left out where the plan has one; ``layer``,
-    ``scale``, ``k`` and ``vector`` (its text) where the eval is not a sweep of them.
+    What the edits need is computed on the plan's own model, or found in the store.
+
+    Args:
+        plan: The plan that the eval is of.
+        model: One from ``load_model``, an ``open_flamingo.Flamingo`` or a transformers model of
+            the same sizes as the plan's.
+        eval: The eval's name; may be left out where the plan has one.
+        relation: Likewise.
+        layer: The layer written to, where the eval sweeps it.
+        scale: The factor before the vector, likewise.
+        k: The number of heads, likewise.
+        vector: The text of the vector, where the eval lists several.
+        sites: Where a model of another make keeps its parts, as
+            :func:`mfv_dsl.models.sites.find_sites` takes it.
+
+    Returns:
+        The edits: ``with bind(...).attach(): model(...)``.
+
+    Raises:
+        MfvError: MFV5109 for a condition that is not one of the eval's, or that edits nothing or
+            differs from item to item; what running the steps and binding to the model raise.
     """
     name = _only("eval", eval, {r.eval: r for r in plan.rows}).eval
     rows = {r.relation: r for r in plan.rows if r.eval == name}
@@ -44,20 +63,20 @@ def bind(
         _only("vector", vector, {text: i for i, text in enumerate(row.vectors)} or {None: 0}),
     )
     part = replace(plan, steps=needed(plan.steps, step.input_keys), rows=(), saves=())
-    values = perform(part, Silence(), store=default_store()).values
+    values = perform(part).values
     inputs = inputs_of(step, values)
     edits = edits_of(parameters, inputs, at, model_facts(plan, step).head_dim)
     if not edits:
         raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")
-    return HookPlan.of(model, edits)
+    return HookPlan.of(model, edits, sites)
 
 
-def _only(what: str, wanted: Any, known: dict[Any, Any]) -> Any:
-    """``known[wanted]``, or the only one of ``known`` where none is wanted."""
-    if wanted is None and len(known) == 1:
-        return next(iter(known.values()))
-    if wanted in known:
-        return known[wanted]
-    names = ", ".join(map(str, known)) or "none"
-    problem = f"say which {what}" if wanted is None else f"there is no {what} {wanted}"
+def _only(noun: str, choice: Any, candidates: dict[Any, Any]) -> Any:
+    """The candidate of the name ``choice``, or the only candidate where the choice is left out."""
+    if choice is None and len(candidates) == 1:
+        return next(iter(candidates.values()))
+    if choice in candidates:
+        return candidates[choice]
+    names = ", ".join(map(str, candidates)) or "none"
+    problem = f"say which {noun}" if choice is None else f"there is no {noun} {choice}"
     raise MfvError("MFV5109", problem, help=f"there are: {names}")

@@ -20,7 +20,7 @@ from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
 from mfv_dsl.execute.tuning_rows import TuningRow, write_curves
 from mfv_dsl.library.folder import Library
-from mfv_dsl.library.vector_file import arrays_of, said_of, save_vector
+from mfv_dsl.library.vector_file import arrays_of, metadata_of, save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.operations import OPERATIONS
@@ -54,6 +54,7 @@ class Results:
     notes: list[dict[str, str]]
 
     def to_json(self) -> dict[str, Any]:
+        """The results as plain data, as in ``results.json``."""
         return {
             "rows": [row.to_json() for row in self.rows],
             "choices": self.choices,
@@ -63,7 +64,9 @@ class Results:
         }
 
 
-def write_run(folder: Path, text: str, plan: Plan, done: Performance, results: Results) -> None:
+def write_run(
+    folder: Path, text: str, plan: Plan, performance: Performance, results: Results
+) -> None:
     """Write recipe, plan, manifest, results, head effects and vectors of a finished run."""
     write_atomically(folder / "recipe.mfv", text.encode())
     _json(folder / "plan.json", plan.to_json())
@@ -76,18 +79,18 @@ def write_run(folder: Path, text: str, plan: Plan, done: Performance, results: R
         ("choices", choices_csv(results.choices)),
     ):
         write_atomically(folder / f"{name}.csv", table.encode())
-    _json(folder / "manifest.json", manifest(plan, done))
-    write_curves(folder / "tune", plan, done.values)
+    _json(folder / "manifest.json", manifest(plan, performance))
+    write_curves(folder / "tune", plan, performance.values)
     for step in plan.steps:
-        value, file = done.values[step.key], OPERATIONS[step.operation].file
+        value, file = performance.values[step.key], OPERATIONS[step.operation].file
         path = folder / f"{file.format(**step.parameters)}_{step.key[:8]}.safetensors"
         if file and isinstance(value, Vector):
-            save_vector(path, value, vector_metadata(plan, step, done.values, results.rows))
+            save_vector(path, value, vector_metadata(plan, step, performance.values, results.rows))
         elif file:
             _write_effect(path, step, value)
 
 
-def manifest(plan: Plan, done: Performance) -> dict[str, Any]:
+def manifest(plan: Plan, performance: Performance) -> dict[str, Any]:
     """What a run was made with: versions, models and their files, devices, times, step keys."""
     return {
         "mfv_version": __version__,
@@ -99,27 +102,27 @@ def manifest(plan: Plan, done: Performance) -> dict[str, Any]:
                 "arguments": dict(model.arguments),
                 "fingerprint": getattr(model.facts, "fingerprint", None),
                 "files": models.sources(model.constructor, **model.arguments),
-                "device": done.devices.get(name),
+                "device": performance.devices.get(name),
             }
             for name, model in plan.models.items()
         },
         "threads": torch.get_num_threads(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": done.seconds,
+        "seconds": performance.seconds,
         "steps": {
-            step.key: {"label": step.label, "cached": step.key in done.cached}
+            step.key: {"label": step.label, "cached": step.key in performance.cached}
             for step in plan.steps
         },
     }
 
 
-def write_trace(folder: Path, plan: Plan, done: Performance) -> None:
+def write_trace(folder: Path, plan: Plan, performance: Performance) -> None:
     """Write ``trace.txt``: what each step that was run read and wrote where."""
     lines = []
     for step in plan.steps:
-        state = " (from the store)" if step.key in done.cached else ""
+        state = " (from the store)" if step.key in performance.cached else ""
         lines.append(f"{step.operation}: {step.label}{state}")
-        lines += [f"  {touch}" for touch in done.touches.get(step.key, ())]
+        lines += [f"  {touch}" for touch in performance.touches.get(step.key, ())]
     write_atomically(folder / "trace.txt", ("\n".join(lines) + "\n").encode())
 
 
@@ -128,11 +131,12 @@ def write_library(
     plan: Plan,
     values: Mapping[str, Any],
     results: Results,
+    *,
     recipe: str,
     text: str,
 ) -> list[Path]:
-    """Write the vectors of one ``save`` into its library, with the recipe ``text`` that made them
-    under its name; returns the vectors' files."""
+    """Write the vectors of one ``save`` into its library, with the ``text`` of the recipe that made
+    them under its name ``recipe``; returns the vectors' files."""
     library = Library(save_item.folder)
     files = []
     for saved in save_item.vectors:
@@ -140,7 +144,7 @@ def write_library(
         attributes = {"layer": save_item.layer, "license": save_item.license}
         metadata |= {key: value for key, value in attributes.items() if value is not None}
         vector = replace(values[saved.step], expression=saved.expression)
-        files.append((saved.name, arrays_of(vector), said_of(vector, metadata, saved.name)))
+        files.append((saved.name, arrays_of(vector), metadata_of(vector, metadata, saved.name)))
     with library.writing():
         library.put_recipe(recipe, text)
         return [library.put(*file) for file in files]

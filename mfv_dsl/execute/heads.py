@@ -38,12 +38,12 @@ def ranked_heads(plan: Plan, values: Mapping[str, Any]) -> tuple[list[HeadEffect
         None if len(score.cie) < 2 else bootstrap_effects(score.cie, plan[key].parameters["seed"])
         for key, score in zip(keys, scores, strict=True)
     ]
-    every = np.mean([score.aie for score in scores], axis=0) if scores else np.empty((0, 0))
+    means = np.mean([score.aie for score in scores], axis=0) if scores else np.empty((0, 0))
     chosen = [
         HeadEffect(
             layer,
             head,
-            float(every[layer, head]) if scores else None,
+            float(means[layer, head]) if scores else None,
             {
                 score.relation: (float(score.aie[layer, head]), _at(bound, layer, head))
                 for score, bound in zip(scores, bounds, strict=True)
@@ -51,7 +51,7 @@ def ranked_heads(plan: Plan, values: Mapping[str, Any]) -> tuple[list[HeadEffect
         )
         for layer, head in values[step.key].chosen
     ]
-    return chosen, every
+    return chosen, means
 
 
 def _at(bounds: tuple[np.ndarray, np.ndarray] | None, layer: int, head: int) -> Interval | None:

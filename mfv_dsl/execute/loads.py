@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Checked
+from mfv_dsl.library.address import hub_address
 from mfv_dsl.library.header import read_file
 from mfv_dsl.library.lock import NAME, NO_LOCK, Lock, Pin, write_lock
-from mfv_dsl.library.sources import file_of, hub_address
+from mfv_dsl.library.sources import file_of
 from mfv_dsl.plan.steps import Plan
 
 Key = tuple[str, "str | None"]
@@ -25,19 +26,19 @@ def fetch_loads(plan: Plan, lock: Lock = NO_LOCK) -> bool:
 
 def check_lock(plan: Plan, checked: Checked, lock: Lock, recipe: str) -> None:
     """MFV6020 names what ``plan`` loads and ``lock`` does not pin, or pins otherwise."""
-    wrong = []
+    mismatches = []
     for key in _loads(plan):
         shown, facts, pin = "/".join(filter(None, key)), checked.loads[key], lock.pins.get(key)
         assert facts is not None  # it was fetched
         if pin is None:
-            wrong.append(f"{shown} is not pinned")
+            mismatches.append(f"{shown} is not pinned")
         elif pin.content != facts.content:
-            wrong.append(f"{shown} is {facts.content[:12]}, pinned is {pin.content[:12]}")
-    if wrong:
+            mismatches.append(f"{shown} is {facts.content[:12]}, pinned is {pin.content[:12]}")
+    if mismatches:
         raise MfvError(
             "MFV6020",
             f"{lock.path or NAME} does not pin what {recipe} loads",
-            notes=wrong,
+            notes=mismatches,
             help=f"if it is what you want: `mfv lock {recipe}`",
         )
 
@@ -50,7 +51,7 @@ def pin_loads(checked: Checked, lock: Lock) -> dict[Key, Pin]:
     pins = {}
     for path, name in checked.loads:
         file = file_of(path, name)
-        content = read_file(file)[0].said["content_sha256"]
+        content = read_file(file)[0].metadata["content_sha256"]
         pins[path, name] = Pin(content, _commit(path, file))
     try:
         write_lock(lock.path, {**lock.pins, **pins})

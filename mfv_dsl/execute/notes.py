@@ -9,7 +9,7 @@ import numpy as np
 
 from mfv_dsl.execute.conditions import Evaluation
 from mfv_dsl.methods.statistics import holm, sign_test
-from mfv_dsl.plan.steps import Plan, Row
+from mfv_dsl.plan.steps import EvalRow, Plan
 
 #: by mode, what is swept on one set of items, and whether `choose` could settle it
 _SWEPT = ("layer", "scale", "k")
@@ -19,7 +19,7 @@ _CHOOSING = ("add", "patch")
 def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
     """For every eval whose sweep is seen on the test split: how many conditions the best is the
     best of, and how many differences from zero-shot hold when all are tested together."""
-    evals: dict[str, list[Row]] = {}
+    evals: dict[str, list[EvalRow]] = {}
     for row in plan.rows:
         evals.setdefault(row.eval, []).append(row)
     texts = []
@@ -33,7 +33,7 @@ def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:
     points = [condition.at for condition in evaluations[0].real]
-    swept = [what for what in _SWEPT if len({getattr(at, what) for at in points}) > 1]
+    swept = [name for name in _SWEPT if len({getattr(at, name) for at in points}) > 1]
     if not swept:
         return None
     p_values = [

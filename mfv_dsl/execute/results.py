@@ -12,7 +12,7 @@ import numpy as np
 
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.methods.statistics import accuracy_interval, bootstrap
-from mfv_dsl.plan.steps import Plan, Row
+from mfv_dsl.plan.steps import EvalRow, Plan
 
 ALL = "all"  # the relation of a row over all relations
 CHOSEN = "chosen"  # a value that was settled for each relation
@@ -81,7 +81,7 @@ CONDITION = ("eval", "relation", "shots", "layer", "scale", "vector", "k", "cont
 class _Measurement:
     """One condition on one relation, and what it is compared with."""
 
-    row: Row
+    row: EvalRow
     at: Point
     condition: Condition
     evaluation: Evaluation
@@ -89,19 +89,19 @@ class _Measurement:
     seed: int
 
     def gain(self, other: str | None = None) -> np.ndarray:
-        """Correct here less correct there, by item; there is zero-shot, or another eval."""
-        there = self.evaluation.zero_shot
+        """Correct here less correct under the baseline, by item: zero-shot, or another eval."""
+        baseline = self.evaluation.zero_shot
         if other is not None:
             (condition,) = self.others[other].real
             assert self.others[other].images == self.evaluation.images
-            there = condition.outcomes
-        return self.condition.outcomes.correct.astype(np.float64) - there.correct
+            baseline = condition.outcomes
+        return self.condition.outcomes.correct.astype(np.float64) - baseline.correct
 
 
 def result_rows(plan: Plan, values: Mapping[str, Any]) -> list[ResultRow]:
     """Rows in the order of the recipe; behind the relations of an eval those over all of them."""
     rows: list[ResultRow] = []
-    groups: dict[tuple[str, int], list[Row]] = {}
+    groups: dict[tuple[str, int], list[EvalRow]] = {}
     for row in plan.rows:
         groups.setdefault((row.eval, row.shots), []).append(row)
     for group in groups.values():
@@ -115,7 +115,7 @@ def result_rows(plan: Plan, values: Mapping[str, Any]) -> list[ResultRow]:
     return rows
 
 
-def _measurements(plan: Plan, values: Mapping[str, Any], row: Row) -> list[_Measurement]:
+def _measurements(plan: Plan, values: Mapping[str, Any], row: EvalRow) -> list[_Measurement]:
     evaluation: Evaluation = values[row.step]
     others = {name: values[step] for name, step in row.against}
     seed = plan[row.step].parameters["seed"]

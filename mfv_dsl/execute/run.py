@@ -1,4 +1,8 @@
-"""Runs a plan, step by step, and writes its folder."""
+"""Runs a plan, step by step, and writes its folder.
+
+:func:`perform` gives every step's value, from the store or by the function of its operation;
+:func:`run_plan` makes rows of the values and files of both.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,8 @@ from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.operations.evaluation import check_answers
 from mfv_dsl.execute.results import choices, result_rows
 from mfv_dsl.execute.run_result import RunResult
-from mfv_dsl.execute.session import Listener, Session
-from mfv_dsl.execute.store import Damaged, Store, StoredParts
+from mfv_dsl.execute.session import AS_DECLARED, Listener, RunOptions, Session
+from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
 
@@ -31,43 +35,49 @@ class Silence:
     """A listener that tells nobody."""
 
     def begin(self, label: str, total: int) -> Callable[[int], None]:
+        """A counter that counts nothing."""
         return lambda units: None
 
 
 def perform(
     plan: Plan,
-    listener: Listener,
-    device: str | None = None,
-    store: Store | None = None,
-    fresh: bool = False,
-    trace: bool = False,
-    download: bool = False,
+    listener: Listener | None = None,
+    options: RunOptions = AS_DECLARED,
 ) -> Performance:
-    """Every step's value.  A step whose key is in ``store`` is taken from there unless ``fresh``;
-    every step that is run is kept there as soon as it is done.  ``trace`` notes what the steps that
-    are run read and write where, for the first prompts of every pass.  ``download`` lets a model's
-    missing files be fetched."""
-    parts = None if store is None else StoredParts(store, fresh)
-    session = Session(plan, listener, device, parts, download)
-    done = Performance({}, {}, set(), {}, {})
-    new = [step for step in plan.steps if fresh or store is None or step.key not in store]
-    check_answers(session, new)
+    """Every step's value: from the store where it holds the step's key, else computed and kept
+    there as soon as it is done.
+
+    Args:
+        plan: What is to be computed; its rows and saves are left alone.
+        listener: Who is told how far it is.
+        options: How it is run.
+
+    Returns:
+        The values by key, with the time that each took and whether the store had it.
+
+    Raises:
+        MfvError: MFV5340 where an eval by first token cannot tell objects apart, before anything
+            is measured; and whatever a step raises.
+    """
+    store = default_store()
+    session = Session(plan, listener or Silence(), options, StoredParts(store, options.fresh))
+    performance = Performance({}, {}, set(), {}, {})
+    check_answers(session, [s for s in plan.steps if options.fresh or s.key not in store])
     for step in plan.steps:
         started = time.perf_counter()
-        if store is not None and not fresh and (value := _stored(store, step.key)) is not None:
-            done.values[step.key] = value
-            done.cached.add(step.key)
+        value = None if options.fresh else _stored(store, step.key)
+        if value is not None:
+            performance.cached.add(step.key)
         else:
-            inputs = inputs_of(step, done.values)
-            with tracing(TRACED) if trace else nullcontext([]) as touches:
+            inputs = inputs_of(step, performance.values)
+            with tracing(TRACED) if options.trace else nullcontext([]) as touches:
                 value = PERFORM[step.operation](session, step, inputs)
-            done.touches[step.key] = [str(touch) for touch in touches]
-            done.values[step.key] = value
-            if store is not None:
-                store.put(step.key, value, step.label, step.operation)
-                store.drop_parts(step.key)
-        done.seconds[step.key] = round(time.perf_counter() - started, 3)
-    return replace(done, devices=session.devices)
+            performance.touches[step.key] = [str(touch) for touch in touches]
+            store.put(step.key, value, step.label, step.operation)
+            store.drop_parts(step.key)
+        performance.values[step.key] = value
+        performance.seconds[step.key] = round(time.perf_counter() - started, 3)
+    return replace(performance, devices=session.devices)
 
 
 def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,15 +104,26 @@ def run_plan(
     text: str,
     folder: Path,
     listener: Listener | None = None,
-    device: str | None = None,
-    store: Store | None = None,
-    fresh: bool = False,
-    trace: bool = False,
-    download: bool = False,
-    name: str = "recipe",
+    options: RunOptions = AS_DECLARED,
+    *,
+    name: str,
 ) -> RunResult:
-    """Run ``plan``, made from the recipe ``text``; leave everything under ``folder``.  Libraries
-    that it saves into keep the recipe under ``name``."""
+    """Run a plan and write its folder and the vectors that it saves.
+
+    Args:
+        plan: What is run.
+        text: The recipe that it was made from.
+        folder: Where plan, manifest, results, effects of heads and vectors go.
+        listener: Who is told how far it is.
+        options: How it is run; with ``trace`` the folder has a ``trace.txt`` too.
+        name: What the recipe is called in the libraries that it saves into.
+
+    Returns:
+        The results, the files that were saved, and every step's value by key.
+
+    Raises:
+        MfvError: MFV6102 for a folder that cannot be made; and what :func:`perform` raises.
+    """
     started = time.perf_counter()
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before any work, not after it
@@ -111,20 +132,20 @@ def run_plan(
             "MFV6102", f"cannot make the folder {folder}: {error.strerror}",
             help="name another by --out",
         ) from None  # fmt: skip
-    done = perform(plan, listener or Silence(), device, store, fresh, trace, download)
-    values = done.values
+    performance = perform(plan, listener, options)
+    values = performance.values
     results = Results(
         result_rows(plan, values), choices(plan, values), blend_weights(plan, values),
         tuning_rows(plan, values), notes(plan, values),
     )  # fmt: skip
-    write_run(folder, text, plan, done, results)
-    if trace:
-        write_trace(folder, plan, done)
+    write_run(folder, text, plan, performance, results)
+    if options.trace:
+        write_trace(folder, plan, performance)
     saved = [
         path
         for item in plan.saves
-        for path in write_library(item, plan, values, results, name, text)
+        for path in write_library(item, plan, values, results, recipe=name, text=text)
     ]
     return RunResult(
-        plan, results, folder, saved, time.perf_counter() - started, values, len(done.cached)
+        plan, results, folder, saved, time.perf_counter() - started, values, len(performance.cached)
     )

@@ -29,18 +29,22 @@ class RunResult:
 
     @property
     def rows(self) -> list[ResultRow]:
+        """A row for every condition of every eval, in the order of the recipe."""
         return self.results.rows
 
     @property
     def choices(self) -> list[dict[str, Any]]:
+        """What was tried to settle ``choose``, and what was chosen."""
         return self.results.choices
 
     @property
     def weights(self) -> list[dict[str, Any]]:
+        """The mean weights of blends' candidates."""
         return self.results.weights
 
     @property
     def notes(self) -> list[str]:
+        """What must be said beside the rows."""
         return [note["text"] for note in self.results.notes]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mfv_dsl import data, models
@@ -13,6 +14,28 @@ from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Plan, Step
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a plan is run; nothing of it is in a step's key.
+
+    Attributes:
+        device: Where models run, in place of what the recipe says.
+        fresh: Run the steps that the store holds, too.
+        trace: Note what the steps that are run read and write where, for the first prompts of
+            every pass.
+        download: Fetch the files of a model that are not on this machine.
+    """
+
+    device: str | None = None
+    fresh: bool = False
+    trace: bool = False
+    download: bool = False
+
+
+#: As the recipe says, from the store where it can be, from the files that are here.
+AS_DECLARED = RunOptions()
 
 
 class Listener(Protocol):
@@ -46,30 +69,29 @@ class Session:
         self,
         plan: Plan,
         listener: Listener,
-        device: str | None = None,
+        options: RunOptions = AS_DECLARED,
         parts: Parts | None = None,
-        download: bool = False,
     ) -> None:
         self.plan = plan
         self.listener = listener
-        self.device = device
+        self.options = options
         self.parts = parts
-        self.download = download
         self._backends: dict[str, Backend] = {}
         self._datasets: dict[str, Dataset] = {}
         self._zero_shot: dict[tuple[object, ...], Outcomes] = {}
         self._names: dict[tuple[str | None, str], tuple[str, ...]] = {}
 
     def backend(self, step: Step) -> Backend:
+        """The model that a step runs, loaded when it is first asked for."""
         assert step.model is not None
         if step.model not in self._backends:
-            made = self.plan.models[step.model]
-            done = self.listener.begin(f"loading {made.constructor}", 1)
-            arguments = {**made.arguments, "download": self.download}
-            if self.device is not None:
-                arguments["device"] = self.device
-            self._backends[step.model] = models.load(made.constructor, **arguments)
-            done(1)
+            declaration = self.plan.models[step.model]
+            progress = self.listener.begin(f"loading {declaration.constructor}", 1)
+            arguments = {**declaration.arguments, "download": self.options.download}
+            if self.options.device is not None:
+                arguments["device"] = self.options.device
+            self._backends[step.model] = models.load(declaration.constructor, **arguments)
+            progress(1)
         return self._backends[step.model]
 
     @property
@@ -78,10 +100,13 @@ class Session:
         return {name: str(backend.device) for name, backend in self._backends.items()}
 
     def dataset(self, step: Step) -> Dataset:
+        """The dataset that a step reads, opened when it is first asked for."""
         assert step.dataset is not None
         if step.dataset not in self._datasets:
-            made = self.plan.datasets[step.dataset]
-            self._datasets[step.dataset] = data.open_dataset(made.constructor, **made.arguments)
+            declaration = self.plan.datasets[step.dataset]
+            self._datasets[step.dataset] = data.open_dataset(
+                declaration.constructor, **declaration.arguments
+            )
         return self._datasets[step.dataset]
 
     def prompts(self, step: Step, n: int, split: str, shots: int) -> list[Prompt]:
@@ -115,10 +140,10 @@ class Session:
     def zero_shot(self, step: Step) -> Outcomes:
         """Outcomes of the unedited model on the step's test queries without demonstrations."""
         p = step.parameters
-        what = ("relation", "split", "items", "seed", "answer")
-        key = (step.model, step.dataset, *(p[name] for name in what))
+        names = ("relation", "split", "items", "seed", "answer")
+        key = (step.model, step.dataset, *(p[name] for name in names))
         if key not in self._zero_shot:
             prompts = self.prompts(step, p["items"], p["split"], 0)
-            (found,) = self.answers(step, prompts, p["split"], [()])
-            self._zero_shot[key] = found.outcomes
+            (answers,) = self.answers(step, prompts, p["split"], [()])
+            self._zero_shot[key] = answers.outcomes
         return self._zero_shot[key]

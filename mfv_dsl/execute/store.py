@@ -57,7 +57,7 @@ class Damaged(Exception):
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredStep:
     """One stored step."""
 
     key: str
@@ -68,20 +68,35 @@ class Entry:
 
 
 class Store:
-    """Finished steps under ``root``."""
+    """Finished steps under ``root``, one file each: ``steps/<2 digits>/<key>.safetensors``.
+
+    Values are tensors, arrays, numbers, texts, None, tuples of them, and the dataclasses of
+    results; TypeError for any other.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     store = Store(Path(folder))
+    ...     store.put("a" * 64, (1.5, np.ones(2)), "a label", "norm")
+    ...     print(store.get("a" * 64), "b" * 64 in store)
+    (1.5, array([1., 1.])) False
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, key: str) -> Path:
+        """The file of a step, whether it is there or not."""
         return step_file(self.root, key)
 
     def __contains__(self, key: str) -> bool:
         return self.path(key).exists()
 
     def get(self, key: str) -> Any:
-        """The value of a finished step; KeyError where there is none, :class:`Damaged` where the
-        file is not what was written."""
+        """The value of a finished step.
+
+        Raises KeyError where there is none, :class:`Damaged` where the file is not what was
+        written.
+        """
         return self._get(self.path(key), key)
 
     @staticmethod
@@ -95,20 +110,20 @@ class Store:
             raise Damaged(f"{path} holds a value of another form: {error!r}") from None
 
     def put(self, key: str, value: Any, label: str, operation: str) -> None:
-        """Keep the value of a finished step."""
+        """Keep the value of a finished step; ``label`` and ``operation`` are for people."""
         self._put(self.path(key), key, value, label, operation)
 
     @staticmethod
     def _put(path: Path, key: str, value: Any, label: str, operation: str) -> None:
         tensors: dict[str, torch.Tensor] = {}
-        said = {
+        metadata = {
             "key": key,
             "label": label,
             "operation": operation,
             "value": _encode(value, tensors),
         }
-        said["sha256"] = _hash(said, tensors)
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        metadata["sha256"] = _hash(metadata, tensors)
+        text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
         write_atomically(path, save(tensors, metadata={"mfv": text}))
 
     def drop_parts(self, key: str) -> None:
@@ -120,18 +135,21 @@ class Store:
             folder.rmdir()
 
     def parts_folder(self, key: str) -> Path:
+        """Where the parts of an unfinished step are kept."""
         return self.root / "parts" / key
 
-    def entries(self) -> Iterator[Entry | Path]:
+    def entries(self) -> Iterator[StoredStep | Path]:
         """Every stored step, or the path of a file that cannot be read, in order of key."""
         for path in sorted(self.root.glob("steps/*/*.safetensors")):
             try:
-                _, _, said = _read(path)
+                _, _, metadata = _read(path)
             except Damaged:
                 yield path
             else:
                 size = path.stat().st_size
-                yield Entry(said["key"], said["label"], said["operation"], size, path)
+                yield StoredStep(
+                    metadata["key"], metadata["label"], metadata["operation"], size, path
+                )
 
     def clear(self) -> int:
         """Remove every stored step; how many there were."""
@@ -169,18 +187,18 @@ def default_store() -> Store:
 def _read(path: Path) -> tuple[Any, dict[str, torch.Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
-            said = json.loads((file.metadata() or {})["mfv"])
+            metadata = json.loads((file.metadata() or {})["mfv"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        digest = said.pop("sha256")
-        if digest != _hash(said, tensors) or path.stem != said["key"]:
+        digest = metadata.pop("sha256")
+        if digest != _hash(metadata, tensors) or path.stem != metadata["key"]:
             raise Damaged(f"{path} does not match its hash")
-        return said["value"], tensors, said
+        return metadata["value"], tensors, metadata
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise Damaged(f"{path} cannot be read: {error}") from None
 
 
-def _hash(said: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+def _hash(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
+    text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
     content = content_hash(
         (name, str(tensor.dtype), tensor.shape, tensor.contiguous().numpy().tobytes())
         for name, tensor in tensors.items()
@@ -197,8 +215,10 @@ def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
         tensors[name] = tensor.contiguous()
         return {"$array" if is_array else "$tensor": name}
     if is_dataclass(value) and type(value).__name__ in _TYPES:
-        said = {field.name: _encode(getattr(value, field.name), tensors) for field in fields(value)}
-        return {"$type": type(value).__name__, "fields": said}
+        values = {
+            field.name: _encode(getattr(value, field.name), tensors) for field in fields(value)
+        }
+        return {"$type": type(value).__name__, "fields": values}
     if isinstance(value, tuple):
         return {"$tuple": [_encode(part, tensors) for part in value]}
     if value is None or isinstance(value, bool | int | float | str):

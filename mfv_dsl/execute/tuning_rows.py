@@ -83,7 +83,7 @@ def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:
     every epoch what :class:`~mfv_dsl.methods.tuning.Epoch` holds."""
     for row in plan.tunes:
         step, vector = plan[row.step], values[row.step]
-        said = {
+        curve = {
             "tune": row.tune,
             "relation": row.relation,
             "step": step.key,
@@ -96,5 +96,5 @@ def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:
                 for number, epoch in enumerate(vector.training.epochs)
             ],
         }
-        text = json.dumps(said, indent=2) + "\n"
+        text = json.dumps(curve, indent=2) + "\n"
         write_atomically(folder / row.tune / f"{row.relation}.json", text.encode())

@@ -11,7 +11,7 @@ from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Attribute, Block, Hole, Name, Node, Text
+from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
 
 _VECTOR_WRITES = {"add", "patch"}
 #: attributes that say how a vector is written, and mean nothing without one
@@ -20,46 +20,48 @@ _HOW = tuple(
 )
 
 
-def attributes(scope: Scope, block: Block) -> dict[str, Attribute]:
+def attributes_of(scope: Scope, block: Block) -> dict[str, Attribute]:
     """A block's attributes by name; a second one of a name is reported."""
-    found: dict[str, Attribute] = {}
+    by_name: dict[str, Attribute] = {}
     for attribute in block.attributes:
-        first = found.setdefault(attribute.name.text, attribute)
+        first = by_name.setdefault(attribute.name.text, attribute)
         if first is not attribute:
             scope.error(
                 "MFV2013", attribute.name, f"`{attribute.name.text}` is given twice", "and again",
                 secondary=[Label(first.name.span, "given here")],
             )  # fmt: skip
-    return found
+    return by_name
 
 
 def check_defaults(scope: Scope) -> None:
     """Check the values of `defaults` against what takes them."""
     context = scope.home()
     for name, attribute in scope.defaults.items():
-        taken = takers(name)
-        if not taken:
+        pairs = takers(name)
+        if not pairs:
             _not_taken(scope, attribute)
             continue
-        tried = []
-        for entry, parameter in taken:
-            with scope.aside() as found:
+        attempts = []
+        for entry, parameter in pairs:
+            with scope.aside() as findings:
                 values.value(scope, parameter, attribute.value, context, f"`{entry.name}`")
-            if not found:
+            if not findings:
                 break
-            tried.append(found)
+            attempts.append(findings)
         else:
-            scope.findings.extend(tried[0])
+            scope.findings.extend(attempts[0])
             scope.once(f"defaults.{name}")
 
 
 def _not_taken(scope: Scope, attribute: Attribute) -> None:
     scope.once(f"defaults.{attribute.name.text}")
-    known: dict[str, bool] = {}
+    from_defaults: dict[str, bool] = {}
     for entry in ITEM.values():
         for parameter in entry.parameters:
-            known[parameter.name] = known.get(parameter.name, False) or parameter.from_defaults
-    if attribute.name.text in known:
+            from_defaults[parameter.name] = (
+                from_defaults.get(parameter.name, False) or parameter.from_defaults
+            )
+    if attribute.name.text in from_defaults:
         scope.error(
             "MFV2018", attribute.name, f"`{attribute.name.text}` cannot come from `defaults`",
             "each block says this itself",
@@ -77,10 +79,10 @@ def default_settings(scope: Scope, context: TypingContext) -> dict[str, Setting]
     settings = {}
     for name, attribute in scope.defaults.items():
         for entry, parameter in takers(name):
-            with scope.aside() as found:
-                what = f"`{entry.name}`"
-                value = values.value(scope, parameter, attribute.value, context, what)
-            if not found:
+            with scope.aside() as findings:
+                subject = f"`{entry.name}`"
+                value = values.value(scope, parameter, attribute.value, context, subject)
+            if not findings:
                 settings[name] = Setting(value, "defaults", attribute.value.span)
                 break
     return settings
@@ -90,13 +92,15 @@ def default_settings(scope: Scope, context: TypingContext) -> dict[str, Setting]
 def context_of(scope: Scope, block: Block) -> TypingContext:
     """The model and dataset of a block, as far as they are known, without any report."""
     context = replace(scope.home(), each=True)
-    written = {attribute.name.text: attribute for attribute in reversed(block.attributes)}
+    attributes = {attribute.name.text: attribute for attribute in reversed(block.attributes)}
     for kind in ("model", "dataset"):
-        attribute = written.get(kind) or scope.defaults.get(kind)
+        attribute = attributes.get(kind) or scope.defaults.get(kind)
         if attribute is not None:
             name = attribute.value.text if isinstance(attribute.value, Name) else ""
-            known = name if scope.kind(name) == kind else None
-            context = replace(context, **{kind: known})  # type: ignore[arg-type]
+            context = replace(
+                context,
+                **{kind: name if scope.kind(name) == kind else None},  # type: ignore[arg-type]
+            )
     return context
 
 
@@ -105,13 +109,13 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     entry = ITEM[block.kind.text]
     label = block.label.value if isinstance(block.label, Text) else ""
     label = block.label.text if isinstance(block.label, Name) else label
-    what = f"`{entry.name} {label}`" if entry.label == "name" else f"`{entry.name}`"
-    written = attributes(scope, block)
+    subject = f"`{entry.name} {label}`" if entry.label == "name" else f"`{entry.name}`"
+    attributes = attributes_of(scope, block)
     context = context_of(scope, block)
     words = [parameter.name for parameter in entry.parameters]
-    meant = {suggest(name, words) for name in written if name not in words}
-    meant |= {suggest(name, words) for name in scope.defaults if not takers(name)}
-    for name, attribute in written.items():
+    suggestions = {suggest(name, words) for name in attributes if name not in words}
+    suggestions |= {suggest(name, words) for name in scope.defaults if not takers(name)}
+    for name, attribute in attributes.items():
         if entry.parameter(name) is None:
             scope.unknown(
                 "MFV2004", f"attribute of `{entry.name}`:", attribute.name,
@@ -120,19 +124,19 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
             if not isinstance(attribute.value, Name):
                 expressions.infer(scope, attribute.value, context)
     settings = {
-        parameter.name: _setting(scope, parameter, written, context, what)
+        parameter.name: _setting(scope, parameter, attributes, context, subject)
         for parameter in entry.parameters
     }
     _need_facts(scope, block, entry, context, settings)
-    _complete(scope, block, entry, meant, settings, what)
-    _check_models(scope, settings, context, what)
+    _complete(scope, block, entry, suggestions, settings, subject)
+    _check_models(scope, settings, context, subject)
     _check_blends(scope, settings)
     if entry.name == "eval":
-        _check_eval(scope, written, meant, settings, what)
-        evals.check_expressions(scope, written, settings, context, what)
+        _check_eval(scope, attributes, suggestions, settings, subject)
+        evals.check_expressions(scope, attributes, settings, context, subject)
     if entry.name == "tune":
         _not_on_test(scope, settings["select_on"], "epoch")
-        tunes.check_tune(scope, settings, scope.dataset_facts(context), what)
+        tunes.check_tune(scope, settings, scope.dataset_facts(context), subject)
     for kind in ("model", "dataset"):
         settings[kind] = replace(settings[kind], value=getattr(context, kind))
     facts = scope.dataset_facts(context)
@@ -144,15 +148,15 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
 def _setting(
     scope: Scope,
     parameter: Parameter,
-    written: dict[str, Attribute],
+    attributes: dict[str, Attribute],
     context: TypingContext,
-    what: str,
+    subject: str,
 ) -> Setting:
-    attribute = written.get(parameter.name)
-    given = None if attribute is None else (attribute.value,)
+    attribute = attributes.get(parameter.name)
+    nodes = None if attribute is None else (attribute.value,)
     if parameter.name == "on":  # it says what `each` will be
         context = replace(context, each=False)
-    return calls.option(scope, parameter, given, context, what)
+    return calls.option(scope, parameter, nodes, context, subject)
 
 
 def _need_facts(
@@ -178,18 +182,19 @@ def _need_facts(
 
 
 def _check_models(
-    scope: Scope, settings: dict[str, Setting], context: TypingContext, what: str
+    scope: Scope, settings: dict[str, Setting], context: TypingContext, subject: str
 ) -> None:
     """Vectors that are bound to a model are used with that model."""
     for name in ("add", "patch", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
-            found = scope.node_types.get(node.span) if isinstance(node, Node) else None
+            vector_type = scope.node_types.get(node.span) if isinstance(node, Node) else None
             place = settings["model"].span
-            if found and found.model and context.model and found.model != context.model:
+            model = vector_type.model if vector_type else None
+            if model and context.model and model != context.model:
                 scope.error(
-                    "MFV3004", node, f"this vector belongs to `{found.model}`, and {what} runs "
-                    f"`{context.model}`", f"from `{found.model}`",
+                    "MFV3004", node, f"this vector belongs to `{model}`, and {subject} runs "
+                    f"`{context.model}`", f"from `{model}`",
                     "a vector can be used only with the model it was made with",
                     secondary=[Label(place, f"`{context.model}`")] if place else (),
                 )  # fmt: skip
@@ -200,121 +205,124 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
     for name in ("patch", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
-            found = scope.node_types.get(node.span) if isinstance(node, Node) else None
-            if found is not None:
-                operators.no_blend(scope, node, found, f"`{name}`")
-    added = evals.each_of(settings["add"].value) if "add" in settings else ()
-    blends = [node for node in added if isinstance(node, Node) and _is_blend(scope, node)]
+            node_type = scope.node_types.get(node.span) if isinstance(node, Node) else None
+            if node_type is not None:
+                operators.no_blend(scope, node, node_type, f"`{name}`")
+    vectors = evals.each_of(settings["add"].value) if "add" in settings else ()
+    blends = [node for node in vectors if isinstance(node, Node) and _is_blend(scope, node)]
     clashes = {
         "k": settings["k"].value is not None, "controls": bool(settings["controls"].value),
-        "answer": settings["answer"].value not in ("first", "first_token"), "add": len(added) > 1,
+        "answer": settings["answer"].value not in ("first", "first_token"), "add": len(vectors) > 1,
     } if blends else {}  # fmt: skip
     for name, clash in clashes.items():
         if clash:
             place = settings[name].span if name != "add" else None
-            what = "another vector beside it" if name == "add" else f"`{name}`"
+            neighbour = "another vector beside it" if name == "add" else f"`{name}`"
             scope.error(
                 "MFV5353", blends[0] if place is None else place,
-                f"a blend does not go with {what}", "", "give it an eval of its own",
+                f"a blend does not go with {neighbour}", "", "give it an eval of its own",
             )  # fmt: skip
             return
 
 
 def _is_blend(scope: Scope, node: Node) -> bool:
-    found = scope.node_types.get(node.span)
-    return found is not None and found.blend
+    node_type = scope.node_types.get(node.span)
+    return node_type is not None and node_type.blend
 
 
 def _complete(
-    scope: Scope, block: Block, entry: Entry, meant: set[str | None],
-    settings: dict[str, Setting], what: str,
+    scope: Scope, block: Block, entry: Entry, suggestions: set[str | None],
+    settings: dict[str, Setting], subject: str,
 ) -> None:  # fmt: skip
     missing = [
         p.name
         for p in entry.parameters
-        if p.required and settings[p.name].origin == "registry" and p.name not in meant
+        if p.required and settings[p.name].origin == "registry" and p.name not in suggestions
     ]
     if missing:
         names = " and ".join(f"`{name}`" for name in missing)
         parameter = entry.parameter(missing[0])
         doc = parameter.doc if parameter else ""
-        scope.error("MFV2015", block.kind, f"{what} needs {names}", "", f"`{missing[0]}`: {doc}")
+        scope.error("MFV2015", block.kind, f"{subject} needs {names}", "", f"`{missing[0]}`: {doc}")
 
 
 def _check_eval(
-    scope: Scope, written: dict[str, Attribute], meant: set[str | None],
-    settings: dict[str, Setting], what: str,
+    scope: Scope, attributes: dict[str, Attribute], suggestions: set[str | None],
+    settings: dict[str, Setting], subject: str,
 ) -> None:  # fmt: skip
-    writes = [written[name] for name in WRITES if name in written]
+    writes = [attributes[name] for name in WRITES if name in attributes]
     writes.sort(key=lambda attribute: attribute.span.start)
     for other in writes[1:]:
         scope.error(
             "MFV2017", other.name,
-            f"{what} has both `{writes[0].name.text}` and `{other.name.text}`", "and this",
+            f"{subject} has both `{writes[0].name.text}` and `{other.name.text}`", "and this",
             "one block measures one intervention; make two", secondary=[
                 Label(writes[0].name.span, "this")
             ],
         )  # fmt: skip
     names = {attribute.name.text for attribute in writes}
-    if "add" in names and settings["layer"].origin == "registry" and "layer" not in meant:
+    if "add" in names and settings["layer"].origin == "registry" and "layer" not in suggestions:
         scope.error(
-            "MFV2015", written["add"].name, f"{what} adds a vector but has no `layer`", "",
+            "MFV2015", attributes["add"].name, f"{subject} adds a vector but has no `layer`", "",
             "say where: `layer = 4`, a sweep `layer = 0..5`, or `layer = native`",
         )  # fmt: skip
     if "patch" in names and settings["layer"].origin == "registry":
         settings["layer"] = Setting("native", "registry", None)
-    if not (names | meant) & _VECTOR_WRITES:
+    if not (names | suggestions) & _VECTOR_WRITES:
         for name in _HOW:
-            if name in written and not isinstance(written[name].value, Hole):
+            if name in attributes and not isinstance(attributes[name].value, Gap):
                 scope.error(
-                    "MFV2022", written[name].name, f"`{name}` has no effect in {what}",
+                    "MFV2022", attributes[name].name, f"`{name}` has no effect in {subject}",
                     "it has neither `add` nor `patch`", severity="warning",
                 )  # fmt: skip
-    _check_parts(scope, written, settings)
-    _check_choice(scope, written, settings)
+    _check_parts(scope, attributes, settings)
+    _check_choice(scope, attributes, settings)
 
 
-def _check_parts(scope: Scope, written: dict[str, Attribute], settings: dict[str, Setting]) -> None:
+def _check_parts(
+    scope: Scope, attributes: dict[str, Attribute], settings: dict[str, Setting]
+) -> None:
     """Head space needs a vector that still has its per-head parts."""
     layer = settings["layer"].value
     for name in ("add", "patch"):
-        if name not in written or not (name == "patch" or "native" in evals.each_of(layer)):
+        if name not in attributes or not (name == "patch" or "native" in evals.each_of(layer)):
             continue
-        needs = "`patch`" if name == "patch" else "`layer = native`"
+        reason = "`patch`" if name == "patch" else "`layer = native`"
         for vector in evals.each_of(settings[name].value):
-            found = scope.node_types[vector.span]
-            if found.name == "Vector" and not found.parts:
+            vector_type = scope.node_types[vector.span]
+            if vector_type.name == "Vector" and not vector_type.parts:
                 scope.error(
                     "MFV3005", vector,
-                    f"{needs} needs per-head parts, and this vector has none",
+                    f"{reason} needs per-head parts, and this vector has none",
                     "a tuned vector has only its sum",
                     "write it at a layer with `add`",
                 )  # fmt: skip
 
 
 def _check_choice(
-    scope: Scope, written: dict[str, Attribute], settings: dict[str, Setting]
+    scope: Scope, attributes: dict[str, Attribute], settings: dict[str, Setting]
 ) -> None:
     chosen = settings["choose"].value or ()
-    if "choose" not in written or not isinstance(chosen, tuple):
-        if "select_on" in written and "choose" not in written and settings["add"].value:
+    if "choose" not in attributes or not isinstance(chosen, tuple):
+        if "select_on" in attributes and "choose" not in attributes and settings["add"].value:
             scope.error(
-                "MFV2022", written["select_on"].name, "`select_on` has no effect without `choose`",
-                severity="warning",
+                "MFV2022", attributes["select_on"].name,
+                "`select_on` has no effect without `choose`", severity="warning",
             )  # fmt: skip
         return
     for name in dict.fromkeys(chosen):
         setting = settings[name]
-        unsaid = name == "k" and setting.origin == "registry"
-        if unsaid or (setting.value is not None and not isinstance(setting.value, tuple)):
+        missing = name == "k" and setting.origin == "registry"
+        if missing or (setting.value is not None and not isinstance(setting.value, tuple)):
             places = [Label(setting.span, "one value")] if setting.span else []
             scope.error(
-                "MFV3011", written["choose"].value, f"`choose` names `{name}`, which is not swept",
-                "", f"give `{name}` a list or a range", secondary=places,
+                "MFV3011", attributes["choose"].value,
+                f"`choose` names `{name}`, which is not swept", "",
+                f"give `{name}` a list or a range", secondary=places,
             )  # fmt: skip
     select, split = settings["select_on"], settings["split"]
     if _not_on_test(scope, select, "value") and select.value == split.value:
-        place = select.span or written["choose"].span
+        place = select.span or attributes["choose"].span
         places = [Label(split.span, "measured here")] if split.span else []
         scope.error(
             "MFV4005", place, f"`select_on` and `split` are both `{split.value}`",

@@ -9,7 +9,8 @@ from typing import Any
 from mfv_dsl.base.diagnostics import Fix, Label
 from mfv_dsl.lang import expressions, loads, operators, values
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION
+from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, SetExpr, Unary
@@ -27,9 +28,10 @@ def call(scope: Scope, node: Call, context: TypingContext) -> Type:
         inspect(scope, node, context)
         if word in scope.doubtful or kind not in ("vector", "heads", "model", "dataset"):
             return UNKNOWN
-        what = {"vector": "one vector, not a family", "heads": "a set of heads"}
+        descriptions = {"vector": "one vector, not a family", "heads": "a set of heads"}
+        description = descriptions.get(kind, f"a {kind}")
         return scope.error(
-            "MFV3010", node, f"`{word}` is {what.get(kind, f'a {kind}')}", "it takes no relation",
+            "MFV3010", node, f"`{word}` is {description}", "it takes no relation",
             f"write `{word}`" if kind in ("vector", "heads") else None,
             fixes=[Fix(f"write `{word}`", node.span, word)],
         )  # fmt: skip
@@ -72,11 +74,11 @@ def _member(scope: Scope, node: Call, context: TypingContext) -> Type:
 
 # -- functions of the registry --------------------------------------------------------------------
 def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) -> Type:
-    written, complete = bind(scope, node, entry)
+    arguments, complete = bind(scope, node, entry)
     settings: dict[str, Setting] = {}
     for name in ("model", "dataset"):
         if (parameter := entry.parameter(name)) is not None:
-            setting = option(scope, parameter, written.get(name), context, f"`{entry.name}`")
+            setting = option(scope, parameter, arguments.get(name), context, f"`{entry.name}`")
             settings[name] = setting
             if setting.value is not None:
                 context = replace(context, **{name: setting.value})
@@ -86,34 +88,36 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
     for parameter in entry.parameters:
         if parameter.name in settings:
             continue
-        given = written.get(parameter.name)
-        if parameter.types == ("Vector",) and given is not None:
-            vectors[parameter.name] = _vectors(scope, parameter, given, entry, context)
-            value: Any = given if parameter.variadic else given[0]
-            settings[parameter.name] = Setting(value, "written", given[0].span)
-        elif given is not None or not parameter.required:
-            settings[parameter.name] = option(scope, parameter, given, context, f"`{entry.name}`")
+        nodes = arguments.get(parameter.name)
+        if parameter.types == ("Vector",) and nodes is not None:
+            vectors[parameter.name] = _vectors(scope, parameter, nodes, entry, context)
+            value: Any = nodes if parameter.variadic else nodes[0]
+            settings[parameter.name] = Setting(value, "written", nodes[0].span)
+        elif nodes is not None or not parameter.required:
+            settings[parameter.name] = option(scope, parameter, nodes, context, f"`{entry.name}`")
     _against_model(scope, node, entry, settings, context)
     if complete:
         scope.options[node.span] = settings
-    return _result(scope, node, entry, settings, written, vectors, context)
+    return _result(scope, node, entry, settings, arguments, vectors, context)
 
 
 def _vectors(
     scope: Scope,
     parameter: Parameter,
-    given: tuple[Expr, ...],
+    nodes: tuple[Expr, ...],
     entry: Entry,
     context: TypingContext,
 ) -> Type:
-    what = f"`{entry.name}`"
-    found = [(node, expressions.expect(scope, node, context, "Vector", what)) for node in given]
-    return operators.join(scope, [(n, t) for n, t in found if t != UNKNOWN])
+    subject = f"`{entry.name}`"
+    vectors = [
+        (node, expressions.expect(scope, node, context, "Vector", subject)) for node in nodes
+    ]
+    return operators.join(scope, [(n, t) for n, t in vectors if t != UNKNOWN])
 
 
 def _result(
     scope: Scope, node: Call, entry: Entry, settings: dict[str, Setting],
-    written: dict[str, tuple[Expr, ...]], vectors: dict[str, Type], context: TypingContext,
+    arguments: dict[str, tuple[Expr, ...]], vectors: dict[str, Type], context: TypingContext,
 ) -> Type:  # fmt: skip
     if entry.name == "fv":
         bound = context.each or settings["model"].origin == "written"
@@ -122,10 +126,10 @@ def _result(
     if entry.name == "load":
         return loads.load(scope, node, settings, context)
     if entry.name == "blend" and "vectors" in settings:
-        return _blend(scope, written["vectors"][0], settings["vectors"].value)
+        return _blend(scope, arguments["vectors"][0], settings["vectors"].value)
     if not vectors:
         return Type(entry.result, parts=entry.parts != "none")
-    joined = operators.join(scope, [(written[name][0], found) for name, found in vectors.items()])
+    joined = operators.join(scope, [(arguments[name][0], vectors[name]) for name in vectors])
     if entry.result != "Vector":
         return Type(entry.result)
     if entry.parts == "none":
@@ -163,19 +167,19 @@ def _against_model(
 def option(
     scope: Scope,
     parameter: Parameter,
-    given: tuple[Expr, ...] | None,
+    nodes: tuple[Expr, ...] | None,
     context: TypingContext,
-    what: str,
+    subject: str,
 ) -> Setting:
     """A call's or block's value: written, else from `defaults`, else the registry's."""
-    if given is not None:
-        value = values.value(scope, parameter, given[0], context, what)
-        return Setting(value, "written", given[0].span)
+    if nodes is not None:
+        value = values.value(scope, parameter, nodes[0], context, subject)
+        return Setting(value, "written", nodes[0].span)
     if parameter.from_defaults and parameter.name in scope.defaults:
         node = scope.defaults[parameter.name].value
-        with scope.aside() as found:
-            value = values.value(scope, parameter, node, context, what)
-        values.adopt(scope, found, node, what, parameter)
+        with scope.aside() as findings:
+            value = values.value(scope, parameter, node, context, subject)
+        values.adopt(scope, findings, node, subject, parameter)
         return Setting(value, "defaults", node.span)
     return Setting(None if parameter.required else parameter.default, "registry", None)
 

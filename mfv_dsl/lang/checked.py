@@ -45,6 +45,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class CheckedBlock:
+    """An ``eval``, ``tune`` or ``save`` with all its attributes; ``block["layer"]`` is the value of
+    one."""
+
     kind: str  # eval | tune | save
     name: str  # the label; for save the folder
     settings: Mapping[str, Setting]

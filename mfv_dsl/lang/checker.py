@@ -13,14 +13,15 @@ from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, tunes
 from mfv_dsl.lang.checked import Checked, Constructed
-from mfv_dsl.lang.entries import CONSTRUCTOR, FUNCTION, ITEM
+from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
 from mfv_dsl.lang.parser import parse
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Scope, Type, TypingContext
-from mfv_dsl.lang.syntax import Block, Call, Declaration, Hole, Item, Name, RecipeTree, Text
+from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
 
@@ -49,7 +50,7 @@ def no_vectors(path: str, name: str | None) -> VectorFacts | None:
 def check(
     recipe: RecipeTree, facts: Facts | None = None, find: VectorFinder = no_vectors
 ) -> CheckResult:
-    """Check a tree, complete or with holes, and report all that is wrong with it.
+    """Check a tree, complete or with gaps, and report all that is wrong with it.
 
     ``facts`` gives the shape of a model or dataset from its entry and arguments, ``find`` what is
     known of a stored vector from its path and name; they raise MfvError for what cannot be.
@@ -70,14 +71,17 @@ def check(
     )
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
-    found = tuple(sorted(scope.findings, key=_place))
-    if any(diagnostic.severity == "error" for diagnostic in found):
-        return CheckResult(None, found)
-    return CheckResult(_checked(scope, recipe, checked_blocks, found), found)
+    findings = tuple(sorted(scope.findings, key=_place))
+    if any(diagnostic.severity == "error" for diagnostic in findings):
+        return CheckResult(None, findings)
+    return CheckResult(_checked(scope, recipe, checked_blocks, findings), findings)
 
 
 def _checked(
-    scope: Scope, recipe: RecipeTree, checked_blocks: tuple[Any, ...], found: tuple[Diagnostic, ...]
+    scope: Scope,
+    recipe: RecipeTree,
+    checked_blocks: tuple[Any, ...],
+    findings: tuple[Diagnostic, ...],
 ) -> Checked:
     declared = [item for item in scope.names.values() if isinstance(item, Declaration)]
     context = scope.home()
@@ -92,7 +96,7 @@ def _checked(
         types=scope.types,
         options=scope.options,
         loads=scope.loads,
-        warnings=found,
+        warnings=findings,
     )
 
 
@@ -114,17 +118,17 @@ def check_source(
     parsed = parse(source)
     if parsed.recipe is None:
         return CheckResult(None, parsed.diagnostics)
-    recipe, found = parsed.recipe, list(parsed.diagnostics)
-    changed = Overrides(source, overrides)
+    recipe, findings = parsed.recipe, list(parsed.diagnostics)
+    changes = Overrides(source, overrides)
     if overrides:
-        recipe, refused = changed.apply(recipe)
-        found += refused
+        recipe, refused = changes.apply(recipe)
+        findings += refused
     result = check(recipe, facts, find)
-    found = sorted((*found, *result.diagnostics), key=_place)
+    findings = sorted((*findings, *result.diagnostics), key=_place)
     if overrides:
-        found = [changed.in_option(diagnostic) for diagnostic in found]
-    broken = any(diagnostic.severity == "error" for diagnostic in found)
-    return CheckResult(None if broken else result.checked, tuple(found))
+        findings = [changes.in_option(diagnostic) for diagnostic in findings]
+    broken = any(diagnostic.severity == "error" for diagnostic in findings)
+    return CheckResult(None if broken else result.checked, tuple(findings))
 
 
 def load_recipe(
@@ -161,7 +165,7 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
         _not_each(scope, item)
         if isinstance(item, Declaration):
             _enter(scope, scope.names, item.name, item)
-            if not usable or isinstance(item.value, Hole):
+            if not usable or isinstance(item.value, Gap):
                 scope.doubtful.add(item.name.text)
         elif isinstance(item.label, Name):
             names = scope.evals if item.kind.text == "eval" else scope.names
@@ -178,7 +182,7 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
                 )  # fmt: skip
             else:
                 defaults = item
-                scope.defaults = blocks.attributes(scope, item)
+                scope.defaults = blocks.attributes_of(scope, item)
     return right
 
 
@@ -247,13 +251,13 @@ def _construct(scope: Scope, facts: Facts) -> None:
         if not isinstance(item, Declaration) or name in scope.doubtful:
             continue
         if item.kind.text in CONSTRUCTOR:
-            made = _constructed(scope, item, facts)
-            if made is None:
+            constructed = _constructed(scope, item, facts)
+            if constructed is None:
                 scope.doubtful.add(name)
             elif item.kind.text == "model":
-                scope.models[name] = made
+                scope.models[name] = constructed
             else:
-                scope.datasets[name] = made
+                scope.datasets[name] = constructed
 
 
 def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed | None:
@@ -276,24 +280,23 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
         scope.unknown("MFV2006", f"{kind} constructor", node.function, entries, label)
         return None
     before = len(scope.findings)
-    written, _ = calls.bind(scope, node, entry)
+    arguments, _ = calls.bind(scope, node, entry)
     settings = {
-        p.name: calls.option(scope, p, written.get(p.name), TypingContext(), f"`{entry.name}`")
+        p.name: calls.option(scope, p, arguments.get(p.name), TypingContext(), f"`{entry.name}`")
         for p in entry.parameters
     }
     scope.types[node.span] = entry.result
     if len(scope.findings) > before:
         return None
     scope.options[node.span] = settings
-    arguments = {name: setting.value for name, setting in settings.items()}
+    values = {name: setting.value for name, setting in settings.items()}
     try:
-        known = facts(entry, arguments)
+        return Constructed(item.name.text, entry.name, values, facts(entry, values), item.span)
     except MfvError as error:
-        blamed = written.get(error.argument or "")
+        blamed = arguments.get(error.argument or "")
         at = blamed[0].span if blamed else node.span
         scope.error(error.code, at, error.message, "", error.help, notes=error.notes)
         return None
-    return Constructed(item.name.text, entry.name, arguments, known, item.span)
 
 
 # -- heads and vectors ----------------------------------------------------------------------------
@@ -315,9 +318,9 @@ def _declared(scope: Scope, item: Declaration, context: TypingContext) -> None:
     want = ITEM[kind].result
     if item.parameter is not None:
         context = _with_parameter(scope, item.parameter, context)
-    found = expressions.expect(scope, item.value, context, want, f"`{kind} {name}`")
-    if kind == "vector" and found.name == "Vector":
-        scope.vector_types[name] = found
+    node_type = expressions.expect(scope, item.value, context, want, f"`{kind} {name}`")
+    if kind == "vector" and node_type.name == "Vector":
+        scope.vector_types[name] = node_type
 
 
 def _with_parameter(scope: Scope, parameter: Name, context: TypingContext) -> TypingContext:

@@ -10,7 +10,7 @@ from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, WRITES
 from mfv_dsl.lang.order import references
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Hole, ListExpr, Name, Node
+from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Gap, ListExpr, Name, Node
 
 #: attributes of which two evals must have the same for their items to be the same
 _SAME_ITEMS = ("dataset", "split", "items", "seed", "answer")
@@ -30,21 +30,21 @@ def mode_of(settings: Mapping[str, Setting]) -> str | None:
 
 def calls_behind(scope: Scope, expressions: Iterable[Expr]) -> Iterator[Call]:
     """Every call that the expressions are made of, also through declared names and `defaults`."""
-    work, seen = list(expressions), set[str]()
+    work, visited = list(expressions), set[str]()
     while work:
         node = work.pop()
         calls = [part for part in node.walk() if isinstance(part, Call)]
         yield from calls
         for name in references(node):
             item = scope.names.get(name.text)
-            if name.text not in seen and item is not None:
-                seen.add(name.text)
+            if name.text not in visited and item is not None:
+                visited.add(name.text)
                 if isinstance(item, Block):
                     work += [a.value for a in item.attributes if a.name.text == "start"]
                 elif item.kind.text in ("heads", "vector"):
                     work.append(item.value)
-        if "heads" in scope.defaults and "defaults" not in seen and any(map(_own_heads, calls)):
-            seen.add("defaults")
+        if "heads" in scope.defaults and "defaults" not in visited and any(map(_own_heads, calls)):
+            visited.add("defaults")
             work.append(scope.defaults["heads"].value)
 
 
@@ -56,23 +56,23 @@ def _own_heads(call: Call) -> bool:
 
 # -- one eval -------------------------------------------------------------------------------------
 def check_expressions(
-    scope: Scope, written: Mapping[str, Attribute], settings: Mapping[str, Setting],
-    context: TypingContext, what: str,
+    scope: Scope, attributes: Mapping[str, Attribute], settings: Mapping[str, Setting],
+    context: TypingContext, subject: str,
 ) -> None:  # fmt: skip
     """Check `k` and `controls` against the vectors or heads that the eval is about."""
     mode = mode_of(settings)
-    if any(name in written for name in WRITES) and mode is None:
+    if any(name in attributes for name in WRITES) and mode is None:
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
-    if "k" in written and mode is None and not isinstance(written["k"].value, Hole):
+    if "k" in attributes and mode is None and not isinstance(attributes["k"].value, Gap):
         scope.error(
-            "MFV2022", written["k"].name, f"`k` has no effect in {what}",
+            "MFV2022", attributes["k"].name, f"`k` has no effect in {subject}",
             "it has no `add`, `patch` or `ablate`", severity="warning",
         )  # fmt: skip
-    if "k" in written and settings["k"].value is not None:
-        _check_k(scope, written["k"], settings["k"], expressions, context)
-    if isinstance(settings["controls"].value, tuple) and "controls" in written:
-        check = _Controls(scope, written["controls"], settings, context, what)
+    if "k" in attributes and settings["k"].value is not None:
+        _check_k(scope, attributes["k"], settings["k"], expressions, context)
+    if isinstance(settings["controls"].value, tuple) and "controls" in attributes:
+        check = _Controls(scope, attributes["controls"], settings, context, subject)
         for control in settings["controls"].value:
             check.control(control, mode, expressions)
 
@@ -114,20 +114,21 @@ class _Controls:
 
     def __init__(
         self, scope: Scope, attribute: Attribute, settings: Mapping[str, Setting],
-        context: TypingContext, what: str,
+        context: TypingContext, subject: str,
     ) -> None:  # fmt: skip
         self.scope, self.attribute, self.settings = scope, attribute, settings
-        self.context, self.what = context, what
+        self.context, self.subject = context, subject
 
     def control(self, control: str, mode: str | None, expressions: tuple[Expr, ...]) -> None:
+        """Report what keeps one control from taking the place of ``expressions``."""
         if mode is None:
             self._refuse(
-                control, f"there is nothing to control in {self.what}",
+                control, f"there is nothing to control in {self.subject}",
                 "it has no `add`, `patch` or `ablate`",
             )  # fmt: skip
         elif mode not in CONTROL[control].of:
             self._refuse(
-                control, f"`{control}` is a control of a vector, and {self.what} ablates heads",
+                control, f"`{control}` is a control of a vector, and {self.subject} ablates heads",
                 help="the control of an ablation is `random_heads`",
             )  # fmt: skip
         else:
@@ -223,9 +224,11 @@ def _check_comparison(scope: Scope, block: CheckedBlock, other: CheckedBlock) ->
             secondary=[Label(place, f"`{other.name}` sweeps this")] if place else (),
         )  # fmt: skip
     for name in _SAME_ITEMS:
-        here, there = block.settings[name], other.settings[name]
-        if None not in (here.value, there.value) and here.value != there.value:
-            _differ(scope, block, other, name, f"is `{here.value}` here and `{there.value}` there")
+        own, counterpart = block.settings[name], other.settings[name]
+        if None not in (own.value, counterpart.value) and own.value != counterpart.value:
+            _differ(
+                scope, block, other, name, f"is `{own.value}` here and `{counterpart.value}` there"
+            )
             return
     missing = [name for name in each_of(block["on"]) if name not in each_of(other["on"])]
     if missing and block.dataset == other.dataset and other["on"] is not None:
@@ -246,17 +249,17 @@ def _differ(
 
 def _place(scope: Scope, block: CheckedBlock, other: CheckedBlock) -> Node:
     """Where a block names the eval that it is compared with."""
-    written = [a for a in scope.evals[block.name].attributes if a.name.text == "against"]
-    names = [node for attribute in written for node in attribute.value.walk()]
-    return next(node for node in names if isinstance(node, Name) and node.text == other.name)
+    against = [a for a in scope.evals[block.name].attributes if a.name.text == "against"]
+    nodes = [node for attribute in against for node in attribute.value.walk()]
+    return next(node for node in nodes if isinstance(node, Name) and node.text == other.name)
 
 
 def swept(block: CheckedBlock) -> list[str]:
     """The attributes of an eval that have several values and an effect."""
     mode = mode_of(block.settings)
-    having = ["shots"]
+    names = ["shots"]
     if mode is not None:
-        having += [mode, "k"]
+        names += [mode, "k"]
     if mode == "add":
-        having += ["layer", "scale"]
-    return [name for name in having if len(each_of(block[name])) > 1]
+        names += ["layer", "scale"]
+    return [name for name in names if len(each_of(block[name])) > 1]

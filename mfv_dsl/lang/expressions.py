@@ -13,8 +13,8 @@ from mfv_dsl.lang.syntax import (
     Binary,
     Call,
     Expr,
+    Gap,
     HeadLabel,
-    Hole,
     ListExpr,
     Name,
     Number,
@@ -34,7 +34,7 @@ def infer(scope: Scope, node: Expr, context: TypingContext, want: str = "") -> T
 
 
 def _infer(scope: Scope, node: Expr, context: TypingContext, want: str) -> Type:
-    if isinstance(node, Hole):
+    if isinstance(node, Gap):
         return UNKNOWN
     if isinstance(node, Name):
         return name(scope, node, context, want)
@@ -69,7 +69,7 @@ def _head_set(scope: Scope, node: SetExpr, context: TypingContext) -> Type:
     for item in node.items:
         if isinstance(item, HeadLabel):
             infer(scope, item, context)
-        elif not isinstance(item, Hole):
+        elif not isinstance(item, Gap):
             help = None
             if isinstance(item, Name) and scope.kind(item.text) == "heads":
                 help = "join sets with `|`: `{L3H1} | spatial`"
@@ -81,9 +81,9 @@ def _head_set(scope: Scope, node: SetExpr, context: TypingContext) -> Type:
     return HEADS
 
 
-def expect(scope: Scope, node: Expr, context: TypingContext, want: str, what: str) -> Type:
-    """Infer and require a type; ``what`` is what needs it, e.g. "`add`"."""
+def expect(scope: Scope, node: Expr, context: TypingContext, want: str, subject: str) -> Type:
+    """Infer and require a type; ``subject`` names what needs it, as in "`add`"."""
     node_type = infer(scope, node, context, want)
     if node_type.name in (want, "Unknown"):
         return node_type
-    return mismatch(scope, node, node_type, want, what, context)
+    return mismatch(scope, node, node_type, want, subject, context)

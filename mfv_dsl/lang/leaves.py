@@ -36,7 +36,7 @@ def name(scope: Scope, node: Name, context: TypingContext, want: str) -> Type:
 
 def _unknown_name(scope: Scope, node: Name, relations: dict[str, str] | None, want: str) -> Type:
     text = node.text
-    what = {"Vector": "vector", "Heads": "heads", "Model": "model", "Dataset": "dataset"}
+    nouns = {"Vector": "vector", "Heads": "heads", "Model": "model", "Dataset": "dataset"}
     if text in FUNCTION and suggest(text, scope.names) is None:
         return scope.error(
             "MFV2002", node, f"`{text}` is a function and needs its arguments", "",
@@ -56,7 +56,7 @@ def _unknown_name(scope: Scope, node: Name, relations: dict[str, str] | None, wa
         label = f"declared: {', '.join(listing)}" if names else "none is declared"
     if want == "Vector" and relations is None:
         help = f"if it is a relation, its function vector is `fv({text})`"
-    return scope.unknown("MFV2002", what.get(want, "name"), node, candidates, label, help)
+    return scope.unknown("MFV2002", nouns.get(want, "name"), node, candidates, label, help)
 
 
 def looks_like_head(text: str) -> bool:

@@ -15,7 +15,7 @@ NUMBER, HEADS = Type("Number"), Type("Heads")
 
 
 def mismatch(
-    scope: Scope, node: Expr, node_type: Type, want: str, what: str, context: TypingContext
+    scope: Scope, node: Expr, node_type: Type, want: str, subject: str, context: TypingContext
 ) -> Type:
     """Report a wrong type, with the spelling that would give the right one where there is one."""
     help, fixes = None, []
@@ -36,7 +36,7 @@ def mismatch(
             f"`{node.text}({argument})`" if argument else f"`{node.text}(...)`"
         )
         return scope.error(
-            "MFV3010", node, f"{what} needs a {want}, and this is a Family", "", help
+            "MFV3010", node, f"{subject} needs a {want}, and this is a Family", "", help
         )
     elif (
         isinstance(node, ListExpr)
@@ -45,7 +45,7 @@ def mismatch(
     ):
         help = "a set of heads stands in `{ }`"
     return scope.error(
-        "MFV3001", node, f"{what} needs {_a(want)}, and this is {_a(node_type.name)}",
+        "MFV3001", node, f"{subject} needs {_a(want)}, and this is {_a(node_type.name)}",
         _a(node_type.name), help, fixes=fixes,
     )  # fmt: skip
 
@@ -213,10 +213,10 @@ def _one_bias(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> str | None:
     return biases[0][1] if biases else None
 
 
-def no_blend(scope: Scope, node: Expr, vector_type: Type, what: str) -> None:
+def no_blend(scope: Scope, node: Expr, vector_type: Type, subject: str) -> None:
     """Report a blend where one vector is needed."""
     if vector_type.blend:
         scope.error(
-            "MFV5351", node, f"{what} needs one vector, and a blend is another for every item",
+            "MFV5351", node, f"{subject} needs one vector, and a blend is another for every item",
             "a blend", "it can only be what an `eval` adds, or a multiple of that",
         )  # fmt: skip

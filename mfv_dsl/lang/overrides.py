@@ -13,7 +13,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.base.suggest import suggest
-from mfv_dsl.lang.entries import CONSTRUCTOR
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import (
     Attribute,
@@ -133,11 +133,11 @@ class Overrides:
         assert isinstance(item, Declaration)
         items[places[name]] = replace(item, value=value)
 
-    def _unknown(self, place: Span, what: str, name: str, candidates: list[str]) -> RecipeError:
+    def _unknown(self, place: Span, kind: str, name: str, candidates: list[str]) -> RecipeError:
         near = suggest(name, candidates)
         return self._error(
             place,
-            f"the recipe has no {what} `{name}`",
+            f"the recipe has no {kind} `{name}`",
             f"did you mean `{near}`?" if near else f"it has {', '.join(candidates)}",
         )
 

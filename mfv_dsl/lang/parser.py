@@ -20,7 +20,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ParseResult:
-    """A tree and what was wrong; with errors the tree is partial, with holes, or None."""
+    """A tree and what was wrong; with errors the tree is partial, with gaps, or None."""
 
     recipe: RecipeTree | None
     diagnostics: tuple[Diagnostic, ...]

@@ -21,7 +21,7 @@ from mfv_dsl.lang.syntax import (
     Block,
     Declaration,
     Expr,
-    Hole,
+    Gap,
     Item,
     Name,
     Node,
@@ -104,7 +104,7 @@ class Recovery:
         return result
 
     def item(self, tokens: Sequence[Token]) -> Item | None:
-        """A declaration or a block, with holes for the parts that did not parse."""
+        """A declaration or a block, with gaps for the parts that did not parse."""
         kinds = [item.type for item in tokens[:3]]
         if "LBRACE" in kinds and kinds[0] == "NAME":
             return self.block(tokens)
@@ -118,7 +118,7 @@ class Recovery:
             self.unexpected(tokens, 0, "an item such as `vector name = ...`")
             return None
         item: Item | None = self.piece("item", tokens)
-        return _declaration_with_hole(tokens) if item is None else item
+        return _declaration_with_gap(tokens) if item is None else item
 
     # -- blocks -----------------------------------------------------------------------------------
     def block(self, tokens: Sequence[Token]) -> Item | None:
@@ -160,7 +160,7 @@ class Recovery:
         if attribute is None and named:
             whole = span(part[0]).to(span(part[-1]))
             name = Name(str(part[0]), span=span(part[0]))
-            return Attribute(name, Hole("", span=whole), span=whole)
+            return Attribute(name, Gap("", span=whole), span=whole)
         return attribute
 
     # -- words ------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def _split(tokens: Sequence[Token]) -> list[list[Token]]:
     return [part for part in parts if part]
 
 
-def _declaration_with_hole(tokens: Sequence[Token]) -> Declaration | None:
+def _declaration_with_gap(tokens: Sequence[Token]) -> Declaration | None:
     """What can be kept of a failed declaration: its kind and name, so that uses find it."""
     kinds = [item.type for item in tokens]
     if kinds[:2] != ["NAME", "NAME"]:
@@ -290,7 +290,7 @@ def _declaration_with_hole(tokens: Sequence[Token]) -> Declaration | None:
     if kinds[2:5] == ["LPAR", "NAME", "RPAR"]:
         parameter = Name(str(tokens[3]), span=span(tokens[3]))
     whole = span(tokens[0]).to(span(tokens[-1]))
-    return Declaration(kind, name, parameter, Hole("", span=whole), span=whole)
+    return Declaration(kind, name, parameter, Gap("", span=whole), span=whole)
 
 
 def _shown(item: Token) -> str:

@@ -1,11 +1,12 @@
 """How the words of the language are declared: entries, parameters, units, rankings, controls.
 
-The words themselves are in :mod:`mfv_dsl.lang.entries`.  Checking, suggestions, the reference and
-what enters a step's key are generated from them.
+The words themselves are in :mod:`mfv_dsl.lang.entries` and :mod:`mfv_dsl.lang.constructors`.
+Checking, suggestions, the reference and what enters a step's key are generated from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -62,6 +63,7 @@ class Parameter:
 
     @property
     def required(self) -> bool:
+        """Whether it has to be written."""
         return self.default is REQUIRED
 
     @property
@@ -110,7 +112,13 @@ class Entry:
         return self.kind != "constructor" or self.module is not None
 
     def parameter(self, name: str) -> Parameter | None:
+        """The parameter of this name, None where there is none."""
         return next((p for p in self.parameters if p.name == name), None)
+
+
+def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Entries by their names, in their order."""
+    return {entry.name: entry for entry in entries}
 
 
 @dataclass(frozen=True)

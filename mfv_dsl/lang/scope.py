@@ -85,15 +85,15 @@ class Scope:
         return UNKNOWN
 
     def unknown(
-        self, code: str, what: str, node: Name, candidates: Iterable[str], label: str = "",
+        self, code: str, kind: str, node: Name, candidates: Iterable[str], label: str = "",
         help: str | None = None,
     ) -> Type:  # fmt: skip
-        """Report an unknown word, with the known one that it resembles."""
+        """Report an unknown word of a kind, with the known one that it resembles."""
         near = suggest(node.text, candidates)
         fixes = [Fix(f"write `{near}`", node.span, near)] if near else []
         if near:
             help = f"did you mean `{near}`?"
-        return self.error(code, node, f"unknown {what} `{node.text}`", label, help, fixes=fixes)
+        return self.error(code, node, f"unknown {kind} `{node.text}`", label, help, fixes=fixes)
 
     def once(self, key: str) -> bool:
         """True the first time it is asked about a key."""

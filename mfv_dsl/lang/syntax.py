@@ -47,7 +47,7 @@ class Name(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Hole(Name):
+class Gap(Name):
     """Stands where text did not parse; only in partial trees, never in a checked one."""
 
 

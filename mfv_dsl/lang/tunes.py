@@ -14,35 +14,36 @@ from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
 
 _PER_HEAD = ("head_scales", "head_mask")
+#: The split that a `tune` trains on, also for planning and running.
 TRAINING_SPLIT = "train"
 
 
 def keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
     """Whether the vectors that a block trains have per-head parts."""
-    written = {attribute.name.text: attribute.value for attribute in block.attributes}
-    variable = written.get("variable")
+    values = {attribute.name.text: attribute.value for attribute in block.attributes}
+    variable = values.get("variable")
     if not isinstance(variable, Name):
         return False
     if variable.text != "scale":
         return variable.text in _PER_HEAD
-    start = written.get("start")
+    start = values.get("start")
     if start is None or (isinstance(start, Name) and start.text == "random"):
         return False
-    said = set(scope.reported)
+    reported = set(scope.reported)
     with scope.aside():  # it is looked at again, and reported, with the block's attributes
         parts = expressions.infer(scope, start, context).parts
-    scope.reported = said
+    scope.reported = reported
     return parts
 
 
 def check_tune(
-    scope: Scope, settings: Mapping[str, Setting], facts: Sequence[DatasetFacts], what: str
+    scope: Scope, settings: Mapping[str, Setting], facts: Sequence[DatasetFacts], subject: str
 ) -> None:
     """Check what holds between the attributes of one block."""
     start, variable = settings["start"], settings["variable"]
     if variable.value in _PER_HEAD and start.span is not None:
-        found = scope.node_types.get(start.span)
-        if start.value == "random" or (found is not None and not found.parts):
+        start_type = scope.node_types.get(start.span)
+        if start.value == "random" or (start_type is not None and not start_type.parts):
             scope.error(
                 "MFV3005", start.span,
                 f"`variable = {variable.value}` needs per-head parts, and this start has none",
@@ -58,7 +59,7 @@ def check_tune(
     kl = settings["kl"]
     if kl.value and kl.span is not None and facts and len(facts[0].relations) < 2:
         scope.error(
-            "MFV5311", kl.span, f"`kl` of {what} needs prompts of other relations",
+            "MFV5311", kl.span, f"`kl` of {subject} needs prompts of other relations",
             f"the dataset has only {facts[0].relations[0]}",
         )  # fmt: skip
     mask = variable.value == "head_mask"
@@ -66,7 +67,7 @@ def check_tune(
         span = settings[name].span
         if idle and settings[name].origin == "written" and span is not None:
             scope.error(
-                "MFV2022", span, f"`{name}` has no effect in {what}",
+                "MFV2022", span, f"`{name}` has no effect in {subject}",
                 f"`variable` is {variable.value}", severity="warning",
             )  # fmt: skip
 
@@ -74,24 +75,25 @@ def check_tune(
 def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
     """Report every use of a tuned vector of a relation that its block does not train."""
     trained = {block.name: block["on"] for block in blocks if block.kind == "tune"}
-    known = scope.relations(TypingContext())
+    relations = scope.relations(TypingContext())
     missing: dict[Span, _Missing] = {}
     for call, relation, within in _uses(scope, blocks):
         on = trained.get(call.function.text)
-        if on is None or relation in on or (known is not None and relation not in known):
+        if on is None or relation in on or (relations is not None and relation not in relations):
             continue
-        found = missing.setdefault(call.span, _Missing(call, on, within))
-        if relation not in found.relations:
-            found.relations.append(relation)
-    for found in missing.values():
-        name, said = found.call.function.text, ", ".join(f"`{r}`" for r in found.relations)
-        argument = found.call.arguments[0]
-        bound = isinstance(argument, Name) and argument.text not in found.relations
+        use = missing.setdefault(call.span, _Missing(call, on, within))
+        if relation not in use.relations:
+            use.relations.append(relation)
+    for use in missing.values():
+        name = use.call.function.text
+        names = ", ".join(f"`{relation}`" for relation in use.relations)
+        argument = use.call.arguments[0]
+        bound = isinstance(argument, Name) and argument.text not in use.relations
         scope.error(
-            "MFV5310", found.call, f"`{name}` trains no vector of {said}",
-            f"it trains: {', '.join(found.trained)}",
+            "MFV5310", use.call, f"`{name}` trains no vector of {names}",
+            f"it trains: {', '.join(use.trained)}",
             f"add what is missing to `on` of `tune {name}`, or leave it out here",
-            notes=[f"needed by {found.within}"] if bound else [],
+            notes=[f"needed by {use.within}"] if bound else [],
         )  # fmt: skip
 
 
@@ -122,15 +124,15 @@ def _uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> Iterator[tuple[Call, 
         for relation in block["on"] or ():
             for node in nodes:
                 if isinstance(node, Node):
-                    found = _calls(scope, node, {"each": relation})
-                    yield from ((*use, within) for use in found)
+                    calls = _calls(scope, node, {"each": relation})
+                    yield from ((*use, within) for use in calls)
 
 
 def _calls(scope: Scope, expr: Node, bound: Mapping[str, str | None]) -> Iterator[tuple[Call, str]]:
     """The calls of tuned families in an expression, also through families of vectors, each with its
     relation; ``bound`` says what names of relations stand for, None where that is open."""
     work: list[tuple[Node, Mapping[str, str | None]]] = [(expr, bound)]
-    seen: set[tuple[str, str]] = set()
+    visited: set[tuple[str, str]] = set()
     while work:
         top, names = work.pop()
         for node in top.walk():
@@ -144,6 +146,6 @@ def _calls(scope: Scope, expr: Node, bound: Mapping[str, str | None]) -> Iterato
                 continue
             if isinstance(family, Block):
                 yield node, relation
-            elif family.parameter is not None and (family.name.text, relation) not in seen:
-                seen.add((family.name.text, relation))
+            elif family.parameter is not None and (family.name.text, relation) not in visited:
+                visited.add((family.name.text, relation))
                 work.append((family.value, {family.parameter.text: relation}))

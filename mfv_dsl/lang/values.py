@@ -14,17 +14,19 @@ from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Expr, Hole, ListExpr, Name, Range, Text
+from mfv_dsl.lang.syntax import Expr, Gap, ListExpr, Name, Range, Text
 
 MAX_SWEEP = 1000
 
 
-def value(scope: Scope, parameter: Parameter, node: Expr, context: TypingContext, what: str) -> Any:
+def value(
+    scope: Scope, parameter: Parameter, node: Expr, context: TypingContext, subject: str
+) -> Any:
     """The plain value (Heads and Vector: the expression), or None after a report.
 
-    ``what`` is the block or function, as in "`fv`".
+    ``subject`` names the block or function that takes the value, as in "`fv`".
     """
-    if isinstance(node, Hole):
+    if isinstance(node, Gap):
         return None
     types = parameter.types
     element = next((t[5:-1] for t in types if t.startswith("List[")), None)
@@ -41,7 +43,7 @@ def value(scope: Scope, parameter: Parameter, node: Expr, context: TypingContext
         return _not_a_list(scope, parameter, node, element or "")
     if "Number" in scalars and isinstance(node, ListExpr | Range):
         scope.error(
-            "MFV3013", node, f"`{parameter.name}` of {what} takes one number, not a sweep",
+            "MFV3013", node, f"`{parameter.name}` of {subject} takes one number, not a sweep",
             "one number is needed",
         )  # fmt: skip
         return None
@@ -76,9 +78,9 @@ def scalar(
     scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr, context: TypingContext
 ) -> Any:
     """One value of one of the types."""
-    if isinstance(node, Hole):
+    if isinstance(node, Gap):
         return None
-    what = f"`{parameter.name}`"
+    subject = f"`{parameter.name}`"
     if "Choice" in types:
         if isinstance(node, Name) and node.text in parameter.choices:
             scope.types[node.span] = "Choice"
@@ -90,33 +92,33 @@ def scalar(
             return _not_a_choice(scope, parameter, node, context)
     if "Vector" in types or "Heads" in types:
         want = "Vector" if "Vector" in types else "Heads"
-        node_type = expressions.expect(scope, node, context, want, what)
+        node_type = expressions.expect(scope, node, context, want, subject)
         return node if node_type.name == want else None
     if "Number" in types:
         return number(scope, parameter, node, context)
     if "Relation" in types:
-        return relation(scope, node, context, what)
+        return relation(scope, node, context, subject)
     if "Split" in types:
-        return _split(scope, node, context, what)
+        return _split(scope, node, context, subject)
     if "Eval" in types:
-        return _eval(scope, node, what)
+        return _eval(scope, node, subject)
     if "Text" in types:
         if isinstance(node, Text):
             scope.types[node.span] = "Text"
             return node.value
-        return _report_type(scope, node, context, "Text", what)
+        return _report_type(scope, node, context, "Text", subject)
     if not isinstance(node, Name):
-        return _report_type(scope, node, context, types[0], what)
+        return _report_type(scope, node, context, types[0], subject)
     if "Boolean" in types:
         if node.text in CONSTANTS:
             scope.types[node.span] = "Boolean"
             return CONSTANTS[node.text]
-        scope.unknown("MFV2014", f"value of {what}:", node, CONSTANTS, "it takes: true, false")
+        scope.unknown("MFV2014", f"value of {subject}:", node, CONSTANTS, "it takes: true, false")
         return None
     if "Name" in types:
         scope.types[node.span] = "Relation"
         return node.text
-    return _declared(scope, node, context, types[0], what)
+    return _declared(scope, node, context, types[0], subject)
 
 
 def _means_choice(scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr) -> bool:
@@ -126,17 +128,17 @@ def _means_choice(scope: Scope, types: tuple[str, ...], parameter: Parameter, no
     return isinstance(node, Name | Text) or not {"Vector", "Number"} & set(types)
 
 
-def _report_type(scope: Scope, node: Expr, context: TypingContext, want: str, what: str) -> None:
+def _report_type(scope: Scope, node: Expr, context: TypingContext, want: str, subject: str) -> None:
     """Report that an expression is not a ``want``, once its own mistakes are reported."""
     if isinstance(node, Name) and want == "Text" and scope.kind(node.text) is None:
         scope.error(
-            "MFV3001", node, f"{what} needs a Text", "a bare name", f'write `"{node.text}"`',
+            "MFV3001", node, f"{subject} needs a Text", "a bare name", f'write `"{node.text}"`',
             fixes=[Fix(f'write `"{node.text}"`', node.span, f'"{node.text}"')],
         )  # fmt: skip
         return
     node_type = expressions.infer(scope, node, context)
     if node_type.name != "Unknown":
-        mismatch(scope, node, node_type, want, what, context)
+        mismatch(scope, node, node_type, want, subject, context)
 
 
 def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: TypingContext) -> None:
@@ -144,8 +146,8 @@ def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: Typin
     if "Number" in parameter.types:
         takes += " or a number"
     if isinstance(node, Name):
-        what = f"value of `{parameter.name}`:"
-        scope.unknown("MFV2014", what, node, parameter.choices, takes)
+        kind = f"value of `{parameter.name}`:"
+        scope.unknown("MFV2014", kind, node, parameter.choices, takes)
     elif isinstance(node, Text) and node.value in parameter.choices:
         scope.error(
             "MFV3001", node, f"`{parameter.name}` takes a name without quotes", "",
@@ -160,14 +162,16 @@ def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: Typin
             )  # fmt: skip
 
 
-def _declared(scope: Scope, node: Name, context: TypingContext, want: str, what: str) -> str | None:
+def _declared(
+    scope: Scope, node: Name, context: TypingContext, want: str, subject: str
+) -> str | None:
     """The name of a declared model or dataset."""
     kind = want.lower()
     if scope.kind(node.text) == kind:
         scope.types[node.span] = want
         return node.text
     if scope.kind(node.text) is not None or node.text in (scope.relations(context) or {}):
-        _report_type(scope, node, context, want, what)
+        _report_type(scope, node, context, want, subject)
         return None
     names = scope.of_kind(kind)
     label = f"declared: {', '.join(names)}" if names else f"no {kind} is declared"
@@ -175,10 +179,10 @@ def _declared(scope: Scope, node: Name, context: TypingContext, want: str, what:
     return None
 
 
-def _eval(scope: Scope, node: Expr, what: str) -> str | None:
+def _eval(scope: Scope, node: Expr, subject: str) -> str | None:
     """The name of an eval."""
     if not isinstance(node, Name):
-        scope.error("MFV3001", node, f"{what} needs the name of an eval", "not a name")
+        scope.error("MFV3001", node, f"{subject} needs the name of an eval", "not a name")
         return None
     if node.text in scope.evals:
         scope.types[node.span] = "Eval"
@@ -189,9 +193,9 @@ def _eval(scope: Scope, node: Expr, what: str) -> str | None:
 
 
 # -- relations and splits -------------------------------------------------------------------------
-def relation(scope: Scope, node: Expr, context: TypingContext, what: str) -> str | None:
+def relation(scope: Scope, node: Expr, context: TypingContext, subject: str) -> str | None:
     """The relation's name, ``each``, or a family's parameter."""
-    if isinstance(node, Hole):
+    if isinstance(node, Gap):
         return None
     relations = scope.relations(context)
     if isinstance(node, Name):
@@ -212,7 +216,7 @@ def relation(scope: Scope, node: Expr, context: TypingContext, what: str) -> str
         return None
     node_type = expressions.infer(scope, node, context, "Relation")
     if node_type.name != "Unknown":
-        mismatch(scope, node, node_type, "Relation", what, context)
+        mismatch(scope, node, node_type, "Relation", subject, context)
     return None
 
 
@@ -237,9 +241,9 @@ def _unknown_relation(
     scope.unknown("MFV2001", "relation", node, words, label)
 
 
-def _split(scope: Scope, node: Expr, context: TypingContext, what: str) -> str | None:
+def _split(scope: Scope, node: Expr, context: TypingContext, subject: str) -> str | None:
     if not isinstance(node, Name):
-        _report_type(scope, node, context, "Split", what)
+        _report_type(scope, node, context, "Split", subject)
         return None
     scope.types[node.span] = "Split"
     facts = scope.dataset_facts(context)
@@ -256,15 +260,15 @@ def number(
     scope: Scope, parameter: Parameter, node: Expr, context: TypingContext
 ) -> int | float | None:
     """A number known before the run, in the parameter's unit."""
-    what = f"`{parameter.name}`"
+    subject = f"`{parameter.name}`"
     node_type = expressions.infer(scope, node, context, "Number")
     if node_type.name == "Unknown":
         return None
     if node_type.name != "Number":
-        mismatch(scope, node, node_type, "Number", what, context)
+        mismatch(scope, node, node_type, "Number", subject, context)
         return None
     if node_type.value is None:
-        scope.error("MFV3007", node, f"{what} needs a number that is known before the run")
+        scope.error("MFV3007", node, f"{subject} needs a number that is known before the run")
         return None
     return _in_unit(scope, parameter, node_type.value, node, context)
 
@@ -275,17 +279,17 @@ def _in_unit(
     unit = UNITS[parameter.unit] if parameter.unit else None
     if unit is None:
         return amount
-    what = f"`{parameter.name}`"
+    subject = f"`{parameter.name}`"
     if unit.whole:
         if amount != int(amount):
-            message = f"{what} needs a whole number, and this is {amount}"
+            message = f"{subject} needs a whole number, and this is {amount}"
             scope.error("MFV3006", node, message, f"{unit.name}: {unit.doc}")
             return None
         amount = int(amount)
     low = unit.minimum is not None and amount < unit.minimum
     low = low or (unit.above is not None and amount <= unit.above)
     if low or (unit.maximum is not None and amount > unit.maximum):
-        scope.error("MFV4003", node, f"{what} cannot be {amount}", f"{unit.name}: {unit.doc}")
+        scope.error("MFV4003", node, f"{subject} cannot be {amount}", f"{unit.name}: {unit.doc}")
         return None
     if unit.name == "layer":
         facts = scope.model_facts(context)
@@ -338,12 +342,12 @@ def expand(
 
 # -- defaults -------------------------------------------------------------------------------------
 def adopt(
-    scope: Scope, findings: list[Diagnostic], node: Expr, what: str, parameter: Parameter
+    scope: Scope, findings: list[Diagnostic], node: Expr, subject: str, parameter: Parameter
 ) -> None:
     """Report what a value from `defaults` does wrong where it is used, once per place."""
     if f"defaults.{parameter.name}" in scope.reported:
         return
     for diagnostic in findings:
         if scope.once(f"defaults:{diagnostic.code}:{diagnostic.span}"):
-            note = f"{what} takes `{parameter.name}` from `defaults`"
+            note = f"{subject} takes `{parameter.name}` from `defaults`"
             scope.findings.append(replace(diagnostic, notes=(*diagnostic.notes, note)))

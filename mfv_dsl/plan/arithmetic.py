@@ -15,7 +15,11 @@ _ROUNDING = 1e-12  # a sum this much smaller than its terms is rounding, and cou
 
 
 def calculate(operator: str, left: float, right: float) -> float:
-    """``left operator right``; an error (MFV5306) if that is no finite number."""
+    """``left operator right``; an error (MFV5306) if that is no finite number.
+
+    >>> calculate("/", 1.0, 4.0)
+    0.25
+    """
     if operator == "+":
         return finite(left + right)
     if operator == "-":
@@ -32,6 +36,7 @@ def calculate(operator: str, left: float, right: float) -> float:
 
 
 def finite(number: float) -> float:
+    """``number``; an error (MFV5306) if it is infinite or none."""
     if not math.isfinite(number):
         raise MfvError("MFV5306", "a number in this expression came out too large to hold")
     return number
@@ -48,19 +53,27 @@ def scaled(form: Linear, factor: float) -> Linear:
 
 
 def summed(*forms: Linear) -> tuple[Linear, tuple[str, ...]]:
-    """The sum of linear forms, like terms merged, and the keys of terms that cancelled."""
+    """The sum of linear forms, like terms merged, and the keys of terms that cancelled.
+
+    >>> summed({"v": 1.0, "w": 2.0}, {"v": -1.0, "w": 0.5})
+    ({'w': 2.5}, ('v',))
+    """
     total: Linear = {}
     largest: Linear = {}
     for form in forms:
         for key, value in form.items():
             total[key] = total.get(key, 0.0) + value
             largest[key] = max(largest.get(key, 0.0), abs(value))
-    gone = tuple(key for key in total if abs(total[key]) <= _ROUNDING * largest[key])
-    return {key: value for key, value in total.items() if key not in gone}, gone
+    cancelled = tuple(key for key in total if abs(total[key]) <= _ROUNDING * largest[key])
+    return {key: value for key, value in total.items() if key not in cancelled}, cancelled
 
 
 def sum_text(terms: Iterable[tuple[float, str]]) -> str:
-    """A sum of multiples of vectors in the recipe's language: ``fv(left) - 2.0 * fv(right)``."""
+    """A sum of multiples of vectors in the recipe's language.
+
+    >>> sum_text([(1.0, "fv(left)"), (-2.0, "fv(right)")])
+    'fv(left) - 2.0 * fv(right)'
+    """
     text = ""
     for factor, vector in terms:
         multiple = "" if abs(factor) == 1 else f"{abs(factor)!r} * "

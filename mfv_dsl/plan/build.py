@@ -13,12 +13,33 @@ from mfv_dsl.lang.syntax import Call, Expr, Name
 from mfv_dsl.plan.arithmetic import sum_text
 from mfv_dsl.plan.context import Context, text_of
 from mfv_dsl.plan.evals import EvalPlanner
-from mfv_dsl.plan.steps import Plan, Row, Save, Saved, TuneRow, needed
+from mfv_dsl.plan.steps import EvalRow, Plan, Save, Saved, TuneRow, needed
 
 
 def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
-    """The plan of a checked recipe; with ``only``, of the blocks of these names alone, and what
-    they need."""
+    """The plan of a checked recipe.
+
+    Args:
+        checked: The recipe, whose models and datasets have facts.
+        only: Names of tunes, evals and saves to plan, with what they need; all if left out.
+
+    Returns:
+        The steps that the blocks need, each after its inputs, with the rows and saves that read
+        their values, and warnings: MFV5005 for a vector that cancels out of a sum.
+
+    Raises:
+        MfvError: MFV5001 where the shape of a model or dataset is not known, MFV5003 for a name in
+            ``only`` that the recipe has not, MFV5004 for names that stand for one another through
+            too many levels, MFV5306 for a number that is too large or divided by zero, MFV5313 for
+            a ``tune`` that scales a zero vector, MFV5351 for a blend where one vector is needed;
+            of a save, MFV5006, MFV6005 and MFV6006 for names that are no files' or taken.
+
+    >>> from mfv_dsl.base.source import Source
+    >>> from mfv_dsl.lang.checker import load_recipe
+    >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
+    >>> [step.label for step in build_plan(load_recipe(Source(text))).steps]
+    ['raw: left, 0 shots']
+    """
     names = [block.name for block in checked.blocks]
     for name in only or ():
         if name not in names:
@@ -29,7 +50,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
                 help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
             )
     planner = BlockPlanner(checked)
-    rows: list[Row] = []
+    rows: list[EvalRow] = []
     saves: list[Save] = []
     ends: list[str] = []
     try:
@@ -75,6 +96,11 @@ class BlockPlanner(EvalPlanner):
         ]
 
     def save(self, block: CheckedBlock) -> Save:
+        """What a `save` writes: of a vector with `each` in it one for every relation.
+
+        Raises MfvError: MFV5006 for two vectors of one name, MFV6005 and MFV6006 for names that a
+        file cannot have.
+        """
         base = self.context_of(block)
         relations = self.relations_of(block)
         saved: list[Saved] = []

@@ -41,6 +41,7 @@ class Context:
     variation: Variation = Variation()
 
     def relation(self, name: str) -> str:
+        """The relation that a name stands for: its own, unless it is bound."""
         return self.relations.get(name, name)
 
 
@@ -50,7 +51,11 @@ def text_of(expr: Expr, context: Context) -> str:
 
 
 def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
-    """``node`` with bound relation names (``each``, a family's parameter) written out."""
+    """``node`` with bound relation names (``each``, a family's parameter) written out.
+
+    >>> substituted(Name("each"), {"each": "left"}).text
+    'left'
+    """
     if isinstance(node, Name):
         return replace(node, text=names.get(node.text, node.text))
     changes: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from mfv_dsl.plan.expressions import Planner
 Substitute: TypeAlias = Callable[[Planner, CheckedBlock, str, Expr, Context], str]
 
 
-def treated(
+def treatment_step(
     planner: Planner, block: CheckedBlock, mode: str, expression: Expr, context: Context
 ) -> str:
     """The step of the vector or heads that an eval writes, without any control."""
@@ -31,7 +31,7 @@ def random_heads(
 ) -> str:
     """As many random heads as each ``top(...)`` has, none of those that it chose."""
     variation = replace(context.variation, random_heads=block["seed"])
-    return treated(planner, block, mode, expression, replace(context, variation=variation))
+    return treatment_step(planner, block, mode, expression, replace(context, variation=variation))
 
 
 def random_vector(
@@ -55,7 +55,7 @@ def other_relation(
     place = names.index(context.relation("each"))
     other = names[(place + len(names) // 2) % len(names)]
     context = replace(context, relations={"each": other})
-    return treated(planner, block, mode, expression, context)
+    return treatment_step(planner, block, mode, expression, context)
 
 
 def shuffled(
@@ -63,11 +63,11 @@ def shuffled(
 ) -> str:
     """The vector averaged over prompts whose demonstrations' answers are shuffled."""
     variation = replace(context.variation, shuffled=True)
-    return treated(planner, block, mode, expression, replace(context, variation=variation))
+    return treatment_step(planner, block, mode, expression, replace(context, variation=variation))
 
 
 SUBSTITUTES: dict[str, Substitute] = {
-    "": treated,
+    "": treatment_step,
     "random_heads": random_heads,
     "random_vector": random_vector,
     "other_relation": other_relation,

@@ -82,8 +82,8 @@ def head_set(plan: Plan, step: Step) -> Description:
 def evaluate(plan: Plan, step: Step) -> Description:
     """Of all conditions of an eval on one relation."""
     p, facts = step.parameters, model_facts(plan, step)
-    tried, measured = _conditions(p)
-    passes, variants = 2 if tried else 1, tried + measured
+    trials, measured = _conditions(p)
+    passes, variants = 2 if trials else 1, trials + measured
     blend = p.get("mode") == "blend"
     if blend:  # it asks about a source pair first, once for each candidate
         passes, variants = 2 * passes, variants * (len(step.input_keys) + 1)
@@ -91,9 +91,9 @@ def evaluate(plan: Plan, step: Step) -> Description:
     passes = {"full": variants, "generate": passes + variants}.get(p["answer"], passes)
     return Description(
         _prompts(p, p["items"])
-        + (f", and as many from {p['select_on']}" if tried else "")
+        + (f", and as many from {p['select_on']}" if trials else "")
         + (", each with a source pair" if blend else ""),
-        _written(plan, step, facts),
+        _writes(plan, step, facts),
         p["items"] * passes,
         p["items"] * variants,
         _memory(facts, min(p["items"], BATCH), p["shots"]),
@@ -143,15 +143,15 @@ def _prompts(p: Mapping[str, Any], n: int) -> str:
     return f"{n} {p['shots']}-shot prompts of {p['relation']} from {p['split']}"
 
 
-def _written(plan: Plan, step: Step, facts: ModelFacts) -> str:
+def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     """What an evaluation writes where."""
     p = step.parameters
     mode = p.get("mode", "none")
     if mode == "none":
         return "nothing"
-    what = _real(plan, step)
+    treatment = _real(plan, step)
     if mode == "blend":
-        what = f"a blend of {', '.join(plan[key].label for key in step.input_keys)}"
+        treatment = f"a blend of {', '.join(plan[key].label for key in step.input_keys)}"
     chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
     if p.get("controls"):
         chosen += f"; beside it {', '.join(p['controls'])}"
@@ -160,10 +160,12 @@ def _written(plan: Plan, step: Step, facts: ModelFacts) -> str:
         scales = ", ".join(f"{scale:g}" for scale in p["scales"])
         name = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
         site = f"{name} ({flamingo_sites(family_of(facts.family), facts)[name].path})"
-        return f"{scales} × ({what}) added to {site}, layer {layers}, at the last token{chosen}"
+        return (
+            f"{scales} × ({treatment}) added to {site}, layer {layers}, at the last token{chosen}"
+        )
     if mode == "patch":
-        return f"per-head parts of {what} in place of lm.attn (last token){chosen}"
-    return f"{p['ablate_with']} in place of {what} at lm.attn (last token){chosen}"
+        return f"per-head parts of {treatment} in place of lm.attn (last token){chosen}"
+    return f"{p['ablate_with']} in place of {treatment} at lm.attn (last token){chosen}"
 
 
 def _real(plan: Plan, step: Step) -> str:
@@ -188,8 +190,8 @@ def _conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
     total, chosen = prod(sizes.values()), parameters.get("choose", ())
     vectors = parameters.get("vectors", 1)
     remaining = total // prod(sizes[name] for name in chosen)
-    tried = vectors * total if chosen else 0
-    return tried, vectors * remaining * (1 + len(parameters.get("controls", ())))
+    trials = vectors * total if chosen else 0
+    return trials, vectors * remaining * (1 + len(parameters.get("controls", ())))
 
 
 def _memory(facts: ModelFacts, prompts: int, shots: int) -> int:

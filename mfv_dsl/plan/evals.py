@@ -6,6 +6,7 @@ The step's inputs are what is written into the model: one for each treatment, by
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,31 +21,35 @@ from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.controls import SUBSTITUTES
 from mfv_dsl.plan.expressions import Planner
 from mfv_dsl.plan.operations import options_in_key
-from mfv_dsl.plan.steps import Row
+from mfv_dsl.plan.steps import EvalRow
 from mfv_dsl.plan.treatments import Treatment, treatments
 
 
 class EvalPlanner(Planner):
     """Plans evals."""
 
-    def evaluate(self, block: CheckedBlock) -> list[Row]:
+    def evaluate(self, block: CheckedBlock) -> list[EvalRow]:
         """The rows of an eval: a step for each number of shots and relation."""
-        evals = {other.name: other for other in self.checked.blocks if other.kind == "eval"}
         mode = mode_of(block.settings)
         vectors = each_of(block[mode]) if mode else ()
         return [
-            Row(
+            EvalRow(
                 block.name, relation, shots, self._evaluate(block, relation, shots),
                 tuple(map(unparse, vectors)) if len(vectors) > 1 else (),
-                tuple(
-                    (name, self._evaluate(evals[name], relation, *sweep(evals[name]["shots"])))
-                    for name in each_of(block["against"])
-                ),
+                tuple(self._comparisons(block, relation)),
                 block["metrics"],
             )
             for shots in sweep(block["shots"])
             for relation in self.relations_of(block)
         ]  # fmt: skip
+
+    def _comparisons(self, block: CheckedBlock, relation: str) -> Iterator[tuple[str, str]]:
+        """The evals that a block is compared with, each with the step that measures the relation
+        there; the checker sees to it that these have one number of shots."""
+        evals = {other.name: other for other in self.checked.blocks if other.kind == "eval"}
+        for name in each_of(block["against"]):
+            (shots,) = sweep(evals[name]["shots"])
+            yield name, self._evaluate(evals[name], relation, shots)
 
     def _evaluate(self, block: CheckedBlock, relation: str, shots: int) -> str:
         context = replace(self.context_of(block), relations={"each": relation})
@@ -60,7 +65,7 @@ class EvalPlanner(Planner):
             else:
                 for treatment in treatments(parameters):
                     expression = expressions[treatment.vector]
-                    inputs[treatment.name] = self._written(
+                    inputs[treatment.name] = self._treatment(
                         block, mode, expression, treatment, context
                     )
         if mode == "ablate" and block["ablate_with"] == "mean":
@@ -68,7 +73,7 @@ class EvalPlanner(Planner):
         label = f"{block.name}: {relation}, {shots} shots"
         return self.add("evaluate", label, parameters, inputs, context, dataset=True)
 
-    def _written(
+    def _treatment(
         self, block: CheckedBlock, mode: str, expression: Expr, treatment: Treatment,
         context: Context,
     ) -> str:  # fmt: skip

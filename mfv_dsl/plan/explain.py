@@ -22,11 +22,29 @@ class Note(Description):
     inputs: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
+        """The note as plain data."""
         return asdict(self)
 
 
 def explain_plan(plan: Plan, finished: Collection[str]) -> list[Note]:
-    """One note a step, in order; ``finished`` are the keys that the store holds."""
+    """What is known of every step before it runs.
+
+    Args:
+        plan: The steps.
+        finished: The keys of the steps whose values the store holds.
+
+    Returns:
+        One note a step, in the plan's order: whether it will run and why, what it reads and
+        writes, and its cost in prompts and bytes.
+
+    >>> from mfv_dsl.base.source import Source
+    >>> from mfv_dsl.lang.checker import load_recipe
+    >>> from mfv_dsl.plan.build import build_plan
+    >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
+    >>> (note,) = explain_plan(build_plan(load_recipe(Source(text))), finished=())
+    >>> note.cached, note.reads, note.prefix_passes
+    (False, '100 0-shot prompts of left from test', 100)
+    """
     cached: dict[str, bool] = {}
     notes = []
     for step in plan.steps:
@@ -45,7 +63,24 @@ def explain_plan(plan: Plan, finished: Collection[str]) -> list[Note]:
 
 
 def plan_text(plan: Plan, notes: list[Note]) -> str:
-    """The whole plan as text."""
+    """The whole plan as text.
+
+    Args:
+        plan: The plan.
+        notes: What :func:`explain_plan` gives for it.
+
+    Returns:
+        A line for every model and dataset, a paragraph for every step, the sum of costs, and a line
+        for every save, as ``mfv plan`` prints it.
+
+    >>> from mfv_dsl.base.source import Source
+    >>> from mfv_dsl.lang.checker import load_recipe
+    >>> from mfv_dsl.plan.build import build_plan
+    >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
+    >>> plan = build_plan(load_recipe(Source(text)))
+    >>> print(plan_text(plan, explain_plan(plan, finished=())).splitlines()[3])
+      1  evaluate: raw: left, 0 shots
+    """
     lines = []
     for name, declaration in {**plan.models, **plan.datasets}.items():
         facts = declaration.facts

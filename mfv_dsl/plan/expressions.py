@@ -23,7 +23,7 @@ from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, text_of
 from mfv_dsl.plan.heads import HeadPlanner
 from mfv_dsl.plan.operations import options_in_key
-from mfv_dsl.plan.planner import declared, relation_argument
+from mfv_dsl.plan.planner import parameters_of, relation_argument
 
 
 class Planner(HeadPlanner):
@@ -174,7 +174,7 @@ class Planner(HeadPlanner):
             heads = self.best_on(relation, options, DEFAULT_HEADS, context)
         else:
             heads = self.heads(options["heads"], context)
-        parameters = declared("extract", options) | {"relation": relation}
+        parameters = parameters_of("extract", options) | {"relation": relation}
         inputs = {"mean": mean, "heads": heads}
         return self.add(
             "extract", f"fv({relation}){context.variation}", parameters, inputs, context
@@ -185,7 +185,7 @@ class Planner(HeadPlanner):
         made anew when it changes; None where the file is not here, which the run will tell."""
         options = self.options(call)
         facts = self.checked.loads.get((options["path"], options["name"]))
-        parameters = declared("load", options) | {
+        parameters = parameters_of("load", options) | {
             "revision": facts.revision if facts else None,
             "content": _content(facts.file) if facts else None,
         }

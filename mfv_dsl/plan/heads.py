@@ -14,7 +14,7 @@ from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Number, Set
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
-from mfv_dsl.plan.planner import StepPlanner, declared
+from mfv_dsl.plan.planner import StepPlanner, parameters_of
 
 _SET_OPERATION = {"|": "head_union", "&": "head_intersection", "-": "head_difference"}
 
@@ -30,7 +30,7 @@ class HeadPlanner(StepPlanner, ABC):
     # -- what heads are scored by -----------------------------------------------------------------
     def activations(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
         """Mean head outputs over a relation's prompts."""
-        parameters = declared("activations", options) | {"relation": relation, "corrupt": None}
+        parameters = parameters_of("activations", options) | {"relation": relation, "corrupt": None}
         label = f"mean head outputs on {relation}"
         return self.add("activations", label, parameters, {}, context, dataset=True)
 
@@ -38,7 +38,7 @@ class HeadPlanner(StepPlanner, ABC):
         self, relation: str, options: Mapping[str, Any], context: Context
     ) -> str:
         """Means over all prompts of a relation, their demonstrations' answers shuffled."""
-        parameters = declared("activations", options) | {
+        parameters = parameters_of("activations", options) | {
             "relation": relation, "correct_only": False, "corrupt": "shuffle"
         }  # fmt: skip
         label = f"mean head outputs on {relation}, answers shuffled"
@@ -63,10 +63,10 @@ class HeadPlanner(StepPlanner, ABC):
     def heads(self, expr: Expr, context: Context) -> str:
         """The step of a set of heads."""
         if isinstance(expr, Name):
-            here = replace(context, relations={})
+            outer = replace(context, relations={})
             key = (expr.text, context.model, context.dataset, context.variation)
             if key not in self._sets:
-                self._sets[key] = self.heads(self.checked.heads[expr.text].value, here)
+                self._sets[key] = self.heads(self.checked.heads[expr.text].value, outer)
             return self._sets[key]
         if isinstance(expr, Binary):
             inputs = {
@@ -83,15 +83,15 @@ class HeadPlanner(StepPlanner, ABC):
     def _head_call(self, call: Call, context: Context) -> str:
         name, options = call.function.text, self.options(call)
         context = self.inner(options, context)
-        every = self._every(context)
+        all_heads = self._all_heads(context)
         if name == "all":
-            return self.head_set("all heads", every)
+            return self.head_set("all heads", all_heads)
         if name == "layers":
-            wanted = sweep(options["which"])
-            return self.head_set(unparse(call), [head for head in every if head[0] in wanted])
+            layers = sweep(options["which"])
+            return self.head_set(unparse(call), [head for head in all_heads if head[0] in layers])
         if name == "random":
-            chosen = random.Random(options["seed"]).sample(every, options["k"])
-            return self.head_set(unparse(call), chosen)
+            heads = random.Random(options["seed"]).sample(all_heads, options["k"])
+            return self.head_set(unparse(call), heads)
         if name == "top":
             return self._top(call, options, context)
         return self.operation_of(call, context)
@@ -104,8 +104,8 @@ class HeadPlanner(StepPlanner, ABC):
         k = context.variation.k or options["k"]
         label = unparse(replace(call, arguments=(Number(k),)))
         if RANKING[options["by"]].operation is None:
-            drawn = random.Random(options["seed"]).sample(self._every(context), k)
-            return self._varied(self.head_set(label, drawn), k, context)
+            heads = random.Random(options["seed"]).sample(self._all_heads(context), k)
+            return self._varied(self.head_set(label, heads), k, context)
         names = options["on"] or self.dataset_facts(context).relations
         scores = tuple(
             self.scores(options["by"], context.relation(relation), options, context)
@@ -129,7 +129,7 @@ class HeadPlanner(StepPlanner, ABC):
         parameters = {"k": k, "seed": seed, "layers": facts.n_layers, "heads": facts.n_heads}
         return self.add("other_heads", f"random heads ({k})", parameters, {"chosen": best})
 
-    def _every(self, context: Context) -> list[tuple[int, int]]:
+    def _all_heads(self, context: Context) -> list[tuple[int, int]]:
         """All heads of the model."""
         facts = self.model_facts(context)
         return [(layer, head) for layer in range(facts.n_layers) for head in range(facts.n_heads)]

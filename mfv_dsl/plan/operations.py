@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mfv_dsl.lang.entries import FUNCTIONS, ITEM, RANKINGS
@@ -54,19 +54,21 @@ def options_in_key(entry: Entry) -> list[Parameter]:
     return [p for p in entry.parameters if p.key != "never" and not p.is_input]
 
 
-def _of_entry(entry: Entry, **more: Any) -> Operation:
-    """The operation that an entry declares; ``more`` adds parameters that no option gives."""
-    always = [p.stored_name for p in options_in_key(entry) if p.key == "always" or p.required]
-    defaults = {
-        p.stored_name: sweep(p.default) if p.sweeps and p.default is not None else p.default
-        for p in options_in_key(entry)
-        if not (p.key == "always" or p.required)
-    }
+def _of_entry(
+    entry: Entry, always: tuple[str, ...] = (), defaults: Mapping[str, Any] | None = None
+) -> Operation:
+    """The operation that an entry declares; ``always`` and ``defaults`` add parameters that no
+    option gives."""
+    own_always, own_defaults = list[str](), dict[str, Any]()
+    for p in options_in_key(entry):
+        if p.key == "always" or p.required:
+            own_always.append(p.stored_name)
+        else:
+            swept = p.sweeps and p.default is not None
+            own_defaults[p.stored_name] = sweep(p.default) if swept else p.default
     return Operation(
-        more.get("doc", entry.doc), (*more.get("always", ()), *always),
-        {**more.get("defaults", {}), **defaults}, more.get("version", entry.version),
-        more.get("describe", descriptions.nothing), more.get("file", ""),
-    )  # fmt: skip
+        entry.doc, (*always, *own_always), {**(defaults or {}), **own_defaults}, entry.version
+    )
 
 
 _PROMPTS = ("relation", "shots", "trials", "split", "seed")
@@ -105,13 +107,14 @@ OPERATIONS: dict[str, Operation] = {
     "arithmetic": Operation("arithmetic on computed numbers", ("operator",),
                             {"left": None, "right": None}),
     "overall_mean": Operation("mean head outputs over several relations"),
-    "tune": _of_entry(
-        ITEM["tune"], doc="a vector trained with the model frozen", always=("relation",),
-        defaults={"off_task": ()}, describe=descriptions.tune, file="vectors/tuned_{relation}",
+    "tune": replace(
+        _of_entry(ITEM["tune"], ("relation",), {"off_task": ()}),
+        doc="a vector trained with the model frozen", describe=descriptions.tune,
+        file="vectors/tuned_{relation}",
     ),
-    "evaluate": _of_entry(
-        ITEM["eval"], doc="accuracy on a relation's prompts", always=("relation",),
-        defaults={"mode": "none", "vectors": 1}, version=2, describe=descriptions.evaluate,
+    "evaluate": replace(
+        _of_entry(ITEM["eval"], ("relation",), {"mode": "none", "vectors": 1}),
+        doc="accuracy on a relation's prompts", version=2, describe=descriptions.evaluate,
     ),
     **{entry.name: _of_entry(entry) for entry in FUNCTIONS if not entry.expanded},
 }  # fmt: skip
@@ -130,7 +133,25 @@ def step_key(
     identity: str | None,
     dataset_hash: str | None,
 ) -> str:
-    """The content key of a step, 64 hexadecimal digits."""
+    """The content key of a step: SHA-256 over all that its value depends on.
+
+    Args:
+        operation: Its name in ``OPERATIONS``; its version enters the key.
+        parameters: Values by name; those that are at their defaults do not enter the key.
+        inputs: Keys of the steps whose values it takes; their order enters, their names do not.
+        identity: The model's identity, None for a step that does not depend on a model.
+        dataset_hash: The dataset's hash, None likewise.
+
+    Returns:
+        64 hexadecimal digits.
+
+    >>> inputs = {"mean": "3f", "heads": "9a"}
+    >>> key = step_key("extract", {"relation": "left"}, inputs, "tiny", None)
+    >>> key == step_key("extract", {"relation": "left", "bias": "none"}, inputs, "tiny", None)
+    True
+    >>> key == step_key("extract", {"relation": "right"}, inputs, "tiny", None)
+    False
+    """
     declaration = OPERATIONS[operation]
     defaults = declaration.defaults
     content = {

@@ -32,10 +32,22 @@ class StepPlanner:
         parameters: Mapping[str, Any],
         inputs: Inputs | None = None,
         context: Context | None = None,
+        *,
         dataset: bool = False,
     ) -> str:
-        """Add a step, or find the equal one, and give its key; ``context`` where it depends on the
-        model, with ``dataset`` where it depends on the dataset too."""
+        """Add a step, or find the equal one.
+
+        Args:
+            operation: Its name in ``OPERATIONS``.
+            label: What people see; of equal steps the first one's stays.
+            parameters: Values by the names that the operation declares.
+            inputs: Keys of the steps whose values it takes, by name.
+            context: Where it depends on the model.
+            dataset: Whether it depends on the context's dataset, too.
+
+        Returns:
+            The step's key.
+        """
         undeclared = set(parameters) - set(OPERATIONS[operation].parameters)
         assert not undeclared, f"the operation `{operation}` declares no {undeclared}"
         inputs = inputs or {}
@@ -53,12 +65,14 @@ class StepPlanner:
         return key
 
     def model_facts(self, context: Context) -> ModelFacts:
+        """The shape of the context's model; MFV5001 where it is not known."""
         facts = self.checked.models[context.model].facts
         if not isinstance(facts, ModelFacts):
             raise MfvError("MFV5001", f"the shape of the model `{context.model}` is not known")
         return facts
 
     def dataset_facts(self, context: Context) -> DatasetFacts:
+        """What the context's dataset holds; MFV5001 where it is not known."""
         facts = self.checked.datasets[context.dataset].facts
         if not isinstance(facts, DatasetFacts):
             raise MfvError("MFV5001", f"what the dataset `{context.dataset}` holds is not known")
@@ -87,7 +101,7 @@ class StepPlanner:
         )
 
 
-def declared(operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def parameters_of(operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``options`` that the operation declares as its parameters."""
     return {name: options[name] for name in OPERATIONS[operation].parameters if name in options}
 

@@ -14,7 +14,11 @@ Inputs: TypeAlias = Mapping[str, "str | tuple[str, ...]"]
 
 
 def keys_of(inputs: Inputs) -> tuple[str, ...]:
-    """The keys of ``inputs`` in their order."""
+    """The keys of ``inputs`` in their order.
+
+    >>> keys_of({"mean": "a", "scores": ("b", "c")})
+    ('a', 'b', 'c')
+    """
     keys: list[str] = []
     for value in inputs.values():
         keys += [value] if isinstance(value, str) else value
@@ -40,7 +44,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Row:
+class EvalRow:
     """What an ``eval`` shows: the step that measures one relation under one number of shots.
 
     ``vectors`` are the texts of the vectors where the eval lists several; ``against`` pairs the
@@ -77,6 +81,9 @@ class Saved:
 
 @dataclass(frozen=True)
 class Save:
+    """A ``save``: the library's folder, the layer and licence that are noted in the files, the
+    model and dataset that it is for, and the vectors."""
+
     folder: str
     layer: int | None
     license: str | None
@@ -92,7 +99,7 @@ class Plan:
     models: Mapping[str, Constructed]
     datasets: Mapping[str, Constructed]
     steps: tuple[Step, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[EvalRow, ...]
     saves: tuple[Save, ...]
     warnings: tuple[Diagnostic, ...] = ()
     tunes: tuple[TuneRow, ...] = ()
@@ -126,11 +133,11 @@ class Plan:
 
 def needed(steps: Iterable[Step], keys: Iterable[str]) -> tuple[Step, ...]:
     """Those of ``steps``, in their order, that ``keys`` follow from."""
-    steps, wanted = tuple(steps), set(keys)
+    steps, ancestors = tuple(steps), set(keys)
     for step in reversed(steps):
-        if step.key in wanted:
-            wanted.update(step.input_keys)
-    return tuple(step for step in steps if step.key in wanted)
+        if step.key in ancestors:
+            ancestors.update(step.input_keys)
+    return tuple(step for step in steps if step.key in ancestors)
 
 
 def _constructed(declaration: Constructed) -> dict[str, Any]:

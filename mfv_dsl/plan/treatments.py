@@ -27,7 +27,11 @@ class Treatment:
 
 
 def treatments(parameters: Mapping[str, Any]) -> list[Treatment]:
-    """The treatments of an evaluation with these parameters, the real ones first."""
+    """The treatments of an evaluation with these parameters, the real ones first.
+
+    >>> [t.name for t in treatments({"ks": (5, 10), "controls": ("random_heads",)})]
+    ['real, k = 5', 'real, k = 10', 'random_heads, k = 5', 'random_heads, k = 10']
+    """
     return [
         Treatment(control, vector, k)
         for control in ("", *parameters.get("controls", ()))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mfv_dsl.base.suggest import distance, suggest
-from mfv_dsl.lang.entries import CONSTRUCTOR, UNITS, all_entries, takers
+from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.entries import UNITS, all_entries, takers
 from mfv_dsl.lang.reference import reference
 from tests.lang.support import HEAD, codes
 

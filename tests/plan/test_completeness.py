@@ -11,8 +11,8 @@ import pytest
 import mfv_dsl as mfv
 from mfv_dsl.base.places import bundled
 from mfv_dsl.execute.operations import PERFORM
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import (
-    CONSTRUCTOR,
     CONTROLS,
     FUNCTION,
     FUNCTIONS,

@@ -11,12 +11,20 @@ import pytest
 #: packages whose modules' examples are run
 PACKAGES = (
     "mfv_dsl.base",
+    "mfv_dsl.data",
     "mfv_dsl.lang",
+    "mfv_dsl.plan",
 )
 MODULES = [
-    module.name
-    for package in PACKAGES
-    for module in walk_packages(import_module(package).__path__, f"{package}.")
+    "mfv_dsl.api",
+    "mfv_dsl.execute.store",
+    "mfv_dsl.expression",
+    *PACKAGES,
+    *(
+        module.name
+        for package in PACKAGES
+        for module in walk_packages(import_module(package).__path__, f"{package}.")
+    ),
 ]
 
 
@@ -28,7 +36,11 @@ def test_the_examples_of_a_module_are_true(name):
 @pytest.mark.parametrize(
     "name",
     [
+        "api.Recipe",
+        "api.compile",
         "base.diagnostics.render",
+        "execute.store.Store",
+        "expression.Expression",
         "lang.checker.check",
         "lang.checker.check_source",
         "lang.checker.load_recipe",
@@ -38,6 +50,10 @@ def test_the_examples_of_a_module_are_true(name):
         "lang.parser.parse_expression",
         "lang.reference.reference",
         "lang.unparse.unparse",
+        "plan.build.build_plan",
+        "plan.explain.explain_plan",
+        "plan.explain.plan_text",
+        "plan.operations.step_key",
     ],
 )
 def test_an_entry_point_has_an_example(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
-from mfv_dsl.methods.analogy import Blended, measure_blends
+from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
     answered_relations,
     begun_by,
@@ -34,14 +34,17 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     if p.get("choose"):
         progress = session.listener.begin(f"{step.label}, choosing", len(points))
         prompts = session.prompts(step, p["items"], p["select_on"], p["shots"])
-        trials = _measured(session, step, inputs, points, prompts, p["select_on"], progress)
+        trials = _measured(session, step, inputs, points, prompts, p["select_on"])
+        progress(len(points))
         points = _winners(trials, p["choose"])
     controls = ("", *p.get("controls", ()))
     points = [replace(point, control=control) for point in points for control in controls]
     progress = session.listener.begin(step.label, len(points))
     prompts = session.prompts(step, p["items"], p["split"], p["shots"])
+    conditions = _measured(session, step, inputs, points, prompts, p["split"])
+    progress(len(points))
     return Evaluation(
-        _measured(session, step, inputs, points, prompts, p["split"], progress),
+        conditions,
         trials,
         session.zero_shot(step),
         tuple(prompt.query.image for prompt in prompts),
@@ -72,7 +75,7 @@ def _sweep(p: Mapping[str, Any]) -> list[Point]:
 
 def _measured(
     session: Session, step: Step, inputs: Values, points: list[Point], prompts: list[Prompt],
-    split: str, progress: Callable[[int], None],
+    split: str,
 ) -> tuple[Condition, ...]:  # fmt: skip
     """Measure every condition of ``points`` on the same prompts of ``split``."""
     relations = _relations(session, step, prompts)
@@ -81,7 +84,6 @@ def _measured(
             session.backend(step), session.names(step, split), step.parameters["answer"]
         )
         blends = _blends(session, step, inputs["candidates"], points, split, prompts)
-        progress(len(points))
         return tuple(
             Condition(
                 point, blend.outcomes,
@@ -95,7 +97,6 @@ def _measured(
     head_dim = session.backend(step).facts.head_dim
     variants = [edits_of(step.parameters, inputs, point, head_dim) for point in points]
     answers = session.answers(step, prompts, split, variants)
-    progress(len(points))
     return tuple(
         Condition(point, answer.outcomes, answered_relations(prompts, answer.names, relations))
         for point, answer in zip(points, answers, strict=True)
@@ -105,7 +106,7 @@ def _measured(
 def _blends(
     session: Session, step: Step, candidates: Sequence[Vector], points: Sequence[Point],
     split: str, prompts: list[Prompt],
-) -> list[Blended]:  # fmt: skip
+) -> list[BlendOutcomes]:  # fmt: skip
     """Every condition of ``points``, its layer and scale, measured on ``prompts``."""
     sources = session.batches(step, source_pairs(session, step, split))
     conditions = [

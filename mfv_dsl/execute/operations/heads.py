@@ -14,8 +14,8 @@ from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
 from mfv_dsl.methods.attribution import attribute
-from mfv_dsl.methods.mediation import Mediation, joined, mediate
-from mfv_dsl.methods.selection import Heads, top_heads, written_norms
+from mfv_dsl.methods.mediation import Mediation, concatenate_effects, mediate
+from mfv_dsl.methods.selection import Heads, output_norms, top_heads
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Step
 
@@ -47,14 +47,14 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
         parts.append(session.part(step, f"{number}/{BATCH}", partial(measured, chunk)))
         if not is_new:  # an earlier run measured it
             progress(heads)
-    return joined(parts, p["relation"])
+    return concatenate_effects(parts, p["relation"])
 
 
 @performs("head_norms")
 def head_norms(session: Session, step: Step, inputs: Values) -> Mediation:
     """The length of what each head writes on average, as scores like effects (one row)."""
     mean = inputs["mean"]
-    norms = written_norms(session.backend(step), mean.mean)
+    norms = output_norms(session.backend(step), mean.mean)
     return Mediation(mean.relation, norms[None], np.empty(0))
 
 
@@ -70,8 +70,8 @@ def top(session: Session, step: Step, inputs: Values) -> Heads:
 def other_heads(session: Session, step: Step, inputs: Values) -> Heads:
     """Random heads, none of them among those that were chosen."""
     p = step.parameters
-    every = product(range(p["layers"]), range(p["heads"]))
-    others = [head for head in every if head not in inputs["chosen"].chosen]
+    all_heads = product(range(p["layers"]), range(p["heads"]))
+    others = [head for head in all_heads if head not in inputs["chosen"].chosen]
     return Heads(tuple(sorted(random.Random(p["seed"]).sample(others, p["k"]))))
 
 

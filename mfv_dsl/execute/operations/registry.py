@@ -18,11 +18,11 @@ PERFORM: dict[str, Perform] = {}
 
 def performs(operation: str) -> Callable[[Perform], Perform]:
     """Register a function as what ``operation`` does: ``perform(session, step, inputs)`` gives the
-    step's value, where ``inputs`` holds the values of its inputs by name.
+    step's value, where ``inputs`` holds the values of its inputs by name::
 
-    >>> @performs("norm")
-    ... def norm(session, step, inputs):
-    ...     return inputs["v"].norm()
+        @performs("norm")
+        def norm(session: Session, step: Step, inputs: Values) -> float:
+            return inputs["v"].norm()
     """
     assert operation in OPERATIONS, f"no operation `{operation}` is declared"
 

@@ -1,0 +1,144 @@
+"""The constructors of models and datasets, with their arguments.
+
+What belongs to every word of the language together is in :mod:`mfv_dsl.lang.entries`.
+"""
+
+from __future__ import annotations
+
+from mfv_dsl.lang.registry import Entry, Parameter, by_name
+
+_DTYPE = Parameter("dtype", ("Choice",), "precision of the weights", "bf16",
+                   choices=("bf16", "fp16", "fp32"))  # fmt: skip
+_DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs: `"cuda:1"` as text, the best '
+                    "there is (auto), spread over all GPUs (balanced)", "auto",
+                    choices=("auto", "cpu", "cuda", "mps", "balanced"), key="never")  # fmt: skip
+
+MODELS = (
+    Entry("constructor", "tiny", "the bundled Flamingo, small enough for any machine",
+          result="Model", module="mfv_dsl.models.tiny.constructor",
+          example="tiny()"),
+    Entry("constructor", "openflamingo", "an OpenFlamingo checkpoint, from the hub or a folder",
+          (Parameter("path", ("Text",), "a published checkpoint's name, or a folder",
+                     positional=True), _DTYPE, _DEVICE),
+          result="Model", module="mfv_dsl.models.checkpoints.constructor",
+          example='openflamingo("openflamingo/OpenFlamingo-4B-vitl-rpj3b", dtype=bf16)'),
+    Entry("constructor", "hf", "a transformers vision-language model, from the hub or a folder",
+          (Parameter("path", ("Text",), "repository or folder", positional=True), _DTYPE, _DEVICE),
+          result="Model",
+          example='hf("llava-hf/llava-interleave-qwen-0.5b-hf")'),
+)  # fmt: skip
+
+# What every dataset of files takes.
+_SHARE = "share of the images in this split, relative to the other three"
+_OF_FILES = (
+    Parameter("relations", ("List[Name]",), "the relations to keep; all if left out", None),
+    Parameter("extract", ("Number",), _SHARE, 0.4, unit="share"),
+    Parameter("train", ("Number",), _SHARE, 0.2, unit="share"),
+    Parameter("validation", ("Number",), _SHARE, 0.1, unit="share"),
+    Parameter("test", ("Number",), _SHARE, 0.3, unit="share"),
+    Parameter("seed", ("Number",), "seed that deals images to splits", 0, unit="seed"),
+    Parameter("synonyms", ("Text",), "a CSV with the columns canonical and synonym; names are "
+              "replaced by the canonical ones", None),
+    Parameter("balance", ("Boolean",), "keep as many items of every relation as the rarest has",
+              False),
+    Parameter("missing", ("Choice",), "items whose image is missing: an error, or left out and "
+              "counted", "error", choices=("error", "drop")),
+)  # fmt: skip
+
+DATASETS = (
+    Entry(
+        "constructor", "scenes", "rendered scenes of shapes or of drawn things, made from a seed",
+        (
+            Parameter("relations", ("List[Name]",), "the relations to draw",
+                      ("left", "right", "above", "below", "above_left", "above_right",
+                       "below_left", "below_right")),
+            Parameter("seed", ("Number",), "seed of the scenes", 0, unit="seed"),
+            Parameter("count", ("Number",), "items per relation and split", 240, unit="count"),
+            Parameter("objects", ("Choice",), "kinds of the query and the answer: those the "
+                      "bundled model met in context, others, or both", "familiar",
+                      choices=("familiar", "novel", "all")),
+            Parameter("size", ("Number",), "side of an image; the model's own if left out", None,
+                      unit="pixels"),
+            Parameter("kinds", ("Choice",), "coloured shapes, as the bundled model knows them, or "
+                      "drawn things such as apple and key", "shapes",
+                      choices=("shapes", "things")),
+        ),
+        result="Dataset", module="mfv_dsl.data.scenes",
+        example="scenes(relations=[left, right], seed=0)",
+    ),
+    Entry(
+        "constructor", "metadata_csv", "a folder of images with a metadata.csv, as the official "
+        "synthetic images have it",
+        (
+            Parameter("folder", ("Text",), "the folder; or one with a folder for each split",
+                      positional=True),
+            Parameter("clean", ("Boolean",), "rename objects as the paper does: `antiquemug` is "
+                      "mug, `greenbottle` is bottle", True),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.metadata_csv",
+        example='metadata_csv("data/synthetic")',
+    ),
+    Entry(
+        "constructor", "gqa", "objects and relations in photographs: GQA's scene graphs, or the "
+        "official filtered subset",
+        (
+            Parameter("file", ("Text",), "the JSON file", positional=True),
+            Parameter("images", ("Text",), "the folder of images, named by image id"),
+            Parameter("query", ("Choice",), "the end of a relation that is asked about",
+                      "subject", choices=("subject", "object")),
+            Parameter("min_area", ("Number",), "part of the image that an object covers at least",
+                      0.05, unit="part"),
+            Parameter("max_area", ("Number",), "part of the image that an object covers at most",
+                      0.5, unit="part"),
+            Parameter("min_objects", ("Number",), "objects an image has at least", 3,
+                      unit="amount"),
+            Parameter("max_objects", ("Number",), "objects an image has at most", 30,
+                      unit="amount"),
+            Parameter("max_relations", ("Number",), "relations an image has at most", 15,
+                      unit="amount"),
+            Parameter("unique_names", ("Boolean",), "leave out images with two objects of a name",
+                      True),
+            Parameter("unambiguous", ("Boolean",), "leave out images where a question has two "
+                      "answers; the first is the answer otherwise", True),
+            Parameter("without", ("List[Text]",), "names of objects to leave out; backgrounds "
+                      "such as sky and wall if left out", None),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.gqa",
+        example='gqa("data/gqa.json", images="data/images", relations=[holding, riding])',
+    ),
+    Entry(
+        "constructor", "pairs", "one item a line, as JSON or CSV: image, query, answer, relation "
+        "and, if wanted, split",
+        (
+            Parameter("file", ("Text",), "the file, `.jsonl` or `.csv`", positional=True),
+            Parameter("images", ("Text",), "the folder that image paths start from; that of the "
+                      "file if left out", None),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.pairs",
+        example='pairs("data/pairs.jsonl")',
+    ),
+    Entry(
+        "constructor", "hf_dataset", "a dataset of the Hugging Face hub, through the library "
+        "`datasets`",
+        (
+            Parameter("path", ("Text",), "its name on the hub, or a folder", positional=True),
+            Parameter("config", ("Text",), "its configuration, if it has several", None),
+            Parameter("revision", ("Text",), "commit or tag; the newest if left out", None),
+            Parameter("part", ("Text",), "which of its own parts is read", "train"),
+            Parameter("image", ("Text",), "the column of images", "image"),
+            Parameter("query", ("Text",), "the column of query objects", "query"),
+            Parameter("answer", ("Text",), "the column of answer objects", "answer"),
+            Parameter("relation", ("Text",), "the column of relations", "relation"),
+            Parameter("split", ("Text",), "a column of splits; dealt by image if left out", None),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.hf_dataset",
+        example='hf_dataset("org/name", query="subject", answer="object")',
+    ),
+)  # fmt: skip
+
+#: The constructors by kind of declaration and name.
+CONSTRUCTOR = {"model": by_name(MODELS), "dataset": by_name(DATASETS)}

@@ -1,0 +1,189 @@
+"""Finished steps are kept, found again, and never trusted when damaged."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mfv_dsl as mfv
+from mfv_dsl.execute.conditions import Condition, Evaluation, Point
+from mfv_dsl.execute.operations import heads
+from mfv_dsl.execute.store import Damaged, Store, StoredStep
+from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.mediation import Mediation, mediate
+from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.selection import Heads
+from mfv_dsl.methods.vectors import Space, Vector
+
+RECIPE = """mfv 1
+model m = tiny()
+dataset d = scenes(relations=[left, right], count=30)
+defaults { heads = top(2, on=[left]), trials = 6, items = 10, layer = 2 }
+eval e { add = fv(left), on = [left, right] }
+"""
+
+
+def outcomes() -> Outcomes:
+    return Outcomes(np.array([0.25, 1.0]), np.array([False, True]), np.array([3, 4]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        TaskMean("left", torch.randn(2, 3, 4), (True, False), 1),
+        Heads(((1, 2), (0, 0)), torch.randn(2, 3)),
+        Heads(((1, 2),)),
+        Evaluation(
+            (Condition(Point(3, 0.5, 4, 1, "shuffled"), outcomes(), np.array([0, -1])),),
+            (Condition(Point("native", 1), outcomes(), np.array([1, 1])),),
+            outcomes(),
+            ("a picture", "another"),
+            ("left", "right"),
+        ),
+        Vector(torch.randn(4), Space("f", 4), "x", ((0, 1),), torch.randn(1, 2), torch.randn(1, 4)),
+        Vector(torch.randn(4), Space("f", 4, "per_head")),
+        torch.randn(3, 2),
+        0.25,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_come_back_as_they_were(tmp_path: Path, value: object):
+    store = Store(tmp_path)
+    store.put("ab" * 32, value, "a label", "some operation")
+    assert same(store.get("ab" * 32), value)
+    (entry,) = store.entries()
+    assert isinstance(entry, StoredStep)
+    assert (entry.key, entry.label) == ("ab" * 32, "a label")
+
+
+def same(one: object, other: object) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and bool((one == other).all())
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if hasattr(one, "__dataclass_fields__"):
+        return type(one) is type(other) and all(
+            same(getattr(one, name), getattr(other, name)) for name in one.__dataclass_fields__
+        )
+    return one == other and type(one) is type(other)
+
+
+def test_every_damage_is_noticed(tmp_path: Path):
+    store, key = Store(tmp_path), "cd" * 32
+    store.put(key, TaskMean("left", torch.randn(2, 3, 4), (True,), 1), "x", "y")
+    good = store.path(key).read_bytes()
+    rng = np.random.default_rng(0)
+    for cut in (0, 5, 100, len(good) - 1):
+        store.path(key).write_bytes(good[:cut])
+        with pytest.raises(Damaged):
+            store.get(key)
+    for place in rng.integers(0, len(good), size=60):
+        flipped = bytearray(good)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        store.path(key).write_bytes(bytes(flipped))
+        try:
+            found = store.get(key)
+        except Damaged:
+            continue
+        store.path(key).write_bytes(good)
+        assert same(found, store.get(key)), place  # only white space of the header may differ
+    store.path(key).write_bytes(b"nonsense")
+    assert list(store.entries()) == [store.path(key)]
+    assert store.clear() == 1 and key not in store
+
+
+def test_a_second_run_redoes_nothing_and_a_change_only_what_it_touches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
+    first = mfv.Recipe(RECIPE).run(tmp_path / "a")
+    again = mfv.Recipe("# said again\n" + RECIPE).run(tmp_path / "b")
+    assert (first.cached, again.cached) == (0, len(first.values))
+    assert again.rows == first.rows
+    assert (tmp_path / "a/results.csv").read_bytes() == (tmp_path / "b/results.csv").read_bytes()
+    changed = mfv.Recipe(RECIPE.replace("layer = 2", "layer = 3")).run(tmp_path / "c")
+    assert changed.cached == len(first.values) - 2  # the two evaluations
+    assert mfv.Recipe(RECIPE).run(tmp_path / "d", fresh=True).cached == 0
+
+
+def test_a_damaged_step_is_reported_and_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
+    first = mfv.Recipe(RECIPE).run(tmp_path / "a")
+    store = Store(tmp_path / "store")
+    for entry in list(store.entries()):
+        entry.path.write_bytes(entry.path.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="run again"):
+        again = mfv.Recipe(RECIPE).run(tmp_path / "b")
+    assert again.cached == 0
+    assert again.rows == first.rows
+    assert all(isinstance(entry, StoredStep) for entry in store.entries())
+
+
+def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Mediation stopped between two batches measures only the rest."""
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
+    monkeypatch.setattr(heads, "BATCH", 2)
+    recipe = mfv.Recipe(RECIPE)
+    wanted = recipe.run(tmp_path / "a").rows
+    store = Store(tmp_path / "store")
+    assert not list(store.root.glob("parts/*"))  # finished steps leave no parts
+    store.clear()
+    measured: list[int] = []
+
+    def stopped(*arguments: object) -> Mediation:
+        measured.append(1)
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        return mediate(*arguments)
+
+    monkeypatch.setattr(heads, "mediate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.run(tmp_path / "b")
+    assert len(list(store.root.glob("parts/*/*"))) == 2
+    result = recipe.run(tmp_path / "b")
+    assert result.rows == wanted
+    assert len(measured) == 4  # two before the stop, the stop, and the one left (6 prompts)
+    assert not list(store.root.glob("parts/*"))
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
+    """Killed at several moments, then run to the end: the same results as a run left alone."""
+    (tmp_path / "r.mfv").write_text(RECIPE.replace("trials = 6", "trials = 30"))
+    command = [sys.executable, "-m", "mfv_dsl", "run", "r.mfv", "--quiet"]
+
+    def environment(store: str) -> dict[str, str]:
+        return {**os.environ, "MFV_HOME": str(tmp_path / store)}
+
+    subprocess.run([*command, "--out", "alone"], cwd=tmp_path, env=environment("one"), check=True)
+    store = Store(tmp_path / "two")
+    finished = 0
+    for wanted in (1, 3, 5):
+        run = subprocess.Popen([*command, "--out", "killed"], cwd=tmp_path, env=environment("two"))
+        while run.poll() is None and sum(1 for _ in store.root.glob("steps/*/*")) < wanted:
+            time.sleep(0.02)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        entries = [entry for entry in store.entries() if isinstance(entry, StoredStep)]
+        assert len(entries) >= finished
+        finished = len(entries)
+    # two runs at once on one store
+    last = [
+        subprocess.Popen([*command, "--out", out], cwd=tmp_path, env=environment("two"))
+        for out in ("b", "c")
+    ]
+    assert [run.wait() for run in last] == [0, 0]
+    wanted_text = (tmp_path / "alone" / "results.csv").read_text()
+    assert (tmp_path / "b" / "results.csv").read_text() == wanted_text
+    assert (tmp_path / "c" / "results.csv").read_text() == wanted_text
+    assert all(isinstance(entry, StoredStep) for entry in store.entries())
