@@ -17,7 +17,7 @@ ROOT = Path(mfv_dsl.__file__).parent
 ALLOWED = {
     "base": set(),
     "lang": set(),
-    "plan": {"lang", "models.families", "models.sites"},
+    "plan": {"lang"},
     "data": {"lang"},
     "models": {"lang", "data"},
     "engine": {"models"},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 #: Precisions of a model's weights, and the bytes that one number takes.
 PRECISIONS = {"bf16": 2, "fp16": 2, "fp32": 4}
@@ -15,7 +16,9 @@ class ModelFacts:
     ``n_layers`` decoder layers of ``n_heads`` attention heads, each ``head_dim`` numbers wide;
     ``d_model`` is the width of the residual stream.  ``fingerprint`` says which weights these are,
     whatever their ``precision``, one of :data:`PRECISIONS`; ``family`` is the kind of its language
-    model, of ``mfv_dsl.models.families``.
+    model.  ``paths`` has the path of each site's module, with ``{layer}``.  ``shares_prefix``: a
+    prompt's earlier tokens can be run once for many variants of its last.  ``picture_tokens`` is
+    about how many tokens of a prompt a picture takes.
     """
 
     n_layers: int
@@ -26,6 +29,9 @@ class ModelFacts:
     description: str = ""
     precision: str = "fp32"
     family: str = "gpt_neox"
+    paths: Mapping[str, str] = field(default_factory=dict, hash=False)
+    shares_prefix: bool = True
+    picture_tokens: int = 0
 
     @property
     def identity(self) -> str:

@@ -60,7 +60,7 @@ def _row_bytes(backend: Backend, batch: PromptBatch, sequences: Sequence[Tokens]
     """Keys and values of one row, at most."""
     length = batch.tokens.shape[1] + max(map(len, sequences), default=0)
     facts = backend.facts
-    size = batch.media.element_size()
+    size = batch.dtype.itemsize
     return 2 * size * facts.n_layers * facts.n_heads * facts.head_dim * length
 
 

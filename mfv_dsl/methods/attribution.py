@@ -46,7 +46,7 @@ def _estimate(
     place = backend.sites[site]
     shape = (len(batch), len(place.layers), place.heads or 1, place.width)
     # nothing is added, and the gradient of what is added is the gradient of the activation
-    added = torch.zeros(shape, dtype=batch.media.dtype, device=backend.device, requires_grad=True)
+    added = torch.zeros(shape, dtype=batch.dtype, device=backend.device, requires_grad=True)
     edits = [Edit(site, layer, "add", added[:, row]) for row, layer in enumerate(place.layers)]
     reads = [Read(site, layer) for layer in place.layers]
     with torch.enable_grad():

@@ -42,6 +42,11 @@ class PromptBatch:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of activations."""
+        return self.media.dtype
+
     def __getitem__(self, rows: slice) -> PromptBatch:
         """Some of the prompts, padded as before."""
         return PromptBatch(

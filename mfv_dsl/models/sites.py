@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.models.families import FAMILIES, Family, ModulePaths
+from mfv_dsl.models.families import FAMILIES, Family, ModulePaths, family_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +60,12 @@ def flamingo_sites(
             heads,
         )
     return table
+
+
+def flamingo_paths(model_type: str) -> dict[str, str]:
+    """The path of each site's module in a Flamingo over a language model of this kind."""
+    facts = ModelFacts(1, 1, 1, 1, "")
+    return {name: site.path for name, site in flamingo_sites(family_of(model_type), facts).items()}
 
 
 def find_sites(model: nn.Module, source: SiteSource | None = None) -> SiteTable:

@@ -14,8 +14,6 @@ from typing import Any
 
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
-from mfv_dsl.models.families import family_of
-from mfv_dsl.models.sites import flamingo_sites
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
 
@@ -159,7 +157,7 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
         layers = ", ".join(map(str, p["layers"]))
         scales = ", ".join(f"{scale:g}" for scale in p["scales"])
         name = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
-        site = f"{name} ({flamingo_sites(family_of(facts.family), facts)[name].path})"
+        site = f"{name} ({facts.paths[name]})" if name in facts.paths else name
         return (
             f"{scales} × ({treatment}) added to {site}, layer {layers}, at the last token{chosen}"
         )

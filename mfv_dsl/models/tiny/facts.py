@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.models.sites import flamingo_paths
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -27,4 +28,5 @@ def folder_facts(folder: Path) -> ModelFacts:
         d_model=language["hidden_size"],
         fingerprint=digest.hexdigest(),
         description="the bundled small Flamingo",
+        paths=flamingo_paths("gpt_neox"),
     )

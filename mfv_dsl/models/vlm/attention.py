@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mfv_dsl.models.parallel import Past, attend
+from mfv_dsl.models.parallel_attention import Past, attend
 
 RECORD, REPLAY = "mfv_record_last_token", "mfv_replay_last_token"
 

@@ -9,7 +9,7 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.devices import devices
-from mfv_dsl.models.stack import declare_torchvision_operators
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.vlm.architectures import architecture_of
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.facts import facts_of

@@ -15,7 +15,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as token_models
 
-from mfv_dsl.models.stack import declare_torchvision_operators
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 
 declare_torchvision_operators()  # before transformers looks for torchvision
 import transformers as hf  # noqa: E402
