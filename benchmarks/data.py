@@ -40,7 +40,7 @@ def vit_multiply_adds(
     return patches * 3 * patch**2 * width + layers * layer
 
 
-def fitted(dataset: Dataset, image: str, size: int = 224) -> np.ndarray:
+def fit_picture(dataset: Dataset, image: str, size: int = 224) -> np.ndarray:
     """What a model's preprocessing does to a picture, the arithmetic left out."""
     (picture,) = dataset.pictures([image], size)
     return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
@@ -49,7 +49,7 @@ def fitted(dataset: Dataset, image: str, size: int = 224) -> np.ndarray:
 def decode(dataset: Dataset, threads: int) -> None:
     """Load all images as they are loaded for a model."""
     images = [item.image for split in dataset.splits for item in dataset.items("left", split)]
-    for _ in ahead(partial(fitted, dataset), images, threads):
+    for _ in ahead(partial(fit_picture, dataset), images, threads):
         pass
 
 
@@ -68,21 +68,21 @@ class Measured:
 def processor_seconds() -> float:
     """User and system time of this process and of its finished children."""
     return sum(
-        used.ru_utime + used.ru_stime
-        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     )
 
 
 def timed(work: Callable[[], None], number: int) -> Measured:
-    used, started = processor_seconds(), time.perf_counter()
+    cpu_before, started = processor_seconds(), time.perf_counter()
     work()
     seconds = time.perf_counter() - started
-    return Measured(number / seconds, 1000 * (processor_seconds() - used) / number)
+    return Measured(number / seconds, 1000 * (processor_seconds() - cpu_before) / number)
 
 
 def measure(folder: Path, rounds: int) -> dict[str, list[Measured]]:
     """What is measured, by what is done; all in turns."""
-    found: dict[str, list[Measured]] = {}
+    measurements: dict[str, list[Measured]] = {}
     datasets = {}
     for format in ("png", "jpg"):
         make(Order(folder / format, IMAGES, format=format), 1, silent)
@@ -91,14 +91,16 @@ def measure(folder: Path, rounds: int) -> dict[str, list[Measured]]:
         for workers, name in ((1, "1 process"), (2, "2 processes")):
             order = Order(folder / f"{number}-{workers}", 2 * IMAGES, seed=number)
             work = partial(make, order, workers, silent)
-            found.setdefault(f"render and write, {name}", []).append(timed(work, order.count))
+            measurements.setdefault(f"render and write, {name}", []).append(
+                timed(work, order.count)
+            )
         for format, dataset in datasets.items():
             for threads, name in ((1, "1 thread"), (2, "2 threads")):
                 work = partial(decode, dataset, threads)
-                found.setdefault(f"decode and shrink, {format}, {name}", []).append(
+                measurements.setdefault(f"decode and shrink, {format}, {name}", []).append(
                     timed(work, IMAGES)
                 )
-    return found
+    return measurements
 
 
 def main() -> None:
@@ -107,31 +109,34 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), arguments.rounds)
+        measurements = measure(Path(folder), arguments.rounds)
     if arguments.json:
-        said = {name: [asdict(one) for one in all_] for name, all_ in found.items()}
-        print(json.dumps(said, indent=2))
+        rows = {name: [asdict(row) for row in measured] for name, measured in measurements.items()}
+        print(json.dumps(rows, indent=2))
         return
     print(f"images of 800 by 800 pixels, median (range) of {arguments.rounds}")
     print(f"{'':<36}{'images a second':<30}processor time an image, ms")
-    for name, measured in found.items():
-        shown = (summary([m.rate for m in measured]), summary([m.processor for m in measured]))
-        print(f"  {name:<34}{shown[0]:<30}{shown[1]}")
+    for name, measured in measurements.items():
+        columns = (summary([m.rate for m in measured]), summary([m.processor for m in measured]))
+        print(f"  {name:<34}{columns[0]:<30}{columns[1]}")
     for name in ("render and write", "decode and shrink, png", "decode and shrink, jpg"):
-        one, two = (all_ for key, all_ in found.items() if key.startswith(name))
+        one, two = (measured for key, measured in measurements.items() if key.startswith(name))
         ratios = [b.rate / a.rate for a, b in zip(one, two, strict=True)]
         print(f"  {name}, two against one: {summary(ratios)}")
-    each = vit_multiply_adds()
-    print(f"ViT-L/14 at 224: {each / 1e9:.1f} G multiply-adds an image, {2 * each / 1e9:.0f} GFLOP")
+    multiply_adds = vit_multiply_adds()
+    print(
+        f"ViT-L/14 at 224: {multiply_adds / 1e9:.1f} G multiply-adds an image, "
+        f"{2 * multiply_adds / 1e9:.0f} GFLOP"
+    )
     per_thread = {
         format: 1000 / statistics.median(m.processor for m in measured)
         for format in ("png", "jpg")
-        for measured in [found[f"decode and shrink, {format}, 1 thread"]]
+        for measured in [measurements[f"decode and shrink, {format}, 1 thread"]]
     }
-    for reached in (1, 10, 100, 400):
-        need = reached * TERA / (2 * each)
+    for teraflops in (1, 10, 100, 400):
+        need = teraflops * TERA / (2 * multiply_adds)
         threads = ", ".join(f"{need / rate:.1f} of {name}" for name, rate in per_thread.items())
-        print(f"  {reached:>4} TFLOP/s reached: {need:7,.0f} images a second; threads: {threads}")
+        print(f"  {teraflops:>4} TFLOP/s reached: {need:7,.0f} images a second; threads: {threads}")
 
 
 def summary(numbers: list[float]) -> str:

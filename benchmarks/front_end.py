@@ -77,8 +77,8 @@ def cpu_time(command: list[str], environment: dict[str, str]) -> float:
     """Seconds of CPU time, user and system, that a process takes from start to end."""
 
     def spent() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
 
     before = spent()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)

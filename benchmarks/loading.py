@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from mfv_dsl.models.checkpoints.load import load_checkpoint as load
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 flamingo_classes()
 def memory(which):
     status = Path("/proc/self/status").read_text()
@@ -61,7 +61,7 @@ class Loading:
 
 def write(folder: Path, kind: str, megabytes: int) -> None:
     """A made-up checkpoint of about so many megabytes: ``half`` or ``whole`` precision."""
-    from tests.checkpoints.support import as_of_2023, write_checkpoint
+    from tests.models.checkpoints.support import as_of_2023, write_checkpoint
 
     width, every = 1024, 4
     layer = 12 * width**2 * (2 if kind == "half" else 4) + 9 * width**2 * 4 // every
@@ -74,11 +74,11 @@ def write(folder: Path, kind: str, megabytes: int) -> None:
 def measure(folder: Path, kind: str, dtype: str) -> Loading:
     """Load the checkpoint in ``folder`` in a fresh process."""
     files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(folder), dtype],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    peak, weights, seconds = done.stdout.split()
+    peak, weights, seconds = process.stdout.split()
     return Loading(kind, dtype, sum(files), int(weights), int(peak), float(seconds))
 
 
@@ -86,13 +86,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--megabytes", type=int, default=400)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     rows = []
     for kind, dtypes in (("half", ("bf16", "fp16")), ("whole", ("bf16", "fp32"))):
         with tempfile.TemporaryDirectory() as folder:
-            write(Path(folder), kind, asked.megabytes)
+            write(Path(folder), kind, arguments.megabytes)
             rows += [measure(Path(folder), kind, dtype) for dtype in dtypes]
-    if asked.json:
+    if arguments.json:
         print(json.dumps([{**asdict(row), "ratio": row.ratio} for row in rows], indent=2))
         return
     print("language model   loaded as    files MB  weights MB     peak MB   peak / files   seconds")

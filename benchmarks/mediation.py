@@ -135,9 +135,9 @@ def shared_prefix(setting: Setting) -> float:
 def plain(setting: Setting, passes: int, first: int) -> float:
     """CPU seconds a prompt of every head's effect by full passes, from ``passes`` of them."""
     model, prompt = setting.model, setting.prompts[first % len(setting.prompts)]
-    one = model.batch([prompt], SCENES)
+    batch = model.batch([prompt], SCENES)
     pixels = model.preprocess(SCENES.pictures(prompt.images, model.image_size))[None, :, None]
-    pixels = pixels.to(one.media)
+    pixels = pixels.to(batch.media)
     facts = model.facts
     started = clock()
     for i in range(passes):
@@ -145,7 +145,9 @@ def plain(setting: Setting, passes: int, first: int) -> float:
         layer, head = divmod(place, facts.n_heads)
         edit = Edit("lm.attn", layer, "replace", setting.mean[layer, head : head + 1], (head,))
         with torch.no_grad(), Hooks(model.model, model.sites, [edit]):
-            logits = model.model(vision_x=pixels, lang_x=one.tokens, attention_mask=one.mask).logits
+            logits = model.model(
+                vision_x=pixels, lang_x=batch.tokens, attention_mask=batch.mask
+            ).logits
             logits[:, -1].softmax(-1)
     return (clock() - started) / passes * (setting.heads + 1)
 
@@ -229,11 +231,11 @@ def measure(name: str, prompts: int, shots: int, rounds: int, passes: int) -> di
     setting = Setting.of(model, prompts, shots)
     length = setting.batch().tokens.shape[1]
     shared_prefix(setting), plain(setting, 1, 0)
-    ours, theirs = [], []
+    shared_seconds, plain_seconds = [], []
     for turn in range(rounds):
-        ours.append(shared_prefix(setting))
-        theirs.append(plain(setting, passes, turn * passes))
-    ratios = [slow / fast for slow, fast in zip(theirs, ours, strict=True)]
+        shared_seconds.append(shared_prefix(setting))
+        plain_seconds.append(plain(setting, passes, turn * passes))
+    ratios = [slow / fast for slow, fast in zip(plain_seconds, shared_seconds, strict=True)]
     work = work_of(setting, length)
     rate = work.variants * prompts / variants_seconds(setting)
     own = matrix_rate(model)
@@ -242,8 +244,8 @@ def measure(name: str, prompts: int, shots: int, rounds: int, passes: int) -> di
     for line in (
         f"\n{name}: {facts.n_layers} layers x {facts.n_heads} heads, d = {facts.d_model}; "
         f"{prompts} prompts of {length} tokens",
-        f"  plain, s a prompt          {middle(theirs)}",
-        f"  shared prefix, s a prompt  {middle(ours)}",
+        f"  plain, s a prompt          {middle(plain_seconds)}",
+        f"  shared prefix, s a prompt  {middle(shared_seconds)}",
         f"  ratio                      {middle(ratios)}",
         f"  largest difference of effects, the same images: {difference:.1e}",
         f"  multiply-adds a prompt: plain {work.plain / 1e9:.2f} G, shared prefix "
@@ -255,18 +257,18 @@ def measure(name: str, prompts: int, shots: int, rounds: int, passes: int) -> di
         print(line)
     scaling: dict[str, float] = {}
     points = ((1, shots), (2, shots), (prompts, shots), (prompts, 1), (prompts, 8))
-    for some, few in points if name in USUAL else ():
-        other = Setting.of(model, some, few)
-        shared_prefix(other)
-        scaling[f"{some} prompts, {few} shots"] = statistics.median(
-            shared_prefix(other) for _ in range(3)
+    for n_prompts, n_shots in points if name in USUAL else ():
+        smaller = Setting.of(model, n_prompts, n_shots)
+        shared_prefix(smaller)
+        scaling[f"{n_prompts} prompts, {n_shots} shots"] = statistics.median(
+            shared_prefix(smaller) for _ in range(3)
         )
     curve = "; ".join(f"{what}: {1000 * value:.1f}" for what, value in scaling.items())
     if curve:
         print(f"  shared prefix, ms a prompt: {curve}")
-    return {"model": name, "prompts": prompts, "tokens": length, "ratio": ratios, "plain": theirs,
-            "shared": ours, "difference": difference, "rate": rate, "matrix_rate": own,
-            "scaling": scaling}  # fmt: skip
+    return {"model": name, "prompts": prompts, "tokens": length, "ratio": ratios,
+            "plain": plain_seconds, "shared": shared_seconds, "difference": difference,
+            "rate": rate, "matrix_rate": own, "scaling": scaling}  # fmt: skip
 
 
 def screen() -> None:
@@ -283,9 +285,9 @@ def screen() -> None:
         exact = mediate(model, [batch], relation, mean)
         between = time.process_time()
         estimate = attribute(model, [batch], relation, mean)
-        ended = time.process_time()
+        after = time.process_time()
         correlation = rank_correlation(exact.aie, estimate.aie)
-        print(f"  {relation}: {correlation:.2f}, {(ended - between) / (between - started):.2f}")
+        print(f"  {relation}: {correlation:.2f}, {(after - between) / (between - started):.2f}")
 
 
 def heads_curve() -> None:
@@ -312,7 +314,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     global DEVICE
     DEVICE = torch.device(arguments.device)
-    found = [
+    results = [
         measure(name, arguments.prompts if name == "tiny" else min(8, arguments.prompts),
                 arguments.shots, arguments.rounds, arguments.passes)
         for name in arguments.model or USUAL
@@ -325,7 +327,7 @@ def main() -> None:
     if DEVICE.type == "cuda":
         print(f"peak memory of the GPU: {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

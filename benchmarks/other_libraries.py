@@ -47,8 +47,8 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.methods.mediation import Mediation, mediate, mediate_plain
 from mfv_dsl.models import load
 from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.stack import declare_torchvision_operators
 
 declare_torchvision_operators()  # before a library imports transformers' models
 
@@ -83,8 +83,8 @@ class Task:
     def __init__(self, prompts: int) -> None:
         self.backend = load("tiny")
         scenes = Scenes(seed=11, count=80)
-        drawn = draw_prompts(scenes, "left", "test", prompts, SHOTS)
-        self.batch = self.backend.batch(drawn, scenes)
+        prompts_of_task = draw_prompts(scenes, "left", "test", prompts, SHOTS)
+        self.batch = self.backend.batch(prompts_of_task, scenes)
         facts = self.backend.facts
         self.layers, self.heads, self.width = facts.n_layers, facts.n_heads, facts.head_dim
         torch.manual_seed(0)
@@ -101,9 +101,9 @@ class Task:
         """The probability of the answers, (prompts,)."""
         return logits.softmax(-1).gather(1, self.batch.answers[:, None])[:, 0]
 
-    def table(self, found: list[torch.Tensor]) -> torch.Tensor:
+    def table(self, columns: list[torch.Tensor]) -> torch.Tensor:
         """Probabilities by head, layer by layer, as (prompts, layers, heads)."""
-        return torch.stack(found, 1).unflatten(1, (self.layers, self.heads))
+        return torch.stack(columns, 1).unflatten(1, (self.layers, self.heads))
 
 
 def probabilities(effects: Mediation) -> torch.Tensor:
@@ -130,7 +130,7 @@ def with_nnsight(task: Task) -> dict[str, Way]:
 
     @torch.no_grad()
     def a_head() -> torch.Tensor:
-        found = []
+        columns_of_heads = []
         for layer in range(task.layers):
             dense = single.language.gpt_neox.layers[layer].decoder_layer.attention.dense
             for head in range(task.heads):
@@ -138,23 +138,23 @@ def with_nnsight(task: Task) -> dict[str, Way]:
                 with single.trace(tokens, mask):
                     dense.input[:, -1, columns] = value
                     logits = single.output.save()
-                found.append(task.answer(logits))
-        return task.table(found)
+                columns_of_heads.append(task.answer(logits))
+        return task.table(columns_of_heads)
 
     @torch.no_grad()
     def a_layer() -> torch.Tensor:
-        found = []
+        columns_of_heads = []
         for layer in range(task.layers):
             dense = joining.language.gpt_neox.layers[layer].decoder_layer.attention.dense
             with joining.trace() as tracer:
-                every = nnsight.save({})
+                outputs = nnsight.save({})
                 for head in range(task.heads):
                     value, columns = task.mean[layer, head], task.columns(head)
                     with tracer.invoke(tokens, mask):
                         dense.input[:, -1, columns] = value
-                        every[head] = joining.output
-            found += [task.answer(every[head]) for head in range(task.heads)]
-        return task.table(found)
+                        outputs[head] = joining.output
+            columns_of_heads += [task.answer(outputs[head]) for head in range(task.heads)]
+        return task.table(columns_of_heads)
 
     return {"nnsight, a trace per head": a_head, "nnsight, an invoke per head": a_layer}
 
@@ -188,12 +188,12 @@ def with_pyvene(task: Task) -> dict[str, Way]:
 
     @torch.no_grad()
     def a_head() -> torch.Tensor:
-        found = []
+        columns_of_heads = []
         for layer in layers:
             for subspace in subspaces:
                 _, logits = layer(base, unit_locations={"base": last}, subspaces=subspace)
-                found.append(task.answer(logits))
-        return task.table(found)
+                columns_of_heads.append(task.answer(logits))
+        return task.table(columns_of_heads)
 
     return {"pyvene, a call per head": a_head}
 
@@ -207,7 +207,7 @@ def ways(task: Task) -> tuple[dict[str, Way], dict[str, str]]:
     def ours(function: Callable[..., Mediation]) -> Way:
         return lambda: probabilities(function(task.backend, [task.batch], "left", task.mean))
 
-    found = {OURS: ours(mediate), "mediate_plain": ours(mediate_plain)}
+    all_ways = {OURS: ours(mediate), "mediate_plain": ours(mediate_plain)}
     libraries = {}
     for name, prepare in LIBRARIES.items():
         try:
@@ -215,9 +215,9 @@ def ways(task: Task) -> tuple[dict[str, Way], dict[str, str]]:
         except ImportError as error:
             libraries[name] = f"not measured: {error} (pip install {' '.join(LIBRARIES)})"
             continue
-        found |= prepare(task)
+        all_ways |= prepare(task)
         libraries[name] = version(name)
-    return found, libraries
+    return all_ways, libraries
 
 
 def middle(values: list[float], digits: int = 3) -> str:
@@ -234,36 +234,39 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     task = Task(arguments.prompts)
-    every, libraries = ways(task)
-    expected = every["mediate_plain"]()
+    all_ways, libraries = ways(task)
+    expected = all_ways["mediate_plain"]()
     differences = {
-        name: float((run() - expected).abs().max()) for name, run in every.items()
+        name: float((run() - expected).abs().max()) for name, run in all_ways.items()
     }  # also warms up
     for name, difference in differences.items():
         assert difference < TOLERANCE, f"{name} differs from mediate_plain by {difference:.1e}"
-    seconds: dict[str, list[float]] = {name: [] for name in every}
+    seconds: dict[str, list[float]] = {name: [] for name in all_ways}
     for _ in range(arguments.rounds):
-        for name, run in every.items():
+        for name, run in all_ways.items():
             started = time.process_time()
             run()
             seconds[name].append(time.process_time() - started)
     ratios = {
-        name: [one / ours for one, ours in zip(times, seconds[OURS], strict=True)]
+        name: [
+            seconds_of_round / ours
+            for seconds_of_round, ours in zip(times, seconds[OURS], strict=True)
+        ]
         for name, times in seconds.items()
     }
     prompts, length = task.batch.tokens.shape
     print(f"{task.layers} x {task.heads} heads, {prompts} prompts of {length} tokens; "
           f"CPU seconds, median and range of {arguments.rounds} rounds")  # fmt: skip
     print(f"{'':30}{'seconds':26}{'ratio':24}difference")
-    for name in every:
+    for name in all_ways:
         print(f"{name:30}{middle(seconds[name]):26}{middle(ratios[name]):24}"
               f"{differences[name]:.0e}")  # fmt: skip
     for name, state in {"torch": torch.__version__, **libraries}.items():
         print(f"{name} {state}")
     if arguments.json:
-        found = {"prompts": prompts, "tokens": length, "seconds": seconds, "ratios": ratios,
+        results = {"prompts": prompts, "tokens": length, "seconds": seconds, "ratios": ratios,
                  "differences": differences, "libraries": libraries}  # fmt: skip
-        print(json.dumps(found, indent=2))
+        print(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

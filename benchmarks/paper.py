@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from mfv_dsl.api import Recipe
-from mfv_dsl.models.stack import declare_torchvision_operators
-from tests.checkpoints.support import VISION, write_checkpoint
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
+from tests.models.checkpoints.support import VISION, write_checkpoint
 
 
 def write(folder: Path, shape: str) -> Path:
@@ -54,15 +54,15 @@ def main() -> None:
     parser.add_argument("--shape", choices=("small", "4b"), default="small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--count", type=int, default=8, help="prompts and items of each kind")
-    asked = parser.parse_args()
-    layers = 8 if asked.shape == "small" else 32
+    arguments = parser.parse_args()
+    layers = 8 if arguments.shape == "small" else 32
     with tempfile.TemporaryDirectory() as place:
-        folder = write(Path(place) / "model", asked.shape)
+        folder = write(Path(place) / "model", arguments.shape)
         os.chdir(place)  # the store, the run and the saved vectors go with it
         os.environ["MFV_HOME"] = f"{place}/store"
-        few = asked.count
+        few = arguments.count
         options = (
-            f'flamingo=openflamingo("{folder}", dtype=bf16, device="{asked.device}")',
+            f'flamingo=openflamingo("{folder}", dtype=bf16, device="{arguments.device}")',
             f"defaults.trials={few}", f"defaults.items={few}", f"defaults.layer=0..{layers - 1}",
             "defaults.correct_only=false", f"shapes.count={2 * few}", f"tuned.items={few}",
             f"tuned.select_items={few}", "tuned.epochs=2", f"tuned.layer={layers // 2}",
@@ -75,13 +75,16 @@ def main() -> None:
         for step in result.plan.steps:
             seconds[step.operation] += manifest["seconds"][step.key]
             steps[step.operation] += 1
-        print(f"{asked.shape} on {asked.device}, {few} prompts of each kind, 800 x 800 pictures")
+        print(
+            f"{arguments.shape} on {arguments.device}, {few} prompts of each kind, "
+            "800 x 800 pictures"
+        )
         for operation, total in sorted(seconds.items(), key=lambda item: -item[1]):
             print(f"  {operation:<12} {steps[operation]:>3} steps {total:8.1f} s")
         print(f"  {'all':<12} {'':>9} {result.seconds:8.1f} s, {len(result.rows)} rows")
         host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(f"  peak memory: host {host:.1f} GiB", end="")
-        if asked.device.startswith("cuda"):
+        if arguments.device.startswith("cuda"):
             print(f", GPU {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", end="")
         print()
         os.chdir("/")

@@ -59,7 +59,9 @@ class Result:
     vector: torch.Tensor
 
 
-def shared_prefix(model: OpenFlamingo, batches: Sequence[list[Prompt]], how: Settings) -> Result:
+def shared_prefix(
+    model: OpenFlamingo, batches: Sequence[list[Prompt]], settings: Settings
+) -> Result:
     """Our way, images and prefixes included.  One validation prompt, because there must be one."""
     facts = model.facts
     start = Vector(torch.zeros(facts.d_model), Space(facts.fingerprint, facts.d_model))
@@ -67,45 +69,50 @@ def shared_prefix(model: OpenFlamingo, batches: Sequence[list[Prompt]], how: Set
     values: list[torch.Tensor] = []
 
     def keep(name: str, make: Callable[[], Checkpoint]) -> Checkpoint:
-        made = make()
-        values.append(made.value)
-        return made
+        checkpoint = make()
+        values.append(checkpoint.value)
+        return checkpoint
 
     started = time.process_time()
-    made = tune(
-        model, [model.batch(batch, SCENES) for batch in batches], [check], start, how, keep=keep
+    tuned = tune(
+        model,
+        [model.batch(batch, SCENES) for batch in batches],
+        [check],
+        start,
+        settings,
+        keep=keep,
     )
-    loss = made.training.epochs[-1].loss
+    loss = tuned.training.epochs[-1].loss
     assert loss is not None
     return Result(time.process_time() - started, loss, values[-1])
 
 
-def plain(model: OpenFlamingo, batches: Sequence[list[Prompt]], how: Settings) -> Result:
+def plain(model: OpenFlamingo, batches: Sequence[list[Prompt]], settings: Settings) -> Result:
     """A prompt at a time through the whole model."""
     started = time.process_time()
     vector = torch.zeros(model.facts.d_model, requires_grad=True)
-    adam = torch.optim.Adam([vector], lr=how.lr)
-    edit = Edit("lm.resid", how.layer, "add", vector)
-    made, mean = 0, 0.0
-    for epoch in range(1, how.epochs + 1):
-        order = np.random.default_rng([how.seed, epoch]).permutation(len(batches))
+    adam = torch.optim.Adam([vector], lr=settings.lr)
+    edit = Edit("lm.resid", settings.layer, "add", vector)
+    n_steps, mean = 0, 0.0
+    for epoch in range(1, settings.epochs + 1):
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(batches))
         losses = []
         for i in order.tolist():
-            share = made / (how.epochs * len(batches))
-            adam.param_groups[0]["lr"] = how.lr * 0.5 * (1 + math.cos(math.pi * share))
+            share = n_steps / (settings.epochs * len(batches))
+            adam.param_groups[0]["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * share))
             adam.zero_grad()
             for prompt in batches[i]:
                 pixels = model.preprocess(SCENES.pictures(prompt.images, model.image_size))
                 tokens, mask, answer = text(model, prompt)
                 with Hooks(model.model, model.sites, [edit]):
-                    said = model.model(
+                    output = model.model(
                         vision_x=pixels[None, :, None], lang_x=tokens, attention_mask=mask
                     )
-                loss = cross_entropy(said.logits[:, -1], answer) / len(batches[i])
+                loss = cross_entropy(output.logits[:, -1], answer) / len(batches[i])
                 loss.backward()
                 losses.append(loss.item() * len(batches[i]))
             adam.step()
-            made += 1
+            n_steps += 1
         mean = statistics.fmean(losses)
     return Result(time.process_time() - started, mean, vector.detach())
 
@@ -128,37 +135,41 @@ def require_gradients(model: OpenFlamingo, as_loaded: bool) -> None:
 
 
 def measure(
-    model: OpenFlamingo, size: int, how: Settings, prompts: int, rounds: int
+    model: OpenFlamingo, size: int, settings: Settings, prompts: int, rounds: int
 ) -> dict[str, object]:
     """One size of mini-batch: seconds of all three, ratios, agreement."""
-    drawn = draw_prompts(SCENES, "left", "train", prompts, 0)
-    batches = [drawn[i : i + size] for i in range(0, prompts, size)]
+    all_prompts = draw_prompts(SCENES, "left", "train", prompts, 0)
+    batches = [all_prompts[i : i + size] for i in range(0, prompts, size)]
     ways: dict[str, list[Result]] = {"as loaded": [], "frozen": [], "ours": []}
     for _ in range(rounds):
         require_gradients(model, True)
-        ways["as loaded"].append(plain(model, batches, how))
+        ways["as loaded"].append(plain(model, batches, settings))
         require_gradients(model, False)
-        ways["frozen"].append(plain(model, batches, how))
-        ways["ours"].append(shared_prefix(model, batches, how))
-    steps = how.epochs * len(batches)
+        ways["frozen"].append(plain(model, batches, settings))
+        ways["ours"].append(shared_prefix(model, batches, settings))
+    steps = settings.epochs * len(batches)
     ours = ways["ours"]
-    print(f"\nmini-batches of {size}: {steps} steps, layer {how.layer} of {model.facts.n_layers}")
+    print(
+        f"\nmini-batches of {size}: {steps} steps, layer {settings.layer} of {model.facts.n_layers}"
+    )
     print(f"  shared prefix, ms a step       {middle([1000 * r.seconds / steps for r in ours])}")
-    found: dict[str, object] = {"batch": size, "steps": steps}
+    result: dict[str, object] = {"batch": size, "steps": steps}
     for name in ("as loaded", "frozen"):
-        theirs = ways[name]
-        ratios = [a.seconds / b.seconds for a, b in zip(theirs, ours, strict=True)]
-        apart = max(abs(a.loss - b.loss) for a, b in zip(theirs, ours, strict=True))
-        moved = max((a.vector - b.vector).norm() / b.vector.norm()
-                    for a, b in zip(theirs, ours, strict=True))  # fmt: skip
+        plain_results = ways[name]
+        ratios = [a.seconds / b.seconds for a, b in zip(plain_results, ours, strict=True)]
+        loss_difference = max(
+            abs(a.loss - b.loss) for a, b in zip(plain_results, ours, strict=True)
+        )
+        distance = max((a.vector - b.vector).norm() / b.vector.norm()
+                    for a, b in zip(plain_results, ours, strict=True))  # fmt: skip
         label = f"plain, {name}, ms a step"
-        print(f"  {label:<31}{middle([1000 * r.seconds / steps for r in theirs])}")
+        print(f"  {label:<31}{middle([1000 * r.seconds / steps for r in plain_results])}")
         print(f"    ratio                        {middle(ratios)}")
-        print(f"    loss of the last epoch {theirs[-1].loss:.6f} and {ours[-1].loss:.6f}; vectors "
-              f"apart by {moved:.1e} of their length")  # fmt: skip
-        assert apart < AGREE, f"the losses differ by {apart}"
-        found[name] = ratios
-    return found
+        print(f"    loss of the last epoch {plain_results[-1].loss:.6f} and {ours[-1].loss:.6f}; "
+              f"vectors apart by {distance:.1e} of their length")  # fmt: skip
+        assert loss_difference < AGREE, f"the losses differ by {loss_difference}"
+        result[name] = ratios
+    return result
 
 
 def middle(values: list[float]) -> str:
@@ -179,23 +190,24 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model = load("tiny")
-    how = Settings(arguments.layer, arguments.epochs, arguments.lr)
+    settings = Settings(arguments.layer, arguments.epochs, arguments.lr)
     warm = Settings(arguments.layer, 1, arguments.lr)
     once(model, warm)
-    found = [
-        measure(model, size, how, arguments.prompts, arguments.rounds) for size in arguments.batch
+    results = [
+        measure(model, size, settings, arguments.prompts, arguments.rounds)
+        for size in arguments.batch
     ]
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(results, indent=2))
 
 
-def once(model: OpenFlamingo, how: Settings) -> None:
+def once(model: OpenFlamingo, settings: Settings) -> None:
     """Everything once, so that nothing is loaded or drawn for the first time while timed."""
     batches = [draw_prompts(SCENES, "left", "train", 8, 0)]
     require_gradients(model, True)
-    plain(model, batches, how)
+    plain(model, batches, settings)
     require_gradients(model, False)
-    shared_prefix(model, batches, how)
+    shared_prefix(model, batches, settings)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from PIL import Image
 import mfv_dsl as mfv
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes, ThingScenes
-from mfv_dsl.methods.asking import likeliest
+from mfv_dsl.inspection import prompt_rows
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.likeliest_answers import likeliest_answers
 from mfv_dsl.report.picture import Panel, answers_picture
-from mfv_dsl.report.prompt_picture import shown_prompt
+from mfv_dsl.report.prompt_picture import prompt_picture
 
 MODEL = mfv.load_model("tiny")
 HEADS = "top(10, on=[left, right, above, below], trials=25)"
@@ -29,7 +30,7 @@ def main() -> None:
 
 def prompt() -> Image.Image:
     """A prompt with four demonstrations and its corrupted twin."""
-    return shown_prompt(MODEL, Scenes(), "left", "test", 3, 4, 1234, "mix")
+    return prompt_picture(prompt_rows(MODEL, Scenes(), "left", "test", 3, 4, 1234, "mix"))
 
 
 def things() -> Image.Image:
@@ -48,7 +49,7 @@ def injection() -> Image.Image:
     batch = MODEL.batch([prompt], scenes)
     relations = ("left", "right")
     vectors = [mfv.compile(f"fv({r})").vector(heads=HEADS, trials=50) for r in relations]
-    before, *after = likeliest(MODEL, batch, [[], *(adding(v, 1, 1.0) for v in vectors)])
+    before, *after = likeliest_answers(MODEL, batch, [[], *(adding(v, 1, 1.0) for v in vectors)])
     panels: list[Panel] = [("no vector", before, None)]
     for relation, answers in zip(relations, after, strict=True):
         right = prompt.query.neighbours[relation]

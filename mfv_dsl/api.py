@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
@@ -218,10 +219,16 @@ def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFl
         device: Where it runs; as the arguments say if left out.
         arguments: The constructor's; with ``download=True`` missing files are fetched.
 
+    Returns:
+        The model; its ``generate`` is :func:`mfv_dsl.engine.generation.generate_texts`.
+
     Raises:
         MfvError: MFV7001 for a kind of model that cannot be loaded, other MFV70xx for files that
             are missing, do not fit or cannot be fetched.
     """
     from mfv_dsl import models
+    from mfv_dsl.engine.generation import generate_texts
 
-    return models.load(name, device=device, **arguments)
+    model = models.load(name, device=device, **arguments)
+    model.generate = MethodType(generate_texts, model)
+    return model

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mfv_dsl.engine.attach import HookPlan
     from mfv_dsl.execute.session import Listener
     from mfv_dsl.methods.vectors import Vector
+    from mfv_dsl.models.sites import SiteSource
 
 _MODEL, _DATASET, _RESULT = "model_", "dataset_", "result"
 
@@ -177,6 +178,7 @@ class Expression:
         scale: float = 1.0,
         dataset: str = "scenes()",
         constructor: str = "tiny()",
+        sites: SiteSource | None = None,
         **defaults: object,
     ) -> HookPlan:
         """Compute it and bind its injection to the user's own model.
@@ -188,6 +190,8 @@ class Expression:
             scale: The factor before it.
             dataset: Where prompts come from.
             constructor: The model that it is computed on.
+            sites: Where a model of another make keeps its parts
+                (:func:`mfv_dsl.models.sites.find_sites`).
             defaults: As for :meth:`check`.
 
         Returns:
@@ -200,7 +204,7 @@ class Expression:
         from mfv_dsl.methods.evaluation import adding
 
         vector = self.vector(constructor, dataset, **defaults)
-        return HookPlan.of(model, adding(vector, layer, scale))
+        return HookPlan.of(model, adding(vector, layer, scale), sites)
 
     @staticmethod
     def _planned(checked: Checked) -> tuple[InteractivePlan, str]:

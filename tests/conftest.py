@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,14 +15,15 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.models import load
 from mfv_dsl.models.families import facts_from_config
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators, flamingo_classes
 from mfv_dsl.models.mpt import mpt_class, mpt_config
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.stack import declare_torchvision_operators, flamingo_classes
 from mfv_dsl.models.tiny.build import CONFIG, flamingo_over
 from mfv_dsl.models.tiny.load import preprocess
 from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
 
-torch.set_num_threads(1)
+# in the processes that tests start, too: equal numbers of threads add in the same order
+torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 declare_torchvision_operators()  # before a test imports transformers' models itself
 
 
@@ -63,7 +65,7 @@ def small_flamingo(
         }  # fmt: skip
         return of.GPTNeoXForCausalLM(of.GPTNeoXConfig(vocab_size=words, **sizes))
 
-    return _small(language, seed, every, tokenizer)
+    return flamingo_of(language, seed, every, tokenizer)
 
 
 def small_mpt_flamingo(
@@ -80,11 +82,14 @@ def small_mpt_flamingo(
         }  # fmt: skip
         return mpt_class(config)(mpt_config(config))
 
-    return _small(language, seed, every)
+    return flamingo_of(language, seed, every)
 
 
-def _small(
-    language: Callable[[int], Any], seed: int, every: int, tokenizer: Tokenizer | None = None
+def flamingo_of(
+    language: Callable[[int], Any],
+    seed: int = 0,
+    every: int = 2,
+    tokenizer: Tokenizer | None = None,
 ) -> OpenFlamingo:
     """A Flamingo over the model that ``language`` makes for a number of words."""
     torch.manual_seed(seed)

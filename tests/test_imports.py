@@ -22,9 +22,9 @@ ALLOWED = {
     "models": {"lang", "data"},
     "engine": {"models"},
     "methods": {"engine", "models", "data"},
-    "library": {"lang", "methods"},
+    "library": {"methods"},
     "execute": {"lang", "plan", "data", "models", "engine", "methods", "library", "version"},
-    "report": {"lang", "plan", "data", "models", "methods", "execute"},
+    "report": {"plan", "data", "models", "methods", "execute"},
 }
 #: Libraries that take long to import, which checking and planning do without.
 HEAVY = {"torch", "numpy", "transformers", "PIL", "safetensors", "open_clip", "open_flamingo"}
@@ -35,7 +35,7 @@ ONLY = {
                            "mfv_dsl.models.families"},
     ("report", "execute"): {"mfv_dsl.execute.results", "mfv_dsl.execute.tuning_rows",
                             "mfv_dsl.execute.heads", "mfv_dsl.execute.environment"},
-    ("library", "methods"): {"mfv_dsl.methods.vectors", "mfv_dsl.methods.selection"},
+    ("library", "methods"): {"mfv_dsl.methods.vectors"},
 }  # fmt: skip
 #: The true recursion of the language: a call has expressions in it, an expression calls, and the
 #: value of an option is an expression.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mfv_dsl.cli import data, direct, doctor, language, probing, runs, store, vectors
+from mfv_dsl.cli import analyses, data, direct, installation, language, runs, store, vectors
 
 app = typer.Typer(
     name="mfv",
@@ -15,11 +15,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (runs.run, runs.plan, runs.lock, language.check, language.fmt, language.explain,
-                language.reference, direct.extract, direct.heads, direct.tune, probing.ask,
-                probing.decode, probing.identify, probing.similarity, probing.norms, probing.cost,
-                runs.models, doctor.doctor, runs.version):  # fmt: skip
-    app.command()(command)
+for module in (runs, language, direct, analyses, installation):
+    for command in module.COMMANDS:
+        app.command()(command)
 app.command("eval")(direct.eval_)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="cache")

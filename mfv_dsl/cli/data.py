@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfv_dsl.cli.options import JsonFlag, SetOptions
+from mfv_dsl.cli.options import OutputOptions, QuietFlag, SetOptions, grouped
 
 if TYPE_CHECKING:
     from mfv_dsl.lang.checked import Constructed
@@ -27,7 +26,7 @@ class Corruption(str, Enum):
     none = "none"
 
 
-Expression = Annotated[
+DatasetArgument = Annotated[
     str,
     typer.Argument(
         help="A dataset as in a recipe, 'metadata_csv(\"folder\")', or a recipe file, whose "
@@ -38,12 +37,12 @@ Expression = Annotated[
 ModelOption = Annotated[
     str, typer.Option(help="A model as in a recipe: tiny, or 'openflamingo(\"folder\")'.")
 ]
-QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
 @app.command()
+@grouped
 def check(
-    dataset: Expression,
+    dataset: DatasetArgument,
     sets: SetOptions = None,
     shots: Annotated[int, typer.Option(help="Demonstrations of the prompts tried.", min=0)] = 4,
     prompts: Annotated[int, typer.Option(help="Prompts tried of a relation.", min=1)] = 100,
@@ -51,35 +50,37 @@ def check(
         str | None,
         typer.Option(help="Also find answers that this model, e.g. tiny, scores alike."),
     ] = None,
-    quiet: QuietFlag = False,
-    as_json: JsonFlag = False,
+    *,
+    output: OutputOptions,
 ) -> None:
     """Read a dataset and all its images, and report what is wrong; exit 1 on errors."""
-    from mfv_dsl.cli.output import print_table, progress_bars
+    from mfv_dsl.cli.output import print_json, print_table
     from mfv_dsl.data.check import check_dataset
     from mfv_dsl.report.data import data_tables
 
-    found = _datasets(dataset, sets)
-    loaded = None if model is None else _load(model)
-    with progress_bars(quiet) as listener:
+    datasets = _datasets(dataset, sets)
+    backend = None if model is None else _open_model(model)
+    with output.progress() as listener:
         reports = [
-            check_dataset(made, listener.begin, shots, prompts, loaded) for made in found.values()
+            check_dataset(declared, listener.begin, shots, prompts, backend)
+            for declared in datasets.values()
         ]
-    if as_json:
-        typer.echo(json.dumps([report.to_json() for report in reports], indent=2))
+    if output.as_json:
+        print_json([report.to_json() for report in reports])
     else:
         for report in reports:
             typer.echo(f"{report.name}: {report.description or 'cannot be read'}")
             for table in data_tables(report):
                 print_table(table)
-            findings = [finding.severity for finding in report.findings]
-            typer.echo(f"{findings.count('error')} errors, {findings.count('warning')} warnings")
+            severities = [finding.severity for finding in report.findings]
+            counts = {name: severities.count(name) for name in ("error", "warning")}
+            typer.echo(f"{counts['error']} errors, {counts['warning']} warnings")
     raise typer.Exit(1 if any(report.failed for report in reports) else 0)
 
 
 @app.command()
 def show(
-    dataset: Expression,
+    dataset: DatasetArgument,
     relation: Annotated[str, typer.Option(help="The relation asked about.")],
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("prompt.png"),
     prompt: Annotated[int, typer.Option(help="Which prompt of a run, from 0.", min=0)] = 0,
@@ -94,14 +95,15 @@ def show(
 ) -> None:
     """Draw one prompt as a model gets it, and its corrupted twin."""
     from mfv_dsl.data import open_dataset
-    from mfv_dsl.report.prompt_picture import shown_prompt
+    from mfv_dsl.inspection import prompt_rows
+    from mfv_dsl.report.prompt_picture import prompt_picture
 
-    made = next(iter(_datasets(dataset, sets).values()))
-    opened = open_dataset(made.constructor, **made.arguments)
-    picture = shown_prompt(
-        _load(model), opened, relation, split, prompt, shots, seed, corrupt.value
+    declared = next(iter(_datasets(dataset, sets).values()))
+    opened = open_dataset(declared.constructor, **declared.arguments)
+    rows = prompt_rows(
+        _open_model(model), opened, relation, split, prompt, shots, seed, corrupt.value
     )
-    picture.save(out)
+    prompt_picture(rows).save(out)
     typer.echo(f"wrote {out}", err=True)
 
 
@@ -142,7 +144,7 @@ def _datasets(text: str, sets: list[str] | None) -> Mapping[str, Constructed]:
     return declared_datasets(text, sets or ())
 
 
-def _load(model: str) -> OpenFlamingo:
+def _open_model(model: str) -> OpenFlamingo:
     from mfv_dsl import models
     from mfv_dsl.lang.constructed import constructed
 

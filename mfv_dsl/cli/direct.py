@@ -7,63 +7,93 @@ checker that says what is wrong with it.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mfv_dsl.cli.options import (
-    DatasetOption,
     HeadsOption,
     JsonFlag,
-    ModelOption,
+    ModelOptions,
+    OptionGroup,
     PlotOption,
     QuietFlag,
     ShotsOption,
     TrialsOption,
+    VectorOptions,
+    grouped,
     save_picture,
 )
 
 if TYPE_CHECKING:
-    from mfv_dsl.execute.run import RunResult
+    from mfv_dsl.execute.run_result import RunResult
 
 Relations = Annotated[
     list[str] | None,
     typer.Argument(help="Relations; all of the dataset if left out.", metavar="[RELATIONS...]"),
 ]
-PrintRecipe = Annotated[
-    bool, typer.Option("--print-recipe", help="Print the recipe that would run, and run nothing.")
+LibraryOption = Annotated[
+    str, typer.Option("--out", metavar="FOLDER", help="Where the vectors go.")
 ]
-Library = Annotated[str, typer.Option("--out", metavar="FOLDER", help="Where the vectors go.")]
-Results = Annotated[
+ResultsOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for the results. [default: runs/<command>]")
 ]
 
 
+@dataclass(frozen=True)
+class RunOptions(OptionGroup):
+    """Whether and how a command runs the recipe that it writes."""
+
+    print_recipe: Annotated[
+        bool,
+        typer.Option("--print-recipe", help="Print the recipe that would run, and run nothing."),
+    ] = False
+    quiet: QuietFlag = False
+    as_json: JsonFlag = False
+
+    def run(self, name: str, text: str, out: Path | None = None) -> None:
+        """Run the recipe and show its result, or print the recipe."""
+        from mfv_dsl.cli.runs import show_result
+
+        if result := self.result(name, text, out):
+            show_result(result, self.as_json)
+
+    def result(self, name: str, text: str, out: Path | None = None) -> RunResult | None:
+        """The result of running the recipe; None where it is printed instead."""
+        from mfv_dsl.api import Recipe
+        from mfv_dsl.cli.output import progress_bars, show_diagnostics
+
+        recipe = Recipe(text, name)
+        if self.print_recipe:
+            typer.echo(text, nl=False)
+            return None
+        show_diagnostics((*recipe.check(), *recipe.plan().warnings))
+        with progress_bars(self.quiet) as listener:
+            return recipe.run(out, listener)
+
+
+@grouped
 def extract(
     relations: Relations = None,
-    model: ModelOption = "tiny",
-    dataset: DatasetOption = "scenes",
-    heads: HeadsOption = None,
-    shots: ShotsOption = None,
-    trials: TrialsOption = None,
-    out: Library = "vectors/mine",
-    print_recipe: PrintRecipe = False,
-    quiet: QuietFlag = False,
-    as_json: JsonFlag = False,
+    *,
+    options: VectorOptions,
+    out: LibraryOption = "vectors/mine",
+    running: RunOptions,
 ) -> None:
     """Extract the function vector of each relation into a library folder."""
     text = _recipe(
-        model, dataset,
-        _block("defaults", shots=shots, trials=trials, heads=heads),
+        options,
+        _block(
+            "defaults", shots=options.shots, trials=options.trials, heads=options.heads
+        ),
         _block(f"save {_quoted(out)}", vectors="[fv(each)]", on=_listed(relations)),
     )  # fmt: skip
-    if result := _run("extract", text, None, print_recipe, quiet):
-        _show(result, as_json)
+    running.run("extract", text)
 
 
+@grouped
 def heads(
     relations: Relations = None,
     k: Annotated[int, typer.Option("-k", help="How many heads.")] = 10,
@@ -71,38 +101,37 @@ def heads(
         str, typer.Option(help="What they are ranked by: aie, gradient, norm or random.")
     ] = "aie",
     plot: PlotOption = None,
-    model: ModelOption = "tiny",
-    dataset: DatasetOption = "scenes",
+    *,
+    options: ModelOptions,
     shots: ShotsOption = None,
     trials: TrialsOption = None,
-    out: Results = None,
-    print_recipe: PrintRecipe = False,
-    quiet: QuietFlag = False,
-    as_json: JsonFlag = False,
+    out: ResultsOption = None,
+    running: RunOptions,
 ) -> None:
     """Rank attention heads by their effect on relations, and measure few-shot answers with and
     without the best ones."""
     on, k_shot = _listed(relations), 4 if shots is None else shots
     pooled = "" if on is None else f", on={on}"
     text = _recipe(
-        model, dataset,
+        options,
         _block("defaults", shots=shots, trials=trials),
         f"heads best = top({k}, by={by}{pooled})",
         _block("eval intact", shots=k_shot, on=on),
         _block("eval without_them", shots=k_shot, ablate="best", on=on),
     )  # fmt: skip
-    result = _run("heads", text, out, print_recipe, quiet)
+    result = running.result("heads", text, out)
     if result is None:
         return
     from mfv_dsl.cli.output import print_table
+    from mfv_dsl.cli.runs import show_result
     from mfv_dsl.execute.heads import ranked_heads
     from mfv_dsl.report.heatmap import heat_map
-    from mfv_dsl.report.probing import heads_table
+    from mfv_dsl.report.tables import heads_table
 
-    chosen, scores = ranked_heads(result.plan, result.values)
-    if not as_json:
-        print_table(heads_table(chosen))
-    _show(result, as_json, heads=[asdict(head) for head in chosen])
+    best, scores = ranked_heads(result.plan, result.values)
+    if not running.as_json:
+        print_table(heads_table(best))
+    show_result(result, running.as_json, heads=[asdict(head) for head in best])
     if plot is not None and scores.size:
         layers, numbers = (range(size) for size in scores.shape)
         title = f"{by} by layer and head, mean over {', '.join(relations or ['all relations'])}"
@@ -111,6 +140,7 @@ def heads(
         )
 
 
+@grouped
 def eval_(
     add: Annotated[str | None, typer.Option(help="A vector to add: 'fv(each)'.")] = None,
     patch: Annotated[str | None, typer.Option(help="A vector to patch heads with.")] = None,
@@ -129,28 +159,26 @@ def eval_(
     ] = None,
     items: Annotated[int | None, typer.Option(help="Test items per relation.")] = None,
     split: Annotated[str | None, typer.Option(help="The split that is tested.")] = None,
-    model: ModelOption = "tiny",
-    dataset: DatasetOption = "scenes",
+    *,
+    options: ModelOptions,
     heads: HeadsOption = None,
     trials: TrialsOption = None,
-    out: Results = None,
-    print_recipe: PrintRecipe = False,
-    quiet: QuietFlag = False,
-    as_json: JsonFlag = False,
+    out: ResultsOption = None,
+    running: RunOptions,
 ) -> None:
     """Measure how often the model answers correctly under one condition or a sweep."""
     text = _recipe(
-        model, dataset,
+        options,
         _block("defaults", trials=trials, heads=heads),
         _block(
             "eval measured", shots=shots, add=add, patch=patch, ablate=ablate, layer=layer,
             scale=scale, choose=_listed(choose), on=_listed(on), items=items, split=split,
         ),
     )  # fmt: skip
-    if result := _run("eval", text, out, print_recipe, quiet):
-        _show(result, as_json)
+    running.run("eval", text, out)
 
 
+@grouped
 def tune(
     relations: Relations = None,
     start: Annotated[str, typer.Option(help="The vector to begin with.")] = "fv(each)",
@@ -158,37 +186,34 @@ def tune(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     lr: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="Prompts per step.")] = None,
-    model: ModelOption = "tiny",
-    dataset: DatasetOption = "scenes",
-    heads: HeadsOption = None,
-    shots: ShotsOption = None,
-    trials: TrialsOption = None,
-    out: Library = "vectors/tuned",
-    print_recipe: PrintRecipe = False,
-    quiet: QuietFlag = False,
-    as_json: JsonFlag = False,
+    *,
+    options: VectorOptions,
+    out: LibraryOption = "vectors/tuned",
+    running: RunOptions,
 ) -> None:
     """Train a vector for each relation, measure it, and save it into a library folder."""
     on = _listed(relations)
     text = _recipe(
-        model, dataset,
-        _block("defaults", shots=shots, trials=trials, heads=heads),
+        options,
+        _block(
+            "defaults", shots=options.shots, trials=options.trials, heads=options.heads
+        ),
         _block("tune tuned", start=start, layer=layer, on=on, epochs=epochs, lr=lr, batch=batch),
         _block("eval trained", add="tuned(each)", layer=layer, on=on),
         _block(f"save {_quoted(out)}", vectors="[tuned(each)]", layer=layer, on=on),
     )  # fmt: skip
-    if result := _run("tune", text, None, print_recipe, quiet):
-        _show(result, as_json)
+    running.run("tune", text)
 
 
 # -- text -----------------------------------------------------------------------------------------
-def _recipe(model: str, dataset: str, *items: str) -> str:
+def _recipe(options: ModelOptions, *items: str) -> str:
     """The recipe of one model, one dataset and ``items``, laid out as `mfv fmt` does."""
     from mfv_dsl.base.source import Source
+    from mfv_dsl.lang.constructed import as_call
     from mfv_dsl.lang.format import format_source
-    from mfv_dsl.probing import call
 
-    head = f"mfv 1\n\nmodel vlm = {call(model)}\ndataset data = {call(dataset)}"
+    model, dataset = as_call(options.model), as_call(options.dataset)
+    head = f"mfv 1\n\nmodel vlm = {model}\ndataset data = {dataset}"
     text = "\n\n".join([head, *filter(None, items)])
     return format_source(Source(f"{text}\n", "<command line>"))
 
@@ -212,27 +237,4 @@ def _quoted(text: str) -> str:
     return unparse(Text(text))
 
 
-# -- running --------------------------------------------------------------------------------------
-def _run(
-    name: str, text: str, out: Path | None, print_recipe: bool, quiet: bool
-) -> RunResult | None:
-    """Run the recipe, or print it and give None."""
-    from mfv_dsl.api import Recipe
-    from mfv_dsl.cli.output import progress_bars, show_diagnostics
-
-    recipe = Recipe(text, name)
-    if print_recipe:
-        typer.echo(text, nl=False)
-        return None
-    show_diagnostics((*recipe.check(), *recipe.plan().warnings))
-    with progress_bars(quiet) as listener:
-        return recipe.run(out, listener)
-
-
-def _show(result: RunResult, as_json: bool, **more: object) -> None:
-    from mfv_dsl.cli.runs import show_result
-
-    if as_json:
-        typer.echo(json.dumps({**result.to_json(), **more}, indent=2))
-    else:
-        show_result(result)
+COMMANDS = (extract, heads, tune)

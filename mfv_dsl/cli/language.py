@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -22,22 +21,22 @@ def check(
     from mfv_dsl.api import Recipe
     from mfv_dsl.base.diagnostics import Diagnostic, to_json
     from mfv_dsl.base.errors import MfvError
-    from mfv_dsl.cli.output import show_diagnostics
+    from mfv_dsl.cli.output import print_json, show_diagnostics
 
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for recipe in recipes:
         try:
-            said = Recipe.from_file(recipe, sets or ()).checked.warnings
+            own = Recipe.from_file(recipe, sets or ()).checked.warnings
         except MfvError as error:
-            said = error.diagnostics
-        found += said
-        if not as_json and all(diagnostic.severity == "warning" for diagnostic in said):
+            own = error.diagnostics
+        diagnostics += own
+        if not as_json and all(diagnostic.severity == "warning" for diagnostic in own):
             typer.echo(f"{recipe}: ok")
     if as_json:
-        typer.echo(json.dumps([to_json(diagnostic) for diagnostic in found], indent=2))
-    elif found:
-        show_diagnostics(tuple(found))
-    raise typer.Exit(1 if any(diagnostic.severity == "error" for diagnostic in found) else 0)
+        print_json([to_json(diagnostic) for diagnostic in diagnostics])
+    elif diagnostics:
+        show_diagnostics(tuple(diagnostics))
+    raise typer.Exit(1 if any(d.severity == "error" for d in diagnostics) else 0)
 
 
 def fmt(
@@ -119,3 +118,6 @@ def reference(
         near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
         typer.echo(f"the language has no word {name}{near}", err=True)
         raise typer.Exit(2) from None
+
+
+COMMANDS = (check, fmt, explain, reference)

@@ -1,14 +1,30 @@
-"""Options that several commands take."""
+"""Options that several commands take, each declared once; those that go together are a group.
+
+A command names a group as one parameter, and :func:`grouped` shows Typer its options in its place::
+
+    @grouped
+    def norms(vector: VectorArgument, options: VectorOptions, output: OutputOptions) -> None: ...
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from PIL import Image
+    from rich.table import Table
+
+    from mfv_dsl.execute.session import Listener
+    from mfv_dsl.inputs import VectorInput
+    from mfv_dsl.inspection import Probe
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SetOptions = Annotated[
@@ -62,9 +78,109 @@ ShotsOption = Annotated[
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="Also draw it as a picture.")
 ]
+_LAYER = typer.Option(
+    "--layer", metavar="LAYER",
+    help="The layer it is added at: a number, or native for each head's own.",
+)  # fmt: skip
+LayerOption = Annotated[str, _LAYER]
+DefaultLayerOption = Annotated[str | None, _LAYER]
+ScaleOption = Annotated[float, typer.Option("--scale", help="The factor before the vector.")]
+ItemsOption = Annotated[int, typer.Option("--items", min=1, help="Prompts of each relation.")]
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
+# -- groups ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options that go together: fields that are annotated as parameters are."""
+
+
+@dataclass(frozen=True)
+class ModelOptions(OptionGroup):
+    """A model and a dataset as they are typed."""
+
+    model: ModelOption = "tiny"
+    dataset: DatasetOption = "scenes"
+
+
+@dataclass(frozen=True)
+class VectorOptions(ModelOptions):
+    """What the vector of an expression is computed under."""
+
+    heads: HeadsOption = None
+    shots: ShotsOption = None
+    trials: TrialsOption = None
+
+    def read_vector(self, text: str, listener: Listener) -> VectorInput:
+        """The vector of a file or of an expression."""
+        from mfv_dsl.inputs import read_vector
+
+        return read_vector(
+            text, self.model, self.dataset, listener,
+            heads=self.heads, shots=self.shots, trials=self.trials,
+        )  # fmt: skip
+
+    def open_probe(self) -> Probe:
+        """The model, loaded, with the dataset to look at it on."""
+        from mfv_dsl.inspection import Probe
+
+        return Probe.open(self.model, self.dataset)
+
+
+@dataclass(frozen=True)
+class OutputOptions(OptionGroup):
+    """How a command speaks."""
+
+    quiet: QuietFlag = False
+    as_json: JsonFlag = False
+
+    def progress(self) -> AbstractContextManager[Listener]:
+        """Progress bars on stderr, unless the command is to be quiet."""
+        from mfv_dsl.cli.output import progress_bars
+
+        return progress_bars(self.quiet)
+
+    def show(self, data: Any, table: Table, lines: Sequence[str] = ()) -> None:
+        """A result on stdout: ``data`` as JSON, or a table with ``lines`` under it."""
+        from mfv_dsl.cli.output import print_result
+
+        print_result(data, table, self.as_json, lines)
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` as Typer is to see it: in place of every parameter that is a group, in the same
+    order, the group's options."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[OptionGroup]] = {}
+    parameters: list[inspect.Parameter] = []
+
+    def add(parameter: inspect.Parameter, annotation: Any) -> None:
+        kind = inspect.Parameter.KEYWORD_ONLY  # so that one without default may come last
+        parameters.append(parameter.replace(annotation=annotation, kind=kind))
+
+    for name, parameter in inspect.signature(command).parameters.items():
+        group = hints[name]
+        if isinstance(group, type) and issubclass(group, OptionGroup):
+            groups[name] = group
+            annotations = get_type_hints(group, include_extras=True)
+            for option, field in inspect.signature(group).parameters.items():
+                add(field, annotations[option])
+        else:
+            add(parameter, hints[name])
+
+    @wraps(command)
+    def with_groups(**values: Any) -> None:
+        for name, group in groups.items():
+            options = {field.name: values.pop(field.name) for field in fields(group)}
+            values[name] = group(**options)
+        command(**values)
+
+    with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_groups.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_groups
+
+
+# -- values ---------------------------------------------------------------------------------------
 def parse_layer(text: str) -> int | str:
     """A layer's number, or ``native``."""
     if text == "native":

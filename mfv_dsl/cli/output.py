@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from mfv_dsl.base.diagnostics import Diagnostic, render
 from mfv_dsl.base.errors import MfvError
@@ -25,12 +28,28 @@ def show_error(error: MfvError) -> None:
 
 
 def show_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
+    """Diagnostics on stderr, and how many errors if several."""
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     for diagnostic in diagnostics:
         print(render(diagnostic, colour), end="\n\n", file=sys.stderr)
     count = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     if count > 1:
         print(f"{count} errors", file=sys.stderr)
+
+
+def print_json(data: Any) -> None:
+    """``data`` on stdout, for programs."""
+    typer.echo(json.dumps(data, indent=2))
+
+
+def print_result(data: Any, table: Table | Tree, as_json: bool, lines: Sequence[str] = ()) -> None:
+    """A result on stdout: ``data`` as JSON, or a table or tree with ``lines`` under it."""
+    if as_json:
+        print_json(data)
+        return
+    print_table(table)
+    for line in lines:
+        typer.echo(line)
 
 
 def print_table(table: Table | Tree) -> None:

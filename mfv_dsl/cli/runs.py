@@ -1,19 +1,26 @@
-"""Commands that plan and run recipes, and what they need to know of the installation."""
+"""Commands about whole recipes: run, plan, lock."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfv_dsl.cli.options import JsonFlag, RecipeArgument, SetOptions
+from mfv_dsl.cli.options import (
+    JsonFlag,
+    OutputOptions,
+    RecipeArgument,
+    SetOptions,
+    grouped,
+)
 
 if TYPE_CHECKING:
-    from mfv_dsl.execute.run import RunResult
+    from mfv_dsl.api import Recipe
+    from mfv_dsl.execute.run_result import RunResult
 
 
+@grouped
 def run(
     recipe: RecipeArgument,
     out: Annotated[
@@ -50,36 +57,41 @@ def run(
         bool,
         typer.Option("--locked", help="Load no vector but those that mfv.lock pins."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
-    as_json: JsonFlag = False,
+    *,
+    output: OutputOptions,
 ) -> None:
     """Run a recipe and print its table of results."""
     from mfv_dsl.api import Recipe
-    from mfv_dsl.cli.output import progress_bars, show_diagnostics
+    from mfv_dsl.cli.output import show_diagnostics
 
-    loaded = Recipe.from_file(recipe, sets or ())
-    show_diagnostics(loaded.check())
-    show_diagnostics(loaded.plan(only).warnings)
+    checked = Recipe.from_file(recipe, sets or ())
+    show_diagnostics(checked.check())
+    show_diagnostics(checked.plan(only).warnings)
     if dry_run:
-        _show_plan(loaded, only, as_json)
+        _show_plan(checked, only, output.as_json)
         return
-    with progress_bars(quiet) as listener:
-        result = loaded.run(
+    with output.progress() as listener:
+        result = checked.run(
             out, listener, device=device, fresh=fresh, only=only, trace=trace,
             download=download, locked=locked,
         )  # fmt: skip
+    show_result(result, output.as_json)
+
+
+def show_result(result: RunResult, as_json: bool, **more: object) -> None:
+    """The result, and ``more``, as JSON; or tables of results on stdout, and what was written where
+    on stderr."""
+    from mfv_dsl.cli.output import print_json, print_notes, print_table
+    from mfv_dsl.report.tables import (
+        confusion_table,
+        results_table,
+        tuning_table,
+        weights_table,
+    )
+
     if as_json:
-        typer.echo(json.dumps(result.to_json(), indent=2))
-    else:
-        show_result(result)
-
-
-def show_result(result: RunResult) -> None:
-    """Tables of results on stdout; what was written where on stderr."""
-    from mfv_dsl.cli.output import print_notes, print_table
-    from mfv_dsl.report.probing import weights_table
-    from mfv_dsl.report.tables import confusion_table, results_table, tuning_table
-
+        print_json({**result.to_json(), **more})
+        return
     if result.rows:
         metrics = result.plan.metrics
         print_table(results_table(result.rows, metrics))
@@ -123,37 +135,17 @@ def lock(recipe: RecipeArgument) -> None:
     typer.echo(f"{len(pins)} vectors pinned in {NAME}", err=True)
 
 
-def _show_plan(recipe: object, only: list[str] | None, as_json: bool) -> None:
-    from mfv_dsl.api import Recipe
+def _show_plan(recipe: Recipe, only: list[str] | None, as_json: bool) -> None:
     from mfv_dsl.base.places import finished
+    from mfv_dsl.cli.output import print_json
     from mfv_dsl.plan.explain import explain_plan, plan_text
 
-    assert isinstance(recipe, Recipe)
-    made = recipe.plan(only)
-    explained = explain_plan(made, finished(step.key for step in made.steps))
+    steps = recipe.plan(only)
+    notes = explain_plan(steps, finished(step.key for step in steps.steps))
     if as_json:
-        notes = [note.to_json() for note in explained]
-        typer.echo(json.dumps({**made.to_json(), "notes": notes}, indent=2))
+        print_json({**steps.to_json(), "notes": [note.to_json() for note in notes]})
     else:
-        typer.echo(plan_text(made, explained), nl=False)
+        typer.echo(plan_text(steps, notes), nl=False)
 
 
-def models(as_json: JsonFlag = False) -> None:
-    """List the models that recipes can name."""
-    from mfv_dsl.models.catalogue import catalogue
-
-    known = catalogue()
-    if as_json:
-        typer.echo(json.dumps([vars(row) for row in known], indent=2))
-        return
-    from mfv_dsl.cli.output import print_table
-    from mfv_dsl.report.tables import models_table
-
-    print_table(models_table(known))
-
-
-def version() -> None:
-    """Print the version."""
-    from mfv_dsl.version import __version__
-
-    typer.echo(f"mfv-dsl {__version__}")
+COMMANDS = (run, plan, lock)

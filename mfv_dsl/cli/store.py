@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
 from mfv_dsl.cli.options import JsonFlag
+from mfv_dsl.cli.output import print_json
 
 app = typer.Typer(help="The store of finished steps.", no_args_is_help=True)
 
@@ -19,8 +18,7 @@ def list_(as_json: JsonFlag = False) -> None:
     store = default_store()
     entries = [entry for entry in store.entries() if isinstance(entry, StoredStep)]
     if as_json:
-        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
-        typer.echo(json.dumps(rows, indent=2))
+        print_json([{**vars(entry), "path": str(entry.path)} for entry in entries])
         return
     for entry in entries:
         typer.echo(f"{entry.key[:12]}  {entry.bytes:>10,}  {entry.operation:<12}  {entry.label}")
@@ -42,13 +40,9 @@ def verify() -> None:
     """Read every finished step and compare it with its hash; exit 3 if one is damaged."""
     from mfv_dsl.execute.store import StoredStep, default_store
 
-    good, damaged = 0, []
-    for entry in default_store().entries():
-        if isinstance(entry, StoredStep):
-            good += 1
-        else:
-            damaged.append(entry)
+    entries = list(default_store().entries())
+    damaged = [entry for entry in entries if not isinstance(entry, StoredStep)]
     for path in damaged:
         typer.echo(f"damaged: {path}")
-    typer.echo(f"{good} steps are sound, {len(damaged)} damaged", err=True)
+    typer.echo(f"{len(entries) - len(damaged)} steps are sound, {len(damaged)} damaged", err=True)
     raise typer.Exit(3 if damaged else 0)

@@ -8,21 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
-from mfv_dsl.models.sites import Site, SiteTable
-
-#: Where language models keep their decoder layers, and in a layer the attention's projection.
-_LAYERS = {
-    "gpt_neox.layers": "attention.dense",
-    "model.layers": "self_attn.o_proj",
-    "model.language_model.layers": "self_attn.o_proj",
-    "language_model.model.layers": "self_attn.o_proj",
-    "transformer.h": "attn.c_proj",
-    "transformer.blocks": "attn.out_proj",
-    "model.decoder.layers": "self_attn.out_proj",
-}
+from mfv_dsl.models.sites import SiteSource, SiteTable, find_sites, unknown_projection
 
 
 @dataclass(frozen=True)
@@ -34,13 +22,21 @@ class HookPlan:
     edits: tuple[Edit, ...]
 
     @classmethod
-    def of(cls, model: Any, edits: Sequence[Edit]) -> HookPlan:
+    def of(cls, model: Any, edits: Sequence[Edit], sites: SiteSource | None = None) -> HookPlan:
         """Bind ``edits`` to ``model``: one loaded by :func:`mfv_dsl.load_model`, an
-        ``open_flamingo.Flamingo``, or a transformers causal language model."""
-        if hasattr(model, "sites") and hasattr(model, "model"):
+        ``open_flamingo.Flamingo``, or a transformers causal language model.
+
+        ``sites`` says where a model of another make keeps its parts
+        (:func:`~mfv_dsl.models.sites.find_sites`).  Raises MfvError: MFV5108 where the parts that
+        the edits need are not known, MFV5102 to MFV5105 for edits that do not fit.
+        """
+        if sites is None and hasattr(model, "sites") and hasattr(model, "model"):
             plan = cls(model.model, model.sites, tuple(edits))
         else:
-            plan = cls(model, find_sites(model), tuple(edits))
+            plan = cls(model, find_sites(model, sites), tuple(edits))
+        at_projection = any(edit.site in ("lm.attn", "lm.attn.out") for edit in plan.edits)
+        if at_projection and "lm.attn" not in plan.sites:
+            raise unknown_projection(plan.model)
         Hooks(plan.model, plan.sites, plan.edits)  # refuses what does not fit
         return plan
 
@@ -48,36 +44,3 @@ class HookPlan:
         """A context in which every forward call of the model is edited; the edits are made at the
         last position of each call.  Leaving it without a call is an error."""
         return Hooks(self.model, self.sites, self.edits)
-
-
-def find_sites(model: nn.Module) -> SiteTable:
-    """The site table of a model whose decoder layers are where a known architecture has them."""
-    for prefix in ("", "lang_encoder."):
-        for path, projection in _LAYERS.items():
-            try:
-                layers = model.get_submodule(prefix + path)
-            except AttributeError:
-                continue
-            return _table(model, layers, f"{prefix}{path}.{{layer}}", projection)
-    raise MfvError(
-        "MFV5108",
-        f"the decoder layers of a {type(model).__name__} are not where any known architecture has "
-        "them",
-        help=f"known places: {', '.join(_LAYERS)}",
-    )
-
-
-def _table(model: Any, layers: nn.Module, block: str, projection: str) -> SiteTable:
-    flamingo = hasattr(model, "lang_encoder")
-    config = (model.lang_encoder if flamingo else model).config.get_text_config()
-    d_model = int(getattr(config, "hidden_size", None) or config.d_model)
-    heads = int(getattr(config, "num_attention_heads", None) or config.n_heads)
-    numbers = tuple(range(len(list(layers.children()))))
-    decoder = f"{block}.decoder_layer" if flamingo else block
-    projected: Any = model.get_submodule(f"{decoder}.{projection}".format(layer=0))
-    inputs = getattr(projected, "in_features", None) or projected.weight.shape[0]
-    return {
-        "lm.attn": Site(f"{decoder}.{projection}", "input", numbers, int(inputs) // heads, heads),
-        "lm.attn.out": Site(f"{decoder}.{projection}", "output", numbers, d_model),
-        "lm.resid": Site(block, "output", numbers, d_model),
-    }

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import torch
 
 LAST = (-1,)
-Operation: TypeAlias = Literal["add", "replace", "scale", "project_out"]
+EditOperation: TypeAlias = Literal["add", "replace", "scale", "project_out"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Edit:
 
     site: str
     layer: int
-    operation: Operation
+    operation: EditOperation
     value: torch.Tensor
     heads: tuple[int, ...] | None = None
     positions: tuple[int, ...] | None = LAST

@@ -25,7 +25,16 @@ class Pass:
 def full_pass(
     backend: Backend, batch: PromptBatch, edits: Sequence[Edit] = (), reads: Sequence[Read] = ()
 ) -> Pass:
-    """Run ``batch`` once with ``edits`` made and ``reads`` taken."""
+    """Run ``batch`` once with ``edits`` made, in their order, and then ``reads`` taken.
+
+    For example, every head's output at the last token of layer 2::
+
+        output = full_pass(model, batch, reads=[Read("lm.attn", layer=2)])
+        heads = output.readings[0][:, 0]  # (prompts, heads, head_dim)
+
+    Raises MfvError: MFV5102 to MFV5105 for what does not fit the model, MFV5101 for an edit or a
+    read that never fired.
+    """
     with Hooks(backend.model, backend.sites, edits, reads) as hooks:
         logits = backend.forward(batch)
     note(batch, [*edits, *reads])

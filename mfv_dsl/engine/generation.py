@@ -11,13 +11,13 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import LAST, Edit
 from mfv_dsl.engine.hooks import Hooks, find_site
 from mfv_dsl.engine.trace import note
-from mfv_dsl.models.base import Backend, Decoder, PromptBatch
+from mfv_dsl.models.base import Backend, Decoder, Picture, PromptBatch, TextBackend
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What was said after one prompt: ``tokens``, without the end token, and their summed
-    log-probability, with it."""
+    """The continuation of one prompt: ``tokens``, without the end token, and their summed
+    log-probability ``log_p`` in nats, with it."""
 
     tokens: tuple[int, ...]
     log_p: float
@@ -41,7 +41,8 @@ def generate(
     log-probability among those that so many beams keep is returned.  Tokens that stand for
     pictures are never generated.
 
-    As with :class:`~mfv_dsl.engine.hooks.Hooks`, an edit that never fired is an MfvError.
+    Raises MfvError: MFV5107 for an edit that cannot be made ``everywhere``, and as
+    :class:`~mfv_dsl.engine.hooks.Hooks`; ValueError for numbers below 1.
     """
     if max_new_tokens < 1 or beams < 1:
         raise ValueError("max_new_tokens and beams must be at least 1")
@@ -61,6 +62,34 @@ def generate(
         return _beam_search(run, first, max_new_tokens, beams)
 
 
+def generate_texts(
+    model: TextBackend,
+    texts: Sequence[str],
+    images: Sequence[Sequence[Picture]],
+    max_new_tokens: int = 20,
+    *,
+    beams: int = 1,
+    edits: Sequence[Edit] = (),
+    everywhere: bool = False,
+) -> list[str]:
+    """The model's continuation of each of ``texts``, as text.
+
+    ``images`` has one list of pictures for each text, in the order of its ``<image>`` marks; the
+    rest is as for :func:`generate`.  Models loaded by :func:`mfv_dsl.load_model` have it as a
+    method::
+
+        model.generate(["<image>Q:red circle. A:"], [[picture]], max_new_tokens=2)
+
+    Raises MfvError: MFV7242 to MFV7245 for texts and images that do not fit one another or the
+    model's context, and as :func:`generate`.
+    """
+    batch = model.texts(texts, images)
+    length = batch.tokens.shape[1] + max_new_tokens
+    model.check_length(length, f"the longest text (new tokens: {max_new_tokens})")
+    generations = generate(model, batch, max_new_tokens, edits, everywhere=everywhere, beams=beams)
+    return [model.text(generation.tokens) for generation in generations]
+
+
 class _Run:
     """The model with its edits made; gives log-probabilities of the next token."""
 
@@ -72,9 +101,11 @@ class _Run:
         self._banned = sorted(backend.banned_tokens)
 
     def prompt(self) -> torch.Tensor:
+        """Log-probabilities of the first token, (prompts, vocabulary)."""
         return self._with(self._edits, self.decoder.prompt)
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Those of the token after ``tokens`` (rows,), (rows, vocabulary)."""
         return self._with(self._later, lambda: self.decoder.step(tokens))
 
     def keep(self, rows: torch.Tensor) -> None:
@@ -83,6 +114,7 @@ class _Run:
         self._later = [follow(edit, rows, self._backend) for edit in self._later]
 
     def ends(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Which of ``tokens`` end a generation, of the same shape."""
         return torch.isin(tokens, self.end.to(tokens.device))
 
     def _with(self, edits: Sequence[Edit], run: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -94,7 +126,7 @@ class _Run:
 
 
 def follow(edit: Edit, rows: torch.Tensor, backend: Backend) -> Edit:
-    """``edit`` with a value per prompt arranged for ``rows``."""
+    """``edit`` with a value per prompt arranged for ``rows`` (rows,), the prompts that go on."""
     site = find_site(backend.sites, edit.site, edit.layer)
     shared = 1 if site.heads is None else 2
     if edit.value.ndim <= shared or edit.value.shape[0] == 1:
@@ -105,21 +137,24 @@ def follow(edit: Edit, rows: torch.Tensor, backend: Backend) -> Edit:
 def _greedy(run: _Run, next_token: torch.Tensor, most: int) -> list[Generation]:
     """``next_token`` (prompts, vocabulary) log-probabilities of the first token."""
     prompts = len(next_token)
-    said: list[list[int]] = [[] for _ in range(prompts)]
+    tokens_by_prompt: list[list[int]] = [[] for _ in range(prompts)]
     log_p = [0.0] * prompts
     alive = list(range(prompts))  # finished prompts go on in the batch, and nobody listens
     for count in range(1, most + 1):
         best, tokens = next_token.max(-1)
-        ended = run.ends(tokens).tolist()
+        ends = run.ends(tokens).tolist()
         for row in alive:
             log_p[row] += best[row].item()
-            if not ended[row]:
-                said[row].append(int(tokens[row]))
-        alive = [row for row in alive if not ended[row]]
+            if not ends[row]:
+                tokens_by_prompt[row].append(int(tokens[row]))
+        alive = [row for row in alive if not ends[row]]
         if not alive or count == most:
             break
         next_token = run.step(tokens)
-    return [Generation(tuple(tokens), total) for tokens, total in zip(said, log_p, strict=True)]
+    return [
+        Generation(tuple(tokens), total)
+        for tokens, total in zip(tokens_by_prompt, log_p, strict=True)
+    ]
 
 
 _Beam = tuple[int, tuple[int, ...], float]  # prompt, tokens so far, log-probability
@@ -129,30 +164,30 @@ _Candidate = tuple[int, int, float, bool]  # row, token, log-probability, whethe
 def _beam_search(run: _Run, next_token: torch.Tensor, most: int, beams: int) -> list[Generation]:
     """``next_token`` (prompts, vocabulary) log-probabilities of the first token."""
     prompts = len(next_token)
-    finished: list[list[Generation]] = [[] for _ in range(prompts)]
+    generations: list[list[Generation]] = [[] for _ in range(prompts)]
     rows: list[_Beam] = [(prompt, (), 0.0) for prompt in range(prompts)]
     for count in range(1, most + 1):
-        grown = _grow(run, rows, next_token, beams, prompts)
-        kept: list[tuple[int, int, float]] = []  # (row, token, log-probability)
-        for prompt, candidates in enumerate(grown):
-            going = 0
-            for row, token, total, ended in candidates:
-                if ended or count == most:
-                    tokens = rows[row][1] + (() if ended else (token,))
-                    finished[prompt].append(Generation(tokens, total))
-                elif going < beams:
-                    kept.append((row, token, total))
-                    going += 1
+        candidates_by_prompt = _grow(run, rows, next_token, beams, prompts)
+        survivors: list[tuple[int, int, float]] = []  # (row, token, log-probability)
+        for prompt, candidates in enumerate(candidates_by_prompt):
+            count_kept = 0
+            for row, token, total, end in candidates:
+                if end or count == most:
+                    tokens = rows[row][1] + (() if end else (token,))
+                    generations[prompt].append(Generation(tokens, total))
+                elif count_kept < beams:
+                    survivors.append((row, token, total))
+                    count_kept += 1
             # log-probabilities only fall: a beam behind a finished one cannot win
-            best = max((done.log_p for done in finished[prompt]), default=-torch.inf)
-            kept = [beam for beam in kept if rows[beam[0]][0] != prompt or beam[2] > best]
-        if not kept:
+            best = max((generation.log_p for generation in generations[prompt]), default=-torch.inf)
+            survivors = [beam for beam in survivors if rows[beam[0]][0] != prompt or beam[2] > best]
+        if not survivors:
             break
         device = next_token.device
-        run.keep(torch.tensor([row for row, _, _ in kept], device=device))
-        next_token = run.step(torch.tensor([token for _, token, _ in kept], device=device))
-        rows = [(rows[row][0], (*rows[row][1], token), total) for row, token, total in kept]
-    return [max(done, key=lambda one: one.log_p) for done in finished]
+        run.keep(torch.tensor([row for row, _, _ in survivors], device=device))
+        next_token = run.step(torch.tensor([token for _, token, _ in survivors], device=device))
+        rows = [(rows[row][0], (*rows[row][1], token), total) for row, token, total in survivors]
+    return [max(generation, key=lambda generation: generation.log_p) for generation in generations]
 
 
 def _grow(
@@ -161,9 +196,14 @@ def _grow(
     """By prompt, the likeliest continuations of its beams, the likeliest first: enough that
     ``beams`` of them go on, whichever end."""
     values, tokens = next_token.topk(min(beams + len(run.end), next_token.shape[1]), dim=-1)
-    ended = run.ends(tokens).tolist()
-    grown: list[list[_Candidate]] = [[] for _ in range(prompts)]
+    ends = run.ends(tokens).tolist()
+    candidates_by_prompt: list[list[_Candidate]] = [[] for _ in range(prompts)]
     for row, (prompt, _, total) in enumerate(rows):
-        each = zip(tokens[row].tolist(), values[row].tolist(), ended[row], strict=True)
-        grown[prompt] += [(row, token, total + value, end) for token, value, end in each]
-    return [sorted(candidates, key=lambda candidate: -candidate[2]) for candidates in grown]
+        continuations = zip(tokens[row].tolist(), values[row].tolist(), ends[row], strict=True)
+        candidates_by_prompt[prompt] += [
+            (row, token, total + value, end) for token, value, end in continuations
+        ]
+    return [
+        sorted(candidates, key=lambda candidate: -candidate[2])
+        for candidates in candidates_by_prompt
+    ]

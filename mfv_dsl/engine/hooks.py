@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.engine.edits import Edit, Operation, Read
+from mfv_dsl.engine.edits import Edit, EditOperation, Read
 from mfv_dsl.models.sites import Site, SiteTable
 
 #: What a hook makes of a module's input or output.
@@ -77,7 +77,8 @@ class Hooks(PlacedHooks):
     """A context in which edits are made and activations read.
 
     After the context ``firings`` tells how often each edit and read fired, ``read(r)`` gives what
-    was read.
+    was read.  Raises MfvError: MFV5102 to MFV5105 where an edit or a read does not fit the model
+    (before any hook is placed), MFV5101 on leaving where one never fired.
     """
 
     def __init__(
@@ -90,11 +91,11 @@ class Hooks(PlacedHooks):
         super().__init__()
         self.edits, self.reads = tuple(edits), tuple(reads)
         self.firings: Counter[int] = Counter()
-        self._taken: dict[int, torch.Tensor] = {}
+        self._readings: dict[int, torch.Tensor] = {}
         self._work: dict[tuple[str, int], list[Edit | Read]] = defaultdict(list)
         self._all: list[Edit | Read] = [*self.edits, *self.reads]
-        for one in self._all:
-            self._work[one.site, one.layer].append(one)
+        for work in self._all:
+            self._work[work.site, work.layer].append(work)
         # everything is looked up and checked before the first hook is placed
         self._bound = [
             (
@@ -109,7 +110,7 @@ class Hooks(PlacedHooks):
 
     def read(self, read: Read) -> torch.Tensor:
         """What ``read`` took: (prompts, positions, [heads,] width)."""
-        return self._taken[id(read)]
+        return self._readings[id(read)]
 
     def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
         for module, site, work in self._bound:
@@ -120,16 +121,16 @@ class Hooks(PlacedHooks):
             if not self.firings[id(work)]:
                 yield f"nothing passed through {work.site}[{work.layer}]: {work} never fired"
 
-    def _function(self, site: Site, work: Sequence[Edit | Read]) -> Change:
+    def _function(self, site: Site, works: Sequence[Edit | Read]) -> Change:
         def run(tensor: torch.Tensor) -> torch.Tensor:
-            for one in work:
-                if isinstance(one, Edit):
-                    tensor = apply(one, site, tensor)
+            for work in works:
+                if isinstance(work, Edit):
+                    tensor = apply(work, site, tensor)
                 else:
-                    self._taken[id(one)] = (
-                        split_heads(site, _at(tensor, one.positions)).detach().clone()
+                    self._readings[id(work)] = (
+                        split_heads(site, _at(tensor, work.positions)).detach().clone()
                     )
-                self.firings[id(one)] += 1
+                self.firings[id(work)] += 1
             return tensor
 
         return run
@@ -140,16 +141,18 @@ def apply(edit: Edit, site: Site, tensor: torch.Tensor) -> torch.Tensor:
     out = tensor.clone()
     positions = range(tensor.shape[1]) if edit.positions is None else edit.positions
     for position in positions:
-        before, after = (split_heads(site, whole[:, position]) for whole in (tensor, out))
+        before, after = (split_heads(site, part[:, position]) for part in (tensor, out))
         if site.heads is None:
-            after.copy_(changed(edit.operation, before, edit.value))
+            after.copy_(apply_operation(edit.operation, before, edit.value))
         else:
             heads = slice(None) if edit.heads is None else list(edit.heads)
-            after[:, heads] = changed(edit.operation, before[:, heads], edit.value)
+            after[:, heads] = apply_operation(edit.operation, before[:, heads], edit.value)
     return out
 
 
-def changed(operation: Operation, before: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def apply_operation(
+    operation: EditOperation, before: torch.Tensor, value: torch.Tensor
+) -> torch.Tensor:
     """``before`` (..., width) after ``operation`` with ``value``, which broadcasts to it."""
     value = value.to(before)
     if operation == "add":
@@ -197,8 +200,8 @@ def check_edit(edit: Edit, site: Site) -> None:
     """Refuse an edit whose heads or value do not fit its site."""
     if site.heads is None and edit.heads is not None:
         raise MfvError("MFV5104", f"{edit}: this site has no heads")
-    chosen = range(site.heads or 0) if edit.heads is None else edit.heads
-    for head in chosen:
+    heads = range(site.heads or 0) if edit.heads is None else edit.heads
+    for head in heads:
         if not 0 <= head < (site.heads or 0):
             raise MfvError(
                 "MFV5104",
@@ -207,11 +210,13 @@ def check_edit(edit: Edit, site: Site) -> None:
             )
     if edit.operation == "scale" and edit.value.ndim == 0:
         return
-    wanted = (site.width,) if site.heads is None else (len(chosen), site.width)
+    shape_of_site = (site.width,) if site.heads is None else (len(heads), site.width)
     shape = tuple(edit.value.shape)
-    if shape[-len(wanted) :] != wanted and not (edit.operation == "scale" and shape[-1:] == (1,)):
+    if shape[-len(shape_of_site) :] != shape_of_site and not (
+        edit.operation == "scale" and shape[-1:] == (1,)
+    ):
         raise MfvError(
-            "MFV5105", f"{edit}: the value has shape {shape}, the site takes (..., {wanted})"
+            "MFV5105", f"{edit}: the value has shape {shape}, the site takes (..., {shape_of_site})"
         )
 
 

@@ -23,7 +23,7 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import give_way, is_out_of_memory, rows_at_once
 from mfv_dsl.engine.edits import Edit, Read
-from mfv_dsl.engine.scoring import Scores, joined, score
+from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
 from mfv_dsl.engine.trace import note
 from mfv_dsl.engine.variants import VariantHooks, check_variants
 from mfv_dsl.models.base import Backend, Continuation, PromptBatch
@@ -48,7 +48,15 @@ class Chunk:
 
 
 def encode_prefix(backend: Backend, batch: PromptBatch) -> Prefix:
-    """Run all tokens but the last of every prompt of ``batch``, once."""
+    """Run all tokens but the last of every prompt of ``batch``, once, without gradients.
+
+    For example, what the absence of each head of layer 2 costs the answer::
+
+        prefix = encode_prefix(model, batch)
+        off = torch.zeros(1, model.facts.head_dim)
+        variants = [[Edit("lm.attn", 2, "replace", off, (head,))] for head in range(8)]
+        p = prefix.scores(variants).p  # (prompts, variants)
+    """
     return Prefix(backend, batch, backend.prefix(batch))
 
 
@@ -92,14 +100,14 @@ class Prefix:
             if at_once is None:
                 at_once = self._variants_at_once(continuation, variants)
         order = sorted(range(len(variants)), key=joins.__getitem__)
-        done = 0
-        while done < len(order):
-            part = order[done : done + at_once]
+        n_done = 0
+        while n_done < len(order):
+            part = order[n_done : n_done + at_once]
             chunk = self._attempt(part, [(joins[i], variants[i]) for i in part], ask)
             if chunk is None:
                 at_once = give_way(self.backend.device, len(part), "variants")
                 continue
-            done += len(part)
+            n_done += len(part)
             for i in part:
                 note(self.batch, [*variants[i], *reads], variant=i)
             yield chunk
@@ -117,8 +125,8 @@ class Prefix:
             raise ValueError("no variants")
         chunks = list(self.run(variants, targets, top=top, logits=logits))
         place = torch.tensor([i for chunk in chunks for i in chunk.variants]).argsort()
-        together = joined([chunk.scores for chunk in chunks])
-        return together.variants(place.to(together.said.device))
+        together = concatenate_scores([chunk.scores for chunk in chunks])
+        return together.variants(place.to(together.likeliest.device))
 
     def injected(self, layer: int, added: torch.Tensor, *, logits: bool = False) -> Scores:
         """Scores of the batch's answers with ``added``, (d_model,) or (prompts, d_model), added to
@@ -198,10 +206,10 @@ class Prefix:
         place = torch.tensor(_places(work), device=hidden.device)
         readings = []
         for read in ask.reads:
-            taken = hooks.read(read)
-            later = taken[:, :1].expand(-1, len(rows) - taken.shape[1], *taken.shape[2:])
-            whole = torch.cat([taken, later], dim=1)
-            readings.append(whole.index_select(1, place.to(whole.device)))
+            reading = hooks.read(read)
+            later = reading[:, :1].expand(-1, len(rows) - reading.shape[1], *reading.shape[2:])
+            reading_of_rows = torch.cat([reading, later], dim=1)
+            readings.append(reading_of_rows.index_select(1, place.to(reading_of_rows.device)))
         return Chunk(
             variants=tuple(part),
             scores=scores.variants(place),

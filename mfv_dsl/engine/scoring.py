@@ -15,8 +15,8 @@ class Scores:
     """Scores of next-token distributions, one per prompt and variant.
 
     ``log_p`` and ``rank`` (prompts, variants), or (prompts, variants, targets) where every prompt
-    has several: log-probability of the target token, and how many tokens come before it (0: it is
-    the likeliest; of equals the first token of the vocabulary wins).  ``said``
+    has several: log-probability of the target token in nats, and how many tokens come before it
+    (0: it is the likeliest; of equals the first token of the vocabulary wins).  ``likeliest``
     (prompts, variants) is the likeliest token.  ``top`` and ``top_log_p``
     (prompts, variants, k) are the k likeliest tokens, the likeliest first.  ``logits``
     (prompts, variants, vocabulary) is there where it was asked for.
@@ -26,7 +26,7 @@ class Scores:
 
     log_p: torch.Tensor
     rank: torch.Tensor
-    said: torch.Tensor
+    likeliest: torch.Tensor
     top: torch.Tensor
     top_log_p: torch.Tensor
     logits: torch.Tensor | None = None
@@ -36,27 +36,28 @@ class Scores:
         """Probability of the target token, shaped as ``log_p``."""
         return self.log_p.exp()
 
-    def variants(self, chosen: torch.Tensor) -> Scores:
+    def variants(self, places: torch.Tensor) -> Scores:
         """The scores of ``chosen`` variants, in this order."""
-        return self._each(lambda part: part.index_select(1, chosen))
+        return self.map_tensors(lambda part: part.index_select(1, places))
 
     def detach(self) -> Scores:
         """The same without gradients."""
-        return self._each(torch.Tensor.detach)
+        return self.map_tensors(torch.Tensor.detach)
 
-    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Scores:
-        return replace(self, **{name: change(part) for name, part in self._parts().items()})
+    def map_tensors(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Scores:
+        """The same with ``change`` made to every tensor."""
+        return replace(self, **{name: change(part) for name, part in self.tensors().items()})
 
-    def _parts(self) -> dict[str, torch.Tensor]:
+    def tensors(self) -> dict[str, torch.Tensor]:
         """What is there, by name."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: part for name, part in parts.items() if part is not None}
 
 
-def joined(parts: Sequence[Scores], dim: int = 1) -> Scores:
+def concatenate_scores(parts: Sequence[Scores], dim: int = 1) -> Scores:
     """``parts`` as one, along the variants or, with ``dim=0``, along the prompts."""
-    each = [part._parts() for part in parts]
-    return Scores(**{name: torch.cat([part[name] for part in each], dim) for name in each[0]})
+    tensors = [part.tensors() for part in parts]
+    return Scores(**{name: torch.cat([part[name] for part in tensors], dim) for name in tensors[0]})
 
 
 def score(
@@ -73,16 +74,16 @@ def score(
     """
     prompts, variants = hidden.shape[:2]
     rows = hidden.flatten(0, 1)
-    wanted = targets.to(hidden.device).reshape(prompts, -1).repeat_interleave(variants, dim=0)
+    token_rows = targets.to(hidden.device).reshape(prompts, -1).repeat_interleave(variants, dim=0)
     step = max(1, _SLICE_BYTES // (vocabulary * 12))
-    flat = joined(
+    flat = concatenate_scores(
         [
-            _score_rows(logits_of(rows[i : i + step]), wanted[i : i + step], top, keep_logits)
+            _score_rows(logits_of(rows[i : i + step]), token_rows[i : i + step], top, keep_logits)
             for i in range(0, len(rows), step)
         ],
         dim=0,
     )
-    shaped = flat._each(lambda part: part.reshape(prompts, variants, *part.shape[1:]))
+    shaped = flat.map_tensors(lambda part: part.reshape(prompts, variants, *part.shape[1:]))
     if targets.ndim == 1:
         return replace(shaped, log_p=shaped.log_p[..., 0], rank=shaped.rank[..., 0])
     return shaped
@@ -92,24 +93,25 @@ def _score_rows(raw: torch.Tensor, targets: torch.Tensor, top: int, keep_logits:
     """``raw`` (rows, vocabulary), ``targets`` (rows, targets)."""
     logits = raw if raw.dtype == torch.float64 else raw.float()
     total = logits.logsumexp(-1, keepdim=True)
-    reached = logits.gather(1, targets)
+    target_logits = logits.gather(1, targets)
     with torch.no_grad():
         rank = torch.stack(
-            [_rank(logits, reached[:, i], targets[:, i]) for i in range(targets.shape[1])], dim=1
+            [_rank(logits, target_logits[:, i], targets[:, i]) for i in range(targets.shape[1])],
+            dim=1,
         )
         tokens = logits.topk(min(top, logits.shape[1]), dim=-1).indices
     return Scores(
-        log_p=reached - total,
+        log_p=target_logits - total,
         rank=rank,
-        said=logits.argmax(-1),
+        likeliest=logits.argmax(-1),
         top=tokens,
         top_log_p=logits.gather(1, tokens) - total,
         logits=raw if keep_logits else None,
     )
 
 
-def _rank(logits: torch.Tensor, reached: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def _rank(logits: torch.Tensor, target_logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """How many tokens come before ``target`` (rows,), whose logits are ``reached`` (rows,)."""
-    above = (logits > reached[:, None]).sum(-1)
+    above = (logits > target_logits[:, None]).sum(-1)
     earlier = torch.arange(logits.shape[1], device=logits.device) < target[:, None]
-    return above + ((logits == reached[:, None]) & earlier).sum(-1)
+    return above + ((logits == target_logits[:, None]) & earlier).sum(-1)

@@ -35,18 +35,19 @@ def sequence_log_p(
 
     ``edits`` are made in the prompt, at their positions, and not at the sequences' tokens.
     ``at_once`` is how many rows are run together, by default as many as memory suggests.
+    Log-probabilities are in nats.  Raises MfvError as :class:`~mfv_dsl.engine.hooks.Hooks`.
     """
     if at_once is None:
         at_once = rows_at_once(backend.device, _row_bytes(backend, batch, sequences))
     parts = []
     for start in range(0, len(sequences), at_once):
-        some = sequences[start : start + at_once]
-        width = max(map(len, _levels(some)), default=0)  # rows of a prompt at the widest level
+        part = sequences[start : start + at_once]
+        width = max(map(len, _levels(part)), default=0)  # rows of a prompt at the widest level
         step = max(1, at_once // width) if width else len(batch)
         parts.append(
             torch.cat(
                 [
-                    _log_p(backend, batch, slice(first, first + step), some, edits)
+                    _log_p(backend, batch, slice(first, first + step), part, edits)
                     for first in range(0, len(batch), step)
                 ]
             )
@@ -80,40 +81,40 @@ def _log_p(
     edits: Sequence[Edit],
 ) -> torch.Tensor:
     """:func:`sequence_log_p` of some prompts, all at once."""
-    chosen = torch.arange(len(batch))[prompts]
+    rows = torch.arange(len(batch))[prompts]
     part = batch[prompts]
     total = torch.zeros(len(part), len(sequences), dtype=torch.float64)
     with backend.decoding(part) as decoder:
-        with Hooks(backend.model, backend.sites, [follow(edit, chosen, backend) for edit in edits]):
+        with Hooks(backend.model, backend.sites, [follow(edit, rows, backend) for edit in edits]):
             logits = decoder.prompt()
-        begun: list[Tokens] = [()]  # the rows of each prompt
+        beginnings: list[Tokens] = [()]  # the rows of each prompt
         for level in [*_levels(sequences), []]:
-            _add_level(total, logits, sequences, begun)
+            _add_level(total, logits, sequences, beginnings)
             if not level:
                 break
-            place = {beginning: row for row, beginning in enumerate(begun)}
+            place = {beginning: row for row, beginning in enumerate(beginnings)}
             parents = torch.tensor([place[beginning[:-1]] for beginning in level])
-            rows = torch.arange(len(part))[:, None] * len(begun) + parents
+            rows = torch.arange(len(part))[:, None] * len(beginnings) + parents
             decoder.keep(rows.flatten().to(backend.device))
             tokens = torch.tensor([beginning[-1] for beginning in level]).repeat(len(part))
             logits = decoder.step(tokens.to(backend.device))
-            begun = level
+            beginnings = level
     return total
 
 
 def _add_level(
-    total: torch.Tensor, logits: torch.Tensor, sequences: Sequence[Tokens], begun: list[Tokens]
+    total: torch.Tensor, logits: torch.Tensor, sequences: Sequence[Tokens], beginnings: list[Tokens]
 ) -> None:
     """Add to ``total`` (prompts, sequences) what the token behind each beginning contributes.
 
     ``logits`` (prompts · beginnings, vocabulary).
     """
-    place = {beginning: row for row, beginning in enumerate(begun)}
-    length = len(begun[0])
-    going = [i for i, s in enumerate(sequences) if len(s) > length]
-    rows = torch.tensor([place[sequences[i][:length]] for i in going])
-    tokens = torch.tensor([sequences[i][length] for i in going])
+    place = {beginning: row for row, beginning in enumerate(beginnings)}
+    length = len(beginnings[0])
+    longer = [i for i, s in enumerate(sequences) if len(s) > length]
+    rows = torch.tensor([place[sequences[i][:length]] for i in longer])
+    tokens = torch.tensor([sequences[i][length] for i in longer])
     precise = logits if logits.dtype == torch.float64 else logits.float()
-    where = (torch.arange(len(total))[:, None] * len(begun) + rows).to(logits.device)
-    reached = precise[where, tokens.to(logits.device)]
-    total[:, going] += (reached - precise.logsumexp(-1)[where]).double().cpu()
+    where = (torch.arange(len(total))[:, None] * len(beginnings) + rows).to(logits.device)
+    target_logits = precise[where, tokens.to(logits.device)]
+    total[:, longer] += (target_logits - precise.logsumexp(-1)[where]).double().cpu()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from mfv_dsl.engine.edits import Edit, Operation, Read
+from mfv_dsl.engine.edits import Edit, EditOperation, Read
 from mfv_dsl.models.base import PromptBatch
 
 
@@ -27,7 +27,7 @@ class Touch:
     variant's place in the list given to the prefix engine, None in a full pass.
     """
 
-    operation: Operation | None
+    operation: EditOperation | None
     site: str
     layer: int
     heads: tuple[int, ...] | None

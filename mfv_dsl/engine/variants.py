@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.engine.edits import LAST, Edit, Operation, Read
+from mfv_dsl.engine.edits import LAST, Edit, EditOperation, Read
 from mfv_dsl.engine.hooks import (
     Change,
     PlacedHooks,
-    changed,
+    apply_operation,
     check_edit,
     find_module,
     find_site,
@@ -27,7 +27,7 @@ from mfv_dsl.engine.hooks import (
 )
 from mfv_dsl.models.sites import Site, SiteTable
 
-Place = tuple[str, int]  # site, layer
+SiteLayer = tuple[str, int]  # site, layer
 
 
 def check_variants(
@@ -79,18 +79,18 @@ class VariantHooks(PlacedHooks):
     ) -> None:
         super().__init__()
         self._model, self._sites = model, sites
-        self._edits: dict[Place, list[tuple[int, Edit]]] = defaultdict(list)
+        self._edits: dict[SiteLayer, list[tuple[int, Edit]]] = defaultdict(list)
         for row, edits in enumerate(rows):
             for edit in edits:
                 self._edits[edit.site, edit.layer].append((row, edit))
-        self._reads: dict[Place, torch.Tensor | None] = {(r.site, r.layer): None for r in reads}
-        self._fired: Counter[Place] = Counter()
+        self._reads: dict[SiteLayer, torch.Tensor | None] = {(r.site, r.layer): None for r in reads}
+        self._fired: Counter[SiteLayer] = Counter()
 
     def read(self, read: Read) -> torch.Tensor:
         """What was read, (prompts, rows that ran, [heads,] width)."""
-        taken = self._reads[read.site, read.layer]
-        assert taken is not None
-        return taken
+        reading = self._reads[read.site, read.layer]
+        assert reading is not None
+        return reading
 
     def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
         for name, layer in {**dict.fromkeys(self._edits), **self._reads}:
@@ -105,7 +105,7 @@ class VariantHooks(PlacedHooks):
                 what = str(edits[0][1]) if edits else "a read"
                 yield f"nothing passed through {name}[{layer}]: {what} never fired"
 
-    def _function(self, place: Place, site: Site) -> Change:
+    def _function(self, place: SiteLayer, site: Site) -> Change:
         edits = self._edits.get(place, [])
 
         def run(tensor: torch.Tensor) -> torch.Tensor:
@@ -126,18 +126,20 @@ def apply_rows(edits: Sequence[tuple[int, Edit]], site: Site, tensor: torch.Tens
     """
     heads = site.heads or 1
     turns: Counter[int] = Counter()
-    groups: dict[tuple[int, Operation], _Group] = defaultdict(_Group)
+    groups: dict[tuple[int, EditOperation], _Group] = defaultdict(_Group)
     for row, edit in edits:
         group = groups[turns[row], edit.operation]
         turns[row] += 1
-        chosen = range(heads) if edit.heads is None else edit.heads
-        group.columns += [row * heads + head for head in chosen]
+        numbers = range(heads) if edit.heads is None else edit.heads
+        group.columns += [row * heads + head for head in numbers]
         group.values.append(_value(edit, site))
     flat = tensor.reshape(tensor.shape[0], -1, site.width)
     for turn, operation in sorted(groups, key=lambda key: key[0]):
         group = groups[turn, operation]
         columns = torch.tensor(group.columns, device=tensor.device)
-        after = changed(operation, flat.index_select(1, columns), _stacked(group.values, tensor))
+        after = apply_operation(
+            operation, flat.index_select(1, columns), _stacked(group.values, tensor)
+        )
         flat = flat.index_copy(1, columns, after)
     return flat.reshape(tensor.shape)
 

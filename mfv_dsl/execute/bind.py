@@ -10,6 +10,7 @@ from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.execute.conditions import Point
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.run import inputs_of, perform
+from mfv_dsl.models.sites import SiteSource
 from mfv_dsl.plan.descriptions import model_facts
 from mfv_dsl.plan.steps import Plan, needed
 
@@ -24,6 +25,7 @@ def bind(
     scale: float | None = None,
     k: int | None = None,
     vector: str | None = None,
+    sites: SiteSource | None = None,
 ) -> HookPlan:
     """The edits of one condition of an eval, bound to the user's own model.
 
@@ -39,6 +41,8 @@ def bind(
         scale: The factor before the vector, likewise.
         k: The number of heads, likewise.
         vector: The text of the vector, where the eval lists several.
+        sites: Where a model of another make keeps its parts
+            (:func:`mfv_dsl.models.sites.find_sites`).
 
     Returns:
         The edits: ``with bind(...).attach(): model(...)``.
@@ -64,7 +68,7 @@ def bind(
     edits = edits_of(parameters, inputs, at, model_facts(plan, step).head_dim)
     if not edits:
         raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")
-    return HookPlan.of(model, edits)
+    return HookPlan.of(model, edits, sites)
 
 
 def _only(noun: str, choice: Any, candidates: dict[Any, Any]) -> Any:

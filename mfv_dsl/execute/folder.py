@@ -20,7 +20,7 @@ from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
 from mfv_dsl.execute.tuning_rows import TuningRow, write_curves
 from mfv_dsl.library.folder import Library
-from mfv_dsl.library.vector_file import arrays_of, said_of, save_vector
+from mfv_dsl.library.vector_file import arrays_of, metadata_of, save_vector
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.operations import OPERATIONS
@@ -144,7 +144,7 @@ def write_library(
         attributes = {"layer": save_item.layer, "license": save_item.license}
         metadata |= {key: value for key, value in attributes.items() if value is not None}
         vector = replace(values[saved.step], expression=saved.expression)
-        files.append((saved.name, arrays_of(vector), said_of(vector, metadata, saved.name)))
+        files.append((saved.name, arrays_of(vector), metadata_of(vector, metadata, saved.name)))
     with library.writing():
         library.put_recipe(recipe, text)
         return [library.put(*file) for file in files]

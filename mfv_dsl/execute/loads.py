@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Checked
+from mfv_dsl.library.address import hub_address
 from mfv_dsl.library.header import read_file
 from mfv_dsl.library.lock import NAME, NO_LOCK, Lock, Pin, write_lock
-from mfv_dsl.library.sources import file_of, hub_address
+from mfv_dsl.library.sources import file_of
 from mfv_dsl.plan.steps import Plan
 
 Key = tuple[str, "str | None"]
@@ -50,7 +51,7 @@ def pin_loads(checked: Checked, lock: Lock) -> dict[Key, Pin]:
     pins = {}
     for path, name in checked.loads:
         file = file_of(path, name)
-        content = read_file(file)[0].said["content_sha256"]
+        content = read_file(file)[0].metadata["content_sha256"]
         pins[path, name] = Pin(content, _commit(path, file))
     try:
         write_lock(lock.path, {**lock.pins, **pins})

@@ -155,8 +155,9 @@ def _loaded(step: Step) -> dict[str, Any]:
     p = step.parameters
     origin: dict[str, Any] = {"kind": "composed"}
     try:
-        header = read_header(file_of(p["path"], p["name"], p["revision"], download=False)).said
-        origin = {key: header[key] for key in _OF_A_FILE if key in header}
+        file = file_of(p["path"], p["name"], p["revision"], download=False)
+        metadata = read_header(file).metadata
+        origin = {key: metadata[key] for key in _OF_A_FILE if key in metadata}
     except MfvError:
         pass
     at = f"@{p['revision']}" if p["revision"] and "@" not in p["path"] else ""

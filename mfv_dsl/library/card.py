@@ -5,14 +5,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from mfv_dsl.base.numbers import percent
-from mfv_dsl.library.header import Header
-
-if TYPE_CHECKING:
-    from mfv_dsl.library.folder import Library
+from mfv_dsl.base.columns import RESULT_COLUMNS
 
 KEPT = "<!-- The text above is made by mfv vectors card. What stands below this line is kept. -->"
 
@@ -26,29 +22,48 @@ it do a task that no prompt names. In a recipe (on the Hub, with `hf://` and the
 vector v = load("path/to/{title}", "{first}")
 ```
 """
+#: the columns of results, behind the vector's name
+_CONDITION = ("eval", "relation", "shots", "layer", "scale", "n")
+_MEASURES = ("accuracy %", "vs zero-shot")
+
+Vectors = Mapping[str, Mapping[str, Any]]  # metadata by name
 
 
-def card(library: Library, old: str = "", license: str | None = None, force: bool = False) -> str:
-    """The card's text.  ``old`` is the present one: what its author added is kept, and all of it if
-    somebody else wrote it and not ``force``.  ``license`` is for vectors whose files name none; it
-    is kept too."""
-    ours = KEPT in old
-    if old and not ours and not force:
-        return old
-    said = {name: h.said for name, h in library.entries() if isinstance(h, Header)}
-    license = license_of(said) or license or _license(old if ours else "")
-    title = plain_text(library.root.resolve().name)
-    parts = [_front(said, license)]
-    parts.append(_USE.format(title=title, first=next(iter(said), "name")))
-    if said:
-        parts.append(_vectors(said))
-    if metrics := _metrics(said):
-        parts.append(metrics)
-    for path in library.recipes():
-        text = path.read_text(encoding="utf-8", errors="replace").rstrip("\n")
+def is_foreign(card: str) -> bool:
+    """Whether somebody else wrote a card."""
+    return bool(card) and KEPT not in card
+
+
+def card_text(
+    title: str,
+    vectors: Vectors,
+    recipes: Mapping[str, str],
+    old: str = "",
+    license: str | None = None,
+) -> str:
+    """The card's text.
+
+    Args:
+        title: The library's name.
+        vectors: The metadata of its vectors by name.
+        recipes: The texts of the recipes kept in it by file name.
+        old: The present card: what its author added is kept, unless somebody else wrote all of it.
+        license: For vectors whose files name none; it is kept too.
+    """
+    old = "" if is_foreign(old) else old
+    license = _license_of_files(vectors) or license or _license_of_card(old)
+    title = plain_text(title)
+    parts = [_front(vectors, license)]
+    parts.append(_USE.format(title=title, first=next(iter(vectors), "name")))
+    if vectors:
+        parts.append(_vectors(vectors))
+    if results := _results(vectors):
+        parts.append(results)
+    for name, recipe in recipes.items():
+        text = recipe.rstrip("\n")
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-        parts.append(f"## Recipe: {path.name}\n\n{fence}\n{text}\n{fence}\n")
-    return "\n".join(parts) + f"\n{KEPT}" + (old.split(KEPT, 1)[1] if ours else "\n")
+        parts.append(f"## Recipe: {name}\n\n{fence}\n{text}\n{fence}\n")
+    return "\n".join(parts) + f"\n{KEPT}" + (old.split(KEPT, 1)[1] if old else "\n")
 
 
 def plain_text(text: Any) -> str:
@@ -57,21 +72,21 @@ def plain_text(text: Any) -> str:
     return line.replace("|", "\\|").replace("<", "&lt;")
 
 
-def license_of(said: Mapping[str, Mapping[str, Any]]) -> str | None:
+def _license_of_files(vectors: Vectors) -> str | None:
     """The licence that the vectors' files name, if it is one."""
-    named = {one["license"] for one in said.values() if "license" in one}
-    return named.pop() if len(named) == 1 else None
+    names = {metadata["license"] for metadata in vectors.values() if "license" in metadata}
+    return names.pop() if len(names) == 1 else None
 
 
-def _license(old: str) -> str | None:
+def _license_of_card(card: str) -> str | None:
     """The licence that a card names."""
-    found = re.search(r'^license: "(.+)"$', old, flags=re.M)
-    return found[1] if found else None
+    match = re.search(r'^license: "(.+)"$', card, flags=re.M)
+    return match[1] if match else None
 
 
-def _front(said: Mapping[str, Mapping[str, Any]], license: str | None) -> str:
+def _front(vectors: Vectors, license: str | None) -> str:
     """YAML front matter; its texts are JSON, which is YAML too."""
-    models = dict.fromkeys(str(one["model"].get("id")) for one in said.values())
+    models = dict.fromkeys(str(metadata["model"].get("id")) for metadata in vectors.values())
     hub = [name for name in models if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name, re.ASCII)]
     lines = ["library_name: mfv", "tags: [function-vectors, steering-vectors]"]
     lines += [f"license: {json.dumps(license)}"] if license else []
@@ -79,44 +94,41 @@ def _front(said: Mapping[str, Mapping[str, Any]], license: str | None) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _vectors(said: Mapping[str, Mapping[str, Any]]) -> str:
+def _vectors(vectors: Vectors) -> str:
     rows = [
-        (name, one["kind"], one.get("relation", ""), f"`{one['expression']}`",
-         one["model"].get("id", ""), one["model"]["d_model"], one.get("layer", ""))
-        for name, one in said.items()
+        (name, of["kind"], of.get("relation"), f"`{of['expression']}`",
+         of["model"].get("id"), of["model"]["d_model"], of.get("layer"))
+        for name, of in vectors.items()
     ]  # fmt: skip
-    head = ("vector", "kind", "relation", "what it is", "model", "d", "layer")
-    return "## Vectors\n\n" + _table(head, rows)
+    titles = ("vector", "kind", "relation", "what it is", "model", "d", "layer")
+    return "## Vectors\n\n" + _table(titles, rows)
 
 
-def _metrics(said: Mapping[str, Mapping[str, Any]]) -> str:
+def _results(vectors: Vectors) -> str:
     """The results that the files carry, or nothing."""
     rows = [
-        (name, row.get("eval", ""), row.get("relation", ""), row.get("shots", ""),
-         row.get("layer", ""), row.get("scale", ""), row.get("n", ""), *_shares(row))
-        for name, one in said.items()
-        for row in one.get("metrics", ())
+        (name, *(RESULT_COLUMNS[title].value(row) for title in _CONDITION), *_measures(row))
+        for name, metadata in vectors.items()
+        for row in metadata.get("metrics", ())
         if "accuracy" in row
-    ]  # fmt: skip
+    ]
     if not rows:
         return ""
-    head = ("vector", "eval", "relation", "shots", "layer", "scale", "n", "accuracy %",
-            "vs zero-shot")  # fmt: skip
     return (
         "## Results\n\nPer cent correct with 95 % intervals, measured by the recipe that made the "
-        "vectors.\n\n" + _table(head, rows)
+        "vectors.\n\n" + _table(("vector", *_CONDITION, *_MEASURES), rows)
     )
 
 
-def _shares(row: Mapping[str, Any]) -> tuple[str, str]:
+def _measures(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Accuracy and gain of a result row, which may lack anything but ``accuracy``."""
     try:
-        share = percent(row["accuracy"], row["ci_low"], row["ci_high"])
-        return share, percent(row["difference"], row["difference_low"], row["difference_high"], "+")
+        return tuple(RESULT_COLUMNS[title].value(row) for title in _MEASURES)
     except (KeyError, TypeError, ValueError):
         return str(row["accuracy"]), ""
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+def _table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     cells = [[plain_text("" if cell is None else cell) for cell in row] for row in rows]
-    lines = [" | ".join(row) for row in (head, ["---"] * len(head), *cells)]
+    lines = [" | ".join(row) for row in (titles, ["---"] * len(titles), *cells)]
     return "".join(f"| {line} |\n" for line in lines)

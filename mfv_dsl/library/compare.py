@@ -12,8 +12,8 @@ _SEALS = ("content_sha256", "metadata_sha256")
 
 
 def compare(
-    one: tuple[Mapping[str, np.ndarray], Mapping[str, Any]],
-    other: tuple[Mapping[str, np.ndarray], Mapping[str, Any]],
+    left: tuple[Mapping[str, np.ndarray], Mapping[str, Any]],
+    right: tuple[Mapping[str, np.ndarray], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Arrays and metadata of two vectors, side by side.
 
@@ -22,14 +22,14 @@ def compare(
     ``metadata`` holds both values of every key that differs, nested keys joined by dots, None where
     one has none.
     """
-    (left, says), (right, other_says) = one, other
-    v, w = left["residual"].astype(np.float64), right["residual"].astype(np.float64)
+    (left_arrays, left_metadata), (right_arrays, right_metadata) = left, right
+    v, w = (arrays["residual"].astype(np.float64) for arrays in (left_arrays, right_arrays))
     norms = [float(np.linalg.norm(v)), float(np.linalg.norm(w))]
     comparable = v.shape == w.shape
-    mine, theirs = _flat(says), _flat(other_says)
+    mine, theirs = _flat(left_metadata), _flat(right_metadata)
     keys = sorted({key for key in {**mine, **theirs} if key not in _SEALS})
     return {
-        "equal": says["content_sha256"] == other_says["content_sha256"],
+        "equal": left_metadata["content_sha256"] == right_metadata["content_sha256"],
         "norms": norms,
         "cosine": float(v @ w / (norms[0] * norms[1])) if comparable and all(norms) else None,
         "max_difference": float(np.abs(v - w).max()) if comparable else None,
@@ -42,7 +42,8 @@ def compare(
 
 
 def _flat(tree: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """The leaves of ``tree`` by their keys, joined by dots."""
+    leaves: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
-    return found
+        leaves |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
+    return leaves

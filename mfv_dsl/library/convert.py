@@ -31,7 +31,7 @@ _ZIP, _OLD_TORCH = b"PK", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 @dataclass(frozen=True)
-class Found:
+class ForeignFile:
     """What a file of another tool holds: vectors by layer (None where it does not say), or mean
     head outputs (layers, heads, head_dim) by relation."""
 
@@ -83,10 +83,10 @@ def _gguf(residual: np.ndarray, layer: int, model: str) -> bytes:
     writer.add_string("controlvector.model_hint", model)
     writer.add_uint32("controlvector.layer_count", 1)
     writer.add_tensor(f"direction.{layer}", residual.astype(np.float32))
-    return _written(writer)
+    return _bytes_of(writer)
 
 
-def _written(writer: Any) -> bytes:
+def _bytes_of(writer: Any) -> bytes:
     """The bytes of a GGUF file: its writer takes a path alone."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vector.gguf"
@@ -111,27 +111,29 @@ def _steering(residual: np.ndarray, hookpoint: str) -> bytes:
 
 
 # -- in -------------------------------------------------------------------------------------------
-def read_foreign(path: Path) -> Found:
+def read_foreign(path: Path) -> ForeignFile:
     """What a file of another tool holds.  No code of it is run: MFV6042 for a pickle that would.
 
     MFV6041 for a file that cannot be read or holds something else.
     """
     data = _bytes(path)
     if path.suffix == ".gguf":
-        return Found(_directions(path), {})
+        return ForeignFile(_directions(path), {})
     if path.suffix == ".npy":
         with _unreadable(path, "an array"):
-            return Found({None: _vector(np.load(io.BytesIO(data), allow_pickle=False), path)}, {})
+            return ForeignFile(
+                {None: _vector(np.load(io.BytesIO(data), allow_pickle=False), path)}, {}
+            )
     return _from_tree(_tree(data, path), path)
 
 
 def read_effects(path: Path) -> dict[str, np.ndarray]:
     """The official code's pickled effects: (layers, heads) by relation."""
     tree = _tree(_bytes(path), path)
-    found = _arrays(_plain(tree)) if isinstance(tree, dict) else {}
-    if not found or any(array.ndim != 2 for array in found.values()):
+    effects = _arrays(_plain(tree)) if isinstance(tree, dict) else {}
+    if not effects or any(array.ndim != 2 for array in effects.values()):
         raise MfvError("MFV6041", f"{path} does not hold one effect for each layer and head")
-    return found
+    return effects
 
 
 def _bytes(path: Path) -> bytes:
@@ -166,19 +168,19 @@ def _tree(data: bytes, path: Path) -> Any:
         ) from None  # fmt: skip
 
 
-def _from_tree(tree: Any, path: Path) -> Found:
+def _from_tree(tree: Any, path: Path) -> ForeignFile:
     from mfv_dsl.library.unpickle import as_tensor
 
-    alone = as_tensor(tree)
-    if alone is not None:
-        return Found({None: _vector(alone.numpy(), path)}, {})
+    tensor = as_tensor(tree)
+    if tensor is not None:
+        return ForeignFile({None: _vector(tensor.numpy(), path)}, {})
     if isinstance(tree, dict) and tree:
         tree = {key: _plain(value) for key, value in _plain(tree).items()}
         if all(isinstance(value, dict) and "steering_vector" in value for value in tree.values()):
-            return Found(_steered(tree, path), {})
+            return ForeignFile(_steered(tree, path), {})
         arrays = _arrays(tree)
         if len(arrays) == len(tree) and all(array.ndim == 3 for array in arrays.values()):
-            return Found({}, arrays)
+            return ForeignFile({}, arrays)
     raise MfvError(
         "MFV6041",
         f"{path} holds neither a vector, nor steering vectors, nor mean head outputs by relation",
@@ -189,7 +191,7 @@ def _steered(tree: dict[Any, dict[Any, Any]], path: Path) -> dict[int | None, np
     """The vectors of a steering dictionary, times their coefficients, by layer."""
     from mfv_dsl.library.unpickle import as_tensor
 
-    found: dict[int | None, np.ndarray] = {}
+    vectors: dict[int | None, np.ndarray] = {}
     for hookpoint, entry in tree.items():
         tensor, action = as_tensor(entry["steering_vector"]), entry.get("action")
         factor = entry.get("steering_coefficient", 1.0)
@@ -200,22 +202,22 @@ def _steered(tree: dict[Any, dict[Any, Any]], path: Path) -> dict[int | None, np
             )  # fmt: skip
         numbers = re.findall("[0-9]+", str(hookpoint))
         layer = int(numbers[-1]) if numbers else None
-        found[layer] = _vector(factor * tensor.numpy(), path)
-    return found
+        vectors[layer] = _vector(factor * tensor.numpy(), path)
+    return vectors
 
 
 def _directions(path: Path) -> dict[int | None, np.ndarray]:
     """The directions of a GGUF control vector by layer."""
     gguf = _gguf_package()
-    found: dict[int | None, np.ndarray] = {}
+    vectors: dict[int | None, np.ndarray] = {}
     with _unreadable(path, "a GGUF control vector"):
         for tensor in gguf.GGUFReader(path).tensors:
-            named = _DIRECTION.fullmatch(tensor.name)
-            if named and tensor.tensor_type == gguf.GGMLQuantizationType.F32:
-                found[int(named[1])] = _vector(np.array(tensor.data), path)
-    if not found:
+            name = _DIRECTION.fullmatch(tensor.name)
+            if name and tensor.tensor_type == gguf.GGMLQuantizationType.F32:
+                vectors[int(name[1])] = _vector(np.array(tensor.data), path)
+    if not vectors:
         raise MfvError("MFV6041", f"{path} holds no directions of a control vector")
-    return found
+    return vectors
 
 
 def _plain(value: Any) -> Any:
@@ -251,8 +253,8 @@ def _unreadable(path: Path, what: str) -> Iterator[None]:
     except MfvError:
         raise
     except Exception as error:  # readers of foreign formats end in any way on damaged files
-        said = f"{type(error).__name__}: {error}".split("\n")[0]
-        raise MfvError("MFV6041", f"{path} cannot be read as {what}: {said}") from None
+        why = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise MfvError("MFV6041", f"{path} cannot be read as {what}: {why}") from None
 
 
 def _gguf_package() -> Any:

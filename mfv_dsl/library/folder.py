@@ -19,6 +19,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.names import SUFFIX, check_clash, check_name, plain
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.library.card import card_text, is_foreign
 from mfv_dsl.library.header import Header, read_header
 
 INDEX, CARD, LOCK = "index.json", "README.md", ".lock"
@@ -28,7 +29,17 @@ _TEMPORARY = re.compile(r"\..+\.(safetensors|json|md|mfv)\.\w{8}")
 
 
 class Library:
-    """The vectors under ``root``, which need not exist before something is written."""
+    """The vectors under ``root``, a folder, which need not exist before something is written.
+
+    What is read is what the files say at that moment.  Everything that writes is called within
+    :meth:`writing`.
+
+    >>> library = Library("vectors/flamingo-tiny")
+    >>> library.names()[:2]
+    ['above', 'above_left']
+    >>> dict(library.entries())["left"].metadata["expression"]
+    'fv(left)'
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -78,14 +89,13 @@ class Library:
         vectors = {
             name: {
                 "file": f"{name}{SUFFIX}",
-                "hash": header.said["content_sha256"],
-                "relation": header.said.get("relation"),
-                "model": header.said["model"].get("id"),
-                "fingerprint": header.said["model"]["fingerprint"],
-                "kind": header.said["kind"],
+                "hash": metadata["content_sha256"],
+                "relation": metadata.get("relation"),
+                "model": metadata["model"].get("id"),
+                "fingerprint": metadata["model"]["fingerprint"],
+                "kind": metadata["kind"],
             }
-            for name, header in self.entries()
-            if isinstance(header, Header)
+            for name, metadata in self._metadata().items()
         }
         return {"format_version": "1.0", "vectors": vectors}
 
@@ -94,13 +104,23 @@ class Library:
         return (json.dumps(self.index(), indent=2) + "\n").encode()
 
     def card_bytes(self, license: str | None = None, force: bool = False) -> bytes:
-        """The content of the card, :func:`mfv_dsl.library.card.card`."""
-        from mfv_dsl.library.card import card
-
+        """The content of the card; one that somebody else wrote is left as it is unless ``force``.
+        ``license`` is for vectors whose files name none."""
         path = self.root / CARD
-        there = path.is_file() and self._holds(path)
-        old = path.read_text(encoding="utf-8", errors="replace") if there else ""
-        return card(self, old, license, force).encode()
+        content = path.read_bytes() if path.is_file() and self._holds(path) else b""
+        old = content.decode("utf-8", errors="replace")
+        if is_foreign(old) and not force:
+            return content
+        recipes = {
+            path.name: path.read_text(encoding="utf-8", errors="replace") for path in self.recipes()
+        }
+        return card_text(self.root.resolve().name, self._metadata(), recipes, old, license).encode()
+
+    def _metadata(self) -> dict[str, Mapping[str, Any]]:
+        """The metadata of the files that can be read, by name."""
+        return {
+            name: header.metadata for name, header in self.entries() if isinstance(header, Header)
+        }
 
     def _holds(self, path: Path) -> bool:
         """Whether a file truly lies in the library: a link in it may lead anywhere."""
@@ -136,12 +156,16 @@ class Library:
         finally:
             lock.release()
 
-    def put(self, name: str, arrays: Mapping[str, Any], said: Mapping[str, Any]) -> Path:
-        """Write a vector, within :meth:`writing`; returns its file."""
+    def put(self, name: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Path:
+        """Write a vector, within :meth:`writing`; returns its file.
+
+        ``arrays`` and ``metadata`` are as :func:`mfv_dsl.library.stored.write` takes them.  MFV6004
+        for what a vector file cannot hold, MFV6005 and MFV6006 for a name that it cannot have.
+        """
         from mfv_dsl.library.stored import write
 
         path = self._free(name)
-        write(path, arrays, {**said, "name": name})
+        write(path, arrays, {**metadata, "name": name})
         return path
 
     def put_recipe(self, name: str, text: str) -> None:
@@ -162,8 +186,7 @@ class Library:
         source = self.path(old)
         if check_name(new) in self.names():
             raise MfvError("MFV6006", f"{self.root} has a vector `{new}` already")
-        arrays, said = read(source)
-        target = self.put(new, arrays, said)
+        target = self.put(new, *read(source))
         source.unlink()
         return target
 

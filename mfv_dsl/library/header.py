@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.library.metadata import Unreadable, opened, parsed
+from mfv_dsl.library.metadata import Unreadable, read_metadata, strict_json
 
 LARGEST = 512 << 20  # bytes of a file; all 5,120 heads of a model 8,192 wide take 168 MiB
 LARGEST_HEADER = 1 << 20
@@ -46,9 +46,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Header:
-    """What a vector file says of itself: ``said``, the metadata, and where its tensors are."""
+    """What a vector file says of itself, and where its tensors are."""
 
-    said: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     parts: Mapping[str, Part]
 
     @property
@@ -70,7 +70,8 @@ def read_file(path: Path) -> tuple[Header, bytes]:
     return _read(path, with_content=True)
 
 
-def refused(path: object, why: str) -> MfvError:
+def unreadable_file(path: object, why: str) -> MfvError:
+    """MFV6002, as an error to raise."""
     return MfvError("MFV6002", f"cannot read the vector file {path}: {why}")
 
 
@@ -98,20 +99,20 @@ def parse_header(data: bytes, size: int, path: object = "a vector file") -> Head
     """The header of a file of ``size`` bytes that begins with ``data``; :class:`Unreadable` says
     what does not fit."""
     text = _text(data, size)
-    tree = parsed(text.rstrip(" "), "its header")
+    tree = strict_json(text.rstrip(" "), "its header")
     if not isinstance(tree, dict) or not isinstance(tree.get("__metadata__", {}), dict):
         raise Unreadable("its header is not that of a safetensors file")
-    metadata = tree.pop("__metadata__", {})
-    if list(metadata) != ["mfv"] or not isinstance(metadata["mfv"], str):
+    texts = tree.pop("__metadata__", {})
+    if list(texts) != ["mfv"] or not isinstance(texts["mfv"], str):
         raise Unreadable("its one metadata key is not `mfv`: it is not a vector of mfv-dsl")
-    if json.dumps({"__metadata__": metadata, **tree}, separators=(",", ":")) != text.rstrip(" "):
+    if json.dumps({"__metadata__": texts, **tree}, separators=(",", ":")) != text.rstrip(" "):
         raise Unreadable("its header is not written in the canonical form")
-    said = opened(metadata["mfv"], path)
+    metadata = read_metadata(texts["mfv"], path)
     start = 8 + len(text)
     parts = {name: _part(name, entry, start) for name, entry in tree.items()}
     _check_layout(parts, start, size)
-    _check_shapes(parts, said)
-    return Header(said, parts)
+    _check_shapes(parts, metadata)
+    return Header(metadata, parts)
 
 
 def _read(path: Path, with_content: bool) -> tuple[Header, bytes]:
@@ -131,13 +132,15 @@ def _read(path: Path, with_content: bool) -> tuple[Header, bytes]:
     except FileNotFoundError:
         raise MfvError("MFV6001", f"there is no vector file {path}") from None
     except OSError as error:
-        raise refused(path, error.strerror or str(error)) from None
+        raise unreadable_file(path, error.strerror or str(error)) from None
     except Unreadable as error:
-        raise refused(path, str(error)) from None
+        raise unreadable_file(path, str(error)) from None
     if with_content and (
-        len(data) != size or stored_hash(header, data) != header.said["content_sha256"]
+        len(data) != size or stored_hash(header, data) != header.metadata["content_sha256"]
     ):
-        raise refused(path, "its content does not match its hash: it was changed or damaged")
+        raise unreadable_file(
+            path, "its content does not match its hash: it was changed or damaged"
+        )
     return header, data
 
 
@@ -187,8 +190,8 @@ def _check_layout(parts: Mapping[str, Part], start: int, size: int) -> None:
         raise Unreadable(f"it is {size:,} bytes long, and its header describes {start:,}")
 
 
-def _check_shapes(parts: Mapping[str, Part], said: Mapping[str, Any]) -> None:
-    model = said["model"]
+def _check_shapes(parts: Mapping[str, Part], metadata: Mapping[str, Any]) -> None:
+    model = metadata["model"]
     if "residual" not in parts:
         raise Unreadable("it lacks the tensor `residual`")
     if any(name != "residual" for name in parts):
@@ -199,11 +202,11 @@ def _check_shapes(parts: Mapping[str, Part], said: Mapping[str, Any]) -> None:
     if "head_dim" in model:
         sizes["head_dim"] = model["head_dim"]
     for name in (name for name in PARTS if name in parts):
-        shape, wanted = parts[name].shape, PARTS[name][1]
-        fits = len(shape) == len(wanted) and all(
-            have == sizes.setdefault(axis, have) and have > 0
-            for axis, have in zip(wanted, shape, strict=True)
+        shape, axes = parts[name].shape, PARTS[name][1]
+        fits = len(shape) == len(axes) and all(
+            size == sizes.setdefault(axis, size) and size > 0
+            for axis, size in zip(axes, shape, strict=True)
         )
         if not fits:
-            expected = ", ".join(str(sizes.get(axis, axis)) for axis in wanted)
+            expected = ", ".join(str(sizes.get(axis, axis)) for axis in axes)
             raise Unreadable(f"`{name}` has shape {shape}, expected ({expected})")

@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.names import SUFFIX, check_name
+from mfv_dsl.library.address import HubAddress
 from mfv_dsl.library.folder import CARD, INDEX, Library
 from mfv_dsl.library.header import LARGEST, read_file
-
-if TYPE_CHECKING:
-    from mfv_dsl.library.sources import HubAddress
 
 
 @dataclass(frozen=True)
@@ -31,24 +28,24 @@ class Upload:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def cached(address: HubAddress, filename: str) -> Path | None:
+def cached_file(address: HubAddress, filename: str) -> Path | None:
     """A file of the Hub that was downloaded before; asks nobody."""
     from huggingface_hub import try_to_load_from_cache
 
-    with _answers(address, filename):
-        found = try_to_load_from_cache(address.repo, filename, revision=address.revision)
-    return Path(found) if isinstance(found, str) else None
+    with _hub_errors(address, filename):
+        path = try_to_load_from_cache(address.repo, filename, revision=address.revision)
+    return Path(path) if isinstance(path, str) else None
 
 
 def download(address: HubAddress, filename: str) -> Path:
     """A file of the Hub, fetched into huggingface_hub's cache unless it is there already."""
     from huggingface_hub import HfApi
 
-    with _answers(address, filename):
-        dry = HfApi().hf_hub_download(
+    with _hub_errors(address, filename):
+        facts = HfApi().hf_hub_download(
             address.repo, filename, revision=address.revision, dry_run=True
         )
-        _check_size(address, filename, dry.file_size)
+        _check_size(address, filename, facts.file_size)
         return Path(HfApi().hf_hub_download(address.repo, filename, revision=address.revision))
 
 
@@ -60,27 +57,27 @@ def pull(address: HubAddress, library: Library) -> list[str]:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    with _answers(address):
+    with _hub_errors(address):
         info = api.model_info(address.repo, revision=address.revision, files_metadata=True)
-        files = {one.rfilename: one for one in info.siblings or []}
+        files = {file.rfilename: file for file in info.siblings or []}
         vectors = [name for name in files if name.endswith(SUFFIX) and "/" not in name]
         recipes = [name for name in files if name.endswith(".mfv") and "/" not in name]
         if not vectors:
             raise MfvError("MFV6032", f"{address} has no vector files")
-        fetched = {}
+        paths: dict[str, Path] = {}
         for name in (*vectors, *recipes, *({CARD} & set(files))):
             check_name(name.rpartition(".")[0])
             _check_size(address, name, files[name].size)
-            fetched[name] = Path(api.hf_hub_download(address.repo, name, revision=info.sha))
-    contents = {name: read_file(fetched[name])[1] for name in vectors}
+            paths[name] = Path(api.hf_hub_download(address.repo, name, revision=info.sha))
+    contents = {name: read_file(paths[name])[1] for name in vectors}
     with library.writing():
         for name, data in contents.items():
             library.put_file(name.removesuffix(SUFFIX), data)
         for name in recipes:
-            text = fetched[name].read_text(encoding="utf-8", errors="replace")
+            text = paths[name].read_text(encoding="utf-8", errors="replace")
             library.put_recipe(name.removesuffix(".mfv"), text)
-        if CARD in fetched and not (library.root / CARD).exists():
-            write_atomically(library.root / CARD, fetched[CARD].read_bytes())
+        if CARD in paths and not (library.root / CARD).exists():
+            write_atomically(library.root / CARD, paths[CARD].read_bytes())
     return sorted(name.removesuffix(SUFFIX) for name in vectors)
 
 
@@ -92,16 +89,16 @@ def uploads(library: Library) -> list[Upload]:
     names = library.names()
     if not names:
         raise MfvError("MFV6033", f"{library.root} has no vectors, so there is nothing to push")
-    found = []
+    files = []
     for name in names:
         try:
-            found.append(Upload(f"{name}{SUFFIX}", read_file(library.path(name))[1]))
+            files.append(Upload(f"{name}{SUFFIX}", read_file(library.path(name))[1]))
         except MfvError as error:
             raise MfvError(
                 "MFV6033", f"{library.root} cannot be pushed: {error.message}"
             ) from error
-    found += [Upload(path.name, path.read_bytes()) for path in library.recipes()]
-    return [*found, Upload(INDEX, library.index_bytes()), Upload(CARD, library.card_bytes())]
+    files += [Upload(path.name, path.read_bytes()) for path in library.recipes()]
+    return [*files, Upload(INDEX, library.index_bytes()), Upload(CARD, library.card_bytes())]
 
 
 def push(address: HubAddress, files: list[Upload], create: bool, private: bool) -> str:
@@ -110,7 +107,7 @@ def push(address: HubAddress, files: list[Upload], create: bool, private: bool) 
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi()
-    with _answers(address):
+    with _hub_errors(address):
         if create:
             api.create_repo(address.repo, private=private, exist_ok=True)
         commit = api.create_commit(
@@ -125,14 +122,14 @@ def push(address: HubAddress, files: list[Upload], create: bool, private: bool) 
 
 def _check_size(address: HubAddress, filename: str, size: int | None) -> None:
     if size is None or size > LARGEST:
-        said = "of unknown size" if size is None else f"{size:,} bytes long"
+        length = "of unknown size" if size is None else f"{size:,} bytes long"
         raise MfvError(
-            "MFV6032", f"{filename} of {address} is {said}; a vector file has at most {LARGEST:,}"
+            "MFV6032", f"{filename} of {address} is {length}; a vector file has at most {LARGEST:,}"
         )
 
 
 @contextmanager
-def _answers(address: HubAddress, filename: str | None = None) -> Iterator[None]:
+def _hub_errors(address: HubAddress, filename: str | None = None) -> Iterator[None]:
     """What the Hub answers as errors that say what to do; they never hold a token."""
     from huggingface_hub.errors import HTTPError
 
@@ -141,16 +138,16 @@ def _answers(address: HubAddress, filename: str | None = None) -> Iterator[None]
     except MfvError:
         raise
     except (HTTPError, OSError, ValueError) as error:
-        raise _told(error, address, filename) from None
+        raise _hub_error(error, address, filename) from None
 
 
-def _told(error: BaseException, address: HubAddress, filename: str | None) -> MfvError:
+def _hub_error(error: BaseException, address: HubAddress, filename: str | None) -> MfvError:
     from huggingface_hub import errors
 
     what = f"{filename} of {address}" if filename else str(address)
     local = isinstance(error, errors.LocalEntryNotFoundError)
     if local and error.__cause__ is not None:
-        return _told(error.__cause__, address, filename)  # it is not in the cache either
+        return _hub_error(error.__cause__, address, filename)  # it is not in the cache either
     if isinstance(error, errors.GatedRepoError):
         return MfvError(
             "MFV6030", f"{address} is gated",

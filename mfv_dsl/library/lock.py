@@ -45,14 +45,14 @@ def read_lock(path: Path) -> Lock:
     except FileNotFoundError:
         return Lock(path=path)
     except (OSError, UnicodeDecodeError) as error:
-        raise _refused(path, str(error)) from None
+        raise _lock_error(path, str(error)) from None
     try:
         tree = json.loads(text)
         if tree["version"] != _VERSION:
-            raise _refused(path, f"it is of version {tree['version']}")
-        return Lock({_key(one): _pin(one) for one in tree["loads"]}, path)
+            raise _lock_error(path, f"it is of version {tree['version']}")
+        return Lock({_key(entry): _pin(entry) for entry in tree["loads"]}, path)
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise _refused(path, "it is not what `mfv lock` writes") from None
+        raise _lock_error(path, "it is not what `mfv lock` writes") from None
 
 
 def write_lock(path: Path, pins: Mapping[tuple[str, str | None], Pin]) -> None:
@@ -61,24 +61,24 @@ def write_lock(path: Path, pins: Mapping[tuple[str, str | None], Pin]) -> None:
         {"path": at, "name": name, "revision": pin.revision, "content_sha256": pin.content}
         for (at, name), pin in sorted(pins.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     ]
-    lines = ",\n".join("    " + json.dumps(one) for one in loads)
+    lines = ",\n".join("    " + json.dumps(entry) for entry in loads)
     text = f'{{\n  "version": {_VERSION},\n  "loads": [\n{lines}\n  ]\n}}\n'
     write_atomically(path, text.encode())
 
 
-def _key(one: Mapping[str, Any]) -> tuple[str, str | None]:
-    at, name = one["path"], one["name"]
+def _key(entry: Mapping[str, Any]) -> tuple[str, str | None]:
+    at, name = entry["path"], entry["name"]
     if not isinstance(at, str) or not isinstance(name, str | None):
         raise TypeError
     return at, name
 
 
-def _pin(one: Mapping[str, Any]) -> Pin:
-    content, revision = one["content_sha256"], one["revision"]
+def _pin(entry: Mapping[str, Any]) -> Pin:
+    content, revision = entry["content_sha256"], entry["revision"]
     if not isinstance(content, str) or not isinstance(revision, str | None):
         raise TypeError
     return Pin(content, revision)
 
 
-def _refused(path: Path, why: str) -> MfvError:
+def _lock_error(path: Path, why: str) -> MfvError:
     return MfvError("MFV6021", f"cannot read {path}: {why}", help="make it anew: `mfv lock RECIPE`")

@@ -30,53 +30,57 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def sealed(said: Mapping[str, Any]) -> str:
-    """The text of the metadata ``said``, with its hash; keys without a value are left out."""
-    kept = {key: value for key, value in said.items() if value is not None}
-    kept["metadata_sha256"] = _digest(kept)
-    if (wrong := problem(json.loads(canonical(kept)))) is not None:
-        raise ValueError(f"these metadata cannot be written: {wrong}")
-    return canonical(kept)
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """The text of ``metadata`` in a file, with its hash; keys without a value are left out.
+
+    ValueError for what does not fit the schema.
+    """
+    entries = {key: value for key, value in metadata.items() if value is not None}
+    entries["metadata_sha256"] = _digest(entries)
+    if (fault := problem(json.loads(canonical(entries)))) is not None:
+        raise ValueError(f"these metadata cannot be written: {fault}")
+    return canonical(entries)
 
 
-def opened(text: str, path: object = "a vector file") -> dict[str, Any]:
+def read_metadata(text: str, path: object = "a vector file") -> dict[str, Any]:
     """The metadata that ``text`` holds; ``path`` is named in a warning about unknown keys.
 
     Raises :class:`Unreadable`, or MFV6003 for another major version.
     """
     try:
-        return _opened(text, path)
+        return _read_metadata(text, path)
     except RecursionError:
         raise Unreadable("its metadata is nested too deeply") from None
 
 
-def _opened(text: str, path: object) -> dict[str, Any]:
-    said = parsed(text, "its metadata")
-    if not isinstance(said, dict):
+def _read_metadata(text: str, path: object) -> dict[str, Any]:
+    metadata = strict_json(text, "its metadata")
+    if not isinstance(metadata, dict):
         raise Unreadable("its metadata is not a JSON object")
-    version = said.get("format_version")
+    version = metadata.get("format_version")
     if isinstance(version, str) and version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
         raise MfvError(
             "MFV6003",
             f"{path} is of format version {version}, this mfv-dsl reads {FORMAT_VERSION}",
             help="upgrade mfv-dsl",
         )
-    if (wrong := problem(said)) is not None:
-        raise Unreadable(f"in its metadata {wrong}")
-    if canonical(said) != text:
+    if (fault := problem(metadata)) is not None:
+        raise Unreadable(f"in its metadata {fault}")
+    if canonical(metadata) != text:
         raise Unreadable("its metadata is not canonical JSON")
-    if said["metadata_sha256"] != _digest(said):
+    if metadata["metadata_sha256"] != _digest(metadata):
         raise Unreadable("its metadata does not match its hash: it was changed or damaged")
-    unknown = [key for key in said if key not in SCHEMA["properties"] and not key.startswith(OWN)]
+    properties = SCHEMA["properties"]
+    unknown = [key for key in metadata if key not in properties and not key.startswith(OWN)]
     if unknown:
         warnings.warn(
             f"{path} says more than this mfv-dsl knows: {', '.join(unknown)} (kept as they are)",
             stacklevel=3,
         )
-    return said
+    return metadata
 
 
-def parsed(text: str, what: str) -> Any:
+def strict_json(text: str, what: str) -> Any:
     """``text`` as JSON, strictly: no key twice, no NaN, no half characters, not nested without end.
     ``what`` names it in the :class:`Unreadable` that is raised."""
     try:
@@ -86,26 +90,26 @@ def parsed(text: str, what: str) -> Any:
     except RecursionError:
         raise Unreadable(f"{what} is nested too deeply") from None
     except ValueError as error:
-        why = str(error) if isinstance(error, _Refused) else "JSON"
+        why = str(error) if isinstance(error, _NotStrict) else "JSON"
         raise Unreadable(f"{what} is not {why}") from None
     return value
 
 
-class _Refused(ValueError):
+class _NotStrict(ValueError):
     pass
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Refused("JSON with every key once")
-    return found
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise _NotStrict("JSON with every key once")
+    return entries
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise _Refused(f"JSON: it holds {name}")
+    raise _NotStrict(f"JSON: it holds {name}")
 
 
-def _digest(said: Mapping[str, Any]) -> str:
-    text = canonical({**said, "metadata_sha256": _BLANK})
+def _digest(metadata: Mapping[str, Any]) -> str:
+    text = canonical({**metadata, "metadata_sha256": _BLANK})
     return hashlib.sha256(text.encode()).hexdigest()

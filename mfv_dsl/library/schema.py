@@ -171,9 +171,11 @@ def _in_object(value: dict[str, Any], schema: Mapping[str, Any], at: str) -> str
     for name in schema.get("required", ()):
         if name not in value:
             return f"`{dot}{name}` is missing"
-    known = schema.get("properties", {})
-    found = (problem(part, known[key], dot + key) for key, part in value.items() if key in known)
-    return next(filter(None, found), None)
+    schemas = schema.get("properties", {})
+    faults = (
+        problem(part, schemas[key], dot + key) for key, part in value.items() if key in schemas
+    )
+    return next(filter(None, faults), None)
 
 
 def _in_array(value: list[Any], schema: Mapping[str, Any], at: str) -> str | None:
@@ -181,11 +183,11 @@ def _in_array(value: list[Any], schema: Mapping[str, Any], at: str) -> str | Non
         return f"`{at}` has {len(value)} values"
     first = schema.get("prefixItems", [])
     rest = [schema.get("items", {})] * (len(value) - len(first))
-    found = (
+    faults = (
         problem(part, of, f"{at}[{i}]")
         for i, (part, of) in enumerate(zip(value, [*first, *rest], strict=False))
     )
-    return next(filter(None, found), None)
+    return next(filter(None, faults), None)
 
 
 if __name__ == "__main__":

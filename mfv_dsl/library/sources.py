@@ -7,44 +7,17 @@ libraries (``vectors/...``), or ``hf://org/repo``, with ``@revision`` if not its
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
 from mfv_dsl.base.names import SUFFIX, check_name
 from mfv_dsl.base.places import bundled
+from mfv_dsl.library.address import hub_address
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.header import read_header
 from mfv_dsl.library.lock import NO_LOCK, Lock
-
-_ADDRESS = re.compile(r"hf://([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?", re.ASCII)
-
-
-@dataclass(frozen=True)
-class HubAddress:
-    """A repository of the Hub, and a branch, tag or commit of it if one is meant."""
-
-    repo: str
-    revision: str | None = None
-
-    def __str__(self) -> str:
-        return f"hf://{self.repo}" + (f"@{self.revision}" if self.revision else "")
-
-
-def hub_address(path: str) -> HubAddress | None:
-    """The address that ``path`` is, None for a local path; MFV6015 where it is malformed."""
-    if not path.startswith("hf:"):
-        return None
-    found = _ADDRESS.fullmatch(path)
-    if found is None or ".." in path:
-        raise MfvError(
-            "MFV6015",
-            f"`{path}` is no address on the Hub",
-            help="write `hf://org/repo`, or `hf://org/repo@revision`",
-        )
-    return HubAddress(found[1], found[2])
 
 
 def file_of(
@@ -63,8 +36,8 @@ def file_of(
 
     if revision is not None:
         address = replace(address, revision=revision)
-    filename = check_name(_needed(path, name)) + SUFFIX
-    file = hub.download(address, filename) if download else hub.cached(address, filename)
+    filename = check_name(_name_of(path, name)) + SUFFIX
+    file = hub.download(address, filename) if download else hub.cached_file(address, filename)
     if file is None:
         raise MfvError(
             "MFV6001",
@@ -87,56 +60,42 @@ def at_hand(path: str, name: str | None, lock: Lock = NO_LOCK) -> VectorFacts | 
             return None
         raise
     header = read_header(file)
-    said, model = header.said, header.said["model"]
+    metadata, model = header.metadata, header.metadata["model"]
     return VectorFacts(
         file=str(file),
         model=model.get("id", "another model"),
         fingerprint=model["fingerprint"],
         d_model=model["d_model"],
-        site=said["site"],
-        bias=said["bias"],
+        site=metadata["site"],
+        bias=metadata["bias"],
         parts=header.has_parts,
-        content=said["content_sha256"],
+        content=metadata["content_sha256"],
         revision=file.parent.name if hub_address(path) else None,
         pinned=pin.content if pin else None,
     )
 
 
-def split(address: str) -> tuple[str, str | None]:
-    """``folder/name`` or ``hf://org/repo/name`` as path and name; a file has no name."""
-    if address.endswith(SUFFIX):
-        return address, None
-    folder, slash, name = address.rpartition("/")
-    if not slash or not folder:
-        raise MfvError(
-            "MFV6014",
-            f"`{address}` names no vector",
-            help="write `folder/name`, `hf://org/repo/name`, or a .safetensors file",
-        )
-    return folder, name
-
-
-def library(path: str) -> Library:
+def library_at(path: str) -> Library:
     """The library at ``path``; a bundled one where there is no such folder here."""
-    return Library(_found(path))
+    return Library(_here_or_bundled(path))
 
 
 def _local(path: str, name: str | None) -> Path:
     if not path.endswith(SUFFIX) and not (name is None and os.path.isfile(path)):
-        return library(path).path(_needed(path, name))
+        return library_at(path).path(_name_of(path, name))
     if name is not None:
         raise MfvError(
             "MFV6014",
             f"{path} is one vector's file, so it takes no name",
             help=f'write `load("{path}")`',
         )
-    file = _found(path)
+    file = _here_or_bundled(path)
     if not os.path.exists(file):
         raise MfvError("MFV6001", f"there is no vector file {path}")
     return file
 
 
-def _needed(path: str, name: str | None) -> str:
+def _name_of(path: str, name: str | None) -> str:
     if name is None:
         raise MfvError(
             "MFV6014", f"{path} holds several vectors", help=f'name one: `load("{path}", "name")`'
@@ -144,7 +103,7 @@ def _needed(path: str, name: str | None) -> str:
     return name
 
 
-def _found(path: str) -> Path:
+def _here_or_bundled(path: str) -> Path:
     here = Path(path)
     if not os.path.exists(here) and here.parts[:1] == ("vectors",) and ".." not in here.parts:
         inside = bundled("vectors").joinpath(*here.parts[1:])

@@ -23,9 +23,9 @@ from mfv_dsl.library.header import (
     parse_header,
     read_file,
     read_header,
-    refused,
+    unreadable_file,
 )
-from mfv_dsl.library.metadata import FORMAT_VERSION, Unreadable, sealed
+from mfv_dsl.library.metadata import FORMAT_VERSION, Unreadable, metadata_text
 
 Arrays = Mapping[str, np.ndarray]
 _DTYPES = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4")}
@@ -37,41 +37,41 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         arrays = load(data)
     except SafetensorError as error:
-        raise refused(path, str(error)) from None
-    if (wrong := _wrong_values(arrays, header.said["model"])) is not None:
-        raise refused(path, wrong)
-    return arrays, dict(header.said)
+        raise unreadable_file(path, str(error)) from None
+    if (fault := _fault(arrays, header.metadata["model"])) is not None:
+        raise unreadable_file(path, fault)
+    return arrays, dict(header.metadata)
 
 
-def write(path: Path, arrays: Arrays, said: Mapping[str, Any]) -> str:
+def write(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> str:
     """Write a vector file atomically; returns its content hash.
 
-    ``said`` is the metadata without what is filled in here: ``format_version``, the hashes, and
+    ``metadata`` is without what is filled in here: ``format_version``, the hashes, and
     ``created`` where it is not given: ``$SOURCE_DATE_EPOCH``, else now.  A file that says the same
     already, but for such a moment, is left as it is.
     """
     arrays = _stored(arrays)
     digest = hash_of(arrays)
-    said = {**said, "format_version": FORMAT_VERSION, "content_sha256": digest}
-    moment = said.get("created") or _epoch()
-    data = encode(arrays, {**said, "created": moment or _created(path) or _utc(time.time())})
+    metadata = {**metadata, "format_version": FORMAT_VERSION, "content_sha256": digest}
+    moment = metadata.get("created") or _epoch()
+    data = encode(arrays, {**metadata, "created": moment or _created(path) or _utc(time.time())})
     if path.exists() and path.read_bytes() == data:
         return digest
     if moment is None:
-        data = encode(arrays, {**said, "created": _utc(time.time())})
+        data = encode(arrays, {**metadata, "created": _utc(time.time())})
     write_atomically(path, data)
     return digest
 
 
-def encode(arrays: Arrays, said: Mapping[str, Any]) -> bytes:
+def encode(arrays: Arrays, metadata: Mapping[str, Any]) -> bytes:
     """The bytes of a vector file; MFV6004 for metadata or arrays that do not belong in one."""
     try:
-        data: bytes = save(dict(arrays), metadata={"mfv": sealed(said)})
+        data: bytes = save(dict(arrays), metadata={"mfv": metadata_text(metadata)})
         parse_header(data, len(data))
     except (Unreadable, ValueError, TypeError) as error:
         raise MfvError("MFV6004", f"a vector file cannot hold this: {error}") from None
-    if (wrong := _wrong_values(arrays, said["model"])) is not None:
-        raise MfvError("MFV6004", f"a vector file cannot hold this: {wrong}")
+    if (fault := _fault(arrays, metadata["model"])) is not None:
+        raise MfvError("MFV6004", f"a vector file cannot hold this: {fault}")
     return data
 
 
@@ -90,7 +90,8 @@ def _stored(arrays: Arrays) -> dict[str, np.ndarray]:
     }
 
 
-def _wrong_values(arrays: Arrays, model: Mapping[str, Any]) -> str | None:
+def _fault(arrays: Arrays, model: Mapping[str, Any]) -> str | None:
+    """What no vector's values can be, in words; None if they can."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             return f"`{name}` holds values that are not finite"
@@ -108,7 +109,7 @@ def _wrong_values(arrays: Arrays, model: Mapping[str, Any]) -> str | None:
 def _created(path: Path) -> str | None:
     """When the file that is there says it was made."""
     try:
-        created: str = read_header(path).said["created"]
+        created: str = read_header(path).metadata["created"]
     except MfvError:
         return None
     return created

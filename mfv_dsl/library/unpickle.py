@@ -36,8 +36,8 @@ def read_pickle(data: bytes, name: object) -> Any:
             help="nothing of it was run; save the numbers as .npy",
         ) from None
     except Exception as error:  # whatever a malformed program ends with
-        said = f"{type(error).__name__}: {error}"
-        raise MfvError("MFV6041", f"{name} cannot be read as a pickle: {said}") from None
+        why = f"{type(error).__name__}: {error}"
+        raise MfvError("MFV6041", f"{name} cannot be read as a pickle: {why}") from None
 
 
 def as_tensor(value: Any) -> torch.Tensor | None:
@@ -141,10 +141,10 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> torch
     """A view of a storage, which torch holds against the storage's size."""
     if not isinstance(storage, torch.storage.TypedStorage):
         raise _Refused("it holds a tensor without numbers")
-    made: torch.Tensor = torch._utils._rebuild_tensor_v2(  # type: ignore[no-untyped-call]
+    tensor: torch.Tensor = torch._utils._rebuild_tensor_v2(  # type: ignore[no-untyped-call]
         storage, offset, tuple(size), tuple(stride), False, OrderedDict()
     )
-    return made
+    return tensor
 
 
 def _parameter(data: Any, *_: Any) -> Any:

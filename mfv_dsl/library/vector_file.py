@@ -21,34 +21,57 @@ from mfv_dsl.methods.vectors import Space, Vector
 
 @dataclass(frozen=True)
 class StoredVector:
-    """A vector and everything its file says of it."""
+    """A vector and everything its file says of it: the keys of ``docs/vector-format.md``."""
 
     vector: Vector
     metadata: Mapping[str, Any]
 
 
 def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any]) -> str:
-    """Write ``vector`` atomically; returns its content hash.
+    """Write a vector atomically.
 
-    ``metadata`` takes the keys of the format.  What the vector itself knows is filled in
-    (``expression``, ``bias``, ``site``, its model's fingerprint and size, ``content_sha256``), and
-    ``kind``, ``name`` and ``created`` where they are not given.  Keys of your own begin with
-    ``x_``.  A file that says the same already is left as it is.
+    Args:
+        path: The file, ``<name>.safetensors``.  One that says the same already is left as it is.
+        vector: ``residual`` (d_model,), and where it has them its per-head parts.
+        metadata: Keys of the format.  What the vector itself knows is filled in (``expression``,
+            ``bias``, ``site``, its model's fingerprint and size, ``content_sha256``), and ``kind``,
+            ``name`` and ``created`` where they are left out.  Keys of your own begin with ``x_``.
+
+    Returns:
+        The content hash of its arrays: SHA-256, 64 hexadecimal digits.
+
+    Raises:
+        MfvError: MFV6004 for metadata or arrays that a vector file cannot hold.
+
+    >>> left = load_vector("vectors/flamingo-tiny", "left").vector
+    >>> save_vector("twice_left.safetensors", 2 * left, {"relation": "left", "x_by": "me"})
     """
     path = Path(path)
-    return stored.write(path, arrays_of(vector), said_of(vector, metadata, path.stem))
+    return stored.write(path, arrays_of(vector), metadata_of(vector, metadata, path.stem))
 
 
 def load_vector(path: str | Path, name: str | None = None) -> StoredVector:
-    """Read a vector: a file, or the vector ``name`` of a library folder or of ``hf://org/repo``.
+    """Read a vector, every value checked.
 
-    An :class:`MfvError` says what is wrong with one that is not there or does not fit.
+    Args:
+        path: A ``.safetensors`` file, a library folder, or ``hf://org/repo``, with ``@revision`` if
+            not its main branch.  What is not on this machine yet is downloaded.
+        name: Which vector of a library; a file takes none.
+
+    Raises:
+        MfvError: MFV6001 where it is not there, MFV6002 and MFV6003 where the file cannot be read
+            or holds something else, MFV6014 for a name that is missing or too much, MFV6015 and
+            MFV6030 to MFV6034 for what the Hub answers.
+
+    >>> stored = load_vector("vectors/flamingo-tiny", "left")
+    >>> stored.vector.residual.shape, stored.metadata["relation"]
+    (torch.Size([128]), 'left')
     """
-    arrays, said = stored.read(file_of(str(path), name))
-    return StoredVector(vector_of(arrays, said), said)
+    arrays, metadata = stored.read(file_of(str(path), name))
+    return StoredVector(vector_of(arrays, metadata), metadata)
 
 
-def said_of(vector: Vector, metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
+def metadata_of(vector: Vector, metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
     """``metadata`` completed by what ``vector`` knows; ``name`` where it has none."""
     space = vector.space
     own = {"fingerprint": space.fingerprint, "d_model": space.d_model}
@@ -76,17 +99,17 @@ def arrays_of(vector: Vector) -> dict[str, np.ndarray]:
     return {name: part.detach().float().cpu().numpy() for name, part in parts.items()}
 
 
-def vector_of(arrays: Mapping[str, np.ndarray], said: Mapping[str, Any]) -> Vector:
+def vector_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Vector:
     """The vector that arrays and metadata of a file describe."""
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     heads = None
     if "heads.index" in tensors:
         heads = tuple((int(layer), int(head)) for layer, head in tensors["heads.index"].tolist())
-    model = said["model"]
+    model = metadata["model"]
     return Vector(
         residual=tensors["residual"],
-        space=Space(model["fingerprint"], model["d_model"], said["bias"], said["site"]),
-        expression=said["expression"],
+        space=Space(model["fingerprint"], model["d_model"], metadata["bias"], metadata["site"]),
+        expression=metadata["expression"],
         heads=heads,
         head_means=tensors.get("heads.mean"),
         head_projected=tensors.get("heads.projected"),

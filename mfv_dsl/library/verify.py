@@ -19,11 +19,10 @@ def verify_library(library: Library) -> list[dict[str, Any]]:
     rows = []
     for name in library.names():
         try:
-            _, said = read(library.path(name))
-            other = said["name"] != name
-            error = f"it says that it is `{said['name']}`" if other else None
-        except MfvError as found:
-            error = found.message
+            own_name = read(library.path(name))[1]["name"]
+            error = f"it says that it is `{own_name}`" if own_name != name else None
+        except MfvError as refusal:
+            error = refusal.message
         rows.append({"file": str(library.root / f"{name}{SUFFIX}"), "error": error})
     path = library.root / INDEX
     stale = not path.exists() or path.read_bytes() != library.index_bytes()

@@ -29,6 +29,7 @@ class TaskMean:
 
     @property
     def accuracy(self) -> float:
+        """The share of prompts that were answered correctly."""
         return sum(self.correct) / len(self.correct)
 
 
@@ -45,9 +46,11 @@ def task_mean(
     progress: Progress = lambda _: None,
     site: str = "lm.attn",
 ) -> TaskMean:
-    """The task mean of ``relation`` over ``batches``, at ``site``: ``lm.attn`` or ``xattn``.
+    """The task mean of ``relation`` over ``batches``, at ``site``: ``lm.attn`` or ``xattn``
+    (arXiv:2310.15213, section 2.3, for ``correct_only``).
 
-    Memory does not grow with the number of batches.
+    Sums are in float64, and memory does not grow with the number of batches.  ``progress`` counts
+    prompts.  Raises MfvError (MFV5201) where no prompt is left to average over.
     """
     place = backend.sites[site]
     reads = head_reads(backend, site)
@@ -55,12 +58,16 @@ def task_mean(
     correct: list[bool] = []
     for batch in batches:
         with torch.no_grad():
-            done = full_pass(backend, batch, reads=reads)
-        right = outcomes(done.logits, batch.answers).correct
-        correct += right.tolist()
-        used = torch.from_numpy(right) if correct_only else torch.ones(len(batch), dtype=torch.bool)
-        for row, reading in enumerate(done.readings):
-            total[row] += reading[:, 0].cpu()[used].double().sum(0)
+            output = full_pass(backend, batch, reads=reads)
+        correct_rows = outcomes(output.logits, batch.answers).correct
+        correct += correct_rows.tolist()
+        mask = (
+            torch.from_numpy(correct_rows)
+            if correct_only
+            else torch.ones(len(batch), dtype=torch.bool)
+        )
+        for row, reading in enumerate(output.readings):
+            total[row] += reading[:, 0].cpu()[mask].double().sum(0)
         progress(len(batch))
     n_used = sum(correct) if correct_only else len(correct)
     if not n_used:

@@ -20,7 +20,7 @@ import torch
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.evaluation import measure_many
-from mfv_dsl.methods.outcomes import Outcomes, join
+from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: What one condition injects for each candidate: edits that add, at the last token.
@@ -28,7 +28,7 @@ Candidates = Sequence[Sequence[Edit]]
 
 
 @dataclass(frozen=True)
-class Blended:
+class BlendOutcomes:
     """Outcomes under one condition's blends, and ``weights`` (prompts, candidates), which add up to
     1 for each prompt."""
 
@@ -51,15 +51,15 @@ def analogy_weights(
     return by_condition.softmax(-1)  # p / Σ p, which no tiny probability upsets
 
 
-def blended(candidates: Candidates, weights: torch.Tensor) -> list[Edit]:
+def blend_edits(candidates: Candidates, weights: torch.Tensor) -> list[Edit]:
     """Edits that add Σ w_r v_r, one value a prompt; ``weights`` (prompts, candidates)."""
     places: dict[tuple[str, int], torch.Tensor] = {}
     for number, edits in enumerate(candidates):
         for edit in edits:
             value = edit.value.to(weights)
             share = weights[:, number, None] * value
-            here = (edit.site, edit.layer)
-            places[here] = places[here] + share if here in places else share
+            site = (edit.site, edit.layer)
+            places[site] = places[site] + share if site in places else share
     example = next(edit for edits in candidates for edit in edits)
     return [
         replace(example, site=site, layer=layer, value=value.to(example.value.dtype))
@@ -71,7 +71,7 @@ def measure_blends(
     backend: Backend,
     batches: Sequence[tuple[PromptBatch, PromptBatch]],
     conditions: Sequence[Candidates],
-) -> list[Blended]:
+) -> list[BlendOutcomes]:
     """For each condition, outcomes under its blends on all prompts.
 
     ``batches`` are pairs (sources, targets): prompt i of the first is the source pair of prompt i
@@ -82,10 +82,13 @@ def measure_blends(
     for sources, targets in batches:
         weights.append(analogy_weights(backend, sources, conditions))
         variants = [
-            blended(candidates, weights[-1][:, number])
+            blend_edits(candidates, weights[-1][:, number])
             for number, candidates in enumerate(conditions)
         ]
-        for part, found in zip(parts, measure_many(backend, [targets], variants), strict=True):
-            part.append(found)
-    every = torch.cat(weights).cpu().numpy()
-    return [Blended(join(part), every[:, number]) for number, part in enumerate(parts)]
+        for part, result in zip(parts, measure_many(backend, [targets], variants), strict=True):
+            part.append(result)
+    all_weights = torch.cat(weights).cpu().numpy()
+    return [
+        BlendOutcomes(concatenate_outcomes(part), all_weights[:, number])
+        for number, part in enumerate(parts)
+    ]

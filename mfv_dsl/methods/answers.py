@@ -18,14 +18,12 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
-from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.generation import generate
+from mfv_dsl.engine.prefix import Variant
 from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.methods.evaluation import measure_many
-from mfv_dsl.methods.outcomes import Outcomes, join
+from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
-
-Variant = Sequence[Edit]
 
 _SHOWN = 5  # groups of names in a message
 
@@ -38,7 +36,7 @@ class Answers:
     names: tuple[str | None, ...]
 
 
-def shown(item: Item) -> dict[str, str]:
+def answers_by_relation(item: Item) -> dict[str, str]:
     """By relation the object that would be the item's answer; at least its own."""
     return {**item.neighbours, item.relation: item.answer}
 
@@ -46,7 +44,7 @@ def shown(item: Item) -> dict[str, str]:
 def object_names(dataset: Dataset, split: str) -> tuple[str, ...]:
     """Every object that the split's items name, as an answer or as a neighbour, sorted."""
     items = (item for relation in dataset.relations for item in dataset.items(relation, split))
-    return tuple(sorted({name for item in items for name in shown(item).values()}))
+    return tuple(sorted({name for item in items for name in answers_by_relation(item).values()}))
 
 
 def require_distinct(backend: Backend, names: Sequence[str]) -> dict[int, str]:
@@ -108,11 +106,14 @@ def measure_answers(
     """
     if how == "full":
         return _full(backend, batches, variants, names)
-    found = measure_many(backend, batches, variants)
+    results = measure_many(backend, batches, variants)
     if how == "generate":
-        return _generated(backend, batches, variants, names, found)
+        return _generated(backend, batches, variants, names, results)
     begins = begun_by(backend, names, how)
-    return [Answers(one, tuple(begins.get(token) for token in one.said.tolist())) for one in found]
+    return [
+        Answers(result, tuple(begins.get(token) for token in result.said.tolist()))
+        for result in results
+    ]
 
 
 def _full(
@@ -124,18 +125,18 @@ def _full(
     tokens = name_tokens(backend, names)
     first = np.array([sequence[0] for sequence in tokens])
     place = {name: i for i, name in enumerate(names)}
-    found = []
+    results = []
     for edits in variants:
-        parts, said = [], []
+        parts, answers = [], []
         for batch in batches:
             log_p = sequence_log_p(backend, batch, tokens, edits).numpy()
             best = log_p.argmax(axis=1)
-            right = np.array([place[prompt.query.answer] for prompt in batch.prompts])
-            p_answer = np.exp(log_p[np.arange(len(batch)), right])
-            parts.append(Outcomes(p_answer, best == right, first[best]))
-            said += [names[i] for i in best]
-        found.append(Answers(join(parts), tuple(said)))
-    return found
+            targets = np.array([place[prompt.query.answer] for prompt in batch.prompts])
+            p_answer = np.exp(log_p[np.arange(len(batch)), targets])
+            parts.append(Outcomes(p_answer, best == targets, first[best]))
+            answers += [names[i] for i in best]
+        results.append(Answers(concatenate_outcomes(parts), tuple(answers)))
+    return results
 
 
 def _generated(
@@ -147,35 +148,37 @@ def _generated(
 ) -> list[Answers]:
     """``first`` are the outcomes on the first token."""
     longest = max(map(len, backend.answer_tokens([f"{name}." for name in names])))
-    found = []
+    results = []
     for edits, outcomes in zip(variants, first, strict=True):
-        said = [
-            begun_with(backend.text(done.tokens), names)
+        answers = [
+            begun_with(backend.text(generation.tokens), names)
             for batch in batches
-            for done in generate(backend, batch, longest, edits)
+            for generation in generate(backend, batch, longest, edits)
         ]
-        right = [prompt.query.answer for batch in batches for prompt in batch.prompts]
-        correct = np.array([one == other for one, other in zip(said, right, strict=True)])
-        found.append(Answers(replace(outcomes, correct=correct), tuple(said)))
-    return found
+        targets = [prompt.query.answer for batch in batches for prompt in batch.prompts]
+        correct = np.array(
+            [answer == target for answer, target in zip(answers, targets, strict=True)]
+        )
+        results.append(Answers(replace(outcomes, correct=correct), tuple(answers)))
+    return results
 
 
 def begun_with(text: str, names: Sequence[str]) -> str | None:
     """The longest of ``names`` that ``text`` begins with as whole words, white space aside.  What
     follows does not count: not every model was taught to end an answer."""
-    said = text.strip()
-    fitting = [
+    stripped = text.strip()
+    candidates = [
         name
         for name in names
-        if said.startswith(name) and not said[len(name) : len(name) + 1].isalnum()
+        if stripped.startswith(name) and not stripped[len(name) : len(name) + 1].isalnum()
     ]
-    return max(fitting, key=len, default=None)
+    return max(candidates, key=len, default=None)
 
 
-def relations_shown(prompts: Sequence[Prompt], known: Sequence[str]) -> tuple[str, ...]:
-    """The relations that some query's picture shows, those of ``known`` first, in its order."""
-    found = {relation for prompt in prompts for relation in shown(prompt.query)}
-    return (*(r for r in known if r in found), *sorted(found.difference(known)))
+def relations_shown(prompts: Sequence[Prompt], order: Sequence[str]) -> tuple[str, ...]:
+    """The relations that some query's picture shows, those of ``order`` first, in its order."""
+    present = {relation for prompt in prompts for relation in answers_by_relation(prompt.query)}
+    return (*(r for r in order if r in present), *sorted(present.difference(order)))
 
 
 def answered_relations(
@@ -187,8 +190,8 @@ def answered_relations(
     """
     places = np.full(len(prompts), -1)
     for i, (prompt, name) in enumerate(zip(prompts, names, strict=True)):
-        objects = shown(prompt.query)
-        fitting = [r for r in (prompt.query.relation, *relations) if objects.get(r) == name]
-        if name is not None and fitting:
-            places[i] = relations.index(fitting[0])
+        objects = answers_by_relation(prompt.query)
+        candidates = [r for r in (prompt.query.relation, *relations) if objects.get(r) == name]
+        if name is not None and candidates:
+            places[i] = relations.index(candidates[0])
     return places

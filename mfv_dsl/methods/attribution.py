@@ -17,7 +17,7 @@ import torch
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import Progress
-from mfv_dsl.methods.mediation import Mediation, joined
+from mfv_dsl.methods.mediation import Mediation, concatenate_effects
 from mfv_dsl.models.base import Backend, PromptBatch
 
 
@@ -37,7 +37,7 @@ def attribute(
     for batch in twins:
         parts.append(_estimate(backend, batch, relation, mean, site))
         progress(int(np.prod(parts[-1].cie.shape[1:])))
-    return joined(parts, relation)
+    return concatenate_effects(parts, relation)
 
 
 def _estimate(
@@ -53,8 +53,8 @@ def _estimate(
         (chunk,) = encode_prefix(backend, batch).run([edits], reads=reads)
         p_before = chunk.scores.p[:, 0]
         (gradient,) = torch.autograd.grad(p_before.sum(), added)
-    here = torch.stack([reading[:, 0] for reading in chunk.readings], dim=1)
-    estimate = ((mean.to(here) - here).double() * gradient.double()).sum(-1)
+    activations = torch.stack([reading[:, 0] for reading in chunk.readings], dim=1)
+    estimate = ((mean.to(activations) - activations).double() * gradient.double()).sum(-1)
     return Mediation(
         relation,
         estimate.float().cpu().numpy(),

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from mfv_dsl.engine.hooks import find_site
-from mfv_dsl.methods.stream import Stream
+from mfv_dsl.methods.residual_stream import Stream
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import Backend
 
@@ -29,7 +29,7 @@ NORMS = ("final", "none", "after_stream")
 
 
 @dataclass(frozen=True)
-class Decoded:
+class VectorTokens:
     """The tokens that a vector speaks for most, at ``layer``, or whatever the layer (None).
 
     ``scores`` are logits less their mean over the vocabulary, which no softmax sees, best first.
@@ -50,28 +50,29 @@ def decode(
     top: int = 10,
     norm: str = "final",
     stream: Stream | None = None,
-) -> list[Decoded]:
+) -> list[VectorTokens]:
     """The ``top`` tokens of ``vector`` under the convention ``norm``.
 
     ``after_stream`` needs the ``stream`` and gives one result for each of ``layers`` (default: all
-    of the model); the others do not depend on the layer and give one.
+    of the model); the others do not depend on the layer and give one.  Raises ValueError for
+    another convention or a missing stream, MfvError (MFV5103) for a layer that is not there.
     """
     if norm not in NORMS:
         raise ValueError(f"unknown convention {norm!r}; there are {', '.join(NORMS)}")
     with torch.no_grad():
         if norm != "after_stream":
-            logits = backend.unembed(_on(backend, vector.residual), normed=norm == "final")
-            return [_decoded(backend, logits, None, top, is_distribution=True)]
+            logits = backend.unembed(_to_model(backend, vector.residual), normed=norm == "final")
+            return [_top_tokens(backend, logits, None, top, is_distribution=True)]
         if stream is None:
             raise ValueError("after_stream needs the stream that the vector is added to")
-        found = []
+        results = []
         for layer in backend.sites["lm.resid"].layers if layers is None else layers:
             find_site(backend.sites, "lm.resid", layer)  # an error for a layer there is not
-            before = _on(backend, stream.mean[layer])
-            after = before + _on(backend, vector.residual)
+            before = _to_model(backend, stream.mean[layer])
+            after = before + _to_model(backend, vector.residual)
             change = backend.unembed(after) - backend.unembed(before)
-            found.append(_decoded(backend, change, layer, top, is_distribution=False))
-        return found
+            results.append(_top_tokens(backend, change, layer, top, is_distribution=False))
+        return results
 
 
 def word_of(backend: Backend, token: int) -> str:
@@ -79,20 +80,20 @@ def word_of(backend: Backend, token: int) -> str:
     return backend.text([token]).strip() or f"token {token}"
 
 
-def _on(backend: Backend, state: torch.Tensor) -> torch.Tensor:
+def _to_model(backend: Backend, state: torch.Tensor) -> torch.Tensor:
     """``state`` where the model is, in its precision."""
     return state.to(next(backend.model.parameters()))
 
 
-def _decoded(
+def _top_tokens(
     backend: Backend, logits: torch.Tensor, layer: int | None, top: int, is_distribution: bool
-) -> Decoded:
+) -> VectorTokens:
     """``logits`` (vocabulary,)."""
     exact = logits.double()
     values, tokens = exact.topk(min(top, len(exact)))
     numbers = tuple(tokens.tolist())
     probabilities = exact.softmax(-1)[tokens].tolist() if is_distribution else None
-    return Decoded(
+    return VectorTokens(
         layer=layer,
         tokens=numbers,
         words=tuple(word_of(backend, token) for token in numbers),

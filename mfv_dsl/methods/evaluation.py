@@ -11,7 +11,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.methods.outcomes import Outcomes, join, outcomes
+from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes, outcomes
 from mfv_dsl.methods.selection import Head
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -20,9 +20,11 @@ from mfv_dsl.models.base import Backend, PromptBatch
 def measure(
     backend: Backend, batches: Sequence[PromptBatch], edits: Sequence[Edit] = ()
 ) -> Outcomes:
-    """Outcomes on all prompts of ``batches`` under ``edits``."""
+    """Outcomes on all prompts of ``batches``, in their order, under ``edits``, by full passes."""
     with torch.no_grad():
-        return join([outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches])
+        return concatenate_outcomes(
+            [outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches]
+        )
 
 
 def measure_many(
@@ -35,31 +37,32 @@ def measure_many(
         for batch in batches if variants else ():
             scores = encode_prefix(backend, batch).scores(variants)
             p_answer = scores.p.double().cpu().numpy()
-            said = scores.said.cpu().numpy()
-            correct = said == batch.answers[:, None].cpu().numpy()
+            likeliest = scores.likeliest.cpu().numpy()
+            correct = likeliest == batch.answers[:, None].cpu().numpy()
             for i, part in enumerate(parts):
-                part.append(Outcomes(p_answer[:, i], correct[:, i], said[:, i]))
-    return [join(part) for part in parts]
+                part.append(Outcomes(p_answer[:, i], correct[:, i], likeliest[:, i]))
+    return [concatenate_outcomes(part) for part in parts]
 
 
 def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
     of decoder layer ``layer``, or, for ``native``, each head's part at its own layer's attention
-    output."""
+    output.  Raises MfvError (MFV5305) where ``native`` asks for parts that the vector lacks."""
     if layer != "native":
         return [Edit("lm.resid", int(layer), "add", scale * vector.residual)]
-    heads, projected = _parts(vector, "layer = native"), vector.head_projected
-    assert projected is not None
+    heads, outputs = _parts(vector, "layer = native"), vector.head_projected
+    assert outputs is not None
     by_layer = sorted({head[0] for head in heads})
     return [
         Edit("lm.attn.out", number, "add",
-             scale * sum_rows(projected, [head[0] == number for head in heads]))
+             scale * sum_rows(outputs, [head[0] == number for head in heads]))
         for number in by_layer
     ]  # fmt: skip
 
 
 def patching(vector: Vector) -> list[Edit]:
-    """Edits that replace the heads' outputs at the last token by the vector's per-head parts."""
+    """Edits that replace the heads' outputs at the last token by the vector's per-head parts.
+    Raises MfvError (MFV5305) for a vector without."""
     heads, means = _parts(vector, "patch"), vector.head_means
     assert means is not None
     return _replacing(heads, means)
@@ -75,8 +78,9 @@ def ablating(
     return _replacing(heads, torch.stack([overall[layer, head] for layer, head in heads]))
 
 
-def sum_rows(rows: torch.Tensor, chosen: Sequence[bool]) -> torch.Tensor:
-    return rows[torch.tensor(np.asarray(chosen))].sum(0)
+def sum_rows(rows: torch.Tensor, mask: Sequence[bool]) -> torch.Tensor:
+    """The sum of those of ``rows`` (n, width) that ``mask`` (n,) names, (width,)."""
+    return rows[torch.tensor(np.asarray(mask))].sum(0)
 
 
 def _replacing(heads: Sequence[Head], values: torch.Tensor) -> list[Edit]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.methods.stream import Stream
+from mfv_dsl.methods.residual_stream import Stream
 from mfv_dsl.methods.vectors import Vector, check_space
 
 #: From this condition number on, directions are taken as nearly collinear (Belsley, Kuh and Welsch
@@ -26,7 +26,7 @@ def similarity(vectors: Sequence[Vector]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Identified:
+class Decomposition:
     """A vector as a sum of the members of a library, by least squares.
 
     By name: ``coefficients`` of the members as they are, ``cosines`` of the vector with each alone.
@@ -47,7 +47,7 @@ class Identified:
         return self.condition >= COLLINEAR
 
 
-def identify(vector: Vector, library: Mapping[str, Vector]) -> Identified:
+def identify(vector: Vector, library: Mapping[str, Vector]) -> Decomposition:
     """``vector`` as a sum of the vectors of ``library``.
 
     Where several sums are equally near, as for members that lie in fewer dimensions than there are
@@ -59,12 +59,12 @@ def identify(vector: Vector, library: Mapping[str, Vector]) -> Identified:
     members, lengths = _directions(list(library.values()))
     columns, length = _directions([vector])
     direction = columns[:, 0]
-    found, _, rank, singular = np.linalg.lstsq(members, direction, rcond=_ROUNDING)
-    residual = direction - members @ found
+    solution, _, rank, singular = np.linalg.lstsq(members, direction, rcond=_ROUNDING)
+    residual = direction - members @ solution
     smallest = float(singular[-1]) if len(library) <= len(direction) else 0.0
-    return Identified(
-        coefficients=_named(library, found * length / lengths),
-        cosines=_named(library, members.T @ direction),
+    return Decomposition(
+        coefficients=_by_name(library, solution * length / lengths),
+        cosines=_by_name(library, members.T @ direction),
         residual_share=float(residual @ residual),
         chance=int(rank) / len(direction),
         condition=float(singular[0]) / smallest if smallest > 0 else float("inf"),
@@ -105,5 +105,5 @@ def _directions(vectors: Sequence[Vector]) -> tuple[np.ndarray, np.ndarray]:
     return columns / lengths, lengths
 
 
-def _named(library: Mapping[str, Vector], values: np.ndarray) -> dict[str, float]:
+def _by_name(library: Mapping[str, Vector], values: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in zip(library, values, strict=True)}

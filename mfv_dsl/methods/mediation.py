@@ -25,6 +25,8 @@ from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.sites import Site
 
+_DRAWS = 2000  # of prompts, for an interval
+
 
 @dataclass(frozen=True)
 class Mediation:
@@ -70,11 +72,16 @@ def mediate(
     prompts whose intact ones were answered correctly.
 
     ``mean`` is (layers of the site, heads, head_dim).  ``progress`` counts heads of a batch.
+    Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises MfvError
+    (MFV5202) for no batch::
+
+        effects = mediate(model, [twins], "left", task_mean(model, [intact], "left").mean)
+        effects.aie.argmax()  # the place of the head with the largest average indirect effect
     """
     parts = []
     for batch in twins:
         parts.append(head_effects(backend, batch, relation, mean, progress, site))
-    return joined(parts, relation)
+    return concatenate_effects(parts, relation)
 
 
 def head_effects(
@@ -85,7 +92,7 @@ def head_effects(
     progress: Progress = lambda _: None,
     site: str = "lm.attn",
 ) -> Mediation:
-    """The effects on one batch; :func:`joined` puts several together."""
+    """The effects on one batch; :func:`concatenate_effects` puts several together."""
     place = backend.sites[site]
     shape = (len(twins), len(place.layers), place.heads or 1)
     cie = np.empty((shape[0], shape[1] * shape[2]), dtype=np.float32)
@@ -95,12 +102,12 @@ def head_effects(
     p_corrupted, correct_corrupted = np.empty(0), np.empty(0, dtype=bool)
     with torch.no_grad():
         for chunk in encode_prefix(backend, twins).run(variants):
-            here, p_before = list(chunk.variants), chunk.unedited.p
-            cie[:, here] = (chunk.scores.p - p_before).float().cpu().numpy()
-            correct[:, here] = (chunk.scores.rank == 0).cpu().numpy()
+            columns, p_before = list(chunk.variants), chunk.unedited.p
+            cie[:, columns] = (chunk.scores.p - p_before).float().cpu().numpy()
+            correct[:, columns] = (chunk.scores.rank == 0).cpu().numpy()
             p_corrupted = p_before[:, 0].double().cpu().numpy()
             correct_corrupted = (chunk.unedited.rank[:, 0] == 0).cpu().numpy()
-            progress(len(here))
+            progress(len(columns))
     return Mediation(
         relation, cie.reshape(shape), p_corrupted, correct.reshape(shape), correct_corrupted,
         site, place.layers,
@@ -112,7 +119,6 @@ def mediate_plain(
     twins: Sequence[PromptBatch],
     relation: str,
     mean: torch.Tensor,
-    progress: Progress = lambda _: None,
     site: str = "lm.attn",
 ) -> Mediation:
     """What :func:`mediate` gives, by one full pass per head."""
@@ -128,14 +134,13 @@ def mediate_plain(
                 after = outcomes(full_pass(backend, batch, [edit]).logits, batch.answers)
             cie[:, row, head] = after.p_answer - before.p_answer
             correct[:, row, head] = after.correct
-            progress(1)
         parts.append(
             Mediation(relation, cie, before.p_answer, correct, before.correct, site, place.layers)
         )
-    return joined(parts, relation)
+    return concatenate_effects(parts, relation)
 
 
-def joined(parts: Sequence[Mediation], relation: str) -> Mediation:
+def concatenate_effects(parts: Sequence[Mediation], relation: str) -> Mediation:
     """Effects on consecutive batches of one relation as one."""
     if not parts:
         raise MfvError(
@@ -155,18 +160,18 @@ def joined(parts: Sequence[Mediation], relation: str) -> Mediation:
     )
 
 
-def bootstrap_effects(
-    effects: np.ndarray, seed: int, draws: int = 2000
-) -> tuple[np.ndarray, np.ndarray]:
+def bootstrap_effects(effects: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % percentile bootstrap intervals of the mean of ``effects`` (prompts, layers, heads):
     low and high, each (layers, heads).  Prompts are drawn; every head sees the same draws."""
     n = len(effects)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_DRAWS)
     flat = effects.reshape(n, -1).astype(np.float64)
     low, high = np.empty(flat.shape[1]), np.empty(flat.shape[1])
     for start in range(0, flat.shape[1], 1024):  # bounded memory
-        some = slice(start, start + 1024)
-        low[some], high[some] = np.quantile(drawn @ flat[:, some] / n, (0.025, 0.975), axis=0)
+        columns = slice(start, start + 1024)
+        low[columns], high[columns] = np.quantile(
+            counts @ flat[:, columns] / n, (0.025, 0.975), axis=0
+        )
     return low.reshape(effects.shape[1:]), high.reshape(effects.shape[1:])
 
 

@@ -8,12 +8,15 @@ distribution of the next token and q that of the edited one, over the whole voca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from mfv_dsl.data.off_task import OFF_TASKS
+from mfv_dsl.data.prompts import DEFAULT_SEED
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import Progress
@@ -40,14 +43,17 @@ class OffTaskCost:
 
     @property
     def kl_mean(self) -> float:
+        """The mean divergence over prompts, in nats."""
         return float(self.kl_per_prompt.mean())
 
     @property
     def accuracy_before(self) -> float:
+        """The unedited model's accuracy."""
         return float(self.correct_before.mean())
 
     @property
     def accuracy_after(self) -> float:
+        """The accuracy with the edits."""
         return float(self.correct_after.mean())
 
     @property
@@ -68,6 +74,46 @@ class OffTaskCost:
     def change_interval(self, seed: int) -> tuple[float, float]:
         """The 95 % bootstrap interval of the change, paired by prompt."""
         return bootstrap(self.correct_after.astype(np.float64) - self.correct_before, seed)
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What a vector costs on one kind of off-task prompt, ``doc`` in words: the mean divergence
+    ``kl`` in nats over ``n`` prompts, and accuracies without and with the vector, each with its
+    95 % interval; ``change`` is paired by prompt."""
+
+    kind: str
+    doc: str
+    n: int
+    kl: float
+    kl_interval: tuple[float, float]
+    accuracy_before: float
+    before_interval: tuple[float, float]
+    accuracy_after: float
+    after_interval: tuple[float, float]
+    change: float
+    change_interval: tuple[float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data, but for its kind."""
+        names = ("n", "kl", "kl_interval", "accuracy_before", "accuracy_after", "change",
+                 "change_interval")  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+
+def cost_rows(costs: Mapping[str, OffTaskCost], seed: int = DEFAULT_SEED) -> list[CostRow]:
+    """A row for each kind of off-task prompt; ``seed`` draws the bootstrap's samples."""
+    rows = []
+    for kind, cost in costs.items():
+        before, after = cost.accuracy_intervals(seed)
+        rows.append(
+            CostRow(
+                kind, OFF_TASKS[kind].doc, len(cost), cost.kl_mean, cost.kl_interval(seed),
+                cost.accuracy_before, before, cost.accuracy_after, after,
+                cost.change, cost.change_interval(seed),
+            )
+        )  # fmt: skip
+    return rows
 
 
 def off_task_cost(
@@ -100,15 +146,15 @@ def off_task_costs(
             for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
                 p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
                 kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
-                right = chunk.scores.said == answers
+                correct = chunk.scores.likeliest == answers
                 for column, variant in enumerate(chunk.variants):
                     divergence[variant].append(kl[:, column].double().cpu().numpy())
-                    after[variant].append(right[:, column].cpu().numpy())
-            before.append((chunk.unedited.said == answers)[:, 0].cpu().numpy())
+                    after[variant].append(correct[:, column].cpu().numpy())
+            before.append((chunk.unedited.likeliest == answers)[:, 0].cpu().numpy())
             progress(len(batch))
     return [
-        OffTaskCost(np.concatenate(kl), np.concatenate(before), np.concatenate(right))
-        for kl, right in zip(divergence, after, strict=True)
+        OffTaskCost(np.concatenate(kl), np.concatenate(before), np.concatenate(correct))
+        for kl, correct in zip(divergence, after, strict=True)
     ]
 
 

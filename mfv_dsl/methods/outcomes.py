@@ -13,7 +13,8 @@ class Outcomes:
     """Per prompt: ``p_answer``, probability of the answer's first token; ``correct``, whether that
     token was the likeliest of the vocabulary; ``said``, the likeliest token.
 
-    Other ways of answering (:mod:`mfv_dsl.methods.answers`) give these fields another meaning.
+    The store writes these names into its files.  Other ways of answering
+    (:mod:`mfv_dsl.methods.answers`) give these fields another meaning.
     """
 
     p_answer: np.ndarray
@@ -25,21 +26,22 @@ class Outcomes:
 
     @property
     def accuracy(self) -> float:
+        """The share of correct prompts."""
         return float(self.correct.mean())
 
 
 def outcomes(logits: torch.Tensor, answers: torch.Tensor) -> Outcomes:
     """Score ``logits`` (prompts, vocabulary) against the first tokens of the answers (prompts,)."""
     probabilities = logits.float().softmax(-1)
-    said = logits.argmax(-1)
+    likeliest = logits.argmax(-1)
     return Outcomes(
         probabilities.gather(1, answers[:, None])[:, 0].cpu().numpy().astype(np.float64),
-        (said == answers).cpu().numpy(),
-        said.cpu().numpy(),
+        (likeliest == answers).cpu().numpy(),
+        likeliest.cpu().numpy(),
     )
 
 
-def join(parts: list[Outcomes]) -> Outcomes:
+def concatenate_outcomes(parts: list[Outcomes]) -> Outcomes:
     """Outcomes of consecutive batches as one."""
     return Outcomes(
         np.concatenate([part.p_answer for part in parts]),

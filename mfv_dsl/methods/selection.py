@@ -22,7 +22,7 @@ class Heads:
     scores: torch.Tensor | None = None
 
 
-def written_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
+def output_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
     """The Euclidean length of W_O(l)[:, h] · mean(l, h) for every head, (layers, heads) float32.
 
     ``mean`` is (layers, heads, head_dim).  A baseline for choosing heads: it knows nothing of
@@ -33,8 +33,8 @@ def written_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
     for layer in site.layers:
         linear = backend.model.get_submodule(site.path.format(layer=layer))
         weight = linear.weight.detach().float().cpu().unflatten(1, (-1, site.width))
-        written = torch.einsum("dhw,hw->hd", weight, mean[layer].float())
-        norms[layer] = written.norm(dim=-1).numpy()
+        outputs = torch.einsum("dhw,hw->hd", weight, mean[layer].float())
+        norms[layer] = outputs.norm(dim=-1).numpy()
     return norms
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 _Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 _SMALL = 30
+_LEVEL = 0.05
 
 
 def wilson(correct: float, n: int) -> tuple[float, float]:
@@ -39,13 +40,13 @@ def bootstrap(
     units = _units(values, clusters, strata)
     means = np.empty(draws)
     for start in range(0, draws, 500):  # bounded memory
-        some = min(500, draws - start)
-        total, size = np.zeros(some), np.zeros(some)
+        size_of_part = min(500, draws - start)
+        total, size = np.zeros(size_of_part), np.zeros(size_of_part)
         for sums, sizes in units:
-            picked = rng.integers(0, len(sums), size=(some, len(sums)))
-            total += sums[picked].sum(axis=1)
-            size += sizes[picked].sum(axis=1)
-        means[start : start + some] = total / size
+            draws_of_units = rng.integers(0, len(sums), size=(size_of_part, len(sums)))
+            total += sums[draws_of_units].sum(axis=1)
+            size += sizes[draws_of_units].sum(axis=1)
+        means[start : start + size_of_part] = total / size
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
 
@@ -62,9 +63,9 @@ def accuracy_interval(
     For Wilson's interval a cluster counts as one item: answers of one image may be all alike.
     """
     n = len(correct) if clusters is None else len(set(clusters))
-    right = correct.sum() * n / len(correct)
-    if n < _SMALL or right in (0, n):
-        return wilson(right, n)
+    n_correct = correct.sum() * n / len(correct)
+    if n < _SMALL or n_correct in (0, n):
+        return wilson(n_correct, n)
     return bootstrap(correct.astype(np.float64), seed, clusters=clusters, strata=strata)
 
 
@@ -78,15 +79,15 @@ def sign_test(differences: np.ndarray, clusters: Sequence[Hashable] | None = Non
     return min(1.0, 2 * tail / 2**n)
 
 
-def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
-    """Which hypotheses are rejected so that with probability 1 - ``level`` none is wrongly (Holm
-    1979): the i-th smallest of m p-values is held against level / (m - i), until one fails."""
-    rejected = [False] * len(p_values)
+def holm(p_values: Sequence[float]) -> list[bool]:
+    """Which hypotheses are rejected so that with probability 0.95 none is wrongly (Holm 1979): the
+    i-th smallest of m p-values is held against 0.05 / (m - i), until one fails."""
+    rejections = [False] * len(p_values)
     for i, place in enumerate(sorted(range(len(p_values)), key=lambda j: p_values[j])):
-        if p_values[place] > level / (len(p_values) - i):
+        if p_values[place] > _LEVEL / (len(p_values) - i):
             break
-        rejected[place] = True
-    return rejected
+        rejections[place] = True
+    return rejections
 
 
 def _units(
@@ -105,4 +106,4 @@ def _units(
     members: dict[Hashable, list[int]] = {}
     for number, (stratum, _) in enumerate(numbers):
         members.setdefault(stratum, []).append(number)
-    return [(sums[chosen], sizes[chosen]) for chosen in members.values()]
+    return [(sums[rows], sizes[rows]) for rows in members.values()]

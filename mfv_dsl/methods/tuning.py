@@ -1,8 +1,8 @@
 """Training a vector with the model frozen (arXiv:2510.02528, tuned function vectors).
 
 The only parameter is the vector v, or factors of the one it starts from
-(:mod:`mfv_dsl.methods.learned`).  With v added at the output of one decoder layer, at the last
-token,
+(:mod:`mfv_dsl.methods.tuning_variables`).  With v added at the output of one decoder layer, at the
+last token,
 
     loss = mean over prompts of -log p(answer's first token) + weight_decay / 2 · |v|²
            + sparsity · Σ head weights + kl · mean over off-task prompts of KL(unedited ‖ edited)
@@ -29,10 +29,10 @@ from torch.nn.functional import kl_div
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Read
-from mfv_dsl.engine.kept import KeptPrefixes
 from mfv_dsl.engine.prefix import Prefix
+from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
-from mfv_dsl.methods.learned import LEARNED, Learned
+from mfv_dsl.methods.tuning_variables import VARIABLES, TuningVariable
 from mfv_dsl.methods.vectors import Space, Vector, check_space, random_like
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -49,8 +49,9 @@ class Settings:
     """How a vector is trained; see the module's formula.
 
     ``max_norm`` bounds the vector's length: the start is shortened to it, and so is the vector
-    after each step.  ``variable`` is a key of :data:`~mfv_dsl.methods.learned.LEARNED`.  ``seed``
-    orders the mini-batches anew for each epoch, and draws a random start.
+    after each step.  ``variable`` is a key of
+    :data:`~mfv_dsl.methods.tuning_variables.VARIABLES`.  ``seed`` orders the mini-batches anew for
+    each epoch, and draws a random start.
     """
 
     layer: int
@@ -117,7 +118,6 @@ def tune(
     *,
     keep: Keep = lambda _, make: make(),
     progress: Progress = lambda _: None,
-    memory: int | None = None,
 ) -> Tuned:
     """Train a vector on ``batches``, one step each per epoch; ``start`` None is a random direction,
     :data:`RANDOM_SHARE` as long as the residual stream it is added to.
@@ -128,46 +128,45 @@ def tune(
     each of ``batches``.
 
     ``keep`` is asked for every epoch by name, so that a run that was interrupted goes on where it
-    stopped; results are the same bit for bit.  ``progress`` counts steps.  ``memory`` bounds the
-    bytes of prefixes kept (default: a quarter of what is free); those beyond it are run again in
-    each epoch.
+    stopped; results are the same bit for bit.  ``progress`` counts steps.  Prefixes are kept in a
+    quarter of the free memory; those beyond it are run again in each epoch.
 
     Raises MfvError MFV5305 and MFV5313 for a start that has nothing to learn, MFV5314 where the
     loss is no longer finite, MFV5315 where a mask keeps no head.
     """
-    prefixes = KeptPrefixes(backend, memory)
+    prefixes = PrefixCache(backend)
     if start is None:
         start = keep("start", partial(random_start, backend, prefixes, batches, settings))
     assert isinstance(start, Vector)
-    here = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
-    check_space(Vector(start.residual, here, "this model"), start)
-    learned = LEARNED[settings.variable](start, backend.device)
+    space = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
+    check_space(Vector(start.residual, space, "this model"), start)
+    variable = VARIABLES[settings.variable](start, backend.device)
     trainer = _Trainer(
-        backend, learned, prefixes, batches, validation, off_task, settings, progress
+        backend, variable, prefixes, batches, validation, off_task, settings, progress
     )
-    reached: list[Checkpoint] = [keep("epoch/0", trainer.start)]
+    checkpoints: list[Checkpoint] = [keep("epoch/0", trainer.start)]
     for number in range(1, settings.epochs + 1):
         before = trainer.steps
-        reached.append(keep(f"epoch/{number}", partial(trainer.epoch, number, reached[-1])))
+        checkpoints.append(keep(f"epoch/{number}", partial(trainer.epoch, number, checkpoints[-1])))
         if trainer.steps == before:  # kept from an earlier run
             progress(len(batches))
-    epochs = tuple(checkpoint.epoch for checkpoint in reached)
-    chosen = max(range(len(epochs)), key=lambda i: (epochs[i].accuracy, -epochs[i].nll))
-    made = learned.finished(reached[chosen].value)
-    if made.heads == ():
+    epochs = tuple(checkpoint.epoch for checkpoint in checkpoints)
+    best = max(range(len(epochs)), key=lambda i: (epochs[i].accuracy, -epochs[i].nll))
+    vector = variable.result(checkpoints[best].value)
+    if vector.heads == ():
         raise MfvError(
             "MFV5315", "the mask that did best on validation keeps no head",
             help="lower `sparsity`",
         )  # fmt: skip
-    training = Training(epochs, chosen, sum(map(len, validation)))
+    training = Training(epochs, best, sum(map(len, validation)))
     return Tuned(
-        **{item.name: getattr(made, item.name) for item in fields(made)}, training=training
+        **{item.name: getattr(vector, item.name) for item in fields(vector)}, training=training
     )
 
 
 @torch.no_grad()
 def random_start(
-    backend: Backend, prefixes: KeptPrefixes, batches: Sequence[PromptBatch], settings: Settings
+    backend: Backend, prefixes: PrefixCache, batches: Sequence[PromptBatch], settings: Settings
 ) -> Vector:
     """A random direction, :data:`RANDOM_SHARE` as long as the residual stream is on average at the
     last token of ``batches``, at the output of the layer that it will be added to."""
@@ -185,19 +184,19 @@ class _Trainer:
     """Makes one checkpoint after the other."""
 
     def __init__(
-        self, backend: Backend, learned: Learned, prefixes: KeptPrefixes,
+        self, backend: Backend, variable: TuningVariable, prefixes: PrefixCache,
         batches: Sequence[PromptBatch], validation: Sequence[PromptBatch],
         off_task: Sequence[PromptBatch], settings: Settings, progress: Progress,
     ) -> None:  # fmt: skip
         self.device = backend.device
-        self.learned, self.prefixes, self.settings = learned, prefixes, settings
+        self.variable, self.prefixes, self.settings = variable, prefixes, settings
         self.batches, self.validation, self.off_task = batches, validation, off_task
         self.progress = progress
         self.steps = 0  # made here, not those of an earlier run
         self._unedited: dict[int, torch.Tensor] = {}
 
     def start(self) -> Checkpoint:
-        value = self._bounded(self.learned.first())
+        value = self._limit(self.variable.first())
         return self._checkpoint(value, torch.zeros_like(value), torch.zeros_like(value))
 
     def epoch(self, number: int, before: Checkpoint) -> Checkpoint:
@@ -205,26 +204,26 @@ class _Trainer:
         settings = self.settings
         value = before.value.to(self.device).clone().requires_grad_()
         adam = torch.optim.Adam([value], lr=settings.lr)
-        made = (number - 1) * len(self.batches)
+        n_steps = (number - 1) * len(self.batches)
         adam.state[value] = {
-            "step": torch.tensor(float(made)),
+            "step": torch.tensor(float(n_steps)),
             "exp_avg": before.mean.to(self.device).clone(),
             "exp_avg_sq": before.square.to(self.device).clone(),
         }
         total, off_task = torch.zeros(2, dtype=torch.float64)
         order = np.random.default_rng([settings.seed, number]).permutation(len(self.batches))
         for i in order.tolist():
-            share = made / (settings.epochs * len(self.batches))
+            share = n_steps / (settings.epochs * len(self.batches))
             adam.param_groups[0]["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * share))
             with torch.enable_grad():
                 loss, kl = self.loss(i, value)
                 (value.grad,) = torch.autograd.grad(loss, value)
             adam.step()
             with torch.no_grad():
-                value.copy_(self._bounded(value))
+                value.copy_(self._limit(value))
             total += loss.detach().cpu() * len(self.batches[i])
             off_task += kl.detach().cpu() * len(self.batches[i])
-            made += 1
+            n_steps += 1
             self.steps += 1
             self.progress(1)
         prompts = sum(map(len, self.batches))
@@ -236,13 +235,13 @@ class _Trainer:
 
     def loss(self, i: int, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of mini-batch ``i`` and its KL on off-task prompts, both with gradients."""
-        settings, vector = self.settings, self.learned.vector(value)
+        settings, vector = self.settings, self.variable.vector(value)
         scores = self.prefixes.of(self.batches[i]).injected(settings.layer, vector)
         loss, kl = -scores.log_p.mean(), vector.new_zeros(())
         if settings.weight_decay:
             loss = loss + settings.weight_decay / 2 * vector.square().sum()
         if settings.sparsity:
-            loss = loss + settings.sparsity * self.learned.penalty(value)
+            loss = loss + settings.sparsity * self.variable.penalty(value)
         if settings.kl:
             kl = self._off_task_kl(self.prefixes.of(self.off_task[i]), vector)
             loss = loss + settings.kl * kl
@@ -262,9 +261,9 @@ class _Trainer:
             reduction="batchmean", log_target=True,
         )  # fmt: skip
 
-    def _bounded(self, value: torch.Tensor) -> torch.Tensor:
+    def _limit(self, value: torch.Tensor) -> torch.Tensor:
         longest = self.settings.max_norm
-        return value if longest is None else self.learned.bounded(value, longest)
+        return value if longest is None else self.variable.limit(value, longest)
 
     @torch.no_grad()
     def _checkpoint(
@@ -272,12 +271,12 @@ class _Trainer:
         loss: float | None = None, off_task_kl: float | None = None,
     ) -> Checkpoint:  # fmt: skip
         """Measure the vector that ``value`` yields on the validation prompts."""
-        made = self.learned.finished(value)
-        vector = made.residual.to(self.device)
-        right, nll, n = 0, 0.0, 0
+        result = self.variable.result(value)
+        vector = result.residual.to(self.device)
+        n_correct, nll, n = 0, 0.0, 0
         for batch in self.validation:
             scores = self.prefixes.of(batch).injected(self.settings.layer, vector)
-            right += int((scores.said[:, 0] == batch.answers).sum())
+            n_correct += int((scores.likeliest[:, 0] == batch.answers).sum())
             nll -= float(scores.log_p.double().sum())
             n += len(batch)
         if not math.isfinite(nll + (loss or 0.0)):
@@ -285,5 +284,5 @@ class _Trainer:
                 "MFV5314", "the loss is not a finite number any more",
                 help="lower `lr`, or bound the vector by `max_norm`",
             )  # fmt: skip
-        epoch = Epoch(loss, off_task_kl, right / n, nll / n, made.norm())
+        epoch = Epoch(loss, off_task_kl, n_correct / n, nll / n, result.norm())
         return Checkpoint(epoch, value, mean, square)

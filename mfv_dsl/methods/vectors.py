@@ -43,6 +43,7 @@ class Vector:
 
     @property
     def has_parts(self) -> bool:
+        """Whether the vector is known head by head."""
         return self.heads is not None
 
     def __add__(self, other: Vector) -> Vector:
@@ -89,45 +90,46 @@ def function_vector(
 
     ``mean`` is (layers, heads, head_dim).  The projection's bias is left out; ``bias="per_head"``
     adds the layer's bias once per chosen head, as the official code of arXiv:2510.02528 does.
-    ``scores`` (layers, heads), where given, are kept with the chosen heads.
+    ``scores`` (layers, heads) are kept with the chosen heads.  The vector is float32 on the
+    processor.  Raises MfvError (MFV5302) for no heads.
     """
     if not heads:
         raise MfvError("MFV5302", "a function vector needs at least one head")
     site = backend.sites["lm.attn"]
     means = torch.stack([mean[layer, head] for layer, head in heads])
-    projected = []
+    outputs = []
     for (layer, head), part in zip(heads, means, strict=True):
         linear = backend.model.get_submodule(site.path.format(layer=layer))
         columns = slice(head * site.width, (head + 1) * site.width)
-        written = linear.weight[:, columns].float().cpu() @ part
+        output = linear.weight[:, columns].float().cpu() @ part
         if bias == "per_head" and linear.bias is not None:
-            written = written + linear.bias.float().cpu()
-        projected.append(written)
-    stacked = torch.stack(projected)
+            output = output + linear.bias.float().cpu()
+        outputs.append(output)
+    outputs_of_heads = torch.stack(outputs)
     return Vector(
-        residual=stacked.sum(0),
+        residual=outputs_of_heads.sum(0),
         space=Space(backend.facts.fingerprint, backend.facts.d_model, bias),
         expression=expression,
         heads=heads,
         head_means=means,
-        head_projected=stacked,
+        head_projected=outputs_of_heads,
         head_scores=None if scores is None else torch.stack([scores[i, j] for i, j in heads]),
     )
 
 
 def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     """Σ coefficient · vector.  Parts are kept if every vector has them; a sum too large to hold is
-    an error (MFV5306)."""
+    an error (MFV5306), and so are vectors of different spaces (MFV5303)."""
     first = terms[0][1]
     for _, vector in terms:
         check_space(first, vector)
     residual = sum((c * v.residual for c, v in terms), torch.zeros_like(first.residual))
     if not bool(residual.isfinite().all()):
-        said = f"`{expression}`" if expression else "a vector"
-        raise MfvError("MFV5306", f"{said} came out too large to hold")
-    made = Vector(residual, first.space, expression)
+        name = f"`{expression}`" if expression else "a vector"
+        raise MfvError("MFV5306", f"{name} came out too large to hold")
+    result = Vector(residual, first.space, expression)
     if not all(vector.has_parts for _, vector in terms):
-        return made
+        return result
     heads = tuple(sorted({head for _, vector in terms for head in vector.heads or ()}))
 
     def gathered(part: Callable[[Vector], torch.Tensor | None]) -> torch.Tensor:
@@ -142,7 +144,7 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
         return total
 
     return replace(
-        made,
+        result,
         heads=heads,
         head_means=gathered(lambda vector: vector.head_means),
         head_projected=gathered(lambda vector: vector.head_projected),
@@ -150,44 +152,44 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
 
 
 def check_space(first: Vector, second: Vector) -> None:
-    """Refuse to combine vectors of different models, sizes, sites or bias conventions."""
+    """Refuse (MFV5303) to combine vectors of different models, sizes, sites or bias conventions."""
     if first.space == second.space:
         return
     for what in ("fingerprint", "d_model", "site", "bias"):
-        mine, theirs = getattr(first.space, what), getattr(second.space, what)
-        if mine != theirs:
+        left, right = getattr(first.space, what), getattr(second.space, what)
+        if left != right:
             raise MfvError(
                 "MFV5303",
                 f"these vectors do not belong together: their {what} differs",
                 notes=(
-                    f"`{first.expression or 'the first'}` has {str(mine)[:16]}",
-                    f"`{second.expression or 'the second'}` has {str(theirs)[:16]}",
+                    f"`{first.expression or 'the first'}` has {str(left)[:16]}",
+                    f"`{second.expression or 'the second'}` has {str(right)[:16]}",
                 ),
                 help="extract both from the same model with the same bias option",
             )
 
 
-def fitting(backend: Backend, vector: Vector) -> Vector:
-    """``vector`` if it belongs to the model, else an error that says why not."""
-    here = Space(backend.facts.fingerprint, backend.facts.d_model, vector.space.bias)
-    check_space(Vector(vector.residual, here, "this model"), vector)
+def require_model(backend: Backend, vector: Vector) -> Vector:
+    """``vector`` if it belongs to the model, else MfvError (MFV5303), which says why not."""
+    space = Space(backend.facts.fingerprint, backend.facts.d_model, vector.space.bias)
+    check_space(Vector(vector.residual, space, "this model"), vector)
     return vector
 
 
-def normalized(vector: Vector) -> Vector:
-    """``vector`` at length 1, parts scaled alike."""
+def normalize(vector: Vector) -> Vector:
+    """``vector`` at length 1, parts scaled alike.  Raises MfvError (MFV5304) for zero."""
     length = vector.norm()
     if length == 0:
         raise MfvError("MFV5304", "the zero vector has no direction and cannot be normalised")
     return combine([(1 / length, vector)])
 
 
-def projected(vector: Vector, onto: Vector) -> Vector:
+def project(vector: Vector, onto: Vector) -> Vector:
     """The part of ``vector`` along ``onto``: (v·w / w·w) w."""
     return combine([(dot(vector, onto) / _square(onto), onto)])
 
 
-def rejected(vector: Vector, direction: Vector) -> Vector:
+def reject(vector: Vector, direction: Vector) -> Vector:
     """``vector`` without its part along ``direction``."""
     return combine([(1.0, vector), (-dot(vector, direction) / _square(direction), direction)])
 
@@ -195,19 +197,19 @@ def rejected(vector: Vector, direction: Vector) -> Vector:
 def random_like(vector: Vector, seed: int) -> Vector:
     """A random direction at the length of ``vector``; it has no parts."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(vector.residual.shape, generator=generator, dtype=torch.float64)
-    residual = (drawn * (vector.norm() / drawn.norm())).float()
+    noise = torch.randn(vector.residual.shape, generator=generator, dtype=torch.float64)
+    residual = (noise * (vector.norm() / noise.norm())).float()
     return Vector(residual, vector.space)
 
 
 def dot(first: Vector, second: Vector) -> float:
-    """Inner product."""
+    """Inner product, in float64.  Raises MfvError (MFV5303) for vectors of different spaces."""
     check_space(first, second)
     return float(first.residual.double() @ second.residual.double())
 
 
 def cosine(first: Vector, second: Vector) -> float:
-    """Cosine of the angle between two vectors."""
+    """Cosine of the angle between two vectors.  Raises MfvError (MFV5303, and MFV5304 for zero)."""
     lengths = first.norm() * second.norm()
     if lengths == 0:
         raise MfvError("MFV5304", "the zero vector has no direction, so no cosine")

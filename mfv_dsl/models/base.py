@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from torch import nn
@@ -13,6 +14,13 @@ from torch import nn
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.sites import SiteTable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+#: (height, width, 3) uint8, an image of PIL, or the path of a file.
+Picture: TypeAlias = "np.ndarray | Image.Image | str | Path"
 
 
 @dataclass(frozen=True)
@@ -122,3 +130,18 @@ class Backend(Protocol):
     #: Tokens that end a generation, and tokens that cannot be generated.
     end_tokens: frozenset[int]
     banned_tokens: frozenset[int]
+
+
+class TextBackend(Backend, Protocol):
+    """A loaded model that takes a user's own texts and pictures."""
+
+    def texts(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Picture]],
+        answers: Sequence[str] | None = None,
+    ) -> PromptBatch:
+        """Texts as a batch, ``images`` (one list for each text) where they say ``<image>``."""
+
+    def check_length(self, length: int, what: str) -> None:
+        """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""

@@ -6,12 +6,12 @@ import importlib
 from dataclasses import dataclass
 
 from mfv_dsl.lang.constructors import CONSTRUCTOR
-from mfv_dsl.models.checkpoints.known import KNOWN, memory
 from mfv_dsl.models.checkpoints.locate import is_here
+from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, memory
 
 
 @dataclass(frozen=True)
-class Known:
+class CatalogueRow:
     """A constructor, or a published checkpoint that it can load.
 
     ``parameters``; ``download``, about how many bytes there are to fetch; ``memory_bf16`` and
@@ -34,7 +34,7 @@ class Known:
     here: bool | None = None
 
 
-def catalogue() -> list[Known]:
+def catalogue() -> list[CatalogueRow]:
     """Every model constructor of the language, then the published checkpoints."""
     rows = []
     for entry in CONSTRUCTOR["model"].values():
@@ -44,7 +44,7 @@ def catalogue() -> list[Known]:
             facts = importlib.import_module(entry.module).facts()
             shape = (facts.n_layers, facts.n_heads, facts.head_dim, facts.d_model)
         rows.append(
-            Known(
+            CatalogueRow(
                 entry.name,
                 None,
                 entry.doc,
@@ -56,14 +56,14 @@ def catalogue() -> list[Known]:
     return rows + checkpoints()
 
 
-def checkpoints() -> list[Known]:
+def checkpoints() -> list[CatalogueRow]:
     """The published OpenFlamingo checkpoints."""
     return [
-        Known(
-            "openflamingo", name, f"{known.language.repo} and CLIP {known.vision.name}",
-            known.language.n_layers, known.language.n_heads, known.language.head_dim,
-            known.language.d_model, known.parameters, sum(known.download.values()),
-            memory(known, "bf16"), memory(known, "fp32"), here=is_here(name),
+        CatalogueRow(
+            "openflamingo", name, f"{checkpoint.language.repo} and CLIP {checkpoint.vision.name}",
+            checkpoint.language.n_layers, checkpoint.language.n_heads, checkpoint.language.head_dim,
+            checkpoint.language.d_model, checkpoint.parameters, sum(checkpoint.download.values()),
+            memory(checkpoint, "bf16"), memory(checkpoint, "fp32"), here=is_here(name),
         )
-        for name, known in KNOWN.items()
+        for name, checkpoint in KNOWN.items()
     ]  # fmt: skip

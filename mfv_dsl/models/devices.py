@@ -24,8 +24,8 @@ def devices(name: str | torch.device | None) -> list[torch.device]:
         device = torch.device(name or "cpu")
     except RuntimeError:
         raise _absent(name, "it is no device's name") from None
-    there = {"cuda": gpus, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
-    if (device.index or 0) >= there.get(device.type, 0):
+    counts = {"cuda": gpus, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    if (device.index or 0) >= counts.get(device.type, 0):
         raise _absent(name, "it is not there")
     return [device]
 

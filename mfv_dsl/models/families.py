@@ -1,40 +1,55 @@
-"""Families of language models under a Flamingo: where each keeps its parts, and its sizes.
+"""Families of language models: where each keeps its parts, and what its configuration calls sizes.
 
-No torch, so that a model's facts can be had from its configuration alone.  A new family is one
-entry here; one whose attention is not called through transformers' attention interface also needs
-its last tokens' attention in :mod:`mfv_dsl.models.parallel`.
+The one table of architectures: a model's facts, the sites of a Flamingo and those of a user's own
+model (:mod:`mfv_dsl.models.sites`) all come from it.  No torch, so that facts can be had from a
+configuration alone.
+
+A new family is one row here.  It may stand under a Flamingo (``under_flamingo``) as it is where its
+attention is called through transformers' attention interface; another one also needs the attention
+of its last tokens in :mod:`mfv_dsl.models.parallel_attention`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 
 
 @dataclass(frozen=True)
-class Family:
-    """Paths of modules, and names of sizes in the configuration.
+class ModulePaths:
+    """Where a model keeps the modules that sites are at.
 
-    In the language model: ``core``, all but the output head; ``layers``, the list of decoder
-    layers; ``final_norm``.  In a decoder layer: ``attention``; ``projection``, whose input are the
-    outputs of all heads side by side; ``mlp``, whose output is what the MLP adds to the residual
-    stream.  ``alibi``: positions are biases of the attention, not rotations.
+    ``layers`` is the path of the list of decoder layers.  In a decoder layer: ``projection``, whose
+    input are the outputs of all heads side by side; ``mlp``, whose output is what the MLP adds to
+    the residual stream.  None where there is no such module, or it is not known.
     """
 
-    core: str
     layers: str
-    final_norm: str
-    attention: str
-    projection: str
-    mlp: str
-    n_layers: str
-    n_heads: str
-    d_model: str
-    max_positions: str
+    projection: str | None = None
+    mlp: str | None = None
+
+
+@dataclass(frozen=True)
+class Family(ModulePaths):
+    """A row of the table: paths of modules, and names of sizes in the configuration.
+
+    In the language model: ``core``, all but the output head; ``layers``; ``final_norm``.  In a
+    decoder layer: ``attention``, ``projection``, ``mlp``.  ``alibi``: positions are biases of the
+    attention, not rotations, and the attention has a ``forward`` of its own.
+    """
+
+    core: str = "model"
+    final_norm: str = "model.norm"
+    attention: str = "self_attn"
+    n_layers: str = "num_hidden_layers"
+    n_heads: str = "num_attention_heads"
+    d_model: str = "hidden_size"
+    max_positions: str = "max_position_embeddings"
     alibi: bool = False
+    under_flamingo: bool = False
 
 
 _GPT_NEOX = Family(
@@ -44,10 +59,7 @@ _GPT_NEOX = Family(
     attention="attention",
     projection="attention.dense",
     mlp="mlp",
-    n_layers="num_hidden_layers",
-    n_heads="num_attention_heads",
-    d_model="hidden_size",
-    max_positions="max_position_embeddings",
+    under_flamingo=True,
 )
 _MPT = Family(
     core="transformer",
@@ -61,27 +73,103 @@ _MPT = Family(
     d_model="d_model",
     max_positions="max_seq_len",
     alibi=True,
+    under_flamingo=True,
+)
+_LLAMA = Family(layers="model.layers", projection="self_attn.o_proj", mlp="mlp")
+_PHI = Family(
+    layers="model.layers",
+    final_norm="model.final_layernorm",
+    projection="self_attn.dense",
+    mlp="mlp",
+)
+_OPT = Family(
+    layers="model.decoder.layers",
+    final_norm="model.decoder.final_layer_norm",
+    projection="self_attn.out_proj",  # no ``mlp``: its output is (prompts · length, d_model)
+)
+_GPT2 = Family(
+    core="transformer",
+    layers="transformer.h",
+    final_norm="transformer.ln_f",
+    attention="attn",
+    projection="attn.c_proj",
+    mlp="mlp",
+    n_layers="n_layer",
+    n_heads="n_head",
+    d_model="n_embd",
+    max_positions="n_positions",
+)
+_GPTJ = replace(_GPT2, projection="attn.out_proj")
+_GPT_NEO = replace(
+    _GPT2,
+    projection="attn.attention.out_proj",
+    n_layers="num_layers",
+    n_heads="num_heads",
+    d_model="hidden_size",
+    max_positions="max_position_embeddings",
+)
+_FALCON = Family(
+    core="transformer",
+    layers="transformer.h",
+    final_norm="transformer.ln_f",
+    attention="self_attention",
+    projection="self_attention.dense",
+    mlp="mlp",
+)
+_BLOOM = replace(
+    _FALCON,
+    mlp="mlp.dense_4h_to_h",  # ``mlp`` itself gives the sum with the residual stream
+    n_layers="n_layer",
+    n_heads="n_head",
+    alibi=True,
 )
 
 #: ``model_type`` of a configuration -> family.
-FAMILIES: Mapping[str, Family] = {"gpt_neox": _GPT_NEOX, "mpt": _MPT, "mosaic_gpt": _MPT}
+FAMILIES: Mapping[str, Family] = {
+    "gpt_neox": _GPT_NEOX,
+    "mpt": _MPT,
+    "mosaic_gpt": _MPT,
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "phi3": _LLAMA,
+    "phi": _PHI,
+    "opt": _OPT,
+    "gpt2": _GPT2,
+    "gptj": _GPTJ,
+    "codegen": _GPTJ,
+    "gpt_neo": _GPT_NEO,
+    "falcon": _FALCON,
+    "bloom": _BLOOM,
+}
 
 
 def family_of(model_type: str) -> Family:
-    """The family of language models whose configurations say ``model_type``."""
-    if model_type not in FAMILIES:
+    """The family of language models whose configurations say ``model_type``.
+
+    Raises MfvError (MFV7241) for one that cannot stand under a Flamingo.
+    """
+    family = FAMILIES.get(model_type)
+    if family is None or not family.under_flamingo:
+        served = [name for name, row in FAMILIES.items() if row.under_flamingo]
         raise MfvError(
             "MFV7241",
             f"language models of the kind `{model_type}` are not served under a Flamingo",
-            help=f"these are: {', '.join(FAMILIES)}",
+            help=f"these are: {', '.join(served)}",
         )
-    return FAMILIES[model_type]
+    return family
 
 
 def facts_from_config(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    """(layers, heads, head_dim, d_model) of the language model whose config.json is ``config``."""
+    """(layers, heads, head_dim, d_model) of the language model whose config.json is ``config``.
+
+    ``head_dim`` is what the configuration gives, else d_model / heads.  Raises MfvError (MFV7241)
+    as :func:`family_of`, and KeyError, TypeError or ValueError where a size is not there.
+    """
     family = family_of(config.get("model_type", ""))
     layers, heads, d_model = (
         int(config[name]) for name in (family.n_layers, family.n_heads, family.d_model)
     )
-    return layers, heads, d_model // heads, d_model
+    return layers, heads, int(config.get("head_dim") or d_model // heads), d_model

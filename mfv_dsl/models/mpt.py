@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 
 #: Regex in MosaicGPT's weight names -> what transformers' MPT has there, for
 #: ``from_pretrained(key_mapping=...)``; names of MPT itself are left as they are.
@@ -72,15 +72,15 @@ def mpt_config(config: dict[str, Any]) -> Any:
 def mpt_class(config: dict[str, Any]) -> type:
     """The class that computes the MPT of ``config``: transformers' own, or one that also
     normalises queries and keys where the configuration asks for it."""
-    normed = _mpt_form(config)["attn_config"].get("qk_ln", False)
-    return _normed_class() if normed else flamingo_classes().MptForCausalLM
+    has_norms = _mpt_form(config)["attn_config"].get("qk_ln", False)
+    return _normed_class() if has_norms else flamingo_classes().MptForCausalLM
 
 
 def _mpt_form(config: dict[str, Any]) -> dict[str, Any]:
     """``config`` with MosaicGPT's names for settings, if it has them, turned into MPT's."""
     if config["model_type"] == "mpt":
         return {**config, "attn_config": config.get("attn_config") or {}}
-    same = ("softmax_scale", "alibi_bias_max", "prefix_lm")
+    names = ("softmax_scale", "alibi_bias_max", "prefix_lm")
     return {
         **config,
         "expansion_ratio": config.get("mlp_ratio", 4),
@@ -89,7 +89,7 @@ def _mpt_form(config: dict[str, Any]) -> dict[str, Any]:
             "clip_qkv": config.get("attn_clip_qkv"),
             "qk_ln": config.get("attn_qk_ln", False),
             "alibi": config.get("alibi", False),  # like no_bias off unless said
-            **{name: config[name] for name in same if name in config},
+            **{name: config[name] for name in names if name in config},
         },
     }
 

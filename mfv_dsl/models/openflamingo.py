@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,17 +17,14 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.loading import ahead
 from mfv_dsl.data.template import OPENFLAMINGO
-from mfv_dsl.models.base import Continuation, PromptBatch
-from mfv_dsl.models.copies import PrefixState, continuation, run_prefix
-from mfv_dsl.models.decoding import FlamingoDecoder
+from mfv_dsl.models.base import Continuation, Picture, PromptBatch
+from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
-from mfv_dsl.models.parallel import PARALLEL, attend_past
-from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
+from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
+from mfv_dsl.models.parallel_attention import PARALLEL, attend_past
+from mfv_dsl.models.parallel_copies import PrefixState, continuation, run_prefix
+from mfv_dsl.models.pictures import as_array, check_marks, check_rows
 from mfv_dsl.models.sites import flamingo_sites
-from mfv_dsl.models.spread import device_of
-
-if TYPE_CHECKING:
-    from mfv_dsl.engine.edits import Edit
 
 _AT_ONCE = 256  # pictures that the vision encoder takes at once
 
@@ -38,6 +35,10 @@ class OpenFlamingo:
     ``tokenizer`` is a ``tokenizers.Tokenizer``; ``preprocess`` turns pictures (height, width, 3)
     uint8 into a float tensor (images, 3, size, size).
     """
+
+    #: :func:`mfv_dsl.engine.generation.generate_texts` of this model, on models that
+    #: :func:`mfv_dsl.load_model` has loaded; a model itself knows nothing of edits.
+    generate: Callable[..., list[str]]
 
     template = OPENFLAMINGO
 
@@ -116,17 +117,22 @@ class OpenFlamingo:
         """
         check_rows(texts, images, answers)
         rows = [self.tokenizer.encode(text).ids for text in texts]
-        for i, (row, shown) in enumerate(zip(rows, images, strict=True)):
-            check_marks(f"texts[{i}]", row.count(self.model.media_token_id), len(shown))
+        for i, (row, pictures_of_row) in enumerate(zip(rows, images, strict=True)):
+            check_marks(f"texts[{i}]", row.count(self.model.media_token_id), len(pictures_of_row))
         tokens, mask = self._padded(rows, "texts")
         pictures: dict[Hashable, np.ndarray] = {}
         keys: list[list[Hashable]] = []
-        for i, shown in enumerate(images):
+        for i, pictures_of_row in enumerate(images):
             # the same file or object is encoded once
-            keys.append([str(one) if isinstance(one, str | Path) else id(one) for one in shown])
-            for j, (key, one) in enumerate(zip(keys[i], shown, strict=True)):
+            keys.append(
+                [
+                    str(picture) if isinstance(picture, str | Path) else id(picture)
+                    for picture in pictures_of_row
+                ]
+            )
+            for j, (key, picture) in enumerate(zip(keys[i], pictures_of_row, strict=True)):
                 if key not in pictures:
-                    pictures[key] = as_array(one, f"images[{i}][{j}]")
+                    pictures[key] = as_array(picture, f"images[{i}][{j}]")
         pixels = self.preprocess(list(pictures.values())).split(_AT_ONCE) if pictures else ()
         return PromptBatch(
             prompts=(),
@@ -216,8 +222,8 @@ class OpenFlamingo:
     def _pixels(self, images: Sequence[str], dataset: Dataset) -> Iterator[torch.Tensor]:
         """Images as the vision encoder takes them, :data:`_AT_ONCE`, loaded while it works."""
 
-        def load(some: Sequence[str]) -> torch.Tensor:
-            return self.preprocess(dataset.pictures(some, self.image_size))
+        def load(part: Sequence[str]) -> torch.Tensor:
+            return self.preprocess(dataset.pictures(part, self.image_size))
 
         step = dataset.at_once
         parts = (images[start : start + step] for start in range(0, len(images), step))
@@ -277,33 +283,13 @@ class OpenFlamingo:
 
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
         language = self.model.lang_encoder
-        here = hidden.device
+        device = hidden.device
         if normed:
             hidden = language.get_submodule(self.family.final_norm)(hidden)
         logits: torch.Tensor = language.get_output_embeddings()(hidden)
-        return logits.to(here)
+        return logits.to(device)
 
     # -- generation -----------------------------------------------------------------------------
-    def generate(
-        self,
-        texts: Sequence[str],
-        images: Sequence[Sequence[Picture]],
-        max_new_tokens: int = 20,
-        *,
-        beams: int = 1,
-        edits: Sequence[Edit] = (),
-        everywhere: bool = False,
-    ) -> list[str]:
-        """What the model says after each of ``texts``; texts and images as for :meth:`texts`, the
-        rest as for :func:`mfv_dsl.engine.generation.generate`."""
-        from mfv_dsl.engine.generation import generate
-
-        batch = self.texts(texts, images)
-        length = batch.tokens.shape[1] + max_new_tokens
-        self.check_length(length, f"the longest text (new tokens: {max_new_tokens})")
-        found = generate(self, batch, max_new_tokens, edits, everywhere=everywhere, beams=beams)
-        return [self.text(one.tokens) for one in found]
-
     @contextmanager
     def decoding(self, batch: PromptBatch) -> Iterator[FlamingoDecoder]:
         language = self.model.lang_encoder

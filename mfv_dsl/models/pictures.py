@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.images import read_rgb
-
-#: (height, width, 3) uint8, an image of PIL, or the path of a file.
-Picture: TypeAlias = "np.ndarray | Image.Image | str | Path"
+from mfv_dsl.models.base import Picture
 
 
 def check_rows(

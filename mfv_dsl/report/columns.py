@@ -1,17 +1,26 @@
-"""Result rows as columns of text, for every kind of table."""
+"""Result rows as columns of text, for tables in a terminal and in a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from mfv_dsl.base.numbers import percent
+from mfv_dsl.base.columns import (
+    RESULT_COLUMNS,
+    Column,
+    ResultFields,
+    answer_column,
+    cell,
+    difference_column,
+)
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.results import ResultRow
 
-LEFT = ("eval", "relation", "vector", "control")  # columns of words
+#: the columns that say which condition a row is
+_CONDITION = ("eval", "relation", "vector", "control", "shots", "k", "layer", "scale")
+#: column -> the metric that an eval must report for it
+_METRIC = {"accuracy %": "accuracy", "p(answer)": "p_answer", "vs zero-shot": "accuracy"}
 
 
 def result_columns(
@@ -19,65 +28,54 @@ def result_columns(
 ) -> dict[str, list[str]]:
     """Columns by title; accuracies in per cent with 95 % intervals.  What no row has is left out,
     and the scale where it is 1 in all.  ``metrics`` are what each eval reports."""
+    fields = [row.to_json() for row in rows]
 
-    def cells(metric: str, shown: Callable[[ResultRow], str]) -> list[str]:
-        return [shown(row) if metric in metrics[row.eval] else "" for row in rows]
+    def reported(column: Column, metric: str) -> list[str]:
+        """The column's cells, empty for evals that do not report the metric."""
+        return [cell(column.value(row)) if metric in metrics[row["eval"]] else "" for row in fields]
 
-    columns = _conditions(rows) | {
-        "n": [str(row.n) for row in rows],
-        "accuracy %": cells("accuracy", lambda r: percent(r.accuracy, r.ci_low, r.ci_high)),
-        "p(answer)": cells("p_answer", lambda r: f"{r.mean_p_answer:.2f}"),
-        "vs zero-shot": cells("accuracy", _from_zero_shot),
-    }
-    for name in dict.fromkeys(name for row in rows for name in row.against):
-        columns[f"vs {name}"] = cells("accuracy", partial(_from, name))
-    return {name: cells for name, cells in columns.items() if any(cells)}
+    columns = _conditions(fields) | {"n": _cells(RESULT_COLUMNS["n"], fields)}
+    for title, metric in _METRIC.items():
+        columns[title] = reported(RESULT_COLUMNS[title], metric)
+    columns["vs zero-shot"] = [
+        "" if _is_zero_shot(row) else text
+        for row, text in zip(fields, columns["vs zero-shot"], strict=True)
+    ]
+    for name in dict.fromkeys(name for row in fields for name in row.get("against", {})):
+        columns[f"vs {name}"] = reported(difference_column(name), "accuracy")
+    return _with_content(columns)
 
 
 def confusion_columns(
     rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]
-) -> tuple[list[ResultRow], dict[str, list[str]]]:
-    """The rows of evals that report their confusion, and columns by title: of a relation the items
-    in per cent whose answer was that relation's object."""
-    shown = [row for row in rows if row.answers and "confusion" in metrics[row.eval]]
-    named = dict.fromkeys(name for row in shown for name in row.answers if name != "other")
-    columns = _conditions(shown)
-    for name in (*named, "other"):
-        columns[f"→ {name}"] = [
-            f"{100 * row.answers[name]:.0f}" if name in row.answers else "" for row in shown
-        ]
-    return shown, {name: cells for name, cells in columns.items() if any(cells)}
+) -> dict[str, list[str]] | None:
+    """Columns by title for the rows of evals that report their confusion, None where none does: of
+    a relation the items in per cent whose answer was that relation's object."""
+    fields = [row.to_json() for row in rows if row.answers and "confusion" in metrics[row.eval]]
+    if not fields:
+        return None
+    names = dict.fromkeys(name for row in fields for name in row["answers"] if name != "other")
+    columns = _conditions(fields)
+    for name in (*names, "other"):
+        columns[f"→ {name}"] = _cells(answer_column(name), fields)
+    return _with_content(columns)
 
 
-def _conditions(rows: Sequence[ResultRow]) -> dict[str, list[str]]:
-    """The columns that say which condition a row is."""
-    scaled = any(row.scale not in (None, 1) for row in rows)
-    return {
-        "eval": [row.eval for row in rows],
-        "relation": [row.relation for row in rows],
-        "vector": [shown(row.vector) for row in rows],
-        "control": [row.control for row in rows],
-        "shots": [str(row.shots) for row in rows],
-        "k": [shown(row.k) for row in rows],
-        "layer": [shown(row.layer) for row in rows],
-        "scale": [shown(row.scale) if scaled else "" for row in rows],
-    }
+def _conditions(fields: Sequence[ResultFields]) -> dict[str, list[str]]:
+    columns = {title: _cells(RESULT_COLUMNS[title], fields) for title in _CONDITION}
+    if all(row["scale"] in (None, 1) for row in fields):
+        columns["scale"] = [""] * len(fields)
+    return columns
 
 
-def _from_zero_shot(row: ResultRow) -> str:
-    """The difference from zero-shot; nothing where the two are the same."""
-    gain = (row.difference, row.difference_low, row.difference_high)
-    return percent(*gain, "+") if any(gain) else ""
+def _cells(column: Column, fields: Iterable[ResultFields]) -> list[str]:
+    return [cell(column.value(row)) for row in fields]
 
 
-def _from(name: str, row: ResultRow) -> str:
-    """The difference from another eval, where the row's eval is compared with it."""
-    gain = row.against.get(name)
-    return "" if gain is None else percent(gain.difference, gain.low, gain.high, "+")
+def _is_zero_shot(row: ResultFields) -> bool:
+    """Whether the row is compared with itself, or with what answers exactly as it does."""
+    return not any(row[name] for name in ("difference", "difference_low", "difference_high"))
 
 
-def shown(value: Any) -> str:
-    """A value in a table's cell; nothing for None."""
-    if value is None:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _with_content(columns: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {title: cells for title, cells in columns.items() if any(cells)}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from rich import box
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 from rich.text import Text
 
-from mfv_dsl.data.check import Report
+from mfv_dsl.report.grid import grid
+
+if TYPE_CHECKING:
+    from mfv_dsl.data.check import Report
 
 
 def data_tables(report: Report) -> list[Table]:
@@ -21,9 +25,9 @@ def data_tables(report: Report) -> list[Table]:
         table = _table("images in prompts", [
             "split", "prompts", "effective", "images shown", "different", "most often",
         ])  # fmt: skip
-        for split, found in report.reuse.items():
-            numbers = (found.queries, round(found.effective), found.shown, found.different)
-            table.add_row(split, *(f"{number:,}" for number in (*numbers, found.most)))
+        for split, reuse in report.reuse.items():
+            numbers = (reuse.queries, round(reuse.effective), reuse.shown, reuse.different)
+            table.add_row(split, *(f"{number:,}" for number in (*numbers, reuse.most)))
         tables.append(table)
     if report.dropped:
         table = _table("left out", ["rule", "number"])
@@ -41,7 +45,7 @@ def data_tables(report: Report) -> list[Table]:
 
 def _table(title: str, columns: list[str], left: int = 1) -> Table:
     """A table whose first ``left`` columns hold words."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = grid({}, title)
     for number, name in enumerate(columns):
         table.add_column(name, justify="left" if number < left else "right", overflow="fold")
     return table

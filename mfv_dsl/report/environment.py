@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mfv_dsl.models.environment import Environment
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mfv_dsl.execute.environment import Environment
 
 _TORCHVISION = {
     "as is": "works as it is",
@@ -11,30 +14,30 @@ _TORCHVISION = {
 }
 
 
-def environment_text(found: Environment) -> str:
+def environment_text(environment: Environment) -> str:
     """The findings as lines of text."""
-    lines = [f"python {found.python}"]
-    for name, version in found.packages.items():
+    lines = [f"python {environment.python}"]
+    for name, version in environment.packages.items():
         lines.append(f"{name} {version or 'is missing'}")
-    if found.packages["torchvision"]:
-        lines.append(f"torchvision {_TORCHVISION[found.torchvision]}")
+    if environment.packages["torchvision"]:
+        lines.append(f"torchvision {_TORCHVISION[environment.torchvision]}")
     lines.append("")
-    for place in found.devices:
+    for place in environment.devices:
         free = f"{place.free / 1e9:.0f} of {place.memory / 1e9:.0f} GB free"
         lines.append(f"{place.name}: {place.what}, {free}")
-    lines += [f"{found.threads} threads", f"models' files are kept in {found.cache}",
-              f"finished steps are kept in {found.store}", ""]  # fmt: skip
-    width = max(len(fit.name) for fit in found.fits)
+    lines += [f"{environment.threads} threads", f"models' files are kept in {environment.cache}",
+              f"finished steps are kept in {environment.store}", ""]  # fmt: skip
+    width = max(len(fit.name) for fit in environment.fits)
     lines.append(f"{'about what fits':<{width}}  bf16      fp32      files")
     lines += [
         f"{fit.name:<{width}}  {fit.bf16 or 'no':<8}  {fit.fp32 or 'no':<8}  "
         f"{'here' if fit.here else 'not here'}"
-        for fit in found.fits
+        for fit in environment.fits
     ]
     lines.append("")
-    if found.problem is None:
+    if environment.problem is None:
         lines.append("tiny() runs")
     else:
-        lines.append(f"tiny() does not run: {found.problem}")
-    lines += [f"to install what is missing: {command}" for command in found.advice]
+        lines.append(f"tiny() does not run: {environment.problem}")
+    lines += [f"to install what is missing: {command}" for command in environment.advice]
     return "\n".join(lines) + "\n"

@@ -6,16 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from mfv_dsl.plan.explain import Note
-from mfv_dsl.plan.steps import Plan
 from mfv_dsl.report.columns import confusion_columns, result_columns
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.results import ResultRow
+    from mfv_dsl.plan.explain import Note
+    from mfv_dsl.plan.steps import Plan
 
 
 def plan_html(plan: Plan, notes: Sequence[Note]) -> str:
-    """A table of steps; ``notes`` are what is known of them."""
+    """A table of steps; ``notes``, one a step, are what :func:`mfv_dsl.plan.explain.explain_plan`
+    says of them."""
     return _table(
         ("", "operation", "what", "from", "reads", "writes", "variants", "state"),
         [
@@ -30,12 +31,13 @@ def plan_html(plan: Plan, notes: Sequence[Note]) -> str:
 def results_html(
     rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]], notes: Sequence[str] = ()
 ) -> str:
-    """Tables of result rows and, where asked for, of what was answered; notes below."""
-    tables = [result_columns(rows, metrics)]
-    chosen, confusion = confusion_columns(rows, metrics)
-    tables += [confusion] if chosen else []
+    """Tables of result rows and, where asked for, of what was answered; ``notes``, plain texts,
+    below.  ``metrics`` are what each eval reports."""
+    tables = (result_columns(rows, metrics), confusion_columns(rows, metrics))
     return "".join(
-        _table(list(columns), list(zip(*columns.values(), strict=True))) for columns in tables
+        _table(list(columns), list(zip(*columns.values(), strict=True)))
+        for columns in tables
+        if columns is not None
     ) + "".join(f"<p>{escape(note)}</p>" for note in notes)
 
 

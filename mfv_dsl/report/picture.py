@@ -27,11 +27,11 @@ def answers_picture(scene: np.ndarray, question: str, panels: Sequence[Panel]) -
     canvas = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(canvas)
     smooth = max(scene.shape[:2]) > _SCENE
-    shown = ImageOps.contain(
+    view = ImageOps.contain(
         Image.fromarray(scene), (_SCENE, _SCENE),
         Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST,
     )  # fmt: skip
-    canvas.paste(shown, (_MARGIN, _MARGIN))
+    canvas.paste(view, (_MARGIN, _MARGIN))
     draw.text((_MARGIN, _MARGIN + _SCENE + 12), question, fill=_INK, font=_font(17))
     for number, (title, answers, right) in enumerate(panels):
         left = 2 * _MARGIN + _SCENE + number * (_PANEL + _MARGIN)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
-from mfv_dsl.data.items import Dataset
-from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.template import END_OF_CHUNK, IMAGE
-from mfv_dsl.models.openflamingo import OpenFlamingo
 
 _MARGIN, _LINE = 20, 20
 _LEAST = 200  # pixels a panel is wide; smaller images are magnified to it
@@ -31,58 +25,6 @@ class PromptRow:
     pictures: Sequence[np.ndarray]
     texts: Sequence[str]
     answer: str
-
-
-def as_given(
-    preprocess: Callable[[Sequence[np.ndarray]], torch.Tensor], pictures: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """Pictures after a model's own preprocessing, each (side, side, 3) uint8.
-
-    Preprocessing ends with a scale and a shift of each channel; what it makes of black and of white
-    says which, and they are undone.
-    """
-    found = []
-    for picture in pictures:
-        ends = [preprocess([np.full_like(picture, level)]) for level in (0, 255)]
-        black, white = ends
-        level = (preprocess([picture]) - black) / (white - black)
-        pixels = (level[0] * 255).round().clamp(0, 255).permute(1, 2, 0)
-        found.append(pixels.cpu().numpy().astype(np.uint8))
-    return found
-
-
-def shown_prompt(
-    backend: OpenFlamingo,
-    dataset: Dataset,
-    relation: str,
-    split: str,
-    number: int,
-    shots: int,
-    seed: int,
-    corruption: str,
-) -> Image.Image:
-    """Prompt ``number`` (from 0) of a run on a relation and split, and its corrupted twin.
-
-    MfvError: MFV7112 for a relation or split that the dataset does not have.
-    """
-    for name, known in ((relation, dataset.relations), (split, dataset.splits)):
-        if name not in known:
-            near = suggest(name, known)
-            raise MfvError(
-                "MFV7112", f"the dataset has no `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has {', '.join(known)}",
-            )  # fmt: skip
-    intact = draw_prompts(dataset, relation, split, number + 1, shots, seed)[number]
-    twin = corrupt(intact, corruption, dataset, split, seed)
-    title = f"{relation}, {split} split, prompt {number}"
-    rows = []
-    for prompt, said in ((intact, f"{title}: {shots} demonstrations"),
-                         (twin, f"its corrupted twin: {corruption}")):  # fmt: skip
-        pictures = dataset.pictures(prompt.images, backend.image_size)
-        texts = backend.template.pieces(prompt)
-        given = as_given(backend.preprocess, pictures)
-        rows.append(PromptRow(said, given, texts, prompt.query.answer))
-    return prompt_picture(rows)
 
 
 def prompt_picture(rows: Sequence[PromptRow]) -> Image.Image:
@@ -105,8 +47,8 @@ def prompt_picture(rows: Sequence[PromptRow]) -> Image.Image:
         draw.text((_MARGIN, top + _LINE), size, fill=_PALE, font=ImageFont.load_default(12))
         for i, (picture, text) in enumerate(zip(row.pictures, row.texts, strict=True)):
             left = _MARGIN + i * (width + _MARGIN)
-            shown = Image.fromarray(picture).resize((width, width), Image.Resampling.NEAREST)
-            canvas.paste(shown, (left, top + 2 * _LINE))
+            view = Image.fromarray(picture).resize((width, width), Image.Resampling.NEAREST)
+            canvas.paste(view, (left, top + 2 * _LINE))
             down = top + 2 * _LINE + width + 6
             for line in _lines(text, letters):
                 draw.text((left, down), line, fill=_INK, font=ImageFont.load_default(14))

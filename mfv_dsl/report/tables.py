@@ -1,62 +1,57 @@
-"""Tables for people, drawn with rich."""
+"""Tables of what runs give, and of the models that they can name, drawn with rich."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 
+from mfv_dsl.base.columns import RESULT_COLUMNS, cell
 from mfv_dsl.base.numbers import percent
-from mfv_dsl.execute.results import ResultRow
-from mfv_dsl.execute.tuning_rows import TuningRow
-from mfv_dsl.models.catalogue import Known
-from mfv_dsl.report.columns import LEFT, confusion_columns, result_columns, shown
+from mfv_dsl.report.columns import confusion_columns, result_columns
+from mfv_dsl.report.grid import Side, grid
+
+if TYPE_CHECKING:
+    from mfv_dsl.execute.heads import HeadEffect
+    from mfv_dsl.execute.results import ResultRow
+    from mfv_dsl.execute.tuning_rows import TuningRow
+    from mfv_dsl.models.catalogue import CatalogueRow
 
 
 def results_table(rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]) -> Table:
     """Result rows, grouped by eval; ``metrics`` are what each eval reports."""
-    return _grouped(result_columns(rows, metrics))
+    return _by_eval(result_columns(rows, metrics))
 
 
 def confusion_table(
     rows: Sequence[ResultRow], metrics: Mapping[str, Collection[str]]
 ) -> Table | None:
     """What was answered under each condition, for the evals that report it; None if none does."""
-    chosen, columns = confusion_columns(rows, metrics)
-    return _grouped(columns, "answers in per cent, by the relation they are right for") if (
-        chosen
-    ) else None  # fmt: skip
+    columns = confusion_columns(rows, metrics)
+    if columns is None:
+        return None
+    return _by_eval(columns, "answers in per cent, by the relation they are right for")
 
 
-def _grouped(columns: Mapping[str, Sequence[str]], title: str | None = None) -> Table:
-    """A table with a gap between evals, each named once."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
-    evals = columns["eval"]
-    for i, cells in enumerate(zip(*columns.values(), strict=True)):
-        first = i == 0 or evals[i - 1] != evals[i]
-        if first and i:
-            table.add_section()
-        table.add_row(evals[i] if first else "", *cells[1:])
+def _by_eval(columns: Mapping[str, Sequence[str]], title: str | None = None) -> Table:
+    words = {name for name, column in RESULT_COLUMNS.items() if column.words}
+    sides: dict[str, Side] = {name: "left" if name in words else "right" for name in columns}
+    table = grid(sides, title)
+    rows = list(zip(*columns.values(), strict=True))
+    for name, row in zip(_groups(table, columns["eval"]), rows, strict=True):
+        table.add_row(name, *row[1:])
     return table
 
 
 def tuning_table(rows: Sequence[TuningRow]) -> Table:
     """Trained vectors: what the epoch that was chosen does on the validation prompts that chose it,
     beside the start; accuracy in per cent with its 95 % interval."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("tune", "relation"):
-        table.add_column(name, no_wrap=True)
-    for name in ("layer", "epoch", "n", "at the start %", "on validation %", "nll", "norm"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for i, row in enumerate(rows):
-        first = i == 0 or rows[i - 1].tune != row.tune
-        if first and i:
-            table.add_section()
+    numbers = ("layer", "epoch", "n", "at the start %", "on validation %", "nll", "norm")
+    table = grid({"tune": "left", "relation": "left", **_on_the_right(numbers)})
+    for name, row in zip(_groups(table, [row.tune for row in rows]), rows, strict=True):
         table.add_row(
-            row.tune if first else "", row.relation, str(row.layer), f"{row.chosen}/{row.epochs}",
+            name, row.relation, str(row.layer), f"{row.chosen}/{row.epochs}",
             str(row.n), f"{100 * row.start_accuracy:.0f}",
             percent(row.accuracy, row.ci_low, row.ci_high),
             f"{row.start_nll:.2f} → {row.nll:.2f}", f"{row.start_norm:.1f} → {row.norm:.1f}",
@@ -64,23 +59,61 @@ def tuning_table(rows: Sequence[TuningRow]) -> Table:
     return table
 
 
-def models_table(rows: Sequence[Known]) -> Table:
+def heads_table(heads: Sequence[HeadEffect]) -> Table:
+    """Chosen heads, the best first, each with its mean score and that on every relation."""
+    relations = list(heads[0].by_relation) if heads else []
+    mean = ["mean"] if relations else []
+    table = grid({"": "right", "head": "left", **_on_the_right([*mean, *relations])})
+    for place, head in enumerate(heads, 1):
+        scores = [] if head.mean is None else [f"{head.mean:.3f}"]
+        for score, interval in head.by_relation.values():
+            bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+            scores.append(f"{score:.3f}{bounds}")
+        table.add_row(str(place), f"L{head.layer}H{head.head}", *scores)
+    return table
+
+
+def weights_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Mean weights of the candidates of blends, one line a candidate."""
+    table = grid({"eval": "left", "relation": "left", "layer": "right", "candidate": "left",
+                  "mean weight": "right"})  # fmt: skip
+    for name, row in zip(_groups(table, [row["eval"] for row in rows]), rows, strict=True):
+        condition = (name, row["relation"], str(row["layer"]))
+        for weight in row["weights"]:
+            table.add_row(*condition, weight["vector"], f"{weight['weight']:.2f}")
+            condition = ("", "", "")
+    return table
+
+
+def models_table(rows: Sequence[CatalogueRow]) -> Table:
     """Models that recipes can name, and about what they take in GB."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model")
     sizes_of = ("parameters", "to fetch", "bf16", "fp32")
-    for name in ("layers", "heads", "head_dim", "d_model", *sizes_of):
-        table.add_column(name, justify="right")
-    table.add_column("here")
+    numbers = _on_the_right(("layers", "heads", "head_dim", "d_model", *sizes_of))
+    columns: dict[str, Side] = {"model": "left", **numbers, "here": "left"}
+    table = grid(columns, wrap=columns)
     for row in rows:
         sizes = (row.parameters, row.download, row.memory_bf16, row.memory_fp32)
         shape = (row.layers, row.heads, row.head_dim, row.d_model)
         here = {None: "", True: "yes", False: "no"}[row.here] if row.runs_here else "not yet"
         table.add_row(
-            row.name or f"{row.constructor}(): {row.what}", *map(shown, shape),
+            row.name or f"{row.constructor}(): {row.what}", *map(cell, shape),
             *("" if size is None else f"{size / 1e9:.1f} G" for size in sizes), here,
         )  # fmt: skip
     table.caption = (
         "parameters; about how many bytes there are to fetch, and to run it in bf16 and fp32 take"
     )
     return table
+
+
+def _on_the_right(names: Sequence[str]) -> dict[str, Side]:
+    return dict.fromkeys(names, "right")
+
+
+def _groups(table: Table, names: Sequence[str]) -> Iterator[str]:
+    """Each row's name where a group of rows begins, else nothing; a gap goes between groups.  To be
+    taken row by row, as the rows are added."""
+    for i, name in enumerate(names):
+        first = i == 0 or names[i - 1] != name
+        if first and i:
+            table.add_section()
+        yield name if first else ""

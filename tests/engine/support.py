@@ -16,10 +16,10 @@ from mfv_dsl.data.items import Dataset
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.models.base import Continuation, PromptBatch
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.parallel import PARALLEL, Past, attend_past
+from mfv_dsl.models.parallel_attention import PARALLEL, Past, attend_past
 from mfv_dsl.models.sites import Site, SiteTable
-from mfv_dsl.models.stack import flamingo_classes
 from tests.conftest import small_flamingo, small_mpt_flamingo
 
 

@@ -254,7 +254,7 @@ def test_scores_by_hand(model: OpenFlamingo, batch: PromptBatch):
     torch.testing.assert_close(
         found.log_p, wanted[torch.arange(4), :, batch.answers], atol=1e-4, rtol=1e-5
     )
-    assert torch.equal(found.said, logits.argmax(-1))
+    assert torch.equal(found.likeliest, logits.argmax(-1))
     assert torch.equal(found.top, logits.topk(3).indices)
     torch.testing.assert_close(found.top_log_p, wanted.topk(3).values, atol=1e-4, rtol=1e-5)
     order = logits.argsort(dim=-1, descending=True, stable=True)
@@ -278,7 +278,7 @@ def test_of_equals_the_first_token_wins(model: OpenFlamingo, batch: PromptBatch)
     flat = OpenFlamingo(twin, model.tokenizer, model.preprocess, model.facts, 40, model.pad_token)
     scores = encode_prefix(flat, batch).scores([[]], torch.tensor([[0, 1, 7]] * 4))
     assert scores.rank.tolist() == [[[0, 1, 7]]] * 4
-    assert scores.said.tolist() == [[0]] * 4
+    assert scores.likeliest.tolist() == [[0]] * 4
 
 
 def test_reads_are_those_of_the_full_pass(model: OpenFlamingo, batch: PromptBatch):

@@ -75,7 +75,8 @@ def test_the_right_example_is_right_and_can_be_planned(code):
     page = RUNNING[code]
     right = mfv_dsl.Recipe(recipe(page, page.right))
     assert right.checked.warnings == ()
-    assert right.plan() is not None
+    evals = {block.name for block in right.checked.blocks if block.kind == "eval"}
+    assert {row.eval for row in right.plan().rows} == evals
 
 
 @pytest.mark.parametrize("code", sorted(NOT_RUN))

@@ -126,11 +126,28 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize(("text", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_texts_are_refused_quickly(text, expected):
+def timed(text: str) -> tuple[list[str], float]:
+    """The codes of what is wrong with a recipe, and the processor time of finding them."""
     begun = time.process_time()
     found = codes(HEAD + text + "\n")
-    assert time.process_time() - begun < 5
+    return found, time.process_time() - begun
+
+
+@pytest.fixture(scope="module")
+def usual() -> float:
+    """The processor time of a sound recipe of 600 lines."""
+    lines = "".join(
+        f"vector v{n} = fv(left) - {n} * fv(right)\neval e{n} {{ add = v{n}, layer = 0..5 }}\n"
+        for n in range(300)
+    )
+    assert timed(lines)[0] == []
+    return min(timed(lines)[1] for _ in range(2))
+
+
+@pytest.mark.parametrize(("text", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_texts_are_refused_quickly(text, expected, usual):
+    found, seconds = timed(text)
+    assert seconds < 10 * usual, (seconds, usual)
     if expected is not None:
         assert found == expected
     assert len(found) <= 500

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from mfv_dsl.base.places import bundled
 from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.verify import verify_library
+from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.tiny.constructor import facts
 
 ROOT = bundled("vectors") / "flamingo-tiny"
@@ -27,8 +28,6 @@ MADE_OF = {
     "sum_of_below_left": {"below": 1, "left": 1},
     "sum_of_below_right": {"below": 1, "right": 1},
 }
-#: machine, torch and its instruction set: where these are the same, so are the numbers
-MADE_ON = ("x86_64", "2.13.0+cpu", "AVX512")
 
 
 def test_the_bundled_files_are_sound_and_of_the_bundled_model():
@@ -106,17 +105,50 @@ def test_a_composed_vector_names_its_parents(name: str):
     assert len(said["metrics"]) == 1
 
 
+#: What is left open by adding in another order, as other processors and libraries do: of a vector
+#: its share of the length, of a score and a loss the value, of an accuracy two items of the 100,
+#: whose two likeliest answers are nearly equal.  Training carries rounding on from step to step.
+EXTRACTED, TRAINED, SCORE, LOSS, ACCURACY = 1e-4, 1e-2, 1e-4, 1e-3, 0.02 + 1e-9
+
+
 @pytest.mark.slow
 def test_the_recipe_makes_the_bundled_vectors(tmp_path: Path):
-    """Bit for bit where the numbers are computed alike, else within 1e-4 of their length; those
-    that were trained, in many steps that carry rounding on, within 5e-2."""
+    """On any machine, within what rounding can do; what was chosen between near equals is not
+    compared, but how good it was."""
     text = RECIPE.read_text().replace("vectors/flamingo-tiny", str(tmp_path / "made"))
     mfv.Recipe(text).run(tmp_path / "out", only=[str(tmp_path / "made")])
-    here = (platform.machine(), torch.__version__, torch.backends.cpu.get_cpu_capability())
+    assert Library(tmp_path / "made").names() == Library(ROOT).names()
     for name in Library(ROOT).names():
-        made, kept = (mfv.load_vector(root, name) for root in (tmp_path / "made", ROOT))
-        difference = (made.vector.residual - kept.vector.residual).norm() / kept.vector.norm()
-        assert difference < (5e-2 if name in TUNED else 1e-4), name
-        assert made.vector.heads == kept.vector.heads
-        if here == MADE_ON:
-            assert made.metadata["content_sha256"] == kept.metadata["content_sha256"], name
+        fresh, bundled_one = (mfv.load_vector(root, name) for root in (tmp_path / "made", ROOT))
+        check_metrics(fresh.metadata, bundled_one.metadata)
+        if name in TUNED:
+            check_training(fresh, bundled_one)
+        elif fresh.vector.heads == bundled_one.vector.heads:
+            assert distance(fresh.vector, bundled_one.vector) < EXTRACTED, name
+        if fresh.vector.head_scores is not None:
+            assert fresh.vector.head_scores.tolist() == pytest.approx(
+                bundled_one.vector.head_scores.tolist(), abs=SCORE
+            )
+
+
+def distance(vector: Vector, other: Vector) -> float:
+    """How far two vectors are apart, in lengths of the second."""
+    return float((vector.residual - other.residual).norm()) / other.norm()
+
+
+def check_metrics(metadata: dict[str, Any], other: dict[str, Any]) -> None:
+    for row, old in zip(metadata["metrics"], other["metrics"], strict=True):
+        assert [row[key] for key in ("eval", "relation", "shots", "n")] == [
+            old[key] for key in ("eval", "relation", "shots", "n")
+        ]
+        assert row["accuracy"] == pytest.approx(old["accuracy"], abs=ACCURACY)
+
+
+def check_training(stored: Any, other: Any) -> None:
+    """The start is the same; so is the chosen epoch, or another that is as good on validation."""
+    training, old = stored.metadata["tuning"], other.metadata["tuning"]
+    for moment in ("start_validation", "validation"):
+        assert training[moment]["accuracy"] == pytest.approx(old[moment]["accuracy"], abs=ACCURACY)
+        assert training[moment]["nll"] == pytest.approx(old[moment]["nll"], abs=LOSS)
+    if training["chosen"] == old["chosen"]:
+        assert distance(stored.vector, other.vector) < TRAINED

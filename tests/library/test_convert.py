@@ -23,9 +23,9 @@ import torch
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.places import bundled
+from mfv_dsl.foreign import ImportOptions, import_file
 from mfv_dsl.library.convert import export, read_effects, read_foreign
 from mfv_dsl.library.folder import Library
-from mfv_dsl.library.imports import Telling, import_file
 from mfv_dsl.library.unpickle import as_tensor, read_pickle
 from mfv_dsl.library.verify import verify_library
 from mfv_dsl.methods.selection import top_heads
@@ -34,7 +34,7 @@ from mfv_dsl.models.openflamingo import OpenFlamingo
 
 LEFT = bundled("vectors") / "flamingo-tiny" / "left.safetensors"
 VECTOR = np.arange(128, dtype=np.float32) - 7.5
-TOLD = Telling(model="tiny", layer=4)
+TOLD = ImportOptions(model="tiny", layer=4)
 
 
 def code(work: Callable[..., object], *arguments: object) -> str:
@@ -50,7 +50,7 @@ def test_what_is_exported_is_imported(tmp_path: Path, suffix: str):
     stored = mfv.load_vector(LEFT)
     residual = stored.vector.residual.numpy()
     export(path, residual, 3, "tiny")
-    (made,) = import_file(path, Library(tmp_path / "lib"), Telling("tiny", 3, "left", "left"))
+    (made,) = import_file(path, Library(tmp_path / "lib"), ImportOptions("tiny", 3, "left", "left"))
     again = mfv.load_vector(made)
     assert again.vector.residual.equal(stored.vector.residual)
     assert again.vector.space == stored.vector.space
@@ -117,15 +117,15 @@ def test_an_import_says_all_that_is_missing(tmp_path: Path):
     path = saved(tmp_path / "v.npy", VECTOR)
     library = Library(tmp_path / "lib")
     with pytest.raises(MfvError, match="missing: --model, --layer") as found:
-        import_file(path, library, Telling())
+        import_file(path, library, ImportOptions())
     assert found.value.code == "MFV6040"
     with pytest.raises(MfvError, match="missing: --layer\\n"):
-        import_file(path, library, Telling(model="tiny"))
+        import_file(path, library, ImportOptions(model="tiny"))
     activations = saved(tmp_path / "a.pkl", {"left": torch.zeros(10, 8, 16)})
     with pytest.raises(MfvError, match="missing: --effects"):
         import_file(activations, library, TOLD)
     with pytest.raises(RecipeError, match="unknown model constructor"):
-        import_file(path, library, Telling("tiyn", 3))
+        import_file(path, library, ImportOptions("tiyn", 3))
     assert not library.root.exists()
 
 
@@ -133,12 +133,12 @@ def test_an_import_says_all_that_is_missing(tmp_path: Path):
     ("name", "value", "told", "wanted"),
     [
         ("v.npy", VECTOR[:-1], TOLD, "MFV6043"),
-        ("v.npy", VECTOR, Telling("tiny", 10), "MFV6043"),
-        ("v.npy", VECTOR, Telling("tiny", -1), "MFV6043"),
-        ("v.npy", VECTOR, Telling('hf("org/x")', 3), "MFV6043"),
-        ("v.npy", VECTOR, Telling('openflamingo("org/x")', 3), "MFV7210"),
-        ("v.npy", VECTOR, Telling("tiny", 3, name="con"), "MFV6005"),
-        ("v.npy", VECTOR, Telling("tiny", 3, bias="some"), "MFV6004"),
+        ("v.npy", VECTOR, ImportOptions("tiny", 10), "MFV6043"),
+        ("v.npy", VECTOR, ImportOptions("tiny", -1), "MFV6043"),
+        ("v.npy", VECTOR, ImportOptions('hf("org/x")', 3), "MFV6043"),
+        ("v.npy", VECTOR, ImportOptions('openflamingo("org/x")', 3), "MFV7210"),
+        ("v.npy", VECTOR, ImportOptions("tiny", 3, name="con"), "MFV6005"),
+        ("v.npy", VECTOR, ImportOptions("tiny", 3, bias="some"), "MFV6004"),
         ("v.npy", np.zeros((2, 64), np.float32), TOLD, "MFV6041"),
         ("v.npy", np.full(128, np.nan), TOLD, "MFV6041"),
         ("v.npy", np.array(["x"] * 128), TOLD, "MFV6041"),
@@ -156,7 +156,7 @@ def test_an_import_says_all_that_is_missing(tmp_path: Path):
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(
-    tmp_path: Path, name: str, value: Any, told: Telling, wanted: str
+    tmp_path: Path, name: str, value: Any, told: ImportOptions, wanted: str
 ):
     library = Library(tmp_path / "lib")
     assert code(import_file, saved(tmp_path / name, value), library, told) == wanted
@@ -173,13 +173,13 @@ def test_the_layer_may_stand_in_the_file(tmp_path: Path):
     }  # fmt: skip
     path = saved(tmp_path / "v.pt", several)
     library = Library(tmp_path / "lib")
-    assert code(import_file, path, library, Telling("tiny")) == "MFV6040"
+    assert code(import_file, path, library, ImportOptions("tiny")) == "MFV6040"
     with pytest.raises(MfvError, match="no vector of layer 3, but of 2, 5"):
-        import_file(path, library, Telling("tiny", 3))
-    (made,) = import_file(path, library, Telling("tiny", 5))
+        import_file(path, library, ImportOptions("tiny", 3))
+    (made,) = import_file(path, library, ImportOptions("tiny", 5))
     assert (mfv.load_vector(made).vector.residual == 10).all()
     del several["model.layers.2"]
-    (made,) = import_file(saved(path, several), library, Telling("tiny"))
+    (made,) = import_file(saved(path, several), library, ImportOptions("tiny"))
     assert mfv.load_vector(made).metadata["layer"] == 5
 
 
@@ -190,7 +190,7 @@ def test_the_official_codes_vectors(tmp_path: Path, name: str, dtype: torch.dtyp
     parameter = torch.nn.Parameter(torch.from_numpy(VECTOR).to(dtype).reshape(1, -1))
     (made,) = import_file(
         saved(tmp_path / name, parameter), Library(tmp_path / "lib"),
-        Telling("tiny", 4, "left", "left", "per_head"),
+        ImportOptions("tiny", 4, "left", "left", "per_head"),
     )  # fmt: skip
     stored = mfv.load_vector(made)
     assert (stored.vector.residual == torch.from_numpy(VECTOR)).all()
@@ -209,7 +209,7 @@ def test_the_official_codes_activations(tmp_path: Path, tiny: OpenFlamingo):
     means = {relation: torch.randn(10, 8, 16) for relation in ("left", "next to")}
     effects = {relation: torch.randn(10, 8) for relation in ("left", "next to")}
     path = saved(tmp_path / "activations.pkl", means)
-    told = Telling(
+    told = ImportOptions(
         "tiny", 4, bias="per_head", effects=saved(tmp_path / "effects.pkl", effects), heads=3
     )
     library = Library(tmp_path / "lib")
@@ -225,15 +225,15 @@ def test_the_official_codes_activations(tmp_path: Path, tiny: OpenFlamingo):
     for relation, name, wanted_code in (
         ("up", None, "MFV6043"), (None, "one", "MFV6040"), ("left", "one", None),
     ):  # fmt: skip
-        telling = Telling("tiny", 4, name, relation, effects=told.effects)
+        telling = ImportOptions("tiny", 4, name, relation, effects=told.effects)
         if wanted_code:
             assert code(import_file, path, library, telling) == wanted_code
         else:
             assert [p.stem for p in import_file(path, library, telling)] == ["one"]
     wrong = saved(tmp_path / "wrong.pkl", {"left": torch.randn(4, 8)})
-    assert code(import_file, path, library, Telling("tiny", 4, None, "left", effects=wrong)) == (
-        "MFV6043"
-    )
+    assert code(
+        import_file, path, library, ImportOptions("tiny", 4, None, "left", effects=wrong)
+    ) == ("MFV6043")
     assert code(read_effects, path) == "MFV6041"
     assert code(read_effects, tmp_path / "none.pkl") == "MFV6041"
 

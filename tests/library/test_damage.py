@@ -23,7 +23,7 @@ from mfv_dsl.library.header import (
     parse_header,
     read_header,
 )
-from mfv_dsl.library.metadata import Unreadable, canonical, sealed
+from mfv_dsl.library.metadata import Unreadable, canonical, metadata_text
 from mfv_dsl.library.stored import read
 from tests.library.support import good_file, opened, packed, write
 
@@ -83,7 +83,7 @@ def rebuilt(
     header: Callable[[dict[str, Any]], Any] = lambda header: None,
     metadata: Callable[[dict[str, Any]], Any] = lambda said: None,
     body: Callable[[bytes], bytes] = lambda body: body,
-    sealing: Callable[[dict[str, Any]], str] = sealed,
+    sealing: Callable[[dict[str, Any]], str] = metadata_text,
 ) -> bytes:
     """The good file with its parts changed and its hashes made anew."""
     entries, said, data = opened(GOOD)
@@ -173,18 +173,19 @@ MADE: dict[str, tuple[bytes, str]] = {
     "half a character": (rebuilt(sealing=lambda said: '{"x_a":"\\ud800"}'), "is not JSON"),
     "a metadata key twice": (rebuilt(sealing=lambda said: '{"a":1,"a":1}'), "every key once"),
     "metadata with white space": (
-        rebuilt(sealing=lambda said: sealed(said).replace(":", ": ", 1)), "not canonical JSON",
+        rebuilt(sealing=lambda said: metadata_text(said).replace(":", ": ", 1)),
+        "not canonical JSON",
     ),
     "metadata not sorted": (
-        rebuilt(sealing=lambda said: "{" + sealed(said).removeprefix('{"bias":"none",')[:-1]
+        rebuilt(sealing=lambda said: "{" + metadata_text(said).removeprefix('{"bias":"none",')[:-1]
                 + ',"bias":"none"}'), "not canonical JSON",
     ),
     "a number beyond all": (
-        rebuilt(sealing=lambda said: sealed({**said, "x_a": 1.5}).replace("1.5", "1e999")),
+        rebuilt(sealing=lambda said: metadata_text({**said, "x_a": 1.5}).replace("1.5", "1e999")),
         "its metadata is not JSON",
     ),
     "another text than was hashed": (
-        rebuilt(sealing=lambda said: sealed(said).replace("fv(left)", "fv(lift)")),
+        rebuilt(sealing=lambda said: metadata_text(said).replace("fv(left)", "fv(lift)")),
         "metadata does not match its hash",
     ),
     "a newer major version": (

@@ -137,7 +137,7 @@ def test_index_and_card_follow_the_files(tmp_path: Path):
     assert index["left"]["file"] == "left.safetensors"
     assert index["left"]["relation"] == "left" and index["left"]["model"] == "tiny"
     (_, header), _ = library.entries()
-    assert isinstance(header, Header) and index["left"]["hash"] == header.said["content_sha256"]
+    assert isinstance(header, Header) and index["left"]["hash"] == header.metadata["content_sha256"]
     card = (library.root / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: mfv\ntags: ") and "\n# mine\n" in card
     before = {path: path.stat().st_mtime_ns for path in library.root.glob("*.*")}
@@ -161,9 +161,9 @@ def test_a_renamed_vector_says_its_name_and_keeps_the_rest(tmp_path: Path):
         library.rename("left", "up")
     after = dict(library.entries())["up"]
     assert isinstance(before, Header) and isinstance(after, Header)
-    changed = {key for key in after.said if after.said[key] != before.said[key]}
+    changed = {key for key in after.metadata if after.metadata[key] != before.metadata[key]}
     assert changed == {"name", "metadata_sha256"}
-    assert after.said["created"] == CREATED
+    assert after.metadata["created"] == CREATED
 
 
 def test_the_index_is_never_the_truth(tmp_path: Path):
@@ -291,7 +291,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path):
     for name, header in library.entries():
         assert isinstance(header, Header)
         last = rounds - 1 if name == "both" else rounds - 1 - (rounds - 1 - int(name[1])) % 7
-        assert header.said["x_round"] == last
+        assert header.metadata["x_round"] == last
     assert not list(tmp_path.glob(".*.*.*"))
 
 
@@ -320,7 +320,7 @@ def test_writers_killed_at_any_moment_leave_whole_files(tmp_path: Path):
             for name, rounds in ((f"w{done % 7}", [done]), ("both", [done, done + 1])):
                 header = there[name]
                 assert isinstance(header, Header), number
-                assert header.said["x_round"] in rounds
+                assert header.metadata["x_round"] in rounds
     filled(tmp_path, "last")
     assert errors(Library(tmp_path)) == []
     assert 0 < between < kills, f"{between} of {kills} fell between a file and its index"

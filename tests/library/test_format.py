@@ -90,7 +90,7 @@ def test_the_page_and_the_code_say_the_same():
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
 def test_the_bundled_files_fit_the_schema(path: Path):
-    said = dict(read_file(path)[0].said)
+    said = dict(read_file(path)[0].metadata)
     assert problem(said) is None
     for key in SCHEMA["required"]:
         lacking = {name: value for name, value in said.items() if name != key}

@@ -18,10 +18,10 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import SUFFIX
 from mfv_dsl.base.places import bundled
 from mfv_dsl.library import hub as client
+from mfv_dsl.library.address import HubAddress, hub_address
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.header import LARGEST
 from mfv_dsl.library.lock import read_lock
-from mfv_dsl.library.sources import HubAddress, hub_address
 from tests.library.hub_server import Hub, serving
 from tests.library.support import good_file
 

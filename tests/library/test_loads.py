@@ -18,6 +18,7 @@ from mfv_dsl.base.places import bundled
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.lock import read_lock
 from mfv_dsl.models.tiny.constructor import facts
+from tests.cli.support import mfv_command
 from tests.library.support import said
 
 TINY = {"id": "tiny", "fingerprint": facts().fingerprint, "d_model": 128, "n_layers": 10,
@@ -201,21 +202,15 @@ def test_what_was_made_of_loaded_vectors_says_so(here: Path):
 
 
 # -- mfv.lock --------------------------------------------------------------------------------------
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mfv_dsl", *arguments], capture_output=True, text=True
-    )
-
-
 def test_a_lock_pins_what_is_loaded(here: Path):
     put(here / "lib", "left")
     put(here / "lib", "right", seed=1)
     recipe = here / "r.mfv"
     recipe.write_text(HEAD + evaluated('load("lib", "left")'))
-    unlocked = command("run", "r.mfv", "--locked")
+    unlocked = mfv_command("run", "r.mfv", "--locked")
     assert unlocked.returncode == 3 and "MFV6020" in unlocked.stderr
     assert "lib/left is not pinned" in unlocked.stderr
-    locked = command("lock", "r.mfv")
+    locked = mfv_command("lock", "r.mfv")
     content = mfv.load_vector("lib", "left").metadata["content_sha256"]
     assert locked.stdout == f"lib/left: {content}\n"
     (entry,) = json.loads((here / "mfv.lock").read_text())["loads"]

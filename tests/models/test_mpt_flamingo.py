@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
-from mfv_dsl.engine.attach import HookPlan, find_sites
+from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
@@ -22,6 +22,7 @@ from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.evaluation import measure, measure_many
 from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.sites import find_sites
 from tests.engine.support import (
     drawn,
     lively_flamingo,

@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from tokenizers import ByteLevelBPETokenizer
 
+import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
-from mfv_dsl.engine.generation import generate
+from mfv_dsl.engine.generation import generate, generate_texts
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.answers import require_distinct
 from mfv_dsl.models.openflamingo import OpenFlamingo
@@ -205,7 +206,7 @@ def test_greedy_is_flamingos_own_forward_step_by_step(
     wanted = [by_hand(model, *row, 6) for row in zip(TEXTS, images, strict=True)]
     found = generate(model, model.texts(TEXTS, images), 6)
     assert [one.tokens for one in found] == wanted
-    assert model.generate(TEXTS, images, 6) == [model.text(tokens) for tokens in wanted]
+    assert generate_texts(model, TEXTS, images, 6) == [model.text(tokens) for tokens in wanted]
     assert any(wanted)
 
 
@@ -216,19 +217,25 @@ def test_texts_together_say_what_each_says_alone(
 ):
     edits = [Edit("lm.resid", 2, "add", 3 * drawn(32))] if edited else []
     how: dict[str, Any] = {"beams": beams, "edits": edits, "everywhere": edited}
-    together = model.generate(TEXTS, images, 5, **how)
+    together = generate_texts(model, TEXTS, images, 5, **how)
     alone = [
-        model.generate([text], [shown], 5, **how)[0]
+        generate_texts(model, [text], [shown], 5, **how)[0]
         for text, shown in zip(TEXTS, images, strict=True)
     ]
     assert together == alone
     if edited:
-        assert together != model.generate(TEXTS, images, 5, beams=beams)
+        assert together != generate_texts(model, TEXTS, images, 5, beams=beams)
+
+
+def test_a_loaded_model_generates_texts():
+    loaded = mfv.load_model("tiny")
+    question = ["<image>Q:red circle. A:"], [[np.full((40, 40, 3), 90, np.uint8)]]
+    assert loaded.generate(*question, 3) == generate_texts(loaded, *question, 3)
 
 
 def test_more_than_the_context_cannot_be_generated(model: OpenFlamingo):
     with pytest.raises(MfvError, match=r"\(new tokens: 600\) is 602 tokens long"):
-        model.generate(["where left"], [[]], 600)
+        generate_texts(model, ["where left"], [[]], 600)
     batch = model.texts(["where " * model.max_positions], [[]])
     with pytest.raises(MfvError, match=f"is {model.max_positions + 1} tokens long"):
         for beams in (1, 2):

@@ -19,7 +19,13 @@ GOLDEN = Path(__file__).parent / "golden_keys"
 #: Recipes whose plans do not depend on files of the user's.
 RECIPES = {
     path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path
-    for folder in ("recipes", "recipes/paper", "tests/corpus/plan", "tests/corpus/valid")
+    for folder in (
+        "recipes",
+        "recipes/paper",
+        "tests/corpus/plan",
+        "tests/corpus/valid",
+        "tests/golden",
+    )
     for path in sorted((ROOT / folder).glob("*.mfv"))
     if path.stem not in ("several", "minimal")
 }

@@ -11,7 +11,7 @@ from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
-from mfv_dsl.methods.analogy import Blended, measure_blends
+from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
     answered_relations,
     begun_by,
@@ -106,7 +106,7 @@ def _measured(
 def _blends(
     session: Session, step: Step, candidates: Sequence[Vector], points: Sequence[Point],
     split: str, prompts: list[Prompt],
-) -> list[Blended]:  # fmt: skip
+) -> list[BlendOutcomes]:  # fmt: skip
     """Every condition of ``points``, its layer and scale, measured on ``prompts``."""
     sources = session.batches(step, source_pairs(session, step, split))
     conditions = [

@@ -14,8 +14,8 @@ from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
 from mfv_dsl.methods.attribution import attribute
-from mfv_dsl.methods.mediation import Mediation, joined, mediate
-from mfv_dsl.methods.selection import Heads, top_heads, written_norms
+from mfv_dsl.methods.mediation import Mediation, concatenate_effects, mediate
+from mfv_dsl.methods.selection import Heads, output_norms, top_heads
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Step
 
@@ -47,14 +47,14 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
         parts.append(session.part(step, f"{number}/{BATCH}", partial(measured, chunk)))
         if not is_new:  # an earlier run measured it
             progress(heads)
-    return joined(parts, p["relation"])
+    return concatenate_effects(parts, p["relation"])
 
 
 @performs("head_norms")
 def head_norms(session: Session, step: Step, inputs: Values) -> Mediation:
     """The length of what each head writes on average, as scores like effects (one row)."""
     mean = inputs["mean"]
-    norms = written_norms(session.backend(step), mean.mean)
+    norms = output_norms(session.backend(step), mean.mean)
     return Mediation(mean.relation, norms[None], np.empty(0))
 
 

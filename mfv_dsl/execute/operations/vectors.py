@@ -33,7 +33,7 @@ def load(session: Session, step: Step, inputs: Values) -> Vector:
     vector = load_vector(file).vector
     if p["allow_mismatch"]:
         vector = replace(vector, space=algebra.Space(facts.fingerprint, vector.space.d_model))
-    return algebra.fitting(session.backend(step), vector)
+    return algebra.require_model(session.backend(step), vector)
 
 
 @performs("linear")
@@ -56,19 +56,19 @@ def times(session: Session, step: Step, inputs: Values) -> Vector:
 @performs("normalize")
 def normalize(session: Session, step: Step, inputs: Values) -> Vector:
     """The vector at length 1."""
-    return algebra.normalized(inputs["v"])
+    return algebra.normalize(inputs["v"])
 
 
 @performs("project")
 def project(session: Session, step: Step, inputs: Values) -> Vector:
     """The part of a vector along another."""
-    return algebra.projected(inputs["v"], inputs["onto"])
+    return algebra.project(inputs["v"], inputs["onto"])
 
 
 @performs("reject")
 def reject(session: Session, step: Step, inputs: Values) -> Vector:
     """A vector without its part along another."""
-    return algebra.rejected(inputs["v"], inputs["from"])
+    return algebra.reject(inputs["v"], inputs["from"])
 
 
 @performs("clip")

@@ -9,9 +9,14 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.models.checkpoints.known import LANGUAGES
-from mfv_dsl.models.checkpoints.layout import Layout, Part, Repository, layout
+from mfv_dsl.models.checkpoints.layout import (
+    CheckpointLayout,
+    CheckpointPart,
+    Repository,
+    checkpoint_layout,
+)
 from mfv_dsl.models.checkpoints.locate import NEEDED, find, locate, weight_files
+from mfv_dsl.models.checkpoints.published_checkpoints import LANGUAGES
 from mfv_dsl.models.families import facts_from_config
 
 #: A weights file up to _WHOLE bytes is hashed whole, of a larger one its size and _BLOCKS blocks of
@@ -26,24 +31,27 @@ def facts(path: str, dtype: str = "bf16", device: str = "auto") -> ModelFacts:
     published checkpoint by its name, revision and shape; of a folder by what is in it.  Raises
     MfvError for a path that is neither, or whose language model's configuration is not here.
     """
-    wanted = layout(path)
-    family, *shape = _shape(wanted)
-    digest = hashlib.sha256(json.dumps([*shape, wanted.every]).encode())
-    for kind, part in wanted.parts.items():
+    layout = checkpoint_layout(path)
+    family, *shape = _shape(layout)
+    digest = hashlib.sha256(json.dumps([*shape, layout.every]).encode())
+    for kind, part in layout.parts.items():
         _identify(digest, kind, part)
     return ModelFacts(
-        *shape, fingerprint=digest.hexdigest(), description=wanted.name, precision=dtype,
+        *shape, fingerprint=digest.hexdigest(), description=layout.name, precision=dtype,
         family=family,
     )  # fmt: skip
 
 
-def _shape(wanted: Layout) -> tuple[str, int, int, int, int]:
+def _shape(layout: CheckpointLayout) -> tuple[str, int, int, int, int]:
     """Family, layers, heads, width of a head, width of the residual stream."""
-    part = wanted.language
-    known = LANGUAGES.get(part.name) if isinstance(part, Repository) else None
-    if known is not None:
-        return known.model_type, known.n_layers, known.n_heads, known.head_dim, known.d_model
-    config = _language_config(wanted)
+    part = layout.language
+    language = LANGUAGES.get(part.name) if isinstance(part, Repository) else None
+    if language is not None:
+        return (
+            language.model_type, language.n_layers, language.n_heads, language.head_dim,
+            language.d_model,
+        )  # fmt: skip
+    config = _language_config(layout)
     try:
         return config.get("model_type", ""), *facts_from_config(config)
     except (KeyError, TypeError, ValueError) as error:
@@ -52,24 +60,24 @@ def _shape(wanted: Layout) -> tuple[str, int, int, int, int]:
         ) from None
 
 
-def _language_config(wanted: Layout) -> dict[str, Any]:
+def _language_config(layout: CheckpointLayout) -> dict[str, Any]:
     """The language model's config.json.  Raises MFV7213 where it is missing."""
-    config = find(wanted.language, "config.json")
-    return read_json(locate(wanted).language / "config.json" if config is None else config)
+    config = find(layout.language, "config.json")
+    return read_config(locate(layout).language / "config.json" if config is None else config)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """A configuration file's object."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MfvError("MFV7217", f"{path} cannot be read: {error}") from None
-    if not isinstance(said, dict):
+    if not isinstance(settings, dict):
         raise MfvError("MFV7217", f"{path} holds no JSON object")
-    return said
+    return settings
 
 
-def _identify(digest: hashlib._Hash, kind: str, part: Part) -> None:
+def _identify(digest: hashlib._Hash, kind: str, part: CheckpointPart) -> None:
     """Add what tells a part from another: its repository, or its files' content."""
     if isinstance(part, Repository):
         digest.update(f"{kind} {part.name}@{part.revision}\n".encode())

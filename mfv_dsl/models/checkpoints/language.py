@@ -14,11 +14,11 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.template import END_OF_CHUNK, IMAGE
-from mfv_dsl.models.checkpoints.facts import read_json
+from mfv_dsl.models.checkpoints.facts import read_config
 from mfv_dsl.models.checkpoints.weights import UNREADABLE, misfit, unreadable
 from mfv_dsl.models.families import family_of
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.mpt import KEY_NAMES, is_mpt, mpt_class, mpt_config
-from mfv_dsl.models.stack import flamingo_classes
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def load_words(folder: Path) -> Words:
 def _declared_pad(folder: Path) -> str | None:
     """The token for padding that the tokenizer's configuration names."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        if (folder / name).is_file() and (pad := read_json(folder / name).get("pad_token")):
+        if (folder / name).is_file() and (pad := read_config(folder / name).get("pad_token")):
             return str(pad["content"] if isinstance(pad, dict) else pad)
     return None
 
@@ -65,7 +65,7 @@ def load_language(folder: Path, dtype: torch.dtype, words: int) -> nn.Module:
     mean of the others, unless the checkpoint brings its own.  transformers' own classes load it and
     none of the code that a repository may hold is run.
     """
-    config = read_json(folder / "config.json")
+    config = read_config(folder / "config.json")
     family = family_of(config.get("model_type", ""))
     model = _from_files(folder, config, dtype)
     output = model.get_output_embeddings().weight
@@ -95,8 +95,8 @@ def _from_files(folder: Path, config: dict[str, Any], dtype: torch.dtype) -> Any
     except UNREADABLE as error:
         raise unreadable(folder, error) from None
     misshapen = [
-        f"{name}: {tuple(there)} in the file, {tuple(wanted)} in the model"
-        for name, there, wanted in info["mismatched_keys"]
+        f"{name}: {tuple(file_shape)} in the file, {tuple(model_shape)} in the model"
+        for name, file_shape, model_shape in info["mismatched_keys"]
     ]
     missing, left_over = set(info["missing_keys"]), info["unexpected_keys"]
     if missing or left_over or misshapen:
@@ -111,12 +111,12 @@ def _quiet() -> Iterator[None]:
     :func:`misfit` says in full."""
     from transformers.utils import logging
 
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    progress_bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
         yield
     finally:
         logging.set_verbosity(level)
-        if shown:
+        if progress_bar:
             logging.enable_progress_bar()

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
-from mfv_dsl.models.checkpoints.known import KNOWN, Checkpoint
+from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, PublishedCheckpoint
 
 SETTINGS = "flamingo.json"
 _KEYS = ("language", "vision", "cross_attn_every_n_layers")
@@ -37,30 +37,30 @@ class Repository:
         return self.name
 
 
-Part: TypeAlias = "Path | Repository"
+CheckpointPart: TypeAlias = "Path | Repository"
 
 
 @dataclass(frozen=True)
-class Layout:
+class CheckpointLayout:
     """Where a checkpoint's parts are, whether or not their files are there.
 
-    ``known`` is the published checkpoint that it is by its name.
+    ``publication`` is the published checkpoint that it is by its name.
     """
 
     name: str
-    checkpoint: Part
-    language: Part
-    vision: Part
+    checkpoint: CheckpointPart
+    language: CheckpointPart
+    vision: CheckpointPart
     every: int
-    known: Checkpoint | None = None
+    publication: PublishedCheckpoint | None = None
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, CheckpointPart]:
         """checkpoint, language, vision."""
         return {"checkpoint": self.checkpoint, "language": self.language, "vision": self.vision}
 
 
-def layout(path: str) -> Layout:
+def checkpoint_layout(path: str) -> CheckpointLayout:
     """What ``path`` stands for: a published checkpoint's name, or a folder.
 
     Raises MfvError: MFV7210 for neither, MFV7211 for a folder that does not say what is in it,
@@ -93,37 +93,39 @@ def layout(path: str) -> Layout:
     )
 
 
-def _published(path: str, known: Checkpoint, folder: Path | None = None) -> Layout:
+def _published(
+    path: str, publication: PublishedCheckpoint, folder: Path | None = None
+) -> CheckpointLayout:
     """A published checkpoint; what ``folder`` holds of it comes first."""
-    language: Part = Repository(known.language.repo)
-    vision: Part = Repository(known.vision.repo)
-    checkpoint: Part = Repository(known.name, known.revision)
+    language: CheckpointPart = Repository(publication.language.repo)
+    vision: CheckpointPart = Repository(publication.vision.repo)
+    checkpoint: CheckpointPart = Repository(publication.name, publication.revision)
     if folder is not None:
         checkpoint = folder
         language = inside if (inside := folder / "language").is_dir() else language
         vision = inside if (inside := folder / "vision").is_dir() else vision
-    return Layout(path, checkpoint, language, vision, known.every, known)
+    return CheckpointLayout(path, checkpoint, language, vision, publication.every, publication)
 
 
-def _described(path: str, folder: Path) -> Layout:
+def _described(path: str, folder: Path) -> CheckpointLayout:
     """A folder with its own description."""
     try:
-        said = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _unusable(folder, f"it is not JSON: {error}") from None
-    if not isinstance(said, dict) or set(said) != set(_KEYS):
+    if not isinstance(settings, dict) or set(settings) != set(_KEYS):
         raise _unusable(folder, f"it says something else than {', '.join(_KEYS)}")
-    every = said["cross_attn_every_n_layers"]
+    every = settings["cross_attn_every_n_layers"]
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         raise _unusable(folder, f"cross_attn_every_n_layers is {every!r}, no number of layers")
-    return Layout(
-        path, folder, _part(folder, "language", said), _part(folder, "vision", said), every
+    return CheckpointLayout(
+        path, folder, _part(folder, "language", settings), _part(folder, "vision", settings), every
     )
 
 
-def _part(folder: Path, key: str, said: dict[str, Any]) -> Part:
+def _part(folder: Path, key: str, settings: dict[str, Any]) -> CheckpointPart:
     """A folder inside ``folder`` (or anywhere, if absolute), else a repository ``owner/name``."""
-    value = said[key]
+    value = settings[key]
     if not isinstance(value, str) or not value:
         raise _unusable(folder, f"{key} is {value!r}, no folder and no repository")
     inside = folder / value

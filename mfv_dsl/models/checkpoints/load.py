@@ -12,17 +12,16 @@ from torch import nn
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import PRECISIONS
 from mfv_dsl.models.checkpoints.facts import facts
-from mfv_dsl.models.checkpoints.known import VISIONS
 from mfv_dsl.models.checkpoints.language import Words, load_language, load_words
-from mfv_dsl.models.checkpoints.layout import Layout, layout
+from mfv_dsl.models.checkpoints.layout import CheckpointLayout, checkpoint_layout
 from mfv_dsl.models.checkpoints.locate import locate
+from mfv_dsl.models.checkpoints.published_checkpoints import VISIONS
 from mfv_dsl.models.checkpoints.vision import Tower, load_tower
 from mfv_dsl.models.checkpoints.weights import fill, read_weights
+from mfv_dsl.models.device_map import spread
 from mfv_dsl.models.devices import devices
+from mfv_dsl.models.flamingo_classes import flamingo_classes, is_duplicate
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.spread import spread
-from mfv_dsl.models.stack import flamingo_classes
-from mfv_dsl.models.tiny.folder import is_duplicate
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -48,35 +47,35 @@ def load_checkpoint(
 
     Raises MfvError for whatever does not fit, each with what to do.
     """
-    wanted = layout(path)
+    layout = checkpoint_layout(path)
     if dtype not in PRECISIONS:
         raise MfvError(
             "MFV7220", f"there is no dtype {dtype!r}", help=f"it is one of {', '.join(PRECISIONS)}"
         )
     places = devices(device)
-    files = locate(wanted, download)
-    known = facts(path, dtype)
+    files = locate(layout, download)
+    model_facts = facts(path, dtype)
     words = load_words(files.language)
     tower = load_tower(
-        files.vision_config, files.vision_weights, _DTYPES[dtype], _quick_gelu(wanted)
+        files.vision_config, files.vision_weights, _DTYPES[dtype], _quick_gelu(layout)
     )
     language = load_language(files.language, _DTYPES[dtype], words.count)
-    model = _assemble(tower, language, words, wanted.every, _DTYPES[dtype])
+    model = _assemble(tower, language, words, layout.every, _DTYPES[dtype])
     _fill_trained(model, files.checkpoint)
     if len(places) == 1:
         model.to(places[0])
     else:
         spread(model, places)
     return OpenFlamingo(
-        model, words.tokenizer, tower.preprocess, known, tower.image_size, words.pad
+        model, words.tokenizer, tower.preprocess, model_facts, tower.image_size, words.pad
     )
 
 
-def _quick_gelu(wanted: Layout) -> bool | None:
+def _quick_gelu(layout: CheckpointLayout) -> bool | None:
     """Whether the vision model's weights were made with QuickGELU; None where it is not known."""
-    if wanted.known is not None:
-        return wanted.known.vision.quick_gelu
-    vision = VISIONS.get(str(wanted.vision))
+    if layout.publication is not None:
+        return layout.publication.vision.quick_gelu
+    vision = VISIONS.get(str(layout.vision))
     return None if vision is None else vision.quick_gelu
 
 

@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.models.checkpoints.known import LANGUAGES
-from mfv_dsl.models.checkpoints.layout import Layout, Part, Repository, layout
+from mfv_dsl.models.checkpoints.layout import (
+    CheckpointLayout,
+    CheckpointPart,
+    Repository,
+    checkpoint_layout,
+)
+from mfv_dsl.models.checkpoints.published_checkpoints import LANGUAGES
 
 #: What each part needs beside weights; what is taken along where there is such a file.
 NEEDED: dict[str, tuple[str, ...]] = {
@@ -21,7 +26,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "language": ("config.json", "tokenizer.json"),
     "vision": ("open_clip_config.json",),
 }
-_TAKEN = ("tokenizer_config.json", "special_tokens_map.json")
+_OPTIONAL = ("tokenizer_config.json", "special_tokens_map.json")
 #: Files that weights may be in, the first that is there counts; an index names further files.
 _WEIGHTS = {
     "checkpoint": ("checkpoint.pt", "checkpoint.safetensors"),
@@ -43,24 +48,24 @@ class Files:
     vision_weights: Path
 
 
-def find(part: Part, name: str) -> Path | None:
+def find(part: CheckpointPart, name: str) -> Path | None:
     """The file ``name`` of a part, if it is here."""
     if isinstance(part, Path):
         return path if (path := part / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(part.name, name, revision=part.revision)
-    return Path(found) if isinstance(found, str) else None
+    cached = try_to_load_from_cache(part.name, name, revision=part.revision)
+    return Path(cached) if isinstance(cached, str) else None
 
 
-def weight_files(kind: str, part: Part) -> tuple[list[Path], list[str]]:
+def weight_files(kind: str, part: CheckpointPart) -> tuple[list[Path], list[str]]:
     """The files that hold a part's weights, and the names of those that are missing."""
     for name in _WEIGHTS[kind]:
         if (path := find(part, name)) is not None:
             shards = _shards(path)
-            found = {shard: find(part, shard) for shard in shards}
-            here = [path, *(shard for shard in found.values() if shard is not None)]
-            return here, [shard for shard in shards if found[shard] is None]
+            shard_paths = {shard: find(part, shard) for shard in shards}
+            paths = [path, *(shard for shard in shard_paths.values() if shard is not None)]
+            return paths, [shard for shard in shards if shard_paths[shard] is None]
     if isinstance(part, Repository) and part.name in LANGUAGES:
         return [], list(LANGUAGES[part.name].weights)
     return [], [_WEIGHTS[kind][0]]
@@ -76,7 +81,7 @@ def _shards(path: Path) -> list[str]:
         raise MfvError("MFV7215", f"{path} is no index of weight files") from None
 
 
-def missing_files(kind: str, part: Part) -> list[str]:
+def missing_files(kind: str, part: CheckpointPart) -> list[str]:
     """The names of a part's files that are not here."""
     needed = [name for name in NEEDED[kind] if find(part, name) is None]
     return needed + weight_files(kind, part)[1]
@@ -84,27 +89,29 @@ def missing_files(kind: str, part: Part) -> list[str]:
 
 def is_here(path: str) -> bool:
     """Whether all files of a checkpoint are here."""
-    return not any(missing_files(kind, part) for kind, part in layout(path).parts.items())
+    return not any(
+        missing_files(kind, part) for kind, part in checkpoint_layout(path).parts.items()
+    )
 
 
-def locate(wanted: Layout, download: bool = False) -> Files:
+def locate(layout: CheckpointLayout, download: bool = False) -> Files:
     """All files of a checkpoint; with ``download`` those that are missing are fetched first.
 
     Raises MfvError: MFV7213 names every missing file and how to get it, MFV7214 says why fetching
     failed.
     """
     if download:
-        for kind, part in wanted.parts.items():
+        for kind, part in layout.parts.items():
             if isinstance(part, Repository) and missing_files(kind, part):
                 _fetch(kind, part)
-    missing = {kind: missing_files(kind, part) for kind, part in wanted.parts.items()}
+    missing = {kind: missing_files(kind, part) for kind, part in layout.parts.items()}
     if any(missing.values()):
-        raise _missing(wanted, missing)
-    config = find(wanted.language, "config.json")
-    clip = find(wanted.vision, "open_clip_config.json")
+        raise _missing(layout, missing)
+    config = find(layout.language, "config.json")
+    clip = find(layout.vision, "open_clip_config.json")
     assert config is not None and clip is not None
     (checkpoint, *_), (vision, *_) = (
-        weight_files(kind, wanted.parts[kind])[0] for kind in ("checkpoint", "vision")
+        weight_files(kind, layout.parts[kind])[0] for kind in ("checkpoint", "vision")
     )
     return Files(checkpoint, config.parent, clip, vision)
 
@@ -112,14 +119,14 @@ def locate(wanted: Layout, download: bool = False) -> Files:
 def resolved(path: str, **_: Any) -> dict[str, dict[str, str]]:
     """Where each part of ``openflamingo(path, …)`` comes from: a folder, or a repository at the
     commit that is in the cache (at the revision asked for where nothing is)."""
-    return {kind: _source(kind, part) for kind, part in layout(path).parts.items()}
+    return {kind: _source(kind, part) for kind, part in checkpoint_layout(path).parts.items()}
 
 
-def _source(kind: str, part: Part) -> dict[str, str]:
+def _source(kind: str, part: CheckpointPart) -> dict[str, str]:
     if isinstance(part, Path):
         return {"folder": str(part)}
-    here = [find(part, name) for name in (*NEEDED[kind], *_WEIGHTS[kind])]
-    commit = next((path.parent.name for path in here if path is not None), part.revision)
+    paths = [find(part, name) for name in (*NEEDED[kind], *_WEIGHTS[kind])]
+    commit = next((path.parent.name for path in paths if path is not None), part.revision)
     return {"repository": part.name, "commit": commit}
 
 
@@ -133,7 +140,7 @@ def _fetch(kind: str, part: Repository) -> None:
 
     try:
         offered = HfApi().list_repo_files(part.name, revision=part.revision)
-        for name in _chosen(kind, offered, get):
+        for name in _files_of_part(kind, offered, get):
             get(name)
     except Exception as error:  # of the hub, of its HTTP library, of the system
         reason = str(error).strip().partition("\n")[0]
@@ -144,10 +151,10 @@ def _fetch(kind: str, part: Repository) -> None:
         ) from None
 
 
-def _chosen(kind: str, offered: list[str], get: Callable[[str], Path]) -> Iterator[str]:
+def _files_of_part(kind: str, offered: list[str], get: Callable[[str], Path]) -> Iterator[str]:
     """Those of the files ``offered`` that a part needs."""
     yield from NEEDED[kind]
-    yield from (name for name in _TAKEN if kind == "language" and name in offered)
+    yield from (name for name in _OPTIONAL if kind == "language" and name in offered)
     weights = next((name for name in _WEIGHTS[kind] if name in offered), None)
     if weights is not None:
         yield weights
@@ -155,21 +162,21 @@ def _chosen(kind: str, offered: list[str], get: Callable[[str], Path]) -> Iterat
 
 
 # -- what is missing ------------------------------------------------------------------------------
-def _missing(wanted: Layout, missing: dict[str, list[str]]) -> MfvError:
+def _missing(layout: CheckpointLayout, missing: dict[str, list[str]]) -> MfvError:
     """One error for all missing files."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     notes, commands = [], []
     for kind, names in missing.items():
-        part = wanted.parts[kind]
+        part = layout.parts[kind]
         if not names:
             continue
         place = part if isinstance(part, Path) else f"the cache ({HF_HUB_CACHE})"
-        size = _size(wanted, kind, names)
+        size = _size(layout, kind, names)
         notes.append(f"{kind}: {', '.join(names)}{size}\nlooked for in {place}")
-        if (command := _command(wanted, kind, names)) is not None:
+        if (command := _command(layout, kind, names)) is not None:
             commands.append(command)
-    repositories = [part for kind, part in wanted.parts.items()
+    repositories = [part for kind, part in layout.parts.items()
                     if missing[kind] and isinstance(part, Repository)]  # fmt: skip
     ways = []
     if commands:
@@ -178,38 +185,38 @@ def _missing(wanted: Layout, missing: dict[str, list[str]]) -> MfvError:
         ways.append("let mfv fetch them: `mfv run RECIPE --download`, in Python download=True")
     return MfvError(
         "MFV7213",
-        f"files of {wanted.name} are not here",
+        f"files of {layout.name} are not here",
         notes=notes,
         help="\nor ".join(ways) or "put them there",
     )
 
 
-def _repository(wanted: Layout, kind: str) -> Repository | None:
+def _repository(layout: CheckpointLayout, kind: str) -> Repository | None:
     """The repository that a part's files come from; None for those of one's own."""
-    part, known = wanted.parts[kind], wanted.known
-    if isinstance(part, Repository) or known is None:
+    part, publication = layout.parts[kind], layout.publication
+    if isinstance(part, Repository) or publication is None:
         return part if isinstance(part, Repository) else None
     return {
-        "checkpoint": Repository(known.name, known.revision),
-        "language": Repository(known.language.repo),
-        "vision": Repository(known.vision.repo),
+        "checkpoint": Repository(publication.name, publication.revision),
+        "language": Repository(publication.language.repo),
+        "vision": Repository(publication.vision.repo),
     }[kind]
 
 
-def _size(wanted: Layout, kind: str, names: list[str]) -> str:
+def _size(layout: CheckpointLayout, kind: str, names: list[str]) -> str:
     """How much there is to fetch, where that is known and weights are among it."""
-    source = _repository(wanted, kind)
-    if wanted.known is None or source is None or all(name in NEEDED[kind] for name in names):
+    source = _repository(layout, kind)
+    if layout.publication is None or source is None or all(name in NEEDED[kind] for name in names):
         return ""
-    return f" (about {wanted.known.download[source.name] / 1e9:.1f} GB)"
+    return f" (about {layout.publication.download[source.name] / 1e9:.1f} GB)"
 
 
-def _command(wanted: Layout, kind: str, names: list[str]) -> str | None:
+def _command(layout: CheckpointLayout, kind: str, names: list[str]) -> str | None:
     """What to type to fetch a part's files to where they are looked for."""
-    source, part = _repository(wanted, kind), wanted.parts[kind]
+    source, part = _repository(layout, kind), layout.parts[kind]
     if source is None:
         return None
-    taken = [name for name in _TAKEN if kind == "language"]
+    extras = [name for name in _OPTIONAL if kind == "language"]
     revision = f" --revision {source.revision}" if source.revision != "main" else ""
     place = f" --local-dir {part}" if isinstance(part, Path) else ""
-    return f"hf download {source.name} {' '.join([*names, *taken])}{revision}{place}"
+    return f"hf download {source.name} {' '.join([*names, *extras])}{revision}{place}"

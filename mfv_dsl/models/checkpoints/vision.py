@@ -19,9 +19,9 @@ from PIL import Image
 from torch import nn
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.models.checkpoints.facts import read_json
+from mfv_dsl.models.checkpoints.facts import read_config
 from mfv_dsl.models.checkpoints.weights import fill, read_weights
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def load_tower(
     ``quick_gelu`` is what these weights are known to need, where it is known.  Raises MFV7218 for
     a configuration that open_flamingo could not use, or that is known to be wrong.
     """
-    config = read_json(config_file)
+    config = read_config(config_file)
     module = _build(config_file, config, quick_gelu).to(dtype).to_empty(device="cpu")
     state = {
         name.removeprefix("visual."): tensor
@@ -93,8 +93,8 @@ def _preprocess(
 ) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
     """open_clip's own transform for evaluation."""
     of = flamingo_classes()
-    said = {**config.get("preprocess_cfg", {}), "size": size}
-    merged = of.merge_preprocess_dict(of.PreprocessCfg(), said)
+    settings = {**config.get("preprocess_cfg", {}), "size": size}
+    merged = of.merge_preprocess_dict(of.PreprocessCfg(), settings)
     transform = of.image_transform(of.PreprocessCfg(**merged), is_train=False)
 
     def preprocess(pictures: Sequence[np.ndarray]) -> torch.Tensor:

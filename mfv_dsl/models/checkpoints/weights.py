@@ -37,10 +37,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise unreadable(path, error) from None
     if isinstance(state, dict) and isinstance(state.get("model_state_dict"), dict):
         state = state["model_state_dict"]
-    named = isinstance(state, dict) and all(
+    has_names = isinstance(state, dict) and all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()
     )
-    if not named:
+    if not has_names:
         raise MfvError("MFV7215", f"{path} holds no tensors by name")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
@@ -93,8 +93,8 @@ def misfit(path: Path, **problems: Collection[str]) -> MfvError:
     notes = []
     for what, names in problems.items():
         if names:
-            shown = [*sorted(names)[:_LISTED], *(["…"] if len(names) > _LISTED else [])]
-            notes.append("\n".join([f"{what.replace('_', ' ')}, {len(names)}:", *shown]))
+            first_names = [*sorted(names)[:_LISTED], *(["…"] if len(names) > _LISTED else [])]
+            notes.append("\n".join([f"{what.replace('_', ' ')}, {len(names)}:", *first_names]))
     return MfvError(
         "MFV7216",
         f"the weights in {path} do not fit the model",

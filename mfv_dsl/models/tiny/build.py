@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from mfv_dsl.models.families import family_of
-from mfv_dsl.models.stack import flamingo_classes
+from mfv_dsl.models.flamingo_classes import flamingo_classes
 
 #: Sizes of the bundled model.
 CONFIG: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.models.tiny.facts import WEIGHTS, facts_of
+from mfv_dsl.models.tiny.facts import WEIGHTS, folder_facts
 
 if TYPE_CHECKING:
     from mfv_dsl.models.openflamingo import OpenFlamingo
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def facts() -> ModelFacts:
     """Facts of ``tiny()``."""
-    return facts_of(WEIGHTS)
+    return folder_facts(WEIGHTS)
 
 
 def load(device: Any = None, download: bool = False) -> OpenFlamingo:

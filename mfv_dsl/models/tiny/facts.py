@@ -13,7 +13,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 @lru_cache(maxsize=4)
-def facts_of(folder: Path) -> ModelFacts:
+def folder_facts(folder: Path) -> ModelFacts:
     """Facts of a model in the bundled model's layout; the fingerprint is a hash of its files."""
     config = json.loads((folder / "config.json").read_text())
     language = config["language"]

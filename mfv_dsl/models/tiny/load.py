@@ -14,12 +14,14 @@ from tokenizers import Tokenizer
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.devices import devices
+from mfv_dsl.models.flamingo_classes import flamingo_classes, is_duplicate
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.stack import flamingo_classes
 from mfv_dsl.models.tiny.build import build_flamingo
-from mfv_dsl.models.tiny.facts import facts_of
-from mfv_dsl.models.tiny.folder import MEAN, STD, is_duplicate
+from mfv_dsl.models.tiny.facts import folder_facts
 from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD
+
+#: Pixel normalisation: (grey level / 255 - MEAN) / STD.
+MEAN, STD = 0.5, 0.25
 
 
 def load_folder(folder: Path, device: str | torch.device | None = None) -> OpenFlamingo:
@@ -46,17 +48,17 @@ def load_folder(folder: Path, device: str | torch.device | None = None) -> OpenF
     size = config["vision"]["image_size"]
     return OpenFlamingo(
         model.to(devices(device)[0]), tokenizer, lambda pictures: preprocess(pictures, size),
-        facts_of(folder), image_size=size, pad_token=ids[PAD],
+        folder_facts(folder), image_size=size, pad_token=ids[PAD],
     )  # fmt: skip
 
 
 def preprocess(pictures: Sequence[np.ndarray], size: int) -> torch.Tensor:
     """Pictures of any size as the model's input, (n, 3, size, size) float32."""
-    fitted = [
+    resized = [
         picture
         if picture.shape[:2] == (size, size)
         else np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
         for picture in pictures
     ]
-    pixels = torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2).float()
+    pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float()
     return (pixels / 255.0 - MEAN) / STD

@@ -1,0 +1,79 @@
+"""The columns of tables of result rows, whoever draws them: the command line, a notebook, a card.
+
+A row is plain data by field name, as a run's ``results.json`` and a vector's file hold it:
+``eval``, ``relation``, ``shots``, ``layer``, ``scale``, ``n``, ``accuracy`` with ``ci_low`` and
+``ci_high``, ``mean_p_answer``, ``difference`` with ``difference_low`` and ``difference_high``, and
+sometimes ``vector``, ``k``, ``control``, ``against`` and ``answers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mfv_dsl.base.numbers import percent
+
+ResultFields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: what of a row stands in it, None for nothing, and whether it holds words, which
+    stand on the left.  A value is a KeyError, TypeError or ValueError for a row that lacks it."""
+
+    value: Callable[[ResultFields], Any]
+    words: bool = False
+
+
+def _field(name: str, row: ResultFields) -> Any:
+    return row.get(name)
+
+
+def _accuracy(row: ResultFields) -> str:
+    return percent(row["accuracy"], row["ci_low"], row["ci_high"])
+
+
+def _from_zero_shot(row: ResultFields) -> str:
+    """The paired difference in accuracy from zero-shot."""
+    return percent(row["difference"], row["difference_low"], row["difference_high"], "+")
+
+
+RESULT_COLUMNS: Mapping[str, Column] = {
+    **{
+        name: Column(partial(_field, name), words=True)
+        for name in ("eval", "relation", "vector", "control")
+    },
+    **{name: Column(partial(_field, name)) for name in ("shots", "k", "layer", "scale", "n")},
+    "accuracy %": Column(_accuracy),
+    "p(answer)": Column(lambda row: f"{row['mean_p_answer']:.2f}"),
+    "vs zero-shot": Column(_from_zero_shot),
+}
+
+
+def difference_column(name: str) -> Column:
+    """The paired difference in accuracy from the eval ``name``, where a row is compared with it."""
+
+    def value(row: ResultFields) -> str | None:
+        gain = row.get("against", {}).get(name)
+        return gain and percent(gain["difference"], gain["low"], gain["high"], "+")
+
+    return Column(value)
+
+
+def answer_column(name: str) -> Column:
+    """The items in per cent whose answer was the object of the relation ``name``."""
+
+    def value(row: ResultFields) -> str | None:
+        share = row.get("answers", {}).get(name)
+        return None if share is None else f"{100 * share:.0f}"
+
+    return Column(value)
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,283 @@
+"""Commands that analyse vectors: ask, decode, identify, similarity, norms, cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mfv_dsl.cli.options import (
+    DefaultLayerOption,
+    ItemsOption,
+    JsonFlag,
+    LayerOption,
+    OutputOptions,
+    PlotOption,
+    ScaleOption,
+    VectorArgument,
+    VectorOptions,
+    grouped,
+    parse_layer,
+    save_picture,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from mfv_dsl.inspection import Question, Reply
+
+
+@grouped
+def decode(
+    vector: VectorArgument,
+    norm: Annotated[
+        str,
+        typer.Option(
+            help="final: the final norm, then the output head; none: the head alone; after_stream: "
+            "what adding it to the mean residual stream changes, by layer."
+        ),
+    ] = "final",
+    top: Annotated[int, typer.Option(min=1, help="How many tokens.")] = 10,
+    layers: Annotated[
+        list[int] | None,
+        typer.Option("--layer", help="With after_stream: this layer only; may be repeated."),
+    ] = None,
+    *,
+    options: VectorOptions,
+    items: ItemsOption = 25,
+    output: OutputOptions,
+) -> None:
+    """Show which words of the model's vocabulary a vector speaks for (logit lens)."""
+    from mfv_dsl.methods import decoding
+    from mfv_dsl.methods.vectors import require_model
+    from mfv_dsl.report.analysis_tables import decoded_table
+
+    if norm not in decoding.NORMS:
+        raise typer.BadParameter(f"`{norm}` is none of {', '.join(decoding.NORMS)}")
+    with output.progress() as listener:
+        wanted = options.read_vector(vector, listener)
+        probe = options.open_probe()
+        direction = require_model(probe.backend, wanted.vector)
+        stream = probe.stream(items, listener=listener) if norm == "after_stream" else None
+    decodings = decoding.decode(probe.backend, direction, layers, top, norm, stream)
+    output.show([asdict(decoding) for decoding in decodings], decoded_table(decodings))
+
+
+@grouped
+def identify(
+    vector: VectorArgument,
+    library: Annotated[
+        list[str], typer.Option("--library", help="A folder of vectors, or a file; repeatable.")
+    ],
+    options: VectorOptions,
+    output: OutputOptions,
+) -> None:
+    """Explain a vector as a sum of those of a library, by least squares.
+
+    If VECTOR is a file of the library, it is not explained by itself.
+    """
+    from mfv_dsl.inputs import read_vectors
+    from mfv_dsl.methods import geometry
+    from mfv_dsl.report.analysis_tables import identified_table
+
+    members = read_vectors(library, but=vector)
+    with output.progress() as listener:
+        wanted = options.read_vector(vector, listener)
+    decomposition = geometry.identify(wanted.vector, members)
+    condition = decomposition.condition if math.isfinite(decomposition.condition) else None
+    output.show(
+        {**asdict(decomposition), "condition": condition, "collinear": decomposition.collinear},
+        identified_table(decomposition),
+        [f"not explained: {100 * decomposition.residual_share:.1f} % of its squared length "
+         f"(a random vector: about {100 * (1 - decomposition.chance):.1f} %)"],
+    )  # fmt: skip
+    if decomposition.collinear and not output.as_json:
+        typer.echo(
+            f"the members are nearly collinear (condition number {decomposition.condition:.3g}): "
+            "other coefficients do about as well",
+            err=True,
+        )
+
+
+def similarity(
+    vectors: Annotated[
+        list[str], typer.Argument(help="Vector files, or folders of them.", metavar="VECTORS...")
+    ],
+    plot: PlotOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the cosine of every two vectors."""
+    from mfv_dsl.cli.output import print_result
+    from mfv_dsl.inputs import read_vectors
+    from mfv_dsl.methods import geometry
+    from mfv_dsl.report.analysis_tables import similarity_table
+    from mfv_dsl.report.heatmap import heat_map
+
+    members = read_vectors(vectors)
+    names, cosines = list(members), geometry.similarity(list(members.values()))
+    data = {"names": names, "cosines": cosines.tolist()}
+    print_result(data, similarity_table(names, cosines), as_json)
+    if plot is not None:
+        save_picture(heat_map(cosines, names, names, "cosine similarity"), plot)
+
+
+@grouped
+def norms(
+    vector: VectorArgument,
+    options: VectorOptions,
+    items: ItemsOption = 25,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Compare a vector's length with that of the residual stream at the last token of zero-shot
+    prompts, layer by layer."""
+    from mfv_dsl.methods.geometry import against_stream
+    from mfv_dsl.methods.vectors import require_model
+    from mfv_dsl.report.analysis_tables import norms_table
+
+    with output.progress() as listener:
+        wanted = options.read_vector(vector, listener)
+        probe = options.open_probe()
+        direction = require_model(probe.backend, wanted.vector)
+        stream = probe.stream(items, listener=listener)
+    ratios = against_stream(direction, stream)
+    output.show(
+        {
+            "norm": direction.norm(),
+            "prompts": stream.n,
+            "layers": [asdict(ratio) for ratio in ratios],
+        },
+        norms_table(ratios),
+        [f"the vector's length is {direction.norm():.1f}; {stream.n} prompts"],
+    )
+
+
+@grouped
+def cost(
+    vector: VectorArgument,
+    layer: LayerOption,
+    scale: ScaleOption = 1.0,
+    relations: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for", metavar="RELATION",
+            help="A relation that the vector is for; may be repeated. [default: those that its "
+            "expression names]",
+        ),
+    ] = None,
+    items: Annotated[int, typer.Option("--items", min=1, help="Prompts of each kind.")] = 100,
+    *,
+    options: VectorOptions,
+    output: OutputOptions,
+) -> None:  # fmt: skip
+    """Measure what adding a vector costs on prompts that it is not for: how far the answers move
+    (KL divergence of the next token), and how many are still right."""
+    from mfv_dsl.inputs import relations_of
+    from mfv_dsl.methods.off_task import cost_rows
+    from mfv_dsl.report.analysis_tables import cost_table
+
+    at = parse_layer(layer)
+    with output.progress() as listener:
+        wanted = options.read_vector(vector, listener)
+        probe = options.open_probe()
+        own = relations or list(relations_of(wanted.vector, probe.dataset))
+        costs = probe.costs(wanted.vector, at, scale, own, items, listener=listener)
+    rows = cost_rows(costs)
+    kinds = {row.kind: row.to_json() for row in rows}
+    output.show(
+        {"for": own, "layer": at, "scale": scale, "kinds": kinds},
+        cost_table(rows),
+        [f"taken as a vector for: {', '.join(own) or 'no relation of the dataset'}"],
+    )
+
+
+@grouped
+def ask(
+    added: Annotated[
+        str | None,
+        typer.Option("--with", metavar="VECTOR", help="A vector file or expression to add."),
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture; without, a rendered scene.")] = (
+        None
+    ),
+    query: Annotated[
+        str | None,
+        typer.Option(help="The object asked about. [default: the one in the scene's middle]"),
+    ] = None,
+    scene: Annotated[int, typer.Option(metavar="SEED", help="The scene's seed.")] = 0,
+    diagonal: Annotated[
+        bool, typer.Option("--diagonal", help="A scene with diagonal neighbours.")
+    ] = False,
+    layer: DefaultLayerOption = None,
+    scale: ScaleOption = 1.0,
+    top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 5,
+    plot: PlotOption = None,
+    *,
+    options: VectorOptions,
+    output: OutputOptions,
+) -> None:
+    """Ask one question about one picture, without and with a vector.
+
+    Without --layer it is added where its file says, else head by head at each head's own layer; a
+    vector without per-head parts a third of the way up.
+    """
+    from mfv_dsl import inspection
+    from mfv_dsl.inputs import open_model
+    from mfv_dsl.report.analysis_tables import answers_table
+
+    if image is not None and query is None:
+        raise typer.BadParameter("a picture needs a --query, the object that is asked about")
+    at = None if layer is None else parse_layer(layer)
+    question = (
+        inspection.about_scene(scene, diagonal, query)
+        if image is None
+        else inspection.about_picture(image, query or "")
+    )
+    vector = None
+    if added is not None:
+        with output.progress() as listener:
+            vector = options.read_vector(added, listener)
+    reply = inspection.ask(open_model(options.model), question, vector, at, scale, top)
+    output.show(
+        {"question": question.text, "neighbours": dict(question.neighbours), "vector": added,
+         "layer": reply.layer, "scale": scale, "before": _answers(reply.before),
+         "after": None if reply.after is None else _answers(reply.after)},
+        answers_table(reply.before, reply.after),
+        list(_remarks(question, reply, added, scale)),
+    )  # fmt: skip
+    if plot is not None:
+        save_picture(_picture(question, reply, added, scale), plot)
+
+
+def _answers(answers: list[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"answer": name, "p": probability} for name, probability in answers]
+
+
+def _remarks(question: Question, reply: Reply, added: str | None, scale: float) -> Iterator[str]:
+    """What was asked, what was added where, and what stands around the object."""
+    injection = "" if added is None else f"   with {_injection(reply, added, scale)}"
+    yield f"{question.text}{injection}"
+    if question.neighbours:
+        yield ", ".join(f"{relation}: {name}" for relation, name in question.neighbours.items())
+
+
+def _injection(reply: Reply, added: str, scale: float) -> str:
+    factor = "" if scale == 1 else f"{scale:g} × "
+    where = "each head's own layer" if reply.layer == "native" else f"layer {reply.layer}"
+    return f"{factor}{added} at {where}"
+
+
+def _picture(question: Question, reply: Reply, added: str | None, scale: float) -> Image.Image:
+    from mfv_dsl.report.picture import Panel, answers_picture
+
+    panels: list[Panel] = [("no vector", reply.before, None)]
+    if reply.after is not None and added is not None:
+        panels.append((f"+ {_injection(reply, added, scale)}", reply.after, None))
+    return answers_picture(question.picture(320), question.text, panels)
+
+
+COMMANDS = (ask, decode, identify, similarity, norms, cost)

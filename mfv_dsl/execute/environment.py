@@ -1,0 +1,158 @@
+"""What this machine and this installation can run, and what to type where something is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import store_root
+from mfv_dsl.models.catalogue import checkpoints
+from mfv_dsl.models.flamingo_classes import OPEN_FLAMINGO, torchvision_state
+
+#: Package -> what to type where it is missing.
+_PACKAGES = {
+    "torch": "pip install torch",
+    "torchvision": "pip install open_clip_torch",
+    "transformers": "pip install transformers",
+    "open_clip_torch": "pip install open_clip_torch",
+    "open_flamingo": OPEN_FLAMINGO,
+    "huggingface_hub": "pip install huggingface_hub",
+    "safetensors": "pip install safetensors",
+    "tokenizers": "pip install tokenizers",
+}
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """A device, and its memory in bytes: all and free."""
+
+    name: str
+    what: str
+    memory: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether a published checkpoint fits into memory: where, for each precision; None nowhere."""
+
+    name: str
+    here: bool
+    bf16: str | None
+    fp32: str | None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What was found.  ``packages`` by name, None where missing; ``torchvision`` how it works;
+    ``problem`` why ``tiny()`` does not run, None if it does; ``advice`` what to type."""
+
+    python: str
+    packages: dict[str, str | None]
+    torchvision: str
+    devices: tuple[DeviceMemory, ...]
+    threads: int
+    cache: str
+    store: str
+    fits: tuple[Fit, ...]
+    problem: str | None
+    advice: tuple[str, ...]
+
+
+def examine() -> Environment:
+    """Look at everything; loads ``tiny()`` and runs a prompt."""
+    packages = {name: _version(name) for name in _PACKAGES}
+    advice = [_PACKAGES[name] for name, version in packages.items() if version is None]
+    problem = _try_tiny()
+    places = _devices() if packages["torch"] else ()
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Environment(
+        python=platform.python_version(),
+        packages=packages,
+        torchvision=torchvision_state() if packages["torch"] else "missing",
+        devices=places,
+        threads=_threads(),
+        cache=HF_HUB_CACHE,
+        store=str(store_root().absolute()),
+        fits=tuple(
+            Fit(row.name or "", bool(row.here), _where(row.memory_bf16 or 0, places),
+                _where(row.memory_fp32 or 0, places))
+            for row in checkpoints()
+        ),
+        problem=problem,
+        advice=tuple(dict.fromkeys(advice)),
+    )  # fmt: skip
+
+
+def _try_tiny() -> str | None:
+    """Why the bundled model does not run a prompt, or None."""
+    try:
+        from mfv_dsl.data.prompts import draw_prompts
+        from mfv_dsl.data.scenes import Scenes
+        from mfv_dsl.models import load
+
+        scenes = Scenes(count=10)
+        model = load("tiny")
+        logits = model.forward(model.batch(draw_prompts(scenes, "left", "test", 2, 2), scenes))
+        return None if bool(logits.isfinite().all()) else "its answers are not finite"
+    except MfvError as error:
+        return error.message
+    except Exception as error:  # whatever it is, that is what is asked for
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _devices() -> tuple[DeviceMemory, ...]:
+    """The processor and every GPU."""
+    import torch
+
+    from mfv_dsl.base.memory import free_bytes
+
+    cpu = torch.device("cpu")
+    places = [
+        DeviceMemory("cpu", platform.processor() or platform.machine(), _memory(), free_bytes(cpu))
+    ]
+    for i in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(i)
+        free = free_bytes(torch.device("cuda", i))
+        places.append(DeviceMemory(f"cuda:{i}", facts.name, facts.total_memory, free))
+    if torch.backends.mps.is_available():  # shares the processor's memory
+        places.append(DeviceMemory("mps", "Apple GPU", places[0].memory, places[0].free))
+    return tuple(places)
+
+
+def _memory() -> int:
+    """All memory of this machine, 0 where it is not told."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def _where(need: int, places: tuple[DeviceMemory, ...]) -> str | None:
+    """The best place that has so much memory: a GPU, several together, the processor."""
+    gpus = [place for place in places if place.name.startswith("cuda")]
+    for place in (*gpus, *(place for place in places if place not in gpus)):
+        if place.memory >= need:
+            return place.name if place.name != "cuda:0" else "cuda"
+        if gpus and place == gpus[-1] and sum(gpu.memory for gpu in gpus) >= need:
+            return "balanced"
+    return None
+
+
+def _threads() -> int:
+    try:
+        import torch
+    except ImportError:
+        return os.cpu_count() or 1
+    return torch.get_num_threads()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,54 @@
+"""The residual stream at the last token, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mfv_dsl.engine.edits import Read
+from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.methods.activations import Progress
+from mfv_dsl.models.base import Backend, PromptBatch
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The residual stream at the last token of ``n`` prompts, at the output of every decoder layer.
+
+    ``mean`` (layers, d_model) float32 is the mean state; ``norm`` (layers,) float32 the mean of the
+    states' lengths, and ``deviation`` (layers,) the standard deviation of these lengths.
+    """
+
+    mean: torch.Tensor
+    norm: torch.Tensor
+    deviation: torch.Tensor
+    n: int
+
+
+def residual_stream(
+    backend: Backend, batches: Sequence[PromptBatch], progress: Progress = lambda _: None
+) -> Stream:
+    """What the unedited model holds at the last token of the prompts of ``batches``.
+
+    ``progress`` counts prompts.
+    """
+    site = backend.sites["lm.resid"]
+    reads = [Read("lm.resid", layer) for layer in site.layers]
+    total = torch.zeros(len(reads), site.width, dtype=torch.float64)
+    lengths: list[torch.Tensor] = []  # each (layers, prompts)
+    for batch in batches:
+        with torch.no_grad():
+            output = full_pass(backend, batch, reads=reads)
+        states = torch.stack([reading[:, 0].double().cpu() for reading in output.readings])
+        total += states.sum(1)
+        lengths.append(states.norm(dim=-1))
+        progress(len(batch))
+    all_lengths = torch.cat(lengths, dim=1)
+    return Stream(
+        mean=(total / all_lengths.shape[1]).float(),
+        norm=all_lengths.mean(1).float(),
+        deviation=all_lengths.std(1, correction=0).float(),
+        n=all_lengths.shape[1],
+    )

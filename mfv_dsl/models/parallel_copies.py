@@ -1,0 +1,134 @@
+"""A Flamingo's last token in parallel copies behind a prefix that was run once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from mfv_dsl.models.base import Continuation, PromptBatch
+from mfv_dsl.models.device_map import device_of
+from mfv_dsl.models.flamingo_passes import FlamingoPasses
+from mfv_dsl.models.parallel_attention import PARALLEL, Media, Past, attend_media, attend_past_mpt
+
+
+@dataclass(frozen=True)
+class PrefixState:
+    """A batch's prefix, run: the embedded last tokens ``start`` (prompts, 1, d_model), their
+    ``positions`` (prompts, 1), and by layer what they look back on, on that layer's device."""
+
+    start: torch.Tensor
+    positions: torch.Tensor
+    past: tuple[Past, ...]
+    media: tuple[Media | None, ...]
+
+
+@torch.no_grad()
+def run_prefix(flamingo: FlamingoPasses, batch: PromptBatch) -> PrefixState:
+    """Run all tokens but the last of every prompt."""
+    facts, language = flamingo.facts, flamingo.model.lang_encoder
+    tokens, mask = batch.tokens[:, :-1], batch.mask[:, :-1]
+    if tokens.shape[1]:
+        with flamingo.conditioned(batch.media):
+            cache = flamingo.language_pass(tokens, mask, keep=True).past_key_values
+        past = [Past.of(layer.keys, layer.values, mask) for layer in cache.layers]
+    else:
+        none = batch.media.new_zeros(len(batch), facts.n_heads, 0, facts.head_dim)
+        on_device = [none.to(device_of(layer)) for layer in flamingo.layers]
+        past = [Past.of(nothing, nothing, mask) for nothing in on_device]
+    images = (batch.tokens == language.media_token_id).sum(-1)
+    return PrefixState(
+        start=language.get_input_embeddings()(batch.tokens[:, -1:]),
+        positions=batch.mask.sum(-1, keepdim=True) - 1,
+        past=tuple(past),
+        media=tuple(
+            None if block is None else Media.of(block.attn, batch.media, images)
+            for block in language.gated_cross_attn_layers
+        ),
+    )
+
+
+@contextmanager
+def continuation(flamingo: FlamingoPasses, state: PrefixState) -> Iterator[Continuation]:
+    """The model ready to run copies of the last tokens behind ``state``."""
+    language = flamingo.model.lang_encoder
+    config, usual = language.config, language.config._attn_implementation
+    forwards = dict(_forwards(flamingo, state))
+    try:
+        if not flamingo.family.alibi:
+            config._attn_implementation = PARALLEL
+        for module, forward in forwards.items():
+            module.forward = forward
+        for layer, media in zip(flamingo.layers, state.media, strict=True):
+            layer.condition_vis_x(media)
+            layer.condition_media_locations(())  # attend_media needs none
+            layer.condition_use_cached_media(True)
+        yield _continuation(flamingo, state)
+    finally:
+        config._attn_implementation = usual
+        for module in forwards:
+            module.__dict__.pop("forward", None)
+        language.clear_conditioned_layers()
+
+
+def _forwards(
+    flamingo: FlamingoPasses, state: PrefixState
+) -> Iterator[tuple[nn.Module, Callable[..., Any]]]:
+    """Modules of which copies need another ``forward``, and that.  A family whose attention is
+    called through transformers' interface needs one for its cross-attention only."""
+    for layer, media in zip(flamingo.layers, state.media, strict=True):
+        if media is not None:
+            attention = layer.gated_cross_attn_layer.attn
+            yield attention, partial(attend_media, attention)
+    if not flamingo.family.alibi:
+        return
+    core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
+    for layer, past in zip(flamingo.layers, state.past, strict=True):
+        attention = layer.decoder_layer.get_submodule(flamingo.family.attention)
+        slots, device = past.keys.shape[2], past.keys.device
+        bias = core.build_mpt_alibi_tensor(flamingo.facts.n_heads, slots, device=device)
+        yield attention, partial(attend_past_mpt, attention, past=past, bias=bias)
+
+
+def _continuation(flamingo: FlamingoPasses, state: PrefixState) -> Continuation:
+    language, facts = flamingo.model.lang_encoder, flamingo.facts
+    linear = [part for part in flamingo.layers[0].modules() if isinstance(part, nn.Linear)]
+    width = 12 * facts.d_model + 2 * max(part.out_features for part in linear)
+    slots, size = state.past[0].keys.shape[2], state.start.element_size()
+    return Continuation(
+        start=state.start,
+        stages=tuple(_stages(flamingo, state)),
+        logits=flamingo.unembed,
+        vocabulary=language.get_output_embeddings().out_features,
+        row_bytes=size * width + facts.n_heads * slots * (2 * size + 8),
+    )
+
+
+def _stages(
+    flamingo: FlamingoPasses, state: PrefixState
+) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    """Each decoder layer for copies of the last token."""
+    if flamingo.family.alibi:
+        for layer in flamingo.layers:
+            yield partial(_hidden_states, partial(layer, position_bias=None))
+        return
+    core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
+    rotary = core.rotary_emb(state.start, position_ids=state.positions)
+    for number, (layer, past) in enumerate(zip(flamingo.layers, state.past, strict=True)):
+        yield partial(
+            layer,
+            position_ids=state.positions,
+            position_embeddings=rotary,
+            past={number: past},
+        )
+
+
+def _hidden_states(layer: Callable[..., Any], hidden: torch.Tensor) -> torch.Tensor:
+    """What comes out of a layer that gives its attention's weights beside it."""
+    out: torch.Tensor = layer(hidden)[0]
+    return out

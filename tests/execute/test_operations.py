@@ -1,0 +1,128 @@
+"""Every step is made under its own settings: held against the methods called by hand."""
+
+from __future__ import annotations
+
+import random
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mfv_dsl as mfv
+from mfv_dsl.data.items import Prompt
+from mfv_dsl.data.prompts import corrupt, draw_prompts
+from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.execute.run import RunResult
+from mfv_dsl.methods.activations import task_mean
+from mfv_dsl.methods.evaluation import adding, measure
+from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.models.openflamingo import OpenFlamingo
+
+RECIPE = """mfv 1
+model m = tiny()
+dataset d = scenes(relations=[left, above], count=40)
+heads h = top(3, on=[left], trials=6, shots=3, split=train, corrupt=shuffle, seed=5)
+defaults { heads = h }
+eval raw {
+  add = fv(left, trials=6, shots=3, split=train, seed=6), layer = [1, 2], choose = [layer]
+  controls = [random_heads, random_vector, shuffled]
+  items = 9, shots = 1, seed = 7, on = [left], split = extract, select_on = train
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return mfv.Recipe(RECIPE).run(tmp_path_factory.mktemp("run"), fresh=True)
+
+
+@pytest.fixture(scope="module")
+def data() -> Scenes:
+    return Scenes(relations=["left", "above"], count=40)
+
+
+def values(ran: RunResult, operation: str, **parameters: Any) -> Any:
+    """The value of the one step of ``operation`` that has these parameters."""
+    (key,) = (
+        step.key
+        for step in ran.plan.steps
+        if step.operation == operation
+        and all(step.parameters.get(name) == value for name, value in parameters.items())
+    )
+    return ran.values[key]
+
+
+def asked(model: OpenFlamingo, data: Scenes, prompts: list[Prompt]) -> Outcomes:
+    return measure(model, [model.batch(prompts, data)])
+
+
+@pytest.mark.parametrize(("seed", "shuffled"), [(5, False), (6, False), (6, True)])
+def test_means(ran: RunResult, tiny: OpenFlamingo, data: Scenes, seed: int, shuffled: bool):
+    prompts = draw_prompts(data, "left", "train", 6, 3, seed)
+    if shuffled:
+        prompts = [corrupt(prompt, "shuffle", data, "train", seed) for prompt in prompts]
+    wanted = task_mean(tiny, [tiny.batch(prompts, data)], "left", correct_only=not shuffled)
+    found = values(ran, "activations", seed=seed, corrupt="shuffle" if shuffled else None)
+    assert found.correct == wanted.correct
+    torch.testing.assert_close(found.mean, wanted.mean, atol=1e-5, rtol=1e-5)
+
+
+def test_effects_are_of_the_prompts_answered_correctly_corrupted_by_the_seed(
+    ran: RunResult, tiny: OpenFlamingo, data: Scenes
+):
+    intact = draw_prompts(data, "left", "train", 6, 3, seed=5)
+    right = asked(tiny, data, intact).correct
+    twins = [
+        corrupt(prompt, "shuffle", data, "train", 5)
+        for prompt, correct in zip(intact, right, strict=True)
+        if correct
+    ]
+    found = values(ran, "mediation")
+    np.testing.assert_allclose(found.p_corrupted, asked(tiny, data, twins).p_answer, atol=1e-5)
+
+
+def test_the_heads_of_a_ranking_carry_the_mean_of_its_scores(ran: RunResult):
+    heads, effect = values(ran, "top"), values(ran, "mediation")
+    torch.testing.assert_close(heads.scores, torch.from_numpy(effect.aie))
+    best = sorted(product(range(10), range(8)), key=lambda head: -effect.aie[head])
+    assert list(heads.chosen) == best[:3]
+
+
+def test_controls_are_drawn_by_the_eval_s_seed(ran: RunResult):
+    chosen = values(ran, "top").chosen
+    others = [head for head in product(range(10), range(8)) if head not in chosen]
+    drawn = random.Random(7).sample(others, 3)
+    assert set(values(ran, "other_heads").chosen) == set(drawn)
+    noise = values(ran, "random_like").residual
+    direction = torch.randn(128, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    assert float(noise.double() @ direction / noise.norm() / direction.norm()) > 0.999
+
+
+def test_an_evaluation_is_compared_with_the_same_questions_without_examples(
+    ran: RunResult, tiny: OpenFlamingo, data: Scenes
+):
+    found = values(ran, "evaluate")
+    wanted = asked(tiny, data, draw_prompts(data, "left", "extract", 9, 0, seed=7))
+    np.testing.assert_allclose(found.zero_shot.p_answer, wanted.p_answer, atol=1e-5)
+    shown = draw_prompts(data, "left", "extract", 9, 1, seed=7)
+    assert found.images == tuple(prompt.query.image for prompt in shown)
+
+
+def test_choosing_looks_at_its_own_split(ran: RunResult, tiny: OpenFlamingo, data: Scenes):
+    found = values(ran, "evaluate")
+    (key,) = (step.key for step in ran.plan.steps if step.label == "fv(left)")
+
+    def measured(split: str, layer: int | str | None) -> np.ndarray:
+        batch = tiny.batch(draw_prompts(data, "left", split, 9, 1, seed=7), data)
+        assert layer in (1, 2)
+        return measure(tiny, [batch], adding(ran.values[key], layer, 1.0)).p_answer
+
+    assert [trial.at.layer for trial in found.trials] == [1, 2]
+    for trial in found.trials:
+        wanted = measured("train", trial.at.layer)
+        np.testing.assert_allclose(trial.outcomes.p_answer, wanted, atol=1e-5)
+    real = found.conditions[0]
+    wanted = measured("extract", real.at.layer)
+    np.testing.assert_allclose(real.outcomes.p_answer, wanted, atol=1e-5)

@@ -1,0 +1,89 @@
+"""What the documentation shows works as shown."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import mfv_dsl as mfv
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def test_the_readmes_recipe_is_a_recipe():
+    (recipe,) = [block for block in blocks("") if block.startswith("mfv 1")]
+    assert {row.eval for row in mfv.Recipe(recipe).plan().rows} == {"few_shot", "raw", "steered"}
+
+
+def test_the_readmes_error_is_what_check_says():
+    (shown,) = [block for block in blocks("") if block.startswith("error[")]
+    recipe = (ROOT / "recipes" / "quickstart.mfv").read_text()
+    wrong = recipe.replace("+ fv(above)\n", "+ fv(abvoe)\n", 1).replace(
+        "shots  = 4", "shots  = 0.5"
+    )
+    with pytest.raises(mfv.RecipeError) as found:
+        mfv.Recipe(wrong, "steer.mfv")
+    assert str(found.value) == shown.replace("\n2 errors", "").strip()
+
+
+def test_the_readmes_table_is_the_committed_run():
+    """Accuracies in the README's table are the figures that the tests hold runs against."""
+    rows = json.loads((ROOT / "tests" / "golden" / "quickstart.json").read_text())["rows"]
+    (shown,) = [block for block in blocks("") if "vs zero-shot" in block]
+    found = re.findall(
+        r"^ *(?:\S+ +)?([a-z_]+) +(\d+) .*? (\d+) +(\d+) \[(\d+), (\d+)\]", shown, flags=re.M
+    )
+    assert [
+        (row["relation"], str(row["shots"]), str(row["n"]),
+         *(f"{100 * row[name]:.0f}" for name in ("accuracy", "ci_low", "ci_high")))
+        for row in rows
+    ] == found  # fmt: skip
+
+
+def test_the_readmes_python_names_exist():
+    for block in blocks("python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "mfv":
+                assert hasattr(mfv, node.attr)
+            if isinstance(node, ast.ImportFrom):
+                assert all(hasattr(mfv, alias.name) for alias in node.names)
+
+
+def test_links_lead_somewhere():
+    for page in (
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "benchmarks").glob("*.md"),
+    ):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
+
+
+def test_the_engine_page_runs_as_written():
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "engine.md").read_text(),
+                                flags=re.M | re.S))  # fmt: skip
+    names: dict[str, object] = {}
+    exec(compile(code, "docs/engine.md", "exec"), names)
+    assert names["heads"].shape == (8, 8, 16)  # type: ignore[attr-defined]
+    assert names["effect"].aie.shape == (10, 8)  # type: ignore[attr-defined]
+    assert names["crossing"].aie.shape == (5, 8)  # type: ignore[attr-defined]
+    assert (names["low"] <= names["effect"].aie).all()  # type: ignore[attr-defined,operator]
+
+
+def test_one_version_everywhere():
+    """The changelog's newest release and the citation's version are the package's."""
+    releases = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
+    assert releases[0] == mfv.__version__
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {mfv.__version__}\n" in citation
+    for text in (citation, README):
+        assert "Multimodal Function Vectors for Visual Relations" in text

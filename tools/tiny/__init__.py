@@ -1,0 +1,1 @@
+"""Training of the bundled Flamingo, its sequences, and its card."""
