@@ -147,7 +147,7 @@ class Recipe:
                 comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
         """
         from mfv_dsl.execute.run import run_plan
-        from mfv_dsl.execute.session import RunOptions
+        from mfv_dsl.execute.session import RunSettings
 
         stem = Path(self.name).stem
         folder = Path(out) if out is not None else Path("runs") / stem
@@ -159,7 +159,7 @@ class Recipe:
             self.text_as_run,
             folder,
             listener,
-            RunOptions(device, fresh, trace, download),
+            RunSettings(device, fresh, trace, download),
             name=stem,
         )
         return InteractiveResult.of(result)
