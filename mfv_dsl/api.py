@@ -151,7 +151,7 @@ class Recipe:
 
         stem = Path(self.name).stem
         folder = Path(out) if out is not None else Path("runs") / stem
-        recipe = self.fetched(only)
+        recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
         result = run_plan(
@@ -163,6 +163,15 @@ class Recipe:
             name=stem,
         )
         return InteractiveResult.of(result)
+
+    def with_models(self) -> Recipe:
+        """The recipe once every model of which nothing is known here was downloaded."""
+        from mfv_dsl import models
+
+        unknown = [model for model in self.checked.models.values() if model.facts is None]
+        for model in unknown:
+            models.fetch(model.constructor, **model.arguments)
+        return replace(self) if unknown else self
 
     def fetched(self, only: Sequence[str] | None = None) -> Recipe:
         """The recipe once every vector that it loads is on this machine: those of the Hub are

@@ -66,6 +66,7 @@ def run(
 
     checked = Recipe.from_file(recipe, sets or ())
     show_diagnostics(checked.check())
+    checked = checked.with_models() if download else checked
     show_diagnostics(checked.plan(only).warnings)
     if dry_run:
         _show_plan(checked, only, output.as_json)

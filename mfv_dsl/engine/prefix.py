@@ -14,7 +14,7 @@ Gradients reach the values of edits; the prefix is a constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import give_way, is_out_of_memory, rows_at_once
 from mfv_dsl.engine.edits import Edit, Read
+from mfv_dsl.engine.exactness import check_exact
+from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
 from mfv_dsl.engine.trace import note
 from mfv_dsl.engine.variants import VariantHooks, check_variants
@@ -57,6 +59,11 @@ def encode_prefix(backend: Backend, batch: PromptBatch) -> Prefix:
         variants = [[Edit("lm.attn", 2, "replace", off, (head,))] for head in range(8)]
         p = prefix.scores(variants).p  # (prompts, variants)
     """
+    if not backend.facts.shares_prefix:
+        return FullPasses(backend, batch, None)
+    if not getattr(backend, "is_exact", True):  # of a model that was not seen before
+        check_exact(backend, batch)
+        backend.is_exact = True  # type: ignore[attr-defined]
     return Prefix(backend, batch, backend.prefix(batch))
 
 
@@ -228,6 +235,43 @@ class Prefix:
         return self._unedited[stage]
 
 
+class FullPasses(Prefix):
+    """The same of a model whose earlier tokens see its last one: a full pass for each variant."""
+
+    def run(
+        self,
+        variants: Sequence[Variant],
+        targets: torch.Tensor | None = None,
+        *,
+        top: int = 0,
+        logits: bool = False,
+        reads: Sequence[Read] = (),
+        at_once: int | None = None,
+    ) -> Iterator[Chunk]:
+        """As :meth:`Prefix.run`, a variant at a time."""
+        check_variants(self.backend.sites, variants, reads, len(self.batch))
+        ask = _Ask(self._answers() if targets is None else targets, top, logits, tuple(reads))
+        with torch.no_grad():
+            unedited = self._scores(full_pass(self.backend, self.batch).logits, ask)
+        for place, variant in enumerate(variants):
+            output = full_pass(self.backend, self.batch, variant, reads)
+            yield Chunk((place,), self._scores(output.logits, ask), unedited, output.readings)
+
+    def injected(self, layer: int, added: torch.Tensor, *, logits: bool = False) -> Scores:
+        """As :meth:`Prefix.injected`."""
+        return self.scores([[Edit("lm.resid", layer, "add", _by_position(added))]], logits=logits)
+
+    def _scores(self, logits: torch.Tensor, ask: _Ask) -> Scores:
+        return score(
+            logits[:, None], lambda rows: rows, logits.shape[-1], ask.targets, ask.top, ask.logits
+        )
+
+
+def _by_position(value: torch.Tensor) -> torch.Tensor:
+    """A value for each prompt, (prompts, d_model), as one for each prompt and position."""
+    return value[:, None] if value.ndim > 1 else value
+
+
 @dataclass(frozen=True)
 class _Ask:
     """What the caller wants of every variant."""
@@ -239,12 +283,19 @@ class _Ask:
 
 
 def _bytes(state: Any) -> int:
-    """The bytes of the tensors in a tree of dataclasses and tuples."""
+    """The bytes of the different tensors in a tree of dataclasses, tuples and mappings."""
+    return sum({id(tensor): tensor.nbytes for tensor in _tensors(state)}.values())
+
+
+def _tensors(state: Any) -> Iterator[torch.Tensor]:
     if isinstance(state, torch.Tensor):
-        return state.nbytes
-    if is_dataclass(state):
-        return sum(_bytes(getattr(state, item.name)) for item in fields(state))
-    return sum(map(_bytes, state)) if isinstance(state, tuple) else 0
+        yield state
+    elif is_dataclass(state):
+        for item in fields(state):
+            yield from _tensors(getattr(state, item.name))
+    elif isinstance(state, tuple | list | Mapping):
+        for part in state.values() if isinstance(state, Mapping) else state:
+            yield from _tensors(part)
 
 
 def _joins(continuation: Continuation, variant: Variant) -> int:

@@ -23,9 +23,14 @@ MODELS = (
           result="Model", module="mfv_dsl.models.checkpoints.constructor",
           example='openflamingo("openflamingo/OpenFlamingo-4B-vitl-rpj3b", dtype=bf16)'),
     Entry("constructor", "hf", "a transformers vision-language model, from the hub or a folder",
-          (Parameter("path", ("Text",), "repository or folder", positional=True), _DTYPE, _DEVICE),
-          result="Model",
-          example='hf("llava-hf/llava-interleave-qwen-0.5b-hf")'),
+          (Parameter("path", ("Text",), "repository or folder", positional=True),
+           Parameter("revision", ("Text",), "commit, branch or tag of the repository", None),
+           _DTYPE, _DEVICE,
+           Parameter("prompt", ("Choice",), "how prompts are written: pictures and text side by "
+                     "side (plain), as one turn of a chat (chat), as the official code does it for "
+                     "Qwen3-VL (official)", "plain", choices=("plain", "chat", "official"))),
+          result="Model", module="mfv_dsl.models.vlm.constructor",
+          example='hf("Qwen/Qwen3-VL-4B-Instruct", dtype=bf16)'),
 )  # fmt: skip
 
 # What every dataset of files takes.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.methods.selection import Head
+from mfv_dsl.methods.selection import Head, heads_projection
 from mfv_dsl.models.base import Backend
 
 
@@ -99,7 +99,7 @@ def function_vector(
     means = torch.stack([mean[layer, head] for layer, head in heads])
     outputs = []
     for (layer, head), part in zip(heads, means, strict=True):
-        linear = backend.model.get_submodule(site.path.format(layer=layer))
+        linear = heads_projection(backend, layer)
         columns = slice(head * site.width, (head + 1) * site.width)
         output = linear.weight[:, columns].float().cpu() @ part
         if bias == "per_head" and linear.bias is not None:

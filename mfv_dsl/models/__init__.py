@@ -33,6 +33,13 @@ def sources(constructor: str, **arguments: Any) -> dict[str, dict[str, str]]:
     return sources
 
 
+def fetch(constructor: str, **arguments: Any) -> None:
+    """Download what can be known of ``constructor(**arguments)`` only from its files."""
+    module = _module(constructor)
+    if hasattr(module, "fetch"):
+        module.fetch(**arguments)
+
+
 def _module(constructor: str) -> Any:
     entry = CONSTRUCTOR["model"].get(constructor)
     if entry is None or entry.module is None:

@@ -68,7 +68,10 @@ class StepPlanner:
         """The shape of the context's model; MFV5001 where it is not known."""
         facts = self.checked.models[context.model].facts
         if not isinstance(facts, ModelFacts):
-            raise MfvError("MFV5001", f"the shape of the model `{context.model}` is not known")
+            raise MfvError(
+                "MFV5001", f"the shape of the model `{context.model}` is not known",
+                help="its files are not on this machine: `mfv run --download` fetches them",
+            )  # fmt: skip
         return facts
 
     def dataset_facts(self, context: Context) -> DatasetFacts:

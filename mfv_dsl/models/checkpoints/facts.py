@@ -18,6 +18,7 @@ from mfv_dsl.models.checkpoints.layout import (
 from mfv_dsl.models.checkpoints.locate import NEEDED, find, locate, weight_files
 from mfv_dsl.models.checkpoints.published_checkpoints import LANGUAGES
 from mfv_dsl.models.families import facts_from_config
+from mfv_dsl.models.sites import flamingo_paths
 
 #: A weights file up to _WHOLE bytes is hashed whole, of a larger one its size and _BLOCKS blocks of
 #: _BLOCK bytes, evenly spaced, the first and the last among them.
@@ -38,7 +39,7 @@ def facts(path: str, dtype: str = "bf16", device: str = "auto") -> ModelFacts:
         _identify(digest, kind, part)
     return ModelFacts(
         *shape, fingerprint=digest.hexdigest(), description=layout.name, precision=dtype,
-        family=family,
+        family=family, paths=flamingo_paths(family),
     )  # fmt: skip
 
 

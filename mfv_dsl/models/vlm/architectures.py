@@ -1,4 +1,4 @@
-"""The architectures of transformers' vision-language models that are served, one row each; no torch.
+"""The architectures of vision-language models that are served, one row each; no torch.
 
 What is the same everywhere is not in the table: the decoder layers are ``<text>.layers``, the final
 norm is ``<text>.norm``, the head ``lm_head``; in a layer the heads are the input of
@@ -25,7 +25,8 @@ class Architecture:
     ``mark`` stands for a picture in plain text.  ``attention_output`` and ``mlp_output`` are the
     modules, in a layer, whose outputs are added to the residual stream.  ``between`` names the
     list of cross-attention blocks that run between layers.  ``prompt_sees_itself``: earlier tokens
-    of a prompt see later ones, so that the shared prefix is not exact.
+    of a prompt see later ones, so that the shared prefix is not exact.  ``tiles_lone_pictures``:
+    its processor would cut a prompt's only picture into tiles, and leave several whole.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Architecture:
     mlp_output: str = "mlp"
     between: str | None = None
     prompt_sees_itself: bool = False
+    tiles_lone_pictures: bool = False
 
     @property
     def norm_behind_heads(self) -> bool:
@@ -57,7 +59,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "qwen3_vl": _QWEN,
     "llava": Architecture("model.language_model"),
     "llava_next": Architecture("model.language_model"),
-    "llava_onevision": Architecture("model.language_model"),
+    "llava_onevision": Architecture("model.language_model", tiles_lone_pictures=True),
     "mistral3": Architecture("model.language_model", mark="[IMG]"),
     "idefics2": Architecture("model.text_model"),
     "idefics3": Architecture("model.text_model"),

@@ -27,7 +27,7 @@ from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
 from mfv_dsl.models.sites import Site, SiteTable
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.attention import RECORD, REPLAY, Recording, recording, register
-from mfv_dsl.models.vlm.pictures import PER_TOKEN, Encoder, Features, Media
+from mfv_dsl.models.vlm.pictures import PER_TOKEN, Encoder, Features, Media, leave_whole
 from mfv_dsl.models.vlm.prompts import Form
 
 _OF_PROMPTS_ONLY = ("token_type_ids", "mm_token_type_ids")
@@ -45,13 +45,18 @@ class VlmBatch(PromptBatch):
 
     positions: torch.Tensor
     per_token: Mapping[str, torch.Tensor]
-    dtype: torch.dtype
+    precision: torch.dtype
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of activations."""
+        return self.precision
 
     def __getitem__(self, rows: slice) -> VlmBatch:
         return VlmBatch(
             self.prompts[rows], self.tokens[rows], self.mask[rows], self.media[rows],
             None if self.answers is None else self.answers[rows], self.positions[..., rows, :],
-            {name: value[rows] for name, value in self.per_token.items()}, self.dtype,
+            {name: value[rows] for name, value in self.per_token.items()}, self.precision,
         )  # fmt: skip
 
 
@@ -80,7 +85,10 @@ class RecordedPrefix:
 
 
 class VisionLanguageModel:
-    """A loaded model in evaluation mode, frozen, with its processor."""
+    """A loaded model in evaluation mode, frozen, with its processor.
+
+    ``is_exact``: parallel copies were seen to equal full passes.
+    """
 
     def __init__(
         self,
@@ -97,6 +105,8 @@ class VisionLanguageModel:
         self.template = self.form.template
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
+        if architecture.tiles_lone_pictures:
+            leave_whole(processor.image_processor)
         self.text_model: Any = model.get_submodule(architecture.text)
         self.layers: nn.ModuleList = self.text_model.layers
         config = model.config.get_text_config()
@@ -108,6 +118,7 @@ class VisionLanguageModel:
         self.image_token = _image_token(model.config, self.tokenizer, architecture)
         self.banned_tokens = frozenset({self.image_token})
         self._softcap = getattr(config, "final_logit_softcapping", None)
+        self.is_exact = False
 
     @property
     def device(self) -> torch.device:

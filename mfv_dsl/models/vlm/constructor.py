@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.models.vlm.facts import facts_of
-from mfv_dsl.models.vlm.folder import commit_of, locate
+from mfv_dsl.models.vlm.facts import facts_of, known_facts
+from mfv_dsl.models.vlm.folder import NOT_HERE, commit_of, locate
 
 if TYPE_CHECKING:
     from mfv_dsl.models.vlm.backend import VisionLanguageModel
@@ -15,9 +16,21 @@ if TYPE_CHECKING:
 def facts(
     path: str, revision: str | None = None, dtype: str = "bf16", device: str = "auto",
     prompt: str = "plain",
-) -> ModelFacts:  # fmt: skip
-    """Facts of ``hf(path, …)`` from its configuration and its files."""
-    return facts_of(locate(path, revision), path, dtype, prompt)
+) -> ModelFacts | None:  # fmt: skip
+    """Facts of ``hf(path, …)`` from its configuration and its files; where they are not on this
+    machine what is known of the published model, if anything is."""
+    try:
+        folder = locate(path, revision)
+    except MfvError as error:
+        if error.code != NOT_HERE:
+            raise
+        return known_facts(path, revision, dtype, prompt)
+    return facts_of(folder, path, dtype, prompt)
+
+
+def fetch(path: str, revision: str | None = None, **_: Any) -> None:
+    """Download its files, if they are not on this machine."""
+    locate(path, revision, download=True)
 
 
 def load(

@@ -12,8 +12,9 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.models.vlm.architectures import architecture_of
+from mfv_dsl.models.vlm.architectures import ARCHITECTURES, architecture_of
 from mfv_dsl.models.vlm.folder import fingerprint, read_config
+from mfv_dsl.models.vlm.known import KNOWN
 
 #: ``model_type`` of a text configuration -> what it is where the file does not say:
 #: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim.
@@ -72,12 +73,34 @@ def sizes(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
 
 
 def facts_of(folder: Path, path: str, dtype: str, prompt: str) -> ModelFacts:
-    """Facts of the model in ``folder``, which the user calls ``path``.  The form of its prompts
-    belongs to its identity: vectors depend on it."""
+    """Facts of the model in ``folder``, which the user calls ``path``."""
     config = read_config(folder)
     architecture_of(config, path)
+    model_type = str(config["model_type"])
+    return _facts(model_type, sizes(config), fingerprint(folder), path, dtype, prompt)
+
+
+def known_facts(path: str, revision: str | None, dtype: str, prompt: str) -> ModelFacts | None:
+    """Facts of a published model that is not on this machine; None where nothing is known of it."""
+    known = KNOWN.get(path)
+    if known is None:
+        return None
+    shape = (known.n_layers, known.n_heads, known.head_dim, known.d_model)
+    weights = known.fingerprint(path, revision)
+    return _facts(known.model_type, shape, weights, path, dtype, prompt)
+
+
+def _facts(
+    model_type: str, shape: tuple[int, int, int, int], weights: str, path: str, dtype: str,
+    prompt: str,
+) -> ModelFacts:  # fmt: skip
+    """The form of a model's prompts belongs to its identity: vectors depend on it."""
+    architecture = ARCHITECTURES[model_type]
     form = "" if prompt == "plain" else f":{prompt}"
+    block = f"{architecture.text}.layers.{{layer}}"
     return ModelFacts(
-        *sizes(config), fingerprint=fingerprint(folder) + form, description=path, precision=dtype,
-        family=str(config["model_type"]),
+        *shape, fingerprint=weights + form, description=path, precision=dtype, family=model_type,
+        paths={"lm.resid": block, "lm.attn.out": f"{block}.{architecture.attention_output}",
+               "lm.attn": f"{block}.self_attn.o_proj"},
+        shares_prefix=not architecture.prompt_sees_itself,
     )  # fmt: skip

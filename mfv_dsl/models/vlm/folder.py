@@ -17,6 +17,10 @@ _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
 
 
+#: The code of the error that says that a repository is not on this machine.
+NOT_HERE = "MFV7263"
+
+
 def locate(path: str, revision: str | None = None, download: bool = False) -> Path:
     """The folder of ``path``: itself where it is one, else the snapshot of the Hub's repository of
     that name.  Nothing is fetched unless ``download`` is said.
@@ -42,7 +46,7 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
         at = f" --revision {revision}" if revision else ""
         summary = str(error).strip().partition("\n")[0]
         raise MfvError(
-            "MFV7263", f"{path} is not on this machine",
+            NOT_HERE, f"{path} is not on this machine",
             help=f"fetch it with --download, or by `hf download {path}{at}`",
             notes=[f"{type(error).__name__}: {summary}"] if download else [], argument="path",
         ) from None  # fmt: skip
@@ -71,14 +75,14 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         raise MfvError("MFV7264", f"{path} holds no JSON object")
     if "auto_map" in config:
         raise MfvError(
-            "MFV7265", f"the code of {folder.name} comes with its weights, and such code is not run",
+            "MFV7265", f"the code of {folder.name} comes with its weights; such code is not run",
             help="models whose code is in transformers can be loaded",
         )  # fmt: skip
     return config
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of the folder, in order.  Raises MfvError (MFV7266) for missing ones."""
+    """The folder's safetensors files, in order.  Raises MfvError (MFV7266) for missing ones."""
     index = folder / _WEIGHTS[0]
     names = [_WEIGHTS[1]]
     if index.is_file():

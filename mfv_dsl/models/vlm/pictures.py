@@ -70,8 +70,6 @@ class Encoder:
         arguments = {
             name: self._placed(value) for name, value in inputs.items() if name not in _OF_TEXTS
         }
-        if "batch_num_images" in arguments:  # one of several is not cut into tiles
-            arguments["batch_num_images"] = torch.tensor([2])
         options = ("vision_feature_layer", "vision_feature_select_strategy")
         config = self.model.config
         arguments |= {name: getattr(config, name) for name in options if hasattr(config, name)}
@@ -109,6 +107,17 @@ class Encoder:
                 [torch.cat([features.deep[level] for features in pictures])] for level in levels
             ]
         return {"mm_encoder_outputs": {"image": output}}
+
+
+def leave_whole(image_processor: Any) -> None:
+    """Let a processor that cuts a lone picture into tiles treat it as one of several, so that a
+    picture is the same in every prompt."""
+    preprocess = image_processor._preprocess
+
+    def whole(images: Any, batch_num_images: Sequence[int], *rest: Any, **options: Any) -> Any:
+        return preprocess(images, [max(2, n) for n in batch_num_images], *rest, **options)
+
+    image_processor._preprocess = whole
 
 
 def _rows(output: Any) -> torch.Tensor:

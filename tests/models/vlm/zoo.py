@@ -134,7 +134,9 @@ def llava() -> tuple[Any, Any]:
         image_token_index=words.image_token_id, vision_feature_layer=-2,
         vision_feature_select_strategy="default", image_seq_length=16,
     )  # fmt: skip
-    images = hf.CLIPImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56})
+    images = hf.CLIPImageProcessor(
+        size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}
+    )
     processor = hf.LlavaProcessor(
         images, words, patch_size=14, vision_feature_select_strategy="default",
         num_additional_image_tokens=1, chat_template=_chat("<image>"),
@@ -180,8 +182,10 @@ def llava_onevision() -> tuple[Any, Any]:
 
 
 def idefics2() -> tuple[Any, Any]:
-    words = tokenizer(["<end_of_utterance>"],
-                      {"image_token": "<image>", "fake_image_token": "<fake_token_around_image>"})
+    words = tokenizer(
+        ["<end_of_utterance>"],
+        {"image_token": "<image>", "image_boundary_token": "<fake_token_around_image>"},
+    )
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
               "num_attention_heads": 2, "image_size": 56, "patch_size": 14}  # fmt: skip
     resampler = {"hidden_size": 64, "resampler_n_latents": 8, "resampler_depth": 1,
@@ -302,8 +306,18 @@ def mistral3() -> tuple[Any, Any]:
 
 
 def molmo2() -> tuple[Any, Any]:
-    marks = ["<|im_start|>", "<|im_end|>", "<im_patch>", "<im_col>", "<im_start>",
-             "<low_res_im_start>", "<frame_start>", "<im_end>", "<frame_end>", "<im_low>"]
+    marks = [
+        "<|im_start|>",
+        "<|im_end|>",
+        "<im_patch>",
+        "<im_col>",
+        "<im_start>",
+        "<low_res_im_start>",
+        "<frame_start>",
+        "<im_end>",
+        "<frame_end>",
+        "<im_low>",
+    ]
     words = tokenizer(marks, {"image_token": "<|image|>", "video_token": "<|video|>"})
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
               "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,

@@ -1,0 +1,202 @@
+"""Every architecture: copies of the last token against full passes, and against transformers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.engine.edits import Edit, Read
+from mfv_dsl.engine.exactness import check_exact, largest_difference
+from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.generation import generate_texts
+from mfv_dsl.engine.prefix import FullPasses, Prefix, encode_prefix
+from mfv_dsl.models.vlm.backend import VisionLanguageModel, VlmBatch
+from mfv_dsl.models.vlm.load import load_folder
+from tests.models.vlm.zoo import ZOO
+
+QUICK = ("llava", "qwen3_vl", "gemma3")
+ARCHITECTURES = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ZOO
+]
+Loaded = Callable[[str], VisionLanguageModel]
+
+
+def pictures(n: int, seed: int = 0, sizes: tuple[tuple[int, int], ...] = ((56, 56),)) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 255, (*sizes[i % len(sizes)], 3), dtype=np.uint8) for i in range(n)]
+
+
+def text(model: VisionLanguageModel, shots: int) -> str:
+    mark = model.architecture.mark
+    return f"{mark}Q:mug. A: plate.\n" * shots + f"{mark}Q:table. A:"
+
+
+def batch_of(
+    model: VisionLanguageModel, shots: tuple[int, ...] = (2, 1), sizes: Any = ((56, 56),)
+) -> VlmBatch:
+    """Prompts of different lengths, so that the shorter ones are padded."""
+    images = [pictures(k + 1, seed, sizes) for seed, k in enumerate(shots)]
+    return model.texts([text(model, k) for k in shots], images, ["plate"] * len(shots))
+
+
+def in_double(model: VisionLanguageModel) -> VisionLanguageModel:
+    """The same model in float64."""
+    return VisionLanguageModel(
+        copy.deepcopy(model.model).double(), model.processor, model.architecture, model.facts,
+        model.form.name,
+    )  # fmt: skip
+
+
+def edits(model: VisionLanguageModel) -> Iterator[Edit]:
+    """An edit at every site, in the first, a middle and the last of its layers."""
+    generator = torch.Generator().manual_seed(1)
+    for name, site in model.sites.items():
+        shape = (site.width,) if site.heads is None else (site.heads, site.width)
+        for layer in site.layers[:: max(1, len(site.layers) - 2)]:
+            yield Edit(name, layer, "add", torch.randn(shape, generator=generator))
+    site = model.sites["lm.attn"]
+    for layer in site.layers:
+        value = torch.randn(1, site.width, generator=generator)
+        yield Edit("lm.attn", layer, "replace", value, heads=(layer % 4,))
+
+
+def differences(model: VisionLanguageModel, batch: VlmBatch) -> tuple[float, float]:
+    """The largest difference between copies and full passes over all edits, and the largest effect
+    that an edit has."""
+    variants = [[], *([edit] for edit in edits(model))]
+    with torch.no_grad():
+        scores = encode_prefix(model, batch).scores(variants)
+        passes = torch.stack(
+            [
+                full_pass(model, batch, variant).logits.log_softmax(-1)
+                .gather(1, batch.answers[:, None])[:, 0]
+                for variant in variants
+            ], dim=1,
+        )  # fmt: skip
+    effect = (passes[:, 1:] - passes[:, :1]).abs().max()
+    return float((scores.log_p - passes).abs().max()), float(effect)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_copies_equal_full_passes_at_every_site(name: str, loaded: Loaded):
+    model = loaded(name)
+    difference, effect = differences(model, batch_of(model, (2, 0, 1)))
+    assert difference < 1e-5
+    assert effect > 0.05  # else the comparison shows nothing
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_and_in_double_precision_to_its_rounding(name: str, loaded: Loaded):
+    model = in_double(loaded(name))
+    assert differences(model, batch_of(model))[0] < 1e-12
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl", "mistral3", "internvl", "smolvlm"])
+@pytest.mark.slow
+def test_pictures_of_mixed_sizes(name: str, loaded: Loaded):
+    model = loaded(name)
+    batch = batch_of(model, (2, 1), ((56, 56), (56, 112), (112, 60)))
+    assert differences(model, batch)[0] < 1e-5
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_model_sees_what_its_own_processor_gives_it(name: str, loaded: Loaded):
+    """Pictures that were encoded beforehand give the logits of transformers' own call."""
+    model = loaded(name)
+    shots = (2, 1)
+    batch = batch_of(model, shots)
+    shown = [pictures(k + 1, seed) for seed, k in enumerate(shots)]
+    inputs = dict(model._processed([text(model, k) for k in shots], shown))
+    inputs.pop("labels", None)
+    with torch.no_grad():
+        own = model.model(**inputs).logits[:, -1].log_softmax(-1)
+        ours = model.forward(batch).log_softmax(-1)
+    assert float((own - ours).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_generation_is_the_models_own(name: str, loaded: Loaded):
+    model = loaded(name)
+    images, prompt = pictures(3), text(model, 2)
+    inputs = dict(model._processed([prompt], [images]))
+    inputs.pop("labels", None)
+    with torch.no_grad():
+        own = model.model.generate(**inputs, max_new_tokens=6, do_sample=False)
+    tokens = own[0, inputs["input_ids"].shape[1] :].tolist()
+    (ours,) = generate_texts(model, [prompt], [images], max_new_tokens=6)
+    ends = [tokens.index(end) for end in model.end_tokens if end in tokens]
+    assert ours == model.text(tokens[: min(ends, default=len(tokens))])
+
+
+@pytest.mark.parametrize("name", ["llava", pytest.param("qwen3_vl", marks=pytest.mark.slow),
+                                  pytest.param("gemma3", marks=pytest.mark.slow)])  # fmt: skip
+def test_gradients_equal_those_of_full_passes(name: str, loaded: Loaded):
+    model = in_double(loaded(name))
+    batch = batch_of(model)
+    added = torch.zeros(model.facts.d_model, dtype=torch.float64, requires_grad=True)
+    edit = Edit("lm.resid", 1, "add", added)
+    scores = encode_prefix(model, batch).scores([[edit]])
+    (replayed,) = torch.autograd.grad(scores.log_p.sum(), added)
+    output = full_pass(model, batch, [edit]).logits.log_softmax(-1)
+    (passed,) = torch.autograd.grad(output.gather(1, batch.answers[:, None]).sum(), added)
+    assert float(passed.abs().max()) > 1e-3
+    torch.testing.assert_close(replayed, passed, atol=1e-10, rtol=1e-8)
+
+
+def test_readings_of_copies_are_those_of_full_passes(loaded: Loaded):
+    model = loaded("qwen3_vl")
+    batch, read = batch_of(model), Read("lm.attn", 2)
+    (chunk,) = encode_prefix(model, batch).run([[]], reads=[read])
+    reading = full_pass(model, batch, reads=[read]).readings[0]
+    torch.testing.assert_close(chunk.readings[0], reading, atol=1e-5, rtol=1e-4)
+
+
+def test_the_model_is_put_back_as_it_was(loaded: Loaded):
+    model = loaded("llava")
+    batch = batch_of(model)
+    before = model.forward(batch)
+    encode_prefix(model, batch).scores([[]])
+    assert model.layers[0].self_attn.config._attn_implementation in ("sdpa", "eager")
+    assert torch.equal(model.forward(batch), before)
+
+
+# -- what is not exact ----------------------------------------------------------------------------
+def test_a_prompt_that_sees_itself_is_run_by_full_passes(loaded: Loaded):
+    model = loaded("paligemma")
+    assert not model.facts.shares_prefix
+    assert isinstance(encode_prefix(model, batch_of(model)), FullPasses)
+
+
+def test_a_model_that_replays_wrongly_is_refused(checkpoint: Any):
+    """PaliGemma taken for a model with causal prompts."""
+    model = load_folder(checkpoint("paligemma"), "p", dtype="fp32", device="cpu")
+    model.facts = type(model.facts)(**{**vars(model.facts), "shares_prefix": True})
+    assert largest_difference(model, batch_of(model)) > 0.005
+    with pytest.raises(MfvError, match="not exact") as raised:
+        encode_prefix(model, batch_of(model))
+    assert raised.value.code == "MFV7274"
+
+
+def test_a_model_is_checked_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch):
+    model = loaded("llava")
+    check_exact(model, batch_of(model))
+    model.is_exact = False
+    assert isinstance(encode_prefix(model, batch_of(model)), Prefix)
+    assert model.is_exact
+    monkeypatch.setattr("mfv_dsl.engine.prefix.check_exact", lambda *_: pytest.fail("again"))
+    encode_prefix(model, batch_of(model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_half_precision_passes_the_check(dtype: str, checkpoint: Any):
+    model = load_folder(checkpoint("qwen3_vl"), "q", dtype=dtype, device="cpu")
+    batch = batch_of(model)
+    check_exact(model, batch)
+    assert batch.dtype == model.model.dtype != torch.float32
