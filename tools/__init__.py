@@ -1,0 +1,1 @@
+"""Tools of this repository's own: what makes the files that ship with the package."""
