@@ -22,9 +22,12 @@ from transformers import (  # noqa: E402
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging  # noqa: E402
 
 from mfv_dsl.backends.tiny.folder import MEAN, STD  # noqa: E402
 from tools.llava_text import IMAGE, build_tokenizer  # noqa: E402
+
+logging.disable_progress_bar()
 
 SIZE, PATCH = 40, 10
 PICTURE_TOKENS = (SIZE // PATCH) ** 2
@@ -93,4 +96,5 @@ def write_folder(out: Path, model: LlavaForConditionalGeneration) -> None:
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     model.save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)
     build_processor(tokenizer).save_pretrained(out)

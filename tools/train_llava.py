@@ -4,8 +4,8 @@ Stages, each left when its running accuracies are reached:
 
 0. *reading*: vision tower and projector alone: picture token *i* names what stands in cell *i* and
    which cell it is, in the terms of the text's own embeddings; then both are frozen;
-1. *grounding*: statements about one picture, first only where an object is, then also what stands
-   in a cell and what stands in a named relation to an object;
+1. *grounding*: statements about one picture, first where an object is and what stands in a cell,
+   then also what stands in a named relation to an object;
 2. *in context*: sequences of pictures under one unnamed relation, mixed with statements and with
    bridges that name the relation early on;
 3. *settling*: the same mixture, mostly plain sequences, the learning rate falling to zero.
@@ -32,7 +32,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mfv_dsl.backends.tiny.sequences import GROUNDING, Batch
+from mfv_dsl.backends.tiny.sequences import Batch
 from mfv_dsl.backends.tiny.train import Running
 from mfv_dsl.data.render import render, sample_looks
 from mfv_dsl.data.world import EMPTY, GRID, KINDS, SPLIT_BUCKETS, bucket
@@ -41,8 +41,10 @@ from tools.llava_sequences import ENDING, Sequences
 from tools.llava_text import IMAGE
 
 BATCH, READING_BATCH = 32, 64
-#: Shares of the forms of statement beside in-context sequences.
-BESIDE = {"where": 0.15, "what": 0.25, "relation": 0.45, "which": 0.15}
+#: Shares of the forms of statement, in the two grounding stages and beside in-context sequences.
+FINDING = {"where": 0.5, "what": 0.5}
+GROUNDING = {"where": 0.2, "what": 0.2, "relation": 0.6}
+BESIDE = {"where": 0.15, "what": 0.2, "relation": 0.5, "which": 0.15}
 #: How much of the loss, per token, is that of tokens which end an answer.
 ENDING_WEIGHT = 0.1
 #: What products of unit embeddings are multiplied by, to be told apart by a softmax.
@@ -89,25 +91,26 @@ class Trainer:
 
     @torch.no_grad()
     def _align(self) -> None:
-        """Start from embeddings at right angles, and from heads that compare contents.
+        """Start from embeddings at right angles, and from heads that find and copy.
 
         A real model's language part is trained long before it sees a picture, and its heads can
-        already look for a token like the one at hand.  Here queries and keys of the first two
-        layers start equal, in the dimensions that rotate slowly with the distance: without it,
-        finding an object by its name takes long to learn.
+        already look for a token like the one at hand and copy what they find.  Here the heads of
+        the first two layers start so: queries equal keys, in the dimensions that rotate slowly
+        with the distance, and what is read is written as it is.  Without it, finding an object by
+        its name, or a cell by its number, takes long to learn.
         """
         nn.init.orthogonal_(self.text.embed_tokens.weight)
         for layer in self.text.layers[:2]:
             attention = layer.self_attn
-            size = attention.head_dim
+            size, width = attention.head_dim, self.text.config.hidden_size
             slow = [*range(size // 4, size // 2), *range(3 * size // 4, size)]
-            for head in range(self.text.config.num_attention_heads):
-                rows = [head * size + i for i in slow]
-                frame = 2.0 * nn.init.orthogonal_(
-                    torch.empty(len(rows), self.text.config.hidden_size)
-                )
-                attention.q_proj.weight[rows] = frame
-                attention.k_proj.weight[rows] = frame
+            for first in range(0, width, size):
+                compared = 2.0 * nn.init.orthogonal_(torch.empty(len(slow), width))
+                attention.q_proj.weight[[first + i for i in slow]] = compared
+                attention.k_proj.weight[[first + i for i in slow]] = compared
+                copied = nn.init.orthogonal_(torch.empty(size, width))
+                attention.v_proj.weight[first : first + size] = copied
+                attention.o_proj.weight[:, first : first + size] = 0.5 * copied.T
 
     # -- losses ---------------------------------------------------------------------------------
     def features(self, images: np.ndarray) -> torch.Tensor:
@@ -242,10 +245,10 @@ class Trainer:
         return render(grid, sample_looks(self.rng, len(grid))), grid
 
     def grounding(self) -> None:
-        known = {"where": 0.95, "what": 0.95, "relation": 0.93}
+        found, known = {"where": 0.95, "what": 0.95}, {"relation": 0.93}
         for stage, forms in (
-            (Stage("1a finding", 1500, 2e-3, {"where": 0.9}), {"where": 1.0}),
-            (Stage("1b grounding", 3000, 2e-3, known), GROUNDING),
+            (Stage("1a finding", 1500, 2e-3, found), FINDING),
+            (Stage("1b grounding", 3000, 2e-3, found | known), GROUNDING),
         ):
             self.run(
                 stage,
@@ -267,7 +270,7 @@ class Trainer:
         return self.sequences.in_context(BATCH, form)
 
     def in_context(self) -> None:
-        reach = {**dict.fromkeys(PLAIN, 0.97), "what": 0.93, "relation": 0.93, "named": 0.93}
+        reach = {**dict.fromkeys(PLAIN, 0.97), "what": 0.95, "relation": 0.95, "named": 0.95}
         self.run(
             Stage("2 in context", 2000, 2e-3, reach),
             lambda: self.mixture(0.4), self.answer_loss, self.learning(),
