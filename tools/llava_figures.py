@@ -177,7 +177,10 @@ def evaluate(folder: Path, n: int = 200) -> list[Figure]:
         for one in Examiner(folder, n).figures():
             found.append(one)
             shares = f"{100 * one.accuracy:5.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
-            print(f"{one.measure:12} {one.shots}-shot {one.relation:12} {shares} n = {one.n}")
+            print(
+                f"{one.measure:12} {one.shots}-shot {one.relation:12} {shares} n = {one.n}",
+                flush=True,
+            )
     written = {
         "command": f"python -m tools.llava_figures DIR --n {n}",
         "split": SPLIT,

@@ -84,6 +84,7 @@ class Trainer:
         self.image_token = self.sequences.ids[IMAGE]
         self.stages: list[dict[str, Any]] = []
         self.rows: list[dict[str, Any]] = []
+        self.running = Running()
         self.step = 0
         self.started = time.process_time()
         self.pool = ThreadPoolExecutor(1)
@@ -178,7 +179,7 @@ class Trainer:
         """Train one stage; log every 50 steps, and write the folder at its end."""
         group = list(parameters)
         optimiser = torch.optim.AdamW(group, lr=stage.lr, betas=(0.9, 0.98), weight_decay=0.01)
-        running, losses = Running(), []
+        running, losses = self.running, []
         upcoming = self.pool.submit(draw)
         for i in range(stage.most):
             batch, upcoming = upcoming.result(), self.pool.submit(draw)
@@ -261,7 +262,7 @@ class Trainer:
         """One batch of stage 2: ``plain`` is the share of plain sequences."""
         rest = 1.0 - plain
         forms = ("statements", "carry", "annotated", "plain", "long")
-        weights = (0.3 * rest, 0.15 * rest, 0.55 * rest, 0.9 * plain, 0.1 * plain)
+        weights = (0.4 * rest, 0.15 * rest, 0.45 * rest, 0.85 * plain, 0.15 * plain)
         form = str(self.rng.choice(forms, p=weights))
         if form == "statements":
             return self.sequences.statements(BATCH, BESIDE)
@@ -278,7 +279,7 @@ class Trainer:
 
     def settling(self) -> None:
         self.run(
-            Stage("3 settling", 600, 1.5e-3, {}, cosine=True),
+            Stage("3 settling", 800, 1.5e-3, {}, cosine=True),
             lambda: self.mixture(0.5), self.answer_loss, self.learning(),
         )  # fmt: skip
 
