@@ -119,15 +119,18 @@ def _statement(writer: Writer, rng: np.random.Generator, layout: Layouts, form: 
     writer.say(".")
 
 
-def in_context(rng: np.random.Generator, ids: dict[str, int], n: int, form: str) -> Batch:
-    """``n`` sequences of five images under one relation, which ``form`` leaves unnamed (``plain``),
-    names in the first questions (``carry``) or after the first answers (``annotated``)."""
+def in_context(
+    rng: np.random.Generator, ids: dict[str, int], n: int, form: str, length: int = IMAGES
+) -> Batch:
+    """``n`` sequences of ``length`` images, five or more, under one relation, which ``form`` leaves
+    unnamed (``plain``), names in the first questions (``carry``) or after the first answers
+    (``annotated``)."""
     relations = rng.choice(IN_CONTEXT_RELATIONS, size=n)
-    diagonal = np.repeat(np.isin(relations, DIAGONAL), IMAGES)
-    layouts = sample_layouts(rng, n * IMAGES, diagonal, "pretrain", FAMILIAR_KINDS)
+    diagonal = np.repeat(np.isin(relations, DIAGONAL), length)
+    layouts = sample_layouts(rng, n * length, diagonal, "pretrain", FAMILIAR_KINDS)
     anchors = layouts.anchor_kind()
-    rows = np.arange(n * IMAGES)
-    offsets = np.array([OFFSETS[relation] for relation in np.repeat(relations, IMAGES)])
+    rows = np.arange(n * length)
+    offsets = np.array([OFFSETS[relation] for relation in np.repeat(relations, length)])
     places = layouts.anchor + offsets
     answers = layouts.grid[rows, places[:, 0], places[:, 1]]
     writer = Writer(ids)
@@ -135,8 +138,8 @@ def in_context(rng: np.random.Generator, ids: dict[str, int], n: int, form: str)
         n_named = {"plain": 0, "carry": rng.integers(1, 4), "annotated": rng.integers(1, 5)}[form]
         words = str(relations[i]).split("_")
         writer.start()
-        for shot in range(IMAGES):
-            anchor, answer = KINDS[anchors[i * IMAGES + shot]], KINDS[answers[i * IMAGES + shot]]
+        for shot in range(length):
+            anchor, answer = KINDS[anchors[i * length + shot]], KINDS[answers[i * length + shot]]
             writer.say(IMAGE, "Q:")
             if form == "carry" and shot < n_named:
                 writer.say(*words)
@@ -148,8 +151,8 @@ def in_context(rng: np.random.Generator, ids: dict[str, int], n: int, form: str)
             if form == "annotated" and shot < n_named:
                 writer.say(*words, ".")
             writer.say(END_OF_CHUNK)
-    images = render(layouts.grid, sample_looks(rng, n * IMAGES))
-    return writer.batch(images.reshape(n, IMAGES, *images.shape[1:]))
+    images = render(layouts.grid, sample_looks(rng, n * length))
+    return writer.batch(images.reshape(n, length, *images.shape[1:]))
 
 
 __all__ = ["IN_CONTEXT_RELATIONS", "RELATIONS", "Batch", "in_context", "statements"]
