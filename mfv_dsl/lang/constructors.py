@@ -14,7 +14,10 @@ _DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs: `"cuda:1"` as 
                     choices=("auto", "cpu", "cuda", "mps", "balanced"), key="never")  # fmt: skip
 
 MODELS = (
-    Entry("constructor", "tiny", "the bundled Flamingo, small enough for any machine",
+    Entry("constructor", "tiny", "a bundled model, small enough for any machine: a Flamingo, or "
+          'with `tiny("llava")` a LLaVA',
+          (Parameter("name", ("Text",), "which of them: `flamingo` or `llava`", "flamingo",
+                     positional=True),),
           result="Model", module="mfv_dsl.models.tiny.constructor",
           example="tiny()"),
     Entry("constructor", "openflamingo", "an OpenFlamingo checkpoint, from the hub or a folder",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mfv_dsl.backends.stack import declare_torchvision_operators
+from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 
 declare_torchvision_operators()
 
@@ -24,8 +24,8 @@ from transformers import (  # noqa: E402
 )
 from transformers.utils import logging  # noqa: E402
 
-from mfv_dsl.backends.tiny.folder import MEAN, STD  # noqa: E402
-from tools.llava_text import IMAGE, build_tokenizer  # noqa: E402
+from mfv_dsl.models.tiny.load import MEAN, STD  # noqa: E402
+from tools.llava.text import IMAGE, build_tokenizer  # noqa: E402
 
 logging.disable_progress_bar()
 

@@ -1,4 +1,4 @@
-"""Writes the bundled LLaVA's card: ``python -m tools.llava_card DIR``.
+"""Writes the bundled LLaVA's card: ``python -m tools.llava.card DIR``.
 
 Every figure is read from ``config.json``, ``training.json`` and ``figures.json`` of the folder.
 """
@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.backends.tiny.sequences import IN_CONTEXT_RELATIONS
+from mfv_dsl.base.numbers import percent
 from mfv_dsl.data.world import NOVEL_KINDS, RELATIONS
-from mfv_dsl.report.numbers import percent
+from tools.tiny.sequences import IN_CONTEXT_RELATIONS
 
 _CARD = """\
 ---

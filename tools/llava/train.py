@@ -1,4 +1,4 @@
-"""Trains the bundled LLaVA: ``python -m tools.train_llava --out DIR``.
+"""Trains the bundled LLaVA: ``python -m tools.llava.train --out DIR``.
 
 Stages, each left when its running accuracies are reached:
 
@@ -32,13 +32,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mfv_dsl.backends.tiny.sequences import Batch
-from mfv_dsl.backends.tiny.train import Running
 from mfv_dsl.data.render import render, sample_looks
 from mfv_dsl.data.world import EMPTY, GRID, KINDS, SPLIT_BUCKETS, bucket
-from tools.llava_model import PICTURE_TOKENS, build_model, pixels, write_folder
-from tools.llava_sequences import ENDING, Sequences
-from tools.llava_text import IMAGE
+from tools.llava.model import PICTURE_TOKENS, build_model, pixels, write_folder
+from tools.llava.sequences import ENDING, Sequences
+from tools.llava.text import IMAGE
+from tools.tiny.sequences import Batch
+from tools.tiny.train import Running
 
 BATCH, READING_BATCH = 32, 64
 #: Shares of the forms of statement, in the two grounding stages and beside in-context sequences.
@@ -217,7 +217,7 @@ class Trainer:
         """Write the model's folder, with what its training was."""
         write_folder(self.out, self.model)
         training = {
-            "command": f"python -m tools.train_llava --out DIR --seed {self.seed}",
+            "command": f"python -m tools.llava.train --out DIR --seed {self.seed}",
             "seed": self.seed,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "steps": self.step,

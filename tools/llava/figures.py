@@ -1,4 +1,4 @@
-"""What the bundled LLaVA can do on held-out layouts: ``python -m tools.llava_figures DIR``.
+"""What the bundled LLaVA can do on held-out layouts: ``python -m tools.llava.figures DIR``.
 
 The folder is loaded as anyone would load it, by ``from_pretrained``; prompts go through its
 processor.  Per cent correct on the first answer token, among all tokens, with Wilson's 95 %
@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mfv_dsl.backends.tiny.sequences import IN_CONTEXT_RELATIONS
 from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.render import render, sample_looks
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.world import EMPTY, KINDS, RELATIONS, sample_layouts, seed_of
 from mfv_dsl.methods.statistics import wilson
-from tools.llava_model import SIZE
-from tools.llava_text import END, IMAGE, render_text
+from tools.llava.model import SIZE
+from tools.llava.text import END, IMAGE, render_text
+from tools.tiny.sequences import IN_CONTEXT_RELATIONS
 
 from transformers import AutoProcessor, LlavaForConditionalGeneration  # isort: skip
 
@@ -182,7 +182,7 @@ def evaluate(folder: Path, n: int = 200) -> list[Figure]:
                 flush=True,
             )
     written = {
-        "command": f"python -m tools.llava_figures DIR --n {n}",
+        "command": f"python -m tools.llava.figures DIR --n {n}",
         "split": SPLIT,
         "interval": "Wilson, 95 %",
         "cpu_seconds": round(time.process_time() - started),

@@ -1,7 +1,7 @@
 """The text side of the bundled LLaVA: its tokenizer and its prompt template.
 
 One token a word, and one token a kind of object, as in the bundled Flamingo
-(:mod:`mfv_dsl.backends.tiny.tokenizer`), but as today's tokenizers have it: a word's token holds
+(:mod:`mfv_dsl.models.tiny.tokenizer`), but as today's tokenizers have it: a word's token holds
 the space in front of it.  A prompt therefore ends at ``A:``, and an answer is encoded with its
 space, ``" blue ring"``: one token, whatever stands before it.
 """
@@ -15,9 +15,9 @@ from tokenizers.normalizers import Replace, Sequence
 from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedTokenizerFast
 
-from mfv_dsl.backends.tiny import tokenizer as flamingo
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.world import COLOURS, KINDS, SHAPES
+from mfv_dsl.models.tiny import tokenizer as flamingo
 
 PAD, UNKNOWN, END, IMAGE = "<pad>", "<unk>", "</s>", "<image>"
 QUESTION, ANSWER, STOP, NEWLINE = "Q:", " A:", ".", "\n"

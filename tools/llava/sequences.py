@@ -1,6 +1,6 @@
 """The bundled Flamingo's training sequences, as the bundled LLaVA reads them.
 
-The sequences themselves are :mod:`mfv_dsl.backends.tiny.sequences`.  Here a picture becomes its 16
+The sequences themselves are :mod:`tools.tiny.sequences`.  Here a picture becomes its 16
 tokens, every question stands in a chunk of its own (``Q:… A: …`` and ``.`` and a new line), and the
 end of a chunk, then the end of the text, are to be predicted too, so that an answer can end itself.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mfv_dsl.backends.tiny.sequences import Batch, in_context, statements
-from tools.llava_model import PICTURE_TOKENS
-from tools.llava_text import END, IMAGE, NEWLINE, PAD, QUESTION, STOP, build_tokenizer, flamingo_ids
+from tools.llava.model import PICTURE_TOKENS
+from tools.llava.text import END, IMAGE, NEWLINE, PAD, QUESTION, STOP, build_tokenizer, flamingo_ids
+from tools.tiny.sequences import Batch, in_context, statements
 
 #: The kind, in a :class:`Batch`, of tokens that end an answer, a chunk or the text.
 ENDING = "ending"

@@ -1,0 +1,1 @@
+"""The bundled LLaVA: its training, its figures and its card."""
