@@ -10,6 +10,7 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
+from mfv_dsl.models.quiet import quiet_transformers
 from mfv_dsl.models.vlm.architectures import architecture_of
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.facts import facts_of
@@ -30,12 +31,13 @@ def load_folder(
     config = read_config(folder)
     architecture = architecture_of(config, path)
     facts = facts_of(folder, path, dtype, prompt)
-    where = devices(device)[0]
+    where = _one_device(device)
     declare_torchvision_operators()  # before transformers looks for torchvision
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     try:
-        processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        with quiet_transformers():
+            processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of many kinds, by what is missing
         raise _unusable("MFV7271", folder, "processor", error) from None
     if getattr(processor, "tokenizer", None) is None:
@@ -44,9 +46,10 @@ def load_folder(
             help="is it a text model?  The folder needs preprocessor_config.json",
         )  # fmt: skip
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            folder, local_files_only=True, dtype=_DTYPES[dtype], output_loading_info=True
-        )
+        with quiet_transformers():
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                folder, local_files_only=True, dtype=_DTYPES[dtype], output_loading_info=True
+            )
     except Exception as error:
         raise _unusable("MFV7272", folder, "weights", error) from None
     if missing := sorted(report.get("missing_keys") or ()):
@@ -55,6 +58,17 @@ def load_folder(
             notes=[f"missing: {', '.join(missing[:5])}" + (" …" if len(missing) > 5 else "")],
         )  # fmt: skip
     return VisionLanguageModel(model.to(where), processor, architecture, facts, prompt)
+
+
+def _one_device(device: str) -> torch.device:
+    """Where the model runs.  Raises MfvError (MFV7219) for a device that is not there, and for
+    several: this version runs a transformers model on one."""
+    if device == "balanced" and torch.cuda.device_count() > 1:
+        raise MfvError(
+            "MFV7219", "cannot run on balanced: a transformers model runs on one device",
+            help="name one, as in device=cuda",
+        )  # fmt: skip
+    return devices(device)[0]
 
 
 def _unusable(code: str, folder: Path, part: str, error: Exception) -> MfvError:
