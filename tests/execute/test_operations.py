@@ -23,7 +23,7 @@ from mfv_dsl.models.openflamingo import OpenFlamingo
 RECIPE = """mfv 1
 model m = tiny()
 dataset d = scenes(relations=[left, above], count=40)
-heads h = top(3, on=[left], trials=6, shots=3, split=train, corrupt=shuffle, seed=5)
+heads h = top(3, on=[left, above], trials=6, shots=3, split=train, corrupt=shuffle, seed=5)
 defaults { heads = h }
 eval raw {
   add = fv(left, trials=6, shots=3, split=train, seed=6), layer = [1, 2], choose = [layer]
@@ -64,7 +64,9 @@ def test_means(ran: RunResult, tiny: OpenFlamingo, data: Scenes, seed: int, shuf
     if shuffled:
         prompts = [corrupt(prompt, "shuffle", data, "train", seed) for prompt in prompts]
     wanted = task_mean(tiny, [tiny.batch(prompts, data)], "left", correct_only=not shuffled)
-    found = values(ran, "activations", seed=seed, corrupt="shuffle" if shuffled else None)
+    found = values(
+        ran, "activations", relation="left", seed=seed, corrupt="shuffle" if shuffled else None
+    )
     assert found.correct == wanted.correct
     torch.testing.assert_close(found.mean, wanted.mean, atol=1e-5, rtol=1e-5)
 
@@ -79,14 +81,16 @@ def test_effects_are_of_the_prompts_answered_correctly_corrupted_by_the_seed(
         for prompt, correct in zip(intact, right, strict=True)
         if correct
     ]
-    found = values(ran, "mediation")
+    found = values(ran, "mediation", relation="left")
     np.testing.assert_allclose(found.p_corrupted, asked(tiny, data, twins).p_answer, atol=1e-5)
 
 
 def test_the_heads_of_a_ranking_carry_the_mean_of_its_scores(ran: RunResult):
-    heads, effect = values(ran, "top"), values(ran, "mediation")
-    torch.testing.assert_close(heads.scores, torch.from_numpy(effect.aie))
-    best = sorted(product(range(10), range(8)), key=lambda head: -effect.aie[head])
+    heads = values(ran, "top")
+    left, above = (values(ran, "mediation", relation=name).aie for name in ("left", "above"))
+    mean = (left + above) / 2
+    torch.testing.assert_close(heads.scores, torch.from_numpy(mean))
+    best = sorted(product(range(10), range(8)), key=lambda head: -mean[head])
     assert list(heads.chosen) == best[:3]
 
 
