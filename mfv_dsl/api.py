@@ -147,7 +147,7 @@ class Recipe:
                 comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
         """
         from mfv_dsl.execute.run import run_plan
-        from mfv_dsl.execute.session import RunOptions
+        from mfv_dsl.execute.session import RunSettings
 
         stem = Path(self.name).stem
         folder = Path(out) if out is not None else Path("runs") / stem
@@ -159,7 +159,7 @@ class Recipe:
             self.text_as_run,
             folder,
             listener,
-            RunOptions(device, fresh, trace, download),
+            RunSettings(device, fresh, trace, download),
             name=stem,
         )
         return InteractiveResult.of(result)
@@ -219,11 +219,12 @@ def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFl
         device: Where it runs; as the arguments say if left out.
         arguments: The constructor's; with ``download=True`` missing files are fetched.
 
+    Returns:
+        The model; its ``generate`` is :func:`mfv_dsl.engine.generation.generate_texts`.
+
     Raises:
         MfvError: MFV7001 for a kind of model that cannot be loaded, other MFV70xx for files that
             are missing, do not fit or cannot be fetched.
-
-    The model's ``generate`` is :func:`mfv_dsl.engine.generation.generate_texts`.
     """
     from mfv_dsl import models
     from mfv_dsl.engine.generation import generate_texts

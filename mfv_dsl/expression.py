@@ -190,8 +190,8 @@ class Expression:
             scale: The factor before it.
             dataset: Where prompts come from.
             constructor: The model that it is computed on.
-            sites: Where a model of another make keeps its parts, as
-                :func:`mfv_dsl.models.sites.find_sites` takes it.
+            sites: Where a model of another make keeps its parts
+                (:func:`mfv_dsl.models.sites.find_sites`).
             defaults: As for :meth:`check`.
 
         Returns:

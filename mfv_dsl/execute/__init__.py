@@ -11,5 +11,7 @@ How a step of :mod:`mfv_dsl.plan` becomes a result::
 :func:`~mfv_dsl.execute.run.run_plan` goes the whole way, :func:`~mfv_dsl.execute.run.perform` as
 far as values.  The functions of operations are in ``operations``; what they share during a run
 (models, datasets, prompts) is in ``session``.  Rows are made in ``results``, ``tuning_rows``,
-``blend_weights`` and ``notes``, files in ``folder`` and ``provenance``.
+``blend_weights`` and ``notes``, files in ``folder`` and ``provenance``.  Beside the way: ``loads``
+fetches and pins vectors before a run, ``bind`` attaches an eval to the user's own model, ``heads``
+tells what a ranking measured, and ``environment`` what this machine can run.
 """

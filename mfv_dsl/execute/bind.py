@@ -41,8 +41,8 @@ def bind(
         scale: The factor before the vector, likewise.
         k: The number of heads, likewise.
         vector: The text of the vector, where the eval lists several.
-        sites: Where a model of another make keeps its parts, as
-            :func:`mfv_dsl.models.sites.find_sites` takes it.
+        sites: Where a model of another make keeps its parts
+            (:func:`mfv_dsl.models.sites.find_sites`).
 
     Returns:
         The edits: ``with bind(...).attach(): model(...)``.

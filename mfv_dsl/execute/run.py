@@ -23,7 +23,7 @@ from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.operations.evaluation import check_answers
 from mfv_dsl.execute.results import choices, result_rows
 from mfv_dsl.execute.run_result import RunResult
-from mfv_dsl.execute.session import AS_DECLARED, Listener, RunOptions, Session
+from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
@@ -42,7 +42,7 @@ class Silence:
 def perform(
     plan: Plan,
     listener: Listener | None = None,
-    options: RunOptions = AS_DECLARED,
+    settings: RunSettings = AS_DECLARED,
 ) -> Performance:
     """Every step's value: from the store where it holds the step's key, else computed and kept
     there as soon as it is done.
@@ -50,7 +50,7 @@ def perform(
     Args:
         plan: What is to be computed; its rows and saves are left alone.
         listener: Who is told how far it is.
-        options: How it is run.
+        settings: How it is run.
 
     Returns:
         The values by key, with the time that each took and whether the store had it.
@@ -60,17 +60,17 @@ def perform(
             is measured; and whatever a step raises.
     """
     store = default_store()
-    session = Session(plan, listener or Silence(), options, StoredParts(store, options.fresh))
+    session = Session(plan, listener or Silence(), settings, StoredParts(store, settings.fresh))
     performance = Performance({}, {}, set(), {}, {})
-    check_answers(session, [s for s in plan.steps if options.fresh or s.key not in store])
+    check_answers(session, [s for s in plan.steps if settings.fresh or s.key not in store])
     for step in plan.steps:
         started = time.perf_counter()
-        value = None if options.fresh else _stored(store, step.key)
+        value = None if settings.fresh else _stored(store, step.key)
         if value is not None:
             performance.cached.add(step.key)
         else:
             inputs = inputs_of(step, performance.values)
-            with tracing(TRACED) if options.trace else nullcontext([]) as touches:
+            with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
                 value = PERFORM[step.operation](session, step, inputs)
             performance.touches[step.key] = [str(touch) for touch in touches]
             store.put(step.key, value, step.label, step.operation)
@@ -104,7 +104,7 @@ def run_plan(
     text: str,
     folder: Path,
     listener: Listener | None = None,
-    options: RunOptions = AS_DECLARED,
+    settings: RunSettings = AS_DECLARED,
     *,
     name: str,
 ) -> RunResult:
@@ -115,7 +115,7 @@ def run_plan(
         text: The recipe that it was made from.
         folder: Where plan, manifest, results, effects of heads and vectors go.
         listener: Who is told how far it is.
-        options: How it is run; with ``trace`` the folder has a ``trace.txt`` too.
+        settings: How it is run; with ``trace`` the folder has a ``trace.txt`` too.
         name: What the recipe is called in the libraries that it saves into.
 
     Returns:
@@ -132,14 +132,14 @@ def run_plan(
             "MFV6102", f"cannot make the folder {folder}: {error.strerror}",
             help="name another by --out",
         ) from None  # fmt: skip
-    performance = perform(plan, listener, options)
+    performance = perform(plan, listener, settings)
     values = performance.values
     results = Results(
         result_rows(plan, values), choices(plan, values), blend_weights(plan, values),
         tuning_rows(plan, values), notes(plan, values),
     )  # fmt: skip
     write_run(folder, text, plan, performance, results)
-    if options.trace:
+    if settings.trace:
         write_trace(folder, plan, performance)
     saved = [
         path

@@ -17,7 +17,7 @@ from mfv_dsl.plan.steps import Plan, Step
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunSettings:
     """How a plan is run; nothing of it is in a step's key.
 
     Attributes:
@@ -35,7 +35,7 @@ class RunOptions:
 
 
 #: As the recipe says, from the store where it can be, from the files that are here.
-AS_DECLARED = RunOptions()
+AS_DECLARED = RunSettings()
 
 
 class Listener(Protocol):
@@ -69,12 +69,12 @@ class Session:
         self,
         plan: Plan,
         listener: Listener,
-        options: RunOptions = AS_DECLARED,
+        settings: RunSettings = AS_DECLARED,
         parts: Parts | None = None,
     ) -> None:
         self.plan = plan
         self.listener = listener
-        self.options = options
+        self.settings = settings
         self.parts = parts
         self._backends: dict[str, Backend] = {}
         self._datasets: dict[str, Dataset] = {}
@@ -87,9 +87,9 @@ class Session:
         if step.model not in self._backends:
             declaration = self.plan.models[step.model]
             progress = self.listener.begin(f"loading {declaration.constructor}", 1)
-            arguments = {**declaration.arguments, "download": self.options.download}
-            if self.options.device is not None:
-                arguments["device"] = self.options.device
+            arguments = {**declaration.arguments, "download": self.settings.download}
+            if self.settings.device is not None:
+                arguments["device"] = self.settings.device
             self._backends[step.model] = models.load(declaration.constructor, **arguments)
             progress(1)
         return self._backends[step.model]
