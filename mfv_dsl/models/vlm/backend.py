@@ -215,11 +215,21 @@ class VisionLanguageModel:
         options: dict[str, Any] = {"return_tensors": "pt", "padding": True}
         if self.form.name != "plain":
             options["add_special_tokens"] = False  # the template has them
+        shown: dict[str, Any] = {"text": list(texts), "images": images if any(images) else None}
         if self.architecture.features == "perceiver":
-            return self.processor(text=_interleaved(texts, images, self.architecture.mark),
-                                  **options)  # fmt: skip
-        shown = images if any(images) else None
-        return self.processor(text=list(texts), images=shown, **options)  # type: ignore[no-any-return]
+            shown = {"text": _interleaved(texts, images, self.architecture.mark)}
+        bare = not all(images) and self.architecture.features in ("perceiver", "cross_states")
+        try:
+            if bare:
+                raise ValueError("this model needs a picture in every text")
+            inputs: Mapping[str, Any] = self.processor(**shown, **options)
+        except Exception as error:  # of many kinds, by processor
+            summary = str(error).strip().partition("\n")[0]
+            raise MfvError(
+                "MFV7277", "the model's own processor does not take these texts and pictures",
+                notes=[f"{type(error).__name__}: {summary}"],
+            ) from None  # fmt: skip
+        return inputs
 
     def _check_places(self, tokens: torch.Tensor, media: Media) -> None:
         """Refuse (MFV7270) prompts whose places for pictures are not as many as the pictures have
