@@ -36,6 +36,7 @@ class Form:
             query=f"{mark}Q:{{query}}. A:",
             cue="\n" if name == "official" else "A:",
             answer="\n{answer}" if name == "official" else "A: {answer}",
+            form="" if name == "plain" else f"{name}\n",
         )
         return cls(name, template)
 
