@@ -197,7 +197,7 @@ def test_models_and_version():
     assert mfv_command("version").stdout == f"mfv-dsl {mfv.__version__}\n"
     known = {row["constructor"]: row for row in json.loads(mfv_command("models", "--json").stdout)}
     assert known["tiny"]["layers"] == 10 and known["tiny"]["runs_here"]
-    assert not known["hf"]["runs_here"]
+    assert known["hf"]["runs_here"]
     assert "tiny" in mfv_command("models").stdout
 
 
