@@ -165,13 +165,12 @@ class Recipe:
         return InteractiveResult.of(result)
 
     def with_models(self) -> Recipe:
-        """The recipe once every model of which nothing is known here was downloaded."""
+        """The recipe once everything was downloaded that its models' facts depend on."""
         from mfv_dsl import models
 
-        unknown = [model for model in self.checked.models.values() if model.facts is None]
-        for model in unknown:
+        for model in self.checked.models.values():
             models.fetch(model.constructor, **model.arguments)
-        return replace(self) if unknown else self
+        return replace(self)
 
     def fetched(self, only: Sequence[str] | None = None) -> Recipe:
         """The recipe once every vector that it loads is on this machine: those of the Hub are

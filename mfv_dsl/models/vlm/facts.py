@@ -12,7 +12,12 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.models.vlm.architectures import ARCHITECTURES, architecture_of
+from mfv_dsl.models.vlm.architectures import (
+    ARCHITECTURES,
+    REFUSED,
+    Architecture,
+    architecture_of,
+)
 from mfv_dsl.models.vlm.folder import fingerprint, read_config
 from mfv_dsl.models.vlm.known import KNOWN
 
@@ -57,25 +62,47 @@ def sizes(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
     """
     model_type = str(config.get("model_type"))
     text = config.get("text_config") or config  # of some models the file is flat
-    kind = str(text.get("model_type") or "")
-    if kind not in DEFAULTS:
-        kind = _TEXT.get(model_type, kind)
-    defaults = dict(zip(_NAMES, DEFAULTS.get(kind, (None,) * 5), strict=True))
-    values = {name: text.get(name, default) for name, default in defaults.items()}
+    kind = str(text.get("model_type") or model_type)
+    defaults = DEFAULTS.get(_TEXT.get(kind, kind), (None,) * 5)
+    values = {name: text.get(name, known) for name, known in zip(_NAMES, defaults, strict=True)}
     d_model, layers, heads = (values[name] for name in _NAMES[:3])
-    if not all(isinstance(value, int) and value > 0 for value in (d_model, layers, heads)):
+    head_dim = values["head_dim"]
+    if all(map(_is_size, (d_model, layers, heads))):
+        head_dim = head_dim or d_model // heads
+        if _is_size(head_dim):
+            return layers, heads, head_dim, d_model
+    raise MfvError(
+        "MFV7267", f"the config.json of a `{model_type}` does not give its sizes",
+        notes=[f"{name}: {value!r}" for name, value in values.items()],
+    )  # fmt: skip
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def read_architecture(folder: Path, path: str) -> tuple[dict[str, Any], Architecture]:
+    """The config.json in ``folder``, and the row of its model, which the user calls ``path``.
+
+    Raises MfvError: MFV7264 for a file that cannot be read, MFV7265 for a model whose code is not
+    in transformers, MFV7260 and MFV7261 for architectures that are not served, MFV7267 for a
+    language model without a configuration.
+    """
+    config = read_config(folder)
+    model_type = config.get("model_type")
+    if "auto_map" in config and model_type not in ARCHITECTURES and model_type not in REFUSED:
         raise MfvError(
-            "MFV7267", f"the config.json of a `{model_type}` does not give its sizes",
-            notes=[f"{name}: {values[name]!r}" for name in _NAMES[:3]],
+            "MFV7265", f"the code of {path} comes with its weights; such code is not run",
+            help="models whose code is in transformers can be loaded", argument="path",
         )  # fmt: skip
-    head_dim = values["head_dim"] or d_model // heads
-    return layers, heads, head_dim, d_model
+    if not isinstance(config.get("text_config", {}), dict):
+        raise MfvError("MFV7267", f"the `text_config` in the config.json of {path} is no object")
+    return config, architecture_of(config, path)
 
 
 def facts_of(folder: Path, path: str, dtype: str, prompt: str) -> ModelFacts:
     """Facts of the model in ``folder``, which the user calls ``path``."""
-    config = read_config(folder)
-    architecture_of(config, path)
+    config, _ = read_architecture(folder, path)
     model_type = str(config["model_type"])
     return _facts(model_type, sizes(config), fingerprint(folder), path, dtype, prompt)
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 
-#: What a repository's folder needs besides weights; of several names the first that is there.
-_NEEDED = ("config.json",)
-_WEIGHTS = ("model.safetensors.index.json", "model.safetensors")
+_CONFIG = "config.json"
+_INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
+#: What is fetched of a repository; some have their weights a second time, in another layout.
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+_IGNORED = ["consolidated*", "original/*", "onnx/*"]
 #: A file up to so many bytes is hashed whole, of a larger one its size and some blocks.
 _WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
-
+_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+#: How a file begins that git-lfs left in place of the real one.
+_POINTER = b"version https://git-lfs"
 
 #: The code of the error that says that a repository is not on this machine.
 NOT_HERE = "MFV7263"
@@ -23,34 +27,80 @@ NOT_HERE = "MFV7263"
 
 def locate(path: str, revision: str | None = None, download: bool = False) -> Path:
     """The folder of ``path``: itself where it is one, else the snapshot of the Hub's repository of
-    that name.  Nothing is fetched unless ``download`` is said.
+    that name.  Only with ``download`` is what is not on this machine fetched.
 
     Raises MfvError: MFV7262 for what is neither a folder nor a repository's name, MFV7263 for a
-    repository that is not in the cache or cannot be fetched.
+    repository that is not in the cache, not all of it, or that cannot be fetched.
     """
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
-    if folder.is_absolute() or path.startswith((".", "~")) or path.count("/") != 1:
-        raise MfvError(
-            "MFV7262", f"there is no folder {path}, and it is no repository's name either",
-            help="give a folder, or a name such as Qwen/Qwen3-VL-4B-Instruct", argument="path",
-        )  # fmt: skip
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError
 
+    nowhere = MfvError(
+        "MFV7262", f"there is no folder {path}, and it is no repository's name either",
+        help="give a folder, or a name such as Qwen/Qwen3-VL-4B-Instruct", argument="path",
+    )  # fmt: skip
+    if not _NAME.fullmatch(path):
+        raise nowhere
+
+    def snapshot(here: bool) -> Path:
+        return Path(
+            snapshot_download(
+                path, revision=revision, local_files_only=here, allow_patterns=_PATTERNS,
+                ignore_patterns=_IGNORED,
+            )
+        )  # fmt: skip
+
+    missing: list[str] = []
     try:
-        snapshot = snapshot_download(
-            path, revision=revision, local_files_only=not download, allow_patterns=_PATTERNS
-        )
-    except Exception as error:  # of many kinds: not here, no network, no access, no such name
+        folder = snapshot(here=True)
+        missing = _missing(folder)
+        if not missing:
+            return folder
+    except HFValidationError:
+        raise nowhere from None
+    except OSError:  # not here, or not all of it
+        pass
+    if not download:
         at = f" --revision {revision}" if revision else ""
-        summary = str(error).strip().partition("\n")[0]
         raise MfvError(
             NOT_HERE, f"{path} is not on this machine",
             help=f"fetch it with --download, or by `hf download {path}{at}`",
-            notes=[f"{type(error).__name__}: {summary}"] if download else [], argument="path",
+            notes=_presence(path, revision, missing), argument="path",
+        )  # fmt: skip
+    try:
+        return snapshot(here=False)
+    except GatedRepoError:
+        raise MfvError(
+            NOT_HERE, f"{path} is given to those who were granted access",
+            help=f"ask for it on https://huggingface.co/{path}, then `hf auth login`",
+            argument="path",
         ) from None  # fmt: skip
-    return Path(snapshot)
+    except Exception as error:  # of many kinds: no network, no such name, no space left
+        summary = str(error).strip().partition("\n")[0]
+        raise MfvError(
+            NOT_HERE, f"{path} cannot be fetched",
+            help="look at its name; if it is private, `hf auth login`; what was fetched is kept",
+            notes=[f"{type(error).__name__}: {summary}"], argument="path",
+        ) from None  # fmt: skip
+
+
+def _presence(path: str, revision: str | None, missing: list[str]) -> list[str]:
+    """What the Hub's cache has of a repository whose revision it lacks, or lacks files of."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if missing:
+        return [f"the Hub's cache has it without {', '.join(missing)}"]
+    folder = Path(HF_HUB_CACHE) / f"models--{path.replace('/', '--')}"
+    commits = sorted(entry.name for entry in folder.glob("snapshots/*"))
+    if not commits:
+        return []
+    return [
+        f"the Hub's cache ({folder}) does not have its revision `{revision or 'main'}` whole; it "
+        f'has {", ".join(commits)}, which `revision="..."` names'
+    ]
 
 
 def commit_of(folder: Path) -> str | None:
@@ -58,7 +108,7 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "snapshots" else None
 
 
-def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+def read_config(folder: Path, name: str = _CONFIG) -> dict[str, Any]:
     """A JSON file of the folder.  Raises MfvError (MFV7264) where it is missing or no object."""
     path = folder / name
     try:
@@ -73,34 +123,57 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         raise MfvError("MFV7264", f"{path} is not JSON: {error}") from None
     if not isinstance(config, dict):
         raise MfvError("MFV7264", f"{path} holds no JSON object")
-    if "auto_map" in config:
-        raise MfvError(
-            "MFV7265", f"the code of {folder.name} comes with its weights; such code is not run",
-            help="models whose code is in transformers can be loaded",
-        )  # fmt: skip
     return config
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The folder's safetensors files, in order.  Raises MfvError (MFV7266) for missing ones."""
-    index = folder / _WEIGHTS[0]
-    names = [_WEIGHTS[1]]
-    if index.is_file():
-        names = sorted(set(read_config(folder, index.name).get("weight_map", {}).values()))
-    files = [folder / name for name in names]
+    """The folder's safetensors files, in order.  Raises MfvError (MFV7266) for missing ones, and
+    for links of git-lfs in place of them."""
+    files = _weight_files(folder)
     missing = [file.name for file in files if not file.is_file()]
-    if missing or not files:
+    if missing:
         raise MfvError(
-            "MFV7266", f"{folder} has no weights: {', '.join(missing) or _WEIGHTS[1]} missing",
+            "MFV7266", f"{folder} has no weights: {_listed(missing)} missing",
             help="weights are read as safetensors",
         )  # fmt: skip
+    links = [file.name for file in files if _is_link(file)]
+    if links:
+        raise MfvError(
+            "MFV7266", f"{folder} has links of git-lfs in place of its weights: {_listed(links)}",
+            help="fetch them with `git lfs pull`",
+        )  # fmt: skip
     return files
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    names = [_WEIGHTS]
+    if (folder / _INDEX).is_file():
+        places = read_config(folder, _INDEX).get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise MfvError("MFV7264", f"{folder / _INDEX} names no weight files")
+        names = sorted({str(name) for name in places.values()})
+    return [folder / name for name in names]
+
+
+def _missing(folder: Path) -> list[str]:
+    """The files that a snapshot lacks; some programs fetch only what they need of a repository."""
+    files = [folder / _CONFIG, *_weight_files(folder)]
+    return [file.name for file in files if not file.is_file()]
+
+
+def _is_link(file: Path) -> bool:
+    with file.open("rb") as data:
+        return data.read(len(_POINTER)) == _POINTER
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 that tells which weights these are: of config.json and of every weight file's size
     and content (of large files of some blocks, the first and the last among them)."""
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    digest = hashlib.sha256((folder / _CONFIG).read_bytes())
     for file in weight_files(folder):
         size = file.stat().st_size
         digest.update(f"{file.name} {size}\n".encode())

@@ -11,10 +11,8 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.quiet import quiet_transformers
-from mfv_dsl.models.vlm.architectures import architecture_of
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
-from mfv_dsl.models.vlm.facts import facts_of
-from mfv_dsl.models.vlm.folder import read_config
+from mfv_dsl.models.vlm.facts import facts_of, read_architecture
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -28,8 +26,7 @@ def load_folder(
     Raises MfvError: MFV7260 and MFV7261 for architectures that are not served, MFV7271 for a
     processor that is missing or does not load, MFV7272 for weights that do not fit.
     """
-    config = read_config(folder)
-    architecture = architecture_of(config, path)
+    _, architecture = read_architecture(folder, path)
     facts = facts_of(folder, path, dtype, prompt)
     where = _one_device(device)
     declare_torchvision_operators()  # before transformers looks for torchvision

@@ -1,0 +1,255 @@
+"""Facts of models without torch and without weights, and where their files are looked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+import mfv_dsl
+from mfv_dsl import models
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.vlm import constructor
+from mfv_dsl.models.vlm.architectures import ARCHITECTURES
+from mfv_dsl.models.vlm.facts import _TEXT, DEFAULTS, sizes
+from mfv_dsl.models.vlm.folder import locate
+from mfv_dsl.models.vlm.known import KNOWN
+from tests.cli.support import mfv_command
+from tests.models.vlm.published import LARGE, PUBLISHED
+from tests.models.vlm.test_passes import batch_of
+
+COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
+NAME = "someone/small-llava"
+RECIPE = """\
+mfv 1
+model m = hf("{path}")
+dataset shapes = scenes(relations=[left, right], count=8)
+eval raw {{
+  add = fv(each)
+  layer = 1..2
+}}
+"""
+Checkpoint = Callable[[str], Path]
+
+
+# -- sizes ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_defaults_are_those_of_transformers(kind: str):
+    config = CONFIG_MAPPING[kind]()
+    hidden, layers, heads, kv, head_dim = DEFAULTS[kind]
+    assert (hidden, layers, heads) == (
+        config.hidden_size, config.num_hidden_layers, config.num_attention_heads
+    )  # fmt: skip
+    assert (kv or heads) == getattr(config, "num_key_value_heads", heads)
+    assert (head_dim or hidden // heads) == (getattr(config, "head_dim", None) or hidden // heads)
+    # whether the default is a number or the quotient shows in a wider model
+    wider = CONFIG_MAPPING[kind](hidden_size=hidden * 2)
+    quotient = wider.hidden_size // heads
+    assert (head_dim or quotient) == (getattr(wider, "head_dim", None) or quotient)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_the_text_models_of_architectures_are_those_of_transformers(kind: str):
+    assert CONFIG_MAPPING[kind]().get_text_config().model_type == _TEXT[kind]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_sizes_of_published_configurations(name: str):
+    config, expected = PUBLISHED[name]
+    assert sizes(config) == expected
+
+
+def built(config: dict[str, Any], folder: Path) -> Any:
+    """The model without weights."""
+    (folder / "config.json").write_text(json.dumps(config))
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+
+
+def true_sizes(model: Any, model_type: str) -> tuple[int, int, int, int]:
+    """As the modules have them."""
+    layers = model.get_submodule(ARCHITECTURES[model_type].text).layers
+    projection = next(layer.self_attn.o_proj for layer in layers if hasattr(layer, "self_attn"))
+    heads = model.config.get_text_config().num_attention_heads
+    return len(layers), heads, projection.in_features // heads, projection.out_features
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, *LARGE])
+def test_sizes_are_those_of_the_modules(name: str, tmp_path: Path):
+    config, expected = (PUBLISHED | LARGE)[name]
+    assert true_sizes(built(config, tmp_path), config["model_type"]) == sizes(config) == expected
+
+
+def test_what_is_known_of_published_models_is_what_their_configurations_say():
+    pairs = {"Qwen/Qwen3-VL-4B-Instruct": "Qwen3-VL-4B", "llava-hf/llava-1.5-7b-hf": "llava-1.5-7b",
+             "Qwen/Qwen2.5-VL-3B-Instruct": "Qwen2.5-VL-3B", "google/gemma-3-4b-it": "gemma-3-4b",
+             "HuggingFaceTB/SmolVLM-256M-Instruct": "SmolVLM-256M",
+             "OpenGVLab/InternVL3-1B-hf": "InternVL3-1B"}  # fmt: skip
+    for path, name in pairs.items():
+        known, (config, shape) = KNOWN[path], PUBLISHED[name]
+        assert (known.n_layers, known.n_heads, known.head_dim, known.d_model) == shape
+        assert known.model_type == config["model_type"]
+
+
+@pytest.mark.parametrize("config", [
+    {"model_type": "llava", "text_config": {"model_type": "phi9"}},
+    {"model_type": "llava", "text_config": {"model_type": "llama", "hidden_size": "4096"}},
+    {"model_type": "llava", "text_config": {"model_type": "llama", "num_hidden_layers": 0}},
+    {"model_type": "llava", "text_config": {"model_type": "llama", "head_dim": "wide"}},
+])  # fmt: skip
+def test_sizes_that_are_missing_are_an_error(config: dict[str, Any]):
+    with pytest.raises(MfvError) as raised:
+        sizes(config)
+    assert raised.value.code == "MFV7267"
+
+
+def test_facts_need_no_torch(checkpoint: Checkpoint):
+    program = (
+        "import sys\nfrom mfv_dsl.models.vlm.constructor import facts\n"
+        f"print(facts({str(checkpoint('llava'))!r}).n_heads, facts('Qwen/Qwen3-VL-4B-Instruct')"
+        ".n_heads, 'torch' in sys.modules, 'transformers' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert answer.stdout.split() == ["4", "32", "False", "False"], answer.stderr
+
+
+# -- recipes without files ------------------------------------------------------------------------
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the Hub."""
+    folder = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
+    return folder
+
+
+def recipe(path: str, folder: Path) -> str:
+    file = folder / "recipe.mfv"
+    file.write_text(RECIPE.format(path=path))
+    return str(file)
+
+
+def test_a_published_model_is_checked_and_planned_without_its_files(cache: Path, tmp_path: Path):
+    file = recipe("Qwen/Qwen3-VL-4B-Instruct", tmp_path)
+    assert mfv_command("check", file).returncode == 0
+    plan = mfv_command("plan", file)
+    assert plan.returncode == 0, plan.stderr
+    assert "36 layers × 32 heads of 128, d = 2560" in plan.stdout
+
+
+def test_a_layer_that_it_does_not_have_is_found(cache: Path, tmp_path: Path):
+    file = tmp_path / "recipe.mfv"
+    file.write_text(RECIPE.format(path="Qwen/Qwen3-VL-4B-Instruct").replace("1..2", "35..36"))
+    answer = mfv_command("check", str(file))
+    assert answer.returncode == 1
+    assert "36" in answer.stderr + answer.stdout
+
+
+def test_a_plan_of_an_unknown_model_says_what_to_do(cache: Path, tmp_path: Path):
+    file = recipe(NAME, tmp_path)
+    assert mfv_command("check", file).returncode == 0
+    plan = mfv_command("plan", file)
+    assert plan.returncode != 0
+    assert "MFV5001" in plan.stderr
+    assert "--download" in plan.stderr
+
+
+# -- the Hub's cache ------------------------------------------------------------------------------
+def cached(cache: Path, folder: Path, commit: str = COMMIT, ref: str | None = "main") -> Path:
+    """A snapshot in the layout of the Hub's cache."""
+    repository = cache / f"models--{NAME.replace('/', '--')}"
+    snapshot = repository / "snapshots" / commit
+    shutil.copytree(folder, snapshot)
+    if ref is not None:
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / ref).write_text(commit)
+    return snapshot
+
+
+def test_a_model_in_the_cache_is_found_offline(cache: Path, checkpoint: Checkpoint):
+    snapshot = cached(cache, checkpoint("llava"))
+    assert locate(NAME) == snapshot
+    assert constructor.facts(NAME) == constructor.facts(NAME, revision="main")
+    assert models.sources("hf", path=NAME) == {"checkpoint": {"repository": NAME, "commit": COMMIT}}
+    model = models.load("hf", path=NAME, dtype="fp32", device="cpu")
+    assert model.facts == constructor.facts(NAME, dtype="fp32")
+
+
+def test_a_revision_is_pinned(cache: Path, checkpoint: Checkpoint):
+    cached(cache, checkpoint("llava"))
+    pinned = cached(cache, checkpoint("qwen3_vl"), OTHER, ref=None)
+    assert locate(NAME, revision=OTHER) == pinned
+    assert constructor.facts(NAME, revision=OTHER).family == "qwen3_vl"
+    assert constructor.facts(NAME).family == "llava"
+    source = models.sources("hf", path=NAME, revision=OTHER)["checkpoint"]
+    assert source["commit"] == OTHER
+
+
+def test_a_folder_has_no_commit(checkpoint: Checkpoint):
+    folder = str(checkpoint("llava"))
+    assert models.sources("hf", path=folder) == {"checkpoint": {"folder": folder}}
+
+
+def test_what_the_cache_has_is_told(cache: Path, checkpoint: Checkpoint):
+    cached(cache, checkpoint("llava"), ref=None)
+    with pytest.raises(MfvError) as raised:
+        locate(NAME)
+    assert raised.value.code == "MFV7263"
+    assert f"does not have its revision `main` whole; it has {COMMIT}" in str(raised.value)
+    assert constructor.facts(NAME) is None
+
+
+def test_a_snapshot_without_weights_is_not_there(cache: Path, checkpoint: Checkpoint):
+    (cached(cache, checkpoint("llava")) / "model.safetensors").unlink()
+    with pytest.raises(MfvError, match="not on this machine") as raised:
+        locate(NAME)
+    assert "without model.safetensors" in str(raised.value)
+
+
+def test_nothing_is_asked_of_the_network_for_what_is_here(
+    cache: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    snapshot = cached(cache, checkpoint("llava"))
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was used"))
+    assert locate(NAME, download=True) == snapshot
+
+
+def test_with_download_a_known_model_is_fetched_before_it_is_planned(
+    cache: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    """Else its steps would be stored under another fingerprint than that of its files."""
+    name = "Qwen/Qwen3-VL-4B-Instruct"
+    before = mfv_dsl.Recipe(RECIPE.format(path=name))
+    assert before.checked.models["m"].facts.n_layers == 36
+
+    def snapshot_download(path: str, *, local_files_only: bool, **_: Any) -> str:
+        folder = cache / "snapshots" / COMMIT
+        if local_files_only and not folder.exists():
+            raise FileNotFoundError(path)
+        if not folder.exists():
+            shutil.copytree(checkpoint("qwen3_vl"), folder)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    after = before.with_models()
+    assert after.checked.models["m"].facts.n_layers == 4
+
+
+# -- files ----------------------------------------------------------------------------------------
+def test_sharded_weights(checkpoint: Checkpoint, tmp_path: Path):
+    whole = models.load("hf", path=str(checkpoint("llava")), dtype="fp32", device="cpu")
+    whole.model.save_pretrained(tmp_path, max_shard_size="100KB")
+    whole.processor.save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    sharded = models.load("hf", path=str(tmp_path), dtype="fp32", device="cpu")
+    batch = batch_of(whole)
+    assert torch.equal(sharded.forward(batch), whole.forward(batch))
+    assert sharded.facts.fingerprint != whole.facts.fingerprint  # it is of files
