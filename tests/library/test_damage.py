@@ -322,8 +322,9 @@ def test_no_file_makes_the_reader_allocate_without_bound(
     tracemalloc.start()
     try:
         for reader in (read, read_header):
-            with pytest.raises(MfvError):
+            with pytest.raises(MfvError) as refusal:
                 reader(path)
+            assert ("larger than 512 MiB" in str(refusal.value)) == (size > LARGEST)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
