@@ -242,6 +242,10 @@ MADE: dict[str, tuple[bytes, str]] = {
             {n: {**e, "data_offsets": [o - 40 for o in e["data_offsets"]]} for n, e in h.items()}
         )), body=lambda body: body[40:]), "it lacks the tensor `heads.mean`",
     ),
+    "heads without their index": (
+        rebuilt(header=lambda h: h.pop("heads.index"), body=lambda body: body[:-16]),
+        "it lacks the tensor `heads.index`",
+    ),
     "a scalar": (
         rebuilt(header=lambda h: h["heads.score"].update(shape=[2, 1])), "has shape (2, 1)",
     ),
