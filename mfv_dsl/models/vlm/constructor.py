@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.template import Template
-from mfv_dsl.models.vlm.architectures import architecture_of
-from mfv_dsl.models.vlm.facts import facts_of, known_facts
-from mfv_dsl.models.vlm.folder import NOT_HERE, commit_of, locate, read_config
+from mfv_dsl.models.vlm.facts import facts_of, known_facts, read_architecture
+from mfv_dsl.models.vlm.folder import NOT_HERE, commit_of, locate
 from mfv_dsl.models.vlm.prompts import Form
 
 if TYPE_CHECKING:
@@ -51,7 +50,8 @@ def template(
 ) -> Template:  # fmt: skip
     """How its prompts are written."""
     config = read_config(locate(path, revision))
-    return Form.of(prompt, architecture_of(config, path).mark).template
+    _, architecture = read_architecture(locate(path, revision), path)
+    return Form.of(prompt, architecture.mark).template
 
 
 def sources(path: str, revision: str | None = None, **_: Any) -> dict[str, dict[str, str]]:
