@@ -47,7 +47,7 @@ class CatalogueRow:
 
 
 def catalogue() -> list[CatalogueRow]:
-    """Every model constructor of the language with the second bundled model, then published ones."""
+    """Every model constructor, the second bundled model, and the published models."""
     rows = []
     for entry in CONSTRUCTOR["model"].values():
         bundled = entry.executable and not any(p.required for p in entry.parameters)

@@ -49,7 +49,6 @@ def template(
     path: str, revision: str | None = None, prompt: str = "plain", **_: Any
 ) -> Template:  # fmt: skip
     """How its prompts are written."""
-    config = read_config(locate(path, revision))
     _, architecture = read_architecture(locate(path, revision), path)
     return Form.of(prompt, architecture.mark).template
 
