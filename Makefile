@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# one process a core, four at most: each holds torch and a model; a file's tests stay together
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .PHONY: demo test quick lint vectors setup clean
 .DELETE_ON_ERROR:
 
@@ -11,10 +14,10 @@ demo: $(READY)          ## run the quickstart recipe
 	$(BIN)/mfv run recipes/quickstart.mfv
 
 test: $(READY)          ## run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(READY)         ## run the tests that are not marked slow
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)          ## style, then types (strict for lang, plan, engine)
 	$(BIN)/ruff check .
@@ -30,8 +33,8 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert]' \
-	    build hatchling hypothesis interegular mypy pytest ruff
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,vlm]' \
+	    build hatchling hypothesis interegular mypy pytest pytest-xdist ruff
 	$(BIN)/python -m pip install --quiet --no-deps open_flamingo==2.0.1
 	touch $@
 

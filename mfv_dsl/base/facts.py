@@ -17,8 +17,9 @@ class ModelFacts:
     ``d_model`` is the width of the residual stream.  ``fingerprint`` says which weights these are,
     whatever their ``precision``, one of :data:`PRECISIONS`; ``family`` is the kind of its language
     model.  ``paths`` has the path of each site's module, with ``{layer}``.  ``shares_prefix``: a
-    prompt's earlier tokens can be run once for many variants of its last.  ``picture_tokens`` is
-    about how many tokens of a prompt a picture takes.
+    prompt's earlier tokens can be run once for many variants of its last.  ``kv_width`` is the
+    width of a layer's keys, 0 where it is that of the residual stream; ``picture_tokens`` is about
+    how many tokens of a prompt a picture takes, 0 where none or not known.
     """
 
     n_layers: int
@@ -31,6 +32,7 @@ class ModelFacts:
     family: str = "gpt_neox"
     paths: Mapping[str, str] = field(default_factory=dict, hash=False)
     shares_prefix: bool = True
+    kv_width: int = 0
     picture_tokens: int = 0
 
     @property

@@ -22,7 +22,7 @@ def models(as_json: JsonFlag = False) -> None:
 def doctor(as_json: JsonFlag = False) -> None:
     """Say what is installed, what fits into memory, and what to type where something is missing.
 
-    Exits with 1 if the bundled model does not run.
+    Exits with 1 if a bundled model does not run.
     """
     from mfv_dsl.cli.output import print_json
     from mfv_dsl.execute.environment import examine
@@ -33,7 +33,8 @@ def doctor(as_json: JsonFlag = False) -> None:
         print_json(asdict(environment))
     else:
         typer.echo(environment_text(environment), nl=False)
-    raise typer.Exit(0 if environment.problem is None else 1)
+    problems = (environment.problem, environment.llava_problem)
+    raise typer.Exit(0 if problems == (None, None) else 1)
 
 
 def version() -> None:

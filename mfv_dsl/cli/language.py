@@ -99,9 +99,7 @@ def explain(
     try:
         typer.echo(page(code.upper()), nl=False)
     except KeyError as error:
-        near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
-        typer.echo(f"there is no error code {code}{near}", err=True)
-        raise typer.Exit(2) from None
+        raise _nothing_found(f"there is no error code {code}", error.args[0]) from None
 
 
 def reference(
@@ -115,9 +113,13 @@ def reference(
     try:
         typer.echo(entry(name), nl=False)
     except KeyError as error:
-        near = f"; did you mean {error.args[0]}?" if error.args[0] else ""
-        typer.echo(f"the language has no word {name}{near}", err=True)
-        raise typer.Exit(2) from None
+        raise _nothing_found(f"the language has no word {name}", error.args[0]) from None
+
+
+def _nothing_found(message: str, near: str | None) -> typer.Exit:
+    """Say what there is not, with the nearest that there is; the exit to raise."""
+    typer.echo(message + (f"; did you mean {near}?" if near else ""), err=True)
+    return typer.Exit(2)
 
 
 COMMANDS = (check, fmt, explain, reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,9 @@ def dataset(**arguments: Any) -> Scenes | ThingScenes:
     return (ThingScenes if arguments.get("kinds") == "things" else Scenes)(**arguments)
 
 
-class _Rendered:
-    """What rendered scenes of both kinds have."""
+class _Rendered(ABC):
+    """What rendered scenes of both kinds have; a pool is what is drawn for one relation and split,
+    its items last."""
 
     at_once = 256
 
@@ -93,6 +95,34 @@ class _Rendered:
         self.size: int | None = arguments.get("size")
         self._pools: dict[tuple[str, str], Any] = {}
 
+    def items(self, relation: str, split: str) -> tuple[Item, ...]:
+        items: tuple[Item, ...] = self._pool(relation, split)[-1]
+        return items
+
+    def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
+        pictures = []
+        for image in images:
+            relation, split, number = image.split("/")
+            pool = self._pool(relation, split)
+            pictures.append(self._picture(pool, int(number), self.size or size))
+        return pictures
+
+    def _pool(self, relation: str, split: str) -> Any:
+        """What is drawn for a relation and split, drawn when it is first asked for."""
+        if (relation, split) not in self._pools:
+            if relation not in self.relations or split not in self.splits:
+                raise KeyError(f"no items for relation {relation!r}, split {split!r}")
+            self._pools[relation, split] = self._draw(relation, split)
+        return self._pools[relation, split]
+
+    @abstractmethod
+    def _draw(self, relation: str, split: str) -> Any:
+        """Draw a pool."""
+
+    @abstractmethod
+    def _picture(self, pool: Any, number: int, side: int) -> np.ndarray:
+        """The picture of a pool's item, (side, side, 3)."""
+
 
 class Scenes(_Rendered):
     """Rendered scenes of coloured shapes: ``count`` items for each relation and split.
@@ -100,20 +130,6 @@ class Scenes(_Rendered):
     ``objects`` says which kinds of object the query and the answer are: ``familiar`` ones,
     ``novel`` ones (which the bundled model never met in an in-context sequence), or ``all``.
     """
-
-    def items(self, relation: str, split: str) -> tuple[Item, ...]:
-        return self._pool(relation, split)[2]
-
-    def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
-        from mfv_dsl.data.render import render
-
-        pictures = []
-        for image in images:
-            relation, split, number = image.split("/")
-            layouts, looks, _ = self._pool(relation, split)
-            here = slice(int(number), int(number) + 1)
-            pictures.append(render(layouts[here].grid, looks[here], self.size or size)[0])
-        return pictures
 
     def cell(self, image: str) -> int:
         """The cell of an image's query object: 0 to 15, row by row from the top left."""
@@ -123,11 +139,14 @@ class Scenes(_Rendered):
         row, column = self._pool(relation, split)[0].anchor[int(number)]
         return int(GRID * row + column)
 
-    def _pool(self, relation: str, split: str) -> tuple[Layouts, Looks, tuple[Item, ...]]:
-        if (relation, split) not in self._pools:
-            self._pools[relation, split] = self._draw(relation, split)
-        pool: tuple[Layouts, Looks, tuple[Item, ...]] = self._pools[relation, split]
-        return pool
+    def _picture(
+        self, pool: tuple[Layouts, Looks, tuple[Item, ...]], number: int, side: int
+    ) -> np.ndarray:
+        from mfv_dsl.data.render import render
+
+        layouts, looks, _ = pool
+        here = slice(number, number + 1)
+        return render(layouts[here].grid, looks[here], side)[0]
 
     def _draw(self, relation: str, split: str) -> tuple[Layouts, Looks, tuple[Item, ...]]:
         import numpy as np
@@ -135,8 +154,6 @@ class Scenes(_Rendered):
         from mfv_dsl.data import world
         from mfv_dsl.data.render import sample_looks
 
-        if relation not in self.relations or split not in self.splits:
-            raise KeyError(f"no items for relation {relation!r}, split {split!r}")
         rng = np.random.default_rng(
             world.seed_of("scenes", _VERSION, self.seed, relation, split, self.objects)
         )
@@ -176,23 +193,12 @@ class ThingScenes(_Rendered):
 
     at_once = 1
 
-    def items(self, relation: str, split: str) -> tuple[Item, ...]:
-        return self._pool(relation, split)[1]
-
-    def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
+    def _picture(
+        self, pool: tuple[tuple[ThingScene, ...], tuple[Item, ...]], number: int, side: int
+    ) -> np.ndarray:
         from mfv_dsl.data.thing_scenes import paint
 
-        pictures = []
-        for image in images:
-            relation, split, number = image.split("/")
-            pictures.append(paint(self._pool(relation, split)[0][int(number)], self.size or size))
-        return pictures
-
-    def _pool(self, relation: str, split: str) -> tuple[tuple[ThingScene, ...], tuple[Item, ...]]:
-        if (relation, split) not in self._pools:
-            self._pools[relation, split] = self._draw(relation, split)
-        pool: tuple[tuple[ThingScene, ...], tuple[Item, ...]] = self._pools[relation, split]
-        return pool
+        return paint(pool[0][number], side)
 
     def _draw(self, relation: str, split: str) -> tuple[tuple[ThingScene, ...], tuple[Item, ...]]:
         """Scenes whose arrangement belongs to the split: no arrangement is in two splits."""
@@ -200,8 +206,6 @@ class ThingScenes(_Rendered):
 
         from mfv_dsl.data import thing_scenes, world
 
-        if relation not in self.relations or split not in self.splits:
-            raise KeyError(f"no items for relation {relation!r}, split {split!r}")
         seed = world.seed_of("things", _VERSION, self.seed, relation, split, self.objects)
         rng = np.random.default_rng(seed)
         diagonal = relation in world.DIAGONAL

@@ -17,7 +17,8 @@ class Template:
 
     ``demonstration`` and ``query`` are about one image each, and have the mark of it; ``query``
     ends where the answer begins.  The tokens of an answer are those of ``answer`` behind those of
-    ``cue``, the text before it.
+    ``cue``, the text before it.  ``form`` names what else is written around the parts, such as the
+    turns of a chat.
 
     >>> question = Item("1.png", query="cup", answer="spoon", relation="left")
     >>> OPENFLAMINGO.text(Prompt((), question))
@@ -28,6 +29,7 @@ class Template:
     query: str
     cue: str
     answer: str
+    form: str = ""
 
     def text(self, prompt: Prompt) -> str:
         """A prompt, up to where the answer to its query begins."""
@@ -46,7 +48,8 @@ class Template:
         """SHA-256 of a prompt of one demonstration, with names in braces for what varies; it tells
         templates apart in the files of vectors."""
         item = Item("", "{query}", "{answer}", "")
-        return hashlib.sha256(self.text(Prompt((item,), item)).encode()).hexdigest()
+        text = self.form + self.text(Prompt((item,), item))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 #: Source: fushuhao6/Multimodal-Function-Vector, the code of arXiv:2510.02528.

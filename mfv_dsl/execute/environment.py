@@ -9,7 +9,7 @@ from importlib import metadata
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import store_root
-from mfv_dsl.models.catalogue import checkpoints
+from mfv_dsl.models.catalogue import published_models
 from mfv_dsl.models.flamingo_classes import OPEN_FLAMINGO, torchvision_state
 
 #: Package -> what to type where it is missing.
@@ -37,7 +37,7 @@ class DeviceMemory:
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a published checkpoint fits into memory: where, for each precision; None nowhere."""
+    """Whether a published model fits into memory: where, for each precision; None nowhere."""
 
     name: str
     here: bool
@@ -48,7 +48,8 @@ class Fit:
 @dataclass(frozen=True)
 class Environment:
     """What was found.  ``packages`` by name, None where missing; ``torchvision`` how it works;
-    ``problem`` why ``tiny()`` does not run, None if it does; ``advice`` what to type."""
+    ``problem`` why ``tiny()`` does not run, None if it does, ``llava_problem`` why
+    ``tiny("llava")`` does not; ``advice`` what to type."""
 
     python: str
     packages: dict[str, str | None]
@@ -59,14 +60,15 @@ class Environment:
     store: str
     fits: tuple[Fit, ...]
     problem: str | None
+    llava_problem: str | None
     advice: tuple[str, ...]
 
 
 def examine() -> Environment:
-    """Look at everything; loads ``tiny()`` and runs a prompt."""
+    """Look at everything; loads both bundled models and runs a prompt on each."""
     packages = {name: _version(name) for name in _PACKAGES}
     advice = [_PACKAGES[name] for name, version in packages.items() if version is None]
-    problem = _try_tiny()
+    problem, llava_problem = _try_tiny("flamingo"), _try_tiny("llava")
     places = _devices() if packages["torch"] else ()
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -81,22 +83,23 @@ def examine() -> Environment:
         fits=tuple(
             Fit(row.name or "", bool(row.here), _where(row.memory_bf16 or 0, places),
                 _where(row.memory_fp32 or 0, places))
-            for row in checkpoints()
+            for row in published_models()
         ),
         problem=problem,
+        llava_problem=llava_problem,
         advice=tuple(dict.fromkeys(advice)),
     )  # fmt: skip
 
 
-def _try_tiny() -> str | None:
-    """Why the bundled model does not run a prompt, or None."""
+def _try_tiny(name: str) -> str | None:
+    """Why the bundled model of that name does not run a prompt, or None."""
     try:
         from mfv_dsl.data.prompts import draw_prompts
         from mfv_dsl.data.scenes import Scenes
         from mfv_dsl.models import load
 
         scenes = Scenes(count=10)
-        model = load("tiny")
+        model = load("tiny", name=name)
         logits = model.forward(model.batch(draw_prompts(scenes, "left", "test", 2, 2), scenes))
         return None if bool(logits.isfinite().all()) else "its answers are not finite"
     except MfvError as error:

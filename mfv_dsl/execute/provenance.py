@@ -8,7 +8,6 @@ from typing import Any
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
-from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.execute.tuning_rows import training_metadata
 from mfv_dsl.library.header import read_header
@@ -116,6 +115,9 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
     assert source.dataset is not None
     dataset = plan.datasets[source.dataset]
     assert isinstance(dataset.facts, DatasetFacts)
+    assert source.model is not None
+    model = plan.models[source.model]
+    template = models.template(model.constructor, **model.arguments)
     corrupt = {
         plan[key].parameters["corrupt"]
         for key in _ancestors(plan, heads)
@@ -131,7 +133,7 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
             ],
         },
         "prompt": {
-            "template": OPENFLAMINGO.hash,
+            "template": template.hash,
             "shots": p["shots"],
             **_present(corrupt=", ".join(sorted(corrupt)) or None),
             **_present(control=p.get("corrupt")),

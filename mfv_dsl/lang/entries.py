@@ -49,6 +49,10 @@ CONTROLS = (
     Control("other_relation", "the vector of another relation"),
     Control("shuffled", "vectors from prompts whose answers are shuffled"),
 )  # fmt: skip
+# What the reference says of these rows.
+_WAYS = [f"{ranking.doc} ({ranking.name})" for ranking in RANKINGS]
+_RANKED = f"{', '.join(_WAYS[:-1])}, or {_WAYS[-1]}"
+_CONTROLLED = "the same measured " + ", ".join(f"with {control.doc}" for control in CONTROLS)
 #: The attributes of an `eval` that say what is written into the model.
 WRITES = ("add", "patch", "ablate")
 
@@ -144,8 +148,7 @@ FUNCTIONS = (
         "function", "top", "the k heads with the largest effect",
         (
             Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
-            Parameter("by", ("Choice",), "measured exactly (aie), estimated (gradient), by the "
-                      "size of their output (norm), or drawn (random)", "aie",
+            Parameter("by", ("Choice",), _RANKED, "aie",
                       choices=tuple(ranking.name for ranking in RANKINGS)),
             Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
                       "left out", None),
@@ -269,11 +272,8 @@ ITEMS = (
                       choices=("first", "first_token", "full", "generate"), from_defaults=True),
             Parameter("against", ("Eval", "List[Eval]"), "evals of the same items to show the "
                       "paired difference from", (), key="never"),
-            Parameter("controls", ("List[Choice]",), "the same measured with random heads in place "
-                      "of each `top(...)`, with a random vector of the same length, with the "
-                      "vector of another relation, with vectors from prompts whose answers are "
-                      "shuffled", (), choices=tuple(control.name for control in CONTROLS),
-                      acts_in=WRITES),
+            Parameter("controls", ("List[Choice]",), _CONTROLLED, (),
+                      choices=tuple(control.name for control in CONTROLS), acts_in=WRITES),
             Parameter("metrics", ("List[Choice]",), "what is reported; `confusion` is how often "
                       "each relation's object was the answer", ("accuracy", "p_answer"),
                       choices=("accuracy", "p_answer", "confusion"), from_defaults=True,

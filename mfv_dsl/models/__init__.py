@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.template import OPENFLAMINGO, Template
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ def sources(constructor: str, **arguments: Any) -> dict[str, dict[str, str]]:
     ``repository`` at a ``commit``.  Nothing for a model that comes with mfv-dsl."""
     sources: dict[str, dict[str, str]] = _module(constructor).sources(**arguments)
     return sources
+
+
+def template(constructor: str, **arguments: Any) -> Template:
+    """How prompts are written for ``constructor(**arguments)``."""
+    module = _module(constructor)
+    if not hasattr(module, "template"):
+        return OPENFLAMINGO
+    prompts: Template = module.template(**arguments)
+    return prompts
 
 
 def fetch(constructor: str, **arguments: Any) -> None:

@@ -5,14 +5,26 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.models.checkpoints.locate import is_here
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, memory
+from mfv_dsl.models.tiny import constructor as tiny
+from mfv_dsl.models.vlm.folder import locate, weight_files
+from mfv_dsl.models.vlm.known import KNOWN as KNOWN_VLMS
+from mfv_dsl.models.vlm.known import KnownModel
+
+#: Bytes that a number takes in the files of the known transformers models.
+_IN_FILES = PRECISIONS["bf16"]
+#: What running one takes, in sizes of its weights: a fifth more for keys and values and the
+#: pictures' activations.
+_RUNNING = 1.2
 
 
 @dataclass(frozen=True)
 class CatalogueRow:
-    """A constructor, or a published checkpoint that it can load.
+    """A constructor, or a model that it can load by ``name``.
 
     ``parameters``; ``download``, about how many bytes there are to fetch; ``memory_bf16`` and
     ``memory_fp32``, about how many bytes running it takes; ``runs_here``: this version can load it;
@@ -35,14 +47,13 @@ class CatalogueRow:
 
 
 def catalogue() -> list[CatalogueRow]:
-    """Every model constructor of the language, then the published checkpoints."""
+    """Every model constructor, the second bundled model, and the published models."""
     rows = []
     for entry in CONSTRUCTOR["model"].values():
-        shape: tuple[int | None, ...] = ()
         bundled = entry.executable and not any(p.required for p in entry.parameters)
+        shape: tuple[int | None, ...] = ()
         if entry.module is not None and bundled:
-            facts = importlib.import_module(entry.module).facts()
-            shape = (facts.n_layers, facts.n_heads, facts.head_dim, facts.d_model)
+            shape = _shape(importlib.import_module(entry.module).facts())
         rows.append(
             CatalogueRow(
                 entry.name,
@@ -53,7 +64,15 @@ def catalogue() -> list[CatalogueRow]:
                 here=bundled or None,
             )
         )
-    return rows + checkpoints()
+        if entry.name == "tiny":
+            llava = tiny.facts("llava")
+            rows.append(CatalogueRow("tiny", "llava", llava.description, *_shape(llava), here=True))
+    return rows + published_models()
+
+
+def published_models() -> list[CatalogueRow]:
+    """The published models that recipes can be checked and planned for without their files."""
+    return checkpoints() + vision_language_models()
 
 
 def checkpoints() -> list[CatalogueRow]:
@@ -67,3 +86,31 @@ def checkpoints() -> list[CatalogueRow]:
         )
         for name, checkpoint in KNOWN.items()
     ]  # fmt: skip
+
+
+def vision_language_models() -> list[CatalogueRow]:
+    """The known transformers vision-language models."""
+    return [
+        CatalogueRow(
+            "hf", name, known.model_type, known.n_layers, known.n_heads, known.head_dim,
+            known.d_model, int(known.parameters), int(_IN_FILES * known.parameters),
+            _running(known, "bf16"), _running(known, "fp32"), here=_weights_are_here(name),
+        )
+        for name, known in KNOWN_VLMS.items()
+    ]  # fmt: skip
+
+
+def _running(known: KnownModel, dtype: str) -> int:
+    """About how many bytes running a model takes, in ``dtype`` of :data:`PRECISIONS`."""
+    return int(_RUNNING * PRECISIONS[dtype] * known.parameters)
+
+
+def _weights_are_here(name: str) -> bool:
+    try:
+        return bool(weight_files(locate(name)))
+    except MfvError:
+        return False
+
+
+def _shape(facts: ModelFacts) -> tuple[int, int, int, int]:
+    return facts.n_layers, facts.n_heads, facts.head_dim, facts.d_model

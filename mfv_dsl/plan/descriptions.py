@@ -33,14 +33,23 @@ _LEARNED = {
 
 @dataclass(frozen=True)
 class Description:
-    """What a step reads and writes, for people; prompts run once; copies of their last tokens; and
-    about how many bytes of keys and values are held at a time."""
+    """What a step reads and writes, for people; prompts run once; copies of their last tokens; full
+    passes, where a model needs one for each copy; and about how many bytes of keys and values are
+    held at a time."""
 
     reads: str = ""
     writes: str = ""
     prefix_passes: int = 0
     variants: int = 0
+    full_passes: int = 0
     memory: int = 0
+
+
+def _cost(facts: ModelFacts, prefix_passes: int, variants: int, memory: int) -> dict[str, int]:
+    """What running costs: a model whose prompts see their last token has no shared prefix."""
+    if facts.shares_prefix:
+        return {"prefix_passes": prefix_passes, "variants": variants, "memory": memory}
+    return {"full_passes": variants, "memory": memory}
 
 
 def nothing(plan: Plan, step: Step) -> Description:
@@ -54,7 +63,8 @@ def activations(plan: Plan, step: Step) -> Description:
     return Description(
         _prompts(p, p["trials"]) + (f", corrupted by {p['corrupt']}" if p.get("corrupt") else ""),
         f"nothing; reads lm.attn of layers 0–{facts.n_layers - 1}, {facts.n_heads} heads each",
-        p["trials"], p["trials"], _memory(facts, min(p["trials"], BATCH), p["shots"]),
+        **_cost(facts, p["trials"], p["trials"],
+                _memory(facts, min(p["trials"], BATCH), p["shots"])),
     )  # fmt: skip
 
 
@@ -64,8 +74,8 @@ def mediation(plan: Plan, step: Step) -> Description:
     return Description(
         f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}",
         "each head's mean in its place, one head a variant, at lm.attn (last token)",
-        p["trials"], p["trials"] * (1 + facts.n_layers * facts.n_heads),
-        _memory(facts, min(p["trials"], BATCH), p["shots"]),
+        **_cost(facts, p["trials"], p["trials"] * (1 + facts.n_layers * facts.n_heads),
+                _memory(facts, min(p["trials"], BATCH), p["shots"])),
     )  # fmt: skip
 
 
@@ -92,10 +102,11 @@ def evaluate(plan: Plan, step: Step) -> Description:
         + (f", and as many from {p['select_on']}" if trials else "")
         + (", each with a source pair" if blend else ""),
         _writes(plan, step, facts),
-        p["items"] * passes,
-        p["items"] * variants,
-        _memory(facts, min(p["items"], BATCH), p["shots"]),
-    )
+        **_cost(
+            facts, p["items"] * passes, p["items"] * variants,
+            _memory(facts, min(p["items"], BATCH), p["shots"]),
+        ),
+    )  # fmt: skip
 
 
 def tune(plan: Plan, step: Step) -> Description:
@@ -115,12 +126,15 @@ def tune(plan: Plan, step: Step) -> Description:
         reads,
         f"{_LEARNED[p['variable']].format(d_model=facts.d_model)}, learned in {steps} steps of "
         f"{p['batch']} prompts; added to lm.resid, layer {p['layer']}, at the last token",
-        trained + p["select_items"],
-        p["epochs"] * trained
-        + (p["epochs"] + 1) * p["select_items"]
-        + (p["items"] if p["kl"] else 0),
-        _memory(facts, p["items"] + p["select_items"], p["shots"])
-        + (_memory(facts, p["items"], OFF_TASK_SHOTS) if p["kl"] else 0),
+        **_cost(
+            facts,
+            trained + p["select_items"],
+            p["epochs"] * trained
+            + (p["epochs"] + 1) * p["select_items"]
+            + (p["items"] if p["kl"] else 0),
+            _memory(facts, p["items"] + p["select_items"], p["shots"])
+            + (_memory(facts, p["items"], OFF_TASK_SHOTS) if p["kl"] else 0),
+        ),
     )
 
 
@@ -194,5 +208,6 @@ def _conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
 
 def _memory(facts: ModelFacts, prompts: int, shots: int) -> int:
     """Keys and values of a batch of prompts."""
-    tokens = shots * _SHOT_TOKENS + _QUERY_TOKENS
-    return 2 * PRECISIONS[facts.precision] * facts.n_layers * facts.d_model * tokens * prompts
+    tokens = shots * _SHOT_TOKENS + _QUERY_TOKENS + (shots + 1) * facts.picture_tokens
+    width = facts.kv_width or facts.d_model
+    return 2 * PRECISIONS[facts.precision] * facts.n_layers * width * tokens * prompts

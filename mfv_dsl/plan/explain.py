@@ -89,9 +89,11 @@ def plan_text(plan: Plan, notes: list[Note]) -> str:
     for number, (step, note) in enumerate(zip(plan.steps, notes, strict=True), 1):
         state = "cached" if note.cached else "run"
         lines.append(f"\n{number:>3}  {step.operation}: {step.label}")
-        cost = f"{note.prefix_passes} prefix passes, {note.variants} variants, " if (
-            note.prefix_passes
-        ) else ""  # fmt: skip
+        cost = ""
+        if note.prefix_passes:
+            cost = f"{note.prefix_passes} prefix passes, {note.variants} variants, "
+        elif note.full_passes:
+            cost = f"{note.full_passes} full passes, as this model shares no prefix, "
         memory = f"about {note.memory / 2**20:.1f} MiB of keys and values" if note.memory else ""
         for title, text in (
             ("from", ", ".join(note.inputs)), ("reads", note.reads), ("writes", note.writes),
@@ -100,8 +102,10 @@ def plan_text(plan: Plan, notes: list[Note]) -> str:
             if text:
                 lines.append(f"     {title:<7}{text}")
     to_run = [note for note in notes if not note.cached]
+    passes = sum(note.full_passes for note in to_run)
+    by_full_passes = f"{passes:,} full passes, " if passes else ""
     lines.append(
-        f"\n{len(notes)} steps, {len(notes) - len(to_run)} cached; to run: "
+        f"\n{len(notes)} steps, {len(notes) - len(to_run)} cached; to run: {by_full_passes}"
         f"{sum(note.prefix_passes for note in to_run):,} prefix passes, "
         f"{sum(note.variants for note in to_run):,} variants (one full pass per variant "
         "would be the plain way)"

@@ -35,9 +35,8 @@ def environment_text(environment: Environment) -> str:
         for fit in environment.fits
     ]
     lines.append("")
-    if environment.problem is None:
-        lines.append("tiny() runs")
-    else:
-        lines.append(f"tiny() does not run: {environment.problem}")
+    problems = {"tiny()": environment.problem, 'tiny("llava")': environment.llava_problem}
+    for model, problem in problems.items():
+        lines.append(f"{model} runs" if problem is None else f"{model} does not run: {problem}")
     lines += [f"to install what is missing: {command}" for command in environment.advice]
     return "\n".join(lines) + "\n"

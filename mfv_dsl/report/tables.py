@@ -96,13 +96,20 @@ def models_table(rows: Sequence[CatalogueRow]) -> Table:
         shape = (row.layers, row.heads, row.head_dim, row.d_model)
         here = {None: "", True: "yes", False: "no"}[row.here] if row.runs_here else "not yet"
         table.add_row(
-            row.name or f"{row.constructor}(): {row.what}", *map(cell, shape),
+            _model_name(row), *map(cell, shape),
             *("" if size is None else f"{size / 1e9:.1f} G" for size in sizes), here,
         )  # fmt: skip
     table.caption = (
         "parameters; about how many bytes there are to fetch, and to run it in bf16 and fp32 take"
     )
     return table
+
+
+def _model_name(row: CatalogueRow) -> str:
+    """A published model by its repository, others as a recipe names them."""
+    if row.name is None:
+        return f"{row.constructor}(): {row.what}"
+    return row.name if "/" in row.name else f'{row.constructor}("{row.name}"): {row.what}'
 
 
 def _on_the_right(names: Sequence[str]) -> dict[str, Side]:

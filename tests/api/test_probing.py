@@ -185,6 +185,7 @@ def test_collinear_members_are_told_and_the_coefficients_stay_small():
     both = combine([(1.0, a), (1.0, b)])  # but for the rounding of float32
     found = geometry.identify(other, {"a": a, "b": b, "both": both})
     assert found.collinear and found.condition > 1e5
+    assert found.chance == 2 / 32  # three members that reach two dimensions
     assert max(abs(value) for value in found.coefficients.values()) < 2
     assert found.residual_share == pytest.approx(
         geometry.identify(other, {"a": a, "b": b}).residual_share

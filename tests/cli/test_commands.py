@@ -195,10 +195,12 @@ def test_a_run_that_fails_says_why(tmp_path: Path):
 
 def test_models_and_version():
     assert mfv_command("version").stdout == f"mfv-dsl {mfv.__version__}\n"
-    known = {row["constructor"]: row for row in json.loads(mfv_command("models", "--json").stdout)}
-    assert known["tiny"]["layers"] == 10 and known["tiny"]["runs_here"]
-    assert not known["hf"]["runs_here"]
-    assert "tiny" in mfv_command("models").stdout
+    rows = json.loads(mfv_command("models", "--json").stdout)
+    known = {(row["constructor"], row["name"]): row for row in rows}
+    assert all(row["runs_here"] for row in rows)
+    assert known["tiny", None]["layers"] == 10 and known["tiny", "llava"]["layers"] == 6
+    assert known["tiny", "llava"]["here"] and known["hf", None]["layers"] is None
+    assert 'tiny("llava")' in mfv_command("models").stdout
 
 
 # -- the language at the command line -------------------------------------------------------------

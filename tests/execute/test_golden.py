@@ -24,6 +24,7 @@ from safetensors.numpy import load_file
 
 import mfv_dsl as mfv
 from mfv_dsl.execute.operations import PERFORM
+from mfv_dsl.methods.statistics import wilson
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "tests" / "golden" / "operations.mfv"
@@ -185,6 +186,8 @@ def test_trained_vectors(found: dict[str, Any], golden: dict[str, Any]):
         assert [row[name] for name in names] == [old[name] for name in names]
         for name in ("start_accuracy", "accuracy"):
             assert row[name] == pytest.approx(old[name], abs=ACCURACY)
+        interval = wilson(round(row["accuracy"] * row["n"]), row["n"])
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval)
         for name in ("start_nll", "nll"):
             assert row[name] == pytest.approx(old[name], abs=PROBABILITY, rel=TRAINED)
         assert row["start_norm"] == pytest.approx(old["start_norm"], rel=LENGTH)

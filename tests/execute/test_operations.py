@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,21 +17,37 @@ from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.execute.run import RunResult
+from mfv_dsl.methods import tuning
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.evaluation import adding, measure
 from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.tuning import Settings, Tuned
+from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo
 
 RECIPE = """mfv 1
 model m = tiny()
 dataset d = scenes(relations=[left, above], count=40)
-heads h = top(3, on=[left], trials=6, shots=3, split=train, corrupt=shuffle, seed=5)
+heads h = top(3, on=[left, above], trials=6, shots=3, split=train, corrupt=shuffle, seed=5)
 defaults { heads = h }
 eval raw {
   add = fv(left, trials=6, shots=3, split=train, seed=6), layer = [1, 2], choose = [layer]
   controls = [random_heads, random_vector, shuffled]
   items = 9, shots = 1, seed = 7, on = [left], split = extract, select_on = train
 }
+eval again { items = 9, shots = 1, seed = 8, on = [left], split = extract }
+eval tied { add = zeros(), layer = [2, 1, 3], choose = [layer], items = 9, on = [left] }
+"""
+TUNE = """mfv 1
+model m = tiny()
+dataset d = scenes(relations=[left, right, above], count=40)
+tune t {
+  start = fv(left, heads={L2H6, L1H6}, trials=4, shots=1)
+  layer = 2, on = [right], variable = head_mask, sparsity = 0.03, weight_decay = 1e-4
+  max_norm = 60, kl = 0.2, items = 7, batch = 3, shots = 1, epochs = 2, lr = 0.05, seed = 9
+  select_on = extract, select_items = 5
+}
+save "made" { vectors = [t(right)] }
 """
 
 
@@ -64,7 +82,9 @@ def test_means(ran: RunResult, tiny: OpenFlamingo, data: Scenes, seed: int, shuf
     if shuffled:
         prompts = [corrupt(prompt, "shuffle", data, "train", seed) for prompt in prompts]
     wanted = task_mean(tiny, [tiny.batch(prompts, data)], "left", correct_only=not shuffled)
-    found = values(ran, "activations", seed=seed, corrupt="shuffle" if shuffled else None)
+    found = values(
+        ran, "activations", relation="left", seed=seed, corrupt="shuffle" if shuffled else None
+    )
     assert found.correct == wanted.correct
     torch.testing.assert_close(found.mean, wanted.mean, atol=1e-5, rtol=1e-5)
 
@@ -79,14 +99,16 @@ def test_effects_are_of_the_prompts_answered_correctly_corrupted_by_the_seed(
         for prompt, correct in zip(intact, right, strict=True)
         if correct
     ]
-    found = values(ran, "mediation")
+    found = values(ran, "mediation", relation="left")
     np.testing.assert_allclose(found.p_corrupted, asked(tiny, data, twins).p_answer, atol=1e-5)
 
 
 def test_the_heads_of_a_ranking_carry_the_mean_of_its_scores(ran: RunResult):
-    heads, effect = values(ran, "top"), values(ran, "mediation")
-    torch.testing.assert_close(heads.scores, torch.from_numpy(effect.aie))
-    best = sorted(product(range(10), range(8)), key=lambda head: -effect.aie[head])
+    heads = values(ran, "top")
+    left, above = (values(ran, "mediation", relation=name).aie for name in ("left", "above"))
+    mean = (left + above) / 2
+    torch.testing.assert_close(heads.scores, torch.from_numpy(mean))
+    best = sorted(product(range(10), range(8)), key=lambda head: -mean[head])
     assert list(heads.chosen) == best[:3]
 
 
@@ -103,15 +125,25 @@ def test_controls_are_drawn_by_the_eval_s_seed(ran: RunResult):
 def test_an_evaluation_is_compared_with_the_same_questions_without_examples(
     ran: RunResult, tiny: OpenFlamingo, data: Scenes
 ):
-    found = values(ran, "evaluate")
-    wanted = asked(tiny, data, draw_prompts(data, "left", "extract", 9, 0, seed=7))
-    np.testing.assert_allclose(found.zero_shot.p_answer, wanted.p_answer, atol=1e-5)
-    shown = draw_prompts(data, "left", "extract", 9, 1, seed=7)
-    assert found.images == tuple(prompt.query.image for prompt in shown)
+    for seed in (7, 8):
+        found = values(ran, "evaluate", seed=seed)
+        wanted = asked(tiny, data, draw_prompts(data, "left", "extract", 9, 0, seed))
+        np.testing.assert_allclose(found.zero_shot.p_answer, wanted.p_answer, atol=1e-5)
+        shown = draw_prompts(data, "left", "extract", 9, 1, seed)
+        assert found.images == tuple(prompt.query.image for prompt in shown)
+
+
+def test_of_equals_the_first_is_chosen(ran: RunResult):
+    """Zero added at any layer: the same answers."""
+    found = values(ran, "evaluate", layers=(2, 1, 3))
+    first, *others = found.trials
+    for trial in others:
+        assert (trial.outcomes.p_answer == first.outcomes.p_answer).all()
+    assert [condition.at.layer for condition in found.conditions] == [2]
 
 
 def test_choosing_looks_at_its_own_split(ran: RunResult, tiny: OpenFlamingo, data: Scenes):
-    found = values(ran, "evaluate")
+    found = values(ran, "evaluate", seed=7)
     (key,) = (step.key for step in ran.plan.steps if step.label == "fv(left)")
 
     def measured(split: str, layer: int | str | None) -> np.ndarray:
@@ -126,3 +158,37 @@ def test_choosing_looks_at_its_own_split(ran: RunResult, tiny: OpenFlamingo, dat
     real = found.conditions[0]
     wanted = measured("extract", real.at.layer)
     np.testing.assert_allclose(real.outcomes.p_answer, wanted, atol=1e-5)
+
+
+def test_a_training_is_given_all_that_its_block_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Listens to what training is called with, and lets it train."""
+    calls: list[tuple[Any, ...]] = []
+    usual = tuning.tune
+
+    def listening(*arguments: Any, **options: Any) -> Tuned:
+        calls.append(arguments)
+        return usual(*arguments, **options)
+
+    monkeypatch.setattr(tuning, "tune", listening)
+    monkeypatch.chdir(tmp_path)
+    mfv.Recipe(TUNE).run(tmp_path / "out", fresh=True)
+    ((_, batches, validation, start, settings, off_task),) = calls
+    assert start.heads == ((1, 6), (2, 6))
+    assert settings == Settings(
+        layer=2, epochs=2, lr=0.05, weight_decay=1e-4, max_norm=60, kl=0.2, variable="head_mask",
+        sparsity=0.03, seed=9,
+    )  # fmt: skip
+    data = Scenes(relations=["left", "right", "above"], count=40)
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+    assert prompts_of(batches) == draw_prompts(data, "right", "train", 7, 1, 9)
+    assert prompts_of(validation) == draw_prompts(data, "right", "extract", 5, 1, 9)
+    # four of each other relation, in turn
+    left, above = (draw_prompts(data, name, "train", 4, 4, 9) for name in ("left", "above"))
+    in_turn = [prompt for pair in zip(left, above, strict=True) for prompt in pair]
+    assert prompts_of(off_task) == in_turn[:7]
+
+
+def prompts_of(batches: Sequence[PromptBatch]) -> list[Prompt]:
+    return [prompt for batch in batches for prompt in batch.prompts]

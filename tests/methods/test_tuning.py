@@ -200,6 +200,27 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     assert not torch.equal(one.residual, other.residual)  # other mini-batches first
 
 
+def test_every_epoch_takes_the_mini_batches_in_an_order_of_its_own(
+    tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch],
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    trainer = trainer_of(tiny, train, validation, Settings(LAYER, epochs=3, lr=RATE))
+    taken: list[int] = []
+    usual = trainer.loss
+
+    def listening(i: int, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        taken.append(i)
+        return usual(i, value)
+
+    monkeypatch.setattr(trainer, "loss", listening)
+    checkpoint = trainer.start()
+    for number in (1, 2, 3):
+        checkpoint = trainer.epoch(number, checkpoint)
+    orders = [tuple(taken[start : start + 5]) for start in (0, 5, 10)]
+    assert [sorted(order) for order in orders] == [list(range(5))] * 3
+    assert len(set(orders)) == 3
+
+
 def test_a_bound_and_a_decay_keep_the_vector_short(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], raw: Vector
 ):

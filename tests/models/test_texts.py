@@ -119,9 +119,10 @@ def test_arrays_pil_images_and_files_are_the_same_to_it(
         pictures[0], Image.fromarray(pictures[0]), tmp_path / "one.png", str(tmp_path / "one.png"),
     ]  # fmt: skip
     media = model.texts(["<image>Q:"] * 4, [[way] for way in ways]).media
-    assert all(torch.equal(media[0], other) for other in media)
+    for other in media[1:]:  # rows of a batch may be added up in different orders
+        torch.testing.assert_close(other, media[0], atol=1e-5, rtol=1e-5)
     grey = model.texts(["<image>Q:"], [[Image.fromarray(pictures[0]).convert("L")]]).media
-    assert not torch.equal(grey, media[:1])
+    assert (grey - media[:1]).abs().max() > 0.01
 
 
 # -- errors ---------------------------------------------------------------------------------------

@@ -5,13 +5,18 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import mfv_dsl as mfv
+from mfv_dsl.cli.app import app
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "mfv_dsl"
 README = (ROOT / "README.md").read_text()
 
 
@@ -60,12 +65,65 @@ def test_the_readmes_python_names_exist():
 
 def test_links_lead_somewhere():
     for page in (
-        ROOT / "README.md",
+        *ROOT.glob("*.md"),
         *(ROOT / "docs").glob("*.md"),
         *(ROOT / "benchmarks").glob("*.md"),
     ):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
+
+
+def parsed(line: str) -> None:
+    """Read a command line as ``mfv`` does, and run nothing."""
+    command, words = get_command(app), shlex.split(line, comments=True)[1:]
+    context = command.make_context("mfv", ["version"])
+    while hasattr(command, "resolve_command"):
+        name, command, words = command.resolve_command(context, words)
+        context = command.make_context(name, list(words), parent=context)
+
+
+COMMANDS = [
+    line
+    for block in blocks("")
+    for line in block.splitlines()
+    if line.startswith(("mfv ", "make ")) and not re.match(r"mfv \d", line)
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_readmes_commands_are_commands(line: str):
+    if line.startswith("mfv "):
+        parsed(line)
+    else:
+        target = line.split()[1]
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M)
+
+
+@pytest.mark.parametrize("line", ["mfv ask --diagonaly", "mfv vectors shew x", "mfv norms"])
+def test_what_is_no_command_is_noticed(line: str):
+    with pytest.raises(Exception, match="No such option|No such command|Missing"):
+        parsed(line)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_what_a_page_names_in_passing_is_there(page: str):
+    """Commands, modules, `make` targets and folders between back-ticks."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.M | re.S)
+    names = {*get_command(app).commands}  # type: ignore[attr-defined]
+    names |= {"codes"} if page == "CONTRIBUTING.md" else set()  # its example of a new command
+    folders = {path.name for parent in (ROOT, PACKAGE) for path in parent.iterdir()}
+    spans = re.findall(r"`([^`\n]+)`", text)
+    for span in spans:
+        if match := re.match(r"mfv ([a-z]+)", span):
+            assert match[1] in names, span
+        if match := re.match(r"make ([a-z]+)$", span):
+            assert f"\n{match[1]}:" in (ROOT / "Makefile").read_text(), span
+        if match := re.match(r"python -m ([a-z_.]+)", span):
+            assert find_spec(match[1]) is not None, span
+        if re.fullmatch(r"[\w./]+", span) and span.split("/")[0] in folders and "/" in span:
+            pattern = span.rstrip("/").replace("nnnn", "*")
+            assert any(True for parent in (ROOT, PACKAGE) for _ in parent.glob(pattern)), span
+    assert len(spans) > 20
 
 
 def test_the_engine_page_runs_as_written():

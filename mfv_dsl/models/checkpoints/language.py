@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from mfv_dsl.models.checkpoints.weights import UNREADABLE, misfit, unreadable
 from mfv_dsl.models.families import family_of
 from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.mpt import KEY_NAMES, is_mpt, mpt_class, mpt_config
+from mfv_dsl.models.quiet import quiet_transformers
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def _from_files(folder: Path, config: dict[str, Any], dtype: torch.dtype) -> Any
         kind = mpt_class(config)
         options |= {"config": mpt_config(config), "key_mapping": KEY_NAMES}
     try:
-        with _quiet():
+        with quiet_transformers():
             model, info = kind.from_pretrained(folder, **options)
     except UNREADABLE as error:
         raise unreadable(folder, error) from None
@@ -103,20 +102,3 @@ def _from_files(folder: Path, config: dict[str, Any], dtype: torch.dtype) -> Any
         missing -= {name for name, *_ in info["mismatched_keys"]}
         raise misfit(folder, missing=missing, left_over=left_over, misshapen=misshapen)
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers without its progress bar and its table of weights that do not fit, which
-    :func:`misfit` says in full."""
-    from transformers.utils import logging
-
-    progress_bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if progress_bar:
-            logging.enable_progress_bar()

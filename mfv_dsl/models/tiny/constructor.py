@@ -8,8 +8,10 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.data.template import IMAGE, OPENFLAMINGO, Template
 from mfv_dsl.models.tiny.facts import WEIGHTS, folder_facts
 from mfv_dsl.models.vlm.facts import facts_of
+from mfv_dsl.models.vlm.prompts import Form
 
 LLAVA = Path(__file__).parents[1] / "llava" / "weights"
 NAMES = ("flamingo", "llava")
@@ -40,6 +42,11 @@ def load(name: str = "flamingo", device: Any = None, download: bool = False) -> 
     from mfv_dsl.models.tiny.load import load_folder
 
     return load_folder(WEIGHTS, device)
+
+
+def template(name: str = "flamingo") -> Template:
+    """How its prompts are written."""
+    return Form.of("plain", IMAGE).template if name == "llava" else OPENFLAMINGO
 
 
 def sources(name: str = "flamingo") -> dict[str, dict[str, str]]:

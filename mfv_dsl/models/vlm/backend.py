@@ -101,7 +101,7 @@ class VisionLanguageModel:
         register()
         self.model: Any = model.eval().requires_grad_(False)
         self.processor, self.architecture, self.facts = processor, architecture, facts
-        self.form = Form.of(prompt, architecture.mark)
+        self.form = Form.of(prompt, architecture.mark, architecture.prompt_ending)
         self.template = self.form.template
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
@@ -213,13 +213,24 @@ class VisionLanguageModel:
         """What the model's own processor makes of texts and pictures, padded on the left."""
         images = [[Image.fromarray(picture) for picture in row] for row in pictures]
         options: dict[str, Any] = {"return_tensors": "pt", "padding": True}
-        if self.form.name != "plain":
-            options["add_special_tokens"] = False  # the template has them
+        first = self.tokenizer.bos_token
+        if first is not None and all(text.startswith(first) for text in texts):
+            options["add_special_tokens"] = False  # a chat template wrote them
+        shown: dict[str, Any] = {"text": list(texts), "images": images if any(images) else None}
         if self.architecture.features == "perceiver":
-            return self.processor(text=_interleaved(texts, images, self.architecture.mark),
-                                  **options)  # fmt: skip
-        shown = images if any(images) else None
-        return self.processor(text=list(texts), images=shown, **options)  # type: ignore[no-any-return]
+            shown = {"text": _interleaved(texts, images, self.architecture.mark)}
+        bare = not all(images) and self.architecture.features in ("perceiver", "cross_states")
+        try:
+            if bare:
+                raise ValueError("this model needs a picture in every text")
+            inputs: Mapping[str, Any] = self.processor(**shown, **options)
+        except Exception as error:  # of many kinds, by processor
+            summary = str(error).strip().partition("\n")[0]
+            raise MfvError(
+                "MFV7277", "the model's own processor does not take these texts and pictures",
+                notes=[f"{type(error).__name__}: {summary}"],
+            ) from None  # fmt: skip
+        return inputs
 
     def _check_places(self, tokens: torch.Tensor, media: Media) -> None:
         """Refuse (MFV7270) prompts whose places for pictures are not as many as the pictures have
@@ -264,25 +275,25 @@ class VisionLanguageModel:
         return [tokens[0] for tokens in self.answer_tokens(names)]
 
     def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
-        return [self._answer(name) for name in names]
-
-    def _answer(self, name: str) -> tuple[int, ...]:
-        """The tokens of ``name`` where an answer stands, even where the tokenizer merges across."""
-        cue, whole = self.template.cue, self.template.answer.format(answer=name)
-        before = self.tokenizer.encode(cue, add_special_tokens=False)
-        after = self.tokenizer.encode(whole, add_special_tokens=False)
-        if after[: len(before)] == before and len(after) > len(before):
-            return tuple(map(int, after[len(before) :]))
-        raise MfvError(
-            "MFV7201",
-            f"the tokenizer does not keep `{cue.strip() or 'the line end'}` apart from the answer "
-            f"`{name}`",
-            help="first-token scoring needs answers that begin with a token of their own",
-        )
+        return [self.form.answer_tokens(self.tokenizer, name) for name in names]
 
     def text(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(tokens))
         return text
+
+    def preprocess(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
+        """Pictures as the vision tower gets them, (pictures, 3, height, width).  Raises MfvError
+        (MFV7278) for a model that cuts them into patches or tiles first."""
+        images = [Image.fromarray(picture) for picture in pictures]
+        pixels: torch.Tensor = self.processor.image_processor(images, return_tensors="pt")[
+            "pixel_values"
+        ]
+        if pixels.ndim != 4:
+            raise MfvError(
+                "MFV7278", "this model's processor cuts pictures into patches or tiles, which are "
+                "not drawn",
+            )  # fmt: skip
+        return pixels
 
     # -- passes -----------------------------------------------------------------------------------
     def forward(self, batch: VlmBatch) -> torch.Tensor:

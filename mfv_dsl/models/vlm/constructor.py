@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.models.vlm.facts import facts_of, known_facts
+from mfv_dsl.data.template import Template
+from mfv_dsl.models.vlm.facts import facts_of, known_facts, read_architecture
 from mfv_dsl.models.vlm.folder import NOT_HERE, commit_of, locate
+from mfv_dsl.models.vlm.prompts import Form
 
 if TYPE_CHECKING:
     from mfv_dsl.models.vlm.backend import VisionLanguageModel
@@ -41,6 +43,14 @@ def load(
     from mfv_dsl.models.vlm.load import load_folder
 
     return load_folder(locate(path, revision, download), path, dtype, device, prompt)
+
+
+def template(
+    path: str, revision: str | None = None, prompt: str = "plain", **_: Any
+) -> Template:  # fmt: skip
+    """How its prompts are written."""
+    _, architecture = read_architecture(locate(path, revision), path)
+    return Form.of(prompt, architecture.mark, architecture.prompt_ending).template
 
 
 def sources(path: str, revision: str | None = None, **_: Any) -> dict[str, dict[str, str]]:

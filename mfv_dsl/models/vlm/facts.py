@@ -7,6 +7,7 @@ a test holds them equal to transformers'.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mfv_dsl.models.vlm.architectures import (
 )
 from mfv_dsl.models.vlm.folder import fingerprint, read_config
 from mfv_dsl.models.vlm.known import KNOWN
+from mfv_dsl.models.vlm.prompts import Form
 
 #: ``model_type`` of a text configuration -> what it is where the file does not say:
 #: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim.
@@ -104,7 +106,15 @@ def facts_of(folder: Path, path: str, dtype: str, prompt: str) -> ModelFacts:
     """Facts of the model in ``folder``, which the user calls ``path``."""
     config, _ = read_architecture(folder, path)
     model_type = str(config["model_type"])
-    return _facts(model_type, sizes(config), fingerprint(folder), path, dtype, prompt)
+    shape = sizes(config)
+    text = config.get("text_config") or config
+    kv_heads = (
+        text.get("num_key_value_heads") or _default(config, "num_key_value_heads") or shape[1]
+    )
+    return replace(
+        _facts(model_type, shape, fingerprint(folder), path, dtype, prompt),
+        kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config),
+    )  # fmt: skip
 
 
 def known_facts(path: str, revision: str | None, dtype: str, prompt: str) -> ModelFacts | None:
@@ -114,7 +124,32 @@ def known_facts(path: str, revision: str | None, dtype: str, prompt: str) -> Mod
         return None
     shape = (known.n_layers, known.n_heads, known.head_dim, known.d_model)
     weights = known.fingerprint(path, revision)
-    return _facts(known.model_type, shape, weights, path, dtype, prompt)
+    return replace(
+        _facts(known.model_type, shape, weights, path, dtype, prompt),
+        kv_width=known.kv_heads * known.head_dim, picture_tokens=known.picture_tokens,
+    )  # fmt: skip
+
+
+def picture_tokens(config: Mapping[str, Any]) -> int:
+    """About how many tokens of a prompt a picture takes, 0 where the config.json does not say."""
+    for name in ("mm_tokens_per_image", "image_seq_length"):
+        if _is_size(config.get(name)):
+            return int(config[name])
+    vision = config.get("vision_config") or {}
+    side, patch = vision.get("image_size"), vision.get("patch_size")
+    side, patch = (value[0] if isinstance(value, list) else value for value in (side, patch))
+    if not (_is_size(side) and _is_size(patch)):
+        return 0
+    shrink = config.get("scale_factor") or 1
+    return int(max(1, side // patch // shrink) ** 2)
+
+
+def _default(config: Mapping[str, Any], name: str) -> int | None:
+    """What a size of the language model is where the file does not say."""
+    text = config.get("text_config") or config
+    kind = str(text.get("model_type") or config.get("model_type"))
+    defaults = DEFAULTS.get(_TEXT.get(kind, kind), (None,) * 5)
+    return dict(zip(_NAMES, defaults, strict=True))[name]
 
 
 def _facts(
@@ -123,7 +158,7 @@ def _facts(
 ) -> ModelFacts:  # fmt: skip
     """The form of a model's prompts belongs to its identity: vectors depend on it."""
     architecture = ARCHITECTURES[model_type]
-    form = "" if prompt == "plain" else f":{prompt}"
+    form = Form.of(prompt, architecture.mark, architecture.prompt_ending).identity
     block = f"{architecture.text}.layers.{{layer}}"
     return ModelFacts(
         *shape, fingerprint=weights + form, description=path, precision=dtype, family=model_type,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
+from mfv_dsl.models.quiet import quiet_transformers
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.facts import facts_of, read_architecture, sizes
@@ -33,13 +32,14 @@ def load_folder(
     """
     config, architecture = read_architecture(folder, path)
     facts = facts_of(folder, path, dtype, prompt)
-    where = devices(device)[0]
+    where = _one_device(device)
     declare_torchvision_operators()  # before transformers looks for torchvision
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     usual: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        processor: Any = AutoProcessor.from_pretrained(folder, **usual)
+        with quiet_transformers():
+            processor: Any = AutoProcessor.from_pretrained(folder, **usual)
     except Exception as error:  # of many kinds, by what is missing
         raise _unusable("MFV7271", folder, "processor", error) from None
     if getattr(processor, "tokenizer", None) is None:
@@ -48,7 +48,7 @@ def load_folder(
             help="is it a text model?  The folder needs preprocessor_config.json",
         )  # fmt: skip
     try:
-        with _no_progress_bar():
+        with quiet_transformers():
             model, report = AutoModelForImageTextToText.from_pretrained(
                 folder, dtype=_DTYPES[dtype], output_loading_info=True, **usual
             )
@@ -130,18 +130,15 @@ def _check_numbers(model: Any, folder: Path) -> None:
             )  # fmt: skip
 
 
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Within the block transformers draws none: a run has its own."""
-    from transformers.utils import logging
-
-    was_enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            logging.enable_progress_bar()
+def _one_device(device: str) -> torch.device:
+    """Where the model runs.  Raises MfvError (MFV7219) for a device that is not there, and for
+    several: this version runs a transformers model on one."""
+    if device == "balanced" and torch.cuda.device_count() > 1:
+        raise MfvError(
+            "MFV7219", "cannot run on balanced: a transformers model runs on one device",
+            help="name one, as in device=cuda",
+        )  # fmt: skip
+    return devices(device)[0]
 
 
 def _unusable(

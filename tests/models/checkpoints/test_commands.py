@@ -16,6 +16,7 @@ import mfv_dsl as mfv
 from mfv_dsl.execute.environment import DeviceMemory, _where
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN
+from mfv_dsl.models.vlm.known import KNOWN as KNOWN_VLMS
 
 RECIPE = """mfv 1
 model   m = openflamingo("{path}", dtype={dtype})
@@ -106,6 +107,35 @@ def test_models_lists_the_published_checkpoints(tmp_path: Path):
         assert rows[name]["layers"] == known.language.n_layers
         assert rows[name]["parameters"] == known.parameters
         assert rows[name]["here"] is False
+    for name, model in KNOWN_VLMS.items():
+        row = rows[name]
+        assert row["constructor"] == "hf" and row["what"] == model.model_type
+        shape = (row["layers"], row["heads"], row["head_dim"], row["d_model"])
+        assert shape == (model.n_layers, model.n_heads, model.head_dim, model.d_model)
+        assert row["parameters"] == model.parameters and row["download"] == 2 * model.parameters
+        assert row["memory_bf16"] > row["download"]  # weights alone are as large as their files
+        assert row["memory_fp32"] == pytest.approx(2 * row["memory_bf16"], abs=2)
+        assert row["here"] is False
+
+
+def test_models_finds_what_is_in_the_cache(tmp_path: Path):
+    """A snapshot counts when all of its weights are there."""
+    name = "HuggingFaceTB/SmolVLM-256M-Instruct"
+    repository = tmp_path / "hub" / "models--HuggingFaceTB--SmolVLM-256M-Instruct"
+    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(snapshot.name)
+    (snapshot / "config.json").write_text("{}")
+
+    def here() -> dict[str, bool]:
+        listed = command("models", "--json", env=os.environ | {"HF_HOME": str(tmp_path)})
+        return {row["name"]: row["here"] for row in json.loads(listed.stdout)}
+
+    assert here()[name] is False
+    (snapshot / "model.safetensors").write_bytes(b"")
+    found = here()
+    assert found[name] is True and found["Qwen/Qwen3-VL-4B-Instruct"] is False
 
 
 # -- doctor ---------------------------------------------------------------------------------------
@@ -114,14 +144,19 @@ def test_doctor_says_what_there_is(tmp_path: Path):
     done = command("doctor", "--json", env=os.environ | {"HF_HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert said["problem"] is None and said["advice"] == []
+    assert said["problem"] is None and said["llava_problem"] is None and said["advice"] == []
     assert said["packages"]["open_flamingo"] == "2.0.1"
     assert said["packages"]["torch"] == torch.__version__
     assert said["torchvision"] in ("as is", "declared")
     assert said["devices"][0]["name"] == "cpu"
     assert 0 < said["devices"][0]["free"] <= said["devices"][0]["memory"]
     assert said["cache"] == str(tmp_path / "hub")
-    assert [fit["name"] for fit in said["fits"]] == list(KNOWN)
+    assert [fit["name"] for fit in said["fits"]] == [*KNOWN, *KNOWN_VLMS]
+    places = tuple(DeviceMemory(**place) for place in said["devices"])
+    for fit in said["fits"][len(KNOWN) :]:
+        weights = 2 * KNOWN_VLMS[fit["name"]].parameters
+        assert fit["bf16"] == _where(round(1.2 * weights), places)
+        assert fit["fp32"] == _where(round(2.4 * weights), places)
 
 
 @pytest.mark.slow
@@ -139,6 +174,7 @@ def test_doctor_says_what_to_type(tmp_path: Path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "open_flamingo is missing\n" in done.stdout
     assert "tiny() does not run: open_flamingo is not installed\n" in done.stdout
+    assert 'tiny("llava") runs\n' in done.stdout
     assert "pip install --no-deps open_flamingo==2.0.1\n" in done.stdout
     ran = subprocess.run(
         [sys.executable, "-S", "-m", "mfv_dsl", "run", "quickstart", "--out", str(tmp_path / "x")],
