@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.quiet import quiet_transformers
+from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
-from mfv_dsl.models.vlm.facts import facts_of, read_architecture
+from mfv_dsl.models.vlm.facts import facts_of, read_architecture, sizes
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -23,18 +26,20 @@ def load_folder(
     """The model in ``folder``, which the user calls ``path``, with weights and activations in
     ``dtype`` (bf16, fp16, fp32), its prompts in the form ``prompt``.
 
-    Raises MfvError: MFV7260 and MFV7261 for architectures that are not served, MFV7271 for a
-    processor that is missing or does not load, MFV7272 for weights that do not fit.
+    Raises MfvError: MFV7260, MFV7261 and MFV7265 for architectures that are not served, MFV7271
+    for a processor that is missing, does not load or is of another model, MFV7272 for weights that
+    do not fit, MFV7276 for weights that are no numbers.
     """
-    _, architecture = read_architecture(folder, path)
+    config, architecture = read_architecture(folder, path)
     facts = facts_of(folder, path, dtype, prompt)
     where = _one_device(device)
     declare_torchvision_operators()  # before transformers looks for torchvision
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
+    usual: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet_transformers():
-            processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            processor: Any = AutoProcessor.from_pretrained(folder, **usual)
     except Exception as error:  # of many kinds, by what is missing
         raise _unusable("MFV7271", folder, "processor", error) from None
     if getattr(processor, "tokenizer", None) is None:
@@ -45,7 +50,7 @@ def load_folder(
     try:
         with quiet_transformers():
             model, report = AutoModelForImageTextToText.from_pretrained(
-                folder, local_files_only=True, dtype=_DTYPES[dtype], output_loading_info=True
+                folder, dtype=_DTYPES[dtype], output_loading_info=True, **usual
             )
     except Exception as error:
         raise _unusable("MFV7272", folder, "weights", error) from None
@@ -54,7 +59,15 @@ def load_folder(
             "MFV7272", f"the weights in {folder} do not have all that its config.json asks for",
             notes=[f"missing: {', '.join(missing[:5])}" + (" …" if len(missing) > 5 else "")],
         )  # fmt: skip
-    return VisionLanguageModel(model.to(where), processor, architecture, facts, prompt)
+    _check_sizes(model, architecture, sizes(config), folder)
+    _check_processor(model, processor, folder)
+    _check_numbers(model, folder)
+    mark = getattr(processor, "image_token", architecture.mark)
+    if mark not in architecture.mark:  # of one architecture, with processors of two
+        architecture = replace(architecture, mark=mark)
+    backend = VisionLanguageModel(model.to(where), processor, architecture, facts, prompt)
+    _try_picture(backend, folder)
+    return backend
 
 
 def _one_device(device: str) -> torch.device:
@@ -68,10 +81,70 @@ def _one_device(device: str) -> torch.device:
     return devices(device)[0]
 
 
-def _unusable(code: str, folder: Path, part: str, error: Exception) -> MfvError:
+def _check_sizes(
+    model: Any, architecture: Architecture, shape: tuple[int, int, int, int], folder: Path
+) -> None:
+    """Refuse (MFV7267) a model whose modules are not of the sizes that recipes were checked for."""
+    try:
+        layers = model.get_submodule(architecture.text).layers
+        heads = next(layer.self_attn for layer in layers if hasattr(layer, "self_attn"))
+        projection = heads.o_proj
+    except (AttributeError, StopIteration):
+        kind = model.config.get_text_config().model_type
+        raise MfvError(
+            "MFV7261", f"the language model in {folder}, a `{kind}`, is not built as those that "
+            "are served",
+            help="its decoder layers need heads in `self_attn.o_proj`",
+        ) from None  # fmt: skip
+    actual = (len(layers), projection.in_features, projection.out_features)
+    n_layers, n_heads, head_dim, d_model = shape
+    if actual != (n_layers, n_heads * head_dim, d_model):
+        raise MfvError(
+            "MFV7267", f"the model in {folder} is not of the sizes that its config.json gives",
+            notes=["layers, width of all heads, width of the residual stream: "
+                   f"{actual} in place of {(n_layers, n_heads * head_dim, d_model)}"],
+            help="please report the model and the version of transformers",
+        )  # fmt: skip
+
+
+def _check_processor(model: Any, processor: Any, folder: Path) -> None:
+    """Refuse (MFV7271) a processor that was made for another model."""
+    config, tokenizer = model.config, processor.tokenizer
+    token = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+    marks = {getattr(part, "image_token_id", None) for part in (processor, tokenizer)}
+    marks.update(getattr(processor, "image_token_ids", ()))
+    if token is not None and token not in marks:
+        raise MfvError(
+            "MFV7271", f"the processor in {folder} is not this model's: the model knows pictures "
+            f"by token {token}, which the processor never writes",
+            help="take the processor's files from where the weights come from",
+        )  # fmt: skip
+
+
+def _try_picture(backend: VisionLanguageModel, folder: Path) -> None:
+    """Refuse (MFV7271) a processor from whose picture the model's vision tower makes nothing."""
+    picture = np.zeros((64, 64, 3), dtype=np.uint8)
+    try:
+        backend.texts([f"{backend.architecture.mark}Q:"], [[picture]])
+    except Exception as error:  # of many kinds, by what does not fit
+        raise _unusable("MFV7271", folder, "processor", error, "does not fit its model") from None
+
+
+def _check_numbers(model: Any, folder: Path) -> None:
+    """Refuse (MFV7276) weights that are no numbers, or infinite."""
+    for name, weights in model.named_parameters():
+        if not all(bool(extreme.isfinite()) for extreme in weights.detach().aminmax()):
+            raise MfvError(
+                "MFV7276", f"the weights of {folder} are not all numbers: {name}",
+                help="fetch the file again, or load it with dtype=fp32 if its numbers are too "
+                "large for the precision asked for",
+            )  # fmt: skip
+
+
+def _unusable(
+    code: str, folder: Path, part: str, error: Exception, what: str = "cannot be loaded"
+) -> MfvError:
     summary = str(error).strip().partition("\n")[0][:300]
     return MfvError(
-        code,
-        f"the {part} in {folder} cannot be loaded",
-        notes=[f"{type(error).__name__}: {summary}"],
+        code, f"the {part} in {folder} {what}", notes=[f"{type(error).__name__}: {summary}"]
     )

@@ -1,18 +1,23 @@
-"""The forms in which prompts are written for a vision-language model."""
+"""The forms in which prompts are written for a vision-language model; no torch."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.template import Template
 
+#: The forms that have a name; the first is what a model gets where nothing is said.
+FORMS = ("plain", "chat", "official")
 #: The system text of the official code for Qwen3-VL.
 #: Source: fushuhao6/Multimodal-Function-Vector, the code of arXiv:2510.02528.
 OFFICIAL_SYSTEM = "Use the following template to answer the question:\nQ:object1. A:object2"
+_FIELDS = ("image", "query", "answer")
 
 
 @dataclass(frozen=True)
@@ -21,28 +26,51 @@ class Form:
 
     ``plain``: pictures and text side by side, ending at ``A:``.  ``chat``: the same as one turn of
     the user, with ``A:`` as the beginning of the assistant's.  ``official``: as the official code
-    asks Qwen3-VL, with a system text, the answer behind the assistant's header.
+    asks Qwen3-VL, with a system text, the answer behind the assistant's header.  Any other ``name``
+    is the text of a demonstration, in the user's own words.
     """
 
     name: str
     template: Template
 
     @classmethod
-    def of(cls, name: str, mark: str) -> Form:
-        """The form ``name`` with ``mark`` where a picture belongs."""
-        space = "" if name == "official" else " "  # no tokenizer merges `A:` with what follows ` `
-        template = Template(
-            demonstration=f"{mark}Q:{{query}}. A:{space}{{answer}}.\n",
-            query=f"{mark}Q:{{query}}. A:",
-            cue="\n" if name == "official" else "A:",
-            answer="\n{answer}" if name == "official" else "A: {answer}",
-            form="" if name == "plain" else f"{name}\n",
-        )
-        return cls(name, template)
+    def of(cls, name: str, mark: str, ending: str = "") -> Form:
+        """The form ``name`` with ``mark`` where a picture belongs; ``ending`` is what the model's
+        processor writes behind every prompt.  Raises MfvError (MFV7278) for a text that cannot be a
+        demonstration."""
+        if name == "official":
+            template = Template(
+                demonstration=f"{mark}Q:{{query}}. A:{{answer}}.\n",
+                query=f"{mark}Q:{{query}}. A:", cue="\n", answer="\n{answer}",
+                form="official\n",
+            )  # fmt: skip
+            return cls(name, template)
+        # no tokenizer merges `A:` with a word behind a blank
+        own = name if name not in FORMS else "{image}Q:{query}. A: {answer}.\n"
+        question, cue = _parts(own)
+        answer = "{answer}" if ending else own[len(question) : own.index("{answer}")] + "{answer}"
+        return cls(name, Template(
+            demonstration=own.replace("{image}", mark), query=question.replace("{image}", mark),
+            cue=ending or cue, answer=(ending or cue) + answer,
+            form="chat\n" if name == "chat" else "",
+        ))  # fmt: skip
+
+    @property
+    def identity(self) -> str:
+        """What tells vectors of models with different prompts apart; nothing for ``plain``."""
+        if self.name == FORMS[0]:
+            return ""
+        if self.name in FORMS:
+            return f":{self.name}"
+        return f":{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
 
     def text(self, prompt: Prompt, processor: Any, mark: str) -> str:
-        """A prompt up to where its answer begins, with marks where pictures belong."""
-        if self.name == "plain":
+        """A prompt up to where its answer begins, with marks where pictures belong.
+
+        Raises MfvError: MFV7268 for a processor that has no chat template, MFV7269 for one that
+        moves pictures.
+        """
+        if self.name not in ("chat", "official"):
             return self.template.text(prompt)
         pieces = [piece.removeprefix(mark) for piece in self.template.pieces(prompt)]
         if self.name == "chat":
@@ -59,6 +87,60 @@ class Form:
         rendered = _rendered(processor, turns, self.name == "official")
         _check_places(rendered, pieces, mark)
         return rendered
+
+    def answer_tokens(self, tokenizer: Any, name: str) -> tuple[int, ...]:
+        """The tokens of ``name`` where an answer stands.  Raises MfvError (MFV7201) where the
+        tokenizer merges them with what stands before."""
+        cue, whole = self.template.cue, self.template.answer.format(answer=name)
+        before = tokenizer.encode(cue, add_special_tokens=False)
+        after = tokenizer.encode(whole, add_special_tokens=False)
+        if after[: len(before)] == before and len(after) > len(before):
+            return tuple(map(int, after[len(before) :]))
+        raise MfvError(
+            "MFV7201",
+            f"the tokenizer does not keep `{cue.strip() or 'the line end'}` apart from the answer "
+            f"`{name}`",
+            help="first-token scoring needs answers that begin with a token of their own",
+        )
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """Of the text of a demonstration what comes before the answer, without blanks at its end, and
+    the end of that, which is the same in every prompt."""
+    problem = ""
+    try:
+        pieces = list(Formatter().parse(text))
+    except ValueError as error:
+        raise _no_demonstration(f"{error}") from None
+    names = [field for _, field, _, _ in pieces if field is not None]
+    if any(form or change for _, _, form, change in pieces):
+        problem = "fields have nothing but a name"
+    elif unknown := [name for name in names if name not in _FIELDS]:
+        problem = f"`{{{unknown[0]}}}` is no field of it"
+    elif missing := [name for name in _FIELDS if name not in names]:
+        problem = f"it has no `{{{missing[0]}}}`"
+    elif names.count("image") > 1 or names.count("answer") > 1:
+        problem = "there is one picture and one answer in a demonstration"
+    elif names[-1] != "answer":
+        problem = "the picture and the query come before the answer"
+    elif not names.index("image") < names.index("query"):
+        problem = "the picture comes before the query"
+    if problem:
+        raise _no_demonstration(problem)
+    question = text[: text.index("{answer}")].rstrip(" ")
+    cue = question[question.rindex("}") + 1 :]
+    if not cue:
+        raise _no_demonstration("something has to stand between the query and the answer")
+    return question, cue
+
+
+def _no_demonstration(problem: str) -> MfvError:
+    return MfvError(
+        "MFV7278", f"this prompt cannot be the text of a demonstration: {problem}",
+        help='write it as in prompt="{image}Q:{query}. A: {answer}.\\n", or choose one of '
+        f"{', '.join(FORMS)}",
+        argument="prompt",
+    )  # fmt: skip
 
 
 def _rendered(processor: Any, turns: Sequence[dict[str, Any]], answers_next: bool) -> str:

@@ -305,6 +305,26 @@ def mistral3() -> tuple[Any, Any]:
     return hf.Mistral3ForConditionalGeneration(config), processor
 
 
+def pixtral() -> tuple[Any, Any]:
+    """Pixtral is a LLaVA by its configuration, with another processor."""
+    names = {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]",
+             "image_end_token": "[IMG_END]"}  # fmt: skip
+    words = tokenizer(["[INST]", "[/INST]"], names)
+    vision = {"model_type": "pixtral", "hidden_size": 32, "intermediate_size": 64,
+              "num_hidden_layers": 2, "num_attention_heads": 2, "head_dim": 16, "image_size": 112,
+              "patch_size": 14}  # fmt: skip
+    config = hf.LlavaConfig(
+        vision_config=vision, image_token_index=words.image_token_id, vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        text_config={"model_type": "mistral", "sliding_window": None, **text(words, 24)},
+    )  # fmt: skip
+    images = hf.PixtralImageProcessor(
+        size={"longest_edge": 112}, patch_size={"height": 14, "width": 14}
+    )
+    processor = hf.PixtralProcessor(images, words, patch_size=14, **names)
+    return hf.LlavaForConditionalGeneration(config), processor
+
+
 def molmo2() -> tuple[Any, Any]:
     marks = [
         "<|im_start|>",
@@ -384,7 +404,7 @@ ZOO: dict[str, Callable[[], tuple[Any, Any]]] = {
     builder.__name__: builder
     for builder in (
         qwen2_vl, qwen2_5_vl, qwen3_vl, llava, llava_next, llava_onevision, idefics2, idefics3,
-        smolvlm, gemma3, paligemma, internvl, mistral3, molmo2, mllama, idefics,
+        smolvlm, gemma3, paligemma, internvl, mistral3, pixtral, molmo2, mllama, idefics,
     )
 }  # fmt: skip
 
