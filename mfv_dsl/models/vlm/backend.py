@@ -283,14 +283,14 @@ class VisionLanguageModel:
 
     def preprocess(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
         """Pictures as the vision tower gets them, (pictures, 3, height, width).  Raises MfvError
-        (MFV7278) for a model that cuts them into patches or tiles first."""
+        (MFV7279) for a model that cuts them into patches or tiles first."""
         images = [Image.fromarray(picture) for picture in pictures]
         pixels: torch.Tensor = self.processor.image_processor(images, return_tensors="pt")[
             "pixel_values"
         ]
         if pixels.ndim != 4:
             raise MfvError(
-                "MFV7278", "this model's processor cuts pictures into patches or tiles, which are "
+                "MFV7279", "this model's processor cuts pictures into patches or tiles, which are "
                 "not drawn",
             )  # fmt: skip
         return pixels

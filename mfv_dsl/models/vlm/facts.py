@@ -107,10 +107,7 @@ def facts_of(folder: Path, path: str, dtype: str, prompt: str) -> ModelFacts:
     config, _ = read_architecture(folder, path)
     model_type = str(config["model_type"])
     shape = sizes(config)
-    text = config.get("text_config") or config
-    kv_heads = (
-        text.get("num_key_value_heads") or _default(config, "num_key_value_heads") or shape[1]
-    )
+    kv_heads = _kv_heads(config) or shape[1]
     return replace(
         _facts(model_type, shape, fingerprint(folder), path, dtype, prompt),
         kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config),
@@ -144,12 +141,13 @@ def picture_tokens(config: Mapping[str, Any]) -> int:
     return int(max(1, side // patch // shrink) ** 2)
 
 
-def _default(config: Mapping[str, Any], name: str) -> int | None:
-    """What a size of the language model is where the file does not say."""
+def _kv_heads(config: Mapping[str, Any]) -> int | None:
+    """The number of key-value heads, None where there are as many as heads."""
     text = config.get("text_config") or config
     kind = str(text.get("model_type") or config.get("model_type"))
-    defaults = DEFAULTS.get(_TEXT.get(kind, kind), (None,) * 5)
-    return dict(zip(_NAMES, defaults, strict=True))[name]
+    known = DEFAULTS.get(_TEXT.get(kind, kind), (None,) * 5)[3]
+    number = text.get("num_key_value_heads", known)
+    return number if _is_size(number) else None
 
 
 def _facts(
