@@ -70,20 +70,6 @@ def load_folder(
     return backend
 
 
-<<<<<<< HEAD
-=======
-def _one_device(device: str) -> torch.device:
-    """Where the model runs.  Raises MfvError (MFV7219) for a device that is not there, and for
-    several: this version runs a transformers model on one."""
-    if device == "balanced" and torch.cuda.device_count() > 1:
-        raise MfvError(
-            "MFV7219", "cannot run on balanced: a transformers model runs on one device",
-            help="name one, as in device=cuda",
-        )  # fmt: skip
-    return devices(device)[0]
-
-
->>>>>>> vlm
 def _check_sizes(
     model: Any, architecture: Architecture, shape: tuple[int, int, int, int], folder: Path
 ) -> None:
@@ -144,7 +130,6 @@ def _check_numbers(model: Any, folder: Path) -> None:
             )  # fmt: skip
 
 
-<<<<<<< HEAD
 def _one_device(device: str) -> torch.device:
     """Where the model runs.  Raises MfvError (MFV7219) for a device that is not there, and for
     several: this version runs a transformers model on one."""
@@ -156,8 +141,6 @@ def _one_device(device: str) -> torch.device:
     return devices(device)[0]
 
 
-=======
->>>>>>> vlm
 def _unusable(
     code: str, folder: Path, part: str, error: Exception, what: str = "cannot be loaded"
 ) -> MfvError:

@@ -36,7 +36,7 @@ class Form:
     @classmethod
     def of(cls, name: str, mark: str, ending: str = "") -> Form:
         """The form ``name`` with ``mark`` where a picture belongs; ``ending`` is what the model's
-        processor writes behind every prompt.  Raises MfvError (MFV7279) for a text that cannot be a
+        processor writes behind every prompt.  Raises MfvError (MFV7278) for a text that cannot be a
         demonstration."""
         if name == "official":
             return cls(name, Template(
@@ -140,7 +140,7 @@ def _parts(text: str) -> tuple[str, str, str]:
 
 def _no_demonstration(problem: str) -> MfvError:
     return MfvError(
-        "MFV7279", f"this prompt cannot be the text of a demonstration: {problem}",
+        "MFV7278", f"this prompt cannot be the text of a demonstration: {problem}",
         help='write it as in prompt="{image}Q:{query}. A: {answer}.\\n", or choose one of '
         f"{', '.join(FORMS)}",
         argument="prompt",

@@ -343,10 +343,10 @@ def test_its_braces(loaded: Loaded):
 def test_texts_that_are_no_demonstration(own: str, problem: str):
     with pytest.raises(MfvError) as raised:
         Form.of(own, "<image>")
-    assert raised.value.code == "MFV7279"
+    assert raised.value.code == "MFV7278"
     assert problem in str(raised.value)
     text = own.replace("\n", "\\n")
     with pytest.raises(RecipeError) as caught:  # where it stands in the recipe
         constructed("model", f'hf("Qwen/Qwen3-VL-4B-Instruct", prompt="{text}")')
-    assert caught.value.code == "MFV7279"
+    assert caught.value.code == "MFV7278"
     assert "^" in str(caught.value)
