@@ -99,17 +99,30 @@ def read_architecture(folder: Path, path: str) -> tuple[dict[str, Any], Architec
         )  # fmt: skip
     if not isinstance(config.get("text_config", {}), dict):
         raise MfvError("MFV7267", f"the `text_config` in the config.json of {path} is no object")
-    return config, architecture_of(config, path)
+    return config, _as_configured(architecture_of(config, path), config)
+
+
+def _as_configured(row: Architecture, config: Mapping[str, Any]) -> Architecture:
+    """The row with the norms of this configuration: some architectures stand on language models
+    with a norm behind their attention and MLP, and on others."""
+    text = config.get("text_config") or config
+    kind = str(text.get("model_type") or config["model_type"])
+    if _TEXT.get(kind, kind) == "gemma":
+        return replace(row, attention_output="self_attn.o_proj", mlp_output="mlp")
+    if text.get("norm_after"):
+        names = "input_layernorm", "post_attention_layernorm"
+        return replace(row, attention_output=names[0], mlp_output=names[1])
+    return row
 
 
 def facts_of(folder: Path, path: str, dtype: str, prompt: str) -> ModelFacts:
     """Facts of the model in ``folder``, which the user calls ``path``."""
-    config, _ = read_architecture(folder, path)
+    config, row = read_architecture(folder, path)
     model_type = str(config["model_type"])
     shape = sizes(config)
     kv_heads = _kv_heads(config) or shape[1]
     return replace(
-        _facts(model_type, shape, fingerprint(folder), path, dtype, prompt),
+        _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt),
         kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config),
     )  # fmt: skip
 
@@ -122,7 +135,9 @@ def known_facts(path: str, revision: str | None, dtype: str, prompt: str) -> Mod
     shape = (known.n_layers, known.n_heads, known.head_dim, known.d_model)
     weights = known.fingerprint(path, revision)
     return replace(
-        _facts(known.model_type, shape, weights, path, dtype, prompt),
+        _facts(
+            known.model_type, ARCHITECTURES[known.model_type], shape, weights, path, dtype, prompt
+        ),
         kv_width=known.kv_heads * known.head_dim, picture_tokens=known.picture_tokens,
     )  # fmt: skip
 
@@ -151,16 +166,15 @@ def _kv_heads(config: Mapping[str, Any]) -> int | None:
 
 
 def _facts(
-    model_type: str, shape: tuple[int, int, int, int], weights: str, path: str, dtype: str,
-    prompt: str,
+    model_type: str, row: Architecture, shape: tuple[int, int, int, int], weights: str, path: str,
+    dtype: str, prompt: str,
 ) -> ModelFacts:  # fmt: skip
     """The form of a model's prompts belongs to its identity: vectors depend on it."""
-    architecture = ARCHITECTURES[model_type]
-    form = Form.of(prompt, architecture.mark, architecture.prompt_ending).identity
-    block = f"{architecture.text}.layers.{{layer}}"
+    form = Form.of(prompt, row.mark, row.prompt_ending).identity
+    block = f"{row.text}.layers.{{layer}}"
     return ModelFacts(
         *shape, fingerprint=weights + form, description=path, precision=dtype, family=model_type,
-        paths={"lm.resid": block, "lm.attn.out": f"{block}.{architecture.attention_output}",
+        paths={"lm.resid": block, "lm.attn.out": f"{block}.{row.attention_output}",
                "lm.attn": f"{block}.self_attn.o_proj"},
-        shares_prefix=not architecture.prompt_sees_itself,
+        shares_prefix=not row.prompt_sees_itself,
     )  # fmt: skip

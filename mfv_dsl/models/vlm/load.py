@@ -14,7 +14,7 @@ from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.quiet import quiet_transformers
 from mfv_dsl.models.vlm.architectures import Architecture
-from mfv_dsl.models.vlm.backend import VisionLanguageModel
+from mfv_dsl.models.vlm.backend import VisionLanguageModel, VlmBatch
 from mfv_dsl.models.vlm.facts import facts_of, read_architecture, sizes
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -66,7 +66,7 @@ def load_folder(
     if mark not in architecture.mark:  # of one architecture, with processors of two
         architecture = replace(architecture, mark=mark)
     backend = VisionLanguageModel(model.to(where), processor, architecture, facts, prompt)
-    _try_picture(backend, folder)
+    _check_stream(backend, _try_picture(backend, folder), folder)
     return backend
 
 
@@ -78,6 +78,8 @@ def _check_sizes(
         layers = model.get_submodule(architecture.text).layers
         heads = next(layer.self_attn for layer in layers if hasattr(layer, "self_attn"))
         projection = heads.o_proj
+        for name in (architecture.attention_output, architecture.mlp_output):
+            layers[0].get_submodule(name)
     except (AttributeError, StopIteration):
         kind = model.config.get_text_config().model_type
         raise MfvError(
@@ -110,13 +112,70 @@ def _check_processor(model: Any, processor: Any, folder: Path) -> None:
         )  # fmt: skip
 
 
-def _try_picture(backend: VisionLanguageModel, folder: Path) -> None:
-    """Refuse (MFV7271) a processor from whose picture the model's vision tower makes nothing."""
+def _try_picture(backend: VisionLanguageModel, folder: Path) -> VlmBatch:
+    """A text with one picture.  Refuses (MFV7271) a processor from whose picture the model's vision
+    tower makes nothing."""
     picture = np.zeros((64, 64, 3), dtype=np.uint8)
     try:
-        backend.texts([f"{backend.architecture.mark}Q:"], [[picture]])
+        return backend.texts([f"{backend.architecture.mark}Q:"], [[picture]])
     except Exception as error:  # of many kinds, by what does not fit
         raise _unusable("MFV7271", folder, "processor", error, "does not fit its model") from None
+
+
+class _Stop(Exception):
+    """Enough of the model was run."""
+
+
+@torch.no_grad()
+def _check_stream(backend: VisionLanguageModel, batch: VlmBatch, folder: Path) -> None:
+    """Refuse (MFV7261) a model whose residual stream does not get, as it is, what attention and MLP
+    put out by its row: a norm or a factor stands between that the row does not know of.
+
+    In the first layer with heads, attention puts out chosen numbers and the MLP nothing: the
+    stream behind it has to be the stream before it and these numbers.
+    """
+    layer = next(layer for layer in backend.layers if hasattr(layer, "self_attn"))
+    stream: list[torch.Tensor] = []
+    chosen: list[torch.Tensor] = []
+
+    def enters(_: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        stream.append(arguments[0] if arguments else options["hidden_states"])
+
+    def attends(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
+        numbers = torch.linspace(-1, 1, output.shape[-1], device=output.device)
+        size = 10 * (1 + stream[0].float().abs().mean())  # no norm would leave them as they are
+        chosen.append((numbers * size).to(output).expand_as(output))
+        return chosen[0]
+
+    def leaves(_: Any, __: Any, output: Any) -> None:
+        stream.append(output[0] if isinstance(output, tuple) else output)
+        raise _Stop
+
+    row = backend.architecture
+    hooks = [
+        layer.register_forward_pre_hook(enters, with_kwargs=True),
+        layer.get_submodule(row.attention_output).register_forward_hook(attends),
+        layer.get_submodule(row.mlp_output).register_forward_hook(
+            lambda _, __, output: torch.zeros_like(output)
+        ),
+        layer.register_forward_hook(leaves),
+    ]
+    try:
+        backend.forward(batch)
+    except _Stop:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    before, after = (part.double() for part in stream)
+    difference = (after - before - chosen[0].double()).abs().max()
+    if not difference <= 0.02 * (before.abs().max() + chosen[0].abs().max()):  # rounding
+        kind = backend.model.config.get_text_config().model_type
+        raise MfvError(
+            "MFV7261", f"in the language model in {folder}, a `{kind}`, what heads put out does "
+            "not reach the residual stream as it is",
+            help="a row of the table names the norms behind attention and MLP; docs/models.md",
+        )  # fmt: skip
 
 
 def _check_numbers(model: Any, folder: Path) -> None:

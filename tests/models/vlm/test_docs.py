@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import transformers
 
 import mfv_dsl
@@ -27,7 +29,7 @@ def test_the_table_is_that_of_the_code():
 
 
 def test_its_model_lines_are_right():
-    lines = re.findall(r"^model .*", TEXT, flags=re.M)
+    lines = re.findall(r"^model \w+ = hf.*", TEXT, flags=re.M)
     assert len(lines) == 2
     for line in lines:
         mfv_dsl.Recipe(f"mfv 1\n{line}\n")
@@ -82,8 +84,14 @@ def test_edits_in_a_model_of_ones_own(tmp_path: Path):
         "mfv 1\nmodel m = tiny()\ndataset shapes = scenes(relations=[left], count=20)\n"
         "defaults { trials = 4, heads = top(4) }\neval raw { add = fv(left), layer = 1 }\n"
     )
+    loaded = names["loaded"]
+    picture = np.zeros((40, 40, 3), dtype=np.uint8)
+    batch = loaded.texts(["<image>Q:red circle. A:"], [[picture]])
+    before = loaded.forward(batch)
     with recipe.plan().attach(names["model"], "raw", "left", layer=1, sites=names["sites"]):
-        pass
+        after = loaded.forward(batch)
+    assert not torch.allclose(before, after)
+    assert torch.equal(before, loaded.forward(batch))
 
 
 def test_what_it_names_is_there():

@@ -19,6 +19,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.vlm import constructor
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.folder import locate
+from tests.models.vlm import zoo
 from tests.models.vlm.test_passes import pictures, text
 from tests.models.vlm.zoo import tokenizer
 
@@ -154,6 +155,25 @@ def test_a_language_model_that_is_built_otherwise(folder: Path):
     )
     model.save_pretrained(folder)
     refused(folder, "MFV7261", "`gpt_neox`", "self_attn.o_proj", check=False)
+
+
+@pytest.mark.parametrize("language", [
+    {"model_type": "granite", "residual_multiplier": 0.22}, {"model_type": "gemma2"},
+])  # fmt: skip
+def test_heads_that_do_not_write_into_the_stream_as_they_are(
+    language: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A factor or a norm behind the projection, where the row has none: vectors would be others."""
+
+    def built() -> tuple[Any, Any]:
+        model, processor = zoo.llava()
+        text_config = {**zoo.text(processor.tokenizer), **language}
+        config = transformers.LlavaConfig(**{**model.config.to_dict(), "text_config": text_config})
+        return transformers.LlavaForConditionalGeneration(config), processor
+
+    monkeypatch.setitem(zoo.ZOO, "other", built)
+    folder = zoo.save_checkpoint("other", tmp_path)
+    refused(folder, "MFV7261", language["model_type"], "reach the residual stream", check=False)
 
 
 # -- processors -----------------------------------------------------------------------------------

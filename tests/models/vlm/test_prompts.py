@@ -31,10 +31,11 @@ PICTURE = re.compile(
     r"|<end_of_image>|<image_soft_token>|<im_\w+>|<low_res_im_start>|<\|image\|>)\n*)+"
 )
 #: The picture behind which a processor begins the text, where it does.
-BOS = {"mllama": 0, "paligemma": -1}
+BOS = {"mllama": 0, "paligemma": -1, "paligemma_1": -1}
 WITH_CHAT = [
     name for name in ZOO
-    if name not in ("idefics", "idefics2", "paligemma", "mistral3", "pixtral", "molmo2")
+    if name not in ("idefics", "idefics2", "mistral3", "pixtral")
+    and not name.startswith(("molmo2", "paligemma"))
 ]  # fmt: skip
 
 #: Chat templates as they are published, of Qwen3-VL without tools and videos.
@@ -140,7 +141,7 @@ def test_plain_prompts(name: str, shots: int, loaded: Loaded):
     pieces = ["Q:mug. A: plate.\n"] * shots + [f"Q:table. A:{model.architecture.prompt_ending}"]
     if name in BOS:
         pieces[BOS[name]] = f"<bos>{pieces[BOS[name]]}"
-    before = "<bos>" if name in ("idefics", "molmo2") else ""
+    before = "<bos>" if name in ("idefics", "molmo2", "molmo2_o") else ""
     check_tokens(model, shots, before + "".join(f"{picture}{piece}" for piece in pieces))
 
 

@@ -268,6 +268,20 @@ def paligemma() -> tuple[Any, Any]:
     return hf.PaliGemmaForConditionalGeneration(config), hf.PaliGemmaProcessor(images, words)
 
 
+def paligemma_1() -> tuple[Any, Any]:
+    """The first PaliGemma has no norms behind attention and MLP."""
+    words = tokenizer(["<loc0000>"], {"image_token": "<image>"})
+    config = hf.PaliGemmaConfig(
+        vision_config=_SIGLIP,
+        text_config={"model_type": "gemma", **text(words, 24, pad_token_id=words.pad_token_id)},
+        image_token_id=words.image_token_id, projection_dim=64, hidden_size=64,
+        pad_token_id=words.pad_token_id,
+    )  # fmt: skip
+    images = hf.SiglipImageProcessor(size={"height": 56, "width": 56})
+    images.image_seq_length = 16
+    return hf.PaliGemmaForConditionalGeneration(config), hf.PaliGemmaProcessor(images, words)
+
+
 def internvl() -> tuple[Any, Any]:
     words = tokenizer(["<|im_start|>", "<|im_end|>"], {
         "start_image_token": "<img>", "end_image_token": "</img>",
@@ -325,7 +339,12 @@ def pixtral() -> tuple[Any, Any]:
     return hf.LlavaForConditionalGeneration(config), processor
 
 
-def molmo2() -> tuple[Any, Any]:
+def molmo2_o() -> tuple[Any, Any]:
+    """Molmo 2 on OLMo has norms behind attention and MLP."""
+    return molmo2(norm_after=True)
+
+
+def molmo2(**language: Any) -> tuple[Any, Any]:
     marks = [
         "<|im_start|>",
         "<|im_end|>",
@@ -347,7 +366,7 @@ def molmo2() -> tuple[Any, Any]:
                "text_hidden_size": 64}  # fmt: skip
     config = hf.Molmo2Config(
         vision_config=vision, adapter_config=adapter,
-        text_config=text(words, additional_vocab_size=8),
+        text_config=text(words, additional_vocab_size=8, **language),
         **_ids(words, image_start_token_id="<im_start>", image_end_token_id="<im_end>",
                low_res_image_start_token_id="<low_res_im_start>", image_patch_id="<im_patch>",
                frame_start_token_id="<frame_start>", frame_end_token_id="<frame_end>"),
@@ -404,7 +423,8 @@ ZOO: dict[str, Callable[[], tuple[Any, Any]]] = {
     builder.__name__: builder
     for builder in (
         qwen2_vl, qwen2_5_vl, qwen3_vl, llava, llava_next, llava_onevision, idefics2, idefics3,
-        smolvlm, gemma3, paligemma, internvl, mistral3, pixtral, molmo2, mllama, idefics,
+        smolvlm, gemma3, paligemma, paligemma_1, internvl, mistral3, pixtral, molmo2,
+        molmo2_o, mllama, idefics,
     )
 }  # fmt: skip
 
