@@ -243,6 +243,10 @@ MADE: dict[str, tuple[bytes, str]] = {
             {n: {**e, "data_offsets": [o - 40 for o in e["data_offsets"]]} for n, e in h.items()}
         )), body=lambda body: body[40:]), "it lacks the tensor `heads.mean`",
     ),
+    "heads without their index": (
+        rebuilt(header=lambda h: h.pop("heads.index"), body=lambda body: body[:-16]),
+        "it lacks the tensor `heads.index`",
+    ),
     "a scalar": (
         rebuilt(header=lambda h: h["heads.score"].update(shape=[2, 1])), "has shape (2, 1)",
     ),
@@ -323,8 +327,9 @@ def test_no_file_makes_the_reader_allocate_without_bound(
     tracemalloc.start()
     try:
         for reader in (read, read_header):
-            with pytest.raises(MfvError):
+            with pytest.raises(MfvError) as refusal:
                 reader(path)
+            assert ("larger than 512 MiB" in str(refusal.value)) == (size > LARGEST)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -8,15 +8,17 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import check_clash, check_name
 from mfv_dsl.library.card import KEPT
-from mfv_dsl.library.folder import Library
+from mfv_dsl.library.folder import LOCK, Library
 from mfv_dsl.library.header import Header
 from mfv_dsl.library.hub import uploads
 from mfv_dsl.library.verify import verify_library
@@ -236,7 +238,7 @@ import sys
 from pathlib import Path
 import filelock  # imported before the work, so that none of it is importing
 from mfv_dsl.library import card, stored
-from mfv_dsl.library.folder import Library
+from mfv_dsl.library.folder import LOCK, Library
 from tests.library.support import arrays, said
 
 root, who, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -324,6 +326,16 @@ def test_writers_killed_at_any_moment_leave_whole_files(tmp_path: Path):
     filled(tmp_path, "last")
     assert errors(Library(tmp_path)) == []
     assert 0 < between < kills, f"{between} of {kills} fell between a file and its index"
+
+
+def test_a_writer_waits_for_another(tmp_path: Path):
+    held = FileLock(tmp_path / LOCK, thread_local=False)
+    held.acquire()
+    release = threading.Timer(0.3, held.release)
+    release.start()
+    with Library(tmp_path).writing():
+        assert not held.is_locked
+    release.join()
 
 
 def test_temporary_files_of_killed_writers_go_when_they_are_old(tmp_path: Path):

@@ -257,8 +257,9 @@ def test_locking_reads_the_whole_file(here: Path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"version": 2, "loads": []}', '{"version": 1}', '{"version": 1, "loads": 3}',
-     '{"version": 1, "loads": [{"path": 1}]}', "[" * 100_000,
+    ["", "[]", "{", '{"version": 2, "loads": []}', '{"version": 0, "loads": []}',
+     '{"version": 1}', '{"version": 1, "loads": 3}', '{"version": 1, "loads": [{"path": 1}]}',
+     "[" * 100_000,
      '{"version": 1, "loads": [{"path": "a", "name": "b", "revision": 3, "content_sha256": "c"}]}'],
 )  # fmt: skip
 def test_a_lock_that_is_none_is_refused(here: Path, text: str):

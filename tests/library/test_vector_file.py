@@ -136,6 +136,9 @@ def test_the_moment_of_a_reproducible_build(tmp_path: Path, monkeypatch: pytest.
         save_vector(tmp_path / name, made(), METADATA)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert load_vector(tmp_path / "a").metadata["created"] == "1970-01-02T00:00:00Z"
+    moment = "2026-01-01T00:00:00Z"
+    save_vector(tmp_path / "c", made(), {**METADATA, "created": moment})
+    assert load_vector(tmp_path / "c").metadata["created"] == moment  # as it is given
 
 
 @pytest.mark.parametrize(
