@@ -29,9 +29,10 @@ MODELS = (
           (Parameter("path", ("Text",), "repository or folder", positional=True),
            Parameter("revision", ("Text",), "commit, branch or tag of the repository", None),
            _DTYPE, _DEVICE,
-           Parameter("prompt", ("Choice",), "how prompts are written: pictures and text side by "
-                     "side (plain), as one turn of a chat (chat), as the official code does it for "
-                     "Qwen3-VL (official)", "plain", choices=("plain", "chat", "official"))),
+           Parameter("prompt", ("Choice", "Text"), "how prompts are written: pictures and text "
+                     "side by side (plain), as one turn of a chat (chat), as the official code "
+                     "does it for Qwen3-VL (official), or a demonstration as text with `{image}`, "
+                     "`{query}` and `{answer}`", "plain", choices=("plain", "chat", "official"))),
           result="Model", module="mfv_dsl.models.vlm.constructor",
           example='hf("Qwen/Qwen3-VL-4B-Instruct", dtype=bf16)'),
 )  # fmt: skip

@@ -27,6 +27,7 @@ class Architecture:
     list of cross-attention blocks that run between layers.  ``prompt_sees_itself``: earlier tokens
     of a prompt see later ones, so that the shared prefix is not exact.  ``tiles_lone_pictures``:
     its processor would cut a prompt's only picture into tiles, and leave several whole.
+    ``prompt_ending`` is what its processor writes behind every prompt.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Architecture:
     between: str | None = None
     prompt_sees_itself: bool = False
     tiles_lone_pictures: bool = False
+    prompt_ending: str = ""
 
     @property
     def norm_behind_heads(self) -> bool:
@@ -68,7 +70,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         "model.language_model", "tensor", mark="<start_of_image>", **_GEMMA_NORMS
     ),
     "paligemma": Architecture(
-        "model.language_model", "tensor", "from_one", prompt_sees_itself=True, **_GEMMA_NORMS
+        "model.language_model",
+        "tensor",
+        "from_one",
+        prompt_sees_itself=True,
+        prompt_ending="\n",
+        **_GEMMA_NORMS,
     ),
     "internvl": Architecture("model.language_model", "tensor", mark="<IMG_CONTEXT>"),
     "molmo2": Architecture("model.language_model", mark="<|image|>"),

@@ -101,7 +101,7 @@ class VisionLanguageModel:
         register()
         self.model: Any = model.eval().requires_grad_(False)
         self.processor, self.architecture, self.facts = processor, architecture, facts
-        self.form = Form.of(prompt, architecture.mark)
+        self.form = Form.of(prompt, architecture.mark, architecture.prompt_ending)
         self.template = self.form.template
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
@@ -213,8 +213,9 @@ class VisionLanguageModel:
         """What the model's own processor makes of texts and pictures, padded on the left."""
         images = [[Image.fromarray(picture) for picture in row] for row in pictures]
         options: dict[str, Any] = {"return_tensors": "pt", "padding": True}
-        if self.form.name != "plain":
-            options["add_special_tokens"] = False  # the template has them
+        first = self.tokenizer.bos_token
+        if first is not None and all(text.startswith(first) for text in texts):
+            options["add_special_tokens"] = False  # a chat template wrote them
         shown: dict[str, Any] = {"text": list(texts), "images": images if any(images) else None}
         if self.architecture.features == "perceiver":
             shown = {"text": _interleaved(texts, images, self.architecture.mark)}
@@ -274,21 +275,7 @@ class VisionLanguageModel:
         return [tokens[0] for tokens in self.answer_tokens(names)]
 
     def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
-        return [self._answer(name) for name in names]
-
-    def _answer(self, name: str) -> tuple[int, ...]:
-        """The tokens of ``name`` where an answer stands, even where the tokenizer merges across."""
-        cue, whole = self.template.cue, self.template.answer.format(answer=name)
-        before = self.tokenizer.encode(cue, add_special_tokens=False)
-        after = self.tokenizer.encode(whole, add_special_tokens=False)
-        if after[: len(before)] == before and len(after) > len(before):
-            return tuple(map(int, after[len(before) :]))
-        raise MfvError(
-            "MFV7201",
-            f"the tokenizer does not keep `{cue.strip() or 'the line end'}` apart from the answer "
-            f"`{name}`",
-            help="first-token scoring needs answers that begin with a token of their own",
-        )
+        return [self.form.answer_tokens(self.tokenizer, name) for name in names]
 
     def text(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(tokens))

@@ -50,7 +50,7 @@ def template(
 ) -> Template:  # fmt: skip
     """How its prompts are written."""
     _, architecture = read_architecture(locate(path, revision), path)
-    return Form.of(prompt, architecture.mark).template
+    return Form.of(prompt, architecture.mark, architecture.prompt_ending).template
 
 
 def sources(path: str, revision: str | None = None, **_: Any) -> dict[str, dict[str, str]]:

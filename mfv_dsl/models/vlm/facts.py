@@ -21,6 +21,7 @@ from mfv_dsl.models.vlm.architectures import (
 )
 from mfv_dsl.models.vlm.folder import fingerprint, read_config
 from mfv_dsl.models.vlm.known import KNOWN
+from mfv_dsl.models.vlm.prompts import Form
 
 #: ``model_type`` of a text configuration -> what it is where the file does not say:
 #: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim.
@@ -155,7 +156,7 @@ def _facts(
 ) -> ModelFacts:  # fmt: skip
     """The form of a model's prompts belongs to its identity: vectors depend on it."""
     architecture = ARCHITECTURES[model_type]
-    form = "" if prompt == "plain" else f":{prompt}"
+    form = Form.of(prompt, architecture.mark, architecture.prompt_ending).identity
     block = f"{architecture.text}.layers.{{layer}}"
     return ModelFacts(
         *shape, fingerprint=weights + form, description=path, precision=dtype, family=model_type,

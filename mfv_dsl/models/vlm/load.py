@@ -70,17 +70,6 @@ def load_folder(
     return backend
 
 
-def _one_device(device: str) -> torch.device:
-    """Where the model runs.  Raises MfvError (MFV7219) for a device that is not there, and for
-    several: this version runs a transformers model on one."""
-    if device == "balanced" and torch.cuda.device_count() > 1:
-        raise MfvError(
-            "MFV7219", "cannot run on balanced: a transformers model runs on one device",
-            help="name one, as in device=cuda",
-        )  # fmt: skip
-    return devices(device)[0]
-
-
 def _check_sizes(
     model: Any, architecture: Architecture, shape: tuple[int, int, int, int], folder: Path
 ) -> None:
@@ -139,6 +128,17 @@ def _check_numbers(model: Any, folder: Path) -> None:
                 help="fetch the file again, or load it with dtype=fp32 if its numbers are too "
                 "large for the precision asked for",
             )  # fmt: skip
+
+
+def _one_device(device: str) -> torch.device:
+    """Where the model runs.  Raises MfvError (MFV7219) for a device that is not there, and for
+    several: this version runs a transformers model on one."""
+    if device == "balanced" and torch.cuda.device_count() > 1:
+        raise MfvError(
+            "MFV7219", "cannot run on balanced: a transformers model runs on one device",
+            help="name one, as in device=cuda",
+        )  # fmt: skip
+    return devices(device)[0]
 
 
 def _unusable(

@@ -39,20 +39,18 @@ class Form:
         processor writes behind every prompt.  Raises MfvError (MFV7278) for a text that cannot be a
         demonstration."""
         if name == "official":
-            template = Template(
+            return cls(name, Template(
                 demonstration=f"{mark}Q:{{query}}. A:{{answer}}.\n",
-                query=f"{mark}Q:{{query}}. A:", cue="\n", answer="\n{answer}",
-                form="official\n",
-            )  # fmt: skip
-            return cls(name, template)
+                query=f"{mark}Q:{{query}}. A:", cue="\n", answer="\n{answer}", form=f"{name}\n",
+            ))  # fmt: skip
         # no tokenizer merges `A:` with a word behind a blank
         own = name if name not in FORMS else "{image}Q:{query}. A: {answer}.\n"
-        question, cue = _parts(own)
-        answer = "{answer}" if ending else own[len(question) : own.index("{answer}")] + "{answer}"
+        question, cue, blanks = _parts(own)
+        cue, blanks = (ending, "") if ending else (cue, blanks)
         return cls(name, Template(
             demonstration=own.replace("{image}", mark), query=question.replace("{image}", mark),
-            cue=ending or cue, answer=(ending or cue) + answer,
-            form="chat\n" if name == "chat" else "",
+            cue=cue.format(), answer=f"{cue}{blanks}{{answer}}",
+            form=f"{name}\n" if name == "chat" else "",
         ))  # fmt: skip
 
     @property
@@ -64,13 +62,18 @@ class Form:
             return f":{self.name}"
         return f":{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
 
+    @property
+    def is_chat(self) -> bool:
+        """Whether prompts are written by the chat template of the model's processor."""
+        return self.name in ("chat", "official")
+
     def text(self, prompt: Prompt, processor: Any, mark: str) -> str:
         """A prompt up to where its answer begins, with marks where pictures belong.
 
         Raises MfvError: MFV7268 for a processor that has no chat template, MFV7269 for one that
         moves pictures.
         """
-        if self.name not in ("chat", "official"):
+        if not self.is_chat:
             return self.template.text(prompt)
         pieces = [piece.removeprefix(mark) for piece in self.template.pieces(prompt)]
         if self.name == "chat":
@@ -104,9 +107,9 @@ class Form:
         )
 
 
-def _parts(text: str) -> tuple[str, str]:
-    """Of the text of a demonstration what comes before the answer, without blanks at its end, and
-    the end of that, which is the same in every prompt."""
+def _parts(text: str) -> tuple[str, str, str]:
+    """Of the text of a demonstration: all before the answer but the blanks, the end of that, which
+    is the same in every prompt, and the blanks."""
     problem = ""
     try:
         pieces = list(Formatter().parse(text))
@@ -127,11 +130,12 @@ def _parts(text: str) -> tuple[str, str]:
         problem = "the picture comes before the query"
     if problem:
         raise _no_demonstration(problem)
-    question = text[: text.index("{answer}")].rstrip(" ")
+    before = text[: text.index("{answer}")]
+    question = before.rstrip(" ")
     cue = question[question.rindex("}") + 1 :]
     if not cue:
         raise _no_demonstration("something has to stand between the query and the answer")
-    return question, cue
+    return question, cue, before[len(question) :]
 
 
 def _no_demonstration(problem: str) -> MfvError:
