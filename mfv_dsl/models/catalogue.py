@@ -47,7 +47,7 @@ class CatalogueRow:
 
 
 def catalogue() -> list[CatalogueRow]:
-    """Every model constructor of the language with the second bundled model, then published ones."""
+    """Every model constructor of the language and bundled model, then the published ones."""
     rows = []
     for entry in CONSTRUCTOR["model"].values():
         bundled = entry.executable and not any(p.required for p in entry.parameters)
