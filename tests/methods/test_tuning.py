@@ -121,6 +121,7 @@ def test_an_injection_is_the_edit_of_the_prefix_engine(scenes: Scenes, lead: tup
         prefix.injected(9, torch.zeros(32))
 
 
+@pytest.mark.slow
 def test_prefixes_that_do_not_fit_are_run_again_with_the_same_result(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch],
     monkeypatch: pytest.MonkeyPatch,
@@ -169,6 +170,7 @@ def test_from_nothing_to_the_task(
         assert parameter.grad is None and not parameter.requires_grad
 
 
+@pytest.mark.slow
 def test_a_random_start(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch]
 ):
