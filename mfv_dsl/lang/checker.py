@@ -265,7 +265,7 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
     entries = CONSTRUCTOR[kind]
     if isinstance(node, Name) and node.text in entries:
         scope.error("MFV2003", node, f"`{node.text}` needs its parentheses", "",
-                    f"write `{node.text}(...)`" if entries[node.text].parameters
+                    f"write `{node.text}(...)`" if any(p.required for p in entries[node.text].parameters)
                     else f"write `{node.text}()`")  # fmt: skip
         return None
     if not isinstance(node, Call):
