@@ -64,6 +64,20 @@ def test_the_readmes_python_names_exist():
                 assert all(hasattr(mfv, alias.name) for alias in node.names)
 
 
+def test_the_findings_recipes_plan_with_the_options_shown():
+    page = (ROOT / "docs" / "findings.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^mfv run (.*)", page, flags=re.M)
+    assert sum("llava" in command for command in commands) >= 7
+    for command in commands:
+        recipe, *options = shlex.split(command)
+        assert set(options[::2]) <= {"--set", "--only"}
+        pairs = list(zip(options[::2], options[1::2], strict=True))
+        overrides = [value for name, value in pairs if name == "--set"]
+        only = {value for name, value in pairs if name == "--only"}
+        rows = mfv.Recipe.from_file(recipe, overrides).plan().rows
+        assert only <= {row.eval for row in rows}, command
+
+
 def test_links_lead_somewhere():
     for page in (
         *ROOT.glob("*.md"),
