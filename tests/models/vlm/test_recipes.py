@@ -1,0 +1,160 @@
+"""Whole recipes on small checkpoints: all that a Flamingo has, by the words of the language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mfv_dsl import Recipe
+from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.data import open_dataset
+from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.library.vector_file import load_vector
+from mfv_dsl.models.vlm.load import load_folder
+from tests.cli.support import mfv_command
+
+Checkpoint = Callable[[str], Path]
+
+HEAD = """\
+mfv 1
+model m = hf("{path}", dtype=fp32, device=cpu)
+dataset shapes = scenes(relations=[left, right], count=8)
+heads best = top(3, by=aie)
+heads guessed = top(3, by=gradient)
+defaults {{
+  shots = 1
+  trials = 2
+  items = 2
+  correct_only = false
+  answer = first_token
+  on = [left, right]
+}}
+"""
+#: What every architecture can do.
+EVERYWHERE = """
+eval plain { shots = [0, 1] }
+eval without { ablate = best, shots = 1, controls = [random_heads] }
+eval without_mean { ablate = guessed, ablate_with = mean, shots = 1 }
+eval said { answer = generate }
+eval whole { answer = full }
+tune learned { start = random, layer = 1, items = 2, epochs = 1, batch = 2, select_items = 2 }
+eval tuned { add = learned(each), layer = 1 }
+"""
+#: What needs heads that write into the residual stream.
+VECTORS = """
+vector steer = fv(left, heads=best) - fv(right, heads=best)
+eval raw { add = fv(each, heads=best), layer = 0..3, choose = [layer] }
+eval native { add = fv(each, heads=best), layer = native }
+eval patched { patch = fv(each, heads=best) }
+eval steered { add = normalize(steer), layer = 2, scale = [1, 4], controls = [random_vector] }
+eval by_norm { add = fv(each, heads=top(2, by=norm)), layer = 1 }
+eval said_with { add = fv(each, heads=best), layer = 1, answer = generate }
+eval whole_with { add = fv(each, heads=best), layer = 1, answer = full }
+save "SAVED" { vectors = [fv(each, heads=best), steer], layer = 1 }
+"""
+
+
+def run(text: str, path: Path, folder: Path) -> Any:
+    recipe = Recipe(HEAD.format(path=path) + text.replace("SAVED", str(folder / "saved")))
+    return recipe.run(folder / "run")
+
+
+@pytest.mark.parametrize("name", [
+    "llava", "qwen3_vl", pytest.param("idefics", marks=pytest.mark.slow),
+])  # fmt: skip
+def test_everything_runs(name: str, checkpoint: Checkpoint, tmp_path: Path):
+    result = run(EVERYWHERE + VECTORS, checkpoint(name), tmp_path)
+    assert {"plain", "raw", "native", "patched", "tuned", "whole"} <= {r.eval for r in result.rows}
+    assert all(np.isfinite(row.mean_p_answer) for row in result.rows)
+    stored = load_vector(tmp_path / "saved", "left")
+    assert stored.vector.residual.isfinite().all()
+    assert stored.metadata["model"]["id"] == str(checkpoint(name))
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen3_vl"])
+def test_a_vector_is_what_its_heads_write(name: str, checkpoint: Checkpoint, tmp_path: Path):
+    """By hooks on the model's own projections, without the engine."""
+    heads = ((1, 0), (2, 3), (2, 1))
+    given = ", ".join(f"L{layer}H{head}" for layer, head in heads)
+    run(f"vector v = fv(left, heads={{{given}}})\nsave \"SAVED\" {{ vectors = [v] }}\n",
+        checkpoint(name), tmp_path)  # fmt: skip
+    residual = load_vector(tmp_path / "saved", "v").vector.residual
+
+    model = load_folder(checkpoint(name), name, "fp32", "cpu")
+    dataset = open_dataset("scenes", **Recipe(HEAD.format(path=checkpoint(name)))
+                           .checked.datasets["shapes"].arguments)  # fmt: skip
+    batch = model.batch(draw_prompts(dataset, "left", "extract", 2, 1, 1234), dataset)
+    outputs: dict[int, torch.Tensor] = {}
+    for layer in (1, 2):
+        projection = model.layers[layer].self_attn.o_proj
+        projection.register_forward_pre_hook(
+            lambda _, inputs, layer=layer: outputs.__setitem__(layer, inputs[0][:, -1])
+        )
+    model.forward(batch)
+    expected = torch.zeros_like(residual)
+    for layer, head in heads:
+        alone = torch.zeros_like(outputs[layer][0])
+        part = slice(head * model.facts.head_dim, (head + 1) * model.facts.head_dim)
+        alone[part] = outputs[layer].mean(0)[part]
+        expected += model.layers[layer].self_attn.o_proj.weight @ alone
+    torch.testing.assert_close(residual, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_heads_behind_a_norm_are_edited_in_place(checkpoint: Checkpoint, tmp_path: Path):
+    run(EVERYWHERE, checkpoint("gemma3"), tmp_path)
+    with pytest.raises(MfvError) as raised:
+        run("eval raw { add = fv(each, heads=best), layer = 1 }\n", checkpoint("gemma3"), tmp_path)
+    assert raised.value.code == "MFV7273"
+
+
+def test_full_passes_do_for_a_prompt_that_sees_itself(checkpoint: Checkpoint, tmp_path: Path):
+    run(EVERYWHERE, checkpoint("paligemma"), tmp_path)
+
+
+def test_a_model_with_layers_without_heads_is_refused_by_recipes(
+    checkpoint: Checkpoint, tmp_path: Path
+):
+    with pytest.raises(RecipeError, match="cross-attention in place of self-attention") as raised:
+        run(EVERYWHERE, checkpoint("mllama"), tmp_path)
+    assert raised.value.code == "MFV7260"
+    assert "load_model" in str(raised.value)
+
+
+# -- what one vector is asked on the command line -------------------------------------------------
+@pytest.fixture(scope="module")
+def vector(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A function vector of the bundled LLaVA."""
+    folder = tmp_path_factory.mktemp("saved")
+    Recipe(
+        'mfv 1\nmodel m = tiny("llava")\ndataset shapes = scenes(relations=[left], count=20)\n'
+        f"defaults {{ trials = 4, heads = top(4) }}\n"
+        f'save "{folder}" {{ vectors = [fv(left)], layer = 2 }}\n'
+    ).run(folder / "run")
+    return str(folder / "left.safetensors")
+
+
+@pytest.mark.parametrize("words", [
+    "ask --scene 3 --with VECTOR --json",
+    "ask --scene 3 --with VECTOR --plot PICTURE --quiet",
+    "decode VECTOR --top 4 --json",
+    "decode VECTOR --norm after_stream --items 2",
+    "norms VECTOR --items 2 --json",
+    "cost VECTOR --items 2 --layer 2 --json",
+    "data show scenes --relation left --out PICTURE",
+])  # fmt: skip
+def test_the_command_line(words: str, vector: str, tmp_path: Path):
+    places = {"VECTOR": vector, "PICTURE": str(tmp_path / "drawn.png")}
+    answer = mfv_command(
+        *(places.get(word, word) for word in words.split()), "--model", 'tiny("llava")'
+    )
+    assert answer.returncode == 0, answer.stderr
+    if "--json" in words:
+        assert json.loads(answer.stdout)
+    if "PICTURE" in words:
+        assert (tmp_path / "drawn.png").stat().st_size > 1000
