@@ -110,8 +110,9 @@ def test_qwen_is_asked_as_the_official_code_asks() -> None:
         checked = Recipe.from_file(path).checked
         (model,) = checked.models.values()
         assert model.arguments["prompt"] == "official" and model.arguments["dtype"] == "bf16"
+        assert model.arguments["pixels"] == 256 * 28 * 28
         for dataset in checked.datasets.values():
-            assert dataset.arguments["size"] ** 2 == 256 * 28 * 28
+            assert dataset.arguments["size"] == 800
             assert dataset.arguments["kinds"] == "things"
     recipe = Recipe.from_file(FOLDER / "qwen3-vl" / "tuning.mfv")
     layers = {block.name: block["layer"] for block in recipe.checked.blocks}
