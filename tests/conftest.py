@@ -5,26 +5,32 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from tokenizers import Tokenizer
 
-from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.data.scenes import Scenes
-from mfv_dsl.models import load
-from mfv_dsl.models.families import facts_from_config
-from mfv_dsl.models.flamingo_classes import declare_torchvision_operators, flamingo_classes
-from mfv_dsl.models.mpt import mpt_class, mpt_config
-from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.tiny.build import CONFIG, flamingo_over
-from mfv_dsl.models.tiny.load import preprocess
-from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
+# torch is imported where it is needed: one of several test processes only hands out the tests
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from mfv_dsl.data.scenes import Scenes
+    from mfv_dsl.models.openflamingo import OpenFlamingo
 
 # in the processes that tests start, too: equal numbers of threads add in the same order
-torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
-declare_torchvision_operators()  # before a test imports transformers' models itself
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Prepare a process that runs tests."""
+    config = session.config
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import torch
+
+    from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    declare_torchvision_operators()  # before a test imports transformers' models itself
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,11 +44,15 @@ def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny() -> OpenFlamingo:
     """The bundled model."""
+    from mfv_dsl.models import load
+
     return load("tiny")
 
 
 @pytest.fixture(scope="session")
 def scenes() -> Scenes:
+    from mfv_dsl.data.scenes import Scenes
+
     return Scenes(seed=7, count=60)
 
 
@@ -56,6 +66,9 @@ def small_flamingo(
 ) -> OpenFlamingo:
     """A random-weight Flamingo of open_flamingo's classes, as small as asked for, with
     cross-attention before every ``every``-th layer."""
+    from mfv_dsl.models.flamingo_classes import flamingo_classes
+    from mfv_dsl.models.tiny.build import CONFIG
+
     of = flamingo_classes()
 
     def language(words: int) -> Any:
@@ -73,6 +86,7 @@ def small_mpt_flamingo(
     qk_ln: bool = False, clip: float | None = None,
 ) -> OpenFlamingo:  # fmt: skip
     """:func:`small_flamingo` over MPT, with tied embeddings; ``qk_ln`` as in MPT-1B."""
+    from mfv_dsl.models.mpt import mpt_class, mpt_config
 
     def language(words: int) -> Any:
         config = {
@@ -92,6 +106,15 @@ def flamingo_of(
     tokenizer: Tokenizer | None = None,
 ) -> OpenFlamingo:
     """A Flamingo over the model that ``language`` makes for a number of words."""
+    import torch
+
+    from mfv_dsl.base.facts import ModelFacts
+    from mfv_dsl.models.families import facts_from_config
+    from mfv_dsl.models.openflamingo import OpenFlamingo
+    from mfv_dsl.models.tiny.build import CONFIG, flamingo_over
+    from mfv_dsl.models.tiny.load import preprocess
+    from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD, build_tokenizer
+
     torch.manual_seed(seed)
     config = copy.deepcopy(CONFIG)
     config["cross_attention"]["every"] = every

@@ -264,9 +264,9 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
     kind, node = item.kind.text, item.value
     entries = CONSTRUCTOR[kind]
     if isinstance(node, Name) and node.text in entries:
-        scope.error("MFV2003", node, f"`{node.text}` needs its parentheses", "",
-                    f"write `{node.text}(...)`" if entries[node.text].parameters
-                    else f"write `{node.text}()`")  # fmt: skip
+        needed = any(parameter.required for parameter in entries[node.text].parameters)
+        help = f"write `{node.text}({'...' if needed else ''})`"
+        scope.error("MFV2003", node, f"`{node.text}` needs its parentheses", "", help)
         return None
     if not isinstance(node, Call):
         scope.error(

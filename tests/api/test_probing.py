@@ -284,6 +284,7 @@ def test_several_variants_cost_what_each_does(small: OpenFlamingo, scenes: Scene
     assert off_task_costs(small, [batch], []) == []
 
 
+@pytest.mark.slow
 def test_a_relations_vector_costs_more_where_it_contradicts(tiny: OpenFlamingo):
     probe = inspection.Probe(tiny, Scenes(seed=7, count=60))
     found = inputs.read_vector("fv(left)", heads="{L2H6, L1H0}", trials=12)

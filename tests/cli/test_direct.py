@@ -119,6 +119,7 @@ def test_extract_writes_a_library(run: Run):
     assert stored.vector.heads == ((1, 0), (2, 6))
 
 
+@pytest.mark.slow
 def test_heads_are_ranked_with_intervals_and_drawn(run: Run):
     arguments = ["heads", "left", "above", "-k", "3", "--trials", "10"]
     code, out, _ = run(*arguments, "--plot", "aie.png", "--quiet", "--json")
@@ -143,6 +144,7 @@ def test_heads_are_ranked_with_intervals_and_drawn(run: Run):
     assert f"L{best['layer']}H{best['head']}" in out and "without_them" in out
 
 
+@pytest.mark.slow
 def test_heads_by_norm_have_no_interval_and_random_ones_no_score(run: Run):
     code, out, _ = run("heads", "left", "-k", "2", "--by", "norm", "--trials", "8", "--json", "-q")
     assert code == 0

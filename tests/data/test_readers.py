@@ -111,6 +111,7 @@ def test_a_folder_of_splits(tmp_path: Path):
 
 
 # -- splits ---------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_splits_are_disjoint_by_image_and_follow_the_shares(tmp_path: Path):
     lines = [
         {"image": f"{n}.png", "query": "a", "answer": "b", "relation": relation}

@@ -35,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_metadata_csv(folder: Path):
     write_metadata(folder / "synthetic", 200)
     options = ("defaults.trials=8", "defaults.items=16", "raw.layer=[1, 2]", "raw.on=[left, above]")

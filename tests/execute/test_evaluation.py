@@ -23,6 +23,8 @@ from mfv_dsl.methods.statistics import bootstrap, wilson
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
 
+pytestmark = pytest.mark.slow  # one run of a few seconds, which most of these tests look at
+
 CARDINAL = ("left", "right", "above", "below")
 HEAD = """mfv 1
 model m = tiny()

@@ -109,6 +109,7 @@ def test_what_is_pushed_is_pulled(hub: Hub, tmp_path: Path, lfs: bool):
     assert again.endswith((hub.files(REPO.repo, "main") or ("",))[0])
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_everything_and_asks_nobody(hub: Hub, tmp_path: Path):
     mine = library(tmp_path / "mine")
     environment = {

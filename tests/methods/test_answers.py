@@ -223,6 +223,7 @@ def test_answers_are_told_apart_by_relation():
 HEAD = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left, above], count=40)\n"
 
 
+@pytest.mark.slow
 def test_three_ways_agree_on_the_bundled_model(tmp_path):
     ways = ("first", "full", "generate")
     body = "".join(

@@ -50,6 +50,7 @@ def test_mediation_is_the_plain_one(
     assert np.abs(fast.cie).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_mediation_of_the_bundled_model(tiny: OpenFlamingo, scenes: Scenes):
     intact = draw_prompts(scenes, "left", "extract", 3, shots=2)
     batch = tiny.batch([corrupt(prompt, "shuffle", scenes, "extract") for prompt in intact], scenes)

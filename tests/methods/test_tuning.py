@@ -122,6 +122,7 @@ def test_an_injection_is_the_edit_of_the_prefix_engine(scenes: Scenes, lead: tup
         prefix.injected(9, torch.zeros(32))
 
 
+@pytest.mark.slow
 def test_prefixes_that_do_not_fit_are_run_again_with_the_same_result(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch],
     monkeypatch: pytest.MonkeyPatch,
@@ -172,6 +173,7 @@ def test_from_nothing_to_the_task(
         assert parameter.grad is None and not parameter.requires_grad
 
 
+@pytest.mark.slow
 def test_a_random_start(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch]
 ):
@@ -221,6 +223,7 @@ def test_every_epoch_takes_the_mini_batches_in_an_order_of_its_own(
     assert len(set(orders)) == 3
 
 
+@pytest.mark.slow
 def test_a_bound_and_a_decay_keep_the_vector_short(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], raw: Vector
 ):
@@ -330,6 +333,7 @@ def test_what_is_learned_and_what_comes_of_it_agree(tiny: OpenFlamingo, raw: Vec
     torch.testing.assert_close(soft, HeadScalesVariable(raw, tiny.device).vector(torch.ones(8)))
 
 
+@pytest.mark.slow
 def test_kl_leaves_other_tasks_alone(
     tiny: OpenFlamingo, scenes: Scenes, train: list[PromptBatch], validation: list[PromptBatch]
 ):
@@ -415,6 +419,7 @@ class Interrupting:
         return done
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = mfv.Recipe(RECIPE)
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "whole"))
@@ -459,6 +464,7 @@ def test_a_trained_vector_is_kept(tmp_path: Path):
 
 
 # -- from a recipe --------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_recipe_trains_tests_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     splits: set[str] = set()
     usual = Scenes.items

@@ -22,6 +22,7 @@ RECIPES = {
     for folder in (
         "recipes",
         "recipes/paper",
+        "recipes/paper/qwen3-vl",
         "tests/corpus/plan",
         "tests/corpus/valid",
         "tests/golden",

@@ -123,6 +123,6 @@ def test_the_tests_find_the_new_words(changed: Path):
     """Golden keys stay, every new word is planned and performed, and imports keep their rules."""
     python(
         changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow",
-        "tests/test_imports.py", "tests/plan/test_golden_keys.py",
+        "tests/repository/test_imports.py", "tests/plan/test_golden_keys.py",
         "tests/plan/test_completeness.py", "tests/lang/test_codes.py",
     )  # fmt: skip

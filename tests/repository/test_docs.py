@@ -40,10 +40,11 @@ def test_the_readmes_error_is_what_check_says():
     assert str(found.value) == shown.replace("\n2 errors", "").strip()
 
 
-def test_the_readmes_table_is_the_committed_run():
-    """Accuracies in the README's table are the figures that the tests hold runs against."""
-    rows = json.loads((ROOT / "tests" / "golden" / "quickstart.json").read_text())["rows"]
-    (shown,) = [block for block in blocks("") if "vs zero-shot" in block]
+@pytest.mark.parametrize(("place", "run"), [(0, "quickstart"), (1, "quickstart_llava")])
+def test_the_readmes_tables_are_the_committed_runs(place: int, run: str):
+    """Accuracies in the README's tables are the figures that the tests hold runs against."""
+    rows = json.loads((ROOT / "tests" / "golden" / f"{run}.json").read_text())["rows"]
+    shown = [block for block in blocks("") if "vs zero-shot" in block][place]
     found = re.findall(
         r"^ *(?:\S+ +)?([a-z_]+) +(\d+) .*? (\d+) +(\d+) \[(\d+), (\d+)\]", shown, flags=re.M
     )
@@ -61,6 +62,20 @@ def test_the_readmes_python_names_exist():
                 assert hasattr(mfv, node.attr)
             if isinstance(node, ast.ImportFrom):
                 assert all(hasattr(mfv, alias.name) for alias in node.names)
+
+
+def test_the_findings_recipes_plan_with_the_options_shown():
+    page = (ROOT / "docs" / "findings.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^mfv run (.*)", page, flags=re.M)
+    assert sum("llava" in command for command in commands) >= 7
+    for command in commands:
+        recipe, *options = shlex.split(command)
+        assert set(options[::2]) <= {"--set", "--only"}
+        pairs = list(zip(options[::2], options[1::2], strict=True))
+        overrides = [value for name, value in pairs if name == "--set"]
+        only = {value for name, value in pairs if name == "--only"}
+        rows = mfv.Recipe.from_file(recipe, overrides).plan().rows
+        assert only <= {row.eval for row in rows}, command
 
 
 def test_links_lead_somewhere():

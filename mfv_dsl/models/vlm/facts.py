@@ -49,6 +49,8 @@ _TEXT = {
     "paligemma": "gemma", "internvl": "qwen2", "molmo2": "molmo2_text",
     "mllama": "mllama_text_model", "idefics": "idefics",
 }  # fmt: skip
+#: Pixels of a picture that become one token in models of Qwen's, about.
+_QWEN_TOKEN = 28 * 28
 _NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
           "head_dim")  # fmt: skip
 
@@ -115,19 +117,27 @@ def _as_configured(row: Architecture, config: Mapping[str, Any]) -> Architecture
     return row
 
 
-def facts_of(folder: Path, path: str, dtype: str, prompt: str) -> ModelFacts:
-    """Facts of the model in ``folder``, which the user calls ``path``."""
+def facts_of(
+    folder: Path, path: str, dtype: str, prompt: str, pixels: int | None = None
+) -> ModelFacts:
+    """Facts of the model in ``folder``, which the user calls ``path``, with pictures of ``pixels``.
+
+    Raises MfvError as :func:`read_architecture` and :func:`sizes`, and MFV7280 for a number of
+    pixels where the model takes pictures of one size.
+    """
     config, row = read_architecture(folder, path)
     model_type = str(config["model_type"])
     shape = sizes(config)
     kv_heads = _kv_heads(config) or shape[1]
     return replace(
-        _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt),
-        kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config),
+        _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt, pixels),
+        kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config, pixels),
     )  # fmt: skip
 
 
-def known_facts(path: str, revision: str | None, dtype: str, prompt: str) -> ModelFacts | None:
+def known_facts(
+    path: str, revision: str | None, dtype: str, prompt: str, pixels: int | None = None
+) -> ModelFacts | None:
     """Facts of a published model that is not on this machine; None where nothing is known of it."""
     known = KNOWN.get(path)
     if known is None:
@@ -136,14 +146,18 @@ def known_facts(path: str, revision: str | None, dtype: str, prompt: str) -> Mod
     weights = known.fingerprint(path, revision)
     return replace(
         _facts(
-            known.model_type, ARCHITECTURES[known.model_type], shape, weights, path, dtype, prompt
+            known.model_type, ARCHITECTURES[known.model_type], shape, weights, path, dtype,
+            prompt, pixels,
         ),
-        kv_width=known.kv_heads * known.head_dim, picture_tokens=known.picture_tokens,
+        kv_width=known.kv_heads * known.head_dim,
+        picture_tokens=pixels // _QWEN_TOKEN if pixels else known.picture_tokens,
     )  # fmt: skip
 
 
-def picture_tokens(config: Mapping[str, Any]) -> int:
+def picture_tokens(config: Mapping[str, Any], pixels: int | None = None) -> int:
     """About how many tokens of a prompt a picture takes, 0 where the config.json does not say."""
+    if pixels:
+        return pixels // _QWEN_TOKEN
     for name in ("mm_tokens_per_image", "image_seq_length"):
         if _is_size(config.get(name)):
             return int(config[name])
@@ -167,10 +181,18 @@ def _kv_heads(config: Mapping[str, Any]) -> int | None:
 
 def _facts(
     model_type: str, row: Architecture, shape: tuple[int, int, int, int], weights: str, path: str,
-    dtype: str, prompt: str,
+    dtype: str, prompt: str, pixels: int | None,
 ) -> ModelFacts:  # fmt: skip
-    """The form of a model's prompts belongs to its identity: vectors depend on it."""
+    """The form of a model's prompts and the size of its pictures belong to its identity: vectors
+    depend on them."""
     form = Form.of(prompt, row.mark, row.prompt_ending).identity
+    if pixels is not None:
+        if row.positions != "mrope":
+            raise MfvError(
+                "MFV7280", f"a `{model_type}` takes pictures of one size", argument="pixels",
+                help="leave `pixels` out",
+            )  # fmt: skip
+        form += f":{pixels}px"
     block = f"{row.text}.layers.{{layer}}"
     return ModelFacts(
         *shape, fingerprint=weights + form, description=path, precision=dtype, family=model_type,

@@ -21,17 +21,19 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def load_folder(
-    folder: Path, path: str, dtype: str = "bf16", device: str = "auto", prompt: str = "plain"
-) -> VisionLanguageModel:
+    folder: Path, path: str, dtype: str = "bf16", device: str = "auto", prompt: str = "plain",
+    pixels: int | None = None,
+) -> VisionLanguageModel:  # fmt: skip
     """The model in ``folder``, which the user calls ``path``, with weights and activations in
-    ``dtype`` (bf16, fp16, fp32), its prompts in the form ``prompt``.
+    ``dtype`` (bf16, fp16, fp32), its prompts in the form ``prompt`` and every picture brought to
+    about ``pixels`` pixels, where that is given.
 
     Raises MfvError: MFV7260, MFV7261 and MFV7265 for architectures that are not served, MFV7271
     for a processor that is missing, does not load or is of another model, MFV7272 for weights that
     do not fit, MFV7276 for weights that are no numbers.
     """
     config, architecture = read_architecture(folder, path)
-    facts = facts_of(folder, path, dtype, prompt)
+    facts = facts_of(folder, path, dtype, prompt, pixels)
     where = _one_device(device)
     declare_torchvision_operators()  # before transformers looks for torchvision
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -62,6 +64,8 @@ def load_folder(
     _check_sizes(model, architecture, sizes(config), folder)
     _check_processor(model, processor, folder)
     _check_numbers(model, folder)
+    if pixels is not None:
+        processor.image_processor.size = {"shortest_edge": pixels, "longest_edge": pixels}
     mark = getattr(processor, "image_token", architecture.mark)
     if mark not in architecture.mark:  # of one architecture, with processors of two
         architecture = replace(architecture, mark=mark)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
@@ -20,9 +21,10 @@ from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.vlm import constructor
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES
-from mfv_dsl.models.vlm.facts import _TEXT, DEFAULTS, sizes
+from mfv_dsl.models.vlm.facts import _TEXT, DEFAULTS, facts_of, sizes
 from mfv_dsl.models.vlm.folder import locate
 from mfv_dsl.models.vlm.known import KNOWN
+from mfv_dsl.models.vlm.load import load_folder
 from tests.cli.support import mfv_command
 from tests.models.vlm.published import LARGE, PUBLISHED
 from tests.models.vlm.test_passes import batch_of
@@ -253,3 +255,22 @@ def test_sharded_weights(checkpoint: Checkpoint, tmp_path: Path):
     batch = batch_of(whole)
     assert torch.equal(sharded.forward(batch), whole.forward(batch))
     assert sharded.facts.fingerprint != whole.facts.fingerprint  # it is of files
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("qwen3_vl", 4), ("qwen2_5_vl", 4)])
+def test_pixels_bring_every_picture_to_one_size(name: str, tokens: int, checkpoint: Any):
+    """Pictures of different sizes take as many tokens each, and the number is in the identity."""
+    pixels = tokens * {"qwen3_vl": 32 * 32, "qwen2_5_vl": 28 * 28}[name]
+    model = load_folder(checkpoint(name), name, dtype="fp32", device="cpu", pixels=pixels)
+    mark = model.architecture.mark
+    for side in (40, 200):
+        batch = model.texts([f"{mark}Q:"], [[np.zeros((side, side, 3), np.uint8)]])
+        assert int((batch.tokens == model.image_token).sum()) == tokens
+    usual = facts_of(checkpoint(name), name, "fp32", "plain")
+    assert model.facts.fingerprint == f"{usual.fingerprint}:{pixels}px"
+
+
+def test_pixels_are_for_models_that_take_any_size(checkpoint: Any):
+    with pytest.raises(MfvError, match="pictures of one size") as raised:
+        facts_of(checkpoint("llava"), "l", "fp32", "plain", pixels=4096)
+    assert (raised.value.code, raised.value.argument) == ("MFV7280", "pixels")
