@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ def test_its_model_lines_are_right():
     assert len(lines) == 2
     for line in lines:
         mfv_dsl.Recipe(f"mfv 1\n{line}\n")
+
+
+def test_its_command_can_be_planned():
+    (command,) = re.findall(r"`mfv run (quickstart .*)`", TEXT)
+    name, *options = shlex.split(command)
+    recipe = mfv_dsl.Recipe.from_file(name, options[1::2])
+    assert recipe.checked.models["flamingo"].arguments == {"name": "llava"}
+    assert recipe.plan().rows
 
 
 def test_it_names_every_option():
