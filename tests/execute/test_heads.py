@@ -7,8 +7,8 @@ import pytest
 
 import mfv_dsl as mfv
 from mfv_dsl.execute.heads import ranked_heads
-from mfv_dsl.execute.operations import Heads
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
+from mfv_dsl.methods.selection import Heads
 
 RECIPE = """mfv 1
 model m = tiny()
