@@ -7,8 +7,8 @@ import pytest
 
 import mfv_dsl as mfv
 from mfv_dsl.execute.heads import ranked_heads
-from mfv_dsl.execute.operations import Heads
 from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
+from mfv_dsl.methods.selection import Heads
 
 RECIPE = """mfv 1
 model m = tiny()
@@ -30,7 +30,7 @@ def test_scores_means_and_intervals():
     }
     (ranking,) = (step for step in plan.steps if step.operation == "top")
     heads, mean = ranked_heads(plan, {**effects, ranking.key: Heads(((4, 1), (0, 7)))})
-    left, above = (effects[key] for key in ranking.inputs)
+    left, above = (effects[key] for key in ranking.inputs["scores"])
     np.testing.assert_allclose(mean, (left.aie + above.aie) / 2)
     assert [(head.layer, head.head) for head in heads] == [(4, 1), (0, 7)]
     for head in heads:
