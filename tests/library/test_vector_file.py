@@ -82,6 +82,7 @@ def vectors(draw: st.DrawFn) -> Vector:
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(vectors(), st.dictionaries(st.just("x_note") | st.just("x_more"), TEXT | FINITE))
+@pytest.mark.slow
 def test_any_vector_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, vector: Vector, notes: dict[str, Any]
 ):

@@ -68,6 +68,7 @@ def run(text: str, path: Path, folder: Path) -> Any:
 @pytest.mark.parametrize("name", [
     "llava", "qwen3_vl", pytest.param("idefics", marks=pytest.mark.slow),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_everything_runs(name: str, checkpoint: Checkpoint, tmp_path: Path):
     result = run(EVERYWHERE + VECTORS, checkpoint(name), tmp_path)
     assert {"plain", "raw", "native", "patched", "tuned", "whole"} <= {r.eval for r in result.rows}
@@ -106,6 +107,7 @@ def test_a_vector_is_what_its_heads_write(name: str, checkpoint: Checkpoint, tmp
     torch.testing.assert_close(residual, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_heads_behind_a_norm_are_edited_in_place(checkpoint: Checkpoint, tmp_path: Path):
     run(EVERYWHERE, checkpoint("gemma3"), tmp_path)
     with pytest.raises(MfvError) as raised:  # when it is planned, before anything runs
@@ -113,6 +115,7 @@ def test_heads_behind_a_norm_are_edited_in_place(checkpoint: Checkpoint, tmp_pat
     assert raised.value.code == "MFV7273" and "model `m`" in raised.value.message
 
 
+@pytest.mark.slow
 def test_full_passes_do_for_a_prompt_that_sees_itself(checkpoint: Checkpoint, tmp_path: Path):
     run(EVERYWHERE, checkpoint("paligemma"), tmp_path)
 
