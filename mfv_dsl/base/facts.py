@@ -36,6 +36,11 @@ class ModelFacts:
     picture_tokens: int = 0
 
     @property
+    def heads_add_up(self) -> bool:
+        """Whether what heads write is added to the residual stream with no norm between."""
+        return self.paths.get("lm.attn") == self.paths.get("lm.attn.out")
+
+    @property
     def identity(self) -> str:
         """Fingerprint and precision: models of one identity give the same results.  Vectors of one
         fingerprint belong together; finished steps are found again by identity."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,71 +16,30 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn.functional import pad
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
-from mfv_dsl.models.base import Continuation, PromptBatch
+from mfv_dsl.models.base import Continuation
 from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
 from mfv_dsl.models.sites import Site, SiteTable
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.attention import RECORD, REPLAY, Recording, recording, register
+from mfv_dsl.models.vlm.batch import VlmBatch
+from mfv_dsl.models.vlm.decoder import VlmDecoder
 from mfv_dsl.models.vlm.pictures import PER_TOKEN, Encoder, Features, Media, leave_whole
 from mfv_dsl.models.vlm.prompts import Form
+from mfv_dsl.models.vlm.recorded_pass import (
+    BlockCall,
+    RecordedPrefix,
+    recorded_calls,
+    replayable,
+    run_calls,
+)
 
 _OF_PROMPTS_ONLY = ("token_type_ids", "mm_token_type_ids")
 #: The side of rendered pictures for a model that takes any size.
 _USUAL_SIZE = 448
-
-
-@dataclass(frozen=True)
-class VlmBatch(PromptBatch):
-    """Prompts of a vision-language model.
-
-    ``positions`` (prompts, length), of some models (3, prompts, length); ``per_token``, further
-    tensors (prompts, length, ...) of the processor's.
-    """
-
-    positions: torch.Tensor
-    per_token: Mapping[str, torch.Tensor]
-    precision: torch.dtype
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of activations."""
-        return self.precision
-
-    def __getitem__(self, rows: slice) -> VlmBatch:
-        return VlmBatch(
-            self.prompts[rows], self.tokens[rows], self.mask[rows], self.media[rows],
-            None if self.answers is None else self.answers[rows], self.positions[..., rows, :],
-            {name: value[rows] for name, value in self.per_token.items()}, self.precision,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class BlockCall:
-    """A block of the model as the last token called it, in the ``stage`` of its decoder layer."""
-
-    stage: int
-    block: nn.Module
-    arguments: tuple[Any, ...]
-    options: Mapping[str, Any]
-
-    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        output = self.block(hidden, *self.arguments, **self.options)
-        return output[0] if isinstance(output, tuple) else output
-
-
-@dataclass(frozen=True)
-class RecordedPrefix:
-    """A batch's prefix: the last tokens as they enter the first block (prompts, 1, d_model), what
-    attention looks back on, and every block's call."""
-
-    start: torch.Tensor
-    past: Recording
-    calls: tuple[BlockCall, ...]
 
 
 class VisionLanguageModel:
@@ -297,14 +255,15 @@ class VisionLanguageModel:
 
     # -- passes -----------------------------------------------------------------------------------
     def forward(self, batch: VlmBatch) -> torch.Tensor:
-        output = self._call(batch.tokens, batch.mask, batch.positions, batch.per_token, batch.media)
+        output = self.run(batch.tokens, batch.mask, batch.positions, batch.per_token, batch.media)
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
-    def _call(
+    def run(
         self, tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor,
         per_token: Mapping[str, torch.Tensor], media: Media | None, cache: Any = None,
     ) -> Any:  # fmt: skip
+        """The model's own call; ``media`` are encoded pictures that the tokens look at."""
         options: dict[str, Any] = dict(per_token)
         if media is not None:
             options |= self.encoder.arguments(media)
@@ -315,7 +274,8 @@ class VisionLanguageModel:
             use_cache=cache is not None, **options,
         )  # fmt: skip
 
-    def _cache(self) -> Any:
+    def new_cache(self) -> Any:
+        """An empty cache of keys and values."""
         from transformers import DynamicCache
 
         return DynamicCache(config=self.model.config.get_text_config())
@@ -326,7 +286,7 @@ class VisionLanguageModel:
         logits: torch.Tensor = self.model.get_output_embeddings()(hidden)
         return logits if self._softcap is None else (logits / self._softcap).tanh() * self._softcap
 
-    def _step_options(self, batch: VlmBatch) -> dict[str, torch.Tensor]:
+    def step_options(self, batch: VlmBatch) -> dict[str, torch.Tensor]:
         """What a single further token is given of what tokens have."""
         return {
             name: value[:, -1:]
@@ -334,26 +294,26 @@ class VisionLanguageModel:
             if name not in _OF_PROMPTS_ONLY
         }
 
-    def _step_media(self, batch: VlmBatch) -> Media | None:
+    def step_media(self, batch: VlmBatch) -> Media | None:
         """Pictures are in the cache, but for a model that looks at them anew for every token."""
         return batch.media if self.architecture.features == "perceiver" else None
 
     @torch.no_grad()
     def prefix(self, batch: VlmBatch) -> RecordedPrefix:
-        cache = self._cache()
+        cache = self.new_cache()
         before = {name: value[:, :-1] for name, value in batch.per_token.items()}
-        self._call(
+        self.run(
             batch.tokens[:, :-1], batch.mask[:, :-1], batch.positions[..., :-1], before,
             batch.media, cache,
         )  # fmt: skip
         modules = [layer.self_attn for layer in self.layers if hasattr(layer, "self_attn")]
         state = Recording(frozenset(map(id, modules)))
-        with recording(state), self._attention(RECORD), _recorded_calls(self._blocks()) as calls:
-            self._call(
+        with recording(state), self._attention(RECORD), recorded_calls(self._blocks()) as calls:
+            self.run(
                 batch.tokens[:, -1:], batch.mask, batch.positions[..., -1:],
-                self._step_options(batch), self._step_media(batch), cache,
+                self.step_options(batch), self.step_media(batch), cache,
             )  # fmt: skip
-        start, calls = _start(calls)
+        start, calls = replayable(calls)
         return RecordedPrefix(start, state, calls)
 
     @contextmanager
@@ -366,7 +326,7 @@ class VisionLanguageModel:
         with recording(state.past), self._attention(REPLAY):
             yield Continuation(
                 start=state.start,
-                stages=tuple(partial(_run, stage) for stage in stages),
+                stages=tuple(partial(run_calls, stage) for stage in stages),
                 logits=self.unembed,
                 vocabulary=self.model.get_output_embeddings().out_features,
                 row_bytes=size * 16 * self.facts.d_model
@@ -402,82 +362,6 @@ class VisionLanguageModel:
     @contextmanager
     def decoding(self, batch: VlmBatch) -> Iterator[VlmDecoder]:
         yield VlmDecoder(self, batch)
-
-
-class VlmDecoder:
-    """A batch being continued token by token."""
-
-    def __init__(self, backend: VisionLanguageModel, batch: VlmBatch) -> None:
-        self._backend, self._batch, self._cache = backend, batch, backend._cache()
-        self._mask, self._positions = batch.mask, batch.positions[..., -1:]
-        self._options = backend._step_options(batch)
-        self._media = backend._step_media(batch)
-
-    def prompt(self) -> torch.Tensor:
-        batch = self._batch
-        output = self._backend._call(
-            batch.tokens, batch.mask, batch.positions, batch.per_token, batch.media, self._cache
-        )
-        logits: torch.Tensor = output.logits[:, -1]
-        return logits
-
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        self._backend.check_length(self._mask.shape[1] + 1, "the text with what was generated")
-        self._mask = pad(self._mask, (0, 1), value=1)
-        self._positions = self._positions + 1
-        output = self._backend._call(
-            tokens[:, None], self._mask, self._positions, self._options, self._media, self._cache
-        )
-        logits: torch.Tensor = output.logits[:, -1]
-        return logits
-
-    def keep(self, rows: torch.Tensor) -> None:
-        self._cache.batch_select_indices(rows)
-        self._mask, self._positions = self._mask[rows], self._positions[..., rows, :]
-        self._options = {name: value[rows] for name, value in self._options.items()}
-        if self._media is not None:
-            self._media = self._media.picked(rows.tolist())
-
-
-def _run(calls: Sequence[BlockCall], hidden: torch.Tensor) -> torch.Tensor:
-    for call in calls:
-        hidden = call(hidden)
-    return hidden
-
-
-@contextmanager
-def _recorded_calls(blocks: Iterator[tuple[int, nn.Module]]) -> Iterator[list[BlockCall]]:
-    """What every block is called with while the block of code runs."""
-    calls: list[BlockCall] = []
-    handles = []
-    for stage, block in blocks:
-
-        def note(
-            module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any],
-            stage: int = stage,
-        ) -> None:  # fmt: skip
-            calls.append(BlockCall(stage, module, arguments, options))
-
-        handles.append(block.register_forward_pre_hook(note, with_kwargs=True))
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _start(calls: Sequence[BlockCall]) -> tuple[torch.Tensor, tuple[BlockCall, ...]]:
-    """The token that entered the first block, and the calls without the token and without a cache:
-    copies look back on what was recorded."""
-    first = calls[0]
-    start = first.arguments[0] if first.arguments else first.options["hidden_states"]
-    ready = []
-    for call in calls:
-        options = {name: value for name, value in call.options.items() if name != "hidden_states"}
-        if hasattr(call.block, "self_attn"):
-            options |= {"past_key_values": None, "use_cache": False, "attention_mask": None}
-        ready.append(BlockCall(call.stage, call.block, call.arguments[1:], options))
-    return start, tuple(ready)
 
 
 def _interleaved(

@@ -14,7 +14,8 @@ from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.quiet import quiet_transformers
 from mfv_dsl.models.vlm.architectures import Architecture
-from mfv_dsl.models.vlm.backend import VisionLanguageModel, VlmBatch
+from mfv_dsl.models.vlm.backend import VisionLanguageModel
+from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.facts import facts_of, read_architecture, sizes
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}

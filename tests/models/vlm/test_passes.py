@@ -16,7 +16,8 @@ from mfv_dsl.engine.exactness import check_exact, largest_difference
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate_texts
 from mfv_dsl.engine.prefix import FullPasses, Prefix, encode_prefix
-from mfv_dsl.models.vlm.backend import VisionLanguageModel, VlmBatch
+from mfv_dsl.models.vlm.backend import VisionLanguageModel
+from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.load import load_folder
 from tests.models.vlm.zoo import ZOO
 

@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerFast
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.lang.constructed import constructed
-from mfv_dsl.models.vlm.backend import VisionLanguageModel, VlmBatch
+from mfv_dsl.models.vlm.backend import VisionLanguageModel
+from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.constructor import facts
 from mfv_dsl.models.vlm.prompts import Form
 from tests.models.vlm.test_passes import ARCHITECTURES

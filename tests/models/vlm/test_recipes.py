@@ -110,9 +110,9 @@ def test_a_vector_is_what_its_heads_write(name: str, checkpoint: Checkpoint, tmp
 @pytest.mark.slow
 def test_heads_behind_a_norm_are_edited_in_place(checkpoint: Checkpoint, tmp_path: Path):
     run(EVERYWHERE, checkpoint("gemma3"), tmp_path)
-    with pytest.raises(MfvError) as raised:
+    with pytest.raises(MfvError) as raised:  # when it is planned, before anything runs
         run("eval raw { add = fv(each, heads=best), layer = 1 }\n", checkpoint("gemma3"), tmp_path)
-    assert raised.value.code == "MFV7273"
+    assert raised.value.code == "MFV7273" and "model `m`" in raised.value.message
 
 
 @pytest.mark.slow

@@ -1,0 +1,78 @@
+"""The pass of a last token through a model's blocks, recorded so that copies can be run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mfv_dsl.models.vlm.attention import Recording
+
+
+@dataclass(frozen=True)
+class BlockCall:
+    """A block of the model as the last token called it, in the ``stage`` of its decoder layer."""
+
+    stage: int
+    block: nn.Module
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        output = self.block(hidden, *self.arguments, **self.options)
+        return output[0] if isinstance(output, tuple) else output
+
+
+@dataclass(frozen=True)
+class RecordedPrefix:
+    """A batch's prefix: the last tokens as they enter the first block (prompts, 1, d_model), what
+    attention looks back on, and every block's call."""
+
+    start: torch.Tensor
+    past: Recording
+    calls: tuple[BlockCall, ...]
+
+
+def run_calls(calls: Sequence[BlockCall], hidden: torch.Tensor) -> torch.Tensor:
+    for call in calls:
+        hidden = call(hidden)
+    return hidden
+
+
+@contextmanager
+def recorded_calls(blocks: Iterator[tuple[int, nn.Module]]) -> Iterator[list[BlockCall]]:
+    """What every block is called with while the block of code runs."""
+    calls: list[BlockCall] = []
+    handles = []
+    for stage, block in blocks:
+
+        def note(
+            module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any],
+            stage: int = stage,
+        ) -> None:  # fmt: skip
+            calls.append(BlockCall(stage, module, arguments, options))
+
+        handles.append(block.register_forward_pre_hook(note, with_kwargs=True))
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def replayable(calls: Sequence[BlockCall]) -> tuple[torch.Tensor, tuple[BlockCall, ...]]:
+    """The token that entered the first block, and the calls without the token and without a cache:
+    copies look back on what was recorded."""
+    first = calls[0]
+    start = first.arguments[0] if first.arguments else first.options["hidden_states"]
+    ready = []
+    for call in calls:
+        options = {name: value for name, value in call.options.items() if name != "hidden_states"}
+        if hasattr(call.block, "self_attn"):
+            options |= {"past_key_values": None, "use_cache": False, "attention_mask": None}
+        ready.append(BlockCall(call.stage, call.block, call.arguments[1:], options))
+    return start, tuple(ready)
