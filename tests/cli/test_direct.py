@@ -233,6 +233,7 @@ def test_collinear_members_are_told(run: Run, library: Path):
     assert found["collinear"] and all(map(math.isfinite, found["coefficients"].values()))
 
 
+@pytest.mark.slow
 def test_norms_and_cost(run: Run, library: Path):
     vector = str(library / "left.safetensors")
     code, out, _ = run("norms", vector, "--items", "4", "--json")

@@ -48,6 +48,7 @@ def test_metadata_csv(folder: Path):
         assert found["raw", relation] > found["zero_shot", relation]
 
 
+@pytest.mark.slow
 def test_gqa(folder: Path):
     """Scene graphs, asked about as scenes are: the query is what the neighbour stands beside."""
     write_scene_graphs(folder / "gqa", 160)
@@ -73,6 +74,7 @@ def test_pairs(folder: Path):
     assert manifest["facts"]["description"] == "360 items on 90 images of pairs(data/pairs.jsonl)"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_found_again_until_the_files_change(folder: Path):
     write_metadata(folder / "synthetic", 120)
     options = ("defaults.items=8", "few_shot.shots=1")

@@ -130,6 +130,7 @@ def test_edits_at_every_token(
     check(model, batch, edits, after, everywhere=True)
 
 
+@pytest.mark.slow
 def test_enough_beams_find_the_best_of_all(model: OpenFlamingo, batch: PromptBatch):
     """As many beams as tokens: nothing is lost, so the result is the best of every continuation."""
     values = torch.randn(4, 32, generator=torch.Generator().manual_seed(3))

@@ -80,6 +80,7 @@ def test_any_expression_yields_a_tree_or_a_recipe_error(text):
         assert parse_expression(Source(unparse(tree))) == tree
 
 
+@pytest.mark.slow
 def test_damaged_recipes_yield_only_diagnostics():
     chance = random.Random(1)
     for _ in range(250):

@@ -54,6 +54,7 @@ def test_every_truncation_is_refused(tmp_path: Path):
     assert accepted == [], f"{len(accepted)} of {len(tried)} sizes"
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_refused(tmp_path: Path):
     """All bits of the file: length, header, metadata, padding and numbers."""
     accepted, codes = [], set()

@@ -192,6 +192,7 @@ def test_a_random_start(
     assert better.training.epochs[-1].accuracy > better.training.epochs[0].accuracy + 0.3
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch]
 ):
@@ -291,6 +292,7 @@ def test_a_factor_per_head(
         tune(tiny, train, validation, zeros(tiny), settings)
 
 
+@pytest.mark.slow
 def test_a_mask_keeps_the_heads_that_matter(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], raw: Vector
 ):

@@ -173,6 +173,7 @@ def test_a_full_pass_meets_no_tensor_of_another_device(two_devices: OpenFlamingo
     assert [reading.device for reading in done.readings] == [CPU, CPU, META, META]
 
 
+@pytest.mark.slow
 def test_nor_does_the_prefix_engine(two_devices: OpenFlamingo, scenes: Scenes):
     edits, reads = plan(two_devices)
     prefix = encode_prefix(two_devices, mixed_batch(two_devices, scenes))
@@ -184,6 +185,7 @@ def test_nor_does_the_prefix_engine(two_devices: OpenFlamingo, scenes: Scenes):
         assert [reading.device for reading in chunk.readings] == [CPU, CPU, META, META]
 
 
+@pytest.mark.slow
 def test_nor_does_decoding(two_devices: OpenFlamingo, scenes: Scenes):
     # a fake tensor cannot tell open_flamingo whether it marks an image
     two_devices.model.lang_encoder.is_conditioned = lambda: False
