@@ -19,11 +19,9 @@ def is_of_pictures(backend: Backend, work: Edit | Read) -> bool:
     return find_site(backend.sites, work.site, work.layer).of_pictures
 
 
-def encoded_now(
-    backend: Backend, batch: PromptBatch, works: Iterable[Edit | Read]
-) -> PromptBatch:
-    """``batch``, with its pictures encoded anew if some of ``works``, which have their hooks placed,
-    happen while they are encoded."""
+def encoded_now(backend: Backend, batch: PromptBatch, works: Iterable[Edit | Read]) -> PromptBatch:
+    """``batch``, with its pictures encoded anew if some of ``works`` happen while they are encoded;
+    their hooks are placed."""
     if not any(is_of_pictures(backend, work) for work in works):
         return batch
     return cast(PictureBackend, backend).encoded_anew(batch)

@@ -42,8 +42,8 @@ def check_variants(
             raise MfvError(
                 "MFV7289",
                 f"{work} is where pictures are encoded, before any token",
-                help="a full pass edits and reads there; `edit_pictures` of mfv_dsl.engine.pictures "
-                "makes a batch whose pictures are edited",
+                help="a full pass edits and reads there; `edit_pictures` of "
+                "mfv_dsl.engine.pictures makes a batch whose pictures are edited",
             )
         if work.positions != LAST:
             raise MfvError(

@@ -94,4 +94,6 @@ def without_heads(facts: ModelFacts) -> str:
     holes = facts.layers_without_heads
     if not holes:
         return ""
-    return f"; no self-attention in {'layers' if holes[1:] else 'layer'} {', '.join(map(str, holes))}"
+    return (
+        f"; no self-attention in {'layers' if holes[1:] else 'layer'} {', '.join(map(str, holes))}"
+    )

@@ -72,8 +72,8 @@ def mediate(
     """The effect of every head of ``site`` (``lm.attn`` or ``xattn``) on ``twins``, corrupted
     prompts whose intact ones were answered correctly.
 
-    ``mean`` is that of :func:`~mfv_dsl.methods.activations.task_mean`.  ``progress`` counts heads of a batch.
-    Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises MfvError
+    ``mean`` is that of :func:`~mfv_dsl.methods.activations.task_mean`.  ``progress`` counts heads
+    of a batch.  Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises MfvError
     (MFV5202) for no batch::
 
         effects = mediate(model, [twins], "left", task_mean(model, [intact], "left").mean)
@@ -137,9 +137,7 @@ def mediate_plain(
                 after = outcomes(full_pass(backend, batch, [edit]).logits, batch.answers)
             cie[:, row, head] = after.p_answer - before.p_answer
             correct[:, row, head] = after.correct
-        parts.append(
-            Mediation(relation, cie, before.p_answer, correct, before.correct, site, rows)
-        )
+        parts.append(Mediation(relation, cie, before.p_answer, correct, before.correct, site, rows))
     return concatenate_effects(parts, relation)
 
 

@@ -29,8 +29,8 @@ def heads_projection(backend: Backend, layer: int) -> Any:
     """The projection through which the heads of a layer write into the residual stream.
 
     Raises MfvError (MFV7273) for a model that has a norm behind it: what a head writes there is not
-    linear in its output, so that it cannot be told apart from what the others write; MFV5103 for a
-    layer without heads.
+    linear in its output, so that it cannot be told apart from what the others write; MFV5103 for
+    a layer without heads.
     """
     path = backend.sites["lm.attn"].path
     if backend.sites["lm.attn.out"].path != path:
@@ -44,8 +44,8 @@ def heads_projection(backend: Backend, layer: int) -> Any:
 
 
 def output_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
-    """The Euclidean length of W_O(l)[:, h] · mean(l, h) for every head, (layers, heads) float32, NaN
-    where a layer has no heads.
+    """The Euclidean length of W_O(l)[:, h] · mean(l, h) for every head, (layers, heads) float32,
+    NaN where a layer has no heads.
 
     ``mean`` is (layers, heads, head_dim).  A baseline for choosing heads: it knows nothing of
     effects.

@@ -22,8 +22,8 @@ _MOST_NUMBERED = 24  # columns
 def heat_map(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str
 ) -> Image.Image:
-    """Draw ``values`` (rows, columns); the strongest colours are the largest absolute value, and NaN,
-    where there is nothing, is grey."""
+    """Draw ``values`` (rows, columns); the strongest colours are the largest absolute value.
+    NaN, where there is nothing, is grey."""
     numbered = values.shape[1] <= _MOST_NUMBERED
     side = _WITH_NUMBER if numbered else _BARE
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)

@@ -345,7 +345,9 @@ class VisionLanguageModel:
         if self.architecture.between is None:
             return []
         blocks: Any = getattr(self.text_model, self.architecture.between)
-        return [part for block in blocks for part in (block.cross_attn.k_proj, block.cross_attn.v_proj)]
+        return [
+            part for block in blocks for part in (block.cross_attn.k_proj, block.cross_attn.v_proj)
+        ]
 
     @contextmanager
     def _attention(self, name: str) -> Iterator[None]:

@@ -49,7 +49,7 @@ _TEXT = {
     "paligemma": "gemma", "internvl": "qwen2", "molmo2": "molmo2_text",
     "mllama": "mllama_text_model", "idefics": "idefics",
 }  # fmt: skip
-#: Of Mllama the layers with cross-attention in place of self-attention, where the file does not say.
+#: Of Mllama the layers with cross-attention in place of self-attention, if the file does not say.
 CROSS_LAYERS = (3, 8, 13, 18, 23, 28, 33, 38)
 #: Pixels of a picture that become one token in models of Qwen's, about.
 _QWEN_TOKEN = 28 * 28
@@ -154,6 +154,7 @@ def known_facts(
         ),
         kv_width=known.kv_heads * known.head_dim,
         picture_tokens=pixels // _QWEN_TOKEN if pixels else known.picture_tokens,
+        layers_without_heads=layers_without_heads({"model_type": known.model_type}),
     )  # fmt: skip
 
 

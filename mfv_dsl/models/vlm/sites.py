@@ -16,8 +16,8 @@ _VISION_LAYERS = (
 
 
 def site_table(model: Any, row: Architecture, facts: ModelFacts) -> SiteTable:
-    """The sites of ``model``, of the architecture ``row``: of its language model, its cross-attention
-    where it has some, and where its pictures are encoded."""
+    """The sites of ``model``, of the architecture ``row``: those of its language model, of its
+    cross-attention where it has some, and where its pictures are encoded."""
     text = model.get_submodule(row.text)
     block = f"{row.text}.layers.{{layer}}"
     every = tuple(range(facts.n_layers))
@@ -34,7 +34,10 @@ def site_table(model: Any, row: Architecture, facts: ModelFacts) -> SiteTable:
         path = f"{block}.cross_attn.o_proj"
         table["xattn"] = Site(path, "input", crossing, head_dim, heads)
     if row.between is not None:  # block i stands before layer i · every
-        path, step = f"{row.text}.{row.between}.{{layer}}.cross_attn.o_proj", text.cross_layer_interval
+        path, step = (
+            f"{row.text}.{row.between}.{{layer}}.cross_attn.o_proj",
+            text.cross_layer_interval,
+        )
         before = tuple(n * step for n in range(len(getattr(text, row.between))))
         table["xattn"] = Site(path, "input", before, head_dim, heads, every=step)
     return table | _picture_sites(model, row, d_model)
