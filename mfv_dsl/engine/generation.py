@@ -37,7 +37,8 @@ def generate(
     """Continue every prompt of ``batch`` until an end token or ``max_new_tokens``.
 
     ``edits`` are made in the prompt, at their positions, and in its pictures.  With ``everywhere``
-    they are made at every generated token too, and must be for the last token or for all.  With ``beams`` = 1 the
+    those in the prompt are made at every generated token too, and must be for the last token or for
+    all.  With ``beams`` = 1 the
     likeliest token is taken each time; with more, the continuation with the highest summed
     log-probability among those that so many beams keep is returned.  Tokens that stand for
     pictures are never generated.

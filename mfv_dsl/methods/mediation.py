@@ -73,8 +73,8 @@ def mediate(
     prompts whose intact ones were answered correctly.
 
     ``mean`` is that of :func:`~mfv_dsl.methods.activations.task_mean`.  ``progress`` counts heads
-    of a batch.  Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises MfvError
-    (MFV5202) for no batch::
+    of a batch.  Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises
+    MfvError (MFV5202) for no batch::
 
         effects = mediate(model, [twins], "left", task_mean(model, [intact], "left").mean)
         effects.aie.argmax()  # the place of the head with the largest average indirect effect
