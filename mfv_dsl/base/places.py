@@ -33,6 +33,24 @@ def bundled(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
+def run_folder(recipe: str, variant: str = "") -> Path:
+    """Where a run leaves its results: ``runs``, and in it the recipe's name, with its folder below
+    ``recipes``, and what tells its ``variant`` from others.
+
+    >>> run_folder("recipes/paper/heads.mfv", "tiny").as_posix()
+    'runs/paper/heads-tiny'
+    >>> run_folder("elsewhere/mine.mfv").as_posix()
+    'runs/mine'
+    """
+    path = Path(recipe)
+    if path.parts[:1] == ("recipes",):
+        path = path.relative_to("recipes")
+    elif path.suffix == ".mfv" or path.is_absolute():
+        path = Path(path.name)
+    name = path.stem + (f"-{variant}" if variant else "")
+    return Path("runs", *(part for part in path.parts[:-1] if part != ".."), name)
+
+
 def find_recipe(path: str | Path) -> Path:
     """``path`` if it is there, else the bundled recipe of that name (``paper/heads``).
 
