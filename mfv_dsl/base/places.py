@@ -52,18 +52,20 @@ def run_folder(recipe: str, variant: str = "") -> Path:
 
 
 def find_recipe(path: str | Path) -> Path:
-    """``path`` if it is there, else the bundled recipe of that name (``paper/heads``).
+    """``path`` if it is a file, else the bundled recipe of that name (``paper/heads``).
 
     MfvError (MFV6101) if there is neither.
     """
     here = Path(path)
-    if here.exists():
+    if here.is_file():
         return here
     folder = bundled("recipes")
     inside = here.relative_to("recipes") if here.parts[:1] == ("recipes",) else here
     recipe = folder / (inside if here.suffix == ".mfv" else f"{inside}.mfv")
     if not here.is_absolute() and ".." not in here.parts and recipe.exists():
         return recipe
+    if here.exists():  # what it is, is said where it is read
+        return here
     names = ", ".join(
         file.relative_to(folder).with_suffix("").as_posix()
         for file in sorted(folder.rglob("*.mfv"))

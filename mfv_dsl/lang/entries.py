@@ -300,7 +300,7 @@ ITEMS = (
           "whole value of a model, a dataset, heads or a vector, `name.attribute = ...` an "
           "attribute of a block or of `defaults`, or an argument of a model or dataset",
           form="block", label="name",
-          example="profile short {\n  flamingo = tiny()\n  shapes.seed = 1\n"
+          example="profile short {\n  flamingo        = tiny()\n  shapes.seed     = 1\n"
           "  defaults.trials = 50\n}"),
 )  # fmt: skip
 
