@@ -1,5 +1,5 @@
-"""The recipes of the paper: each plans without the model's files, and runs by its profile on a bundled
-model."""
+"""The recipes of the paper: each plans without the model's files, and runs by its profile on a
+bundled model."""
 
 from __future__ import annotations
 
