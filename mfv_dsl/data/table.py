@@ -381,7 +381,11 @@ def of_files(
     def facts(**arguments: Any) -> DatasetFacts:
         table = read(**arguments)
         refuse_errors(table.name, table.findings)
-        return DatasetFacts(table.relations, table.splits, table.hash, table.description)
+        counts = {
+            relation: {split: len(table.items[relation, split]) for split in table.splits}
+            for relation in table.relations
+        }
+        return DatasetFacts(table.relations, table.splits, table.hash, table.description, counts)
 
     def dataset(**arguments: Any) -> FileDataset:
         return FileDataset(read(**arguments))

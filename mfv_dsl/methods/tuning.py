@@ -112,15 +112,17 @@ def tune(
     backend: Backend,
     batches: Sequence[PromptBatch],
     validation: Sequence[PromptBatch],
-    start: Vector | None,
+    start: Vector | str,
     settings: Settings,
     off_task: Sequence[PromptBatch] = (),
     *,
     keep: Keep = lambda _, make: make(),
     progress: Progress = lambda _: None,
 ) -> Tuned:
-    """Train a vector on ``batches``, one step each per epoch; ``start`` None is a random direction,
-    :data:`RANDOM_SHARE` as long as the residual stream it is added to.
+    """Train a vector on ``batches``, one step each per epoch; ``start`` is a vector, or ``random``,
+    a direction :data:`RANDOM_SHARE` as long as the residual stream it is added to, or ``normal``,
+    numbers from the standard normal distribution, as the official code of arXiv:2510.02528 draws
+    them.
 
     After each epoch the vector is measured on ``validation``; the epoch with the highest accuracy
     is chosen, of equals the one with the lower NLL, then the earlier; the start itself (epoch 0)
@@ -135,8 +137,10 @@ def tune(
     loss is no longer finite, MFV5315 where a mask keeps no head.
     """
     prefixes = PrefixCache(backend)
-    if start is None:
+    if start == "random":
         start = keep("start", partial(random_start, backend, prefixes, batches, settings))
+    elif start == "normal":
+        start = normal_start(backend, settings.seed)
     assert isinstance(start, Vector)
     space = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
     check_space(Vector(start.residual, space, "this model"), start)
@@ -178,6 +182,13 @@ def random_start(
     long = torch.zeros(facts.d_model)
     long[0] = RANDOM_SHARE * float(torch.cat(lengths).mean())
     return random_like(Vector(long, Space(facts.fingerprint, facts.d_model)), settings.seed)
+
+
+def normal_start(backend: Backend, seed: int) -> Vector:
+    """A vector of numbers from the standard normal distribution, about √d_model long."""
+    facts, generator = backend.facts, torch.Generator().manual_seed(seed)
+    numbers = torch.randn(facts.d_model, generator=generator)
+    return Vector(numbers, Space(facts.fingerprint, facts.d_model))
 
 
 class _Trainer:
