@@ -81,7 +81,7 @@ class Table:
     """A dataset of files without its pixels.
 
     ``items`` by relation and split, in the order of the file; ``dropped`` counts what each declared
-    rule left out.
+    rule left out, and ``remark`` is what else is to be known of how it was read.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Table:
     hash: str
     findings: tuple[Finding, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    remark: str = ""
 
     @property
     def description(self) -> str:
@@ -99,6 +100,7 @@ class Table:
         number = sum(map(len, self.items.values()))
         left_out = "".join(f", {count:,} {rule}" for rule, count in self.dropped.items() if count)
         size = f"{number:,} items on {len(self.images):,} images of {self.name}"
+        size += f"; {self.remark}" if self.remark else ""
         return size + (f"; left out: {left_out[2:]}" if left_out else "")
 
 
@@ -125,6 +127,7 @@ def build(
     options: Options,
     findings: Iterable[Finding] = (),
     dropped: Mapping[str, int] | None = None,
+    remark: str = "",
 ) -> Table:
     """The table of what a reader read.
 
@@ -135,6 +138,7 @@ def build(
         options: What the recipe says of the dataset.
         findings: What the reader found wrong.
         dropped: How many things each of the reader's own rules left out, by rule.
+        remark: What else is to be known of how it was read.
 
     Returns:
         The table, with what is wrong with single rows in its findings.
@@ -184,6 +188,7 @@ def build(
         _hash(relations, items, row_images),
         in_order(problems),
         left_out,
+        remark,
     )
 
 

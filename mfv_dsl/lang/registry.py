@@ -37,7 +37,7 @@ class Parameter:
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
     Dataset, Eval, Heads, Vector, Range, ``List[...]`` of one of these.  A list of something else
-    may hold the choices too, where there are any.  A default of None means that the doc says what
+    than relations may hold the choices too, where there are any.  A default of None means that the doc says what
     happens.
 
     ``key`` says how the value enters the key of the step that it acts on: where it is not the

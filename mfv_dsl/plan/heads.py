@@ -77,10 +77,10 @@ class HeadPlanner(StepPlanner, ABC):
         pool, every = options.get("pool"), self.dataset_facts(context).relations
         if pool is None or options["corrupt"] not in POOLED:
             return None
-        names = []
-        for name in (pool,) if isinstance(pool, str) else pool:
-            others = [other for other in every if other != relation]
-            names += others if name == "others" else [context.relation(name)]
+        if pool == "others":
+            names = tuple(name for name in every if name != relation)
+        else:
+            names = tuple(dict.fromkeys(context.relation(name) for name in pool))
         if not set(names) - {relation}:
             raise MfvError(
                 "MFV5365",
@@ -88,8 +88,7 @@ class HeadPlanner(StepPlanner, ABC):
                 "`pool` has none",
                 help=f"the dataset has {', '.join(every)}",
             )
-        resolved = tuple(dict.fromkeys(names))
-        return None if resolved == tuple(every) else resolved
+        return None if names == tuple(every) else names
 
     # -- sets -------------------------------------------------------------------------------------
     def heads(self, expr: Expr, context: Context) -> str:
