@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.names import relation_name, tidy
-from mfv_dsl.data.table import ItemRow, Options, Table, build, files_in, of_files
+from mfv_dsl.data.table import ItemRow, Options, Table, build, deal, files_in, of_files
 from mfv_dsl.data.text_files import need_folder, read_json
 
 #: Names of backgrounds and of parts, which are not asked about.
@@ -86,13 +86,15 @@ def read(
     unambiguous: bool = True,
     without: tuple[str, ...] | None = None,
     filter: str | None = None,
+    test_file: str | None = None,
     **options: Any,
 ) -> Table:
-    """The table of a file whose images are ``images/<image id>.jpg``.
+    """The table of a file whose images are ``images/<image id>.jpg``, with ``test_file`` of two.
 
     ``query`` says which end of a relation is asked about; the paper's code asks the subject.
     ``filter`` is ``paper`` to hold all entries to the rules, ``none`` to hold none to them; left
-    out, only scene graphs are filtered.
+    out, only scene graphs are filtered.  The images of ``test_file`` are the test split, and those
+    of ``file`` are dealt to the others.
     """
     rules = Rules(min_area, max_area, min_objects, max_objects, max_relations, unique_names,
                   unambiguous, without)  # fmt: skip
@@ -104,7 +106,9 @@ def read(
     rows: list[ItemRow] = []
     image_ids: set[str] = set()
     taken_as_they_are = 0
-    for image_id, entry in _entries(Path(file)):
+    entries = [(entry, None) for entry in _entries(Path(file))]
+    entries += [(entry, "test") for entry in (_entries(Path(test_file)) if test_file else ())]
+    for (image_id, entry), split in entries:
         place = f"image {image_id}"
         try:
             is_filtered = isinstance(entry["objects"], list)
@@ -124,9 +128,12 @@ def read(
         else:
             triples = _triples(scene, rules, query, wanted, dropped)
         rows += [
-            ItemRow(place, f"{image_id}.jpg", asked_object, answer, relation)
+            ItemRow(place, f"{image_id}.jpg", asked_object, answer, relation, split)
             for asked_object, relation, answer in triples
         ]
+    if test_file:
+        split_of, _ = deal([row for row in rows if row.split is None], replace(common, test=0))
+        rows = [replace(row, split=row.split or split_of[row.image]) for row in rows]
     image_files = files_in(root, (row.image for row in rows))
     remark = ""
     if taken_as_they_are:

@@ -269,7 +269,7 @@ def _splits(
 ) -> tuple[dict[str, str], tuple[str, ...], list[Finding]]:
     """The split of every image, the splits, and what is wrong with those that the rows name."""
     if all(row.split is None for row in rows):
-        return *_dealt(rows, options), []
+        return *deal(rows, options), []
     names = dict.fromkeys(row.split for row in rows if row.split is not None)
     splits = (*(s for s in SPLITS if s in names), *(s for s in names if s not in SPLITS))
     split_of: dict[str, str] = {}
@@ -285,9 +285,9 @@ def _splits(
     return split_of, splits, findings
 
 
-def _dealt(rows: Sequence[ItemRow], options: Options) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Images dealt to the splits by a hash of their names, so that an image that is added or taken
-    away moves no other."""
+def deal(rows: Sequence[ItemRow], options: Options) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The split of every image and the splits, dealt by a hash of the images' names, so that an
+    image that is added or taken away moves no other."""
     shares = {split: getattr(options, split) for split in SPLITS if getattr(options, split) > 0}
     total = sum(shares.values())
     if not total:
