@@ -1,4 +1,5 @@
-"""What must be said beside results: a best of many on the measured split is no measurement."""
+"""What must be said beside results: a best of many on the measured split is no measurement, which
+items were left out, and which vectors were not trained to the end."""
 
 from __future__ import annotations
 
@@ -17,18 +18,36 @@ _CHOOSING = ("add", "patch")
 
 
 def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """For every eval whose sweep is seen on the test split: how many conditions the best is the
-    best of, and how many differences from zero-shot hold when all are tested together."""
+    """For every eval whose items the model has to answer correctly, how many there were; for every
+    eval whose sweep is seen on the test split, how many conditions the best is the best of, and how
+    many differences from zero-shot hold when all are tested together."""
     evals: dict[str, list[EvalRow]] = {}
     for row in plan.rows:
         evals.setdefault(row.eval, []).append(row)
     texts = []
     for name, rows in evals.items():
+        text = _known_items(name, plan, values, rows)
+        texts += [{"eval": name, "text": text}] if text else []
         if plan[rows[0].step].parameters["split"] == "test":
             settled = plan[rows[0].step].parameters.get("mode") in _CHOOSING
             text = _note(name, [values[row.step] for row in rows], settled)
             texts += [{"eval": name, "text": text}] if text else []
     return texts
+
+
+def _known_items(
+    name: str, plan: Plan, values: Mapping[str, Any], rows: list[EvalRow]
+) -> str | None:
+    """How many items `correct_with` left."""
+    shots = plan[rows[0].step].parameters.get("correct_with")
+    if shots is None:
+        return None
+    drawn = sum(plan[row.step].parameters["items"] for row in rows)
+    left = sum(len(values[row.step].images) for row in rows)
+    return (
+        f"{name} measures the {left:,} of {drawn:,} items that the model answers correctly with "
+        f"{shots} demonstrations."
+    )
 
 
 def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:
