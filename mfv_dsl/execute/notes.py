@@ -20,7 +20,8 @@ _CHOOSING = ("add", "patch")
 def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
     """For every eval whose items the model has to answer correctly, how many there were; for every
     eval whose sweep is seen on the test split, how many conditions the best is the best of, and how
-    many differences from zero-shot hold when all are tested together."""
+    many differences from zero-shot hold when all are tested together; and for every tune which of
+    its vectors were not trained to the end."""
     evals: dict[str, list[EvalRow]] = {}
     for row in plan.rows:
         evals.setdefault(row.eval, []).append(row)
@@ -32,7 +33,25 @@ def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
             settled = plan[rows[0].step].parameters.get("mode") in _CHOOSING
             text = _note(name, [values[row.step] for row in rows], settled)
             texts += [{"eval": name, "text": text}] if text else []
-    return texts
+    return [*texts, *_unfinished(plan, values)]
+
+
+def _unfinished(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """For every tune the vectors whose loss was still falling when training ended."""
+    falls: dict[str, dict[str, float]] = {}
+    for row in plan.tunes:
+        fall = values[row.step].training.still_falling
+        if fall is not None:
+            falls.setdefault(row.tune, {})[row.relation] = fall
+    return [
+        {
+            "tune": name,
+            "text": f"{name} is not trained to the end: in the second half of its epochs the loss "
+            f"still fell, by {', '.join(f'{fall:.2g} ({r})' for r, fall in by_relation.items())}. "
+            "A larger `lr`, a smaller `batch` or more `epochs` train it further.",
+        }
+        for name, by_relation in falls.items()
+    ]
 
 
 def _known_items(

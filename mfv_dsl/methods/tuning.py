@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,9 @@ from mfv_dsl.models.base import Backend, PromptBatch
 #: A random start's length as a share of the mean length of the residual stream it is added to:
 #: enough to have a direction, too little to drown what the prompt says.
 RANDOM_SHARE = 0.1
+
+#: The share of a loss's fall that says, in the second half of the epochs, that it is not done.
+STILL = 0.1
 
 #: Gives the named part of a long piece of work: as kept by an earlier run, else made.
 Keep = Callable[[str, Callable[[], Any]], Any]
@@ -89,6 +93,24 @@ class Training:
     epochs: tuple[Epoch, ...]
     chosen: int
     n: int
+
+    @property
+    def still_falling(self) -> float | None:
+        """By how much the loss fell in the second half of the epochs, where training was not done
+        when it ended; None where it was, and of fewer than four epochs.
+
+        It was not where that fall is more than :data:`STILL` of the fall since the first epoch,
+        more than twice the largest rise from one epoch to the next in that half (its noise), and
+        more than 0.01.  The learning rates of the second half add up to 18 % of all, so that a loss
+        that fell evenly with them would have a share of 0.18.
+        """
+        losses = [epoch.loss for epoch in self.epochs if epoch.loss is not None]
+        if len(losses) < 4:
+            return None
+        half = losses[len(losses) // 2 - 1 :]
+        fall, noise = half[0] - half[-1], max(b - a for a, b in pairwise(half))
+        falling = fall > max(STILL * (losses[0] - losses[-1]), 2 * noise, 0.01)
+        return fall if falling else None
 
 
 @dataclass(frozen=True, eq=False)
