@@ -221,7 +221,7 @@ ITEMS = (
             Parameter("batch", ("Number",), "prompts per step", 32, unit="count",
                       from_defaults=True, key="always"),
             Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 "
-                      "along a cosine", 1e-2, unit="learning rate", from_defaults=True,
+                      "along a cosine", 0.1, unit="learning rate", from_defaults=True,
                       key="always"),
             Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
                       "nll", choices=("nll",), from_defaults=True),

@@ -60,7 +60,7 @@ class Settings:
 
     layer: int
     epochs: int = 10
-    lr: float = 1e-2
+    lr: float = 0.1
     weight_decay: float = 0.0
     max_norm: float | None = None
     kl: float = 0.0
