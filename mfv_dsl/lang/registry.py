@@ -37,8 +37,8 @@ class Parameter:
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
     Dataset, Eval, Heads, Vector, Range, ``List[...]`` of one of these.  A list of something else
-    than relations may hold the choices too, where there are any.  A default of None means that the doc says what
-    happens.
+    than relations may hold the choices too, where there are any.  A default of None means that the
+    doc says what happens.
 
     ``key`` says how the value enters the key of the step that it acts on: where it is not the
     default (``changed``, so that a new option changes no key of old), ``always``, or ``never``,

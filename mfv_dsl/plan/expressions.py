@@ -17,8 +17,8 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.tunes import DRAWN
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, Number, Unary
+from mfv_dsl.lang.tunes import DRAWN
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, text_of

@@ -346,7 +346,9 @@ def test_what_is_filtered_already_is_not_filtered_again(tmp_path: Path):
 def test_scene_graphs_are_filtered_unless_told_otherwise(tmp_path: Path):
     two = {"1": scene(("man", 4, [("holding", "1")]), ("cup", 10, [("on", "9")])), "2": PEOPLE}
     assert ("man", "holding", "cup") in pairs_of(graph(tmp_path, two))
-    assert {item.image for pool in graph(tmp_path, two).items.values() for item in pool} == {"2.jpg"}
+    assert {item.image for pool in graph(tmp_path, two).items.values() for item in pool} == {
+        "2.jpg"
+    }
     table = graph(tmp_path, two, filter="none")
     assert len(pairs_of(table)) == 2 and len(table.images) == 2
     assert table.description.endswith("; 2 images not filtered")

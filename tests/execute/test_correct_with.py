@@ -82,7 +82,8 @@ def test_a_note_says_how_many_items_were_left(ran: RunResult):
              if "answers correctly" in note["text"]}  # fmt: skip
     n = sum(len(evaluation(ran, "known", relation).zero_shot) for relation in ("left", "above"))
     assert texts["known"] == (
-        f"known measures the {n} of 60 items that the model answers correctly with 0 demonstrations."
+        f"known measures the {n} of 60 items that the model answers correctly with 0 "
+        "demonstrations."
     )
     assert set(texts) == {"known", "chosen", "swept", "blended"}
 
