@@ -53,7 +53,7 @@ def _estimate(
         (chunk,) = encode_prefix(backend, batch).run([edits], reads=reads)
         p_before = chunk.scores.p[:, 0]
         (gradient,) = torch.autograd.grad(p_before.sum(), added)
-    activations = torch.stack([reading[:, 0] for reading in chunk.readings], dim=1)
+    activations = torch.stack([reading[:, 0].to(added.device) for reading in chunk.readings], dim=1)
     estimate = ((mean.to(activations) - activations).double() * gradient.double()).sum(-1)
     return Mediation(
         relation,

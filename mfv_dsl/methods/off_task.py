@@ -142,15 +142,15 @@ def off_task_costs(
     before: list[np.ndarray] = []
     with torch.no_grad():
         for batch in batches if variants else ():
-            answers = batch.answers[:, None]
+            answers = batch.answers[:, None].cpu()
             for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
                 p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
                 kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
-                correct = chunk.scores.likeliest == answers
+                correct = chunk.scores.likeliest.cpu() == answers
                 for column, variant in enumerate(chunk.variants):
                     divergence[variant].append(kl[:, column].double().cpu().numpy())
-                    after[variant].append(correct[:, column].cpu().numpy())
-            before.append((chunk.unedited.likeliest == answers)[:, 0].cpu().numpy())
+                    after[variant].append(correct[:, column].numpy())
+            before.append((chunk.unedited.likeliest.cpu() == answers)[:, 0].numpy())
             progress(len(batch))
     return [
         OffTaskCost(np.concatenate(kl), np.concatenate(before), np.concatenate(correct))

@@ -11,6 +11,7 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.base import Backend
+from mfv_dsl.models.projections import weights_of
 
 Head = tuple[int, int]
 
@@ -51,7 +52,7 @@ def output_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
     norms = np.empty(mean.shape[:2], dtype=np.float32)
     for layer in site.layers:
         linear = heads_projection(backend, layer)
-        weight = linear.weight.detach().float().cpu().unflatten(1, (-1, site.width))
+        weight = weights_of(linear).float().cpu().unflatten(1, (-1, site.width))
         outputs = torch.einsum("dhw,hw->hd", weight, mean[layer].float())
         norms[layer] = outputs.norm(dim=-1).numpy()
     return norms

@@ -118,9 +118,11 @@ def plan_text(plan: Plan, notes: list[Note]) -> str:
 
 def _shape(facts: ModelFacts | DatasetFacts | None) -> str:
     if isinstance(facts, ModelFacts):
+        amount = f"about {facts.weights / 2**20:,.1f} MiB"
+        held = f", {amount} of weights ({facts.weights_as})" if facts.weights else ""
         return (
             f"{facts.n_layers} layers × {facts.n_heads} heads of {facts.head_dim}, "
-            f"d = {facts.d_model}, fingerprint {facts.fingerprint[:12]}"
+            f"d = {facts.d_model}, fingerprint {facts.fingerprint[:12]}{held}"
         )
     if isinstance(facts, DatasetFacts):
         return f"{facts.description}, hash {facts.hash[:12]}"

@@ -28,6 +28,7 @@ from mfv_dsl.models.vlm.attention import RECORD, REPLAY, Recording, recording, r
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.decoder import VlmDecoder
 from mfv_dsl.models.vlm.pictures import PER_TOKEN, Encoder, Features, Media, leave_whole
+from mfv_dsl.models.vlm.placement import input_device
 from mfv_dsl.models.vlm.prompts import Form
 from mfv_dsl.models.vlm.recorded_pass import (
     BlockCall,
@@ -80,8 +81,7 @@ class VisionLanguageModel:
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = next(self.model.parameters()).device
-        return device
+        return input_device(self.model)
 
     def _sites(self) -> SiteTable:
         row, facts = self.architecture, self.facts
@@ -281,9 +281,10 @@ class VisionLanguageModel:
         return DynamicCache(config=self.model.config.get_text_config())
 
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+        device = hidden.device
         if normed:
             hidden = self.text_model.norm(hidden)
-        logits: torch.Tensor = self.model.get_output_embeddings()(hidden)
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden).to(device)
         return logits if self._softcap is None else (logits / self._softcap).tanh() * self._softcap
 
     def step_options(self, batch: VlmBatch) -> dict[str, torch.Tensor]:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 class KnownModel(NamedTuple):
     """What is known of a repository: its architecture, the sizes of its language model, about how
-    many parameters it has in all, and about how many tokens a picture of ordinary size takes."""
+    many parameters it has in all, about how many tokens a picture of ordinary size takes, and how
+    many of the parameters are in the matrices of decoder layers."""
 
     model_type: str
     n_layers: int
@@ -22,6 +23,7 @@ class KnownModel(NamedTuple):
     parameters: float
     kv_heads: int
     picture_tokens: int
+    in_layers: float = 0.0
 
     def fingerprint(self, name: str, revision: str | None) -> str:
         """What stands for the weights' fingerprint until they are on this machine."""
@@ -30,12 +32,18 @@ class KnownModel(NamedTuple):
 
 
 KNOWN: Mapping[str, KnownModel] = {
-    "Qwen/Qwen3-VL-4B-Instruct": KnownModel("qwen3_vl", 36, 32, 128, 2560, 4.4e9, 8, 256),
-    "Qwen/Qwen2.5-VL-3B-Instruct": KnownModel("qwen2_5_vl", 36, 16, 128, 2048, 3.8e9, 2, 256),
-    "Qwen/Qwen2.5-VL-7B-Instruct": KnownModel("qwen2_5_vl", 28, 28, 128, 3584, 8.3e9, 4, 256),
-    "llava-hf/llava-1.5-7b-hf": KnownModel("llava", 32, 32, 128, 4096, 7.1e9, 32, 576),
-    "llava-hf/llava-1.5-13b-hf": KnownModel("llava", 40, 40, 128, 5120, 13.4e9, 40, 576),
-    "google/gemma-3-4b-it": KnownModel("gemma3", 34, 8, 256, 2560, 4.3e9, 4, 256),
-    "HuggingFaceTB/SmolVLM-256M-Instruct": KnownModel("idefics3", 30, 9, 64, 576, 0.26e9, 3, 1088),
-    "OpenGVLab/InternVL3-1B-hf": KnownModel("internvl", 24, 14, 64, 896, 0.94e9, 2, 256),
+    "Qwen/Qwen3-VL-4B-Instruct": KnownModel("qwen3_vl", 36, 32, 128, 2560, 4.4e9, 8, 256, 3.63e9),
+    "Qwen/Qwen2.5-VL-3B-Instruct": KnownModel(
+        "qwen2_5_vl", 36, 16, 128, 2048, 3.8e9, 2, 256, 2.77e9
+    ),
+    "Qwen/Qwen2.5-VL-7B-Instruct": KnownModel(
+        "qwen2_5_vl", 28, 28, 128, 3584, 8.3e9, 4, 256, 6.53e9
+    ),
+    "llava-hf/llava-1.5-7b-hf": KnownModel("llava", 32, 32, 128, 4096, 7.1e9, 32, 576, 6.48e9),
+    "llava-hf/llava-1.5-13b-hf": KnownModel("llava", 40, 40, 128, 5120, 13.4e9, 40, 576, 12.69e9),
+    "google/gemma-3-4b-it": KnownModel("gemma3", 34, 8, 256, 2560, 4.3e9, 4, 256, 3.21e9),
+    "HuggingFaceTB/SmolVLM-256M-Instruct": KnownModel(
+        "idefics3", 30, 9, 64, 576, 0.26e9, 3, 1088, 0.106e9
+    ),
+    "OpenGVLab/InternVL3-1B-hf": KnownModel("internvl", 24, 14, 64, 896, 0.94e9, 2, 256, 0.358e9),
 }

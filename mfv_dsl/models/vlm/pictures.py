@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from mfv_dsl.models.vlm.architectures import Architecture
+from mfv_dsl.models.vlm.placement import input_device
 
 #: What a processor gives for each token of a text, rather than for a picture.
 PER_TOKEN = ("token_type_ids", "mm_token_type_ids", "cross_attention_mask", "image_attention_mask")
@@ -99,7 +100,7 @@ class Encoder:
             if kind == "perceiver":
                 return {"perceiver_embeddings": stack}
             return {"cross_attention_states": stack.flatten(0, 2)}
-        rows = torch.cat([features.rows for features in pictures])
+        rows = torch.cat([features.rows for features in pictures]).to(input_device(self.model))
         output = SimpleNamespace(pooler_output=rows[None] if kind == "tensor" else [rows])
         if pictures[0].deep:
             levels = range(len(pictures[0].deep))
