@@ -151,7 +151,7 @@ def test_packed_weights_are_close_and_products_are_theirs(packed: Any, loaded: L
     name = "model.language_model.layers.1.mlp.down_proj"
     linear, whole = (m.model.get_submodule(name) for m in (packed, loaded("qwen3_vl")))
     off = (linear.unpacked() - whole.weight).norm() / whole.weight.norm()
-    assert 1e-3 < float(off) < 0.15
+    assert 1e-3 < float(off) < (0.15 if packed.facts.quantize == "nf4" else 0.01)
     x = torch.randn(3, 2, linear.in_features)
     torch.testing.assert_close(linear(x), x @ linear.unpacked().T)
 
