@@ -80,10 +80,11 @@ def _made_linear(
 def _linear_notes(
     plan: Plan, values: Mapping[str, Any], evals: Mapping[str, list[EvalRow]]
 ) -> list[dict[str, str]]:
-    """One note for all evals and saves of the same vectors."""
+    """One note for all evals of the same vectors, and one for vectors that are only saved."""
     vectors = {name: _added(plan, rows) for name, rows in evals.items()}
-    for save in plan.saves:
-        vectors.setdefault("save", set()).update(vector.step for vector in save.vectors)
+    noted = {step.key for step in needed(plan.steps, set().union(*vectors.values()))}
+    saved = {vector.step for save in plan.saves for vector in save.vectors}
+    vectors["save"] = {step.key for step in needed(plan.steps, saved)} - noted
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, keys in vectors.items():
         made = _made_linear(needed(plan.steps, keys), values)

@@ -140,10 +140,14 @@ def test_vectors_of_heads_behind_a_norm(
     made = json.loads((tmp_path / "run" / "results.json").read_text())["linearised"]
     assert {one["vector"] for one in made} >= {"fv(left)", "fv(right)"}
     assert all(one["error"] > 0 and one["prompts"] == 2 and one["scales"] for one in made)
+    assert not any("save" in note["eval"] for note in result.results.notes)  # they are evaluated
     notes = [note for note in result.results.notes if "a norm stands behind" in note["text"]]
     assert "patched" not in ", ".join(note["eval"] for note in notes)
     whole = next(note for note in notes if "raw" in note["eval"])
-    assert whole["eval"] == "raw, native, blended, save" and "That is much" in whole["text"]
+    assert whole["eval"] == "raw, native, blended" and "That is much" in whole["text"]
+
+    told = mfv_command("vectors", "show", str(tmp_path / "saved" / "left.safetensors")).stdout
+    assert "the norm behind the heads made linear" in told
 
     stored = load_vector(tmp_path / "saved", "left")
     kept = {one["step"]: one for one in made}[stored.metadata["step"]]
@@ -155,6 +159,13 @@ def test_vectors_of_heads_behind_a_norm(
     assert {layer for layer, _ in kept["scales"]} == layers
     parents = load_vector(tmp_path / "saved", "steer").metadata["parents"]
     assert all("error" in parent["linearised"] for parent in parents)
+
+
+@pytest.mark.slow
+def test_a_vector_that_is_only_saved_has_a_note(checkpoint: Checkpoint, tmp_path: Path):
+    text = 'save "SAVED" { vectors = [2 * fv(left, heads={L1H0})] }\n'
+    (note,) = run(text, checkpoint("gemma3"), tmp_path).results.notes
+    assert note["eval"] == "save" and note["text"].startswith("save: a norm stands behind")
 
 
 def test_a_plan_says_that_what_heads_write_is_made_linear(checkpoint: Checkpoint):
