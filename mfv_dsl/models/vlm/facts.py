@@ -49,8 +49,9 @@ _TEXT = {
     "paligemma": "gemma", "internvl": "qwen2", "molmo2": "molmo2_text",
     "mllama": "mllama_text_model", "idefics": "idefics",
 }  # fmt: skip
-#: Pixels of a picture that become one token in models of Qwen's, about.
-_QWEN_TOKEN = 28 * 28
+#: The side of a square of pixels that becomes one token in models that take pictures of any size:
+#: patches of 14 or 16 pixels a side, two by two.
+_TOKEN_SIDE = {"qwen2_vl": 28, "qwen2_5_vl": 28, "qwen3_vl": 32}
 _NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
           "head_dim")  # fmt: skip
 
@@ -150,14 +151,18 @@ def known_facts(
             prompt, pixels,
         ),
         kv_width=known.kv_heads * known.head_dim,
-        picture_tokens=pixels // _QWEN_TOKEN if pixels else known.picture_tokens,
+        picture_tokens=_tokens_of(pixels, known.model_type) if pixels else known.picture_tokens,
     )  # fmt: skip
+
+
+def _tokens_of(pixels: int, model_type: str) -> int:
+    return pixels // _TOKEN_SIDE.get(model_type, 28) ** 2
 
 
 def picture_tokens(config: Mapping[str, Any], pixels: int | None = None) -> int:
     """About how many tokens of a prompt a picture takes, 0 where the config.json does not say."""
     if pixels:
-        return pixels // _QWEN_TOKEN
+        return _tokens_of(pixels, str(config.get("model_type")))
     for name in ("mm_tokens_per_image", "image_seq_length"):
         if _is_size(config.get(name)):
             return int(config[name])
@@ -166,7 +171,7 @@ def picture_tokens(config: Mapping[str, Any], pixels: int | None = None) -> int:
     side, patch = (value[0] if isinstance(value, list) else value for value in (side, patch))
     if not (_is_size(side) and _is_size(patch)):
         return 0
-    shrink = config.get("scale_factor") or 1
+    shrink = config.get("scale_factor") or config.get("spatial_merge_size") or 1
     return int(max(1, side // patch // shrink) ** 2)
 
 
