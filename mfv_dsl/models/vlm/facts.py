@@ -49,6 +49,8 @@ _TEXT = {
     "paligemma": "gemma", "internvl": "qwen2", "molmo2": "molmo2_text",
     "mllama": "mllama_text_model", "idefics": "idefics",
 }  # fmt: skip
+#: Of Mllama the layers with cross-attention in place of self-attention, if the file does not say.
+CROSS_LAYERS = (3, 8, 13, 18, 23, 28, 33, 38)
 #: The side of a square of pixels that becomes one token in models that take pictures of any size:
 #: patches of 14 or 16 pixels a side, two by two.
 _TOKEN_SIDE = {"qwen2_vl": 28, "qwen2_5_vl": 28, "qwen3_vl": 32}
@@ -133,6 +135,7 @@ def facts_of(
     return replace(
         _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt, pixels),
         kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config, pixels),
+        layers_without_heads=layers_without_heads(config),
     )  # fmt: skip
 
 
@@ -152,7 +155,26 @@ def known_facts(
         ),
         kv_width=known.kv_heads * known.head_dim,
         picture_tokens=_tokens_of(pixels, known.model_type) if pixels else known.picture_tokens,
+        layers_without_heads=layers_without_heads({"model_type": known.model_type}),
     )  # fmt: skip
+
+
+def layers_without_heads(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The layers that have cross-attention in place of self-attention.
+
+    Raises MfvError (MFV7267) where the config.json has something else than a list of layers.
+    """
+    if ARCHITECTURES[str(config["model_type"])].features != "cross_states":
+        return ()
+    text = config.get("text_config") or config
+    layers = text.get("cross_attention_layers")
+    layers = CROSS_LAYERS if layers is None else layers
+    if not isinstance(layers, list | tuple) or not all(isinstance(n, int) for n in layers):
+        raise MfvError(
+            "MFV7267", "`cross_attention_layers` of the config.json is no list of layers",
+            notes=[f"it is {layers!r}"],
+        )  # fmt: skip
+    return tuple(layer for layer in range(sizes(config)[0]) if layer in layers)
 
 
 def _tokens_of(pixels: int, model_type: str) -> int:

@@ -47,6 +47,9 @@ KNOWN: Mapping[str, KnownModel] = {
     "HuggingFaceTB/SmolVLM2-500M-Video-Instruct": KnownModel(
         "smolvlm", 32, 15, 64, 960, 0.51e9, 5, 1088
     ),
+    "meta-llama/Llama-3.2-11B-Vision-Instruct": KnownModel(
+        "mllama", 40, 32, 128, 4096, 10.7e9, 8, 1
+    ),
     "OpenGVLab/InternVL3-1B-hf": KnownModel("internvl", 24, 14, 64, 896, 0.94e9, 2, 256),
     "mistralai/Mistral-Small-3.1-24B-Instruct-2503": KnownModel(
         "mistral3", 40, 32, 128, 5120, 24.0e9, 8, 3025

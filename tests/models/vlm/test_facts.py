@@ -23,10 +23,12 @@ from mfv_dsl.models.vlm import constructor
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES
 from mfv_dsl.models.vlm.facts import (
     _TEXT,
+    CROSS_LAYERS,
     DEFAULTS,
     _kv_heads,
     facts_of,
     known_facts,
+    layers_without_heads,
     picture_tokens,
     sizes,
 )
@@ -59,6 +61,7 @@ NAMES = {
     "google/gemma-3-4b-it": "gemma-3-4b", "google/gemma-3-12b-it": "gemma-3-12b",
     "google/gemma-3-27b-it": "gemma-3-27b", "HuggingFaceTB/SmolVLM-256M-Instruct": "SmolVLM-256M",
     "HuggingFaceTB/SmolVLM2-500M-Video-Instruct": "SmolVLM2-500M",
+    "meta-llama/Llama-3.2-11B-Vision-Instruct": "Llama-3.2-11B-Vision",
     "OpenGVLab/InternVL3-1B-hf": "InternVL3-1B",
     "mistralai/Mistral-Small-3.1-24B-Instruct-2503": "Mistral-Small-3.1",
 }  # fmt: skip
@@ -83,6 +86,21 @@ def test_defaults_are_those_of_transformers(kind: str):
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_the_text_models_of_architectures_are_those_of_transformers(kind: str):
     assert CONFIG_MAPPING[kind]().get_text_config().model_type == _TEXT[kind]
+
+
+def test_the_layers_without_self_attention_are_those_of_transformers():
+    config = CONFIG_MAPPING["mllama"]()
+    assert layers_without_heads({"model_type": "mllama"}) == CROSS_LAYERS
+    assert list(CROSS_LAYERS) == config.get_text_config().cross_attention_layers
+    for listed, expected in (([1, 3, 40], (1, 3)), ([], ())):
+        text_config = {"cross_attention_layers": listed}
+        assert (
+            layers_without_heads({"model_type": "mllama", "text_config": text_config}) == expected
+        )
+    assert layers_without_heads({"model_type": "llava"}) == ()
+    with pytest.raises(MfvError, match="no list of layers") as raised:
+        layers_without_heads({"model_type": "mllama", "cross_attention_layers": "1, 3"})
+    assert raised.value.code == "MFV7267"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -131,8 +149,8 @@ def test_what_is_known_of_published_models_is_what_their_configurations_say():
         assert (known.n_layers, known.n_heads, known.head_dim, known.d_model) == shape
         assert known.model_type == config["model_type"]
         assert (_kv_heads(config) or known.n_heads) == known.kv_heads
-        counted = picture_tokens(config)  # 0 where pictures keep their size; 17 tiles of SmolVLM
-        assert known.picture_tokens in ({counted, 17 * counted} if counted else {14**2, 16**2})
+        counted = picture_tokens(config)  # 0 where it does not say; SmolVLM's pictures are 17 tiles
+        assert known.picture_tokens in ({counted, 17 * counted} if counted else {1, 14**2, 16**2})
 
 
 @pytest.mark.parametrize(("name", "patch", "bounds", "tokens"), [
