@@ -12,9 +12,14 @@ import torch
 from PIL import Image
 
 from mfv_dsl.models.vlm.architectures import Architecture
+from mfv_dsl.models.vlm.feature_cache import FeatureCache
+from mfv_dsl.models.vlm.placeholders import (
+    NOTHING_NOTED,
+    PER_TOKEN,
+    Placeholder,
+    with_placeholder,
+)
 
-#: What a processor gives for each token of a text, rather than for a picture.
-PER_TOKEN = ("token_type_ids", "mm_token_type_ids", "cross_attention_mask", "image_attention_mask")
 _OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TOKEN)
 
 
@@ -22,10 +27,16 @@ _OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TO
 class Features:
     """A picture encoded: ``rows`` (tokens, d_model), what takes the place of its tokens, or the
     states that cross-attention looks at; ``deep``, of some models, further rows of the same shape
-    that are added between the first layers."""
+    that are added between the first layers.  ``place`` is what the processor writes for it."""
 
     rows: torch.Tensor
     deep: tuple[torch.Tensor, ...] = ()
+    place: Placeholder = NOTHING_NOTED
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        return sum(rows.nbytes for rows in (self.rows, *self.deep))
 
 
 @dataclass(frozen=True)
@@ -44,14 +55,24 @@ class Media:
 
 
 class Encoder:
-    """Encodes pictures by a model's own processor and vision tower."""
+    """Encodes pictures by a model's own processor and vision tower, one at a time: what comes of a
+    picture does not depend on others, and it is the same when a picture is shown again."""
 
     def __init__(self, model: Any, processor: Any, architecture: Architecture) -> None:
         self.model, self.processor, self.architecture = model, processor, architecture
+        self.cache: FeatureCache[Features] = FeatureCache(model.device)
+
+    def encode(self, picture: np.ndarray) -> Features:
+        """``picture`` (height, width, 3) uint8, encoded now or, while there is room, before."""
+
+        def make() -> tuple[Features, int]:
+            features = self._encoded(picture)
+            return features, features.nbytes
+
+        return self.cache.get(picture, make)
 
     @torch.no_grad()
-    def encode(self, picture: np.ndarray) -> Features:
-        """``picture`` (height, width, 3) uint8."""
+    def _encoded(self, picture: np.ndarray) -> Features:
         image, kind = Image.fromarray(picture), self.architecture.features
         if kind == "perceiver":
             inputs = self.processor(text=[[image, "Q"]], return_tensors="pt")
@@ -59,14 +80,14 @@ class Encoder:
             pixels = self._placed(inputs["pixel_values"][0])
             states = core.vision_model(pixel_values=pixels).last_hidden_state
             return Features(core.perceiver_resampler(states)[0])
-        inputs = self.processor(text=self.architecture.mark, images=[image], return_tensors="pt")
+        inputs, place = with_placeholder(self.processor, self.architecture.mark, image)
         if kind == "cross_states":
             states = self.model.model.vision_model(
                 pixel_values=self._placed(inputs["pixel_values"]),
                 aspect_ratio_ids=inputs["aspect_ratio_ids"].to(self.model.device),
                 aspect_ratio_mask=inputs["aspect_ratio_mask"].to(self.model.device),
             ).last_hidden_state
-            return Features(self.model.model.multi_modal_projector(states)[0, 0])
+            return Features(self.model.model.multi_modal_projector(states)[0, 0], place=place)
         arguments = {
             name: self._placed(value) for name, value in inputs.items() if name not in _OF_TEXTS
         }
@@ -75,7 +96,7 @@ class Encoder:
         arguments |= {name: getattr(config, name) for name in options if hasattr(config, name)}
         output = self.model.get_image_features(**arguments, return_dict=True)
         deep = getattr(output, "deepstack_features", None) or ()
-        return Features(_rows(output.pooler_output), tuple(map(_rows, deep)))
+        return Features(_rows(output.pooler_output), tuple(map(_rows, deep)), place)
 
     def _placed(self, value: Any) -> Any:
         """A tensor where the model is, numbers with a point in the model's precision."""
