@@ -19,7 +19,8 @@ class ModelFacts:
     model.  ``paths`` has the path of each site's module, with ``{layer}``.  ``shares_prefix``: a
     prompt's earlier tokens can be run once for many variants of its last.  ``kv_width`` is the
     width of a layer's keys, 0 where it is that of the residual stream; ``picture_tokens`` is about
-    how many tokens of a prompt a picture takes, 0 where none or not known.
+    how many tokens of a prompt a picture takes, and ``context`` how many a prompt may have, 0 where
+    none or not known.
     """
 
     n_layers: int
@@ -34,6 +35,7 @@ class ModelFacts:
     shares_prefix: bool = True
     kv_width: int = 0
     picture_tokens: int = 0
+    context: int = 0
 
     @property
     def heads_add_up(self) -> bool:

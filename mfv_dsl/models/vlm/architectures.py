@@ -25,9 +25,15 @@ class Architecture:
     ``mark`` stands for a picture in plain text.  ``attention_output`` and ``mlp_output`` are the
     modules, in a layer, whose outputs are added to the residual stream.  ``between`` names the
     list of cross-attention blocks that run between layers.  ``prompt_sees_itself``: earlier tokens
-    of a prompt see later ones, so that the shared prefix is not exact.  ``tiles_lone_pictures``:
-    its processor would cut a prompt's only picture into tiles, and leave several whole.
-    ``prompt_ending`` is what its processor writes behind every prompt.
+    of a prompt see later ones, so that the shared prefix is not exact.  ``prompt_ending`` is what
+    its processor writes behind every prompt.
+
+    ``sizes``: a processor brings pictures to ``one`` size, leaves them nearly ``any`` size between
+    two bounds, or shrinks them only where they are larger than a ``bounded`` side.  ``tiling`` is
+    the way in which it cuts them into tiles: to the size that fits best of some ``pinpoints``, into
+    ``quarters``, into ``squares`` of one side, into ``patches`` or overlapping ``crops`` of the
+    tower's size.  ``tiles_lone_pictures``: it would cut a prompt's only picture, and leave several
+    whole.
     """
 
     text: str
@@ -38,8 +44,10 @@ class Architecture:
     mlp_output: str = "mlp"
     between: str | None = None
     prompt_sees_itself: bool = False
-    tiles_lone_pictures: bool = False
     prompt_ending: str = ""
+    sizes: Literal["one", "any", "bounded"] = "one"
+    tiling: Literal["pinpoints", "quarters", "squares", "patches", "crops"] | None = None
+    tiles_lone_pictures: bool = False
 
     @property
     def norm_behind_heads(self) -> bool:
@@ -49,7 +57,7 @@ class Architecture:
 
 
 _QWEN_MARK = "<|vision_start|><|image_pad|><|vision_end|>"
-_QWEN = Architecture("model.language_model", positions="mrope", mark=_QWEN_MARK)
+_QWEN = Architecture("model.language_model", positions="mrope", mark=_QWEN_MARK, sizes="any")
 _GEMMA_NORMS = {
     "attention_output": "post_attention_layernorm",
     "mlp_output": "post_feedforward_layernorm",
@@ -60,12 +68,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "qwen2_5_vl": _QWEN,
     "qwen3_vl": _QWEN,
     "llava": Architecture("model.language_model"),
-    "llava_next": Architecture("model.language_model"),
-    "llava_onevision": Architecture("model.language_model", tiles_lone_pictures=True),
-    "mistral3": Architecture("model.language_model", mark="[IMG]"),
-    "idefics2": Architecture("model.text_model"),
-    "idefics3": Architecture("model.text_model"),
-    "smolvlm": Architecture("model.text_model"),
+    "llava_next": Architecture("model.language_model", tiling="pinpoints"),
+    "llava_onevision": Architecture(
+        "model.language_model", tiling="pinpoints", tiles_lone_pictures=True
+    ),
+    "mistral3": Architecture("model.language_model", mark="[IMG]", sizes="bounded"),
+    "idefics2": Architecture("model.text_model", tiling="quarters"),
+    "idefics3": Architecture("model.text_model", tiling="squares"),
+    "smolvlm": Architecture("model.text_model", tiling="squares"),
     "gemma3": Architecture(
         "model.language_model", "tensor", mark="<start_of_image>", **_GEMMA_NORMS
     ),
@@ -77,8 +87,10 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         prompt_ending="\n",
         **_GEMMA_NORMS,
     ),
-    "internvl": Architecture("model.language_model", "tensor", mark="<IMG_CONTEXT>"),
-    "molmo2": Architecture("model.language_model", mark="<|image|>"),
+    "internvl": Architecture(
+        "model.language_model", "tensor", mark="<IMG_CONTEXT>", tiling="patches"
+    ),
+    "molmo2": Architecture("model.language_model", mark="<|image|>", tiling="crops"),
     "mllama": Architecture("model.language_model", "cross_states", mark="<|image|>"),
     "idefics": Architecture("model", "perceiver", between="gated_cross_attn_layers"),
 }

@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.base import Continuation
@@ -27,8 +25,10 @@ from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.attention import RECORD, REPLAY, Recording, recording, register
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.decoder import VlmDecoder
+from mfv_dsl.models.vlm.drawing import drawn
+from mfv_dsl.models.vlm.grids import USUAL_SIZE
 from mfv_dsl.models.vlm.inputs import Inputs
-from mfv_dsl.models.vlm.pictures import Encoder, Media, leave_whole
+from mfv_dsl.models.vlm.pictures import Encoder, Media
 from mfv_dsl.models.vlm.prompts import Form
 from mfv_dsl.models.vlm.recorded_pass import (
     BlockCall,
@@ -39,8 +39,6 @@ from mfv_dsl.models.vlm.recorded_pass import (
 )
 
 _OF_PROMPTS_ONLY = ("token_type_ids", "mm_token_type_ids")
-#: The side of rendered pictures for a model that takes any size.
-_USUAL_SIZE = 448
 
 
 class VisionLanguageModel:
@@ -64,8 +62,6 @@ class VisionLanguageModel:
         self.template = self.form.template
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
-        if architecture.tiles_lone_pictures:
-            leave_whole(processor.image_processor)
         self.text_model: Any = model.get_submodule(architecture.text)
         self.layers: nn.ModuleList = self.text_model.layers
         config = model.config.get_text_config()
@@ -156,18 +152,17 @@ class VisionLanguageModel:
         return text
 
     def preprocess(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
-        """Pictures as the vision tower gets them, (pictures, 3, height, width).  Raises MfvError
-        (MFV7279) for a model that cuts them into patches or tiles first."""
-        images = [Image.fromarray(picture) for picture in pictures]
-        pixels: torch.Tensor = self.processor.image_processor(images, return_tensors="pt")[
-            "pixel_values"
-        ]
-        if pixels.ndim != 4:
-            raise MfvError(
-                "MFV7279", "this model's processor cuts pictures into patches or tiles, which are "
-                "not drawn",
-            )  # fmt: skip
-        return pixels
+        """Pictures of one size as the vision tower gets them, (pictures, 3, height, width), with
+        patches put together again and tiles beside one another.  Raises MfvError (MFV7279) for a
+        processor whose pictures cannot be drawn."""
+        return torch.stack([drawn(self.encoder.pixels(picture), self.model.config)
+                            for picture in pictures])  # fmt: skip
+
+    def pieces(self, prompt: Prompt) -> list[str]:
+        """The text of a prompt, with marks, in one piece for each picture."""
+        mark = self.architecture.mark
+        before, *texts = self.form.text(prompt, self.processor, mark).split(mark)
+        return [f"{before if not number else ''}{mark}{text}" for number, text in enumerate(texts)]
 
     # -- passes -----------------------------------------------------------------------------------
     def forward(self, batch: VlmBatch) -> torch.Tensor:
@@ -285,7 +280,7 @@ def _image_size(config: Any) -> int:
     size = getattr(vision, "image_size", None)
     if isinstance(size, list | tuple):
         size = size[0]
-    return size if isinstance(size, int) else _USUAL_SIZE
+    return size if isinstance(size, int) else USUAL_SIZE
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

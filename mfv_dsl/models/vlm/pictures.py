@@ -56,11 +56,15 @@ class Media:
 
 class Encoder:
     """Encodes pictures by a model's own processor and vision tower, one at a time: what comes of a
-    picture does not depend on others, and it is the same when a picture is shown again."""
+    picture does not depend on others, and it is the same when a picture is shown again.
+
+    Features are kept in the processor's memory and put on the model's device by each pass, so that
+    what a GPU has to hold of pictures does not grow with their number.
+    """
 
     def __init__(self, model: Any, processor: Any, architecture: Architecture) -> None:
         self.model, self.processor, self.architecture = model, processor, architecture
-        self.cache: FeatureCache[Features] = FeatureCache(model.device)
+        self.cache: FeatureCache[Features] = FeatureCache(torch.device("cpu"))
 
     def encode(self, picture: np.ndarray) -> Features:
         """``picture`` (height, width, 3) uint8, encoded now or, while there is room, before."""
@@ -71,6 +75,13 @@ class Encoder:
 
         return self.cache.get(picture, make)
 
+    def pixels(self, picture: np.ndarray) -> Mapping[str, Any]:
+        """What the model's own processor makes of ``picture`` alone."""
+        image = Image.fromarray(picture)
+        if self.architecture.features == "perceiver":
+            return dict(self.processor(text=[[image, "Q"]], return_tensors="pt"))
+        return with_placeholder(self.processor, self.architecture.mark, image)[0]
+
     @torch.no_grad()
     def _encoded(self, picture: np.ndarray) -> Features:
         image, kind = Image.fromarray(picture), self.architecture.features
@@ -79,7 +90,7 @@ class Encoder:
             core = self.model.get_submodule(self.architecture.text)
             pixels = self._placed(inputs["pixel_values"][0])
             states = core.vision_model(pixel_values=pixels).last_hidden_state
-            return Features(core.perceiver_resampler(states)[0])
+            return Features(core.perceiver_resampler(states)[0].cpu())
         inputs, place = with_placeholder(self.processor, self.architecture.mark, image)
         if kind == "cross_states":
             states = self.model.model.vision_model(
@@ -87,7 +98,7 @@ class Encoder:
                 aspect_ratio_ids=inputs["aspect_ratio_ids"].to(self.model.device),
                 aspect_ratio_mask=inputs["aspect_ratio_mask"].to(self.model.device),
             ).last_hidden_state
-            return Features(self.model.model.multi_modal_projector(states)[0, 0], place=place)
+            return Features(self.model.model.multi_modal_projector(states)[0, 0].cpu(), place=place)
         arguments = {
             name: self._placed(value) for name, value in inputs.items() if name not in _OF_TEXTS
         }
@@ -117,32 +128,24 @@ class Encoder:
             for number, row in enumerate(media.rows):
                 for place, features in enumerate(row):
                     stack[number, place] = features.rows
+            stack = stack.to(self.model.device)
             if kind == "perceiver":
                 return {"perceiver_embeddings": stack}
             return {"cross_attention_states": stack.flatten(0, 2)}
-        rows = torch.cat([features.rows for features in pictures])
+        rows = torch.cat([features.rows for features in pictures]).to(self.model.device)
         output = SimpleNamespace(pooler_output=rows[None] if kind == "tensor" else [rows])
         if pictures[0].deep:
             levels = range(len(pictures[0].deep))
             output.deepstack_features = [
-                [torch.cat([features.deep[level] for features in pictures])] for level in levels
+                [torch.cat([features.deep[level] for features in pictures]).to(self.model.device)]
+                for level in levels
             ]
         return {"mm_encoder_outputs": {"image": output}}
 
 
-def leave_whole(image_processor: Any) -> None:
-    """Let a processor that cuts a lone picture into tiles treat it as one of several, so that a
-    picture is the same in every prompt."""
-    preprocess = image_processor._preprocess
-
-    def whole(images: Any, batch_num_images: Sequence[int], *rest: Any, **options: Any) -> Any:
-        return preprocess(images, [max(2, n) for n in batch_num_images], *rest, **options)
-
-    image_processor._preprocess = whole
-
-
 def _rows(output: Any) -> torch.Tensor:
-    """Features of one picture in any of the forms that models give them, (tokens, d_model)."""
+    """Features of one picture in any of the forms that models give them, (tokens, d_model) in the
+    processor's memory."""
     if isinstance(output, list | tuple):
         return torch.cat([_rows(part) for part in output])
-    return output.flatten(0, -2)
+    return output.flatten(0, -2).cpu()
