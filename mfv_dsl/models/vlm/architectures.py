@@ -8,7 +8,7 @@ norm is ``<text>.norm``, the head ``lm_head``; in a layer the heads are the inpu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mfv_dsl.base.errors import MfvError
@@ -26,7 +26,8 @@ class Architecture:
     modules, in a layer, whose outputs are added to the residual stream.  ``between`` names the
     list of cross-attention blocks that run between layers.  ``prompt_sees_itself``: earlier tokens
     of a prompt see later ones, so that the shared prefix is not exact.  ``prompt_ending`` is what
-    its processor writes behind every prompt.
+    its processor writes behind every prompt.  ``vision`` is the path of the vision tower,
+    ``projector`` of what makes the language model's features of its output.
 
     ``sizes``: a processor brings pictures to ``one`` size, leaves them nearly ``any`` size between
     two bounds, or shrinks them only where they are larger than a ``bounded`` side.  ``tiling`` is
@@ -45,6 +46,8 @@ class Architecture:
     between: str | None = None
     prompt_sees_itself: bool = False
     prompt_ending: str = ""
+    vision: str = "model.vision_tower"
+    projector: str = "model.multi_modal_projector"
     sizes: Literal["one", "any", "bounded"] = "one"
     tiling: Literal["pinpoints", "quarters", "squares", "patches", "crops"] | None = None
     tiles_lone_pictures: bool = False
@@ -57,7 +60,17 @@ class Architecture:
 
 
 _QWEN_MARK = "<|vision_start|><|image_pad|><|vision_end|>"
-_QWEN = Architecture("model.language_model", positions="mrope", mark=_QWEN_MARK, sizes="any")
+_QWEN = Architecture(
+    "model.language_model",
+    positions="mrope",
+    mark=_QWEN_MARK,
+    vision="model.visual",
+    projector="model.visual.merger",
+    sizes="any",
+)
+_IDEFICS = Architecture(
+    "model.text_model", vision="model.vision_model", projector="model.connector", tiling="squares"
+)
 _GEMMA_NORMS = {
     "attention_output": "post_attention_layernorm",
     "mlp_output": "post_feedforward_layernorm",
@@ -73,9 +86,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         "model.language_model", tiling="pinpoints", tiles_lone_pictures=True
     ),
     "mistral3": Architecture("model.language_model", mark="[IMG]", sizes="bounded"),
-    "idefics2": Architecture("model.text_model", tiling="quarters"),
-    "idefics3": Architecture("model.text_model", tiling="squares"),
-    "smolvlm": Architecture("model.text_model", tiling="squares"),
+    "idefics2": replace(_IDEFICS, tiling="quarters"),
+    "idefics3": _IDEFICS,
+    "smolvlm": _IDEFICS,
     "gemma3": Architecture(
         "model.language_model", "tensor", mark="<start_of_image>", **_GEMMA_NORMS
     ),
@@ -90,9 +103,22 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "internvl": Architecture(
         "model.language_model", "tensor", mark="<IMG_CONTEXT>", tiling="patches"
     ),
-    "molmo2": Architecture("model.language_model", mark="<|image|>", tiling="crops"),
-    "mllama": Architecture("model.language_model", "cross_states", mark="<|image|>"),
-    "idefics": Architecture("model", "perceiver", between="gated_cross_attn_layers"),
+    "molmo2": Architecture(
+        "model.language_model",
+        mark="<|image|>",
+        projector="model.multi_modal_projector.image_projector",
+        tiling="crops",
+    ),
+    "mllama": Architecture(
+        "model.language_model", "cross_states", mark="<|image|>", vision="model.vision_model"
+    ),
+    "idefics": Architecture(
+        "model",
+        "perceiver",
+        between="gated_cross_attn_layers",
+        vision="model.vision_model",
+        projector="model.perceiver_resampler",
+    ),
 }
 
 #: Architectures that are refused by name, each with the reason.

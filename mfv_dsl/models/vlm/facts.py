@@ -51,6 +51,8 @@ _TEXT = {
     "paligemma": "gemma", "internvl": "qwen2", "molmo2": "molmo2_text",
     "mllama": "mllama_text_model", "idefics": "idefics",
 }  # fmt: skip
+#: Of Mllama the layers with cross-attention in place of self-attention, if the file does not say.
+CROSS_LAYERS = (3, 8, 13, 18, 23, 28, 33, 38)
 _NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
           "head_dim")  # fmt: skip
 
@@ -138,6 +140,7 @@ def facts_of(
     return replace(
         facts, kv_width=kv_heads * shape[2], context=_context(config),
         picture_tokens=features(config, read_processor(folder), row, pixels, tiles or 1),
+        layers_without_heads=layers_without_heads(config),
     )  # fmt: skip
 
 
@@ -161,6 +164,7 @@ def known_facts(
     return replace(
         facts, kv_width=known.kv_heads * known.head_dim, picture_tokens=tokens,
         context=known.context,
+        layers_without_heads=layers_without_heads({"model_type": known.model_type}),
     )  # fmt: skip
 
 
@@ -169,6 +173,24 @@ def _context(config: Mapping[str, Any]) -> int:
     text = config.get("text_config") or config
     length = text.get("max_position_embeddings")
     return length if _is_size(length) else 0
+
+
+def layers_without_heads(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The layers that have cross-attention in place of self-attention.
+
+    Raises MfvError (MFV7267) where the config.json has something else than a list of layers.
+    """
+    if ARCHITECTURES[str(config["model_type"])].features != "cross_states":
+        return ()
+    text = config.get("text_config") or config
+    layers = text.get("cross_attention_layers")
+    layers = CROSS_LAYERS if layers is None else layers
+    if not isinstance(layers, list | tuple) or not all(isinstance(n, int) for n in layers):
+        raise MfvError(
+            "MFV7267", "`cross_attention_layers` of the config.json is no list of layers",
+            notes=[f"it is {layers!r}"],
+        )  # fmt: skip
+    return tuple(layer for layer in range(sizes(config)[0]) if layer in layers)
 
 
 def _kv_heads(config: Mapping[str, Any]) -> int | None:

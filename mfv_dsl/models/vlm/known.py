@@ -45,5 +45,8 @@ KNOWN: Mapping[str, KnownModel] = {
     "HuggingFaceTB/SmolVLM-256M-Instruct": KnownModel(
         "idefics3", 30, 9, 64, 576, 0.26e9, 3, 64, 8192
     ),
+    "meta-llama/Llama-3.2-11B-Vision-Instruct": KnownModel(
+        "mllama", 40, 32, 128, 4096, 10.7e9, 8, 1, 131072
+    ),
     "OpenGVLab/InternVL3-1B-hf": KnownModel("internvl", 24, 14, 64, 896, 0.94e9, 2, 256, 32768),
 }

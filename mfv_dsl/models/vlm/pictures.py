@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,16 +27,19 @@ _OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TO
 class Features:
     """A picture encoded: ``rows`` (tokens, d_model), what takes the place of its tokens, or the
     states that cross-attention looks at; ``deep``, of some models, further rows of the same shape
-    that are added between the first layers.  ``place`` is what the processor writes for it."""
+    that are added between the first layers.  ``place`` is what the processor writes for it, and
+    ``picture`` (height, width, 3) uint8 is what was encoded."""
 
     rows: torch.Tensor
     deep: tuple[torch.Tensor, ...] = ()
     place: Placeholder = NOTHING_NOTED
+    picture: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        return sum(rows.nbytes for rows in (self.rows, *self.deep))
+        picture = 0 if self.picture is None else self.picture.nbytes
+        return picture + sum(rows.nbytes for rows in (self.rows, *self.deep))
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,20 @@ class Encoder:
             return dict(self.processor(text=[[image, "Q"]], return_tensors="pt"))
         return with_placeholder(self.processor, self.architecture.mark, image)[0]
 
-    @torch.no_grad()
+    def again(self, media: Media) -> Media:
+        """The same pictures encoded anew, each once, in the order in which they come first."""
+        encoded: dict[int, Features] = {}
+        for features in (features for row in media.rows for features in row):
+            if id(features) not in encoded:
+                assert features.picture is not None
+                encoded[id(features)] = self._encoded(features.picture)
+        return Media(tuple(tuple(encoded[id(features)] for features in row) for row in media.rows))
+
     def _encoded(self, picture: np.ndarray) -> Features:
+        return replace(self._encode(picture), picture=picture)
+
+    @torch.no_grad()
+    def _encode(self, picture: np.ndarray) -> Features:
         image, kind = Image.fromarray(picture), self.architecture.features
         if kind == "perceiver":
             inputs = self.processor(text=[[image, "Q"]], return_tensors="pt")
