@@ -19,9 +19,11 @@ class ModelFacts:
     model.  ``paths`` has the path of each site's module, with ``{layer}``.  ``shares_prefix``: a
     prompt's earlier tokens can be run once for many variants of its last.  ``kv_width`` is the
     width of a layer's keys, 0 where it is that of the residual stream; ``picture_tokens`` is about
-    how many tokens of a prompt a picture takes, 0 where none or not known.  ``attention`` names the
-    code of its attention where that was chosen; ``quantize`` says as what weights are held that
-    are not held in ``precision``; ``weights`` is about how many bytes all take, 0 where not known.
+    how many tokens of a prompt a picture takes, and ``context`` how many a prompt may have, 0 where
+    none or not known.  ``layers_without_heads`` are those decoder layers that have no
+    self-attention.  ``attention`` names the code of its attention where that was chosen;
+    ``quantize`` says as what weights are held that are not held in ``precision``; ``weights`` is
+    about how many bytes all take, 0 where not known.
     """
 
     n_layers: int
@@ -39,6 +41,22 @@ class ModelFacts:
     attention: str = "auto"
     quantize: str = "none"
     weights: int = 0
+    context: int = 0
+    layers_without_heads: tuple[int, ...] = ()
+
+    @property
+    def head_layers(self) -> tuple[int, ...]:
+        """The decoder layers that have heads of self-attention."""
+        return tuple(n for n in range(self.n_layers) if n not in self.layers_without_heads)
+
+    @property
+    def head_count(self) -> int:
+        """How many heads of self-attention the model has in all."""
+        return len(self.head_layers) * self.n_heads
+
+    def has_head(self, layer: int, head: int) -> bool:
+        """Whether there is a head of this number in this layer."""
+        return layer in self.head_layers and 0 <= head < self.n_heads
 
     @property
     def heads_add_up(self) -> bool:

@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 
 def facts(
     path: str, revision: str | None = None, dtype: str = "bf16", device: str = "auto",
-    prompt: str = "plain", pixels: int | None = None, quantize: str = "none",
-    attention: str = "auto", architecture: Row | None = None,
+    prompt: str = "plain", pixels: int | None = None, tiles: int | None = None,
+    quantize: str = "none", attention: str = "auto", architecture: Row | None = None,
 ) -> ModelFacts | None:  # fmt: skip
     """Facts of ``hf(path, …)`` from its configuration and its files; where they are not on this
     machine what is known of the published model, if anything is.
 
-    Raises MfvError as :func:`~mfv_dsl.models.vlm.facts.facts_of`, MFV7281 for an attention that
-    cannot be had in ``dtype``, and MFV7260 for a model some of whose layers have no heads of
-    self-attention: a recipe's heads are layer and number.
+    Raises MfvError as :func:`~mfv_dsl.models.vlm.facts.facts_of`, and MFV7281 for an attention that
+    cannot be had in ``dtype``.
     """
     check_attention(attention, dtype)
     given = None if architecture is None else read_row(architecture)
@@ -36,17 +35,8 @@ def facts(
     except MfvError as error:
         if error.code != NOT_HERE:
             raise
-        return known_facts(path, revision, dtype, prompt, pixels, quantize, attention, given)
-    facts = facts_of(folder, path, dtype, prompt, pixels, quantize, attention, given)
-    _, row = read_architecture(folder, path, given)
-    if row.features == "cross_states":
-        raise MfvError(
-            "MFV7260", f"recipes about models of the kind `{facts.family}` are not served: some "
-            "of their layers have cross-attention in place of self-attention",
-            notes=[path], argument="path",
-            help="load_model gives its passes, edits and generation in Python",
-        )  # fmt: skip
-    return facts
+        return known_facts(path, revision, dtype, prompt, pixels, tiles, quantize, attention, given)
+    return facts_of(folder, path, dtype, prompt, pixels, tiles, quantize, attention, given)
 
 
 def fetch(path: str, revision: str | None = None, **_: Any) -> None:
@@ -56,15 +46,16 @@ def fetch(path: str, revision: str | None = None, **_: Any) -> None:
 
 def load(
     path: str, revision: str | None = None, dtype: str = "bf16", device: str = "auto",
-    prompt: str = "plain", pixels: int | None = None, quantize: str = "none",
-    attention: str = "auto", architecture: Row | None = None, download: bool = False,
+    prompt: str = "plain", pixels: int | None = None, tiles: int | None = None,
+    quantize: str = "none", attention: str = "auto", architecture: Row | None = None,
+    download: bool = False,
 ) -> VisionLanguageModel:  # fmt: skip
     """The model ``hf(path, …)``; ``architecture`` may also be the row itself."""
     from mfv_dsl.models.vlm.load import load_folder
 
     return load_folder(
-        locate(path, revision, download), path, dtype, device, prompt, pixels, quantize, attention,
-        architecture,
+        locate(path, revision, download), path, dtype, device, prompt, pixels, tiles, quantize,
+        attention, architecture,
     )  # fmt: skip
 
 

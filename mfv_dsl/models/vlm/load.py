@@ -20,20 +20,21 @@ from mfv_dsl.models.vlm.facts import facts_of, read_architecture, sizes
 from mfv_dsl.models.vlm.placement import check_placed, placement
 from mfv_dsl.models.vlm.quantized import check_numbers_in_files, quantization, replace_packed
 from mfv_dsl.models.vlm.table_file import Row
+from mfv_dsl.models.vlm.tiles import set_sizes
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def load_folder(
     folder: Path, path: str, dtype: str = "bf16", device: str = "auto", prompt: str = "plain",
-    pixels: int | None = None, quantize: str = "none", attention: str = "auto",
-    row: Row | None = None,
+    pixels: int | None = None, tiles: int | None = None, quantize: str = "none",
+    attention: str = "auto", row: Row | None = None,
 ) -> VisionLanguageModel:  # fmt: skip
     """The model in ``folder``, which the user calls ``path``, with weights and activations in
-    ``dtype`` (bf16, fp16, fp32), its prompts in the form ``prompt`` and every picture brought to
-    about ``pixels`` pixels, where that is given.  ``quantize`` holds the decoder layers' weights
-    in 4 bits a number (``nf4``) or 8 (``int8``); ``row`` says how it is built, where the table does
-    not.
+    ``dtype`` (bf16, fp16, fp32), its prompts in the form ``prompt``, every picture brought to about
+    ``pixels`` pixels, where that is given, and cut into ``tiles`` tiles at most, by default one.
+    ``quantize`` holds the decoder layers' weights in 4 bits a number (``nf4``) or 8 (``int8``);
+    ``row`` says how it is built, where the table does not.
 
     Raises MfvError: MFV7260, MFV7261 and MFV7265 for architectures that are not served, MFV7271
     for a processor that is missing, does not load or is of another model, MFV7272 for weights that
@@ -42,7 +43,7 @@ def load_folder(
     had, MFV7284 for a file that is no row.
     """
     config, architecture = read_architecture(folder, path, row)
-    facts = facts_of(folder, path, dtype, prompt, pixels, quantize, attention, row)
+    facts = facts_of(folder, path, dtype, prompt, pixels, tiles, quantize, attention, row)
     where, spread = placement(device)
     options = attention_options(attention, dtype, where.type)
     options |= quantization(quantize, architecture.text, _DTYPES[dtype])
@@ -85,8 +86,7 @@ def load_folder(
     else:
         replace_packed(model, architecture.text, _DTYPES[dtype])
         check_numbers_in_files(folder)
-    if pixels is not None:
-        processor.image_processor.size = {"shortest_edge": pixels, "longest_edge": pixels}
+    set_sizes(model, processor, architecture, pixels, tiles or 1)
     mark = getattr(processor, "image_token", architecture.mark)
     if mark not in architecture.mark:  # of one architecture, with processors of two
         architecture = replace(architecture, mark=mark)
