@@ -21,7 +21,7 @@ from mfv_dsl.models.base import Continuation, Picture, PromptBatch
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
 from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
-from mfv_dsl.models.parallel_attention import PARALLEL, attend_past
+from mfv_dsl.models.parallel_attention import register
 from mfv_dsl.models.parallel_copies import PrefixState, continuation, run_prefix
 from mfv_dsl.models.pictures import as_array, check_marks, check_rows
 from mfv_dsl.models.sites import flamingo_sites
@@ -62,9 +62,7 @@ class OpenFlamingo:
         self.max_positions = int(getattr(config, self.family.max_positions))
         self.end_tokens = frozenset({model.eoc_token_id})
         self.banned_tokens = frozenset({model.media_token_id})  # a picture cannot be said
-        from transformers import AttentionInterface
-
-        AttentionInterface.register(PARALLEL, attend_past)
+        register()
         blocks = model.lang_encoder.gated_cross_attn_layers
         self.sites = flamingo_sites(
             self.family,

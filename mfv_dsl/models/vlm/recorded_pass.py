@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mfv_dsl.models.vlm.attention import Recording
+from mfv_dsl.models.parallel_attention import LookedBack
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RecordedPrefix:
     attention looks back on, and every block's call."""
 
     start: torch.Tensor
-    past: Recording
+    past: LookedBack
     calls: tuple[BlockCall, ...]
 
 
