@@ -23,7 +23,7 @@ from mfv_dsl.models.families import family_of
 from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
 from mfv_dsl.models.parallel_attention import register
 from mfv_dsl.models.parallel_copies import PrefixState, continuation, run_prefix
-from mfv_dsl.models.pictures import as_array, check_marks, check_rows
+from mfv_dsl.models.pictures import as_array, check_length, check_marks, check_rows
 from mfv_dsl.models.sites import flamingo_sites
 
 _AT_ONCE = 256  # pictures that the vision encoder takes at once
@@ -159,12 +159,7 @@ class OpenFlamingo:
 
     def check_length(self, length: int, what: str) -> None:
         """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
-        if length > self.max_positions:
-            raise MfvError(
-                "MFV7244",
-                f"{what} is {length} tokens long, and the model takes {self.max_positions}",
-                help="use fewer demonstrations, each with its image, or generate fewer tokens",
-            )
+        check_length(length, self.max_positions, what)
 
     def _answers(self, names: Sequence[str]) -> torch.Tensor:
         return torch.tensor(self.first_tokens(names)).to(self.device)

@@ -22,7 +22,7 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.base import Continuation
 from mfv_dsl.models.parallel_attention import LookedBack, last_tokens, register
-from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
+from mfv_dsl.models.pictures import Picture, as_array, check_length, check_marks, check_rows
 from mfv_dsl.models.sites import Site, SiteTable
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.batch import VlmBatch
@@ -222,12 +222,7 @@ class VisionLanguageModel:
 
     def check_length(self, length: int, what: str) -> None:
         """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
-        if length > self.max_positions:
-            raise MfvError(
-                "MFV7244",
-                f"{what} is {length} tokens long, and the model takes {self.max_positions}",
-                help="use fewer demonstrations, each with its image, or generate fewer tokens",
-            )
+        check_length(length, self.max_positions, what)
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         return [tokens[0] for tokens in self.answer_tokens(names)]
