@@ -62,7 +62,8 @@ def activations(plan: Plan, step: Step) -> Description:
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
         _prompts(p, p["trials"]) + (f", corrupted by {p['corrupt']}" if p.get("corrupt") else ""),
-        f"nothing; reads lm.attn of layers 0–{facts.n_layers - 1}, {facts.n_heads} heads each",
+        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each"
+        + (", and the scale of the norm behind them" if p.get("norm") else ""),
         **_cost(facts, p["trials"], p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"])),
     )  # fmt: skip
@@ -74,7 +75,7 @@ def mediation(plan: Plan, step: Step) -> Description:
     return Description(
         f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}",
         "each head's mean in its place, one head a variant, at lm.attn (last token)",
-        **_cost(facts, p["trials"], p["trials"] * (1 + facts.n_layers * facts.n_heads),
+        **_cost(facts, p["trials"], p["trials"] * (1 + facts.head_count),
                 _memory(facts, min(p["trials"], BATCH), p["shots"])),
     )  # fmt: skip
 
@@ -85,6 +86,16 @@ def head_set(plan: Plan, step: Step) -> Description:
     shown = ", ".join(f"L{layer}H{head}" for layer, head in heads[:_HEADS_SHOWN])
     more = f", … ({len(heads)} heads)" if len(heads) > _HEADS_SHOWN else ""
     return Description(writes=shown + more)
+
+
+def extract(plan: Plan, step: Step) -> Description:
+    """Of a function vector: whether what its heads write has to be made linear."""
+    if model_facts(plan, step).heads_add_up:
+        return Description()
+    return Description(
+        writes="nothing; a norm stands behind the heads, so what they write is made linear by the "
+        "norm's mean scale, and the error of this is measured"
+    )
 
 
 def evaluate(plan: Plan, step: Step) -> Description:
@@ -136,6 +147,12 @@ def tune(plan: Plan, step: Step) -> Description:
             + (_memory(facts, p["items"], OFF_TASK_SHOTS) if p["kl"] else 0),
         ),
     )
+
+
+def _head_layers(facts: ModelFacts) -> str:
+    """The layers that have heads."""
+    last = f"layers 0–{facts.n_layers - 1}"
+    return last if not facts.layers_without_heads else f"{len(facts.head_layers)} of the {last}"
 
 
 def model_facts(plan: Plan, step: Step) -> ModelFacts:

@@ -49,8 +49,11 @@ _TEXT = {
     "paligemma": "gemma", "internvl": "qwen2", "molmo2": "molmo2_text",
     "mllama": "mllama_text_model", "idefics": "idefics",
 }  # fmt: skip
-#: Pixels of a picture that become one token in models of Qwen's, about.
-_QWEN_TOKEN = 28 * 28
+#: Of Mllama the layers with cross-attention in place of self-attention, if the file does not say.
+CROSS_LAYERS = (3, 8, 13, 18, 23, 28, 33, 38)
+#: The side of a square of pixels that becomes one token in models that take pictures of any size:
+#: patches of 14 or 16 pixels a side, two by two.
+_TOKEN_SIDE = {"qwen2_vl": 28, "qwen2_5_vl": 28, "qwen3_vl": 32}
 _NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
           "head_dim")  # fmt: skip
 
@@ -132,6 +135,7 @@ def facts_of(
     return replace(
         _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt, pixels),
         kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config, pixels),
+        layers_without_heads=layers_without_heads(config),
     )  # fmt: skip
 
 
@@ -150,14 +154,37 @@ def known_facts(
             prompt, pixels,
         ),
         kv_width=known.kv_heads * known.head_dim,
-        picture_tokens=pixels // _QWEN_TOKEN if pixels else known.picture_tokens,
+        picture_tokens=_tokens_of(pixels, known.model_type) if pixels else known.picture_tokens,
+        layers_without_heads=layers_without_heads({"model_type": known.model_type}),
     )  # fmt: skip
+
+
+def layers_without_heads(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The layers that have cross-attention in place of self-attention.
+
+    Raises MfvError (MFV7267) where the config.json has something else than a list of layers.
+    """
+    if ARCHITECTURES[str(config["model_type"])].features != "cross_states":
+        return ()
+    text = config.get("text_config") or config
+    layers = text.get("cross_attention_layers")
+    layers = CROSS_LAYERS if layers is None else layers
+    if not isinstance(layers, list | tuple) or not all(isinstance(n, int) for n in layers):
+        raise MfvError(
+            "MFV7267", "`cross_attention_layers` of the config.json is no list of layers",
+            notes=[f"it is {layers!r}"],
+        )  # fmt: skip
+    return tuple(layer for layer in range(sizes(config)[0]) if layer in layers)
+
+
+def _tokens_of(pixels: int, model_type: str) -> int:
+    return pixels // _TOKEN_SIDE.get(model_type, 28) ** 2
 
 
 def picture_tokens(config: Mapping[str, Any], pixels: int | None = None) -> int:
     """About how many tokens of a prompt a picture takes, 0 where the config.json does not say."""
     if pixels:
-        return pixels // _QWEN_TOKEN
+        return _tokens_of(pixels, str(config.get("model_type")))
     for name in ("mm_tokens_per_image", "image_seq_length"):
         if _is_size(config.get(name)):
             return int(config[name])
@@ -166,7 +193,7 @@ def picture_tokens(config: Mapping[str, Any], pixels: int | None = None) -> int:
     side, patch = (value[0] if isinstance(value, list) else value for value in (side, patch))
     if not (_is_size(side) and _is_size(patch)):
         return 0
-    shrink = config.get("scale_factor") or 1
+    shrink = config.get("scale_factor") or config.get("spatial_merge_size") or 1
     return int(max(1, side // patch // shrink) ** 2)
 
 
