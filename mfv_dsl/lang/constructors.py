@@ -40,7 +40,9 @@ MODELS = (
                      choices=("plain", "chat", "turns", "official")),
            Parameter("pixels", ("Number",), "how many pixels every picture is brought to, in "
                      "models that take any size; the processor's own bounds if left out", None,
-                     unit="count")),
+                     unit="count"),
+           Parameter("tiles", ("Number",), "into how many tiles a picture is cut at most, by "
+                     "models that cut pictures; whole pictures if left out", None, unit="count")),
           result="Model", module="mfv_dsl.models.vlm.constructor",
           example='hf("Qwen/Qwen3-VL-4B-Instruct", dtype=bf16)'),
 )  # fmt: skip

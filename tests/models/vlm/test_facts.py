@@ -29,10 +29,10 @@ from mfv_dsl.models.vlm.facts import (
     facts_of,
     known_facts,
     layers_without_heads,
-    picture_tokens,
     sizes,
 )
 from mfv_dsl.models.vlm.folder import locate
+from mfv_dsl.models.vlm.grids import features
 from mfv_dsl.models.vlm.known import KNOWN
 from mfv_dsl.models.vlm.load import load_folder
 from tests.cli.support import mfv_command
@@ -149,8 +149,8 @@ def test_what_is_known_of_published_models_is_what_their_configurations_say():
         assert (known.n_layers, known.n_heads, known.head_dim, known.d_model) == shape
         assert known.model_type == config["model_type"]
         assert (_kv_heads(config) or known.n_heads) == known.kv_heads
-        counted = picture_tokens(config)  # 0 where it does not say; SmolVLM's pictures are 17 tiles
-        assert known.picture_tokens in ({counted, 17 * counted} if counted else {1, 14**2, 16**2})
+        counted = features(config, {}, ARCHITECTURES[known.model_type], None, 1)
+        assert known.picture_tokens == counted or known.model_type.startswith("qwen")
 
 
 @pytest.mark.parametrize(("name", "patch", "bounds", "tokens"), [
@@ -164,7 +164,8 @@ def test_pictures_of_the_papers_size_in_qwens_models(
     numbers as by the official code, which names the bounds when the processor is loaded."""
     pixels = 256 * 28 * 28
     assert known_facts(name, None, "bf16", "official", pixels).picture_tokens == tokens
-    assert picture_tokens(PUBLISHED[NAMES[name]][0], pixels) == tokens
+    config, row = PUBLISHED[NAMES[name]][0], ARCHITECTURES[KNOWN[name].model_type]
+    assert features(config, {}, row, pixels, 1) == tokens
     published = {"size": dict(zip(("shortest_edge", "longest_edge"), bounds, strict=True)),
                  "patch_size": patch, "temporal_patch_size": 2, "merge_size": 2,
                  "image_processor_type": "Qwen2VLImageProcessorFast"}  # fmt: skip

@@ -139,14 +139,16 @@ def test_answers_go_on_where_prompts_end(name: str, form: str, loaded: Loaded):
     model = with_form(loaded(name), form)
     text, answer = written(model, 1), model.template.answer.removeprefix(model.template.cue)
     shown = [Pictures().pictures(["", ""], 0)]
-    before = model._processed([text], shown)["input_ids"][0].tolist()
+    before = model.inputs.processed([text], shown)["input_ids"][0].tolist()
     (expected,) = model.answer_tokens(["ring"])
     if name in ENDINGS:  # the processor writes behind the text
         images = [list(map(_image, shown[0]))]
         inputs = model.processor(text=[text], images=images, suffix=["ring"])
         assert inputs["input_ids"][0] == [*before, *expected, model.tokenizer.eos_token_id]
         return
-    after = model._processed([text + answer.format(answer="ring")], shown)["input_ids"][0].tolist()
+    after = model.inputs.processed([text + answer.format(answer="ring")], shown)["input_ids"][
+        0
+    ].tolist()
     assert after == [*before, *expected]
 
 
