@@ -55,9 +55,11 @@ def in_double(model: VisionLanguageModel) -> VisionLanguageModel:
 
 
 def edits(model: VisionLanguageModel) -> Iterator[Edit]:
-    """An edit at every site, in the first, a middle and the last of its layers."""
+    """An edit at every site of the last token, in its first, a middle and its last layer."""
     generator = torch.Generator().manual_seed(1)
     for name, site in model.sites.items():
+        if site.of_pictures:
+            continue
         shape = (site.width,) if site.heads is None else (site.heads, site.width)
         for layer in site.layers[:: max(1, len(site.layers) - 2)]:
             yield Edit(name, layer, "add", torch.randn(shape, generator=generator))
@@ -113,7 +115,7 @@ def test_the_model_sees_what_its_own_processor_gives_it(name: str, loaded: Loade
     shots = (2, 1)
     batch = batch_of(model, shots)
     shown = [pictures(k + 1, seed) for seed, k in enumerate(shots)]
-    inputs = dict(model._processed([text(model, k) for k in shots], shown))
+    inputs = dict(model.inputs.processed([text(model, k) for k in shots], shown))
     inputs.pop("labels", None)
     with torch.no_grad():
         own = model.model(**inputs).logits[:, -1].log_softmax(-1)
@@ -125,7 +127,7 @@ def test_the_model_sees_what_its_own_processor_gives_it(name: str, loaded: Loade
 def test_generation_is_the_models_own(name: str, loaded: Loaded):
     model = loaded(name)
     images, prompt = pictures(3), text(model, 2)
-    inputs = dict(model._processed([prompt], [images]))
+    inputs = dict(model.inputs.processed([prompt], [images]))
     inputs.pop("labels", None)
     with torch.no_grad():
         own = model.model.generate(**inputs, max_new_tokens=6, do_sample=False)
