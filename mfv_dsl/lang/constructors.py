@@ -30,9 +30,10 @@ MODELS = (
            Parameter("revision", ("Text",), "commit, branch or tag of the repository", None),
            _DTYPE, _DEVICE,
            Parameter("prompt", ("Choice", "Text"), "how prompts are written: pictures and text "
-                     "side by side (plain), as one turn of a chat (chat), as the official code "
-                     "does it for Qwen3-VL (official), or a demonstration as text with `{image}`, "
-                     "`{query}` and `{answer}`", "plain", choices=("plain", "chat", "official")),
+                     "side by side (plain), as one turn of a chat (chat), one turn for each "
+                     "picture (turns), as the official code does it for Qwen3-VL (official), or a "
+                     "demonstration as text with `{image}`, `{query}` and `{answer}`", "plain",
+                     choices=("plain", "chat", "turns", "official")),
            Parameter("pixels", ("Number",), "how many pixels every picture is brought to, in "
                      "models that take any size; the processor's own bounds if left out", None,
                      unit="count"),

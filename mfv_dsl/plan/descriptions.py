@@ -67,7 +67,8 @@ def activations(plan: Plan, step: Step) -> Description:
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
         _prompts(p, p["trials"]) + (f", corrupted by {p['corrupt']}" if p.get("corrupt") else ""),
-        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each",
+        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each"
+        + (", and the scale of the norm behind them" if p.get("norm") else ""),
         **_cost(facts, p["trials"], p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
@@ -90,6 +91,16 @@ def head_set(plan: Plan, step: Step) -> Description:
     shown = ", ".join(f"L{layer}H{head}" for layer, head in heads[:_HEADS_SHOWN])
     more = f", … ({len(heads)} heads)" if len(heads) > _HEADS_SHOWN else ""
     return Description(writes=shown + more)
+
+
+def extract(plan: Plan, step: Step) -> Description:
+    """Of a function vector: whether what its heads write has to be made linear."""
+    if model_facts(plan, step).heads_add_up:
+        return Description()
+    return Description(
+        writes="nothing; a norm stands behind the heads, so what they write is made linear by the "
+        "norm's mean scale, and the error of this is measured"
+    )
 
 
 def evaluate(plan: Plan, step: Step) -> Description:

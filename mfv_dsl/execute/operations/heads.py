@@ -70,7 +70,7 @@ def _shared_out(progress: Callable[[int], None], batches: int) -> Callable[[int]
 def head_norms(session: Session, step: Step, inputs: Values) -> Mediation:
     """The length of what each head writes on average, as scores like effects (one row)."""
     mean = inputs["mean"]
-    norms = output_norms(session.backend(step), mean.mean)
+    norms = output_norms(session.backend(step), mean.mean, mean.norm)
     return Mediation(mean.relation, norms[None], np.empty(0))
 
 

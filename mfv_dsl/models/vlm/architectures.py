@@ -55,7 +55,7 @@ class Architecture:
     @property
     def norm_behind_heads(self) -> bool:
         """Whether a norm stands between a head's projection and the residual stream, so that what
-        a head writes is not linear in its output."""
+        a head writes is not linear in its output and has to be made so."""
         return self.attention_output != "self_attn.o_proj"
 
 
