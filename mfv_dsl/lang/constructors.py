@@ -5,6 +5,10 @@ What belongs to every word of the language together is in :mod:`mfv_dsl.lang.ent
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.registry import Entry, Parameter, by_name
 
 _DTYPE = Parameter("dtype", ("Choice",), "precision of the weights", "bf16",
@@ -157,3 +161,22 @@ DATASETS = (
 
 #: The constructors by kind of declaration and name.
 CONSTRUCTOR = {"model": by_name(MODELS), "dataset": by_name(DATASETS)}
+
+#: What is said of a constructor that there is not, by kind of declaration.
+_UNKNOWN = {
+    "model": ("MFV7001", "models of the kind `{}` cannot be loaded yet"),
+    "dataset": ("MFV7002", "datasets of the kind `{}` cannot be read yet"),
+}
+
+
+def constructor_module(kind: str, name: str) -> Any:
+    """The module that knows the constructor ``name`` of a ``kind`` of declaration.
+
+    Raises MfvError (MFV7001 of models, MFV7002 of datasets) for one that there is not.
+    """
+    entry = CONSTRUCTOR[kind].get(name)
+    if entry is not None and entry.module is not None:
+        return import_module(entry.module)
+    code, message = _UNKNOWN[kind]
+    known = [entry.name for entry in CONSTRUCTOR[kind].values() if entry.executable]
+    raise MfvError(code, message.format(name), help=f"these can: {', '.join(known)}")

@@ -102,12 +102,8 @@ def test_every_damage_is_noticed(tmp_path: Path):
         flipped = bytearray(good)
         flipped[place] ^= 1 << int(rng.integers(8))
         store.path(key).write_bytes(bytes(flipped))
-        try:
-            found = store.get(key)
-        except Damaged:
-            continue
-        store.path(key).write_bytes(good)
-        assert same(found, store.get(key)), place  # only white space of the header may differ
+        with pytest.raises(Damaged):
+            store.get(key)
     store.path(key).write_bytes(b"nonsense")
     assert list(store.entries()) == [store.path(key)]
     assert store.clear() == 1 and key not in store

@@ -8,7 +8,7 @@ layer loop of our own, and whatever an architecture does between its layers is d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,9 +20,9 @@ from torch import nn
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.base import Continuation
+from mfv_dsl.models.parallel_attention import LookedBack, last_tokens, register
 from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
 from mfv_dsl.models.vlm.architectures import Architecture
-from mfv_dsl.models.vlm.attention import RECORD, REPLAY, Recording, recording, register
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.decoder import VlmDecoder
 from mfv_dsl.models.vlm.drawing import drawn
@@ -207,9 +207,9 @@ class VisionLanguageModel:
             batch.media, cache,
         )  # fmt: skip
         modules = [layer.self_attn for layer in self.layers if hasattr(layer, "self_attn")]
-        state = Recording(frozenset(map(id, modules)))
+        state = LookedBack(modules=frozenset(map(id, modules)))
         with (
-            recording(state), self._attention(RECORD), recorded_calls(self._blocks()) as calls,
+            self._last_tokens(state), recorded_calls(self._blocks()) as calls,
             recorded_outputs(self._of_pictures()) as standing,
         ):  # fmt: skip
             self.run(
@@ -227,9 +227,9 @@ class VisionLanguageModel:
         slots = max((past.keys.shape[2] for past in state.past.past.values()), default=1)
         size = state.start.element_size()
         with (
-            recording(state.past), self._attention(REPLAY),
+            self._last_tokens(state.past),
             standing_outputs(self._of_pictures(), state.standing),
-        ):  # fmt: skip
+        ):
             yield Continuation(
                 start=state.start,
                 stages=tuple(partial(run_calls, stage) for stage in stages),
@@ -260,18 +260,10 @@ class VisionLanguageModel:
             part for block in blocks for part in (block.cross_attn.k_proj, block.cross_attn.v_proj)
         ]
 
-    @contextmanager
-    def _attention(self, name: str) -> Iterator[None]:
-        """Within the block the text model's attention is called by ``name``."""
+    def _last_tokens(self, state: LookedBack) -> AbstractContextManager[None]:
+        """Within the block the text model runs last tokens, which look back on ``state``."""
         modules = (layer.self_attn for layer in self.layers if hasattr(layer, "self_attn"))
-        config = next(modules).config
-        usual = config._attn_implementation_internal
-        # the public setter would change the vision tower's too
-        config._attn_implementation_internal = name
-        try:
-            yield
-        finally:
-            config._attn_implementation_internal = usual
+        return last_tokens(next(modules).config, state)
 
     # -- generation -------------------------------------------------------------------------------
     @contextmanager

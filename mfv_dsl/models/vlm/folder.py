@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import hash_sample
 
 _CONFIG = "config.json"
 _PROCESSORS = "processor_config.json", "preprocessor_config.json"
@@ -16,8 +17,6 @@ _INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
 #: What is fetched of a repository; some have their weights a second time, in another layout.
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _IGNORED = ["consolidated*", "original/*", "onnx/*"]
-#: A file up to so many bytes is hashed whole, of a larger one its size and some blocks.
-_WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
 _NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 #: How a file begins that git-lfs left in place of the real one.
 _POINTER = b"version https://git-lfs"
@@ -188,13 +187,6 @@ def fingerprint(folder: Path) -> str:
     and content (of large files of some blocks, the first and the last among them)."""
     digest = hashlib.sha256((folder / _CONFIG).read_bytes())
     for file in weight_files(folder):
-        size = file.stat().st_size
-        digest.update(f"{file.name} {size}\n".encode())
-        with file.open("rb") as data:
-            if size <= _WHOLE:
-                digest.update(data.read())
-                continue
-            for block in range(_BLOCKS):
-                data.seek((size - _BLOCK) * block // (_BLOCKS - 1))
-                digest.update(data.read(_BLOCK))
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        hash_sample(digest, file)
     return digest.hexdigest()

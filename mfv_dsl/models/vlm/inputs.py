@@ -13,6 +13,7 @@ from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
+from mfv_dsl.models.pictures import check_length
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.pictures import Encoder, Features, Media
@@ -188,12 +189,7 @@ class Inputs:
 
     def check_length(self, length: int, what: str) -> None:
         """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
-        if length > self.max_positions:
-            raise MfvError(
-                "MFV7244",
-                f"{what} is {length} tokens long, and the model takes {self.max_positions}",
-                help="use fewer demonstrations, each with its image, or generate fewer tokens",
-            )
+        check_length(length, self.max_positions, what)
 
 
 def _interleaved(
