@@ -1,7 +1,7 @@
 """How often 95 % intervals hold the truth: coverage by enumeration or by draws.
 
     python benchmarks/coverage.py            # about two minutes on one thread
-    python benchmarks/coverage.py --draws 1000
+    python benchmarks/coverage.py --others   # intervals that were not chosen
 
 Each line is one kind of interval at one number of items: the mean and the least coverage over its
 settings, the setting where it is least, and the mean width.  Accuracies and paired differences of
@@ -26,7 +26,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from scipy.stats import binom, multinomial
 
-from mfv_dsl.methods.intervals import accuracy_interval, difference_interval, tango, wilson
+from mfv_dsl.methods.intervals import (
+    accuracy_interval,
+    difference_interval,
+    student,
+    tango,
+    wilson,
+)
 from mfv_dsl.methods.means import divergence_interval, effect_intervals
 
 SIZES = (20, 50, 100, 400)
@@ -93,9 +99,10 @@ Sample = Callable[[np.random.Generator, int], np.ndarray]  # draws -> values (dr
 Interval = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def _drawn(
+def drawn(
     kind: str, n: int, setting: str, draws: int, sample: Sample, interval: Interval, truth: float
 ) -> Coverage:
+    """How often ``interval`` of a sample of ``n`` items holds the ``truth``."""
     rng = np.random.default_rng(0)
     covered, width = 0, 0.0
     at_once = max(1, _AT_ONCE // n)
@@ -114,7 +121,7 @@ def pooled(n: int, draws: int) -> Iterator[Coverage]:
             for spread in (0.0, 1.5):
                 logits = np.log(share / (1 - share)) + np.linspace(-spread, spread, relations)
                 of_items = np.repeat(1 / (1 + np.exp(-logits)), n)
-                yield _drawn(
+                yield drawn(
                     "accuracy, pooled", n, f"{relations} relations around {share:g} ± {spread:g}",
                     draws, lambda rng, size, p=of_items: rng.random((size, len(p))) < p,
                     lambda values, strata=strata: accuracy_interval(values, strata=strata),
@@ -123,7 +130,7 @@ def pooled(n: int, draws: int) -> Iterator[Coverage]:
         for p_up, p_down in CHANGES[1:-1]:
             factors = np.repeat(np.linspace(0, 2 if 2 * p_up <= 0.8 else 1, relations), n)
             ups = p_up * factors if p_up <= 0.4 else np.full(len(factors), p_up)
-            yield _drawn(
+            yield drawn(
                 "difference, pooled", n, f"{relations} relations, up {p_up:g}, down {p_down:g}",
                 draws, lambda rng, size, up=ups, down=p_down: _signs(rng, size, up, down),
                 lambda values, strata=strata: difference_interval(values, strata=strata),
@@ -144,18 +151,18 @@ def clustered(n: int, draws: int) -> Iterator[Coverage]:
         for correlation in CORRELATIONS:
             place = f"{each} an image, correlation {correlation:g}"
             for share in SHARES[::3]:
-                yield _drawn(
+                yield drawn(
                     "accuracy, images", n, f"p = {share:g}, {place}", draws,
                     lambda rng, size, p=share, each=each, r=correlation: (
-                        _alike(rng, size, n, each, r) < p
+                        alike(rng, size, n, each, r) < p
                     ),
                     lambda values, images=images: accuracy_interval(values, images), share,
                 )  # fmt: skip
             for p_up, p_down in ((0.005, 0.005), (0.05, 0.05), (0.02, 0.01), (0.35, 0.05)):
-                yield _drawn(
+                yield drawn(
                     "difference, images", n, f"up {p_up:g}, down {p_down:g}, {place}", draws,
                     lambda rng, size, up=p_up, down=p_down, each=each, r=correlation: _signs_of(
-                        _alike(rng, size, n, each, r), up, down
+                        alike(rng, size, n, each, r), up, down
                     ),
                     lambda values, images=images: difference_interval(values, images),
                     p_up - p_down,
@@ -166,9 +173,7 @@ def _signs_of(places: np.ndarray, up: float, down: float) -> np.ndarray:
     return (places < up).astype(np.float64) - (places > 1 - down)
 
 
-def _alike(
-    rng: np.random.Generator, size: int, n: int, each: int, correlation: float
-) -> np.ndarray:
+def alike(rng: np.random.Generator, size: int, n: int, each: int, correlation: float) -> np.ndarray:
     """Uniform numbers (size, n): two of one image are the same with probability ``correlation``."""
     of_image = rng.random((size, n // each, 1))
     own = rng.random((size, n // each, each))
@@ -176,7 +181,10 @@ def _alike(
     return np.where(shared, of_image, own).reshape(size, n)
 
 
-def effects(n: int, draws: int) -> Iterator[Coverage]:
+def effects(
+    n: int, draws: int, kind: str = "effect of a head",
+    interval: Interval = lambda values: effect_intervals(values.T),
+) -> Iterator[Coverage]:  # fmt: skip
     """Mean effects of a head: on a share of the prompts 0.2 to 1 or all 1, elsewhere near 0; and of
     heads that do something everywhere."""
     samples: list[tuple[str, Sample, float]] = [
@@ -188,7 +196,7 @@ def effects(n: int, draws: int) -> Iterator[Coverage]:
             for sign in (1, -1):
                 samples.append(
                     (
-                        f"{sign * least:g} to {sign} on {share:g} of the prompts",
+                        f"size {least:g} to 1, sign {sign:+d}, on {share:g} of the prompts",
                         lambda rng, size, share=share, least=least, sign=sign: np.where(
                             rng.random((size, n)) < share,
                             sign * rng.uniform(least, 1, (size, n)),
@@ -198,9 +206,8 @@ def effects(n: int, draws: int) -> Iterator[Coverage]:
                     )
                 )
     for setting, sample, truth in samples:
-        yield _drawn(
-            "effect of a head", n, setting, draws, sample,
-            lambda values: effect_intervals(values.T), truth,
+        yield drawn(
+            kind, n, setting, draws, sample, interval, truth
         )  # fmt: skip
 
 
@@ -222,10 +229,54 @@ def divergences(n: int, draws: int) -> Iterator[Coverage]:
         ),
     ]
     for setting, sample, truth in samples:
-        yield _drawn(
+        yield drawn(
             "divergence", n, setting, draws, sample,
             lambda values: tuple(np.array([divergence_interval(one) for one in values]).T), truth,
         )  # fmt: skip
+
+
+# -- what was not chosen --------------------------------------------------------------------------
+def others(n: int, draws: int) -> Iterator[Coverage]:
+    """Student's interval and one by betting for effects, and relations' intervals combined."""
+    yield from effects(n, draws, "effect, Student's", _students)
+    yield from effects(n, draws, "effect, betting", _betting)
+    for relations in (4, 8):
+        for share in SHARES[::2]:
+            yield drawn(
+                "accuracy, pooled, MOVER", n, f"{relations} relations at {share:g}", draws,
+                lambda rng, size, p=share, r=relations: rng.binomial(n, p, (size, r)),
+                lambda correct: _combined(correct, n), share,
+            )  # fmt: skip
+
+
+def _students(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    n = values.shape[1]
+    half = student(n - 1) * values.std(axis=1, ddof=1) / np.sqrt(n)
+    return values.mean(axis=1) - half, values.mean(axis=1) + half
+
+
+def _betting(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The predictable empirical-Bernstein interval (Waudby-Smith & Ramdas 2024, theorem 2)."""
+    shares, times = (values + 1) / 2, np.arange(1, values.shape[1] + 1)
+    means = (0.5 + shares.cumsum(1)) / (times + 1)
+    variances = (0.25 + ((shares - means) ** 2).cumsum(1)) / (times + 1)
+    before, spread = (
+        np.pad(one[:, :-1], ((0, 0), (1, 0)), constant_values=first)
+        for one, first in ((means, 0.5), (variances, 0.25))
+    )
+    stakes = np.minimum(np.sqrt(2 * np.log(40) / (times[-1] * spread)), 0.5)
+    costs = 4 * (shares - before) ** 2 * (-np.log(1 - stakes) - stakes) / 4
+    middle = (stakes * shares).sum(1) / stakes.sum(1)
+    half = (np.log(40) + costs.sum(1)) / stakes.sum(1)
+    return 2 * (middle - half) - 1, 2 * (middle + half) - 1
+
+
+def _combined(correct: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's intervals of the relations (size, relations), combined (Zou & Donner 2008)."""
+    low, high = wilson(correct, n)
+    found, relations = correct / n, correct.shape[1]
+    below, above = (np.sqrt(((found - end) ** 2).sum(1)) / relations for end in (low, high))
+    return found.mean(1) - below, found.mean(1) + above
 
 
 # -- all ------------------------------------------------------------------------------------------
@@ -263,9 +314,13 @@ def table(found: list[Coverage]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=4000)
+    parser.add_argument("--others", action="store_true", help="intervals that were not chosen")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    found = measure(SIZES, arguments.draws)
+    if arguments.others:
+        found = [one for n in SIZES for one in others(n, arguments.draws)]
+    else:
+        found = measure(SIZES, arguments.draws)
     print(json.dumps([asdict(one) for one in found], indent=1) if arguments.json else table(found))
 
 

@@ -102,7 +102,7 @@ class CostRow:
     change_interval: tuple[float, float]
 
     def to_json(self) -> dict[str, Any]:
-        """The row as plain data, but for its kind; a bound that one prompt does not give is None."""
+        """The row as plain data, but for its kind; None is a bound that one prompt lacks."""
         names = ("n", "kl", "kl_interval", "accuracy_before", "accuracy_after", "change",
                  "change_interval")  # fmt: skip
         low, high = self.kl_interval
