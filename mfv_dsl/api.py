@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import find_recipe
+from mfv_dsl.base.facts import VectorFacts
+from mfv_dsl.base.places import find_recipe, run_folder
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import Expression
 from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.checker import check_every_profile, check_source, load_recipe
 from mfv_dsl.lang.parser import read_source
+from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin, read_lock
@@ -38,6 +41,7 @@ class Recipe:
         text: The recipe itself; it begins with ``mfv 1``.
         name: What errors and the run's folder call it.
         overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in the text.
+        profile: The name of one of its profiles; ``overrides`` come after it.
         lock: What ``mfv.lock``, beside the recipe, pins of the vectors that it loads.
 
     Raises:
@@ -52,14 +56,18 @@ class Recipe:
     name: str = "recipe"
     overrides: tuple[str, ...] = ()
     lock: Lock = field(default=NO_LOCK, hash=False)
+    profile: str | None = None
 
     @classmethod
-    def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    def from_file(
+        cls, path: str | Path, overrides: Sequence[str] = (), profile: str | None = None
+    ) -> Recipe:
         """Read a recipe from a file.
 
         Args:
             path: The file; a bare name, ``quickstart``, is one of the bundled recipes.
             overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in it.
+            profile: The name of one of its profiles; ``overrides`` come after it.
 
         Raises:
             MfvError: MFV6101 for a file that is not there or cannot be read, MFV6021 for a broken
@@ -70,12 +78,27 @@ class Recipe:
         >>> {block.name: block["layer"] for block in quickstart.checked.blocks}["raw"]
         (2, 3, 4)
         """
-        file = find_recipe(path)
-        try:
-            source = read_source(file, str(path))
-        except OSError as error:
-            raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
-        return cls(source.text, source.name, tuple(overrides), read_lock(file.parent / LOCK_NAME))
+        source, lock = _read(path)
+        return cls(source.text, source.name, tuple(overrides), lock, profile)
+
+    @staticmethod
+    def findings(
+        path: str | Path, overrides: Sequence[str] = (), profile: str | None = None
+    ) -> tuple[Diagnostic, ...]:
+        """Everything that is wrong with a recipe's file, and its warnings.
+
+        Without a ``profile``, this is also what is wrong with it under each of its profiles.
+
+        Raises:
+            MfvError: Those of :meth:`from_file` that are not about the recipe's text.
+        """
+        source, lock = _read(path)
+
+        def find(path: str, name: str | None) -> VectorFacts | None:
+            return at_hand(path, name, lock)
+
+        own = check_source(source, None, overrides, find, profile).diagnostics
+        return own if profile else (*own, *check_every_profile(source, find=find))
 
     def __post_init__(self) -> None:
         _ = self.checked
@@ -87,15 +110,36 @@ class Recipe:
             Source(self.text, self.name),
             overrides=self.overrides,
             find=lambda path, name: at_hand(path, name, self.lock),
+            profile=self.profile,
         )
 
     @property
+    def profiles(self) -> tuple[str, ...]:
+        """The names of its profiles, in its order."""
+        return tuple(profiles_of(self.checked.recipe))
+
+    @property
     def text_as_run(self) -> str:
-        """The recipe's text, with its overrides written into it if it has any."""
-        if not self.overrides:
+        """The recipe's text; what its profile and its overrides change is written into it."""
+        if not self.overrides and self.profile is None:
             return self.text
-        options = " ".join(f"--set {option}" for option in self.overrides)
-        return f"# {self.name} {options}\n{unparse(self.checked.recipe)}"
+        profile = [] if self.profile is None else [f"--profile {self.profile}"]
+        options = " ".join([*profile, *(f"--set {option}" for option in self.overrides)])
+        return f"# {self.name} {options}\n{unparse(without_profiles(self.checked.recipe))}"
+
+    @property
+    def folder(self) -> Path:
+        """Where a run of it leaves its results if nothing else is said: another folder for every
+        profile and for other overrides, so that none takes the place of another.
+
+        >>> Recipe.from_file("quickstart", profile="llava").folder.as_posix()
+        'runs/quickstart-llava'
+        """
+        parts = [] if self.profile is None else [self.profile]
+        if self.overrides:
+            digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
+            parts.append(f"set-{digest[:6]}")
+        return run_folder(self.name, "-".join(parts))
 
     def check(self) -> tuple[Diagnostic, ...]:
         """Its warnings; errors were raised when it was made."""
@@ -129,7 +173,7 @@ class Recipe:
         run again.
 
         Args:
-            out: The folder for results and vectors; ``runs/<name>`` if left out.
+            out: The folder for results and vectors; :attr:`folder` if left out.
             listener: Who is told how far it is.
             device: Where models run, in place of what the recipe says.
             fresh: Run finished steps all the same.
@@ -149,8 +193,7 @@ class Recipe:
         from mfv_dsl.execute.run import run_plan
         from mfv_dsl.execute.session import RunSettings
 
-        stem = Path(self.name).stem
-        folder = Path(out) if out is not None else Path("runs") / stem
+        folder = Path(out) if out is not None else self.folder
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
@@ -160,7 +203,8 @@ class Recipe:
             folder,
             listener,
             RunSettings(device, fresh, trace, download),
-            name=stem,
+            name=Path(self.name).stem,
+            origin={"recipe": self.name, "profile": self.profile, "set": list(self.overrides)},
         )
         return InteractiveResult.of(result)
 
@@ -183,6 +227,16 @@ class Recipe:
         return pin_loads(self.checked, self.lock)
 
 
+def _read(path: str | Path) -> tuple[Source, Lock]:
+    """A recipe's text, and what ``mfv.lock`` beside it pins."""
+    file = find_recipe(path)
+    try:
+        source = read_source(file, str(path))
+    except OSError as error:
+        raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
+    return source, read_lock(file.parent / LOCK_NAME)
+
+
 def compile(text: str) -> Expression | Recipe:
     """Compile the text of a recipe or of a vector expression.
 
@@ -201,14 +255,21 @@ def compile(text: str) -> Expression | Recipe:
 
 
 def run(
-    recipe: str | Path, out: str | Path | None = None, device: str | None = None
+    recipe: str | Path,
+    out: str | Path | None = None,
+    device: str | None = None,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> InteractiveResult:
     """Run a recipe: :meth:`Recipe.from_file`, then :meth:`Recipe.run`.
 
     Args:
         recipe: The file, or a bundled recipe's name, such as ``quickstart``.
-        out: The folder for results and vectors; ``runs/<name>`` if left out.
+        out: The folder for results and vectors; :attr:`Recipe.folder` if left out.
         device: Where models run, in place of what the recipe says.
+        profile: The name of one of its profiles.
+        overrides: ``NAME.ATTRIBUTE=VALUE`` each, which come after the profile.
 
     Returns:
         Its rows, the folder, and every step's value.
@@ -216,7 +277,7 @@ def run(
     Raises:
         MfvError: What both raise.
     """
-    return Recipe.from_file(recipe).run(out, device=device)
+    return Recipe.from_file(recipe, overrides, profile).run(out, device=device)
 
 
 def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFlamingo:

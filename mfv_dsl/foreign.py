@@ -147,7 +147,9 @@ def _from_activations(
     backend = models.load(model.constructor, **model.arguments)
     vectors: dict[str, _Content] = {}
     for relation in relations:
-        heads = top_heads([effects[relation]], options.heads)
+        scores = effects[relation].astype(np.float64)
+        scores[list(facts.layers_without_heads)] = np.nan
+        heads = top_heads([scores], options.heads)
         vector = function_vector(
             backend, torch.from_numpy(activations[relation]), heads, options.bias,
             f"fv({relation})", torch.from_numpy(effects[relation]),

@@ -20,6 +20,7 @@ class ModelFacts:
     prompt's earlier tokens can be run once for many variants of its last.  ``kv_width`` is the
     width of a layer's keys, 0 where it is that of the residual stream; ``picture_tokens`` is about
     how many tokens of a prompt a picture takes, 0 where none or not known.
+    ``layers_without_heads`` are those decoder layers that have no self-attention.
     """
 
     n_layers: int
@@ -34,6 +35,21 @@ class ModelFacts:
     shares_prefix: bool = True
     kv_width: int = 0
     picture_tokens: int = 0
+    layers_without_heads: tuple[int, ...] = ()
+
+    @property
+    def head_layers(self) -> tuple[int, ...]:
+        """The decoder layers that have heads of self-attention."""
+        return tuple(n for n in range(self.n_layers) if n not in self.layers_without_heads)
+
+    @property
+    def head_count(self) -> int:
+        """How many heads of self-attention the model has in all."""
+        return len(self.head_layers) * self.n_heads
+
+    def has_head(self, layer: int, head: int) -> bool:
+        """Whether there is a head of this number in this layer."""
+        return layer in self.head_layers and 0 <= head < self.n_heads
 
     @property
     def heads_add_up(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfv_dsl.cli.options import OutputOptions, QuietFlag, SetOptions, grouped
+from mfv_dsl.cli.options import OutputOptions, ProfileOption, QuietFlag, SetOptions, grouped
 
 if TYPE_CHECKING:
     from mfv_dsl.lang.checked import Constructed
@@ -44,6 +44,7 @@ ModelOption = Annotated[
 def check(
     dataset: DatasetArgument,
     sets: SetOptions = None,
+    profile: ProfileOption = None,
     shots: Annotated[int, typer.Option(help="Demonstrations of the prompts tried.", min=0)] = 4,
     prompts: Annotated[int, typer.Option(help="Prompts tried of a relation.", min=1)] = 100,
     model: Annotated[
@@ -58,7 +59,7 @@ def check(
     from mfv_dsl.data.check import check_dataset
     from mfv_dsl.report.data import data_tables
 
-    datasets = _datasets(dataset, sets)
+    datasets = _datasets(dataset, sets, profile)
     backend = None if model is None else _open_model(model)
     with output.progress() as listener:
         reports = [
@@ -92,13 +93,14 @@ def show(
     ] = Corruption.mix,
     model: ModelOption = "tiny",
     sets: SetOptions = None,
+    profile: ProfileOption = None,
 ) -> None:
     """Draw one prompt as a model gets it, and its corrupted twin."""
     from mfv_dsl.data import open_dataset
     from mfv_dsl.inspection import prompt_rows
     from mfv_dsl.report.prompt_picture import prompt_picture
 
-    declared = next(iter(_datasets(dataset, sets).values()))
+    declared = next(iter(_datasets(dataset, sets, profile).values()))
     opened = open_dataset(declared.constructor, **declared.arguments)
     rows = prompt_rows(
         _open_model(model), opened, relation, split, prompt, shots, seed, corrupt.value
@@ -136,12 +138,15 @@ def make(
     typer.echo(f"wrote {count:,} images and metadata.csv into {out}", err=True)
 
 
-def _datasets(text: str, sets: list[str] | None) -> Mapping[str, Constructed]:
+def _datasets(text: str, sets: list[str] | None, profile: str | None) -> Mapping[str, Constructed]:
     from mfv_dsl.data.declarations import declared_datasets
 
-    if sets and not text.endswith(".mfv"):
-        raise typer.BadParameter("--set changes a recipe; change the expression itself")
-    return declared_datasets(text, sets or ())
+    if not text.endswith(".mfv"):
+        if sets:
+            raise typer.BadParameter("--set changes a recipe; change the expression itself")
+        if profile is not None:
+            raise typer.BadParameter("--profile is for a recipe; an expression has none")
+    return declared_datasets(text, sets or (), profile)
 
 
 def _open_model(model: str) -> OpenFlamingo:

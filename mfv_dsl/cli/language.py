@@ -9,15 +9,19 @@ from typing import Annotated
 
 import typer
 
-from mfv_dsl.cli.options import JsonFlag, SetOptions
+from mfv_dsl.cli.options import JsonFlag, ProfileOption, SetOptions
 
 
 def check(
     recipes: Annotated[list[str], typer.Argument(help="Recipe files.", metavar="RECIPE...")],
+    profile: ProfileOption = None,
     sets: SetOptions = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check recipes without loading a model; all mistakes of all files at once."""
+    """Check recipes without loading a model; all mistakes of all files at once.
+
+    Every profile of a recipe is checked too, or with --profile that one alone.
+    """
     from mfv_dsl.api import Recipe
     from mfv_dsl.base.diagnostics import Diagnostic, to_json
     from mfv_dsl.base.errors import MfvError
@@ -26,7 +30,7 @@ def check(
     diagnostics: list[Diagnostic] = []
     for recipe in recipes:
         try:
-            own = Recipe.from_file(recipe, sets or ()).checked.warnings
+            own = Recipe.findings(recipe, sets or (), profile)
         except MfvError as error:
             own = error.diagnostics
         diagnostics += own

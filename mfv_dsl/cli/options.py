@@ -36,6 +36,14 @@ SetOptions = Annotated[
         "be repeated: --set defaults.shots=8 --set raw.layer=0..3 --set 'model=tiny()'",
     ),
 ]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Use the values of one of the recipe's profiles; --set comes after it.",
+    ),
+]
 RecipeArgument = Annotated[
     str, typer.Argument(help="A recipe file, or the name of a bundled one.", metavar="RECIPE")
 ]

@@ -10,6 +10,7 @@ import typer
 from mfv_dsl.cli.options import (
     JsonFlag,
     OutputOptions,
+    ProfileOption,
     RecipeArgument,
     SetOptions,
     grouped,
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
 def run(
     recipe: RecipeArgument,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. [default: runs/<recipe name>]")
+        Path | None,
+        typer.Option(
+            help="Folder for the results. [default: runs/<recipe name>, "
+            "with the profile's name behind it]"
+        ),
     ] = None,
+    profile: ProfileOption = None,
     sets: SetOptions = None,
     only: Annotated[
         list[str] | None,
@@ -64,7 +70,7 @@ def run(
     from mfv_dsl.api import Recipe
     from mfv_dsl.cli.output import show_diagnostics
 
-    checked = Recipe.from_file(recipe, sets or ())
+    checked = Recipe.from_file(recipe, sets or (), profile)
     show_diagnostics(checked.check())
     checked = checked.with_models() if download else checked
     show_diagnostics(checked.plan(only).warnings)
@@ -111,6 +117,7 @@ def show_result(result: RunResult, as_json: bool, **more: object) -> None:
 
 def plan(
     recipe: RecipeArgument,
+    profile: ProfileOption = None,
     sets: SetOptions = None,
     only: Annotated[
         list[str] | None,
@@ -121,7 +128,7 @@ def plan(
     """Show what running a recipe would do, step by step, without loading a model."""
     from mfv_dsl.api import Recipe
 
-    _show_plan(Recipe.from_file(recipe, sets or ()), only, as_json)
+    _show_plan(Recipe.from_file(recipe, sets or (), profile), only, as_json)
 
 
 def lock(recipe: RecipeArgument) -> None:

@@ -13,13 +13,16 @@ from mfv_dsl.lang.constructed import constructed
 from mfv_dsl.lang.parser import read_source
 
 
-def declared_datasets(text: str, overrides: Sequence[str] = ()) -> Mapping[str, Constructed]:
+def declared_datasets(
+    text: str, overrides: Sequence[str] = (), profile: str | None = None
+) -> Mapping[str, Constructed]:
     """Datasets before their files are looked at: none has facts, and files with mistakes are
     declared all the same.
 
     Args:
         text: A recipe file, ending in ``.mfv``, or an expression such as ``pairs("pairs.jsonl")``.
         overrides: What changes a recipe, ``NAME.ATTRIBUTE=VALUE``.
+        profile: The name of one of the recipe's profiles.
 
     Returns:
         The recipe's datasets by name, or the expression's, called as it is written.
@@ -37,7 +40,8 @@ def declared_datasets(text: str, overrides: Sequence[str] = ()) -> Mapping[str, 
         source = read_source(find_recipe(text), text)
     except OSError as error:
         raise MfvError("MFV6101", f"cannot read {text}: {error.strerror}") from None
-    datasets = load_recipe(source, lambda entry, arguments: None, overrides).datasets
+    recipe = load_recipe(source, lambda entry, arguments: None, overrides, profile=profile)
+    datasets = recipe.datasets
     if not datasets:
         raise MfvError("MFV7123", f"{text} declares no dataset")
     return datasets

@@ -9,6 +9,7 @@ import torch
 
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.hooks import Hooks
+from mfv_dsl.engine.pictures import encoded_now, is_of_pictures
 from mfv_dsl.engine.trace import note
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -16,7 +17,8 @@ from mfv_dsl.models.base import Backend, PromptBatch
 @dataclass(frozen=True)
 class Pass:
     """What one pass gave: ``logits`` (prompts, vocabulary) of the next token, and the readings in
-    the order asked for, each (prompts, positions, [heads,] width)."""
+    the order asked for, each (prompts, positions, [heads,] width), or where pictures are encoded
+    (pictures or their tiles, positions, width)."""
 
     logits: torch.Tensor
     readings: tuple[torch.Tensor, ...]
@@ -35,7 +37,8 @@ def full_pass(
     Raises MfvError: MFV5102 to MFV5105 for what does not fit the model, MFV5101 for an edit or a
     read that never fired.
     """
+    works: list[Edit | Read] = [*edits, *reads]
     with Hooks(backend.model, backend.sites, edits, reads) as hooks:
-        logits = backend.forward(batch)
-    note(batch, [*edits, *reads])
+        logits = backend.forward(encoded_now(backend, batch, works))
+    note(batch, [work for work in works if not is_of_pictures(backend, work)])
     return Pass(logits, tuple(hooks.read(read) for read in reads))

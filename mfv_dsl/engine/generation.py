@@ -10,6 +10,7 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import LAST, Edit
 from mfv_dsl.engine.hooks import Hooks, find_site
+from mfv_dsl.engine.pictures import edit_pictures
 from mfv_dsl.engine.trace import note
 from mfv_dsl.models.base import Backend, Decoder, Picture, PromptBatch, TextBackend
 
@@ -35,8 +36,9 @@ def generate(
 ) -> list[Generation]:
     """Continue every prompt of ``batch`` until an end token or ``max_new_tokens``.
 
-    ``edits`` are made in the prompt, at their positions.  With ``everywhere`` they are made at
-    every generated token too, and must be for the last token or for all.  With ``beams`` = 1 the
+    ``edits`` are made in the prompt, at their positions, and in its pictures.  With ``everywhere``
+    those in the prompt are made at every generated token too, and must be for the last token or for
+    all.  With ``beams`` = 1 the
     likeliest token is taken each time; with more, the continuation with the highest summed
     log-probability among those that so many beams keep is returned.  Tokens that stand for
     pictures are never generated.
@@ -53,6 +55,7 @@ def generate(
                 f"{edit} is for positions {edit.positions}, which generated tokens do not have",
                 help="edit the last token or all, or the prompt only",
             )
+    batch, edits = edit_pictures(backend, batch, edits)
     with backend.decoding(batch) as decoder:
         run = _Run(backend, decoder, edits, edits if everywhere else ())
         first = run.prompt()

@@ -91,7 +91,7 @@ class Hooks(PlacedHooks):
         super().__init__()
         self.edits, self.reads = tuple(edits), tuple(reads)
         self.firings: Counter[int] = Counter()
-        self._readings: dict[int, torch.Tensor] = {}
+        self._readings: dict[int, list[torch.Tensor]] = {}
         self._work: dict[tuple[str, int], list[Edit | Read]] = defaultdict(list)
         self._all: list[Edit | Read] = [*self.edits, *self.reads]
         for work in self._all:
@@ -109,8 +109,20 @@ class Hooks(PlacedHooks):
             check_edit(edit, find_site(sites, edit.site, edit.layer))
 
     def read(self, read: Read) -> torch.Tensor:
-        """What ``read`` took: (prompts, positions, [heads,] width)."""
-        return self._readings[id(read)]
+        """What ``read`` took: (prompts, positions, [heads,] width); where pictures are encoded
+        (pictures or their tiles, positions, width), each in its turn.
+
+        Raises MfvError (MFV7290) for pictures that have different numbers of places.
+        """
+        parts = self._readings[id(read)]
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise MfvError(
+                "MFV7290",
+                f"the pictures have different numbers of places at {read.site}[{read.layer}]: "
+                f"{', '.join(str(part.shape[1]) for part in parts)}",
+                help="read one of their positions, or give pictures of one size",
+            )
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
         for module, site, work in self._bound:
@@ -123,21 +135,26 @@ class Hooks(PlacedHooks):
 
     def _function(self, site: Site, works: Sequence[Edit | Read]) -> Change:
         def run(tensor: torch.Tensor) -> torch.Tensor:
+            shape = tensor.shape
+            if site.of_pictures:
+                tensor = tensor.reshape(-1, *shape[-2:])
             for work in works:
                 if isinstance(work, Edit):
                     tensor = apply(work, site, tensor)
                 else:
-                    self._readings[id(work)] = (
-                        split_heads(site, _at(tensor, work.positions)).detach().clone()
-                    )
+                    reading = split_heads(site, _at(tensor, work.positions)).detach().clone()
+                    earlier = self._readings.get(id(work), []) if site.of_pictures else []
+                    self._readings[id(work)] = [*earlier, reading]
                 self.firings[id(work)] += 1
-            return tensor
+            return tensor.reshape(shape)
 
         return run
 
 
 def apply(edit: Edit, site: Site, tensor: torch.Tensor) -> torch.Tensor:
     """``tensor`` (prompts, length, site width) with ``edit`` made; the input is untouched."""
+    if site.of_pictures and edit.positions is None:  # thousands of places, and one value for all
+        return apply_operation(edit.operation, tensor, edit.value)
     out = tensor.clone()
     positions = range(tensor.shape[1]) if edit.positions is None else edit.positions
     for position in positions:
@@ -193,7 +210,7 @@ def find_site(sites: SiteTable, name: str, layer: int) -> Site:
 
 def find_module(model: nn.Module, site: Site, layer: int) -> nn.Module:
     """The module that ``site`` is at in ``layer``."""
-    return model.get_submodule(site.path.format(layer=layer))
+    return model.get_submodule(site.module_path(layer))
 
 
 def check_edit(edit: Edit, site: Site) -> None:
@@ -208,6 +225,13 @@ def check_edit(edit: Edit, site: Site) -> None:
                 f"{edit}: there is no head {head}",
                 help=f"the site has heads 0 to {(site.heads or 0) - 1}",
             )
+    if site.of_pictures and edit.value.numel() > site.width:
+        raise MfvError(
+            "MFV7291",
+            f"{edit}: the value has shape {tuple(edit.value.shape)}, and pictures, which prompts "
+            "share, have one value for all",
+            help="encode the pictures of each prompt in a batch of its own",
+        )
     if edit.operation == "scale" and edit.value.ndim == 0:
         return
     shape_of_site = (site.width,) if site.heads is None else (len(heads), site.width)
@@ -223,7 +247,11 @@ def check_edit(edit: Edit, site: Site) -> None:
 def place_hook(
     module: nn.Module, site: Site, run: Callable[[torch.Tensor], torch.Tensor]
 ) -> RemovableHandle:
-    """Let ``run`` replace what passes through ``module`` at the site's point."""
+    """Let ``run`` replace what passes through ``module`` at the site's point.
+
+    Where pictures are encoded it comes before hooks that are there already: by some of them
+    transformers keeps the states that a model's features are made of.
+    """
     if site.point == "input":
 
         def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -236,4 +264,4 @@ def place_hook(
             return (run(output[0]), *output[1:])
         return run(output)
 
-    return module.register_forward_hook(after)
+    return module.register_forward_hook(after, prepend=site.of_pictures)

@@ -16,6 +16,7 @@ from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.generation import follow
 from mfv_dsl.engine.hooks import Hooks
+from mfv_dsl.engine.pictures import edit_pictures
 from mfv_dsl.engine.trace import note
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -37,6 +38,7 @@ def sequence_log_p(
     ``at_once`` is how many rows are run together, by default as many as memory suggests.
     Log-probabilities are in nats.  Raises MfvError as :class:`~mfv_dsl.engine.hooks.Hooks`.
     """
+    batch, edits = edit_pictures(backend, batch, edits)
     if at_once is None:
         at_once = rows_at_once(backend.device, _row_bytes(backend, batch, sequences))
     parts = []

@@ -38,6 +38,13 @@ def check_variants(
     works: list[Edit | Read] = [*edits, *reads]
     for work in works:
         site = find_site(sites, work.site, work.layer)
+        if site.of_pictures:
+            raise MfvError(
+                "MFV7289",
+                f"{work} is where pictures are encoded, before any token",
+                help="a full pass edits and reads there; `edit_pictures` of "
+                "mfv_dsl.engine.pictures makes a batch whose pictures are edited",
+            )
         if work.positions != LAST:
             raise MfvError(
                 "MFV5106",

@@ -67,7 +67,12 @@ class Results:
 
 
 def write_run(
-    folder: Path, text: str, plan: Plan, performance: Performance, results: Results
+    folder: Path,
+    text: str,
+    plan: Plan,
+    performance: Performance,
+    results: Results,
+    origin: Mapping[str, Any],
 ) -> None:
     """Write recipe, plan, manifest, results, head effects and vectors of a finished run."""
     write_atomically(folder / "recipe.mfv", text.encode())
@@ -81,7 +86,7 @@ def write_run(
         ("choices", choices_csv(results.choices)),
     ):
         write_atomically(folder / f"{name}.csv", table.encode())
-    _json(folder / "manifest.json", manifest(plan, performance))
+    _json(folder / "manifest.json", {**origin, **manifest(plan, performance)})
     write_curves(folder / "tune", plan, performance.values)
     for step in plan.steps:
         value, file = performance.values[step.key], OPERATIONS[step.operation].file

@@ -107,6 +107,7 @@ def run_plan(
     settings: RunSettings = AS_DECLARED,
     *,
     name: str,
+    origin: Mapping[str, Any],
 ) -> RunResult:
     """Run a plan and write its folder and the vectors that it saves.
 
@@ -117,6 +118,7 @@ def run_plan(
         listener: Who is told how far it is.
         settings: How it is run; with ``trace`` the folder has a ``trace.txt`` too.
         name: What the recipe is called in the libraries that it saves into.
+        origin: What the manifest says of where ``text`` comes from.
 
     Returns:
         The results, the files that were saved, and every step's value by key.
@@ -138,7 +140,7 @@ def run_plan(
         result_rows(plan, values), choices(plan, values), blend_weights(plan, values),
         tuning_rows(plan, values), notes(plan, values),
     )  # fmt: skip
-    write_run(folder, text, plan, performance, results)
+    write_run(folder, text, plan, performance, results, origin)
     if settings.trace:
         write_trace(folder, plan, performance)
     saved = [

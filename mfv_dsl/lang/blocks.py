@@ -13,6 +13,8 @@ from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
 
+#: codes of a value that is of another form than the word takes
+_OF_ANOTHER_FORM = ("MFV3001", "MFV3013")
 _VECTOR_WRITES = {"add", "patch"}
 #: attributes that say how a vector is written, and mean nothing without one
 _HOW = tuple(
@@ -24,6 +26,13 @@ def attributes_of(scope: Scope, block: Block) -> dict[str, Attribute]:
     """A block's attributes by name; a second one of a name is reported."""
     by_name: dict[str, Attribute] = {}
     for attribute in block.attributes:
+        if attribute.of is not None:
+            scope.error(
+                "MFV2032", attribute.of.span.to(attribute.name.span),
+                "an attribute of another item can be set in a `profile` only", "",
+                f"here it is `{attribute.name.text}` of the block itself",
+            )  # fmt: skip
+            continue
         first = by_name.setdefault(attribute.name.text, attribute)
         if first is not attribute:
             scope.error(
@@ -49,7 +58,9 @@ def check_defaults(scope: Scope) -> None:
                 break
             attempts.append(findings)
         else:
-            scope.findings.extend(attempts[0])
+            # What is wrong with the value itself, rather than what else a word would take.
+            fitting = [a for a in attempts if all(d.code not in _OF_ANOTHER_FORM for d in a)]
+            scope.findings.extend((fitting or attempts)[0])
             scope.once(f"defaults.{name}")
 
 

@@ -84,7 +84,10 @@ class Builder:
         return Block(_name(parts[0]), label, tuple(_nodes(parts)), span=_over(parts))
 
     def attribute(self, parts: Children) -> Attribute:
-        return Attribute(_name(parts[0]), parts[2], span=_over(parts))
+        of: Name | syntax.Text | None = None
+        if len(parts) == 5:
+            of = _name(parts[0]) if parts[0].type == "NAME" else _text(parts[0])
+        return Attribute(_name(parts[-3]), parts[-1], of, span=_over(parts))
 
     def range(self, parts: Children) -> syntax.Range:
         return syntax.Range(*_nodes(parts), span=_over(parts))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Fix, Label
-from mfv_dsl.lang import expressions, loads, operators, values
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.lang import expressions, leaves, loads, operators, values
 from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION
@@ -150,17 +151,32 @@ def _blend(scope: Scope, node: Expr, candidates: tuple[Expr, ...] | None) -> Typ
 def _against_model(
     scope: Scope, node: Call, entry: Entry, settings: dict[str, Setting], context: TypingContext
 ) -> None:
-    """The number of heads asked for is one the model has."""
-    if entry.result != "Heads" or "k" not in settings:
+    """The number of heads asked for is one the model has, and so are the layers."""
+    if entry.result != "Heads":
         return
-    setting, facts = settings["k"], scope.model_facts(context)
-    if not isinstance(setting.value, int) or setting.span is None or not facts:
+    facts = scope.model_facts(context)
+    if entry.name == "layers" and facts:
+        _some_heads(scope, settings["which"], facts)
+    setting = settings.get("k")
+    if setting is None or not isinstance(setting.value, int) or setting.span is None or not facts:
         return
-    most = max(fact.n_layers * fact.n_heads for fact in facts)
+    most = max(fact.head_count for fact in facts)
     if setting.value > most:
         scope.error(
             "MFV4004", setting.span, f"the model has no {setting.value} heads",
             f"it has {most} in all",
+        )  # fmt: skip
+
+
+def _some_heads(scope: Scope, setting: Setting, facts: Sequence[ModelFacts]) -> None:
+    """The layers that are asked for have heads, some of them at least."""
+    asked = setting.value if isinstance(setting.value, tuple) else (setting.value,)
+    layers = {int(layer) for layer in asked if isinstance(layer, int | float)}
+    if layers and setting.span and not any(layers & {*fact.head_layers} for fact in facts):
+        named = ", ".join(map(str, sorted(layers)))
+        scope.error(
+            "MFV4002", setting.span, f"the model has no heads in layer {named}",
+            leaves.without_heads(facts[0]).removeprefix("; "),
         )  # fmt: skip
 
 

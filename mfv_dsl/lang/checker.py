@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +19,14 @@ from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
 from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.profiles import (
+    blamed,
+    check_profiles,
+    profiles_of,
+    set_aside,
+    unknown_profile,
+    with_profile,
+)
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
@@ -67,7 +75,7 @@ def check(
     checked_blocks = tuple(
         blocks.check_block(scope, item)
         for item in named
-        if isinstance(item, Block) and item.kind.text != "defaults"
+        if isinstance(item, Block) and item.kind.text not in ("defaults", "profile")
     )
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
@@ -105,10 +113,12 @@ def check_source(
     facts: Facts | None = None,
     overrides: Sequence[str] = (),
     find: VectorFinder = no_vectors,
+    profile: str | None = None,
 ) -> CheckResult:
     """Parse and check a text: everything found, in source order, and the recipe if it is right.
 
-    ``overrides`` are options ``NAME.ATTRIBUTE=VALUE``; see :mod:`mfv_dsl.lang.overrides`.
+    ``profile`` is the name of one of its profiles; ``overrides`` are options
+    ``NAME.ATTRIBUTE=VALUE``, which come after it; see :mod:`mfv_dsl.lang.overrides`.
     ``facts`` and ``find`` are those of :func:`check`.  Never raises for what is wrong in the text.
 
     >>> result = check_source(Source("mfv 1\\nmodel m = tiny()\\nvector steer = fv(left) + 1\\n"))
@@ -118,17 +128,50 @@ def check_source(
     parsed = parse(source)
     if parsed.recipe is None:
         return CheckResult(None, parsed.diagnostics)
-    recipe, findings = parsed.recipe, list(parsed.diagnostics)
+    recipe, findings = parsed.recipe, [*parsed.diagnostics, *check_profiles(parsed.recipe)]
+    used = profiles_of(recipe).get(profile or "")
+    if used is not None:
+        recipe = with_profile(recipe, used)
+    elif profile is not None:
+        return CheckResult(None, (*findings, unknown_profile(profile, recipe)))
     changes = Overrides(source, overrides)
     if overrides:
         recipe, refused = changes.apply(recipe)
         findings += refused
+    if profile is not None:
+        recipe = set_aside(recipe, profile)
     result = check(recipe, facts, find)
-    findings = sorted((*findings, *result.diagnostics), key=_place)
+    more = result.diagnostics
+    if used is not None and more:
+        plain = check(replace(parsed.recipe, source=recipe.source), facts, find).diagnostics
+        more = tuple(
+            d if d in plain or _place(d)[0] >= len(source.text) else blamed(d, recipe, used)
+            for d in more
+        )
+    findings = sorted((*findings, *more), key=_place)
     if overrides:
         findings = [changes.in_option(diagnostic) for diagnostic in findings]
     broken = any(diagnostic.severity == "error" for diagnostic in findings)
     return CheckResult(None if broken else result.checked, tuple(findings))
+
+
+def check_every_profile(
+    source: Source, facts: Facts | None = None, find: VectorFinder = no_vectors
+) -> tuple[Diagnostic, ...]:
+    """What is wrong with a text when one of its profiles is used, and is not without.
+
+    >>> text = 'mfv 1\\nmodel m = tiny()\\nprofile other { m = tinny() }\\n'
+    >>> [diagnostic.message for diagnostic in check_every_profile(Source(text))]
+    ['unknown model constructor `tinny`']
+    """
+    recipe = parse(source).recipe
+    profiles = {} if recipe is None else profiles_of(recipe)
+    known = list(check_source(source, facts, (), find).diagnostics) if profiles else []
+    findings: list[Diagnostic] = []
+    for name in profiles:
+        result = check_source(source, facts, (), find, name)
+        findings += [d for d in result.diagnostics if d not in (*known, *findings)]
+    return tuple(sorted(findings, key=_place))
 
 
 def load_recipe(
@@ -136,6 +179,7 @@ def load_recipe(
     facts: Facts | None = None,
     overrides: Sequence[str] = (),
     find: VectorFinder = no_vectors,
+    profile: str | None = None,
 ) -> Checked:
     """The checked recipe, with its warnings; the arguments are those of :func:`check_source`.
 
@@ -145,7 +189,7 @@ def load_recipe(
     >>> checked.models["m"].constructor, list(checked.heads), checked.warnings
     ('tiny', ['few'], ())
     """
-    result = check_source(source, facts, overrides, find)
+    result = check_source(source, facts, overrides, find, profile)
     if result.checked is None:
         raise RecipeError(result.diagnostics)
     return result.checked
@@ -167,7 +211,7 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
             _enter(scope, scope.names, item.name, item)
             if not usable or isinstance(item.value, Gap):
                 scope.doubtful.add(item.name.text)
-        elif isinstance(item.label, Name):
+        elif isinstance(item.label, Name) and item.kind.text != "profile":
             names = scope.evals if item.kind.text == "eval" else scope.names
             _enter(scope, names, item.label, item)
             if not usable:

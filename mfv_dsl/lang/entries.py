@@ -296,6 +296,12 @@ ITEMS = (
         form="block", label="text",
         example='save "vectors/mine" {\n  vectors = [fv(each)]\n}',
     ),
+    Entry("item", "profile", "values in place of others, for `--profile name`: `name = ...` is the "
+          "whole value of a model, a dataset, heads or a vector, `name.attribute = ...` an "
+          "attribute of a block or of `defaults`, or an argument of a model or dataset",
+          form="block", label="name",
+          example="profile short {\n  flamingo        = tiny()\n  shapes.seed     = 1\n"
+          "  defaults.trials = 50\n}"),
 )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def _check_k(
                 secondary=[Label(expression.span, "made without `top`")],
             )  # fmt: skip
             return
-    most = max((fact.n_layers * fact.n_heads for fact in scope.model_facts(context)), default=0)
+    most = max((fact.head_count for fact in scope.model_facts(context)), default=0)
     largest = max(each_of(setting.value))
     if most and largest > most:
         scope.error(
@@ -148,7 +148,7 @@ class _Controls:
             return
         largest = max(each_of(self.settings["k"].value) or counts)
         for facts in self.scope.model_facts(self.context):
-            total = facts.n_layers * facts.n_heads
+            total = facts.head_count
             if 2 * largest > total:
                 self._refuse(
                     control, f"the model has {total} heads, too few for {largest} chosen ones and "

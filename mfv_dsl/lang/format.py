@@ -21,7 +21,7 @@ from mfv_dsl.lang.parser import parse
 INDENT = 2
 _OPENERS = ("(", "[", "{")
 _CLOSERS = (")", "]", "}")
-_TIGHT = ("..", ":")
+_TIGHT = ("..", ".", ":")
 _OPERATORS = ("+", "-", "*", "/", "|", "&")
 
 
@@ -120,6 +120,8 @@ class _Printer:
         kinds = [token.type for token in tokens]
         if in_block and kinds[:2] == ["NAME", "EQUAL"]:
             return [0, 1]
+        if in_block and kinds[1:4] == ["DOT", "NAME", "EQUAL"]:
+            return [0, 3]
         if depth or kinds[:1] != ["NAME"]:
             return []
         if kinds[1:2] == ["NAME"] and "EQUAL" in kinds[2:6] and kinds[2] != "LBRACE":

@@ -186,7 +186,8 @@ class _TokenWalk:
         """Whether, in a bracket of a block's attribute, a line must be the next attribute."""
         if not any(opener.type == "LBRACE" for opener in self.open):
             return False
-        if [item.type for item in following[:2]] != ["NAME", "EQUAL"]:
+        kinds = [item.type for item in following]
+        if kinds[:2] != ["NAME", "EQUAL"] and kinds != ["NAME", "DOT", "NAME"]:
             return False
         return self.open[-1].type != "LPAR" or self.current[-1].type not in ("COMMA", "LPAR")
 

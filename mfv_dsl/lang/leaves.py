@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
@@ -78,10 +79,21 @@ def each(scope: Scope, node: Name, context: TypingContext) -> Type:
 def head(scope: Scope, node: HeadLabel, context: TypingContext) -> None:
     """Check a head label against the models that may be meant."""
     facts = scope.model_facts(context)
-    if not facts or any(node.layer < f.n_layers and node.head < f.n_heads for f in facts):
+    if not facts or any(f.has_head(node.layer, node.head) for f in facts):
         return
     shape = facts[0]
     scope.error(
         "MFV4002", node, f"the model has no head `L{node.layer}H{node.head}`",
-        f"its layers are 0..{shape.n_layers - 1}, its heads 0..{shape.n_heads - 1}",
+        f"its layers are 0..{shape.n_layers - 1}, its heads 0..{shape.n_heads - 1}"
+        + without_heads(shape),
     )  # fmt: skip
+
+
+def without_heads(facts: ModelFacts) -> str:
+    """Which layers of a model have no heads, for an error's label; empty where all have some."""
+    holes = facts.layers_without_heads
+    if not holes:
+        return ""
+    return (
+        f"; no self-attention in {'layers' if holes[1:] else 'layer'} {', '.join(map(str, holes))}"
+    )

@@ -34,7 +34,7 @@ _BLOCK_HEADS = (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"])
 _WORDS = {
     "NAME": "a name", "INT": "a whole number", "FLOAT": "a number", "STRING": 'a string in `"`',
     "HEAD": "a head such as `L3H1`", "COMMA": "`,`", "EQUAL": "`=`", "COLON": "`:`",
-    "DOTS": "`..`", "NEWLINE": "the end of the line", "$END": "the end of the line",
+    "DOTS": "`..`", "DOT": "`.`", "NEWLINE": "the end of the line", "$END": "the end of the line",
     "LBRACE": "`{`",
 }  # fmt: skip
 
@@ -156,11 +156,15 @@ class Recovery:
             self.report("MFV1001", span(part[0]), "an attribute is missing here", "nothing before")
             return None
         attribute: Attribute | None = self.piece("attribute", part)
-        named = part[0].type == "NAME" and (len(part) == 1 or part[1].type in ("EQUAL", "COLON"))
+        kinds = [item.type for item in part[:4]]
+        dotted = kinds[:3] == ["NAME", "DOT", "NAME"]
+        end = 3 if dotted else 1
+        named = kinds[:1] == ["NAME"] and kinds[end : end + 1] in ([], ["EQUAL"], ["COLON"])
         if attribute is None and named:
             whole = span(part[0]).to(span(part[-1]))
-            name = Name(str(part[0]), span=span(part[0]))
-            return Attribute(name, Gap("", span=whole), span=whole)
+            first, name = (Name(str(item), span=span(item)) for item in (part[0], part[end - 1]))
+            of = first if dotted else None
+            return Attribute(name, Gap("", span=whole), of, span=whole)
         return attribute
 
     # -- words ------------------------------------------------------------------------------------
@@ -197,6 +201,8 @@ class Recovery:
                 "MFV1001", at, "a `{` begins this line", "",
                 "a block's `{` stands on the line of its name: `eval raw {`",
             )  # fmt: skip
+        elif accepts == {"DOT"}:  # only the name of an item may be a string
+            self.unexpected(tokens, index - 1, "a name")
         else:
             self.unexpected(tokens, index, _words(accepts))
 
@@ -304,6 +310,10 @@ def _words(accepts: frozenset[str]) -> str:
     """What would be taken next, in words that do not depend on the parser's tables."""
     left = set(accepts)
     words = []
+    if left == {"NAME", "STRING"}:  # an attribute, which few blocks name by a string
+        left.discard("STRING")
+    if "EQUAL" in left:
+        left.discard("DOT")
     if {"INT", "LSQB", "NAME"} <= left:
         words.append("an expression")
         left -= _OPERAND | {"MINUS", "PLUS"}

@@ -23,7 +23,7 @@ class Node:
     span: Span = field(default=NOWHERE, compare=False, repr=False, kw_only=True)
 
     def children(self) -> Iterator[Node]:
-        """Direct child nodes, in the order they are written."""
+        """Direct child nodes, field by field."""
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, Node):
@@ -138,10 +138,11 @@ Expr: TypeAlias = (
 # -- items --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Attribute(Node):
-    """``name = value`` in a block."""
+    """``name = value`` in a block; ``of.name = value`` is about the item that is called ``of``."""
 
     name: Name
     value: Expr
+    of: Name | Text | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ def unparse(node: Node) -> str:
         opening = "{\n" if attributes else "{"
         return f"{node.kind.text}{label} {opening}{attributes}}}"
     if isinstance(node, Attribute):
-        return f"{node.name.text} = {unparse(node.value)}"
+        of = "" if node.of is None else f"{unparse(node.of)}."
+        return f"{of}{node.name.text} = {unparse(node.value)}"
     return _expression(node)[0]
 
 

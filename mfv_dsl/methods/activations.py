@@ -18,9 +18,10 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class TaskMean:
-    """``mean`` (layers of the site, heads, head_dim) float32: each head's output at the last token,
-    before the output projection, averaged over ``n_used`` of ``n`` prompts.  ``correct`` tells
-    which of the prompts the model answered correctly."""
+    """``mean`` (layers, heads, head_dim) float32: each head's output at the last token, before the
+    output projection, averaged over ``n_used`` of ``n`` prompts; :func:`rows_of` says which layer a
+    row is, and NaN is where a layer has no such heads.  ``correct`` tells which of the prompts the
+    model answered correctly."""
 
     relation: str
     mean: torch.Tensor
@@ -31,6 +32,15 @@ class TaskMean:
     def accuracy(self) -> float:
         """The share of prompts that were answered correctly."""
         return sum(self.correct) / len(self.correct)
+
+
+def rows_of(backend: Backend, site: str = "lm.attn") -> tuple[int, ...]:
+    """The layers that rows of arrays about a site's heads stand for.  Heads of self-attention are
+    named by their layer, so that there is a row for every decoder layer, NaN in those without such
+    heads; of another site there are the layers that it has."""
+    if site == "lm.attn":
+        return tuple(range(backend.facts.n_layers))
+    return backend.sites[site].layers
 
 
 def head_reads(backend: Backend, site: str = "lm.attn") -> tuple[Read, ...]:
@@ -54,7 +64,10 @@ def task_mean(
     """
     place = backend.sites[site]
     reads = head_reads(backend, site)
-    total = torch.zeros(len(reads), place.heads or 1, place.width, dtype=torch.float64)
+    rows = rows_of(backend, site)
+    shape = (len(rows), place.heads or 1, place.width)
+    total = torch.full(shape, torch.nan, dtype=torch.float64)
+    total[[rows.index(read.layer) for read in reads]] = 0
     correct: list[bool] = []
     for batch in batches:
         with torch.no_grad():
@@ -66,8 +79,8 @@ def task_mean(
             if correct_only
             else torch.ones(len(batch), dtype=torch.bool)
         )
-        for row, reading in enumerate(output.readings):
-            total[row] += reading[:, 0].cpu()[mask].double().sum(0)
+        for read, reading in zip(reads, output.readings, strict=True):
+            total[rows.index(read.layer)] += reading[:, 0].cpu()[mask].double().sum(0)
         progress(len(batch))
     n_used = sum(correct) if correct_only else len(correct)
     if not n_used:

@@ -16,7 +16,7 @@ import torch
 
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.methods.activations import Progress
+from mfv_dsl.methods.activations import Progress, rows_of
 from mfv_dsl.methods.mediation import Mediation, concatenate_effects
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -36,14 +36,15 @@ def attribute(
     parts = []
     for batch in twins:
         parts.append(_estimate(backend, batch, relation, mean, site))
-        progress(int(np.prod(parts[-1].cie.shape[1:])))
+        progress(int((~np.isnan(parts[-1].cie[0])).sum()))
     return concatenate_effects(parts, relation)
 
 
 def _estimate(
     backend: Backend, batch: PromptBatch, relation: str, mean: torch.Tensor, site: str
 ) -> Mediation:
-    place = backend.sites[site]
+    place, rows = backend.sites[site], rows_of(backend, site)
+    own = [rows.index(layer) for layer in place.layers]
     shape = (len(batch), len(place.layers), place.heads or 1, place.width)
     # nothing is added, and the gradient of what is added is the gradient of the activation
     added = torch.zeros(shape, dtype=batch.dtype, device=backend.device, requires_grad=True)
@@ -54,22 +55,27 @@ def _estimate(
         p_before = chunk.scores.p[:, 0]
         (gradient,) = torch.autograd.grad(p_before.sum(), added)
     activations = torch.stack([reading[:, 0] for reading in chunk.readings], dim=1)
-    estimate = ((mean.to(activations) - activations).double() * gradient.double()).sum(-1)
+    mean = mean[own].to(activations)
+    estimate = ((mean - activations).double() * gradient.double()).sum(-1).float().cpu().numpy()
+    cie = np.full((len(batch), len(rows), shape[2]), np.nan, dtype=np.float32)
+    cie[:, own] = estimate
     return Mediation(
         relation,
-        estimate.float().cpu().numpy(),
+        cie,
         p_before.detach().double().cpu().numpy(),
         site=site,
-        layers=place.layers,
+        layers=rows,
     )
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's rank correlation of two arrays of one shape; equals share their mean rank.
 
-    NaN where one of them is constant.
+    Places where one of them is NaN are left out.  NaN where one of them is constant.
     """
-    x, y = (_ranks(np.asarray(values).ravel()) for values in (first, second))
+    x, y = (np.asarray(values).ravel() for values in (first, second))
+    known = ~(np.isnan(x) | np.isnan(y))
+    x, y = _ranks(x[known]), _ranks(y[known])
     x, y = x - x.mean(), y - y.mean()
     length = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / length) if length else float("nan")

@@ -20,7 +20,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.methods.activations import Progress
+from mfv_dsl.methods.activations import Progress, rows_of
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.sites import Site
@@ -33,7 +33,7 @@ class Mediation:
     ``cie`` (prompts, layers, heads) float32; ``p_corrupted`` (prompts,).  ``correct``
     (prompts, layers, heads) tells whether the answer came first with the head patched,
     ``correct_corrupted`` (prompts,) whether it did without; estimates have neither.  Row i of the
-    layers is the model's layer ``layers[i]``.
+    layers is the model's layer ``layers[i]``; effects are NaN where that has no such heads.
     """
 
     relation: str
@@ -55,6 +55,7 @@ class Mediation:
         """Accuracy with each head patched less the accuracy without, (layers, heads)."""
         assert self.correct is not None and self.correct_corrupted is not None
         change: np.ndarray = self.correct.mean(axis=0) - self.correct_corrupted.mean()
+        change[np.isnan(self.aie)] = np.nan
         return change
 
 
@@ -69,9 +70,9 @@ def mediate(
     """The effect of every head of ``site`` (``lm.attn`` or ``xattn``) on ``twins``, corrupted
     prompts whose intact ones were answered correctly.
 
-    ``mean`` is (layers of the site, heads, head_dim).  ``progress`` counts heads of a batch.
-    Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises MfvError
-    (MFV5202) for no batch::
+    ``mean`` is that of :func:`~mfv_dsl.methods.activations.task_mean`.  ``progress`` counts heads
+    of a batch.  Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises
+    MfvError (MFV5202) for no batch::
 
         effects = mediate(model, [twins], "left", task_mean(model, [intact], "left").mean)
         effects.aie.argmax()  # the place of the head with the largest average indirect effect
@@ -91,16 +92,18 @@ def head_effects(
     site: str = "lm.attn",
 ) -> Mediation:
     """The effects on one batch; :func:`concatenate_effects` puts several together."""
-    place = backend.sites[site]
-    shape = (len(twins), len(place.layers), place.heads or 1)
-    cie = np.empty((shape[0], shape[1] * shape[2]), dtype=np.float32)
-    correct = np.empty(cie.shape, dtype=bool)
+    place, rows = backend.sites[site], rows_of(backend, site)
+    shape = (len(twins), len(rows), place.heads or 1)
+    cie = np.full((shape[0], shape[1] * shape[2]), np.nan, dtype=np.float32)
+    correct = np.zeros(cie.shape, dtype=bool)
     mean = mean.to(backend.device)
-    variants = [[edit] for _, _, edit in _replacements(site, place, mean)]
+    replacements = list(_replacements(site, place, rows, mean))
+    variants = [[edit] for _, _, edit in replacements]
+    places = [row * shape[2] + head for row, head, _ in replacements]
     p_corrupted, correct_corrupted = np.empty(0), np.empty(0, dtype=bool)
     with torch.no_grad():
         for chunk in encode_prefix(backend, twins).run(variants):
-            columns, p_before = list(chunk.variants), chunk.unedited.p
+            columns, p_before = [places[i] for i in chunk.variants], chunk.unedited.p
             cie[:, columns] = (chunk.scores.p - p_before).float().cpu().numpy()
             correct[:, columns] = (chunk.scores.rank == 0).cpu().numpy()
             p_corrupted = p_before[:, 0].double().cpu().numpy()
@@ -108,7 +111,7 @@ def head_effects(
             progress(len(columns))
     return Mediation(
         relation, cie.reshape(shape), p_corrupted, correct.reshape(shape), correct_corrupted,
-        site, place.layers,
+        site, rows,
     )  # fmt: skip
 
 
@@ -120,21 +123,19 @@ def mediate_plain(
     site: str = "lm.attn",
 ) -> Mediation:
     """What :func:`mediate` gives, by one full pass per head."""
-    place = backend.sites[site]
+    place, rows = backend.sites[site], rows_of(backend, site)
     parts = []
     for batch in twins:
         with torch.no_grad():
             before = outcomes(full_pass(backend, batch).logits, batch.answers)
-        shape = (len(batch), len(place.layers), place.heads or 1)
-        cie, correct = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=bool)
-        for row, head, edit in _replacements(site, place, mean):
+        shape = (len(batch), len(rows), place.heads or 1)
+        cie, correct = np.full(shape, np.nan, dtype=np.float32), np.zeros(shape, dtype=bool)
+        for row, head, edit in _replacements(site, place, rows, mean):
             with torch.no_grad():
                 after = outcomes(full_pass(backend, batch, [edit]).logits, batch.answers)
             cie[:, row, head] = after.p_answer - before.p_answer
             correct[:, row, head] = after.correct
-        parts.append(
-            Mediation(relation, cie, before.p_answer, correct, before.correct, site, place.layers)
-        )
+        parts.append(Mediation(relation, cie, before.p_answer, correct, before.correct, site, rows))
     return concatenate_effects(parts, relation)
 
 
@@ -158,9 +159,13 @@ def concatenate_effects(parts: Sequence[Mediation], relation: str) -> Mediation:
     )
 
 
-def _replacements(site: str, place: Site, mean: torch.Tensor) -> Iterator[tuple[int, int, Edit]]:
-    """(row, head, edit) for every head of the site, layer by layer."""
-    for row, layer in enumerate(place.layers):
+def _replacements(
+    site: str, place: Site, rows: Sequence[int], mean: torch.Tensor
+) -> Iterator[tuple[int, int, Edit]]:
+    """(row, head, edit) for every head of the site, layer by layer; ``rows`` are the layers of the
+    rows of ``mean``."""
+    for layer in place.layers:
+        row = rows.index(layer)
         for head in range(place.heads or 1):
             value = mean[row, head : head + 1]
             yield row, head, Edit(site, layer, "replace", value, (head,))

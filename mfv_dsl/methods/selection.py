@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.engine.hooks import find_module, find_site
 from mfv_dsl.models.base import Backend
 
 Head = tuple[int, int]
@@ -28,7 +29,8 @@ def heads_projection(backend: Backend, layer: int) -> Any:
     """The projection through which the heads of a layer write into the residual stream.
 
     Raises MfvError (MFV7273) for a model that has a norm behind it: what a head writes there is not
-    linear in its output, so that it cannot be told apart from what the others write.
+    linear in its output, so that it cannot be told apart from what the others write; MFV5103 for
+    a layer without heads.
     """
     path = backend.sites["lm.attn"].path
     if backend.sites["lm.attn.out"].path != path:
@@ -38,17 +40,18 @@ def heads_projection(backend: Backend, layer: int) -> Any:
             "outputs do not add up to a vector of it",
             help="patch heads in place (`patch`, `ablate`), or tune a vector from a random start",
         )
-    return backend.model.get_submodule(path.format(layer=layer))
+    return find_module(backend.model, find_site(backend.sites, "lm.attn", layer), layer)
 
 
 def output_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
-    """The Euclidean length of W_O(l)[:, h] · mean(l, h) for every head, (layers, heads) float32.
+    """The Euclidean length of W_O(l)[:, h] · mean(l, h) for every head, (layers, heads) float32,
+    NaN where a layer has no heads.
 
     ``mean`` is (layers, heads, head_dim).  A baseline for choosing heads: it knows nothing of
     effects.
     """
     site = backend.sites["lm.attn"]
-    norms = np.empty(mean.shape[:2], dtype=np.float32)
+    norms = np.full(mean.shape[:2], np.nan, dtype=np.float32)
     for layer in site.layers:
         linear = heads_projection(backend, layer)
         weight = linear.weight.detach().float().cpu().unflatten(1, (-1, site.width))
@@ -60,9 +63,11 @@ def output_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
 def top_heads(scores: Sequence[np.ndarray], k: int) -> tuple[Head, ...]:
     """The ``k`` heads with the largest mean of ``scores``, each (layers, heads), best first.
 
-    Equal scores are ordered by layer, then head, so that the choice never depends on chance.
+    Equal scores are ordered by layer, then head, so that the choice never depends on chance.  NaN,
+    where there is no head, is never chosen.
     """
     mean = np.mean(scores, axis=0)
-    order = np.argsort(-mean, axis=None, kind="stable")[:k]
-    layers, heads = np.unravel_index(order, mean.shape)
-    return tuple((int(layer), int(head)) for layer, head in zip(layers, heads, strict=True))
+    there = int((~np.isnan(mean)).sum())
+    order = np.argsort(-mean, axis=None, kind="stable")[: min(k, there)]  # NaN comes last
+    layers, numbers = np.unravel_index(order, mean.shape)
+    return tuple((int(layer), int(head)) for layer, head in zip(layers, numbers, strict=True))

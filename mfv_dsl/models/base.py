@@ -137,6 +137,14 @@ class Backend(Protocol):
     banned_tokens: frozenset[int]
 
 
+class PictureBackend(Backend, Protocol):
+    """A loaded model with sites where its pictures are encoded."""
+
+    def encoded_anew(self, batch: PromptBatch) -> PromptBatch:
+        """The batch, each of its different pictures encoded again, in the order in which they come
+        first."""
+
+
 class TextBackend(Backend, Protocol):
     """A loaded model that takes a user's own texts and pictures."""
 

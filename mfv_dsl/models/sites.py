@@ -23,7 +23,10 @@ class Site:
 
     ``path`` is the module's path with ``{layer}``; ``point`` says whether its input or its output
     is meant.  A site with ``heads`` holds ``heads`` parts of ``width`` side by side in the last
-    dimension; without, the last dimension is one part of ``width``.
+    dimension; without, the last dimension is one part of ``width``.  ``every``: of modules that
+    stand before each so many layers, whose numbers are ``layer // every``.  ``of_pictures``: what
+    passes are the places of a picture that is being encoded, (..., places, width), and not the
+    tokens of prompts.
     """
 
     path: str
@@ -31,6 +34,12 @@ class Site:
     layers: tuple[int, ...]
     width: int
     heads: int | None = None
+    every: int = 1
+    of_pictures: bool = False
+
+    def module_path(self, layer: int) -> str:
+        """The path of the module that is meant in ``layer``."""
+        return self.path.format(layer=layer // self.every)
 
 
 SiteTable: TypeAlias = Mapping[str, Site]

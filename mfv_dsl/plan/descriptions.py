@@ -62,7 +62,7 @@ def activations(plan: Plan, step: Step) -> Description:
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
         _prompts(p, p["trials"]) + (f", corrupted by {p['corrupt']}" if p.get("corrupt") else ""),
-        f"nothing; reads lm.attn of layers 0–{facts.n_layers - 1}, {facts.n_heads} heads each",
+        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each",
         **_cost(facts, p["trials"], p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"])),
     )  # fmt: skip
@@ -74,7 +74,7 @@ def mediation(plan: Plan, step: Step) -> Description:
     return Description(
         f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}",
         "each head's mean in its place, one head a variant, at lm.attn (last token)",
-        **_cost(facts, p["trials"], p["trials"] * (1 + facts.n_layers * facts.n_heads),
+        **_cost(facts, p["trials"], p["trials"] * (1 + facts.head_count),
                 _memory(facts, min(p["trials"], BATCH), p["shots"])),
     )  # fmt: skip
 
@@ -136,6 +136,12 @@ def tune(plan: Plan, step: Step) -> Description:
             + (_memory(facts, p["items"], OFF_TASK_SHOTS) if p["kl"] else 0),
         ),
     )
+
+
+def _head_layers(facts: ModelFacts) -> str:
+    """The layers that have heads."""
+    last = f"layers 0–{facts.n_layers - 1}"
+    return last if not facts.layers_without_heads else f"{len(facts.head_layers)} of the {last}"
 
 
 def model_facts(plan: Plan, step: Step) -> ModelFacts:

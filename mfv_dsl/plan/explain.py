@@ -118,8 +118,9 @@ def plan_text(plan: Plan, notes: list[Note]) -> str:
 
 def _shape(facts: ModelFacts | DatasetFacts | None) -> str:
     if isinstance(facts, ModelFacts):
+        some = f" ({len(facts.head_layers)} with heads)" if facts.layers_without_heads else ""
         return (
-            f"{facts.n_layers} layers × {facts.n_heads} heads of {facts.head_dim}, "
+            f"{facts.n_layers} layers{some} × {facts.n_heads} heads of {facts.head_dim}, "
             f"d = {facts.d_model}, fingerprint {facts.fingerprint[:12]}"
         )
     if isinstance(facts, DatasetFacts):

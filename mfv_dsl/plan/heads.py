@@ -126,13 +126,14 @@ class HeadPlanner(StepPlanner, ABC):
         if seed is None:
             return best
         facts = self.model_facts(context)
-        parameters = {"k": k, "seed": seed, "layers": facts.n_layers, "heads": facts.n_heads}
+        parameters = {"k": k, "seed": seed, "layers": facts.n_layers, "heads": facts.n_heads,
+                      "without": facts.layers_without_heads}  # fmt: skip
         return self.add("other_heads", f"random heads ({k})", parameters, {"chosen": best})
 
     def _all_heads(self, context: Context) -> list[tuple[int, int]]:
         """All heads of the model."""
         facts = self.model_facts(context)
-        return [(layer, head) for layer in range(facts.n_layers) for head in range(facts.n_heads)]
+        return [(layer, head) for layer in facts.head_layers for head in range(facts.n_heads)]
 
     def head_set(self, label: str, heads: list[tuple[int, int]]) -> str:
         """The step of heads that are known."""

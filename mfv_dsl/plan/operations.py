@@ -86,7 +86,8 @@ OPERATIONS: dict[str, Operation] = {
     "head_norms": Operation("length of what every head writes on average"),
     "top": Operation("the heads with the largest mean score", ("k",)),
     "other_heads": Operation(
-        "random heads, none of them among those given", ("k", "seed", "layers", "heads")
+        "random heads, none of them among those given", ("k", "seed", "layers", "heads"),
+        {"without": ()},
     ),
     "head_set": Operation(
         "heads named in the recipe", ("heads",), describe=descriptions.head_set

@@ -12,7 +12,7 @@ from mfv_dsl.base.numbers import decimals
 _LOW, _ZERO, _HIGH = (
     np.array(colour) for colour in ((38, 84, 190), (255, 255, 255), (196, 36, 36))
 )
-_INK, _PALE = (30, 30, 40), (120, 120, 130)
+_INK, _PALE, _NOTHING = (30, 30, 40), (120, 120, 130), (225, 225, 230)
 _MARGIN = 24
 #: side of a cell in pixels: with its number in it, and, for large tables, without
 _WITH_NUMBER, _BARE = 46, 14
@@ -22,7 +22,8 @@ _MOST_NUMBERED = 24  # columns
 def heat_map(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str
 ) -> Image.Image:
-    """Draw ``values`` (rows, columns); the strongest colours are the largest absolute value."""
+    """Draw ``values`` (rows, columns); the strongest colours are the largest absolute value.
+    NaN, where there is nothing, is grey."""
     numbered = values.shape[1] <= _MOST_NUMBERED
     side = _WITH_NUMBER if numbered else _BARE
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
@@ -34,7 +35,7 @@ def heat_map(
     canvas = Image.new("RGB", (width, above + side * len(rows) + _MARGIN), "white")
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN, _MARGIN), title, fill=_INK, font=font)
-    most = float(np.abs(values).max()) or 1.0
+    most = float(np.nan_to_num(np.abs(values)).max()) or 1.0
     for j, name in enumerate(columns if numbered else ()):
         middle = round(left + (j + 0.5) * side)
         if upright:
@@ -46,6 +47,9 @@ def heat_map(
         draw.text((left - 8, top + side / 2), name, fill=_PALE, font=font, anchor="rm")
         for j, value in enumerate(values[i]):
             place = (left + j * side, top, left + (j + 1) * side - 2, top + side - 2)
+            if np.isnan(value):
+                draw.rectangle(place, fill=_NOTHING)
+                continue
             draw.rectangle(place, fill=_colour(float(value) / most), outline=(225, 225, 230))
             if numbered:
                 centre = (left + (j + 0.5) * side - 1, top + side / 2)

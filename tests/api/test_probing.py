@@ -387,6 +387,13 @@ def test_a_heat_map_shows_signs():
     red, white, pale, blue = near[0, 0], near[0, 1], near[1, 0], near[1, 1]
     assert red[0] > 150 > 60 > red[2] and white == (255, 255, 255)
     assert blue[2] > 150 > 60 > blue[0] and blue[0] < pale[0] < 255 and pale[2] > blue[2]
+    values[0, 0] = np.nan  # nothing is there, and the strongest colours are the others'
+    holed = heat_map(values, ["a", "b"], ["x", "y"], "title")
+    corners = [
+        holed.getpixel((holed.width - 24 - left + 4, holed.height - 24 - top + 4))
+        for left, top in ((92, 92), (46, 46))
+    ]
+    assert corners[0][0] == corners[0][1] < 255 and corners[1] == blue
     wide = heat_map(np.zeros((1, 40)), ["a"], [f"H{i}" for i in range(40)], "forty heads")
     assert wide.width < 1000
     tall = heat_map(values, ["a", "b"], ["a long name of a column", "y"], "title")

@@ -235,6 +235,69 @@ def test_set_changes_what_runs(tmp_path: Path):
     ).plan(["raw"]).steps  # fmt: skip
 
 
+PROFILES = """
+profile short { defaults.items = 7, raw.layer = 5, raw.scale = 2, d.count = 30 }
+profile wrong { rww.layer = 1 }
+"""
+
+
+def test_a_profile_is_what_runs_and_takes_no_other_place(tmp_path: Path):
+    (tmp_path / "r.mfv").write_text(SMALL + PROFILES.replace("rww", "raw"))
+    done = mfv_command(
+        "run", "r.mfv", "--profile", "short", "--only", "raw", "--json", cwd=tmp_path
+    )
+    said = json.loads(done.stdout)
+    assert [(row["layer"], row["n"]) for row in said["rows"]] == [(5, 7)]
+    assert said["folder"] == "runs/r-short"
+    more = mfv_command(
+        "run", "r.mfv", "--profile", "short", "--set", "raw.layer=5", "--only", "raw", "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert json.loads(more.stdout)["rows"] == said["rows"]
+    folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert len(folders) == 2 and folders[1].startswith("r-short-set-")
+    for folder, options in zip(folders, ([], ["raw.layer=5"]), strict=True):
+        manifest = json.loads((tmp_path / "runs" / folder / "manifest.json").read_text())
+        origin = {"recipe": "r.mfv", "profile": "short", "set": options}
+        assert {key: manifest[key] for key in origin} == origin
+    first = json.loads((tmp_path / "runs" / "r-short" / "plan.json").read_text())
+    by_hand = ("defaults.items=7", "raw.layer=5", "raw.scale=2", "d.count=30")
+    by_set = mfv.Recipe(SMALL, "r", by_hand).plan(["raw"])
+    assert [step["key"] for step in first["steps"]] == [step.key for step in by_set.steps]
+
+
+def test_commands_take_a_profile(tmp_path: Path):
+    (tmp_path / "r.mfv").write_text(SMALL + PROFILES)
+    (tmp_path / "right.mfv").write_text(SMALL + PROFILES.replace("rww", "raw"))
+    found = mfv_command("check", "right.mfv", "r.mfv", cwd=tmp_path)
+    assert found.returncode == 1 and found.stdout == "right.mfv: ok\n"
+    assert "error[MFV2031]" in found.stderr and "did you mean `raw`?" in found.stderr
+    plan = mfv_command("plan", "right.mfv", "--profile", "short", cwd=tmp_path)
+    assert plan.returncode == 0 and "layer 5" in plan.stdout
+    data = mfv_command("data", "check", "right.mfv", "--profile", "short", "--json", cwd=tmp_path)
+    assert data.returncode == 0 and "scenes, 30 a relation" in data.stdout
+    for command in (("check",), ("plan",), ("run",), ("data", "check")):
+        unknown = mfv_command(*command, "right.mfv", "--profile", "shrt", cwd=tmp_path)
+        assert unknown.returncode == 1
+        assert "error[MFV2030]: right.mfv has no profile `shrt`" in unknown.stderr
+        assert "did you mean `short`?" in unknown.stderr
+    assert mfv_command("data", "check", "scenes", "--profile", "short").returncode == 2
+
+
+def test_check_looks_at_each_profile(tmp_path: Path):
+    (tmp_path / "r.mfv").write_text(SMALL + "profile late { raw.layer = 0..12 }\n")
+    found = mfv_command("check", "--json", "r.mfv", cwd=tmp_path)
+    (one,) = json.loads(found.stdout)
+    line = SMALL.count("\n") + 1
+    assert (one["code"], one["range"]["start"]["line"]) == ("MFV4001", line)
+    assert mfv_command("plan", "r.mfv", cwd=tmp_path).returncode == 0
+
+
+def test_a_recipe_is_found_beside_a_folder_of_its_name(tmp_path: Path):
+    (tmp_path / "quickstart").mkdir()
+    assert mfv_command("check", "quickstart", cwd=tmp_path).stdout == "quickstart: ok\n"
+
+
 def test_only_names_what_there_is(tmp_path: Path):
     (tmp_path / "r.mfv").write_text(SMALL)
     done = mfv_command("plan", "r.mfv", "--only", "rw", cwd=tmp_path)

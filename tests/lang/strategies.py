@@ -40,7 +40,7 @@ def _compound(inner):
 
 
 expressions = st.recursive(leaves, _compound, max_leaves=12)
-attributes = st.builds(s.Attribute, name, expressions)
+attributes = st.builds(s.Attribute, name, expressions, st.one_of(st.none(), name, texts))
 items = st.one_of(
     st.builds(s.Declaration, name, name, st.one_of(st.none(), name), expressions),
     st.builds(s.Block, name, st.one_of(st.none(), name, texts), _tuples(attributes)),

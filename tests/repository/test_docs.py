@@ -70,11 +70,12 @@ def test_the_findings_recipes_plan_with_the_options_shown():
     assert sum("llava" in command for command in commands) >= 7
     for command in commands:
         recipe, *options = shlex.split(command)
-        assert set(options[::2]) <= {"--set", "--only"}
+        assert set(options[::2]) <= {"--set", "--only", "--profile"}
         pairs = list(zip(options[::2], options[1::2], strict=True))
         overrides = [value for name, value in pairs if name == "--set"]
         only = {value for name, value in pairs if name == "--only"}
-        rows = mfv.Recipe.from_file(recipe, overrides).plan().rows
+        profile = dict(pairs).get("--profile")
+        rows = mfv.Recipe.from_file(recipe, overrides, profile).plan().rows
         assert only <= {row.eval for row in rows}, command
 
 

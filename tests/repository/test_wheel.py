@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 #: What runs the quickstart on the second bundled model, as the README shows it.
-ON_LLAVA = ("--set", 'flamingo=tiny("llava")', "--set", "defaults.layer=0..5")
+ON_LLAVA = ("--profile", "llava")
 
 pytestmark = pytest.mark.slow
 

@@ -32,7 +32,7 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
         if correct or not p["correct_only"]
     ]
     chunks = [twins[start : start + BATCH] for start in range(0, len(twins), BATCH)]
-    heads = backend.facts.n_layers * backend.facts.n_heads
+    heads = backend.facts.head_count
     progress = session.listener.begin(step.label, len(chunks) * heads)
     effects = attribute if p["by"] == "gradient" else mediate
 
@@ -70,7 +70,8 @@ def top(session: Session, step: Step, inputs: Values) -> Heads:
 def other_heads(session: Session, step: Step, inputs: Values) -> Heads:
     """Random heads, none of them among those that were chosen."""
     p = step.parameters
-    all_heads = product(range(p["layers"]), range(p["heads"]))
+    layers = [layer for layer in range(p["layers"]) if layer not in p["without"]]
+    all_heads = product(layers, range(p["heads"]))
     others = [head for head in all_heads if head not in inputs["chosen"].chosen]
     return Heads(tuple(sorted(random.Random(p["seed"]).sample(others, p["k"]))))
 

@@ -27,7 +27,8 @@ class Architecture:
     list of cross-attention blocks that run between layers.  ``prompt_sees_itself``: earlier tokens
     of a prompt see later ones, so that the shared prefix is not exact.  ``tiles_lone_pictures``:
     its processor would cut a prompt's only picture into tiles, and leave several whole.
-    ``prompt_ending`` is what its processor writes behind every prompt.
+    ``prompt_ending`` is what its processor writes behind every prompt.  ``vision`` is the path of
+    the vision tower, ``projector`` of what makes the language model's features of its output.
     """
 
     text: str
@@ -40,6 +41,8 @@ class Architecture:
     prompt_sees_itself: bool = False
     tiles_lone_pictures: bool = False
     prompt_ending: str = ""
+    vision: str = "model.vision_tower"
+    projector: str = "model.multi_modal_projector"
 
     @property
     def norm_behind_heads(self) -> bool:
@@ -49,7 +52,16 @@ class Architecture:
 
 
 _QWEN_MARK = "<|vision_start|><|image_pad|><|vision_end|>"
-_QWEN = Architecture("model.language_model", positions="mrope", mark=_QWEN_MARK)
+_QWEN = Architecture(
+    "model.language_model",
+    positions="mrope",
+    mark=_QWEN_MARK,
+    vision="model.visual",
+    projector="model.visual.merger",
+)
+_IDEFICS = Architecture(
+    "model.text_model", vision="model.vision_model", projector="model.connector"
+)
 _GEMMA_NORMS = {
     "attention_output": "post_attention_layernorm",
     "mlp_output": "post_feedforward_layernorm",
@@ -63,9 +75,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "llava_next": Architecture("model.language_model"),
     "llava_onevision": Architecture("model.language_model", tiles_lone_pictures=True),
     "mistral3": Architecture("model.language_model", mark="[IMG]"),
-    "idefics2": Architecture("model.text_model"),
-    "idefics3": Architecture("model.text_model"),
-    "smolvlm": Architecture("model.text_model"),
+    "idefics2": _IDEFICS,
+    "idefics3": _IDEFICS,
+    "smolvlm": _IDEFICS,
     "gemma3": Architecture(
         "model.language_model", "tensor", mark="<start_of_image>", **_GEMMA_NORMS
     ),
@@ -78,9 +90,21 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         **_GEMMA_NORMS,
     ),
     "internvl": Architecture("model.language_model", "tensor", mark="<IMG_CONTEXT>"),
-    "molmo2": Architecture("model.language_model", mark="<|image|>"),
-    "mllama": Architecture("model.language_model", "cross_states", mark="<|image|>"),
-    "idefics": Architecture("model", "perceiver", between="gated_cross_attn_layers"),
+    "molmo2": Architecture(
+        "model.language_model",
+        mark="<|image|>",
+        projector="model.multi_modal_projector.image_projector",
+    ),
+    "mllama": Architecture(
+        "model.language_model", "cross_states", mark="<|image|>", vision="model.vision_model"
+    ),
+    "idefics": Architecture(
+        "model",
+        "perceiver",
+        between="gated_cross_attn_layers",
+        vision="model.vision_model",
+        projector="model.perceiver_resampler",
+    ),
 }
 
 #: Architectures that are refused by name, each with the reason.

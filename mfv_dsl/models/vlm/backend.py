@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,6 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.base import Continuation
 from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
-from mfv_dsl.models.sites import Site, SiteTable
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.attention import RECORD, REPLAY, Recording, recording, register
 from mfv_dsl.models.vlm.batch import VlmBatch
@@ -33,9 +33,12 @@ from mfv_dsl.models.vlm.recorded_pass import (
     BlockCall,
     RecordedPrefix,
     recorded_calls,
+    recorded_outputs,
     replayable,
     run_calls,
+    standing_outputs,
 )
+from mfv_dsl.models.vlm.sites import site_table
 
 _OF_PROMPTS_ONLY = ("token_type_ids", "mm_token_type_ids")
 #: The side of rendered pictures for a model that takes any size.
@@ -70,7 +73,7 @@ class VisionLanguageModel:
         config = model.config.get_text_config()
         self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
         self.image_size = _image_size(model.config)
-        self.sites = self._sites()
+        self.sites = site_table(model, architecture, facts)
         self.encoder = Encoder(model, processor, architecture)
         self.end_tokens = _end_tokens(model, self.tokenizer)
         self.image_token = _image_token(model.config, self.tokenizer, architecture)
@@ -82,24 +85,6 @@ class VisionLanguageModel:
     def device(self) -> torch.device:
         device: torch.device = next(self.model.parameters()).device
         return device
-
-    def _sites(self) -> SiteTable:
-        row, facts = self.architecture, self.facts
-        block = f"{row.text}.layers.{{layer}}"
-        every = tuple(range(facts.n_layers))
-        crossing = tuple(n for n in every if hasattr(self.layers[n], "cross_attn"))
-        selfs = tuple(n for n in every if n not in crossing)
-        table = {
-            "lm.attn": Site(f"{block}.self_attn.o_proj", "input", selfs, facts.head_dim,
-                            facts.n_heads),
-            "lm.attn.out": Site(f"{block}.{row.attention_output}", "output", selfs, facts.d_model),
-            "lm.mlp": Site(f"{block}.{row.mlp_output}", "output", every, facts.d_model),
-            "lm.resid": Site(block, "output", every, facts.d_model),
-        }  # fmt: skip
-        if crossing:
-            table["xattn"] = Site(f"{block}.cross_attn.o_proj", "input", crossing, facts.head_dim,
-                                  facts.n_heads)  # fmt: skip
-        return table
 
     # -- prompts ----------------------------------------------------------------------------------
     def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> VlmBatch:
@@ -253,6 +238,10 @@ class VisionLanguageModel:
             )  # fmt: skip
         return pixels
 
+    def encoded_anew(self, batch: VlmBatch) -> VlmBatch:
+        """The batch with its pictures encoded again, while the model is edited where it does so."""
+        return replace(batch, media=self.encoder.again(batch.media))
+
     # -- passes -----------------------------------------------------------------------------------
     def forward(self, batch: VlmBatch) -> torch.Tensor:
         output = self.run(batch.tokens, batch.mask, batch.positions, batch.per_token, batch.media)
@@ -308,13 +297,16 @@ class VisionLanguageModel:
         )  # fmt: skip
         modules = [layer.self_attn for layer in self.layers if hasattr(layer, "self_attn")]
         state = Recording(frozenset(map(id, modules)))
-        with recording(state), self._attention(RECORD), recorded_calls(self._blocks()) as calls:
+        with (
+            recording(state), self._attention(RECORD), recorded_calls(self._blocks()) as calls,
+            recorded_outputs(self._of_pictures()) as standing,
+        ):  # fmt: skip
             self.run(
                 batch.tokens[:, -1:], batch.mask, batch.positions[..., -1:],
                 self.step_options(batch), self.step_media(batch), cache,
             )  # fmt: skip
         start, calls = replayable(calls)
-        return RecordedPrefix(start, state, calls)
+        return RecordedPrefix(start, state, calls, standing)
 
     @contextmanager
     def continuation(self, state: RecordedPrefix) -> Iterator[Continuation]:
@@ -323,7 +315,10 @@ class VisionLanguageModel:
             stages[call.stage].append(call)
         slots = max((past.keys.shape[2] for past in state.past.past.values()), default=1)
         size = state.start.element_size()
-        with recording(state.past), self._attention(REPLAY):
+        with (
+            recording(state.past), self._attention(REPLAY),
+            standing_outputs(self._of_pictures(), state.standing),
+        ):  # fmt: skip
             yield Continuation(
                 start=state.start,
                 stages=tuple(partial(run_calls, stage) for stage in stages),
@@ -344,6 +339,15 @@ class VisionLanguageModel:
                         getattr(self.text_model, self.architecture.between)[number // every],
                     )
             yield number, layer
+
+    def _of_pictures(self) -> list[nn.Module]:
+        """The projections that make keys and values of pictures anew for every token."""
+        if self.architecture.between is None:
+            return []
+        blocks: Any = getattr(self.text_model, self.architecture.between)
+        return [
+            part for block in blocks for part in (block.cross_attn.k_proj, block.cross_attn.v_proj)
+        ]
 
     @contextmanager
     def _attention(self, name: str) -> Iterator[None]:

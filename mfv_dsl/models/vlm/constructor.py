@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.template import Template
-from mfv_dsl.models.vlm.architectures import ARCHITECTURES
 from mfv_dsl.models.vlm.facts import facts_of, known_facts, read_architecture
 from mfv_dsl.models.vlm.folder import NOT_HERE, commit_of, locate
 from mfv_dsl.models.vlm.prompts import Form
@@ -23,8 +22,7 @@ def facts(
     """Facts of ``hf(path, …)`` from its configuration and its files; where they are not on this
     machine what is known of the published model, if anything is.
 
-    Raises MfvError as :func:`~mfv_dsl.models.vlm.facts.facts_of`, and MFV7260 for a model some of
-    whose layers have no heads of self-attention: a recipe's heads are layer and number.
+    Raises MfvError as :func:`~mfv_dsl.models.vlm.facts.facts_of`.
     """
     try:
         folder = locate(path, revision)
@@ -32,15 +30,7 @@ def facts(
         if error.code != NOT_HERE:
             raise
         return known_facts(path, revision, dtype, prompt, pixels)
-    facts = facts_of(folder, path, dtype, prompt, pixels)
-    if ARCHITECTURES[facts.family].features == "cross_states":
-        raise MfvError(
-            "MFV7260", f"recipes about models of the kind `{facts.family}` are not served: some "
-            "of their layers have cross-attention in place of self-attention",
-            notes=[path], argument="path",
-            help="load_model gives its passes, edits and generation in Python",
-        )  # fmt: skip
-    return facts
+    return facts_of(folder, path, dtype, prompt, pixels)
 
 
 def fetch(path: str, revision: str | None = None, **_: Any) -> None:

@@ -49,6 +49,8 @@ _TEXT = {
     "paligemma": "gemma", "internvl": "qwen2", "molmo2": "molmo2_text",
     "mllama": "mllama_text_model", "idefics": "idefics",
 }  # fmt: skip
+#: Of Mllama the layers with cross-attention in place of self-attention, if the file does not say.
+CROSS_LAYERS = (3, 8, 13, 18, 23, 28, 33, 38)
 #: Pixels of a picture that become one token in models of Qwen's, about.
 _QWEN_TOKEN = 28 * 28
 _NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
@@ -132,6 +134,7 @@ def facts_of(
     return replace(
         _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt, pixels),
         kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config, pixels),
+        layers_without_heads=layers_without_heads(config),
     )  # fmt: skip
 
 
@@ -151,7 +154,26 @@ def known_facts(
         ),
         kv_width=known.kv_heads * known.head_dim,
         picture_tokens=pixels // _QWEN_TOKEN if pixels else known.picture_tokens,
+        layers_without_heads=layers_without_heads({"model_type": known.model_type}),
     )  # fmt: skip
+
+
+def layers_without_heads(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The layers that have cross-attention in place of self-attention.
+
+    Raises MfvError (MFV7267) where the config.json has something else than a list of layers.
+    """
+    if ARCHITECTURES[str(config["model_type"])].features != "cross_states":
+        return ()
+    text = config.get("text_config") or config
+    layers = text.get("cross_attention_layers")
+    layers = CROSS_LAYERS if layers is None else layers
+    if not isinstance(layers, list | tuple) or not all(isinstance(n, int) for n in layers):
+        raise MfvError(
+            "MFV7267", "`cross_attention_layers` of the config.json is no list of layers",
+            notes=[f"it is {layers!r}"],
+        )  # fmt: skip
+    return tuple(layer for layer in range(sizes(config)[0]) if layer in layers)
 
 
 def picture_tokens(config: Mapping[str, Any], pixels: int | None = None) -> int:

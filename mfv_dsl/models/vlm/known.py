@@ -37,5 +37,8 @@ KNOWN: Mapping[str, KnownModel] = {
     "llava-hf/llava-1.5-13b-hf": KnownModel("llava", 40, 40, 128, 5120, 13.4e9, 40, 576),
     "google/gemma-3-4b-it": KnownModel("gemma3", 34, 8, 256, 2560, 4.3e9, 4, 256),
     "HuggingFaceTB/SmolVLM-256M-Instruct": KnownModel("idefics3", 30, 9, 64, 576, 0.26e9, 3, 1088),
+    "meta-llama/Llama-3.2-11B-Vision-Instruct": KnownModel(
+        "mllama", 40, 32, 128, 4096, 10.7e9, 8, 1
+    ),
     "OpenGVLab/InternVL3-1B-hf": KnownModel("internvl", 24, 14, 64, 896, 0.94e9, 2, 256),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,10 +22,12 @@ _OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TO
 class Features:
     """A picture encoded: ``rows`` (tokens, d_model), what takes the place of its tokens, or the
     states that cross-attention looks at; ``deep``, of some models, further rows of the same shape
-    that are added between the first layers."""
+    that are added between the first layers.  ``picture`` (height, width, 3) uint8 is what was
+    encoded."""
 
     rows: torch.Tensor
     deep: tuple[torch.Tensor, ...] = ()
+    picture: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,18 @@ class Encoder:
     @torch.no_grad()
     def encode(self, picture: np.ndarray) -> Features:
         """``picture`` (height, width, 3) uint8."""
+        return replace(self._encode(picture), picture=picture)
+
+    def again(self, media: Media) -> Media:
+        """The same pictures encoded anew, each once, in the order in which they come first."""
+        encoded: dict[int, Features] = {}
+        for features in (features for row in media.rows for features in row):
+            if id(features) not in encoded:
+                assert features.picture is not None
+                encoded[id(features)] = self.encode(features.picture)
+        return Media(tuple(tuple(encoded[id(features)] for features in row) for row in media.rows))
+
+    def _encode(self, picture: np.ndarray) -> Features:
         image, kind = Image.fromarray(picture), self.architecture.features
         if kind == "perceiver":
             inputs = self.processor(text=[[image, "Q"]], return_tensors="pt")

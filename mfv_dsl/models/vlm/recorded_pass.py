@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,11 +31,13 @@ class BlockCall:
 @dataclass(frozen=True)
 class RecordedPrefix:
     """A batch's prefix: the last tokens as they enter the first block (prompts, 1, d_model), what
-    attention looks back on, and every block's call."""
+    attention looks back on, and every block's call.  ``standing`` has by the module's identity what
+    modules gave that give every copy the same."""
 
     start: torch.Tensor
     past: Recording
     calls: tuple[BlockCall, ...]
+    standing: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
 
 def run_calls(calls: Sequence[BlockCall], hidden: torch.Tensor) -> torch.Tensor:
@@ -62,6 +65,46 @@ def recorded_calls(blocks: Iterator[tuple[int, nn.Module]]) -> Iterator[list[Blo
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def recorded_outputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, torch.Tensor]]:
+    """What each of ``modules`` gives while the block of code runs, by the module's identity."""
+    outputs: dict[int, torch.Tensor] = {}
+
+    def note(module: nn.Module, _: Any, output: torch.Tensor) -> None:
+        outputs[id(module)] = output
+
+    handles = [module.register_forward_hook(note) for module in modules]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def standing_outputs(
+    modules: Sequence[nn.Module], outputs: Mapping[int, torch.Tensor]
+) -> Iterator[None]:
+    """Within the block of code each of ``modules`` gives what was recorded of it, and does nothing
+    else."""
+    known = [module for module in modules if id(module) in outputs]
+    before = {id(module): vars(module).get("forward") for module in known}
+    for module in known:
+        vars(module)["forward"] = partial(_given, outputs[id(module)])
+    try:
+        yield
+    finally:
+        for module in known:
+            if before[id(module)] is None:
+                del vars(module)["forward"]
+            else:
+                vars(module)["forward"] = before[id(module)]
+
+
+def _given(output: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return output
 
 
 def replayable(calls: Sequence[BlockCall]) -> tuple[torch.Tensor, tuple[BlockCall, ...]]:

@@ -25,6 +25,12 @@ TEXT = PAGE.read_text()
 PYTHON = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.M | re.S)
 
 
+def block_with(words: str) -> Any:
+    """The page's only block of Python with these words, compiled."""
+    (block,) = [block for block in PYTHON if words in block]
+    return compile(block, str(PAGE), "exec")
+
+
 def test_the_table_is_that_of_the_code():
     assert rewritten(TEXT) == TEXT, "run: python -m tests.models.vlm.table"
 
@@ -80,7 +86,7 @@ def test_the_row_that_is_added(
 ):
     monkeypatch.setitem(zoo.ZOO, "vipllava", vipllava)
     folder = zoo.save_checkpoint("vipllava", tmp_path)
-    exec(compile(PYTHON[0], str(PAGE), "exec"), {})
+    exec(block_with("vipllava"), {})
     model = load_folder(folder, "vipllava", "fp32", "cpu")
     difference, effect = differences(model, batch_of(model, (2, 0, 1)))
     assert difference < 1e-5 < effect
@@ -88,7 +94,7 @@ def test_the_row_that_is_added(
 
 def test_edits_in_a_model_of_ones_own(tmp_path: Path):
     names: dict[str, Any] = {}
-    exec(compile(PYTHON[1], str(PAGE), "exec"), names)
+    exec(block_with("ModulePaths"), names)
     recipe = mfv_dsl.Recipe(
         "mfv 1\nmodel m = tiny()\ndataset shapes = scenes(relations=[left], count=20)\n"
         "defaults { trials = 4, heads = top(4) }\neval raw { add = fv(left), layer = 1 }\n"
@@ -101,6 +107,15 @@ def test_edits_in_a_model_of_ones_own(tmp_path: Path):
         after = loaded.forward(batch)
     assert not torch.allclose(before, after)
     assert torch.equal(before, loaded.forward(batch))
+
+
+def test_edits_of_pictures():
+    names: dict[str, Any] = {}
+    exec(block_with("edit_pictures"), names)
+    assert names["places"].shape == (1, 17, names["model"].sites["vision"].width)
+    again = names["model"].forward(names["batch_without"])
+    torch.testing.assert_close(names["blind"], again)
+    assert not torch.allclose(again, names["model"].forward(names["batch"]))
 
 
 def test_what_it_names_is_there():

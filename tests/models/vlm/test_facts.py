@@ -21,7 +21,14 @@ from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.vlm import constructor
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES
-from mfv_dsl.models.vlm.facts import _TEXT, DEFAULTS, facts_of, sizes
+from mfv_dsl.models.vlm.facts import (
+    _TEXT,
+    CROSS_LAYERS,
+    DEFAULTS,
+    facts_of,
+    layers_without_heads,
+    sizes,
+)
 from mfv_dsl.models.vlm.folder import locate
 from mfv_dsl.models.vlm.known import KNOWN
 from mfv_dsl.models.vlm.load import load_folder
@@ -64,6 +71,21 @@ def test_the_text_models_of_architectures_are_those_of_transformers(kind: str):
     assert CONFIG_MAPPING[kind]().get_text_config().model_type == _TEXT[kind]
 
 
+def test_the_layers_without_self_attention_are_those_of_transformers():
+    config = CONFIG_MAPPING["mllama"]()
+    assert layers_without_heads({"model_type": "mllama"}) == CROSS_LAYERS
+    assert list(CROSS_LAYERS) == config.get_text_config().cross_attention_layers
+    for listed, expected in (([1, 3, 40], (1, 3)), ([], ())):
+        text_config = {"cross_attention_layers": listed}
+        assert (
+            layers_without_heads({"model_type": "mllama", "text_config": text_config}) == expected
+        )
+    assert layers_without_heads({"model_type": "llava"}) == ()
+    with pytest.raises(MfvError, match="no list of layers") as raised:
+        layers_without_heads({"model_type": "mllama", "cross_attention_layers": "1, 3"})
+    assert raised.value.code == "MFV7267"
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_sizes_of_published_configurations(name: str):
     config, expected = PUBLISHED[name]
@@ -95,6 +117,7 @@ def test_what_is_known_of_published_models_is_what_their_configurations_say():
     pairs = {"Qwen/Qwen3-VL-4B-Instruct": "Qwen3-VL-4B", "llava-hf/llava-1.5-7b-hf": "llava-1.5-7b",
              "Qwen/Qwen2.5-VL-3B-Instruct": "Qwen2.5-VL-3B", "google/gemma-3-4b-it": "gemma-3-4b",
              "HuggingFaceTB/SmolVLM-256M-Instruct": "SmolVLM-256M",
+             "meta-llama/Llama-3.2-11B-Vision-Instruct": "Llama-3.2-11B-Vision",
              "OpenGVLab/InternVL3-1B-hf": "InternVL3-1B"}  # fmt: skip
     for path, name in pairs.items():
         known, (config, shape) = KNOWN[path], PUBLISHED[name]

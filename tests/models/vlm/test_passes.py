@@ -55,9 +55,11 @@ def in_double(model: VisionLanguageModel) -> VisionLanguageModel:
 
 
 def edits(model: VisionLanguageModel) -> Iterator[Edit]:
-    """An edit at every site, in the first, a middle and the last of its layers."""
+    """An edit at every site of the last token, in its first, a middle and its last layer."""
     generator = torch.Generator().manual_seed(1)
     for name, site in model.sites.items():
+        if site.of_pictures:
+            continue
         shape = (site.width,) if site.heads is None else (site.heads, site.width)
         for layer in site.layers[:: max(1, len(site.layers) - 2)]:
             yield Edit(name, layer, "add", torch.randn(shape, generator=generator))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mfv_dsl import Recipe
 from mfv_dsl.base.errors import MfvError, RecipeError
@@ -17,6 +18,7 @@ from mfv_dsl.data import open_dataset
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.models.vlm.load import load_folder
+from mfv_dsl.plan.explain import explain_plan, plan_text
 from tests.cli.support import mfv_command
 
 Checkpoint = Callable[[str], Path]
@@ -120,13 +122,61 @@ def test_full_passes_do_for_a_prompt_that_sees_itself(checkpoint: Checkpoint, tm
     run(EVERYWHERE, checkpoint("paligemma"), tmp_path)
 
 
-def test_a_model_with_layers_without_heads_is_refused_by_recipes(
-    checkpoint: Checkpoint, tmp_path: Path
+# -- layers without heads -------------------------------------------------------------------------
+@pytest.mark.slow
+def test_everything_runs_where_some_layers_have_no_heads(checkpoint: Checkpoint, tmp_path: Path):
+    result = run(EVERYWHERE + VECTORS, checkpoint("mllama"), tmp_path)
+    assert all(np.isfinite(row.mean_p_answer) for row in result.rows)
+    for file in ("results.json", "manifest.json", "plan.json"):
+        json.loads((tmp_path / "run" / file).read_text(), parse_constant=pytest.fail)
+    for table in (tmp_path / "run").glob("*.csv"):
+        assert "nan" not in table.read_text().lower()
+    effects = [load_file(file) for file in (tmp_path / "run" / "aie").iterdir()]
+    assert len(effects) == 4
+    for arrays in effects:
+        for name in {"aie", "aie_low", "aie_high", "accuracy_change"} & set(arrays):
+            assert arrays[name].shape == (4, 4)
+            assert arrays[name][[1, 3]].isnan().all() and arrays[name][[0, 2]].isfinite().all()
+    for stored in (load_vector(tmp_path / "saved", name).vector for name in ("left", "right")):
+        assert {layer for layer, _ in stored.heads} <= {0, 2}
+    drawn = [value for key, value in result.values.items()
+             if result.plan[key].operation == "other_heads"]  # fmt: skip
+    assert drawn and all(layer in (0, 2) for heads in drawn for layer, _ in heads.chosen)
+
+
+def test_plans_count_the_heads_that_there_are(checkpoint: Checkpoint):
+    recipe = Recipe(
+        HEAD.format(path=checkpoint("mllama"))
+        + "eval a { ablate = all() }\neval b { ablate = random(7) }\n"
+        "eval c { ablate = layers(0..1) }\neval d { ablate = best }\nheads one = {L2H3}\n"
+    )
+    plan = recipe.plan()
+    sets = {step.label: step.parameters["heads"] for step in plan.steps
+            if step.operation == "head_set"}  # fmt: skip
+    every = [(layer, head) for layer in (0, 2) for head in range(4)]
+    assert sets["all heads"] == every and set(sets["random(7)"]) < set(every)
+    assert sets["layers(0..1)"] == every[:4]
+    told = plan_text(plan, explain_plan(plan, ()))
+    assert "4 layers (2 with heads) × 4 heads" in told
+    assert "2 of the layers 0–3, 4 heads each" in told
+    assert "2 prefix passes, 18 variants" in told  # 2 trials: each without edits and with 8 heads
+
+
+@pytest.mark.parametrize(("line", "code", "words"), [
+    ("heads one = {L1H0}", "MFV4002", "no self-attention in layers 1, 3"),
+    ("heads some = layers([1, 3])", "MFV4002", "no heads in layer 1, 3"),
+    ("heads some = top(9)", "MFV4004", "it has 8 in all"),
+    ("heads some = random(9)", "MFV4004", "it has 8 in all"),
+    ("eval e { ablate = top(2), k = [1, 9] }", "MFV4004", "it has 8 in all"),
+    ("eval e { ablate = top(5), controls = [random_heads] }", "MFV5334", "the model has 8 heads"),
+])  # fmt: skip
+def test_heads_that_no_layer_has_are_told_before_anything_runs(
+    line: str, code: str, words: str, checkpoint: Checkpoint
 ):
-    with pytest.raises(RecipeError, match="cross-attention in place of self-attention") as raised:
-        run(EVERYWHERE, checkpoint("mllama"), tmp_path)
-    assert raised.value.code == "MFV7260"
-    assert "load_model" in str(raised.value)
+    with pytest.raises(RecipeError) as raised:
+        Recipe(HEAD.format(path=checkpoint("mllama")) + line + "\n")
+    assert raised.value.code == code
+    assert words in str(raised.value)
 
 
 # -- what one vector is asked on the command line -------------------------------------------------

@@ -250,7 +250,10 @@ def gemma3() -> tuple[Any, Any]:
     images = hf.Gemma3ImageProcessor(size={"height": 56, "width": 56})
     processor = hf.Gemma3Processor(images, words, image_seq_length=4,
                                    chat_template=_chat("<start_of_image>"))  # fmt: skip
-    return hf.Gemma3ForConditionalGeneration(config), processor
+    model = hf.Gemma3ForConditionalGeneration(config)
+    projector = model.model.multi_modal_projector
+    torch.nn.init.normal_(projector.mm_input_projection_weight, std=0.1)  # zero when new
+    return model, processor
 
 
 def paligemma() -> tuple[Any, Any]:
