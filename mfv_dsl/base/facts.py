@@ -19,8 +19,9 @@ class ModelFacts:
     model.  ``paths`` has the path of each site's module, with ``{layer}``.  ``shares_prefix``: a
     prompt's earlier tokens can be run once for many variants of its last.  ``kv_width`` is the
     width of a layer's keys, 0 where it is that of the residual stream; ``picture_tokens`` is about
-    how many tokens of a prompt a picture takes, 0 where none or not known.
-    ``layers_without_heads`` are those decoder layers that have no self-attention.
+    how many tokens of a prompt a picture takes, and ``context`` how many a prompt may have, 0 where
+    none or not known.  ``layers_without_heads`` are those decoder layers that have no
+    self-attention.
     """
 
     n_layers: int
@@ -35,6 +36,7 @@ class ModelFacts:
     shares_prefix: bool = True
     kv_width: int = 0
     picture_tokens: int = 0
+    context: int = 0
     layers_without_heads: tuple[int, ...] = ()
 
     @property

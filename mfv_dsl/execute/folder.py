@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,15 @@ class Performance:
 @dataclass(frozen=True)
 class Results:
     """What a run shows: rows, what was tried to settle ``choose``, the mean weights of blends'
-    candidates, how vectors were trained, and what must be said beside."""
+    candidates, how vectors were trained, what must be said beside, and which vectors were made
+    linear behind a norm."""
 
     rows: list[ResultRow]
     choices: list[dict[str, Any]]
     weights: list[dict[str, Any]]
     tunes: list[TuningRow]
     notes: list[dict[str, str]]
+    linearised: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The results as plain data, as in ``results.json``."""
@@ -63,6 +65,7 @@ class Results:
             "weights": self.weights,
             "tunes": [asdict(row) for row in self.tunes],
             "notes": self.notes,
+            **({"linearised": self.linearised} if self.linearised else {}),
         }
 
 

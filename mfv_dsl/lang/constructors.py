@@ -30,12 +30,15 @@ MODELS = (
            Parameter("revision", ("Text",), "commit, branch or tag of the repository", None),
            _DTYPE, _DEVICE,
            Parameter("prompt", ("Choice", "Text"), "how prompts are written: pictures and text "
-                     "side by side (plain), as one turn of a chat (chat), as the official code "
-                     "does it for Qwen3-VL (official), or a demonstration as text with `{image}`, "
-                     "`{query}` and `{answer}`", "plain", choices=("plain", "chat", "official")),
+                     "side by side (plain), as one turn of a chat (chat), one turn for each "
+                     "picture (turns), as the official code does it for Qwen3-VL (official), or a "
+                     "demonstration as text with `{image}`, `{query}` and `{answer}`", "plain",
+                     choices=("plain", "chat", "turns", "official")),
            Parameter("pixels", ("Number",), "how many pixels every picture is brought to, in "
                      "models that take any size; the processor's own bounds if left out", None,
-                     unit="count")),
+                     unit="count"),
+           Parameter("tiles", ("Number",), "into how many tiles a picture is cut at most, by "
+                     "models that cut pictures; whole pictures if left out", None, unit="count")),
           result="Model", module="mfv_dsl.models.vlm.constructor",
           example='hf("Qwen/Qwen3-VL-4B-Instruct", dtype=bf16)'),
 )  # fmt: skip

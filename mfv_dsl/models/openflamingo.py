@@ -159,6 +159,10 @@ class OpenFlamingo:
             mask[i, length - len(row) :] = 1
         return tokens.to(self.device), mask.to(self.device)
 
+    def pieces(self, prompt: Prompt) -> list[str]:
+        """The text of a prompt, with marks, in one piece for each picture."""
+        return self.template.pieces(prompt)
+
     def check_length(self, length: int, what: str) -> None:
         """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
         if length > self.max_positions:

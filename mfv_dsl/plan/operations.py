@@ -76,7 +76,7 @@ _PROMPTS = ("relation", "shots", "trials", "split", "seed")
 OPERATIONS: dict[str, Operation] = {
     "activations": Operation(
         "mean head outputs over a relation's prompts", _PROMPTS,
-        {"correct_only": True, "corrupt": None}, describe=descriptions.activations,
+        {"correct_only": True, "corrupt": None, "norm": False}, describe=descriptions.activations,
     ),
     "mediation": Operation(
         "causal indirect effect of every head on a relation", (*_PROMPTS, "corrupt"),
@@ -97,6 +97,7 @@ OPERATIONS: dict[str, Operation] = {
     "head_difference": Operation("heads in the first set only"),
     "extract": Operation(
         "function vector of a relation", ("relation",), {"bias": "none"},
+        describe=descriptions.extract,
         file="vectors/fv_{relation}",
     ),
     "load": Operation(

@@ -18,6 +18,7 @@ from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.operations import heads
 from mfv_dsl.execute.store import Damaged, Store, StoredStep
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
@@ -50,6 +51,16 @@ def outcomes() -> Outcomes:
         ),
         Vector(torch.randn(4), Space("f", 4), "x", ((0, 1),), torch.randn(1, 2), torch.randn(1, 4)),
         Vector(torch.randn(4), Space("f", 4, "per_head")),
+        TaskMean(
+            "left",
+            torch.randn(2, 3, 4),
+            (True,),
+            1,
+            NormSamples(torch.rand(2), torch.randn(1, 2, 3, 4)),
+        ),
+        Vector(
+            torch.randn(4), Space("f", 4), linearised=Linearisation(((0, 0.5), (3, 2.0)), 0.25, 8)
+        ),
         torch.randn(3, 2),
         0.25,
     ],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def facts(
     path: str, revision: str | None = None, dtype: str = "bf16", device: str = "auto",
-    prompt: str = "plain", pixels: int | None = None,
+    prompt: str = "plain", pixels: int | None = None, tiles: int | None = None,
 ) -> ModelFacts | None:  # fmt: skip
     """Facts of ``hf(path, …)`` from its configuration and its files; where they are not on this
     machine what is known of the published model, if anything is.
@@ -29,8 +29,8 @@ def facts(
     except MfvError as error:
         if error.code != NOT_HERE:
             raise
-        return known_facts(path, revision, dtype, prompt, pixels)
-    return facts_of(folder, path, dtype, prompt, pixels)
+        return known_facts(path, revision, dtype, prompt, pixels, tiles)
+    return facts_of(folder, path, dtype, prompt, pixels, tiles)
 
 
 def fetch(path: str, revision: str | None = None, **_: Any) -> None:
@@ -40,12 +40,13 @@ def fetch(path: str, revision: str | None = None, **_: Any) -> None:
 
 def load(
     path: str, revision: str | None = None, dtype: str = "bf16", device: str = "auto",
-    prompt: str = "plain", pixels: int | None = None, download: bool = False,
+    prompt: str = "plain", pixels: int | None = None, tiles: int | None = None,
+    download: bool = False,
 ) -> VisionLanguageModel:  # fmt: skip
     """The model ``hf(path, …)``."""
     from mfv_dsl.models.vlm.load import load_folder
 
-    return load_folder(locate(path, revision, download), path, dtype, device, prompt, pixels)
+    return load_folder(locate(path, revision, download), path, dtype, device, prompt, pixels, tiles)
 
 
 def template(

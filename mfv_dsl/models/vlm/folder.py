@@ -11,6 +11,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 
 _CONFIG = "config.json"
+_PROCESSORS = "processor_config.json", "preprocessor_config.json"
 _INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
 #: What is fetched of a repository; some have their weights a second time, in another layout.
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
@@ -124,6 +125,18 @@ def read_config(folder: Path, name: str = _CONFIG) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise MfvError("MFV7264", f"{path} holds no JSON object")
     return config
+
+
+def read_processor(folder: Path) -> dict[str, Any]:
+    """What the folder's files say of how pictures are processed; nothing where they are missing,
+    which is told when the model is loaded."""
+    for name in _PROCESSORS:
+        if (folder / name).is_file():
+            config = read_config(folder, name)
+            part = config.get("image_processor", config if name == _PROCESSORS[1] else None)
+            if isinstance(part, dict):
+                return part
+    return {}
 
 
 def weight_files(folder: Path) -> list[Path]:

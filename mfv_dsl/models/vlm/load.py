@@ -17,24 +17,25 @@ from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.facts import facts_of, read_architecture, sizes
+from mfv_dsl.models.vlm.tiles import set_sizes
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def load_folder(
     folder: Path, path: str, dtype: str = "bf16", device: str = "auto", prompt: str = "plain",
-    pixels: int | None = None,
+    pixels: int | None = None, tiles: int | None = None,
 ) -> VisionLanguageModel:  # fmt: skip
     """The model in ``folder``, which the user calls ``path``, with weights and activations in
-    ``dtype`` (bf16, fp16, fp32), its prompts in the form ``prompt`` and every picture brought to
-    about ``pixels`` pixels, where that is given.
+    ``dtype`` (bf16, fp16, fp32), its prompts in the form ``prompt``, every picture brought to about
+    ``pixels`` pixels, where that is given, and cut into ``tiles`` tiles at most, by default one.
 
     Raises MfvError: MFV7260, MFV7261 and MFV7265 for architectures that are not served, MFV7271
     for a processor that is missing, does not load or is of another model, MFV7272 for weights that
     do not fit, MFV7276 for weights that are no numbers.
     """
     config, architecture = read_architecture(folder, path)
-    facts = facts_of(folder, path, dtype, prompt, pixels)
+    facts = facts_of(folder, path, dtype, prompt, pixels, tiles)
     where = _one_device(device)
     declare_torchvision_operators()  # before transformers looks for torchvision
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -65,8 +66,7 @@ def load_folder(
     _check_sizes(model, architecture, sizes(config), folder)
     _check_processor(model, processor, folder)
     _check_numbers(model, folder)
-    if pixels is not None:
-        processor.image_processor.size = {"shortest_edge": pixels, "longest_edge": pixels}
+    set_sizes(model, processor, architecture, pixels, tiles or 1)
     mark = getattr(processor, "image_token", architecture.mark)
     if mark not in architecture.mark:  # of one architecture, with processors of two
         architecture = replace(architecture, mark=mark)

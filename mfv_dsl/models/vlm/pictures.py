@@ -12,9 +12,14 @@ import torch
 from PIL import Image
 
 from mfv_dsl.models.vlm.architectures import Architecture
+from mfv_dsl.models.vlm.feature_cache import FeatureCache
+from mfv_dsl.models.vlm.placeholders import (
+    NOTHING_NOTED,
+    PER_TOKEN,
+    Placeholder,
+    with_placeholder,
+)
 
-#: What a processor gives for each token of a text, rather than for a picture.
-PER_TOKEN = ("token_type_ids", "mm_token_type_ids", "cross_attention_mask", "image_attention_mask")
 _OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TOKEN)
 
 
@@ -22,12 +27,19 @@ _OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TO
 class Features:
     """A picture encoded: ``rows`` (tokens, d_model), what takes the place of its tokens, or the
     states that cross-attention looks at; ``deep``, of some models, further rows of the same shape
-    that are added between the first layers.  ``picture`` (height, width, 3) uint8 is what was
-    encoded."""
+    that are added between the first layers.  ``place`` is what the processor writes for it, and
+    ``picture`` (height, width, 3) uint8 is what was encoded."""
 
     rows: torch.Tensor
     deep: tuple[torch.Tensor, ...] = ()
+    place: Placeholder = NOTHING_NOTED
     picture: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        picture = 0 if self.picture is None else self.picture.nbytes
+        return picture + sum(rows.nbytes for rows in (self.rows, *self.deep))
 
 
 @dataclass(frozen=True)
@@ -46,15 +58,32 @@ class Media:
 
 
 class Encoder:
-    """Encodes pictures by a model's own processor and vision tower."""
+    """Encodes pictures by a model's own processor and vision tower, one at a time: what comes of a
+    picture does not depend on others, and it is the same when a picture is shown again.
+
+    Features are kept in the processor's memory and put on the model's device by each pass, so that
+    what a GPU has to hold of pictures does not grow with their number.
+    """
 
     def __init__(self, model: Any, processor: Any, architecture: Architecture) -> None:
         self.model, self.processor, self.architecture = model, processor, architecture
+        self.cache: FeatureCache[Features] = FeatureCache(torch.device("cpu"))
 
-    @torch.no_grad()
     def encode(self, picture: np.ndarray) -> Features:
-        """``picture`` (height, width, 3) uint8."""
-        return replace(self._encode(picture), picture=picture)
+        """``picture`` (height, width, 3) uint8, encoded now or, while there is room, before."""
+
+        def make() -> tuple[Features, int]:
+            features = self._encoded(picture)
+            return features, features.nbytes
+
+        return self.cache.get(picture, make)
+
+    def pixels(self, picture: np.ndarray) -> Mapping[str, Any]:
+        """What the model's own processor makes of ``picture`` alone."""
+        image = Image.fromarray(picture)
+        if self.architecture.features == "perceiver":
+            return dict(self.processor(text=[[image, "Q"]], return_tensors="pt"))
+        return with_placeholder(self.processor, self.architecture.mark, image)[0]
 
     def again(self, media: Media) -> Media:
         """The same pictures encoded anew, each once, in the order in which they come first."""
@@ -62,9 +91,13 @@ class Encoder:
         for features in (features for row in media.rows for features in row):
             if id(features) not in encoded:
                 assert features.picture is not None
-                encoded[id(features)] = self.encode(features.picture)
+                encoded[id(features)] = self._encoded(features.picture)
         return Media(tuple(tuple(encoded[id(features)] for features in row) for row in media.rows))
 
+    def _encoded(self, picture: np.ndarray) -> Features:
+        return replace(self._encode(picture), picture=picture)
+
+    @torch.no_grad()
     def _encode(self, picture: np.ndarray) -> Features:
         image, kind = Image.fromarray(picture), self.architecture.features
         if kind == "perceiver":
@@ -72,15 +105,15 @@ class Encoder:
             core = self.model.get_submodule(self.architecture.text)
             pixels = self._placed(inputs["pixel_values"][0])
             states = core.vision_model(pixel_values=pixels).last_hidden_state
-            return Features(core.perceiver_resampler(states)[0])
-        inputs = self.processor(text=self.architecture.mark, images=[image], return_tensors="pt")
+            return Features(core.perceiver_resampler(states)[0].cpu())
+        inputs, place = with_placeholder(self.processor, self.architecture.mark, image)
         if kind == "cross_states":
             states = self.model.model.vision_model(
                 pixel_values=self._placed(inputs["pixel_values"]),
                 aspect_ratio_ids=inputs["aspect_ratio_ids"].to(self.model.device),
                 aspect_ratio_mask=inputs["aspect_ratio_mask"].to(self.model.device),
             ).last_hidden_state
-            return Features(self.model.model.multi_modal_projector(states)[0, 0])
+            return Features(self.model.model.multi_modal_projector(states)[0, 0].cpu(), place=place)
         arguments = {
             name: self._placed(value) for name, value in inputs.items() if name not in _OF_TEXTS
         }
@@ -89,7 +122,7 @@ class Encoder:
         arguments |= {name: getattr(config, name) for name in options if hasattr(config, name)}
         output = self.model.get_image_features(**arguments, return_dict=True)
         deep = getattr(output, "deepstack_features", None) or ()
-        return Features(_rows(output.pooler_output), tuple(map(_rows, deep)))
+        return Features(_rows(output.pooler_output), tuple(map(_rows, deep)), place)
 
     def _placed(self, value: Any) -> Any:
         """A tensor where the model is, numbers with a point in the model's precision."""
@@ -110,32 +143,24 @@ class Encoder:
             for number, row in enumerate(media.rows):
                 for place, features in enumerate(row):
                     stack[number, place] = features.rows
+            stack = stack.to(self.model.device)
             if kind == "perceiver":
                 return {"perceiver_embeddings": stack}
             return {"cross_attention_states": stack.flatten(0, 2)}
-        rows = torch.cat([features.rows for features in pictures])
+        rows = torch.cat([features.rows for features in pictures]).to(self.model.device)
         output = SimpleNamespace(pooler_output=rows[None] if kind == "tensor" else [rows])
         if pictures[0].deep:
             levels = range(len(pictures[0].deep))
             output.deepstack_features = [
-                [torch.cat([features.deep[level] for features in pictures])] for level in levels
+                [torch.cat([features.deep[level] for features in pictures]).to(self.model.device)]
+                for level in levels
             ]
         return {"mm_encoder_outputs": {"image": output}}
 
 
-def leave_whole(image_processor: Any) -> None:
-    """Let a processor that cuts a lone picture into tiles treat it as one of several, so that a
-    picture is the same in every prompt."""
-    preprocess = image_processor._preprocess
-
-    def whole(images: Any, batch_num_images: Sequence[int], *rest: Any, **options: Any) -> Any:
-        return preprocess(images, [max(2, n) for n in batch_num_images], *rest, **options)
-
-    image_processor._preprocess = whole
-
-
 def _rows(output: Any) -> torch.Tensor:
-    """Features of one picture in any of the forms that models give them, (tokens, d_model)."""
+    """Features of one picture in any of the forms that models give them, (tokens, d_model) in the
+    processor's memory."""
     if isinstance(output, list | tuple):
         return torch.cat([_rows(part) for part in output])
-    return output.flatten(0, -2)
+    return output.flatten(0, -2).cpu()

@@ -44,8 +44,9 @@ def test_its_model_lines_are_right():
 
 def test_its_command_can_be_planned():
     (command,) = re.findall(r"`mfv run (quickstart .*)`", TEXT)
-    name, *options = shlex.split(command)
-    recipe = mfv_dsl.Recipe.from_file(name, options[1::2])
+    name, option, profile = shlex.split(command)
+    assert option == "--profile"
+    recipe = mfv_dsl.Recipe.from_file(name, profile=profile)
     assert recipe.checked.models["flamingo"].arguments == {"name": "llava"}
     assert recipe.plan().rows
 
