@@ -170,17 +170,18 @@ def ask(
 def preprocessed_pictures(
     preprocess: Callable[[Sequence[np.ndarray]], torch.Tensor], pictures: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Pictures after a model's own preprocessing, each (side, side, 3) uint8.
+    """Pictures after a model's own preprocessing, each (height, width, 3) uint8.
 
     Preprocessing ends with a scale and a shift of each channel; what it makes of black and of white
-    says which, and they are undone.
+    says which, and they are undone.  White is where it puts no picture.
     """
     views = []
     for picture in pictures:
         ends = [preprocess([np.full_like(picture, level)]) for level in (0, 255)]
         black, white = ends
         level = (preprocess([picture]) - black) / (white - black)
-        pixels = (level[0] * 255).round().clamp(0, 255).permute(1, 2, 0)
+        level = level.where(white != black, 1)[0]
+        pixels = (level * 255).round().clamp(0, 255).permute(1, 2, 0)
         views.append(pixels.cpu().numpy().astype(np.uint8))
     return views
 
@@ -214,7 +215,7 @@ def prompt_rows(
     for prompt, heading in ((intact, f"{title}: {shots} demonstrations"),
                             (twin, f"its corrupted twin: {corruption}")):  # fmt: skip
         pictures = dataset.pictures(prompt.images, backend.image_size)
-        texts = backend.template.pieces(prompt)
+        texts = backend.pieces(prompt)
         views = preprocessed_pictures(backend.preprocess, pictures)
         rows.append(PromptRow(heading, views, texts, prompt.query.answer))
     return rows

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mfv_dsl.base.errors import MfvError
-from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.constructors import constructor_module
 
 if TYPE_CHECKING:
     from mfv_dsl.data.items import Dataset
@@ -29,13 +27,13 @@ def open_dataset(constructor: str, **arguments: Any) -> Dataset:
     >>> open_dataset("scenes", relations=["left"], count=10).items("left", "test")[0].query
     'yellow diamond'
     """
-    dataset: Dataset = _module(constructor).dataset(**arguments)
+    dataset: Dataset = constructor_module("dataset", constructor).dataset(**arguments)
     return dataset
 
 
 def is_of_files(constructor: str) -> bool:
     """Whether a dataset is made of the user's files, so that :func:`read_table` can read it."""
-    return hasattr(_module(constructor), "read")
+    return hasattr(constructor_module("dataset", constructor), "read")
 
 
 def read_table(constructor: str, **arguments: Any) -> Table:
@@ -44,17 +42,5 @@ def read_table(constructor: str, **arguments: Any) -> Table:
     Raises:
         MfvError: MFV7106 for a file that cannot be read at all, and where nothing is left.
     """
-    table: Table = _module(constructor).read(**arguments)
+    table: Table = constructor_module("dataset", constructor).read(**arguments)
     return table
-
-
-def _module(constructor: str) -> Any:
-    entry = CONSTRUCTOR["dataset"].get(constructor)
-    if entry is None or entry.module is None:
-        readable = [entry.name for entry in CONSTRUCTOR["dataset"].values() if entry.executable]
-        raise MfvError(
-            "MFV7002",
-            f"datasets of the kind `{constructor}` cannot be read yet",
-            help=f"these can: {', '.join(readable)}",
-        )
-    return import_module(entry.module)

@@ -102,22 +102,7 @@ class Prefix:
         """
         check_variants(self.backend.sites, variants, reads, len(self.batch))
         ask = _Ask(self._answers() if targets is None else targets, top, logits, tuple(reads))
-        with self.backend.continuation(self._state) as continuation:
-            joins = [_joins(continuation, variant) for variant in variants]
-            if at_once is None:
-                at_once = self._variants_at_once(continuation, variants)
-        order = sorted(range(len(variants)), key=joins.__getitem__)
-        n_done = 0
-        while n_done < len(order):
-            part = order[n_done : n_done + at_once]
-            chunk = self._attempt(part, [(joins[i], variants[i]) for i in part], ask)
-            if chunk is None:
-                at_once = give_way(self.backend.device, len(part), "variants")
-                continue
-            n_done += len(part)
-            for i in part:
-                note(self.batch, [*variants[i], *reads], variant=i)
-            yield chunk
+        yield from self._chunks(variants, ask, at_once)
 
     def scores(
         self,
@@ -166,6 +151,26 @@ class Prefix:
                 help="give `targets`, or give `answers` where the batch is made",
             )
         return self.batch.answers
+
+    def _chunks(
+        self, variants: Sequence[Variant], ask: _Ask, at_once: int | None
+    ) -> Iterator[Chunk]:
+        with self.backend.continuation(self._state) as continuation:
+            joins = [_joins(continuation, variant) for variant in variants]
+            if at_once is None:
+                at_once = self._variants_at_once(continuation, variants)
+        order = sorted(range(len(variants)), key=joins.__getitem__)
+        n_done = 0
+        while n_done < len(order):
+            part = order[n_done : n_done + at_once]
+            chunk = self._attempt(part, [(joins[i], variants[i]) for i in part], ask)
+            if chunk is None:
+                at_once = give_way(self.backend.device, len(part), "variants")
+                continue
+            n_done += len(part)
+            for i in part:
+                note(self.batch, [*variants[i], *ask.reads], variant=i)
+            yield chunk
 
     def _variants_at_once(self, continuation: Continuation, variants: Sequence[Variant]) -> int:
         row_bytes = continuation.row_bytes
@@ -238,23 +243,14 @@ class Prefix:
 class FullPasses(Prefix):
     """The same of a model whose earlier tokens see its last one: a full pass for each variant."""
 
-    def run(
-        self,
-        variants: Sequence[Variant],
-        targets: torch.Tensor | None = None,
-        *,
-        top: int = 0,
-        logits: bool = False,
-        reads: Sequence[Read] = (),
-        at_once: int | None = None,
+    def _chunks(
+        self, variants: Sequence[Variant], ask: _Ask, at_once: int | None
     ) -> Iterator[Chunk]:
-        """As :meth:`Prefix.run`, a variant at a time."""
-        check_variants(self.backend.sites, variants, reads, len(self.batch))
-        ask = _Ask(self._answers() if targets is None else targets, top, logits, tuple(reads))
+        """A variant at a time."""
         with torch.no_grad():
             unedited = self._scores(full_pass(self.backend, self.batch).logits, ask)
         for place, variant in enumerate(variants):
-            output = full_pass(self.backend, self.batch, variant, reads)
+            output = full_pass(self.backend, self.batch, variant, ask.reads)
             yield Chunk((place,), self._scores(output.logits, ask), unedited, output.readings)
 
     def injected(self, layer: int, added: torch.Tensor, *, logits: bool = False) -> Scores:

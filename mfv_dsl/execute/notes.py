@@ -1,16 +1,19 @@
-"""What must be said beside results: a best of many on the measured split is no measurement, which
-items were left out, and which vectors were not trained to the end."""
+"""What must be said beside results: a best of many on the measured split is no measurement, items
+were left out, a vector was not trained to the end, and a vector of heads behind a norm is not all
+that these heads write."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mfv_dsl.execute.conditions import Evaluation
+from mfv_dsl.methods.linearisation import MUCH, Linearisation
 from mfv_dsl.methods.statistics import holm, sign_test
-from mfv_dsl.plan.steps import EvalRow, Plan
+from mfv_dsl.plan.steps import EvalRow, Plan, Step, needed
+from mfv_dsl.plan.treatments import treatments
 
 #: by mode, what is swept on one set of items, and whether `choose` could settle it
 _SWEPT = ("layer", "scale", "k")
@@ -20,8 +23,9 @@ _CHOOSING = ("add", "patch")
 def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
     """For every eval whose items the model has to answer correctly, how many there were; for every
     eval whose sweep is seen on the test split, how many conditions the best is the best of, and how
-    many differences from zero-shot hold when all are tested together; and for every tune which of
-    its vectors were not trained to the end."""
+    many differences from zero-shot hold when all are tested together.  For every eval and save of
+    vectors that were made linear: the error of this.  For every tune which of its vectors were not
+    trained to the end."""
     evals: dict[str, list[EvalRow]] = {}
     for row in plan.rows:
         evals.setdefault(row.eval, []).append(row)
@@ -33,7 +37,7 @@ def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
             settled = plan[rows[0].step].parameters.get("mode") in _CHOOSING
             text = _note(name, [values[row.step] for row in rows], settled)
             texts += [{"eval": name, "text": text}] if text else []
-    return [*texts, *_unfinished(plan, values)]
+    return [*texts, *_linear_notes(plan, values, evals), *_unfinished(plan, values)]
 
 
 def _unfinished(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -88,4 +92,69 @@ def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | No
         f"them looks better than it is. {cure}"
         f"Of its {len(p_values)} differences from zero-shot {sum(holm(p_values))} hold at 5 % for "
         "all together (exact sign tests on the paired items, Holm's correction)."
+    )
+
+
+# -- vectors of heads behind a norm ---------------------------------------------------------------
+def linearised(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every function vector that was made linear, with the mean scale of each layer's norm and the
+    error that it brings."""
+    return [
+        {"vector": step.label, "step": step.key, **made.to_json()}
+        for step, made in _made_linear(plan.steps, values)
+    ]
+
+
+def _made_linear(
+    steps: Iterable[Step], values: Mapping[str, Any]
+) -> list[tuple[Step, Linearisation]]:
+    return [
+        (step, values[step.key].linearised)
+        for step in steps
+        if step.operation == "extract" and values[step.key].linearised is not None
+    ]
+
+
+def _linear_notes(
+    plan: Plan, values: Mapping[str, Any], evals: Mapping[str, list[EvalRow]]
+) -> list[dict[str, str]]:
+    """One note for all evals of the same vectors, and one for vectors that are only saved."""
+    vectors = {name: _added(plan, rows) for name, rows in evals.items()}
+    noted = {step.key for step in needed(plan.steps, set().union(*vectors.values()))}
+    saved = {vector.step for save in plan.saves for vector in save.vectors}
+    vectors["save"] = {step.key for step in needed(plan.steps, saved)} - noted
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, keys in vectors.items():
+        made = _made_linear(needed(plan.steps, keys), values)
+        groups.setdefault(tuple(step.key for step, _ in made), []).append(name)
+    return [
+        {"eval": ", ".join(names), "text": _linear_note(", ".join(names), steps)}
+        for keys, names in groups.items()
+        if (steps := _made_linear([plan[key] for key in keys], values))
+    ]
+
+
+def _added(plan: Plan, rows: Iterable[EvalRow]) -> set[str]:
+    """The keys of the vectors that an eval adds; what it patches passes the norm by itself."""
+    keys: set[str] = set()
+    for step in (plan[row.step] for row in rows):
+        if step.parameters.get("mode") == "blend":
+            keys.update(step.input_keys)
+        elif step.parameters.get("mode") == "add":
+            real = [t.name for t in treatments(step.parameters) if not t.control]
+            keys.update(key for name in real if isinstance(key := step.inputs[name], str))
+    return keys
+
+
+def _linear_note(names: str, made: Sequence[tuple[Step, Linearisation]]) -> str:
+    step, worst = max(made, key=lambda one: one[1].error)
+    errors, most = f"{worst.error:.2f}", ""
+    if len(made) > 1:
+        errors = f"{min(one.error for _, one in made):.2f} to {errors}"
+        most = f", most for {step.label}"
+    much = " That is much: these are rough pictures of what their heads write."
+    return (
+        f"{names}: a norm stands behind the heads, so what they write is made linear by its mean "
+        f"scale. It differs from the exact change by {errors} of that change's length (mean over "
+        f"{worst.prompts} extraction prompts{most}).{much if worst.error > MUCH else ''}"
     )

@@ -21,7 +21,9 @@ from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import Treatment, treatments
 from mfv_dsl.version import __version__
 
-_OF_A_FILE = ("kind", "relation", "heads", "prompt", "dataset", "tuning", "seed", "parents")
+_OF_A_FILE = (
+    "kind", "relation", "heads", "linearised", "prompt", "dataset", "tuning", "seed", "parents",
+)  # fmt: skip
 
 
 def vector_metadata(
@@ -49,7 +51,7 @@ def vector_metadata(
             "id": _model_id(model),
             **_present(
                 revision=trained.get("commit"),
-                precision=None if facts.precision == "fp32" else facts.precision,
+                precision=None if facts.weights_as == "fp32" else facts.weights_as,
             ),
             "n_layers": facts.n_layers,
             "n_heads": facts.n_heads,
@@ -121,6 +123,7 @@ def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[s
 def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     source, heads = _input(plan, step, "mean"), _input(plan, step, "heads")
     mean, chosen = values[source.key], values[heads.key]
+    linearised = values[step.key].linearised
     p = source.parameters
     assert source.dataset is not None
     dataset = plan.datasets[source.dataset]
@@ -142,6 +145,7 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
                 for i, j in chosen.chosen
             ],
         },
+        **_present(linearised=linearised and linearised.to_json()),
         "prompt": {
             "template": template.hash,
             "shots": p["shots"],

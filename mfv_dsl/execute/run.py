@@ -18,7 +18,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
 from mfv_dsl.execute.folder import Performance, Results, write_library, write_run, write_trace
-from mfv_dsl.execute.notes import notes
+from mfv_dsl.execute.notes import linearised, notes
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.operations.evaluation import check_answers
 from mfv_dsl.execute.results import choices, result_rows
@@ -138,7 +138,7 @@ def run_plan(
     values = performance.values
     results = Results(
         result_rows(plan, values), choices(plan, values), blend_weights(plan, values),
-        tuning_rows(plan, values), notes(plan, values),
+        tuning_rows(plan, values), notes(plan, values), linearised(plan, values),
     )  # fmt: skip
     write_run(folder, text, plan, performance, results, origin)
     if settings.trace:

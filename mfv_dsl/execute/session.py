@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mfv_dsl import data, models
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
@@ -53,13 +55,33 @@ class Parts(Protocol):
 
 
 def batched(
-    backend: Backend, dataset: Dataset, prompts: Sequence[Prompt], size: int = BATCH
+    backend: Backend, dataset: Dataset, prompts: Sequence[Prompt], size: int | None = None
 ) -> list[PromptBatch]:
-    """Prompts rendered and encoded, ``size`` at a time."""
-    return [
-        backend.batch(prompts[start : start + size], dataset)
-        for start in range(0, len(prompts), size)
+    """Prompts rendered and encoded, ``size`` at a time; by default as many as a plan counts with,
+    and fewer where their pictures make them so long that memory suggests it."""
+    whole = [
+        backend.batch(prompts[start : start + (size or BATCH)], dataset)
+        for start in range(0, len(prompts), size or BATCH)
     ]
+    if size is not None or not backend.facts.picture_tokens:
+        return whole
+    return [part for batch in whole for part in _parts_that_fit(backend, batch)]
+
+
+def _parts_that_fit(backend: Backend, batch: PromptBatch) -> list[PromptBatch]:
+    size = prompt_bytes(backend.facts, batch.tokens.shape[1], batch.dtype.itemsize)
+    at_once = rows_at_once(backend.device, size)
+    if at_once >= len(batch):
+        return [batch]
+    return [batch[start : start + at_once] for start in range(0, len(batch), at_once)]
+
+
+def prompt_bytes(facts: ModelFacts, length: int, itemsize: int) -> int:
+    """About how many bytes a prompt of ``length`` tokens takes while it is run: keys and values,
+    which are recorded beside the model's own, a layer's activations, and a mask."""
+    width = facts.kv_width or facts.d_model
+    token = 4 * facts.n_layers * width + 24 * facts.d_model
+    return length * (itemsize * token + 4 * length)
 
 
 class Session:
@@ -118,8 +140,10 @@ class Session:
         """A part of a long step, which an interrupted run need not make again."""
         return make() if self.parts is None else self.parts.keep(step, name, make)
 
-    def batches(self, step: Step, prompts: list[Prompt], size: int = BATCH) -> list[PromptBatch]:
-        """Prompts rendered and encoded, ``size`` at a time."""
+    def batches(
+        self, step: Step, prompts: list[Prompt], size: int | None = None
+    ) -> list[PromptBatch]:
+        """Prompts rendered and encoded, as by :func:`batched`."""
         return batched(self.backend(step), self.dataset(step), prompts, size)
 
     def names(self, step: Step, split: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
@@ -36,6 +37,8 @@ _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         TaskMean,
+        NormSamples,
+        Linearisation,
         Mediation,
         Heads,
         Point,

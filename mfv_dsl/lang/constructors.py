@@ -5,6 +5,10 @@ What belongs to every word of the language together is in :mod:`mfv_dsl.lang.ent
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.registry import Entry, Parameter, by_name
 
 _DTYPE = Parameter("dtype", ("Choice",), "precision of the weights", "bf16",
@@ -30,12 +34,24 @@ MODELS = (
            Parameter("revision", ("Text",), "commit, branch or tag of the repository", None),
            _DTYPE, _DEVICE,
            Parameter("prompt", ("Choice", "Text"), "how prompts are written: pictures and text "
-                     "side by side (plain), as one turn of a chat (chat), as the official code "
-                     "does it for Qwen3-VL (official), or a demonstration as text with `{image}`, "
-                     "`{query}` and `{answer}`", "plain", choices=("plain", "chat", "official")),
+                     "side by side (plain), as one turn of a chat (chat), one turn for each "
+                     "picture (turns), as the official code does it for Qwen3-VL (official), or a "
+                     "demonstration as text with `{image}`, `{query}` and `{answer}`", "plain",
+                     choices=("plain", "chat", "turns", "official")),
            Parameter("pixels", ("Number",), "how many pixels every picture is brought to, in "
                      "models that take any size; the processor's own bounds if left out", None,
-                     unit="count")),
+                     unit="count"),
+           Parameter("tiles", ("Number",), "into how many tiles a picture is cut at most, by "
+                     "models that cut pictures; whole pictures if left out", None, unit="count"),
+           Parameter("quantize", ("Choice",), "the decoder layers' weights in 4 bits a "
+                     "number (nf4) or 8 (int8), by bitsandbytes; `dtype` is what is calculated in",
+                     "none", choices=("none", "nf4", "int8")),
+           Parameter("attention", ("Choice",), "the code by which whole prompts attend: the "
+                     "library's choice (auto), PyTorch's (sdpa), step by step (eager), or the "
+                     "package flash_attn (flash)", "auto",
+                     choices=("auto", "sdpa", "eager", "flash")),
+           Parameter("architecture", ("Text",), "a TOML file that says how a model is built that "
+                     "is not in the table of architectures", None)),
           result="Model", module="mfv_dsl.models.vlm.constructor",
           example='hf("Qwen/Qwen3-VL-4B-Instruct", dtype=bf16)'),
 )  # fmt: skip
@@ -159,3 +175,22 @@ DATASETS = (
 
 #: The constructors by kind of declaration and name.
 CONSTRUCTOR = {"model": by_name(MODELS), "dataset": by_name(DATASETS)}
+
+#: What is said of a constructor that there is not, by kind of declaration.
+_UNKNOWN = {
+    "model": ("MFV7001", "models of the kind `{}` cannot be loaded yet"),
+    "dataset": ("MFV7002", "datasets of the kind `{}` cannot be read yet"),
+}
+
+
+def constructor_module(kind: str, name: str) -> Any:
+    """The module that knows the constructor ``name`` of a ``kind`` of declaration.
+
+    Raises MfvError (MFV7001 of models, MFV7002 of datasets) for one that there is not.
+    """
+    entry = CONSTRUCTOR[kind].get(name)
+    if entry is not None and entry.module is not None:
+        return import_module(entry.module)
+    code, message = _UNKNOWN[kind]
+    known = [entry.name for entry in CONSTRUCTOR[kind].values() if entry.executable]
+    raise MfvError(code, message.format(name), help=f"these can: {', '.join(known)}")

@@ -15,7 +15,9 @@ from typing import Any, NoReturn
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.schema import SCHEMA, problem
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"  # the newest that is known
+#: Keys that came after 1.0, each with the version that brought it.
+_NEWER = {"linearised": "1.1"}
 OWN = "x_"  # keys that begin so are the user's
 
 _BLANK = "0" * 64
@@ -40,6 +42,20 @@ def metadata_text(metadata: Mapping[str, Any]) -> str:
     if (fault := problem(json.loads(canonical(entries)))) is not None:
         raise ValueError(f"these metadata cannot be written: {fault}")
     return canonical(entries)
+
+
+def version_for(metadata: Mapping[str, Any]) -> str:
+    """The oldest format version that has all keys of ``metadata`` and of its parents: a file
+    without newer keys stays as it was.
+
+    >>> version_for({"name": "left"}), version_for({"parents": [{"linearised": {}}]})
+    ('1.0', '1.1')
+    """
+    versions = ["1.0", *(version for key, version in _NEWER.items() if key in metadata)]
+    parents = metadata.get("parents")
+    for parent in parents if isinstance(parents, list | tuple) else ():
+        versions += [version_for(parent)] if isinstance(parent, Mapping) else []
+    return max(versions)
 
 
 def read_metadata(text: str, path: object = "a vector file") -> dict[str, Any]:

@@ -55,10 +55,28 @@ _DATASET = {
     "required": ["id"],
     "properties": {"id": _TEXT, "hash": _TEXT, "arguments": _OBJECT},
 }
+#: one layer and the mean scale of its norm
+_SCALE = {
+    "type": "array",
+    "prefixItems": [_COUNT, {"type": "number"}],
+    "minItems": 2,
+    "maxItems": 2,
+}
+_LINEARISED = {
+    "type": "object",
+    "description": "How the norm behind the heads was made linear, where there is one.",
+    "required": ["scales"],
+    "properties": {
+        "scales": {"type": "array", "items": _SCALE, "description": "[layer, mean scale]"},
+        "error": {"type": "number", "minimum": 0, "description": "Mean relative error."},
+        "prompts": {**_COUNT, "description": "Prompts that the error was measured on."},
+    },
+}
 _ORIGIN: dict[str, Any] = {
     "kind": {"enum": ["extracted", "tuned", "composed", "imported"]},
     "relation": {**_TEXT, "description": "The relation it stands for, if one."},
     "heads": _HEADS,
+    "linearised": _LINEARISED,
     "prompt": _PROMPT,
     "dataset": _DATASET,
     "tuning": {"type": "object", "description": "How a tuned vector was trained."},
@@ -75,7 +93,7 @@ _ORIGIN: dict[str, Any] = {
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Metadata of a vector file, format 1.0",
+    "title": "Metadata of a vector file, format 1.1",
     "type": "object",
     "required": [
         "bias", "content_sha256", "created", "expression", "format_version", "kind",

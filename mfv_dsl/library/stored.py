@@ -25,7 +25,7 @@ from mfv_dsl.library.header import (
     read_header,
     unreadable_file,
 )
-from mfv_dsl.library.metadata import FORMAT_VERSION, Unreadable, metadata_text
+from mfv_dsl.library.metadata import Unreadable, metadata_text, version_for
 
 Arrays = Mapping[str, np.ndarray]
 _DTYPES = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4")}
@@ -52,7 +52,7 @@ def write(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> str:
     """
     arrays = _stored(arrays)
     digest = hash_of(arrays)
-    metadata = {**metadata, "format_version": FORMAT_VERSION, "content_sha256": digest}
+    metadata = {**metadata, "format_version": version_for(metadata), "content_sha256": digest}
     moment = metadata.get("created") or _epoch()
     data = encode(arrays, {**metadata, "created": moment or _created(path) or _utc(time.time())})
     if path.exists() and path.read_bytes() == data:

@@ -10,6 +10,7 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.methods.linearisation import NormRecorder, NormSamples, is_behind_norm
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -21,12 +22,14 @@ class TaskMean:
     """``mean`` (layers, heads, head_dim) float32: each head's output at the last token, before the
     output projection, averaged over ``n_used`` of ``n`` prompts; :func:`rows_of` says which layer a
     row is, and NaN is where a layer has no such heads.  ``correct`` tells which of the prompts the
-    model answered correctly."""
+    model answered correctly.  ``norm`` is there where a norm stands behind the heads: how it scaled
+    the prompts that were averaged over."""
 
     relation: str
     mean: torch.Tensor
     correct: tuple[bool, ...]
     n_used: int
+    norm: NormSamples | None = None
 
     @property
     def accuracy(self) -> float:
@@ -60,7 +63,8 @@ def task_mean(
     (arXiv:2310.15213, section 2.3, for ``correct_only``).
 
     Sums are in float64, and memory does not grow with the number of batches.  ``progress`` counts
-    prompts.  Raises MfvError (MFV5201) where no prompt is left to average over.
+    prompts.  Raises MfvError: MFV5201 where no prompt is left to average over, MFV7292 for what
+    stands behind the heads and is no RMS norm.
     """
     place = backend.sites[site]
     reads = head_reads(backend, site)
@@ -69,6 +73,7 @@ def task_mean(
     total = torch.full(shape, torch.nan, dtype=torch.float64)
     total[[rows.index(read.layer) for read in reads]] = 0
     correct: list[bool] = []
+    norm = NormRecorder(backend) if site == "lm.attn" and is_behind_norm(backend) else None
     for batch in batches:
         with torch.no_grad():
             output = full_pass(backend, batch, reads=reads)
@@ -81,6 +86,8 @@ def task_mean(
         )
         for read, reading in zip(reads, output.readings, strict=True):
             total[rows.index(read.layer)] += reading[:, 0].cpu()[mask].double().sum(0)
+        if norm is not None:
+            norm.add(output.readings, mask)
         progress(len(batch))
     n_used = sum(correct) if correct_only else len(correct)
     if not n_used:
@@ -90,4 +97,7 @@ def task_mean(
             "so there is no mean to take",
             help="use more shots, another relation, or correct_only=false",
         )
-    return TaskMean(relation, (total / n_used).float(), tuple(correct), n_used)
+    return TaskMean(
+        relation, (total / n_used).float(), tuple(correct), n_used,
+        None if norm is None else norm.result(),
+    )  # fmt: skip

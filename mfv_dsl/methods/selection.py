@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.hooks import find_module, find_site
+from mfv_dsl.methods.linearisation import NormSamples, as_written
 from mfv_dsl.models.base import Backend
+from mfv_dsl.models.projections import weights_of
 
 Head = tuple[int, int]
 
@@ -26,37 +27,27 @@ class Heads:
 
 
 def heads_projection(backend: Backend, layer: int) -> Any:
-    """The projection through which the heads of a layer write into the residual stream.
-
-    Raises MfvError (MFV7273) for a model that has a norm behind it: what a head writes there is not
-    linear in its output, so that it cannot be told apart from what the others write; MFV5103 for
-    a layer without heads.
-    """
-    path = backend.sites["lm.attn"].path
-    if backend.sites["lm.attn.out"].path != path:
-        raise MfvError(
-            "MFV7273",
-            "a norm stands between this model's heads and its residual stream, so that their "
-            "outputs do not add up to a vector of it",
-            help="patch heads in place (`patch`, `ablate`), or tune a vector from a random start",
-        )
+    """The projection through which the heads of a layer write into the residual stream, or into
+    the norm before it.  Raises MfvError (MFV5103) for a layer without heads."""
     return find_module(backend.model, find_site(backend.sites, "lm.attn", layer), layer)
 
 
-def output_norms(backend: Backend, mean: torch.Tensor) -> np.ndarray:
+def output_norms(
+    backend: Backend, mean: torch.Tensor, norm: NormSamples | None = None
+) -> np.ndarray:
     """The Euclidean length of W_O(l)[:, h] · mean(l, h) for every head, (layers, heads) float32,
-    NaN where a layer has no heads.
+    made linear by ``norm`` where a norm stands behind the heads; NaN where a layer has no heads.
 
     ``mean`` is (layers, heads, head_dim).  A baseline for choosing heads: it knows nothing of
-    effects.
+    effects.  Raises MfvError (MFV7273) where a norm needs ``norm`` and there is none.
     """
     site = backend.sites["lm.attn"]
     norms = np.full(mean.shape[:2], np.nan, dtype=np.float32)
     for layer in site.layers:
         linear = heads_projection(backend, layer)
-        weight = linear.weight.detach().float().cpu().unflatten(1, (-1, site.width))
+        weight = weights_of(linear).float().cpu().unflatten(1, (-1, site.width))
         outputs = torch.einsum("dhw,hw->hd", weight, mean[layer].float())
-        norms[layer] = outputs.norm(dim=-1).numpy()
+        norms[layer] = as_written(backend, layer, outputs, norm).norm(dim=-1).numpy()
     return norms
 
 

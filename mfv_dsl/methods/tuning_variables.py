@@ -93,7 +93,7 @@ class HeadScalesVariable(TuningVariable):
         outputs = scales * start.head_projected
         return replace(
             start, residual=outputs.sum(0), head_means=scales * start.head_means,
-            head_projected=outputs,
+            head_projected=outputs, linearised=None,
         )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ class HeadMaskVariable(HeadScalesVariable):
             head_means=start.head_means[mask],
             head_projected=start.head_projected[mask],
             head_scores=None if start.head_scores is None else start.head_scores[mask],
+            linearised=None,
         )
 
     def penalty(self, value: torch.Tensor) -> torch.Tensor:

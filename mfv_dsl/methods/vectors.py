@@ -8,8 +8,16 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.methods.linearisation import (
+    Linearisation,
+    NormSamples,
+    as_written,
+    is_behind_norm,
+    linearisation,
+)
 from mfv_dsl.methods.selection import Head, heads_projection
 from mfv_dsl.models.base import Backend
+from mfv_dsl.models.projections import weights_of
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,11 @@ class Vector:
     """A vector of the residual stream, and where it has them its per-head parts.
 
     ``residual`` (d_model,).  With parts: ``heads`` lists k (layer, head); ``head_means``
-    (k, head_dim) before and ``head_projected`` (k, d_model) after the output projection.
-    A tuned vector has no parts.  Vectors add, subtract and scale; combining keeps parts where
-    both sides have them (a head that one side lacks counts as zero there).
+    (k, head_dim) before and ``head_projected`` (k, d_model) after the output projection, and behind
+    the norm that some architectures have there; ``linearised`` tells, of a vector that was just
+    extracted, how that norm was made linear.  A tuned vector has no parts.  Vectors add, subtract
+    and scale; combining keeps parts where both sides have them (a head that one side lacks counts
+    as zero there).
     """
 
     residual: torch.Tensor
@@ -40,6 +50,7 @@ class Vector:
     head_means: torch.Tensor | None = None
     head_projected: torch.Tensor | None = None
     head_scores: torch.Tensor | None = field(default=None, repr=False)
+    linearised: Linearisation | None = None
 
     @property
     def has_parts(self) -> bool:
@@ -85,13 +96,16 @@ def function_vector(
     bias: str = "none",
     expression: str = "",
     scores: torch.Tensor | None = None,
+    norm: NormSamples | None = None,
 ) -> Vector:
     """v = Σ over ``heads`` of W_O(l)[:, h] · mean(l, h) (arXiv:2310.15213, equation 5).
 
     ``mean`` is (layers, heads, head_dim).  The projection's bias is left out; ``bias="per_head"``
     adds the layer's bias once per chosen head, as the official code of arXiv:2510.02528 does.
-    ``scores`` (layers, heads) are kept with the chosen heads.  The vector is float32 on the
-    processor.  Raises MfvError (MFV5302) for no heads.
+    ``scores`` (layers, heads) are kept with the chosen heads.  Where a norm stands behind the
+    heads, what each writes is made linear by ``norm`` (:mod:`mfv_dsl.methods.linearisation`).  The
+    vector is float32 on the processor.  Raises MfvError: MFV5302 for no heads, MFV7273 where a norm
+    needs ``norm`` and there is none, MFV7292 for a norm that is no RMS norm.
     """
     if not heads:
         raise MfvError("MFV5302", "a function vector needs at least one head")
@@ -101,10 +115,10 @@ def function_vector(
     for (layer, head), part in zip(heads, means, strict=True):
         linear = heads_projection(backend, layer)
         columns = slice(head * site.width, (head + 1) * site.width)
-        output = linear.weight[:, columns].float().cpu() @ part
+        output = weights_of(linear)[:, columns].float().cpu() @ part
         if bias == "per_head" and linear.bias is not None:
             output = output + linear.bias.float().cpu()
-        outputs.append(output)
+        outputs.append(as_written(backend, layer, output, norm))
     outputs_of_heads = torch.stack(outputs)
     return Vector(
         residual=outputs_of_heads.sum(0),
@@ -114,6 +128,9 @@ def function_vector(
         head_means=means,
         head_projected=outputs_of_heads,
         head_scores=None if scores is None else torch.stack([scores[i, j] for i, j in heads]),
+        linearised=linearisation(backend, norm, heads)
+        if norm and is_behind_norm(backend)
+        else None,
     )
 
 

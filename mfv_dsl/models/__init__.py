@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.template import OPENFLAMINGO, Template
-from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.constructors import constructor_module
 
 if TYPE_CHECKING:
     from mfv_dsl.models.openflamingo import OpenFlamingo
@@ -23,20 +21,24 @@ def load(
     """
     if device is not None:
         arguments["device"] = device
-    model: OpenFlamingo = _module(constructor).load(download=download, **arguments)
+    model: OpenFlamingo = constructor_module("model", constructor).load(
+        download=download, **arguments
+    )
     return model
 
 
 def sources(constructor: str, **arguments: Any) -> dict[str, dict[str, str]]:
     """Where the files of ``constructor(**arguments)`` come from, part by part: a ``folder``, or a
     ``repository`` at a ``commit``.  Nothing for a model that comes with mfv-dsl."""
-    sources: dict[str, dict[str, str]] = _module(constructor).sources(**arguments)
+    sources: dict[str, dict[str, str]] = constructor_module("model", constructor).sources(
+        **arguments
+    )
     return sources
 
 
 def template(constructor: str, **arguments: Any) -> Template:
     """How prompts are written for ``constructor(**arguments)``."""
-    module = _module(constructor)
+    module = constructor_module("model", constructor)
     if not hasattr(module, "template"):
         return OPENFLAMINGO
     prompts: Template = module.template(**arguments)
@@ -45,18 +47,6 @@ def template(constructor: str, **arguments: Any) -> Template:
 
 def fetch(constructor: str, **arguments: Any) -> None:
     """Download what can be known of ``constructor(**arguments)`` only from its files."""
-    module = _module(constructor)
+    module = constructor_module("model", constructor)
     if hasattr(module, "fetch"):
         module.fetch(**arguments)
-
-
-def _module(constructor: str) -> Any:
-    entry = CONSTRUCTOR["model"].get(constructor)
-    if entry is None or entry.module is None:
-        loadable = [entry.name for entry in CONSTRUCTOR["model"].values() if entry.executable]
-        raise MfvError(
-            "MFV7001",
-            f"models of the kind `{constructor}` cannot be loaded yet",
-            help=f"these can: {', '.join(loadable)}",
-        )
-    return import_module(entry.module)

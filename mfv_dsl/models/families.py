@@ -6,7 +6,7 @@ configuration alone.
 
 A new family is one row here.  It may stand under a Flamingo (``under_flamingo``) as it is where its
 attention is called through transformers' attention interface; another one also needs the attention
-of its last tokens in :mod:`mfv_dsl.models.parallel_attention`.
+of its last tokens in :mod:`mfv_dsl.models.flamingo_attention`.
 """
 
 from __future__ import annotations

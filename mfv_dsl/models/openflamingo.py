@@ -21,9 +21,9 @@ from mfv_dsl.models.base import Continuation, Picture, PromptBatch
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
 from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
-from mfv_dsl.models.parallel_attention import PARALLEL, attend_past
+from mfv_dsl.models.parallel_attention import register
 from mfv_dsl.models.parallel_copies import PrefixState, continuation, run_prefix
-from mfv_dsl.models.pictures import as_array, check_marks, check_rows
+from mfv_dsl.models.pictures import as_array, check_length, check_marks, check_rows
 from mfv_dsl.models.sites import flamingo_sites
 
 _AT_ONCE = 256  # pictures that the vision encoder takes at once
@@ -62,9 +62,7 @@ class OpenFlamingo:
         self.max_positions = int(getattr(config, self.family.max_positions))
         self.end_tokens = frozenset({model.eoc_token_id})
         self.banned_tokens = frozenset({model.media_token_id})  # a picture cannot be said
-        from transformers import AttentionInterface
-
-        AttentionInterface.register(PARALLEL, attend_past)
+        register()
         blocks = model.lang_encoder.gated_cross_attn_layers
         self.sites = flamingo_sites(
             self.family,
@@ -159,14 +157,13 @@ class OpenFlamingo:
             mask[i, length - len(row) :] = 1
         return tokens.to(self.device), mask.to(self.device)
 
+    def pieces(self, prompt: Prompt) -> list[str]:
+        """The text of a prompt, with marks, in one piece for each picture."""
+        return self.template.pieces(prompt)
+
     def check_length(self, length: int, what: str) -> None:
         """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
-        if length > self.max_positions:
-            raise MfvError(
-                "MFV7244",
-                f"{what} is {length} tokens long, and the model takes {self.max_positions}",
-                help="use fewer demonstrations, each with its image, or generate fewer tokens",
-            )
+        check_length(length, self.max_positions, what)
 
     def _answers(self, names: Sequence[str]) -> torch.Tensor:
         return torch.tensor(self.first_tokens(names)).to(self.device)

@@ -1,21 +1,24 @@
 """Attention of parallel copies of a last token: to what came before, and each to itself alone.
 
-Functions of tensors alone, in the form of transformers' attention interface, of its MPT's attention
-and of open_flamingo's cross-attention.  Nothing of the prefix is copied per copy, and nothing of it
-changes.
+Nothing of the prefix is copied per copy, and nothing of it changes.  :func:`attend_last_token` has
+the form of transformers' attention interface.  A model never runs a whole prompt under it: the
+prompt runs under the model's own attention.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.functional import pad
 
-#: The name of :func:`attend_past` in transformers' attention interface.
-PARALLEL = "mfv_parallel_copies"
+#: The name of :func:`attend_last_token` in transformers' attention interface.
+LAST_TOKEN = "mfv_last_token"
 
 
 class Past(NamedTuple):
@@ -43,25 +46,77 @@ class Past(NamedTuple):
         )
 
 
-class Media(NamedTuple):
-    """One layer's cross-attention keys and values of the last image of each prompt,
-    (prompts, heads, latents, head_dim); ``absent`` (prompts, 1, 1, 1) where there is none."""
+@dataclass
+class LookedBack:
+    """What self-attention modules look back on, by the module's identity; what those of ``modules``
+    do is kept when they first run."""
 
-    keys: torch.Tensor
-    values: torch.Tensor
-    absent: torch.Tensor
+    past: dict[int, Past] = field(default_factory=dict)
+    modules: frozenset[int] = frozenset()
 
-    @classmethod
-    def of(cls, attention: Any, media: torch.Tensor, images: torch.Tensor) -> Media:
-        """``media`` (prompts, images, latents, d_visual), ``images`` (prompts,) how many."""
-        assert attention.only_attend_immediate_media
-        device = attention.to_kv.weight.device
-        last = media[torch.arange(len(media), device=media.device), (images - 1).clamp_min(0)]
-        keys, values = (
-            part.unflatten(-1, (attention.heads, -1)).transpose(1, 2).contiguous()
-            for part in attention.to_kv(last.to(device)).chunk(2, dim=-1)
-        )
-        return cls(keys, values, (images == 0)[:, None, None, None].to(device))
+
+_CURRENT: ContextVar[LookedBack] = ContextVar("looked_back")
+
+
+def register() -> None:
+    """Enter :func:`attend_last_token` into transformers' interfaces of attention and of masks."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(LAST_TOKEN, attend_last_token)
+    # without a function for its mask an attention gets none, in silence
+    AttentionMaskInterface.register(LAST_TOKEN, sdpa_mask)
+
+
+@contextmanager
+def last_tokens(config: Any, state: LookedBack) -> Iterator[None]:
+    """Within the block, modules of ``config`` run last tokens, which look back on ``state``."""
+    usual = config._attn_implementation_internal
+    # the public setter would change the configurations within this one too
+    config._attn_implementation_internal = LAST_TOKEN
+    token = _CURRENT.set(state)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+        config._attn_implementation_internal = usual
+
+
+def attend_last_token(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """The attention of copies of the last token: each sees the past and itself.
+
+    A module that is to be kept gets the last token alone, behind its cache, when it first runs.  A
+    module without a past is cross-attention: all copies see the same.
+    """
+    state = _CURRENT.get()
+    if id(module) in state.modules and id(module) not in state.past:
+        state.past[id(module)] = _past(key, value, attention_mask)
+        key, value = key[:, :, -1:], value[:, :, -1:]
+    past = state.past.get(id(module))
+    if past is None:
+        return _attend_all(query, key, value, attention_mask, scaling, softcap), None
+    return attend(query * scaling, key, value, past, softcap=softcap), None
+
+
+def _past(keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> Past:
+    """What the last token, itself in ``keys`` and ``values``, looks back on; ``mask`` is boolean
+    (seen) or added to the scores."""
+    seen = torch.ones(keys.shape[0], keys.shape[2], dtype=torch.bool, device=keys.device)
+    if mask is not None:
+        row = mask[:, 0, -1, : keys.shape[2]]
+        is_seen = row.dtype == torch.bool
+        seen = (row if is_seen else row > torch.finfo(row.dtype).min / 2).expand_as(seen)
+    return Past.of(keys[:, :, :-1], values[:, :, :-1], seen[:, :-1])
 
 
 def attend(
@@ -97,51 +152,28 @@ def attend(
     return out.reshape(prompts, heads, copies, head_dim).transpose(1, 2).contiguous()
 
 
-def attend_past(
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    past: Mapping[int, Past] | Sequence[Past],
-    scaling: float,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """:func:`attend` in transformers' interface.
-
-    ``past`` has the prefix by layer; whoever calls the model passes it along.
-    """
-    return attend(query * scaling, key, value, past[cast(int, module.layer_idx)]), None
-
-
-def attend_past_mpt(
-    attention: Any, hidden_states: torch.Tensor, past: Past, bias: torch.Tensor, **_: Any
-) -> tuple[torch.Tensor, None]:
-    """``MptAttention.forward`` of copies, (prompts, copies, d_model); ``bias`` (heads, 1, slots) is
-    ALiBi's, seen from the last slot."""
-    mixed = attention.Wqkv(hidden_states)
-    if attention.clip_qkv:
-        mixed = mixed.clamp(min=-attention.clip_qkv, max=attention.clip_qkv)
-    query, key, value = (
-        part.unflatten(-1, (attention.n_heads, -1)).transpose(1, 2) for part in mixed.chunk(3, -1)
-    )
-    read = attend(query * attention.softmax_scale, key, value, past, bias)
-    return attention.out_proj(read.flatten(2)), None
+def _attend_all(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+    mask: torch.Tensor | None, scaling: float, softcap: float | None,
+) -> torch.Tensor:  # fmt: skip
+    """Attention of ``query`` (rows, heads, length, head_dim) to fewer or as many heads of keys and
+    values; (rows, length, heads, head_dim).  ``mask`` is boolean (seen) or added to the scores."""
+    length, groups = query.shape[2], query.shape[1] // key.shape[1]
+    grouped = (query * scaling).unflatten(1, (-1, groups)).flatten(2, 3)
+    scores = _capped(grouped @ key.transpose(-1, -2), softcap).unflatten(2, (groups, length))
+    if mask is not None:
+        mask = mask[:, :, None, :, : key.shape[2]]
+        is_seen = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -torch.inf) if is_seen else scores + mask
+    weights = _softmax(scores).to(value.dtype)
+    out = (weights.flatten(2, 3) @ value).unflatten(2, (groups, length))
+    return out.flatten(1, 2).transpose(1, 2).contiguous()
 
 
-def attend_media(
-    attention: Any,
-    x: torch.Tensor,
-    media: Media,
-    media_locations: object = None,
-    use_cached_media: bool = True,
-) -> torch.Tensor:
-    """``MaskedCrossAttention.forward`` of copies that all see the last image, whose keys and values
-    are there already.  ``x`` (prompts, copies, d_model)."""
-    query = attention.to_q(attention.norm(x)) * attention.scale
-    query = query.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-    weights = (query @ media.keys.transpose(-1, -2)).softmax(-1)
-    out = (weights @ media.values).masked_fill(media.absent, 0.0)
-    output: torch.Tensor = attention.to_out(out.transpose(1, 2).flatten(2))
-    return output
+def _capped(scores: torch.Tensor, softcap: float | None) -> torch.Tensor:
+    return scores if softcap is None else (scores / softcap).tanh() * softcap
+
+
+def _softmax(scores: torch.Tensor) -> torch.Tensor:
+    """In float32 at least, as the models do it."""
+    return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))

@@ -1,4 +1,9 @@
-"""A Flamingo's last token in parallel copies behind a prefix that was run once."""
+"""A Flamingo's last token in parallel copies behind a prefix that was run once.
+
+A vision-language model of transformers records its last token's pass and copies that
+(:mod:`mfv_dsl.models.vlm.recorded_pass`).  Here a layer's arguments are known, and such a pass,
+though it gives the same bits, takes as long as one more generated token; so it is left out.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +18,9 @@ from torch import nn
 
 from mfv_dsl.models.base import Continuation, PromptBatch
 from mfv_dsl.models.device_map import device_of
+from mfv_dsl.models.flamingo_attention import Media, attend_media, attend_past_mpt
 from mfv_dsl.models.flamingo_passes import FlamingoPasses
-from mfv_dsl.models.parallel_attention import PARALLEL, Media, Past, attend_media, attend_past_mpt
+from mfv_dsl.models.parallel_attention import LookedBack, Past, last_tokens
 
 
 @dataclass(frozen=True)
@@ -57,23 +63,28 @@ def run_prefix(flamingo: FlamingoPasses, batch: PromptBatch) -> PrefixState:
 def continuation(flamingo: FlamingoPasses, state: PrefixState) -> Iterator[Continuation]:
     """The model ready to run copies of the last tokens behind ``state``."""
     language = flamingo.model.lang_encoder
-    config, usual = language.config, language.config._attn_implementation
+    attentions = map(id, _attentions(flamingo))
+    past = LookedBack(dict(zip(attentions, state.past, strict=True)))
     forwards = dict(_forwards(flamingo, state))
     try:
-        if not flamingo.family.alibi:
-            config._attn_implementation = PARALLEL
         for module, forward in forwards.items():
             module.forward = forward
         for layer, media in zip(flamingo.layers, state.media, strict=True):
             layer.condition_vis_x(media)
             layer.condition_media_locations(())  # attend_media needs none
             layer.condition_use_cached_media(True)
-        yield _continuation(flamingo, state)
+        with last_tokens(language.config, past):
+            yield _continuation(flamingo, state)
     finally:
-        config._attn_implementation = usual
         for module in forwards:
             module.__dict__.pop("forward", None)
         language.clear_conditioned_layers()
+
+
+def _attentions(flamingo: FlamingoPasses) -> Iterator[Any]:
+    """The self-attention of every layer."""
+    for layer in flamingo.layers:
+        yield layer.decoder_layer.get_submodule(flamingo.family.attention)
 
 
 def _forwards(
@@ -88,8 +99,7 @@ def _forwards(
     if not flamingo.family.alibi:
         return
     core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
-    for layer, past in zip(flamingo.layers, state.past, strict=True):
-        attention = layer.decoder_layer.get_submodule(flamingo.family.attention)
+    for attention, past in zip(_attentions(flamingo), state.past, strict=True):
         slots, device = past.keys.shape[2], past.keys.device
         bias = core.build_mpt_alibi_tensor(flamingo.facts.n_heads, slots, device=device)
         yield attention, partial(attend_past_mpt, attention, past=past, bias=bias)
@@ -119,13 +129,8 @@ def _stages(
         return
     core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
     rotary = core.rotary_emb(state.start, position_ids=state.positions)
-    for number, (layer, past) in enumerate(zip(flamingo.layers, state.past, strict=True)):
-        yield partial(
-            layer,
-            position_ids=state.positions,
-            position_embeddings=rotary,
-            past={number: past},
-        )
+    for layer in flamingo.layers:
+        yield partial(layer, position_ids=state.positions, position_embeddings=rotary)
 
 
 def _hidden_states(layer: Callable[..., Any], hidden: torch.Tensor) -> torch.Tensor:

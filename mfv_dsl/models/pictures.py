@@ -54,6 +54,16 @@ def check_marks(place: str, marks: int, images: int) -> None:
     )
 
 
+def check_length(length: int, most: int, what: str) -> None:
+    """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than ``most``."""
+    if length > most:
+        raise MfvError(
+            "MFV7244",
+            f"{what} is {length} tokens long, and the model takes {most}",
+            help="use fewer demonstrations, each with its image, or generate fewer tokens",
+        )
+
+
 def as_array(picture: Picture, place: str) -> np.ndarray:
     """``picture`` as (height, width, 3) uint8; MFV7245 where it is none."""
     if isinstance(picture, str | Path):

@@ -15,14 +15,13 @@ from typing import Any
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
 from mfv_dsl.lang.entries import POOLED
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
 
 BATCH = 64  # prompts a pass
 #: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
 OFF_TASK_SHOTS = 4
-#: Tokens of a demonstration and of a query in the prompt template, about.
-_SHOT_TOKENS, _QUERY_TOKENS = 9, 6
 _HEADS_SHOWN = 12
 _LEARNED = {
     "vector": "a vector of {d_model} numbers",
@@ -35,8 +34,8 @@ _LEARNED = {
 @dataclass(frozen=True)
 class Description:
     """What a step reads and writes, for people; prompts run once; copies of their last tokens; full
-    passes, where a model needs one for each copy; and about how many bytes of keys and values are
-    held at a time."""
+    passes, where a model needs one for each copy; about how many bytes of keys and values are held
+    at a time; and about how many tokens a prompt has, where its pictures are some of them."""
 
     reads: str = ""
     writes: str = ""
@@ -44,13 +43,19 @@ class Description:
     variants: int = 0
     full_passes: int = 0
     memory: int = 0
+    length: int = 0
 
 
-def _cost(facts: ModelFacts, prefix_passes: int, variants: int, memory: int) -> dict[str, int]:
+def _cost(
+    facts: ModelFacts, prefix_passes: int, variants: int, memory: int, shots: int
+) -> dict[str, int]:
     """What running costs: a model whose prompts see their last token has no shared prefix."""
+    length = prompt_tokens(facts, shots) if facts.picture_tokens else 0
     if facts.shares_prefix:
-        return {"prefix_passes": prefix_passes, "variants": variants, "memory": memory}
-    return {"full_passes": variants, "memory": memory}
+        passes = {"prefix_passes": prefix_passes, "variants": variants}
+    else:
+        passes = {"full_passes": variants}
+    return {**passes, "memory": memory, "length": length}
 
 
 def nothing(plan: Plan, step: Step) -> Description:
@@ -63,9 +68,10 @@ def activations(plan: Plan, step: Step) -> Description:
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
         _prompts(p, p["trials"]) + (f", corrupted by {p['corrupt']}" if p.get("corrupt") else ""),
-        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each",
+        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each"
+        + (", and the scale of the norm behind them" if p.get("norm") else ""),
         **_cost(facts, p["trials"], p["trials"],
-                _memory(facts, min(p["trials"], BATCH), p["shots"])),
+                _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
 
 
@@ -76,7 +82,7 @@ def mediation(plan: Plan, step: Step) -> Description:
         f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}{_pool(plan, step)}",
         "each head's mean in its place, one head a variant, at lm.attn (last token)",
         **_cost(facts, p["trials"], p["trials"] * (1 + facts.head_count),
-                _memory(facts, min(p["trials"], BATCH), p["shots"])),
+                _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
 
 
@@ -94,6 +100,16 @@ def head_set(plan: Plan, step: Step) -> Description:
     shown = ", ".join(f"L{layer}H{head}" for layer, head in heads[:_HEADS_SHOWN])
     more = f", … ({len(heads)} heads)" if len(heads) > _HEADS_SHOWN else ""
     return Description(writes=shown + more)
+
+
+def extract(plan: Plan, step: Step) -> Description:
+    """Of a function vector: whether what its heads write has to be made linear."""
+    if model_facts(plan, step).heads_add_up:
+        return Description()
+    return Description(
+        writes="nothing; a norm stands behind the heads, so what they write is made linear by the "
+        "norm's mean scale, and the error of this is measured"
+    )
 
 
 def evaluate(plan: Plan, step: Step) -> Description:
@@ -116,7 +132,7 @@ def evaluate(plan: Plan, step: Step) -> Description:
         _writes(plan, step, facts),
         **_cost(
             facts, p["items"] * passes + asked, p["items"] * variants + asked,
-            _memory(facts, min(p["items"], BATCH), p["shots"]),
+            _memory(facts, min(p["items"], BATCH), p["shots"]), p["shots"],
         ),
     )  # fmt: skip
 
@@ -149,6 +165,7 @@ def tune(plan: Plan, step: Step) -> Description:
             + (items if p["kl"] else 0),
             _memory(facts, items + p["select_items"], p["shots"])
             + (_memory(facts, items, OFF_TASK_SHOTS) if p["kl"] else 0),
+            p["shots"],
         ),
     )
 
@@ -237,6 +254,6 @@ def _conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
 
 def _memory(facts: ModelFacts, prompts: int, shots: int) -> int:
     """Keys and values of a batch of prompts."""
-    tokens = shots * _SHOT_TOKENS + _QUERY_TOKENS + (shots + 1) * facts.picture_tokens
+    tokens = prompt_tokens(facts, shots)
     width = facts.kv_width or facts.d_model
     return 2 * PRECISIONS[facts.precision] * facts.n_layers * width * tokens * prompts

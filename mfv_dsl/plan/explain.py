@@ -95,9 +95,10 @@ def plan_text(plan: Plan, notes: list[Note]) -> str:
         elif note.full_passes:
             cost = f"{note.full_passes} full passes, as this model shares no prefix, "
         memory = f"about {note.memory / 2**20:.1f} MiB of keys and values" if note.memory else ""
+        length = f", prompts of about {note.length:,} tokens" if note.length else ""
         for title, text in (
             ("from", ", ".join(note.inputs)), ("reads", note.reads), ("writes", note.writes),
-            ("cost", cost + memory), (state, f"{note.why} ({step.key[:12]})"),
+            ("cost", cost + memory + length), (state, f"{note.why} ({step.key[:12]})"),
         ):  # fmt: skip
             if text:
                 lines.append(f"     {title:<7}{text}")
@@ -119,9 +120,12 @@ def plan_text(plan: Plan, notes: list[Note]) -> str:
 def _shape(facts: ModelFacts | DatasetFacts | None) -> str:
     if isinstance(facts, ModelFacts):
         some = f" ({len(facts.head_layers)} with heads)" if facts.layers_without_heads else ""
+        picture = f"about {facts.picture_tokens} tokens a picture, " if facts.picture_tokens else ""
+        amount = f"about {facts.weights / 2**20:,.1f} MiB"
+        held = f", {amount} of weights ({facts.weights_as})" if facts.weights else ""
         return (
             f"{facts.n_layers} layers{some} × {facts.n_heads} heads of {facts.head_dim}, "
-            f"d = {facts.d_model}, fingerprint {facts.fingerprint[:12]}"
+            f"d = {facts.d_model}, {picture}fingerprint {facts.fingerprint[:12]}{held}"
         )
     if isinstance(facts, DatasetFacts):
         return f"{facts.description}, hash {facts.hash[:12]}"

@@ -166,13 +166,6 @@ class Planner(HeadPlanner):
         """``fv(relation, …)``: mean activations, heads, and the function vector of the two."""
         options = self.options(call)
         context = self.inner(options, context)
-        if not self.model_facts(context).heads_add_up:
-            raise MfvError(
-                "MFV7273",
-                f"there is no `fv` of the model `{context.model}`: a norm stands between its heads "
-                "and its residual stream, so that their outputs do not add up to a vector of it",
-                help="ablate heads, or tune a vector from a random start",
-            )
         relation = context.relation(relation_argument(call))
         if context.variation.shuffled:
             mean = self.shuffled_activations(relation, options, context)

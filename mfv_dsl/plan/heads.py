@@ -32,10 +32,11 @@ class HeadPlanner(StepPlanner, ABC):
 
     # -- what heads are scored by -----------------------------------------------------------------
     def activations(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
-        """Mean head outputs over a relation's prompts."""
+        """Mean head outputs over a relation's prompts, and where a norm stands behind the heads its
+        mean scale."""
         parameters = parameters_of("activations", options) | {"relation": relation, "corrupt": None}
         label = f"mean head outputs on {relation}"
-        return self.add("activations", label, parameters, {}, context, dataset=True)
+        return self._activations(label, parameters, context)
 
     def shuffled_activations(
         self, relation: str, options: Mapping[str, Any], context: Context
@@ -46,6 +47,11 @@ class HeadPlanner(StepPlanner, ABC):
             "twins": TWINS["shuffle"],
         }  # fmt: skip
         label = f"mean head outputs on {relation}, answers shuffled"
+        return self._activations(label, parameters, context)
+
+    def _activations(self, label: str, parameters: dict[str, Any], context: Context) -> str:
+        if not self.model_facts(context).heads_add_up:
+            parameters |= {"norm": True}
         return self.add("activations", label, parameters, {}, context, dataset=True)
 
     def scores(self, by: str, relation: str, options: Mapping[str, Any], context: Context) -> str:

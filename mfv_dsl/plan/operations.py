@@ -76,7 +76,8 @@ _PROMPTS = ("relation", "shots", "trials", "split", "seed")
 OPERATIONS: dict[str, Operation] = {
     "activations": Operation(
         "mean head outputs over a relation's prompts", _PROMPTS,
-        {"correct_only": True, "corrupt": None, "twins": 1}, describe=descriptions.activations,
+        {"correct_only": True, "corrupt": None, "twins": 1, "norm": False},
+        describe=descriptions.activations,
     ),
     "mediation": Operation(
         "causal indirect effect of every head on a relation", (*_PROMPTS, "corrupt"),
@@ -98,6 +99,7 @@ OPERATIONS: dict[str, Operation] = {
     "head_difference": Operation("heads in the first set only"),
     "extract": Operation(
         "function vector of a relation", ("relation",), {"bias": "none"},
+        describe=descriptions.extract,
         file="vectors/fv_{relation}",
     ),
     "load": Operation(

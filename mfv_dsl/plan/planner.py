@@ -12,6 +12,7 @@ from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.syntax import Call, Name
 from mfv_dsl.plan.context import Context
+from mfv_dsl.plan.lengths import check_pictures
 from mfv_dsl.plan.operations import OPERATIONS, step_key
 from mfv_dsl.plan.steps import Inputs, Step
 
@@ -47,13 +48,18 @@ class StepPlanner:
 
         Returns:
             The step's key.
+
+        Raises:
+            MfvError: MFV7286 for prompts whose pictures are more than the model takes.
         """
         undeclared = set(parameters) - set(OPERATIONS[operation].parameters)
         assert not undeclared, f"the operation `{operation}` declares no {undeclared}"
         inputs = inputs or {}
         identity = dataset_hash = None
         if context is not None:
-            identity = self.model_facts(context).identity
+            facts = self.model_facts(context)
+            identity = facts.identity
+            check_pictures(facts, context.model, parameters.get("shots", 0))
             dataset_hash = self.dataset_facts(context).hash if dataset else None
         key = step_key(operation, parameters, inputs, identity, dataset_hash)
         if key not in self.steps:

@@ -18,7 +18,7 @@ _INK, _PALE, _RIGHT = (30, 30, 40), (120, 120, 130), (60, 150, 90)
 
 @dataclass(frozen=True)
 class PromptRow:
-    """One prompt: pictures (side, side, 3) uint8 as the model gets them, the text that goes with
+    """One prompt: pictures (height, width, 3) uint8 as the model gets them, the text that goes with
     each, and the answer that is wanted."""
 
     title: str
@@ -29,27 +29,30 @@ class PromptRow:
 
 def prompt_picture(rows: Sequence[PromptRow]) -> Image.Image:
     """The prompts one below the other."""
-    side = rows[0].pictures[0].shape[0]
-    times = max(1, -(-_LEAST // side))
-    width = side * times
+    sizes = [picture.shape[:2] for row in rows for picture in row.pictures]
+    tallest, widest = (max(sides) for sides in zip(*sizes, strict=True))
+    times = max(1, -(-_LEAST // widest))
+    width = widest * times
     letters = width // 8
     longest = max(len(row.pictures) for row in rows)
     lines = max(len(_lines(text, letters)) for row in rows for text in row.texts) + 1
-    height = _MARGIN + 2 * _LINE + width + _LINE * lines
+    height = _MARGIN + 2 * _LINE + tallest * times + _LINE * lines
     canvas = Image.new(
         "RGB", (_MARGIN + longest * (width + _MARGIN), height * len(rows) + _MARGIN), "white"
     )
     draw = ImageDraw.Draw(canvas)
-    size = f"{side} by {side} pixels" + (f", shown {times} times as large" if times > 1 else "")
+    larger = f", shown {times} times as large" if times > 1 else ""
+    size = f"{widest} by {tallest} pixels{larger}"
     for number, row in enumerate(rows):
         top = number * height + _MARGIN
         draw.text((_MARGIN, top), row.title, fill=_INK, font=ImageFont.load_default(16))
         draw.text((_MARGIN, top + _LINE), size, fill=_PALE, font=ImageFont.load_default(12))
         for i, (picture, text) in enumerate(zip(row.pictures, row.texts, strict=True)):
             left = _MARGIN + i * (width + _MARGIN)
-            view = Image.fromarray(picture).resize((width, width), Image.Resampling.NEAREST)
+            shape = picture.shape[1] * times, picture.shape[0] * times
+            view = Image.fromarray(picture).resize(shape, Image.Resampling.NEAREST)
             canvas.paste(view, (left, top + 2 * _LINE))
-            down = top + 2 * _LINE + width + 6
+            down = top + 2 * _LINE + tallest * times + 6
             for line in _lines(text, letters):
                 draw.text((left, down), line, fill=_INK, font=ImageFont.load_default(14))
                 down += _LINE

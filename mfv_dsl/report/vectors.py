@@ -95,6 +95,8 @@ def _origin(tree: Tree, metadata: Mapping[str, Any]) -> None:
         branch = tree.add(_text(f"heads {metadata['heads']['chosen']}"))
         for layer, cells in _by_layer(metadata["heads"]["list"]).items():
             branch.add(_text(f"layer {layer}: {', '.join(cells)}"))
+    if "linearised" in metadata:
+        tree.add(_text(_linearised(metadata["linearised"])))
     if "prompt" in metadata:
         tree.add(
             _text(_prompts(metadata["prompt"], metadata.get("dataset", {}), metadata.get("seed")))
@@ -108,6 +110,12 @@ def _origin(tree: Tree, metadata: Mapping[str, Any]) -> None:
             factor = parent["coefficient"]
             times = "" if factor is None else f"{factor:g} × "
             _origin(branch.add(_text(f"{times}{parent['name']} ({parent['hash'][:12]})")), parent)
+
+
+def _linearised(made: Mapping[str, Any]) -> str:
+    scales = ", ".join(f"{scale:.4g} in layer {layer}" for layer, scale in made["scales"])
+    error = f"; error {made['error']:.2f}" if "error" in made else ""
+    return f"the norm behind the heads made linear, scale {scales}{error}"
 
 
 def _by_layer(heads: Iterable[tuple[int, int, float | None]]) -> dict[int, list[str]]:

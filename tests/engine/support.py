@@ -18,7 +18,7 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.models.base import Continuation, PromptBatch
 from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.parallel_attention import PARALLEL, Past, attend_past
+from mfv_dsl.models.parallel_attention import LookedBack, Past, last_tokens, register
 from mfv_dsl.models.sites import Site, SiteTable
 from tests.conftest import small_flamingo, small_mpt_flamingo
 
@@ -135,7 +135,7 @@ class TextModel:
 
     def __init__(self) -> None:
         flamingo_classes()  # lets transformers be imported beside any torchvision
-        from transformers import AttentionInterface, Qwen3Config, Qwen3ForCausalLM
+        from transformers import Qwen3Config, Qwen3ForCausalLM
 
         torch.manual_seed(0)
         config = Qwen3Config(
@@ -154,7 +154,7 @@ class TextModel:
         }
         self.device = torch.device("cpu")
         self.end_tokens, self.banned_tokens = frozenset({0}), frozenset()
-        AttentionInterface.register(PARALLEL, attend_past)
+        register()
 
     def tokens(self, lengths: Sequence[int]) -> PromptBatch:
         generator = torch.Generator().manual_seed(3)
@@ -196,13 +196,10 @@ class TextModel:
             return self.model.model(
                 inputs_embeds=hidden,
                 position_ids=state.positions.expand(-1, hidden.shape[1]),
-                past=state.past,
                 use_cache=False,
             ).last_hidden_state
 
-        usual = self.model.config._attn_implementation
-        self.model.config._attn_implementation = PARALLEL
-        try:
+        attentions = (layer.self_attn for layer in self.model.model.layers)
+        past = LookedBack(dict(zip(map(id, attentions), state.past, strict=True)))
+        with last_tokens(self.model.config, past):
             yield Continuation(state.start, (whole,), self.model.lm_head, 50, 4096)
-        finally:
-            self.model.config._attn_implementation = usual

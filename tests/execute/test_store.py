@@ -18,6 +18,7 @@ from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.operations import heads
 from mfv_dsl.execute.store import Damaged, Store, StoredStep
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
@@ -50,6 +51,16 @@ def outcomes() -> Outcomes:
         ),
         Vector(torch.randn(4), Space("f", 4), "x", ((0, 1),), torch.randn(1, 2), torch.randn(1, 4)),
         Vector(torch.randn(4), Space("f", 4, "per_head")),
+        TaskMean(
+            "left",
+            torch.randn(2, 3, 4),
+            (True,),
+            1,
+            NormSamples(torch.rand(2), torch.randn(1, 2, 3, 4)),
+        ),
+        Vector(
+            torch.randn(4), Space("f", 4), linearised=Linearisation(((0, 0.5), (3, 2.0)), 0.25, 8)
+        ),
         torch.randn(3, 2),
         0.25,
     ],
@@ -91,12 +102,8 @@ def test_every_damage_is_noticed(tmp_path: Path):
         flipped = bytearray(good)
         flipped[place] ^= 1 << int(rng.integers(8))
         store.path(key).write_bytes(bytes(flipped))
-        try:
-            found = store.get(key)
-        except Damaged:
-            continue
-        store.path(key).write_bytes(good)
-        assert same(found, store.get(key)), place  # only white space of the header may differ
+        with pytest.raises(Damaged):
+            store.get(key)
     store.path(key).write_bytes(b"nonsense")
     assert list(store.entries()) == [store.path(key)]
     assert store.clear() == 1 and key not in store

@@ -21,6 +21,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.vector_file import load_vector, save_vector
 from mfv_dsl.methods.vectors import Space, Vector
 
+LINEARISED = {"scales": [[1, 0.5], [2, 3.0]], "error": 0.125, "prompts": 8}
 METADATA = {"kind": "extracted", "name": "left", "model": {"id": "tiny"}}
 
 
@@ -194,3 +195,30 @@ def test_an_unknown_key_is_kept_and_named(tmp_path: Path):
         warnings.simplefilter("error")
         save_vector(tmp_path / "w", made(), {**METADATA, "x_colour": "red"})
         assert load_vector(tmp_path / "w").metadata["x_colour"] == "red"
+
+
+# -- versions -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("more", "version"), [
+    ({}, "1.0"),
+    ({"linearised": LINEARISED}, "1.1"),
+    ({"parents": [{"name": "v", "hash": "0" * 64, "coefficient": 2.0}]}, "1.0"),
+    ({"parents": [{"name": "v", "hash": "0" * 64, "coefficient": 2.0, "linearised": LINEARISED}]},
+     "1.1"),
+])  # fmt: skip
+def test_a_file_is_of_the_oldest_version_that_has_its_keys(
+    more: dict[str, Any], version: str, tmp_path: Path
+):
+    path = tmp_path / "left.safetensors"
+    save_vector(path, made(), {**METADATA, **more})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing in it is unknown
+        metadata = load_vector(path).metadata
+    assert metadata["format_version"] == version
+    assert metadata.items() >= more.items()
+
+
+@pytest.mark.parametrize("wrong", [{"scales": [[1]]}, {"error": 0.1}, {"scales": [], "error": -1}])
+def test_how_a_norm_was_made_linear_has_a_form(wrong: dict[str, Any], tmp_path: Path):
+    with pytest.raises(MfvError) as raised:
+        save_vector(tmp_path / "left.safetensors", made(), {**METADATA, "linearised": wrong})
+    assert raised.value.code == "MFV6004"

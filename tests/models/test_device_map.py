@@ -26,8 +26,8 @@ from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.models import device_map
 from mfv_dsl.models.device_map import bytes_of, device_of, moved, split_layers, spread
+from mfv_dsl.models.flamingo_attention import Media
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.parallel_attention import Media
 from tests.conftest import small_flamingo, small_mpt_flamingo
 from tests.engine.support import lively_flamingo, lively_mpt, mixed_batch, random_variants
 

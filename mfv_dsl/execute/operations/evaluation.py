@@ -24,6 +24,7 @@ from mfv_dsl.methods.answers import (
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.outcomes import selected
 from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Step
 from mfv_dsl.plan.treatments import treatments
 
@@ -112,11 +113,11 @@ def _blends(
     split: str, prompts: list[Prompt],
 ) -> list[BlendOutcomes]:  # fmt: skip
     """Every condition of ``points``, its layer and scale, measured on ``prompts``."""
-    sources = session.batches(step, source_pairs(session, step, split))
+    sources = session.batches(step, source_pairs(session, step, split), BATCH)
     conditions = [
         [adding(vector, point.layer, point.scale) for vector in candidates] for point in points
     ]
-    pairs = list(zip(sources, session.batches(step, prompts), strict=True))
+    pairs = list(zip(sources, session.batches(step, prompts, BATCH), strict=True))
     return measure_blends(session.backend(step), pairs, conditions)
 
 

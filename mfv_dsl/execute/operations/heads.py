@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 
@@ -12,7 +13,7 @@ import torch
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.operations.registry import Values, performs
-from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.session import Session, batched
 from mfv_dsl.methods.attribution import attribute
 from mfv_dsl.methods.mediation import Mediation, concatenate_effects, mediate
 from mfv_dsl.methods.selection import Heads, output_norms, top_heads
@@ -39,7 +40,9 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
     def measured(chunk: list[Prompt]) -> Mediation:
         nonlocal is_new
         is_new = True
-        return effects(backend, [backend.batch(chunk, dataset)], p["relation"], mean.mean, progress)
+        batches = batched(backend, dataset, chunk)
+        report = _shared_out(progress, len(batches))
+        return effects(backend, batches, p["relation"], mean.mean, report)
 
     parts = []
     for number, chunk in enumerate(chunks):
@@ -50,11 +53,24 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
     return concatenate_effects(parts, p["relation"])
 
 
+def _shared_out(progress: Callable[[int], None], batches: int) -> Callable[[int], None]:
+    """Progress of ``batches`` batches, told as that of one."""
+    done = told = 0
+
+    def report(units: int) -> None:
+        nonlocal done, told
+        done += units
+        progress(done // batches - told)
+        told = done // batches
+
+    return report
+
+
 @performs("head_norms")
 def head_norms(session: Session, step: Step, inputs: Values) -> Mediation:
     """The length of what each head writes on average, as scores like effects (one row)."""
     mean = inputs["mean"]
-    norms = output_norms(session.backend(step), mean.mean)
+    norms = output_norms(session.backend(step), mean.mean, mean.norm)
     return Mediation(mean.relation, norms[None], np.empty(0))
 
 

@@ -21,7 +21,7 @@ def extract(session: Session, step: Step, inputs: Values) -> Vector:
     heads = inputs["heads"]
     return algebra.function_vector(
         session.backend(step), inputs["mean"].mean, heads.chosen, step.parameters["bias"],
-        expression=step.label, scores=heads.scores,
+        expression=step.label, scores=heads.scores, norm=inputs["mean"].norm,
     )  # fmt: skip
 
 

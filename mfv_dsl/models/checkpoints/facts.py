@@ -9,6 +9,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.files import hash_sample
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
     CheckpointPart,
@@ -19,10 +20,6 @@ from mfv_dsl.models.checkpoints.locate import NEEDED, find, locate, weight_files
 from mfv_dsl.models.checkpoints.published_checkpoints import LANGUAGES
 from mfv_dsl.models.families import facts_from_config
 from mfv_dsl.models.sites import flamingo_paths
-
-#: A weights file up to _WHOLE bytes is hashed whole, of a larger one its size and _BLOCKS blocks of
-#: _BLOCK bytes, evenly spaced, the first and the last among them.
-_WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
 
 
 def facts(path: str, dtype: str = "bf16", device: str = "auto") -> ModelFacts:
@@ -87,15 +84,4 @@ def _identify(digest: hashlib._Hash, kind: str, part: CheckpointPart) -> None:
     files = [path for path in configs if path is not None] + weight_files(kind, part)[0]
     for path in files:
         digest.update(f"{kind} {path.name} {path.stat().st_size}\n".encode())
-        _sample(digest, path)
-
-
-def _sample(digest: hashlib._Hash, path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= _WHOLE:
-            digest.update(file.read())
-            return
-        for i in range(_BLOCKS):
-            file.seek((size - _BLOCK) * i // (_BLOCKS - 1))
-            digest.update(file.read(_BLOCK))
+        hash_sample(digest, path)

@@ -8,7 +8,7 @@ norm is ``<text>.norm``, the head ``lm_head``; in a layer the heads are the inpu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mfv_dsl.base.errors import MfvError
@@ -25,10 +25,16 @@ class Architecture:
     ``mark`` stands for a picture in plain text.  ``attention_output`` and ``mlp_output`` are the
     modules, in a layer, whose outputs are added to the residual stream.  ``between`` names the
     list of cross-attention blocks that run between layers.  ``prompt_sees_itself``: earlier tokens
-    of a prompt see later ones, so that the shared prefix is not exact.  ``tiles_lone_pictures``:
-    its processor would cut a prompt's only picture into tiles, and leave several whole.
-    ``prompt_ending`` is what its processor writes behind every prompt.  ``vision`` is the path of
-    the vision tower, ``projector`` of what makes the language model's features of its output.
+    of a prompt see later ones, so that the shared prefix is not exact.  ``prompt_ending`` is what
+    its processor writes behind every prompt.  ``vision`` is the path of the vision tower,
+    ``projector`` of what makes the language model's features of its output.
+
+    ``sizes``: a processor brings pictures to ``one`` size, leaves them nearly ``any`` size between
+    two bounds, or shrinks them only where they are larger than a ``bounded`` side.  ``tiling`` is
+    the way in which it cuts them into tiles: to the size that fits best of some ``pinpoints``, into
+    ``quarters``, into ``squares`` of one side, into ``patches`` or overlapping ``crops`` of the
+    tower's size.  ``tiles_lone_pictures``: it would cut a prompt's only picture, and leave several
+    whole.
     """
 
     text: str
@@ -39,15 +45,17 @@ class Architecture:
     mlp_output: str = "mlp"
     between: str | None = None
     prompt_sees_itself: bool = False
-    tiles_lone_pictures: bool = False
     prompt_ending: str = ""
     vision: str = "model.vision_tower"
     projector: str = "model.multi_modal_projector"
+    sizes: Literal["one", "any", "bounded"] = "one"
+    tiling: Literal["pinpoints", "quarters", "squares", "patches", "crops"] | None = None
+    tiles_lone_pictures: bool = False
 
     @property
     def norm_behind_heads(self) -> bool:
         """Whether a norm stands between a head's projection and the residual stream, so that what
-        a head writes is not linear in its output."""
+        a head writes is not linear in its output and has to be made so."""
         return self.attention_output != "self_attn.o_proj"
 
 
@@ -58,9 +66,10 @@ _QWEN = Architecture(
     mark=_QWEN_MARK,
     vision="model.visual",
     projector="model.visual.merger",
+    sizes="any",
 )
 _IDEFICS = Architecture(
-    "model.text_model", vision="model.vision_model", projector="model.connector"
+    "model.text_model", vision="model.vision_model", projector="model.connector", tiling="squares"
 )
 _GEMMA_NORMS = {
     "attention_output": "post_attention_layernorm",
@@ -72,10 +81,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "qwen2_5_vl": _QWEN,
     "qwen3_vl": _QWEN,
     "llava": Architecture("model.language_model"),
-    "llava_next": Architecture("model.language_model"),
-    "llava_onevision": Architecture("model.language_model", tiles_lone_pictures=True),
-    "mistral3": Architecture("model.language_model", mark="[IMG]"),
-    "idefics2": _IDEFICS,
+    "llava_next": Architecture("model.language_model", tiling="pinpoints"),
+    "llava_onevision": Architecture(
+        "model.language_model", tiling="pinpoints", tiles_lone_pictures=True
+    ),
+    "mistral3": Architecture("model.language_model", mark="[IMG]", sizes="bounded"),
+    "idefics2": replace(_IDEFICS, tiling="quarters"),
     "idefics3": _IDEFICS,
     "smolvlm": _IDEFICS,
     "gemma3": Architecture(
@@ -89,11 +100,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         prompt_ending="\n",
         **_GEMMA_NORMS,
     ),
-    "internvl": Architecture("model.language_model", "tensor", mark="<IMG_CONTEXT>"),
+    "internvl": Architecture(
+        "model.language_model", "tensor", mark="<IMG_CONTEXT>", tiling="patches"
+    ),
     "molmo2": Architecture(
         "model.language_model",
         mark="<|image|>",
         projector="model.multi_modal_projector.image_projector",
+        tiling="crops",
     ),
     "mllama": Architecture(
         "model.language_model", "cross_states", mark="<|image|>", vision="model.vision_model"
@@ -116,11 +130,9 @@ REFUSED: Mapping[str, str] = {
 }
 
 
-def architecture_of(config: Mapping[str, Any], path: str) -> Architecture:
-    """The row of the model whose config.json is ``config``; ``path`` is what the user calls it.
-
-    Raises MfvError: MFV7260 for an architecture that is refused, MFV7261 for one that has no row.
-    """
+def check_served(config: Mapping[str, Any], path: str) -> None:
+    """Refuse (MFV7260) a model whose config.json says that passes of it would be wrong; ``path`` is
+    what the user calls it."""
     model_type = str(config.get("model_type", ""))
     text = config.get("text_config") or config
     reason = REFUSED.get(model_type)
@@ -132,12 +144,23 @@ def architecture_of(config: Mapping[str, Any], path: str) -> Architecture:
         raise MfvError(
             "MFV7260", f"models of the kind `{model_type}` are not served: {reason}", notes=[path]
         )
+
+
+def architecture_of(config: Mapping[str, Any], path: str) -> Architecture:
+    """The row of the model whose config.json is ``config``; ``path`` is what the user calls it.
+
+    Raises MfvError: MFV7260 for an architecture that is refused, MFV7261 for one that has no row.
+    """
+    check_served(config, path)
+    model_type = str(config.get("model_type", ""))
     if model_type not in ARCHITECTURES:
         raise MfvError(
             "MFV7261",
             f"{path} is of the kind `{model_type}`, which is not in the table of architectures"
             if model_type
             else f"{path} has a config.json without `model_type`",
-            help=f"these are: {', '.join(ARCHITECTURES)}; docs/models.md says how to add one",
+            help=f"these are: {', '.join(ARCHITECTURES)}; for a model of another kind give a file "
+            'that says how it is built, as in hf("…", architecture="mine.toml"): '
+            "`mfv explain MFV7261` has one, docs/models.md says more",
         )
     return ARCHITECTURES[model_type]

@@ -8,26 +8,28 @@ layer loop of our own, and whatever an architecture does between its layers is d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.base import Continuation
+from mfv_dsl.models.parallel_attention import LookedBack, last_tokens, register
 from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
 from mfv_dsl.models.vlm.architectures import Architecture
-from mfv_dsl.models.vlm.attention import RECORD, REPLAY, Recording, recording, register
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.decoder import VlmDecoder
-from mfv_dsl.models.vlm.pictures import PER_TOKEN, Encoder, Features, Media, leave_whole
+from mfv_dsl.models.vlm.drawing import drawn
+from mfv_dsl.models.vlm.grids import USUAL_SIZE
+from mfv_dsl.models.vlm.inputs import Inputs
+from mfv_dsl.models.vlm.pictures import Encoder, Media
+from mfv_dsl.models.vlm.placement import input_device
 from mfv_dsl.models.vlm.prompts import Form
 from mfv_dsl.models.vlm.recorded_pass import (
     BlockCall,
@@ -41,8 +43,6 @@ from mfv_dsl.models.vlm.recorded_pass import (
 from mfv_dsl.models.vlm.sites import site_table
 
 _OF_PROMPTS_ONLY = ("token_type_ids", "mm_token_type_ids")
-#: The side of rendered pictures for a model that takes any size.
-_USUAL_SIZE = 448
 
 
 class VisionLanguageModel:
@@ -66,25 +66,22 @@ class VisionLanguageModel:
         self.template = self.form.template
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
-        if architecture.tiles_lone_pictures:
-            leave_whole(processor.image_processor)
         self.text_model: Any = model.get_submodule(architecture.text)
         self.layers: nn.ModuleList = self.text_model.layers
         config = model.config.get_text_config()
-        self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
         self.image_size = _image_size(model.config)
         self.sites = site_table(model, architecture, facts)
         self.encoder = Encoder(model, processor, architecture)
         self.end_tokens = _end_tokens(model, self.tokenizer)
-        self.image_token = _image_token(model.config, self.tokenizer, architecture)
+        self.inputs = Inputs(model, processor, architecture, self.encoder, self.first_tokens)
+        self.image_token = self.inputs.image_token
         self.banned_tokens = frozenset({self.image_token})
         self._softcap = getattr(config, "final_logit_softcapping", None)
         self.is_exact = False
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = next(self.model.parameters()).device
-        return device
+        return input_device(self.model)
 
     # -- prompts ----------------------------------------------------------------------------------
     def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> VlmBatch:
@@ -98,7 +95,7 @@ class VisionLanguageModel:
             pictures |= zip(part, dataset.pictures(part, self.image_size), strict=True)
         answers = [prompt.query.answer for prompt in prompts]
         shown = [[pictures[image] for image in prompt.images] for prompt in prompts]
-        return self._batch(texts, shown, answers, tuple(prompts))
+        return self.inputs.batch(texts, shown, answers, tuple(prompts))
 
     def texts(
         self,
@@ -124,95 +121,10 @@ class VisionLanguageModel:
                 if id(picture) not in arrays:
                     arrays[id(picture)] = as_array(picture, f"images[{i}][{j}]")
         shown = [[arrays[id(picture)] for picture in row] for row in images]
-        return self._batch(marked, shown, answers, ())
-
-    def _batch(
-        self, texts: Sequence[str], pictures: Sequence[Sequence[np.ndarray]],
-        answers: Sequence[str] | None, prompts: tuple[Prompt, ...],
-    ) -> VlmBatch:  # fmt: skip
-        encoded: dict[int, Features] = {}
-        for row in pictures:
-            for picture in row:
-                if id(picture) not in encoded:
-                    encoded[id(picture)] = self.encoder.encode(picture)
-        media = Media(tuple(tuple(encoded[id(picture)] for picture in row) for row in pictures))
-        inputs = self._processed(texts, pictures)
-        tokens, mask = inputs["input_ids"].to(self.device), inputs["attention_mask"].to(self.device)
-        self.check_length(int(mask.sum(-1).max()), "the longest prompt")
-        self._check_places(tokens, media)
-        positions = self._positions(tokens, mask, inputs)
-        per_token = {name: inputs[name].to(self.device) for name in PER_TOKEN if name in inputs}
-        if self.architecture.positions == "mrope":
-            per_token.pop("mm_token_type_ids", None)  # only positions are made of it
-        first = None if answers is None else torch.tensor(self.first_tokens(answers))
-        return VlmBatch(
-            prompts, tokens, mask, media, None if first is None else first.to(self.device),
-            positions, per_token, self.model.dtype,
-        )  # fmt: skip
-
-    def _processed(
-        self, texts: Sequence[str], pictures: Sequence[Sequence[np.ndarray]]
-    ) -> Mapping[str, Any]:
-        """What the model's own processor makes of texts and pictures, padded on the left."""
-        images = [[Image.fromarray(picture) for picture in row] for row in pictures]
-        options: dict[str, Any] = {"return_tensors": "pt", "padding": True}
-        first = self.tokenizer.bos_token
-        if first is not None and all(text.startswith(first) for text in texts):
-            options["add_special_tokens"] = False  # a chat template wrote them
-        shown: dict[str, Any] = {"text": list(texts), "images": images if any(images) else None}
-        if self.architecture.features == "perceiver":
-            shown = {"text": _interleaved(texts, images, self.architecture.mark)}
-        bare = not all(images) and self.architecture.features in ("perceiver", "cross_states")
-        try:
-            if bare:
-                raise ValueError("this model needs a picture in every text")
-            inputs: Mapping[str, Any] = self.processor(**shown, **options)
-        except Exception as error:  # of many kinds, by processor
-            summary = str(error).strip().partition("\n")[0]
-            raise MfvError(
-                "MFV7277", "the model's own processor does not take these texts and pictures",
-                notes=[f"{type(error).__name__}: {summary}"],
-            ) from None  # fmt: skip
-        return inputs
-
-    def _check_places(self, tokens: torch.Tensor, media: Media) -> None:
-        """Refuse (MFV7270) prompts whose places for pictures are not as many as the pictures have
-        features: the model would put them into wrong places."""
-        if self.architecture.features in ("cross_states", "perceiver"):
-            return
-        places = (tokens == self.image_token).sum(-1).tolist()
-        for number, (place, row) in enumerate(zip(places, media.rows, strict=True)):
-            features = sum(len(picture.rows) for picture in row)
-            if place != features:
-                raise MfvError(
-                    "MFV7270",
-                    f"prompt {number} has {place} places for pictures, and its {len(row)} pictures "
-                    f"have {features} features",
-                    help="the processor cuts pictures into other tiles in a prompt than alone; "
-                    "give it other limits of size",
-                )  # fmt: skip
-
-    def _positions(
-        self, tokens: torch.Tensor, mask: torch.Tensor, inputs: Mapping[str, Any]
-    ) -> torch.Tensor:
-        if self.architecture.positions == "mrope":
-            grid = inputs.get("image_grid_thw")
-            positions, _ = self.model.model.get_rope_index(
-                tokens, inputs["mm_token_type_ids"].to(self.device),
-                image_grid_thw=None if grid is None else grid.to(self.device), attention_mask=mask,
-            )  # fmt: skip
-            return positions
-        positions = (mask.cumsum(-1) - 1).clamp_min(0)
-        return positions + 1 if self.architecture.positions == "from_one" else positions
+        return self.inputs.batch(marked, shown, answers, ())
 
     def check_length(self, length: int, what: str) -> None:
-        """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
-        if length > self.max_positions:
-            raise MfvError(
-                "MFV7244",
-                f"{what} is {length} tokens long, and the model takes {self.max_positions}",
-                help="use fewer demonstrations, each with its image, or generate fewer tokens",
-            )
+        self.inputs.check_length(length, what)
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         return [tokens[0] for tokens in self.answer_tokens(names)]
@@ -225,18 +137,17 @@ class VisionLanguageModel:
         return text
 
     def preprocess(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
-        """Pictures as the vision tower gets them, (pictures, 3, height, width).  Raises MfvError
-        (MFV7279) for a model that cuts them into patches or tiles first."""
-        images = [Image.fromarray(picture) for picture in pictures]
-        pixels: torch.Tensor = self.processor.image_processor(images, return_tensors="pt")[
-            "pixel_values"
-        ]
-        if pixels.ndim != 4:
-            raise MfvError(
-                "MFV7279", "this model's processor cuts pictures into patches or tiles, which are "
-                "not drawn",
-            )  # fmt: skip
-        return pixels
+        """Pictures of one size as the vision tower gets them, (pictures, 3, height, width), with
+        patches put together again and tiles beside one another.  Raises MfvError (MFV7279) for a
+        processor whose pictures cannot be drawn."""
+        return torch.stack([drawn(self.encoder.pixels(picture), self.model.config)
+                            for picture in pictures])  # fmt: skip
+
+    def pieces(self, prompt: Prompt) -> list[str]:
+        """The text of a prompt, with marks, in one piece for each picture."""
+        mark = self.architecture.mark
+        before, *texts = self.form.text(prompt, self.processor, mark).split(mark)
+        return [f"{before if not number else ''}{mark}{text}" for number, text in enumerate(texts)]
 
     def encoded_anew(self, batch: VlmBatch) -> VlmBatch:
         """The batch with its pictures encoded again, while the model is edited where it does so."""
@@ -270,9 +181,10 @@ class VisionLanguageModel:
         return DynamicCache(config=self.model.config.get_text_config())
 
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+        device = hidden.device
         if normed:
             hidden = self.text_model.norm(hidden)
-        logits: torch.Tensor = self.model.get_output_embeddings()(hidden)
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden).to(device)
         return logits if self._softcap is None else (logits / self._softcap).tanh() * self._softcap
 
     def step_options(self, batch: VlmBatch) -> dict[str, torch.Tensor]:
@@ -296,9 +208,9 @@ class VisionLanguageModel:
             batch.media, cache,
         )  # fmt: skip
         modules = [layer.self_attn for layer in self.layers if hasattr(layer, "self_attn")]
-        state = Recording(frozenset(map(id, modules)))
+        state = LookedBack(modules=frozenset(map(id, modules)))
         with (
-            recording(state), self._attention(RECORD), recorded_calls(self._blocks()) as calls,
+            self._last_tokens(state), recorded_calls(self._blocks()) as calls,
             recorded_outputs(self._of_pictures()) as standing,
         ):  # fmt: skip
             self.run(
@@ -316,9 +228,9 @@ class VisionLanguageModel:
         slots = max((past.keys.shape[2] for past in state.past.past.values()), default=1)
         size = state.start.element_size()
         with (
-            recording(state.past), self._attention(REPLAY),
+            self._last_tokens(state.past),
             standing_outputs(self._of_pictures(), state.standing),
-        ):  # fmt: skip
+        ):
             yield Continuation(
                 start=state.start,
                 stages=tuple(partial(run_calls, stage) for stage in stages),
@@ -349,18 +261,10 @@ class VisionLanguageModel:
             part for block in blocks for part in (block.cross_attn.k_proj, block.cross_attn.v_proj)
         ]
 
-    @contextmanager
-    def _attention(self, name: str) -> Iterator[None]:
-        """Within the block the text model's attention is called by ``name``."""
+    def _last_tokens(self, state: LookedBack) -> AbstractContextManager[None]:
+        """Within the block the text model runs last tokens, which look back on ``state``."""
         modules = (layer.self_attn for layer in self.layers if hasattr(layer, "self_attn"))
-        config = next(modules).config
-        usual = config._attn_implementation_internal
-        # the public setter would change the vision tower's too
-        config._attn_implementation_internal = name
-        try:
-            yield
-        finally:
-            config._attn_implementation_internal = usual
+        return last_tokens(next(modules).config, state)
 
     # -- generation -------------------------------------------------------------------------------
     @contextmanager
@@ -368,32 +272,12 @@ class VisionLanguageModel:
         yield VlmDecoder(self, batch)
 
 
-def _interleaved(
-    texts: Sequence[str], images: Sequence[Sequence[Image.Image]], mark: str
-) -> list[list[Any]]:
-    """Each text as the list of pictures and pieces between them."""
-    rows = []
-    for text, row in zip(texts, images, strict=True):
-        pieces: list[Any] = []
-        for image, piece in zip([None, *row], text.split(mark), strict=True):
-            pieces += [part for part in (image, piece) if part]
-        rows.append(pieces)
-    return rows
-
-
 def _image_size(config: Any) -> int:
     vision = getattr(config, "vision_config", None)
     size = getattr(vision, "image_size", None)
     if isinstance(size, list | tuple):
         size = size[0]
-    return size if isinstance(size, int) else _USUAL_SIZE
-
-
-def _image_token(config: Any, tokenizer: Any, architecture: Architecture) -> int:
-    for name in ("image_token_id", "image_token_index"):
-        if isinstance(getattr(config, name, None), int):
-            return int(getattr(config, name))
-    return int(tokenizer.convert_tokens_to_ids(architecture.mark))
+    return size if isinstance(size, int) else USUAL_SIZE
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

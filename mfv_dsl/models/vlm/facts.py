@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from mfv_dsl.models.vlm.architectures import (
     REFUSED,
     Architecture,
     architecture_of,
+    check_served,
 )
-from mfv_dsl.models.vlm.folder import fingerprint, read_config
+from mfv_dsl.models.vlm.folder import fingerprint, read_config, read_processor
+from mfv_dsl.models.vlm.grids import features
 from mfv_dsl.models.vlm.known import KNOWN
 from mfv_dsl.models.vlm.prompts import Form
+from mfv_dsl.models.vlm.table_file import Row, read_row, row_identity
+from mfv_dsl.models.vlm.weights import held_bytes, weight_bytes
 
 #: ``model_type`` of a text configuration -> what it is where the file does not say:
 #: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim.
@@ -51,8 +56,6 @@ _TEXT = {
 }  # fmt: skip
 #: Of Mllama the layers with cross-attention in place of self-attention, if the file does not say.
 CROSS_LAYERS = (3, 8, 13, 18, 23, 28, 33, 38)
-#: Pixels of a picture that become one token in models of Qwen's, about.
-_QWEN_TOKEN = 28 * 28
 _NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
           "head_dim")  # fmt: skip
 
@@ -87,30 +90,48 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def read_architecture(folder: Path, path: str) -> tuple[dict[str, Any], Architecture]:
-    """The config.json in ``folder``, and the row of its model, which the user calls ``path``.
+def read_architecture(
+    folder: Path, path: str, row: Row | None = None
+) -> tuple[dict[str, Any], Architecture]:
+    """The config.json in ``folder``, and the row of its model, which the user calls ``path``:
+    ``row``, or that of the table.
 
     Raises MfvError: MFV7264 for a file that cannot be read, MFV7265 for a model whose code is not
     in transformers, MFV7260 and MFV7261 for architectures that are not served, MFV7267 for a
-    language model without a configuration.
+    language model without a configuration, MFV7282 for weights that someone has quantised, MFV7284
+    for a file that is no row.
     """
+    given = None if row is None else read_row(row)
     config = read_config(folder)
     model_type = config.get("model_type")
-    if "auto_map" in config and model_type not in ARCHITECTURES and model_type not in REFUSED:
+    known = given is not None or model_type in ARCHITECTURES or model_type in REFUSED
+    if "auto_map" in config and not known:
         raise MfvError(
             "MFV7265", f"the code of {path} comes with its weights; such code is not run",
             help="models whose code is in transformers can be loaded", argument="path",
         )  # fmt: skip
     if not isinstance(config.get("text_config", {}), dict):
         raise MfvError("MFV7267", f"the `text_config` in the config.json of {path} is no object")
+    if config.get("quantization_config"):
+        raise MfvError(
+            "MFV7282", f"the weights of {path} were quantised by whoever published them",
+            help="take the repository with the whole weights; `quantize=nf4` or `int8` makes them "
+            "smaller when they are loaded", argument="path",
+        )  # fmt: skip
+    if given is not None:
+        check_served(config, path)
+        return config, given
     return config, _as_configured(architecture_of(config, path), config)
 
 
 def _as_configured(row: Architecture, config: Mapping[str, Any]) -> Architecture:
-    """The row with the norms of this configuration: some architectures stand on language models
-    with a norm behind their attention and MLP, and on others."""
+    """The row with what this configuration makes of it: some architectures stand on language models
+    with a norm behind their attention and MLP and on others, and on several vision towers."""
     text = config.get("text_config") or config
     kind = str(text.get("model_type") or config["model_type"])
+    vision = config.get("vision_config")
+    if isinstance(vision, dict) and vision.get("model_type") == "pixtral":
+        row = replace(row, sizes="bounded")
     if _TEXT.get(kind, kind) == "gemma":
         return replace(row, attention_output="self_attn.o_proj", mlp_output="mlp")
     if text.get("norm_after"):
@@ -120,50 +141,77 @@ def _as_configured(row: Architecture, config: Mapping[str, Any]) -> Architecture
 
 
 def facts_of(
-    folder: Path, path: str, dtype: str, prompt: str, pixels: int | None = None
-) -> ModelFacts:
-    """Facts of the model in ``folder``, which the user calls ``path``, with pictures of ``pixels``.
+    folder: Path, path: str, dtype: str, prompt: str, pixels: int | None = None,
+    tiles: int | None = None, quantize: str = "none", attention: str = "auto",
+    architecture: Row | None = None,
+) -> ModelFacts:  # fmt: skip
+    """Facts of the model in ``folder``, which the user calls ``path``, with pictures of ``pixels``
+    pixels in at most ``tiles`` tiles, its weights held as ``quantize`` says; ``architecture`` is
+    its row where that is not the table's.
 
-    Raises MfvError as :func:`read_architecture` and :func:`sizes`, and MFV7280 for a number of
-    pixels where the model takes pictures of one size.
+    Raises MfvError as :func:`read_architecture` and :func:`sizes`, MFV7280 for a number of pixels
+    where the model takes pictures of one size, and MFV7285 for tiles where it cuts none.
     """
-    config, row = read_architecture(folder, path)
+    config, row = read_architecture(folder, path, architecture)
     model_type = str(config["model_type"])
     shape = sizes(config)
     kv_heads = _kv_heads(config) or shape[1]
+    weights = fingerprint(folder)
+    if architecture is not None:
+        weights += row_identity(row, model_type)
+    facts = _facts(model_type, row, shape, weights, path, dtype, prompt, pixels, tiles, quantize)
     return replace(
-        _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt, pixels),
-        kv_width=kv_heads * shape[2], picture_tokens=picture_tokens(config, pixels),
-        layers_without_heads=layers_without_heads(config),
+        facts, kv_width=kv_heads * shape[2], context=_context(config),
+        picture_tokens=features(config, read_processor(folder), row, pixels, tiles or 1),
+        layers_without_heads=layers_without_heads(config, row), attention=attention,
+        weights=weight_bytes(folder, dtype, quantize),
     )  # fmt: skip
 
 
 def known_facts(
-    path: str, revision: str | None, dtype: str, prompt: str, pixels: int | None = None
-) -> ModelFacts | None:
+    path: str, revision: str | None, dtype: str, prompt: str, pixels: int | None = None,
+    tiles: int | None = None, quantize: str = "none", attention: str = "auto",
+    architecture: Row | None = None,
+) -> ModelFacts | None:  # fmt: skip
     """Facts of a published model that is not on this machine; None where nothing is known of it."""
     known = KNOWN.get(path)
     if known is None:
         return None
+    row = ARCHITECTURES[known.model_type]
     shape = (known.n_layers, known.n_heads, known.head_dim, known.d_model)
     weights = known.fingerprint(path, revision)
+    if architecture is not None:
+        row = read_row(architecture)
+        weights += row_identity(row, known.model_type)
+    facts = _facts(
+        known.model_type, row, shape, weights, path, dtype, prompt, pixels, tiles, quantize
+    )
+    tokens = known.picture_tokens
+    if row.sizes == "any" and pixels:
+        tokens = features({"model_type": known.model_type}, {}, row, pixels, 1)
+    elif row.tiling == "squares" and tiles:
+        tokens *= max(1, isqrt(tiles) ** 2 + 1 if tiles >= 4 else 1)
     return replace(
-        _facts(
-            known.model_type, ARCHITECTURES[known.model_type], shape, weights, path, dtype,
-            prompt, pixels,
-        ),
-        kv_width=known.kv_heads * known.head_dim,
-        picture_tokens=pixels // _QWEN_TOKEN if pixels else known.picture_tokens,
-        layers_without_heads=layers_without_heads({"model_type": known.model_type}),
+        facts, kv_width=known.kv_heads * known.head_dim, picture_tokens=tokens,
+        context=known.context, attention=attention,
+        layers_without_heads=layers_without_heads({"model_type": known.model_type}, row),
+        weights=held_bytes(known.parameters, known.in_layers, dtype, quantize),
     )  # fmt: skip
 
 
-def layers_without_heads(config: Mapping[str, Any]) -> tuple[int, ...]:
-    """The layers that have cross-attention in place of self-attention.
+def _context(config: Mapping[str, Any]) -> int:
+    """How many tokens the language model takes, 0 where the config.json does not say."""
+    text = config.get("text_config") or config
+    length = text.get("max_position_embeddings")
+    return length if _is_size(length) else 0
+
+
+def layers_without_heads(config: Mapping[str, Any], row: Architecture) -> tuple[int, ...]:
+    """The layers of a model of this ``row`` that have cross-attention in place of self-attention.
 
     Raises MfvError (MFV7267) where the config.json has something else than a list of layers.
     """
-    if ARCHITECTURES[str(config["model_type"])].features != "cross_states":
+    if row.features != "cross_states":
         return ()
     text = config.get("text_config") or config
     layers = text.get("cross_attention_layers")
@@ -174,22 +222,6 @@ def layers_without_heads(config: Mapping[str, Any]) -> tuple[int, ...]:
             notes=[f"it is {layers!r}"],
         )  # fmt: skip
     return tuple(layer for layer in range(sizes(config)[0]) if layer in layers)
-
-
-def picture_tokens(config: Mapping[str, Any], pixels: int | None = None) -> int:
-    """About how many tokens of a prompt a picture takes, 0 where the config.json does not say."""
-    if pixels:
-        return pixels // _QWEN_TOKEN
-    for name in ("mm_tokens_per_image", "image_seq_length"):
-        if _is_size(config.get(name)):
-            return int(config[name])
-    vision = config.get("vision_config") or {}
-    side, patch = vision.get("image_size"), vision.get("patch_size")
-    side, patch = (value[0] if isinstance(value, list) else value for value in (side, patch))
-    if not (_is_size(side) and _is_size(patch)):
-        return 0
-    shrink = config.get("scale_factor") or 1
-    return int(max(1, side // patch // shrink) ** 2)
 
 
 def _kv_heads(config: Mapping[str, Any]) -> int | None:
@@ -203,22 +235,31 @@ def _kv_heads(config: Mapping[str, Any]) -> int | None:
 
 def _facts(
     model_type: str, row: Architecture, shape: tuple[int, int, int, int], weights: str, path: str,
-    dtype: str, prompt: str, pixels: int | None,
+    dtype: str, prompt: str, pixels: int | None, tiles: int | None, quantize: str,
 ) -> ModelFacts:  # fmt: skip
-    """The form of a model's prompts and the size of its pictures belong to its identity: vectors
-    depend on them."""
+    """The form of a model's prompts, the size of its pictures and what its weights were rounded to
+    belong to its identity: vectors depend on them."""
     form = Form.of(prompt, row.mark, row.prompt_ending).identity
     if pixels is not None:
-        if row.positions != "mrope":
+        if row.sizes == "one":
             raise MfvError(
                 "MFV7280", f"a `{model_type}` takes pictures of one size", argument="pixels",
-                help="leave `pixels` out",
+                help="leave `pixels` out" + (", or give `tiles`" if row.tiling else ""),
             )  # fmt: skip
         form += f":{pixels}px"
+    if tiles is not None and row.tiling is None:
+        raise MfvError(
+            "MFV7285", f"a `{model_type}` is not shown tiles of pictures", argument="tiles",
+            help="leave `tiles` out",
+        )  # fmt: skip
+    if row.tiling and not (row.tiles_lone_pictures and (tiles or 1) == 1):
+        form += f":{tiles or 1}tiles"
+    if quantize != "none":
+        form += f":{quantize}"
     block = f"{row.text}.layers.{{layer}}"
     return ModelFacts(
         *shape, fingerprint=weights + form, description=path, precision=dtype, family=model_type,
         paths={"lm.resid": block, "lm.attn.out": f"{block}.{row.attention_output}",
                "lm.attn": f"{block}.self_attn.o_proj"},
-        shares_prefix=not row.prompt_sees_itself,
+        shares_prefix=not row.prompt_sees_itself, quantize=quantize,
     )  # fmt: skip

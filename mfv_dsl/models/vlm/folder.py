@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import hash_sample
 
 _CONFIG = "config.json"
+_PROCESSORS = "processor_config.json", "preprocessor_config.json"
 _INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
 #: What is fetched of a repository; some have their weights a second time, in another layout.
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _IGNORED = ["consolidated*", "original/*", "onnx/*"]
-#: A file up to so many bytes is hashed whole, of a larger one its size and some blocks.
-_WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
 _NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 #: How a file begins that git-lfs left in place of the real one.
 _POINTER = b"version https://git-lfs"
@@ -126,6 +126,18 @@ def read_config(folder: Path, name: str = _CONFIG) -> dict[str, Any]:
     return config
 
 
+def read_processor(folder: Path) -> dict[str, Any]:
+    """What the folder's files say of how pictures are processed; nothing where they are missing,
+    which is told when the model is loaded."""
+    for name in _PROCESSORS:
+        if (folder / name).is_file():
+            config = read_config(folder, name)
+            part = config.get("image_processor", config if name == _PROCESSORS[1] else None)
+            if isinstance(part, dict):
+                return part
+    return {}
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The folder's safetensors files, in order.  Raises MfvError (MFV7266) for missing ones, and
     for links of git-lfs in place of them."""
@@ -175,13 +187,6 @@ def fingerprint(folder: Path) -> str:
     and content (of large files of some blocks, the first and the last among them)."""
     digest = hashlib.sha256((folder / _CONFIG).read_bytes())
     for file in weight_files(folder):
-        size = file.stat().st_size
-        digest.update(f"{file.name} {size}\n".encode())
-        with file.open("rb") as data:
-            if size <= _WHOLE:
-                digest.update(data.read())
-                continue
-            for block in range(_BLOCKS):
-                data.seek((size - _BLOCK) * block // (_BLOCKS - 1))
-                digest.update(data.read(_BLOCK))
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        hash_sample(digest, file)
     return digest.hexdigest()

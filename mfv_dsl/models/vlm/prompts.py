@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.template import Template
+from mfv_dsl.models.vlm.chat import parts_of, written
 
 #: The forms that have a name; the first is what a model gets where nothing is said.
-FORMS = ("plain", "chat", "official")
-#: The system text of the official code for Qwen3-VL.
-#: Source: fushuhao6/Multimodal-Function-Vector, the code of arXiv:2510.02528.
-OFFICIAL_SYSTEM = "Use the following template to answer the question:\nQ:object1. A:object2"
+FORMS = ("plain", "chat", "turns", "official")
 _FIELDS = ("image", "query", "answer")
+#: The tokens of a mark of a picture.
+_TOKEN = re.compile(r"<[^>]+>|\[[^]]+\]")
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,10 @@ class Form:
     """How a prompt is written.
 
     ``plain``: pictures and text side by side, ending at ``A:``.  ``chat``: the same as one turn of
-    the user, with ``A:`` as the beginning of the assistant's.  ``official``: as the official code
-    asks Qwen3-VL, with a system text, the answer behind the assistant's header.  Any other ``name``
-    is the text of a demonstration, in the user's own words.
+    the user, with ``A:`` as the beginning of the assistant's.  ``turns``: a turn of the user for
+    each picture, its answer the assistant's turn.  ``official``: as the official code asks
+    Qwen3-VL, with a system text, the answer behind the assistant's header.  Any other ``name`` is
+    the text of a demonstration, in the user's own words.
     """
 
     name: str
@@ -45,12 +46,12 @@ class Form:
             ))  # fmt: skip
         # no tokenizer merges `A:` with a word behind a blank
         own = name if name not in FORMS else "{image}Q:{query}. A: {answer}.\n"
-        question, cue, blanks = _parts(own)
+        question, cue, blanks = _parts(own, mark)
         cue, blanks = (ending, "") if ending else (cue, blanks)
         return cls(name, Template(
             demonstration=own.replace("{image}", mark), query=question.replace("{image}", mark),
             cue=cue.format(), answer=f"{cue}{blanks}{{answer}}",
-            form=f"{name}\n" if name == "chat" else "",
+            form=f"{name}\n" if name in ("chat", "turns") else "",
         ))  # fmt: skip
 
     @property
@@ -65,31 +66,18 @@ class Form:
     @property
     def is_chat(self) -> bool:
         """Whether prompts are written by the chat template of the model's processor."""
-        return self.name in ("chat", "official")
+        return self.name in FORMS and self.name != FORMS[0]
 
     def text(self, prompt: Prompt, processor: Any, mark: str) -> str:
         """A prompt up to where its answer begins, with marks where pictures belong.
 
-        Raises MfvError: MFV7268 for a processor that has no chat template, MFV7269 for one that
-        moves pictures.
+        Raises MfvError as :func:`~mfv_dsl.models.vlm.chat.written` where the chat template of the
+        model's processor does not write these prompts as they are meant.
         """
         if not self.is_chat:
             return self.template.text(prompt)
         pieces = [piece.removeprefix(mark) for piece in self.template.pieces(prompt)]
-        if self.name == "chat":
-            pieces[-1] = pieces[-1].removesuffix(" A:")
-        content: list[dict[str, str]] = []
-        for piece in pieces:
-            content += [{"type": "image"}, {"type": "text", "text": piece}]
-        turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if self.name == "official":
-            system = {"type": "text", "text": OFFICIAL_SYSTEM}
-            turns.insert(0, {"role": "system", "content": [system]})
-        else:
-            turns.append({"role": "assistant", "content": [{"type": "text", "text": "A:"}]})
-        rendered = _rendered(processor, turns, self.name == "official")
-        _check_places(rendered, pieces, mark)
-        return rendered
+        return written(parts_of(self.name, pieces, prompt), processor, mark)
 
     def answer_tokens(self, tokenizer: Any, name: str) -> tuple[int, ...]:
         """The tokens of ``name`` where an answer stands.  Raises MfvError (MFV7201) where the
@@ -107,9 +95,9 @@ class Form:
         )
 
 
-def _parts(text: str) -> tuple[str, str, str]:
+def _parts(text: str, mark: str) -> tuple[str, str, str]:
     """Of the text of a demonstration: all before the answer but the blanks, the end of that, which
-    is the same in every prompt, and the blanks."""
+    is the same in every prompt, and the blanks.  ``mark`` is the model's own for a picture."""
     problem = ""
     try:
         pieces = list(Formatter().parse(text))
@@ -128,6 +116,8 @@ def _parts(text: str) -> tuple[str, str, str]:
         problem = "the picture and the query come before the answer"
     elif not names.index("image") < names.index("query"):
         problem = "the picture comes before the query"
+    elif marks := [part for part in _TOKEN.findall(mark) if part in text]:
+        problem = f"`{marks[0]}` is the model's own mark of a picture, for which `{{image}}` stands"
     if problem:
         raise _no_demonstration(problem)
     before = text[: text.index("{answer}")]
@@ -145,30 +135,3 @@ def _no_demonstration(problem: str) -> MfvError:
         f"{', '.join(FORMS)}",
         argument="prompt",
     )  # fmt: skip
-
-
-def _rendered(processor: Any, turns: Sequence[dict[str, Any]], answers_next: bool) -> str:
-    if not getattr(processor, "chat_template", None):
-        raise MfvError(
-            "MFV7268", "this model's processor has no chat template",
-            help="write its prompts with prompt=plain",
-        )  # fmt: skip
-    rendered: str = processor.apply_chat_template(
-        list(turns), tokenize=False, add_generation_prompt=answers_next,
-        continue_final_message=not answers_next,
-    )  # fmt: skip
-    return rendered
-
-
-def _check_places(rendered: str, pieces: Sequence[str], mark: str) -> None:
-    """Refuse a template that does not leave each picture right before its question."""
-    at = 0
-    for piece in pieces:
-        place = rendered.find(mark, at)
-        text = rendered.find(piece.strip(), at)
-        if place < 0 or text < place or rendered[place + len(mark) : text].strip():
-            raise MfvError(
-                "MFV7269", "this model's chat template moves pictures away from their questions",
-                help="write its prompts with prompt=plain",
-            )  # fmt: skip
-        at = text + len(piece.strip())

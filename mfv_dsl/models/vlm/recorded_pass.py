@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mfv_dsl.models.vlm.attention import Recording
+from mfv_dsl.models.parallel_attention import LookedBack
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RecordedPrefix:
     modules gave that give every copy the same."""
 
     start: torch.Tensor
-    past: Recording
+    past: LookedBack
     calls: tuple[BlockCall, ...]
     standing: Mapping[int, torch.Tensor] = field(default_factory=dict)
 

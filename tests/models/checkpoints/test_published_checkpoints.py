@@ -135,7 +135,7 @@ def test_a_fingerprint_follows_the_content_and_nothing_else(neox: Path, tmp_path
 
 def test_large_files_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, neox: Path):
     """The size, the first, the last and evenly spaced blocks count."""
-    from mfv_dsl.models.checkpoints import facts as module
+    from mfv_dsl.base import files as module
 
     monkeypatch.setattr(module, "_WHOLE", 100)
     monkeypatch.setattr(module, "_BLOCKS", 3)

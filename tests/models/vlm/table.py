@@ -41,7 +41,7 @@ def table() -> str:
         cells = (
             f"`{kind}`", NAMES[kind], f"`{row.text}.layers`", f"`{row.mark}`",
             "full" if row.prompt_sees_itself else "shared prefix",
-            "no" if row.norm_behind_heads else "yes", "yes",
+            "linearised" if row.norm_behind_heads else "yes", "yes",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 import mfv_dsl
@@ -25,11 +25,14 @@ from mfv_dsl.models.vlm.facts import (
     _TEXT,
     CROSS_LAYERS,
     DEFAULTS,
+    _kv_heads,
     facts_of,
+    known_facts,
     layers_without_heads,
     sizes,
 )
 from mfv_dsl.models.vlm.folder import locate
+from mfv_dsl.models.vlm.grids import features
 from mfv_dsl.models.vlm.known import KNOWN
 from mfv_dsl.models.vlm.load import load_folder
 from tests.cli.support import mfv_command
@@ -48,6 +51,20 @@ eval raw {{
 }}
 """
 Checkpoint = Callable[[str], Path]
+#: What published models are called -> their configuration here.
+NAMES = {
+    "Qwen/Qwen3-VL-2B-Instruct": "Qwen3-VL-2B", "Qwen/Qwen3-VL-4B-Instruct": "Qwen3-VL-4B",
+    "Qwen/Qwen3-VL-8B-Instruct": "Qwen3-VL-8B", "Qwen/Qwen3-VL-32B-Instruct": "Qwen3-VL-32B",
+    "Qwen/Qwen2-VL-2B-Instruct": "Qwen2-VL-2B", "Qwen/Qwen2.5-VL-3B-Instruct": "Qwen2.5-VL-3B",
+    "Qwen/Qwen2.5-VL-7B-Instruct": "Qwen2.5-VL-7B",
+    "Qwen/Qwen2.5-VL-72B-Instruct": "Qwen2.5-VL-72B", "llava-hf/llava-1.5-7b-hf": "llava-1.5-7b",
+    "google/gemma-3-4b-it": "gemma-3-4b", "google/gemma-3-12b-it": "gemma-3-12b",
+    "google/gemma-3-27b-it": "gemma-3-27b", "HuggingFaceTB/SmolVLM-256M-Instruct": "SmolVLM-256M",
+    "HuggingFaceTB/SmolVLM2-500M-Video-Instruct": "SmolVLM2-500M",
+    "meta-llama/Llama-3.2-11B-Vision-Instruct": "Llama-3.2-11B-Vision",
+    "OpenGVLab/InternVL3-1B-hf": "InternVL3-1B",
+    "mistralai/Mistral-Small-3.1-24B-Instruct-2503": "Mistral-Small-3.1",
+}  # fmt: skip
 
 
 # -- sizes ----------------------------------------------------------------------------------------
@@ -73,16 +90,18 @@ def test_the_text_models_of_architectures_are_those_of_transformers(kind: str):
 
 def test_the_layers_without_self_attention_are_those_of_transformers():
     config = CONFIG_MAPPING["mllama"]()
-    assert layers_without_heads({"model_type": "mllama"}) == CROSS_LAYERS
+    row = ARCHITECTURES["mllama"]
+    assert layers_without_heads({"model_type": "mllama"}, row) == CROSS_LAYERS
     assert list(CROSS_LAYERS) == config.get_text_config().cross_attention_layers
     for listed, expected in (([1, 3, 40], (1, 3)), ([], ())):
         text_config = {"cross_attention_layers": listed}
         assert (
-            layers_without_heads({"model_type": "mllama", "text_config": text_config}) == expected
+            layers_without_heads({"model_type": "mllama", "text_config": text_config}, row)
+            == expected
         )
-    assert layers_without_heads({"model_type": "llava"}) == ()
+    assert layers_without_heads({"model_type": "llava"}, ARCHITECTURES["llava"]) == ()
     with pytest.raises(MfvError, match="no list of layers") as raised:
-        layers_without_heads({"model_type": "mllama", "cross_attention_layers": "1, 3"})
+        layers_without_heads({"model_type": "mllama", "cross_attention_layers": "1, 3"}, row)
     assert raised.value.code == "MFV7267"
 
 
@@ -109,20 +128,61 @@ def true_sizes(model: Any, model_type: str) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("name", [*PUBLISHED, *LARGE])
 def test_sizes_are_those_of_the_modules(name: str, tmp_path: Path):
+    """So are parameters and keys and values of known models, on which memory depends."""
     config, expected = (PUBLISHED | LARGE)[name]
-    assert true_sizes(built(config, tmp_path), config["model_type"]) == sizes(config) == expected
+    model, model_type = built(config, tmp_path), config["model_type"]
+    assert true_sizes(model, model_type) == sizes(config) == expected
+    path = next((path for path, known in NAMES.items() if known == name), None)
+    if path is None:
+        return
+    layer = model.get_submodule(ARCHITECTURES[model_type].text).layers[0]
+    facts = known_facts(path, None, "bf16", "plain")
+    assert facts.kv_width == layer.self_attn.k_proj.out_features
+    parameters = sum(each.numel() for each in model.parameters())
+    output = model.get_output_embeddings().weight.numel()  # some weights have it of its own
+    known = KNOWN[path].parameters
+    assert min(abs(parameters - known), abs(parameters + output - known)) < 0.02 * known
+    layers = model.get_submodule(ARCHITECTURES[model_type].text).layers
+    matrices = (each.weight for each in layers.modules() if isinstance(each, torch.nn.Linear))
+    assert sum(matrix.numel() for matrix in matrices) == KNOWN[path].in_layers
 
 
 def test_what_is_known_of_published_models_is_what_their_configurations_say():
-    pairs = {"Qwen/Qwen3-VL-4B-Instruct": "Qwen3-VL-4B", "llava-hf/llava-1.5-7b-hf": "llava-1.5-7b",
-             "Qwen/Qwen2.5-VL-3B-Instruct": "Qwen2.5-VL-3B", "google/gemma-3-4b-it": "gemma-3-4b",
-             "HuggingFaceTB/SmolVLM-256M-Instruct": "SmolVLM-256M",
-             "meta-llama/Llama-3.2-11B-Vision-Instruct": "Llama-3.2-11B-Vision",
-             "OpenGVLab/InternVL3-1B-hf": "InternVL3-1B"}  # fmt: skip
-    for path, name in pairs.items():
-        known, (config, shape) = KNOWN[path], PUBLISHED[name]
+    assert KNOWN.keys() - NAMES.keys() == {"llava-hf/llava-1.5-13b-hf"}
+    for path, name in NAMES.items():
+        known, (config, shape) = KNOWN[path], (PUBLISHED | LARGE)[name]
         assert (known.n_layers, known.n_heads, known.head_dim, known.d_model) == shape
         assert known.model_type == config["model_type"]
+        assert (_kv_heads(config) or known.n_heads) == known.kv_heads
+        longest = {"size": {"longest_edge": 1540}} if known.model_type == "mistral3" else {}
+        counted = features(config, longest, ARCHITECTURES[known.model_type], None, 1)
+        assert known.picture_tokens == counted or known.model_type.startswith("qwen")
+
+
+@pytest.mark.parametrize(("name", "patch", "bounds", "tokens"), [
+    ("Qwen/Qwen3-VL-4B-Instruct", 16, (65536, 16777216), 196),
+    ("Qwen/Qwen2.5-VL-3B-Instruct", 14, (3136, 12845056), 256),
+])  # fmt: skip
+def test_pictures_of_the_papers_size_in_qwens_models(
+    name: str, patch: int, bounds: tuple[int, int], tokens: int, tmp_path: Path
+):
+    """256 * 28 * 28 pixels are 256 tokens of 28 pixels a side, and 196 of 32; a picture is the same
+    numbers as by the official code, which names the bounds when the processor is loaded."""
+    pixels = 256 * 28 * 28
+    assert known_facts(name, None, "bf16", "official", pixels).picture_tokens == tokens
+    config, row = PUBLISHED[NAMES[name]][0], ARCHITECTURES[KNOWN[name].model_type]
+    assert features(config, {}, row, pixels, 1) == tokens
+    published = {"size": dict(zip(("shortest_edge", "longest_edge"), bounds, strict=True)),
+                 "patch_size": patch, "temporal_patch_size": 2, "merge_size": 2,
+                 "image_processor_type": "Qwen2VLImageProcessorFast"}  # fmt: skip
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(published))
+    picture = np.random.default_rng(0).integers(0, 255, (800, 800, 3), dtype=np.uint8)
+    ours = AutoImageProcessor.from_pretrained(tmp_path)
+    ours.size = {"shortest_edge": pixels, "longest_edge": pixels}
+    official = AutoImageProcessor.from_pretrained(tmp_path, min_pixels=pixels, max_pixels=pixels)
+    shown, expected = (each(images=[picture], return_tensors="pt") for each in (ours, official))
+    assert int(shown["image_grid_thw"].prod()) // 4 == tokens
+    assert torch.equal(shown["pixel_values"], expected["pixel_values"])
 
 
 @pytest.mark.parametrize("config", [

@@ -115,7 +115,7 @@ def test_the_model_sees_what_its_own_processor_gives_it(name: str, loaded: Loade
     shots = (2, 1)
     batch = batch_of(model, shots)
     shown = [pictures(k + 1, seed) for seed, k in enumerate(shots)]
-    inputs = dict(model._processed([text(model, k) for k in shots], shown))
+    inputs = dict(model.inputs.processed([text(model, k) for k in shots], shown))
     inputs.pop("labels", None)
     with torch.no_grad():
         own = model.model(**inputs).logits[:, -1].log_softmax(-1)
@@ -127,7 +127,7 @@ def test_the_model_sees_what_its_own_processor_gives_it(name: str, loaded: Loade
 def test_generation_is_the_models_own(name: str, loaded: Loaded):
     model = loaded(name)
     images, prompt = pictures(3), text(model, 2)
-    inputs = dict(model._processed([prompt], [images]))
+    inputs = dict(model.inputs.processed([prompt], [images]))
     inputs.pop("labels", None)
     with torch.no_grad():
         own = model.model.generate(**inputs, max_new_tokens=6, do_sample=False)

@@ -19,7 +19,8 @@ from mfv_dsl.lang.constructed import constructed
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.constructor import facts
-from mfv_dsl.models.vlm.prompts import Form
+from mfv_dsl.models.vlm.prompts import FORMS, Form
+from tests.models.vlm.chat_templates import GEMMA3
 from tests.models.vlm.test_passes import ARCHITECTURES
 from tests.models.vlm.zoo import ZOO
 
@@ -33,52 +34,13 @@ PICTURE = re.compile(
 )
 #: The picture behind which a processor begins the text, where it does.
 BOS = {"mllama": 0, "paligemma": -1, "paligemma_1": -1}
+#: What a processor writes behind every prompt, where it does.
+ENDINGS = {"paligemma": "\n", "paligemma_1": "\n"}
 WITH_CHAT = [
     name for name in ZOO
     if name not in ("idefics", "idefics2", "mistral3", "pixtral")
     and not name.startswith(("molmo2", "paligemma"))
 ]  # fmt: skip
-
-#: Chat templates as they are published, of Qwen3-VL without tools and videos.
-QWEN3 = (
-    "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\n' }}"
-    "{%- if messages[0].content is string %}{{- messages[0].content }}{%- else %}"
-    "{%- for content in messages[0].content %}{%- if 'text' in content %}{{- content.text }}"
-    "{%- endif %}{%- endfor %}{%- endif %}{{- '<|im_end|>\n' }}{%- endif %}"
-    "{%- for message in messages %}{%- if message.role == 'user' %}"
-    "{{- '<|im_start|>' + message.role + '\n' }}{%- for content in message.content %}"
-    "{%- if content.type == 'image' or 'image' in content %}"
-    "<|vision_start|><|image_pad|><|vision_end|>"
-    "{%- elif 'text' in content %}{{- content.text }}{%- endif %}{%- endfor %}{{- '<|im_end|>\n' }}"
-    "{%- elif message.role == 'assistant' %}{{- '<|im_start|>' + message.role + '\n' }}"
-    "{%- for content_item in message.content %}{%- if 'text' in content_item %}"
-    "{{- content_item.text }}{%- endif %}{%- endfor %}{{- '<|im_end|>\n' }}{%- endif %}"
-    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
-)
-LLAVA = (  # all pictures of a turn come first
-    "{% for message in messages %}{% if message['role'] != 'system' %}"
-    "{{ message['role'].upper() + ': '}}{% endif %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
-    "{{ '<image>\n' }}{% endfor %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{{ content['text'] + ' '}}{% endfor %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-)
-SMOLVLM = (
-    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}"
-    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
-    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
-    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n"
-    "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
-)
-GEMMA3 = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% set role = 'model' if message['role'] == 'assistant' else message['role'] %}"
-    "{{ '<start_of_turn>' + role + '\n' }}{% for item in message['content'] %}"
-    "{% if item['type'] == 'image' %}{{ '<start_of_image>' }}{% elif item['type'] == 'text' %}"
-    "{{ item['text'] | trim }}{% endif %}{% endfor %}{{ '<end_of_turn>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"
-)
 
 
 def item(query: str, answer: str) -> Item:
@@ -134,74 +96,20 @@ def check_tokens(model: VisionLanguageModel, shots: int, text: str) -> None:
 
 
 # -- what is written ------------------------------------------------------------------------------
+def test_endings_are_of_architectures_that_are_tested():
+    assert ENDINGS.keys() <= ZOO.keys()
+
+
 @pytest.mark.parametrize("shots", SHOTS)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_plain_prompts(name: str, shots: int, loaded: Loaded):
     model = loaded(name)
     picture = "¤ " if name == "idefics2" else "¤"  # its processor keeps words apart from pictures
-    pieces = ["Q:mug. A: plate.\n"] * shots + [f"Q:table. A:{model.architecture.prompt_ending}"]
+    pieces = ["Q:mug. A: plate.\n"] * shots + [f"Q:table. A:{ENDINGS.get(name, '')}"]
     if name in BOS:
         pieces[BOS[name]] = f"<bos>{pieces[BOS[name]]}"
     before = "<bos>" if name in ("idefics", "molmo2", "molmo2_o") else ""
     check_tokens(model, shots, before + "".join(f"{picture}{piece}" for piece in pieces))
-
-
-@pytest.mark.parametrize("shots", SHOTS)
-@pytest.mark.parametrize("name", WITH_CHAT)
-def test_chat_prompts(name: str, shots: int, loaded: Loaded):
-    model = with_form(loaded(name), "chat")
-    demonstrations = "¤Q:mug. A: plate.\n" * shots
-    bos = "<bos>" if name == "mllama" else ""  # as it is not in this template
-    check_tokens(
-        model, shots, f"{bos}<|im_start|>user\n{demonstrations}¤Q:table.<|im_end|>\n"
-        "<|im_start|>assistant\nA:",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("shots", SHOTS)
-@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl"])
-def test_the_official_form_is_that_of_the_papers_code(name: str, shots: int, loaded: Loaded):
-    model = with_form(loaded(name), "official", QWEN3)
-    picture = "<|vision_start|><|image_pad|><|vision_end|>"
-    assert written(model, shots) == (
-        "<|im_start|>system\nUse the following template to answer the question:\n"
-        "Q:object1. A:object2<|im_end|>\n"
-        "<|im_start|>user\n" + f"{picture}Q:mug. A:plate.\n" * shots
-        + f"{picture}Q:table. A:<|im_end|>\n<|im_start|>assistant\n"
-    )  # fmt: skip
-    check_tokens(model, shots, written(model, shots).replace(picture, "¤"))
-    last = int(batch_of(model, shots).tokens[0, -1])
-    assert model.text([last]) == "\n"
-
-
-@pytest.mark.parametrize(("name", "chat", "expected"), [
-    ("qwen3_vl", QWEN3, "<|im_start|>user\n¤Q:mug. A: plate.\n¤Q:table.<|im_end|>\n"
-     "<|im_start|>assistant\nA:"),
-    ("smolvlm", SMOLVLM, "<|im_start|>User:¤Q:mug. A: plate.\n¤Q:table.<end_of_utterance>\n"
-     "Assistant: A:"),
-    ("gemma3", GEMMA3, "<bos><start_of_turn>user\n¤Q:mug. A: plate.¤Q:table.<end_of_turn>\n"
-     "<start_of_turn>model\nA:"),
-])  # fmt: skip
-def test_published_chat_templates(name: str, chat: str, expected: str, loaded: Loaded):
-    model = with_form(loaded(name), "chat", chat)
-    mark = model.architecture.mark
-    assert written(model, 1) == expected.replace("¤", mark)
-    check_tokens(model, 1, expected)
-
-
-@pytest.mark.parametrize("form", ["chat", "official"])
-def test_a_template_that_moves_pictures_is_refused(form: str, loaded: Loaded):
-    model = with_form(loaded("llava"), form, LLAVA)
-    with pytest.raises(MfvError, match="moves pictures") as raised:
-        batch_of(model, 1)
-    assert raised.value.code == "MFV7269"
-    assert "prompt=plain" in str(raised.value)
-
-
-def test_a_processor_without_a_chat_template(loaded: Loaded):
-    with pytest.raises(MfvError, match="no chat template") as raised:
-        batch_of(with_form(loaded("paligemma"), "chat"), 1)
-    assert raised.value.code == "MFV7268"
 
 
 @pytest.mark.parametrize(("form", "chat"), [("plain", None), ("chat", None), ("chat", GEMMA3)])
@@ -222,7 +130,7 @@ def test_a_text_begins_once(form: str, chat: str | None, loaded: Loaded):
 
 
 # -- answers --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("form", ["plain", "chat", "official"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_answers_go_on_where_prompts_end(name: str, form: str, loaded: Loaded):
     """The tokens of prompt and answer together are the prompt's, then the answer's."""
@@ -231,14 +139,16 @@ def test_answers_go_on_where_prompts_end(name: str, form: str, loaded: Loaded):
     model = with_form(loaded(name), form)
     text, answer = written(model, 1), model.template.answer.removeprefix(model.template.cue)
     shown = [Pictures().pictures(["", ""], 0)]
-    before = model._processed([text], shown)["input_ids"][0].tolist()
+    before = model.inputs.processed([text], shown)["input_ids"][0].tolist()
     (expected,) = model.answer_tokens(["ring"])
-    if model.architecture.prompt_ending:  # the processor writes behind the text
+    if name in ENDINGS:  # the processor writes behind the text
         images = [list(map(_image, shown[0]))]
         inputs = model.processor(text=[text], images=images, suffix=["ring"])
         assert inputs["input_ids"][0] == [*before, *expected, model.tokenizer.eos_token_id]
         return
-    after = model._processed([text + answer.format(answer="ring")], shown)["input_ids"][0].tolist()
+    after = model.inputs.processed([text + answer.format(answer="ring")], shown)["input_ids"][
+        0
+    ].tolist()
     assert after == [*before, *expected]
 
 
@@ -314,8 +224,8 @@ def test_a_prompt_of_ones_own(name: str, loaded: Loaded):
 def test_it_belongs_to_the_models_identity(checkpoint: Any):
     path = str(checkpoint("llava"))
     prints = [facts(path, prompt=form).fingerprint
-              for form in ("plain", "chat", "official", OWN, OWN + " ")]  # fmt: skip
-    assert len(set(prints)) == 5
+              for form in (*FORMS, OWN, OWN + " ")]  # fmt: skip
+    assert len(set(prints)) == 6
     assert all(each.startswith(prints[0]) for each in prints)
 
 
@@ -352,3 +262,15 @@ def test_texts_that_are_no_demonstration(own: str, problem: str):
         constructed("model", f'hf("Qwen/Qwen3-VL-4B-Instruct", prompt="{text}")')
     assert caught.value.code == "MFV7278"
     assert "^" in str(caught.value)
+
+
+@pytest.mark.parametrize(("mark", "within"), [
+    ("<image>", "<image>"), ("[IMG]", "[IMG]"),
+    ("<|vision_start|><|image_pad|><|vision_end|>", "<|image_pad|>"),
+])  # fmt: skip
+def test_the_models_own_mark_in_a_prompt_of_ones_own(mark: str, within: str):
+    with pytest.raises(MfvError, match="the model's own mark of a picture") as raised:
+        Form.of(f"{{image}}{within}Q:{{query}}. A: {{answer}}.\n", mark)
+    assert raised.value.code == "MFV7278"
+    assert within in str(raised.value)
+    assert Form.of("{image}<b>[Q]</b>:{query}. A: {answer}.\n", mark).template.query

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from mfv_dsl import Recipe
-from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.data import open_dataset
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.library.vector_file import load_vector
@@ -109,12 +109,76 @@ def test_a_vector_is_what_its_heads_write(name: str, checkpoint: Checkpoint, tmp
     torch.testing.assert_close(residual, expected, atol=1e-4, rtol=1e-4)
 
 
+#: Everything that is made of heads' vectors, and so of the scale of a norm behind the heads.
+BEHIND_NORM = """
+vector steer = fv(left, heads=best) - fv(right, heads=best)
+eval raw { add = fv(each, heads=best), layer = 1, controls = [random_heads] }
+eval native { add = steer, layer = native }
+eval patched { patch = fv(each, heads=best) }
+eval longer {
+  add = fv(left, heads=best, shots=2), layer = 1, on = [left], controls = [shuffled]
+}
+eval by_norm { add = normalize(fv(left, heads=top(2, by=norm))), layer = 1, on = [left] }
+eval blended { add = blend([fv(left, heads=best), fv(right, heads=best)], by=analogy), layer = 1 }
+tune scaled {
+  variable = head_scales, start = fv(each, heads=best), layer = 1, items = 2, epochs = 1, batch = 2
+  select_items = 2, on = [left]
+}
+eval scaled_native { add = scaled(left), layer = native, on = [left] }
+save "SAVED" { vectors = [fv(each, heads=best), steer], layer = 1 }
+"""
+
+
+@pytest.mark.parametrize("name", ["gemma3", "paligemma", "molmo2_o"])
 @pytest.mark.slow
-def test_heads_behind_a_norm_are_edited_in_place(checkpoint: Checkpoint, tmp_path: Path):
-    run(EVERYWHERE, checkpoint("gemma3"), tmp_path)
-    with pytest.raises(MfvError) as raised:  # when it is planned, before anything runs
-        run("eval raw { add = fv(each, heads=best), layer = 1 }\n", checkpoint("gemma3"), tmp_path)
-    assert raised.value.code == "MFV7273" and "model `m`" in raised.value.message
+def test_vectors_of_heads_behind_a_norm(
+    name: str, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mfv_dsl.execute.notes.MUCH", 0.01)
+    more = EVERYWHERE if name == "gemma3" else ""
+    result = run(more + BEHIND_NORM, checkpoint(name), tmp_path)
+    assert all(np.isfinite(row.mean_p_answer) for row in result.rows)
+    made = json.loads((tmp_path / "run" / "results.json").read_text())["linearised"]
+    assert {one["vector"] for one in made} >= {"fv(left)", "fv(right)"}
+    assert all(one["error"] > 0 and one["prompts"] == 2 and one["scales"] for one in made)
+    assert not any("save" in note["eval"] for note in result.results.notes)  # they are evaluated
+    notes = [note for note in result.results.notes if "a norm stands behind" in note["text"]]
+    assert "patched" not in ", ".join(note["eval"] for note in notes)
+    whole = next(note for note in notes if "raw" in note["eval"])
+    assert whole["eval"] == "raw, native, blended" and "That is much" in whole["text"]
+
+    told = mfv_command("vectors", "show", str(tmp_path / "saved" / "left.safetensors")).stdout
+    assert "the norm behind the heads made linear" in told
+
+    stored = load_vector(tmp_path / "saved", "left")
+    kept = {one["step"]: one for one in made}[stored.metadata["step"]]
+    assert stored.metadata["linearised"] == {
+        key: value for key, value in kept.items() if key not in ("vector", "step")
+    }
+    assert stored.metadata["format_version"] == "1.1"
+    layers = {layer for layer, _ in stored.vector.heads or ()}
+    assert {layer for layer, _ in kept["scales"]} == layers
+    parents = load_vector(tmp_path / "saved", "steer").metadata["parents"]
+    assert all("error" in parent["linearised"] for parent in parents)
+
+
+@pytest.mark.slow
+def test_a_vector_that_is_only_saved_has_a_note(checkpoint: Checkpoint, tmp_path: Path):
+    text = 'save "SAVED" { vectors = [2 * fv(left, heads={L1H0})] }\n'
+    (note,) = run(text, checkpoint("gemma3"), tmp_path).results.notes
+    assert note["eval"] == "save" and note["text"].startswith("save: a norm stands behind")
+
+
+def test_a_plan_says_that_what_heads_write_is_made_linear(checkpoint: Checkpoint):
+    text = "eval raw { add = fv(left, heads=best), layer = 1, on = [left] }\n"
+    texts = {}
+    for name in ("llava", "gemma3"):
+        plan = Recipe(HEAD.format(path=checkpoint(name)) + text).plan()
+        texts[name] = plan_text(plan, explain_plan(plan, finished=()))
+        recorded = {s.parameters.get("norm") for s in plan.steps if s.operation == "activations"}
+        assert recorded == {True if name == "gemma3" else None}
+    assert "made linear" in texts["gemma3"] and "scale of the norm" in texts["gemma3"]
+    assert "made linear" not in texts["llava"] and "scale of the norm" not in texts["llava"]
 
 
 @pytest.mark.slow

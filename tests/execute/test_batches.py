@@ -1,0 +1,67 @@
+"""How prompts are cut into batches where their pictures make them long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from mfv_dsl import models
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.execute import session
+from mfv_dsl.execute.operations.heads import _shared_out
+from mfv_dsl.execute.session import batched, prompt_bytes
+
+FACTS = ModelFacts(36, 32, 128, 2560, "print", kv_width=1024)
+
+
+@pytest.fixture
+def scenes() -> Scenes:
+    return Scenes(relations=("left",), count=10)
+
+
+def room_for(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(device: torch.device, row_bytes: int) -> int:
+        return max(1, bytes_ // row_bytes)
+
+    monkeypatch.setattr(session, "rows_at_once", rows)
+
+
+def test_long_prompts_are_run_in_smaller_batches(scenes: Scenes, monkeypatch: pytest.MonkeyPatch):
+    model = models.load("tiny", name="llava")
+    prompts = draw_prompts(scenes, "left", "test", 10, 2)
+    (whole,) = batched(model, scenes, prompts)
+    each = prompt_bytes(model.facts, whole.tokens.shape[1], whole.dtype.itemsize)
+    room_for(4 * each, monkeypatch)
+    parts = batched(model, scenes, prompts)
+    assert [len(part) for part in parts] == [4, 4, 2]
+    assert torch.equal(torch.cat([part.tokens for part in parts]), whole.tokens)
+    logits = torch.cat([model.forward(part) for part in parts])
+    torch.testing.assert_close(logits, model.forward(whole), atol=1e-4, rtol=1e-4)
+    assert len(batched(model, scenes, prompts, 10)) == 1  # as many as was said
+
+
+def test_a_model_whose_pictures_are_no_tokens(scenes: Scenes, monkeypatch: pytest.MonkeyPatch):
+    room_for(1, monkeypatch)
+    prompts = draw_prompts(scenes, "left", "test", 4, 1)
+    assert len(batched(models.load("tiny"), scenes, prompts)) == 1
+
+
+def test_bytes_of_a_prompt():
+    """Of Qwen3-VL-4B in bf16: keys and values of a token are 144 KiB, and there are two of each."""
+    kv = 2 * 2 * 36 * 1024
+    assert prompt_bytes(FACTS, 1, 2) == 2 * kv + 2 * 24 * 2560 + 4
+    assert prompt_bytes(FACTS, 10_000, 2) > 10_000 * prompt_bytes(FACTS, 1, 2)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 7])
+def test_progress_of_parts_adds_up_to_that_of_one(batches: int):
+    told: list[int] = []
+    report: Callable[[int], None] = _shared_out(told.append, batches)
+    for _ in range(batches):
+        for units in (3, 5, 2):
+            report(units)
+    assert sum(told) == 10
