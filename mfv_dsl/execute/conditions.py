@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.treatments import Treatment
 
@@ -21,6 +22,13 @@ class Point:
     k: int | None = None
     vector: int = 0
     control: str = ""
+
+    def __str__(self) -> str:
+        parts = {"layer": self.layer, "scale": self.scale, "k": self.k}
+        texts = [f"{name} {value}" for name, value in parts.items() if value is not None]
+        texts += [f"vector {self.vector + 1}"] if self.vector else []
+        texts += [f"control {self.control}"] if self.control else []
+        return ", ".join(texts)
 
     @property
     def treatment(self) -> Treatment:
@@ -40,16 +48,27 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A condition, or one of the trials, that gave no numbers, and why."""
+
+    at: Point
+    error: MfvError
+    is_trial: bool = False
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Conditions measured on one split, the trials that settled ``choose`` on another, and the
     zero-shot outcomes on the same items; ``images`` (prompts) shows which items share one, and
-    ``relations`` are those that the queries' pictures show."""
+    ``relations`` are those that the queries' pictures show.  ``failures`` are the conditions and
+    trials that are in neither; the store keeps no evaluation that has some."""
 
     conditions: tuple[Condition, ...]
     trials: tuple[Condition, ...]
     zero_shot: Outcomes
     images: tuple[str, ...]
     relations: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
 
     @property
     def real(self) -> tuple[Condition, ...]:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
-from mfv_dsl.execute.conditions import Condition, Evaluation, Point
+from mfv_dsl.engine.finite import NotFinite
+from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
@@ -32,17 +34,20 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     p = step.parameters
     points = _sweep(p)
     trials: tuple[Condition, ...] = ()
+    failures: tuple[Failure, ...] = ()
     if p.get("choose"):
         progress = session.listener.begin(f"{step.label}, choosing", len(points))
         prompts = session.prompts(step, p["items"], p["select_on"], p["shots"])
-        trials = _measured(session, step, inputs, points, prompts, p["select_on"])
+        trials, failed = _measured(session, step, inputs, points, prompts, p["select_on"])
         progress(len(points))
+        failures = tuple(replace(failure, is_trial=True) for failure in failed)
+        if not trials:
+            raise failed[0].error
         points = _winners(trials, p["choose"])
-    controls = ("", *p.get("controls", ()))
-    points = [replace(point, control=control) for point in points for control in controls]
+    points = with_controls(points, p)
     progress = session.listener.begin(step.label, len(points))
     prompts = session.prompts(step, p["items"], p["split"], p["shots"])
-    conditions = _measured(session, step, inputs, points, prompts, p["split"])
+    conditions, failed = _measured(session, step, inputs, points, prompts, p["split"])
     progress(len(points))
     return Evaluation(
         conditions,
@@ -50,6 +55,7 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
         session.zero_shot(step),
         tuple(prompt.query.image for prompt in prompts),
         _relations(session, step, prompts),
+        (*failures, *failed),
     )
 
 
@@ -61,6 +67,19 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
         if step.operation == "evaluate" and p["answer"] == "first":
             for split in {p["split"], p.get("select_on") or p["split"]}:
                 require_distinct(session.backend(step), session.names(step, split))
+
+
+def planned(p: Mapping[str, Any]) -> list[Point]:
+    """The conditions of an evaluation with the parameters ``p``, before anything is measured: what
+    ``choose`` settles is open."""
+    settled = dict.fromkeys(p.get("choose", ()))
+    return with_controls(dict.fromkeys(replace(point, **settled) for point in _sweep(p)), p)
+
+
+def with_controls(points: Iterable[Point], p: Mapping[str, Any]) -> list[Point]:
+    """Real conditions, each with its controls behind it."""
+    controls = ("", *p.get("controls", ()))
+    return [replace(point, control=control) for point in points for control in controls]
 
 
 def _sweep(p: Mapping[str, Any]) -> list[Point]:
@@ -77,15 +96,16 @@ def _sweep(p: Mapping[str, Any]) -> list[Point]:
 def _measured(
     session: Session, step: Step, inputs: Values, points: list[Point], prompts: list[Prompt],
     split: str,
-) -> tuple[Condition, ...]:  # fmt: skip
-    """Measure every condition of ``points`` on the same prompts of ``split``."""
+) -> tuple[tuple[Condition, ...], tuple[Failure, ...]]:  # fmt: skip
+    """Measure every condition of ``points`` on the same prompts of ``split``; those that give no
+    numbers are failures."""
     relations = _relations(session, step, prompts)
     if step.parameters.get("mode") == "blend":
         names = begun_by(
             session.backend(step), session.names(step, split), step.parameters["answer"]
         )
         blends = _blends(session, step, inputs["candidates"], points, split, prompts)
-        return tuple(
+        conditions = [
             Condition(
                 point, blend.outcomes,
                 answered_relations(
@@ -94,14 +114,34 @@ def _measured(
                 blend.weights,
             )
             for point, blend in zip(points, blends, strict=True)
-        )  # fmt: skip
+            if blend.failure is None
+        ]  # fmt: skip
+        errors = [blend.failure for blend in blends]
+        return tuple(conditions), _failures(step, points, errors)
     head_dim = session.backend(step).facts.head_dim
     variants = [edits_of(step.parameters, inputs, point, head_dim) for point in points]
     answers = session.answers(step, prompts, split, variants)
-    return tuple(
+    conditions = [
         Condition(point, answer.outcomes, answered_relations(prompts, answer.names, relations))
         for point, answer in zip(points, answers, strict=True)
+        if answer.failure is None
+    ]
+    return tuple(conditions), _failures(step, points, [answer.failure for answer in answers])
+
+
+def _failures(
+    step: Step, points: Sequence[Point], errors: Sequence[MfvError | None]
+) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(point, named(error, f"{step.label}, {point}" if str(point) else step.label))
+        for point, error in zip(points, errors, strict=True)
+        if error is not None
     )
+
+
+def named(error: MfvError, where: str) -> MfvError:
+    """The same error, which says that it comes from ``where``."""
+    return NotFinite(error.code, f"{where}: {error.message}", error.help, error.notes)
 
 
 def _blends(
