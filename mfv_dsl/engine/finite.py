@@ -22,9 +22,9 @@ class NotFinite(MfvError):
 
 
 def holds_numbers(states: torch.Tensor) -> torch.Tensor:
-    """Which of ``states`` (..., width) are all numbers and of a length that float32 can hold, (...).
+    """Which of ``states`` (..., width) are all numbers, of a length that float32 can hold, (...).
 
-    A state that is longer than that passes a norm as zero, and what comes out looks like an answer.
+    A longer state passes a norm as zero, and what comes out looks like an answer.
     """
     wide = states if states.dtype == torch.float64 else states.float()
     return wide.square().sum(-1).isfinite()

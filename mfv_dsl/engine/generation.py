@@ -45,7 +45,8 @@ def generate(
     pictures are never generated.
 
     Raises MfvError: MFV5107 for an edit that cannot be made ``everywhere``, MFV5370 where the model
-    computes no numbers, and as :class:`~mfv_dsl.engine.hooks.Hooks`; ValueError for numbers below 1.
+    computes no numbers, and as :class:`~mfv_dsl.engine.hooks.Hooks`; ValueError for numbers below
+    1.
     """
     if max_new_tokens < 1 or beams < 1:
         raise ValueError("max_new_tokens and beams must be at least 1")

@@ -85,7 +85,10 @@ def score(
     flat = concatenate_scores(
         [
             _score_rows(
-                logits_of(rows[i : i + step]), token_rows[i : i + step], held[i : i + step], top,
+                logits_of(rows[i : i + step]),
+                token_rows[i : i + step],
+                held[i : i + step],
+                top,
                 keep_logits,
             )
             for i in range(0, len(rows), step)

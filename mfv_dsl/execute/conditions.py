@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.methods.outcomes import Outcomes
-from mfv_dsl.plan.treatments import Treatment
+from mfv_dsl.plan.treatments import Treatment, treatments
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,27 @@ class Evaluation:
     def real(self) -> tuple[Condition, ...]:
         """The conditions without the controls."""
         return tuple(condition for condition in self.conditions if not condition.at.control)
+
+
+def planned(p: Mapping[str, Any]) -> list[Point]:
+    """The conditions of an evaluation with the parameters ``p``, before anything is measured: what
+    ``choose`` settles is open."""
+    settled = dict.fromkeys(p.get("choose", ()))
+    return with_controls(dict.fromkeys(replace(point, **settled) for point in sweep(p)), p)
+
+
+def with_controls(points: Iterable[Point], p: Mapping[str, Any]) -> list[Point]:
+    """Real conditions, each with its controls behind it."""
+    controls = ("", *p.get("controls", ()))
+    return [replace(point, control=control) for point in points for control in controls]
+
+
+def sweep(p: Mapping[str, Any]) -> list[Point]:
+    """The real conditions of an evaluation."""
+    return [
+        Point(layer, scale, treatment.k, treatment.vector)
+        for treatment in treatments(p)
+        for layer in p.get("layers") or (None,)
+        for scale in p.get("scales") or (None,)
+        if not treatment.control
+    ]

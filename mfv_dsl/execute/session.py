@@ -169,5 +169,7 @@ class Session:
         if key not in self._zero_shot:
             prompts = self.prompts(step, p["items"], p["split"], 0)
             (answers,) = self.answers(step, prompts, p["split"], [()])
+            if answers.failure is not None:
+                raise answers.failure
             self._zero_shot[key] = answers.outcomes
         return self._zero_shot[key]

@@ -66,7 +66,8 @@ def task_mean(
 
     Sums are in float64, and memory does not grow with the number of batches.  ``progress`` counts
     prompts.  Raises MfvError: MFV5201 where no prompt is left to average over, MFV5370 and MFV5372
-    where the model computes no numbers, MFV7292 for what stands behind the heads and is no RMS norm.
+    where the model computes no numbers, MFV7292 for what stands behind the heads and is no RMS
+    norm.
     """
     place = backend.sites[site]
     reads = head_reads(backend, site)

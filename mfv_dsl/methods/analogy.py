@@ -94,21 +94,22 @@ def measure_blends(
     results = []
     for number, part in enumerate(parts):
         result = BlendOutcomes(concatenate_outcomes(part), all_weights[:, number])
-        results.append(replace(result, failure=_failure(backend, batches, conditions, number, result)))
+        error = _failure(backend, batches, conditions[number], result)
+        results.append(replace(result, failure=error))
     return results
 
 
 def _failure(
     backend: Backend, batches: Sequence[tuple[PromptBatch, PromptBatch]],
-    conditions: Sequence[Candidates], number: int, result: BlendOutcomes,
+    candidates: Candidates, result: BlendOutcomes,
 ) -> NotFinite | None:  # fmt: skip
-    """Why a condition's weights or outcomes are no numbers: a candidate under which its source pairs
-    give none, or the blend."""
+    """Why a condition's weights or outcomes are no numbers: a candidate that is too large, or what
+    the model makes of one or of the blend."""
     try:
-        for edits in conditions[number]:
+        for edits in candidates:
             check_edits(backend, edits)
     except NotFinite as error:
         return error
     numbers = result.weights.sum(-1) + result.outcomes.p_answer
-    edits = [edit for candidate in conditions[number] for edit in candidate]
+    edits = [edit for candidate in candidates for edit in candidate]
     return failure(backend, [targets for _, targets in batches], edits, numbers)

@@ -93,7 +93,7 @@ def begun_by(backend: Backend, names: Sequence[str], how: str) -> dict[int, str]
 def name_tokens(backend: Backend, names: Sequence[str]) -> list[tuple[int, ...]]:
     """The tokens of each name.  Where one name begins another (``tree``, ``tree trunk``) the full
     stop that ends an answer belongs to all: without it the longer could never be the likelier.
-    Raises MfvError (MFV5375) for names that have the same tokens: none of them could be the likelier.
+    Raises MfvError (MFV5375) for names that have the same tokens: none could be the likelier.
     """
     tokens = backend.answer_tokens(names)
     beginnings = {sequence[:length] for sequence in tokens for length in range(len(sequence))}

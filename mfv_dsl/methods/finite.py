@@ -42,8 +42,8 @@ def check_scores(
 
 
 def check_heads(
-    backend: Backend, what: str, site: str, layers: Sequence[int], values: np.ndarray | torch.Tensor,
-    batch: PromptBatch, code: str,
+    backend: Backend, what: str, site: str, layers: Sequence[int],
+    values: np.ndarray | torch.Tensor, batch: PromptBatch, code: str,
 ) -> None:  # fmt: skip
     """Refuse ``values`` (layers, heads, ...) of the ``layers`` of a site, all measured, that are
     not all numbers, by the first layer and head."""
@@ -51,7 +51,7 @@ def check_heads(
     if finite.all():
         return
     row, head = np.argwhere(~finite)[0]
-    place = f"{site}[{layers[row]}], head {head}" if values.shape[1] > 1 else f"{site}[{layers[row]}]"
+    place = f"{site}[{layers[row]}]" + (f", head {head}" if values.shape[1] > 1 else "")
     raise not_finite(code, f"{what}, first at {place}, are", backend, batch)
 
 

@@ -35,9 +35,9 @@ def outcomes(logits: torch.Tensor, answers: torch.Tensor) -> Outcomes:
     ``p_answer`` is NaN where the logits are not all numbers."""
     probabilities = logits.float().softmax(-1)
     likeliest = logits.argmax(-1)
-    p_answer = probabilities.gather(1, answers[:, None])[:, 0]
+    p_answer = probabilities.gather(1, answers[:, None])[:, 0].double()
     return Outcomes(
-        p_answer.masked_fill(~logits.isfinite().all(-1), torch.nan).cpu().numpy().astype(np.float64),
+        p_answer.masked_fill(~logits.isfinite().all(-1), torch.nan).cpu().numpy(),
         (likeliest == answers).cpu().numpy(),
         likeliest.cpu().numpy(),
     )

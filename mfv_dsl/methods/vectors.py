@@ -105,8 +105,8 @@ def function_vector(
     ``scores`` (layers, heads) are kept with the chosen heads.  Where a norm stands behind the
     heads, what each writes is made linear by ``norm`` (:mod:`mfv_dsl.methods.linearisation`).  The
     vector is float32 on the processor.  Raises MfvError: MFV5302 for no heads, MFV5373 where it is
-    not all numbers, MFV7273 where a norm needs ``norm`` and there is none, MFV7292 for a norm that is
-    no RMS norm.
+    not all numbers, MFV7273 where a norm needs ``norm`` and there is none, MFV7292 for a norm that
+    is no RMS norm.
     """
     if not heads:
         raise MfvError("MFV5302", "a function vector needs at least one head")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.engine.finite import NotFinite
-from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point
+from mfv_dsl.execute.conditions import (
+    Condition,
+    Evaluation,
+    Failure,
+    Point,
+    sweep,
+    with_controls,
+)
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
@@ -24,7 +30,6 @@ from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Step
-from mfv_dsl.plan.treatments import treatments
 
 
 @performs("evaluate")
@@ -32,7 +37,7 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     """All conditions of an eval on one relation: those of a sweep that is chosen from are tried on
     another split first."""
     p = step.parameters
-    points = _sweep(p)
+    points = sweep(p)
     trials: tuple[Condition, ...] = ()
     failures: tuple[Failure, ...] = ()
     if p.get("choose"):
@@ -67,30 +72,6 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
         if step.operation == "evaluate" and p["answer"] == "first":
             for split in {p["split"], p.get("select_on") or p["split"]}:
                 require_distinct(session.backend(step), session.names(step, split))
-
-
-def planned(p: Mapping[str, Any]) -> list[Point]:
-    """The conditions of an evaluation with the parameters ``p``, before anything is measured: what
-    ``choose`` settles is open."""
-    settled = dict.fromkeys(p.get("choose", ()))
-    return with_controls(dict.fromkeys(replace(point, **settled) for point in _sweep(p)), p)
-
-
-def with_controls(points: Iterable[Point], p: Mapping[str, Any]) -> list[Point]:
-    """Real conditions, each with its controls behind it."""
-    controls = ("", *p.get("controls", ()))
-    return [replace(point, control=control) for point in points for control in controls]
-
-
-def _sweep(p: Mapping[str, Any]) -> list[Point]:
-    """The real conditions of an evaluation."""
-    return [
-        Point(layer, scale, treatment.k, treatment.vector)
-        for treatment in treatments(p)
-        for layer in p.get("layers") or (None,)
-        for scale in p.get("scales") or (None,)
-        if not treatment.control
-    ]
 
 
 def _measured(
