@@ -76,7 +76,8 @@ class ResultRow:
         return cls(
             eval=row.eval, relation=relation, shots=row.shots, layer=at.layer, scale=at.scale,
             vector=row.vectors[at.vector] if row.vectors else None, k=at.k, control=at.control,
-            error={"code": error.code, "message": error.message, "help": error.help or ""}, **nothing,
+            error={"code": error.code, "message": error.message, "help": error.help or ""},
+            **nothing,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
     answered_relations,
     begun_by,
+    name_tokens,
     relations_shown,
     require_distinct,
 )
@@ -65,13 +66,25 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
 
 
 def check_answers(session: Session, steps: Iterable[Step]) -> None:
-    """Refuse evaluations by first token where it does not tell objects apart (MFV5340): before
-    anything is measured, not after."""
+    """Before anything is measured: refuse names that hold the model's own marks (MFV7124), and
+    evaluations whose way of scoring does not tell objects apart (MFV5340, MFV5375); warn of words
+    that the tokenizer does not know (MFV5376)."""
+    seen = set()
     for step in steps:
+        if step.model is None or step.dataset is None:
+            continue
+        if (step.model, step.dataset) not in seen:
+            seen.add((step.model, step.dataset))
+            session.check_names(step)
         p = step.parameters
-        if step.operation == "evaluate" and p["answer"] == "first":
-            for split in {p["split"], p.get("select_on") or p["split"]}:
-                require_distinct(session.backend(step), session.names(step, split))
+        if step.operation == "evaluate":
+            for split in sorted({p["split"], p.get("select_on") or p["split"]}):
+                backend, names = session.backend(step), session.names(step, split)
+                if p["answer"] == "first":
+                    require_distinct(backend, names)
+                if p["answer"] == "full":
+                    name_tokens(backend, names)
+                session.warn_of_unknown(step, names)
 
 
 def _measured(

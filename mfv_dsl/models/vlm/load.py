@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.check_numbers import check_numbers
 from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.quiet import quiet_transformers
@@ -65,7 +66,7 @@ def load_folder(
         )  # fmt: skip
     _check_sizes(model, architecture, sizes(config), folder)
     _check_processor(model, processor, folder)
-    _check_numbers(model, folder)
+    check_numbers(model, folder)
     set_sizes(model, processor, architecture, pixels, tiles or 1)
     mark = getattr(processor, "image_token", architecture.mark)
     if mark not in architecture.mark:  # of one architecture, with processors of two
@@ -181,17 +182,6 @@ def _check_stream(backend: VisionLanguageModel, batch: VlmBatch, folder: Path) -
             "not reach the residual stream as it is",
             help="a row of the table names the norms behind attention and MLP; docs/models.md",
         )  # fmt: skip
-
-
-def _check_numbers(model: Any, folder: Path) -> None:
-    """Refuse (MFV7276) weights that are no numbers, or infinite."""
-    for name, weights in model.named_parameters():
-        if not all(bool(extreme.isfinite()) for extreme in weights.detach().aminmax()):
-            raise MfvError(
-                "MFV7276", f"the weights of {folder} are not all numbers: {name}",
-                help="fetch the file again, or load it with dtype=fp32 if its numbers are too "
-                "large for the precision asked for",
-            )  # fmt: skip
 
 
 def _one_device(device: str) -> torch.device:
