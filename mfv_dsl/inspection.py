@@ -157,8 +157,8 @@ def ask(
     ``vector`` at ``layer``: by default the one that its file names, else ``native``, each head's
     own, or for a vector without parts a third of the way up, as in arXiv:2310.15213.
 
-    Raises MfvError (MFV7124) for a query that is blank or holds a mark of the model's own; one of words
-    that its tokenizer does not know is warned of.
+    Raises MfvError (MFV7124) for a query that is blank or holds a mark of the model's own; one of
+    words that its tokenizer does not know is warned of.
     """
     query = question.prompt.query.query
     check_name(query, backend.marks)

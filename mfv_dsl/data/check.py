@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data import is_of_files, open_dataset, read_table
-from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.findings import Finding, listed
 from mfv_dsl.data.images import PECULIARITIES, peculiarities
 from mfv_dsl.data.items import Dataset, Item
 from mfv_dsl.data.loading import ahead
@@ -200,21 +200,25 @@ def _names(dataset: Dataset) -> tuple[str, ...]:
 def _for_model(model: Tokenizes, dataset: Dataset) -> list[Finding]:
     """What the model's tokenizer makes of the names."""
     findings: dict[str, Finding] = {}
+    answers, seen = set(answer_names(dataset)), set()
     for item in _items(dataset):
         for name in (item.query, item.answer):
+            if name in seen:
+                continue
             try:
-                if name not in findings:
-                    check_name(name, model.marks)
+                check_name(name, model.marks)
+                if name in answers:
                     model.answer_tokens([name])
             except MfvError as error:
                 place = item.place or item.image
                 findings[name] = Finding("error", error.code, place, error.message)
+            seen.add(name)
     unknown = model.unknown_words([name for name in _names(dataset) if name not in findings])
     if unknown:
         what = f"the model's tokenizer does not know: {listed(unknown)}"
         findings[""] = Finding("warning", "MFV5376", "", what)
-    known = [name for name in answer_names(dataset) if name not in findings]
-    return [*findings.values(), *alike(model, known)]
+    known = sorted(answers.difference(findings))
+    return [*findings.values(), *alike(model, known), *same(model, known)]
 
 
 def alike(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
@@ -227,7 +231,13 @@ def alike(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
         if len(group) > 1:
             what = f"these answers begin with the same token: {listed(group)}"
             findings.append(Finding("warning", "MFV7121", "", what))
+    return findings
+
+
+def same(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
+    """Answers whose tokens are the same: scoring whole names takes them for one."""
     whole = defaultdict(list)
+    findings = []
     for name, tokens in zip(names, model.answer_tokens(names), strict=True):
         whole[tokens].append(name)
     for group in whole.values():
@@ -237,9 +247,3 @@ def alike(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
             )
             findings.append(Finding("warning", "MFV5375", "", what))
     return findings
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first of ``names``, and how many more there are."""
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return ", ".join(names[:6]) + more

@@ -18,8 +18,8 @@ class Item:
     """An image, a query object, and the object that stands in ``relation`` to it.
 
     ``neighbours`` names, for every relation that the image shows of the query object, the object
-    that would be its answer; it includes ``relation`` itself.  ``place`` is where the item stands in
-    its file, such as ``line 3``.
+    that would be its answer; it includes ``relation`` itself.  ``place`` is where the item stands
+    in its file, such as ``line 3``.
     """
 
     image: str

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from mfv_dsl import data, models
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.memory import rows_at_once
-from mfv_dsl.data.check import listed
+from mfv_dsl.data.findings import listed
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.prompts import draw_prompts

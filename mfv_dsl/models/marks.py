@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mfv_dsl.base.errors import MfvError
+
 
 def marks_of(tokenizer: Any) -> frozenset[str]:
     """The special tokens of a tokenizer, of ``tokenizers`` or of ``transformers``, as texts."""
@@ -36,8 +38,13 @@ def unknown_words(
     if unknown is None:
         return []
     words: dict[str, None] = {}
-    for name, tokens in zip(names, answer_tokens(names), strict=True):
-        if unknown in tokens:
-            parts = [word for word in name.split() if unknown in answer_tokens([word])[0]]
-            words.update(dict.fromkeys(parts or [name]))
+
+    def is_unknown(text: str) -> bool:
+        try:
+            return unknown in answer_tokens([text])[0]
+        except MfvError:  # it has no tokens of its own where an answer stands
+            return False
+
+    for name in filter(is_unknown, names):
+        words.update(dict.fromkeys(list(filter(is_unknown, name.split())) or [name]))
     return list(words)

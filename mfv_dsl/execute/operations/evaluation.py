@@ -80,6 +80,7 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
         if step.operation == "evaluate":
             for split in sorted({p["split"], p.get("select_on") or p["split"]}):
                 backend, names = session.backend(step), session.names(step, split)
+                backend.first_tokens(names)  # each has one, or is named
                 if p["answer"] == "first":
                     require_distinct(backend, names)
                 if p["answer"] == "full":
