@@ -8,6 +8,7 @@ ask(probe.backend, about_scene(seed=3), steer)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mfv_dsl import data
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.items import Dataset, Item, Prompt
+from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.off_task import draw_off_task, off_tasks, other_relations
 from mfv_dsl.data.one_picture import OnePicture
 from mfv_dsl.data.prompts import DEFAULT_SEED, corrupt, draw_prompts
@@ -153,7 +155,16 @@ def ask(
 ) -> Reply:
     """The ``top`` answers to a question, and with ``vector`` also those after adding ``scale`` ·
     ``vector`` at ``layer``: by default the one that its file names, else ``native``, each head's
-    own, or for a vector without parts a third of the way up, as in arXiv:2310.15213."""
+    own, or for a vector without parts a third of the way up, as in arXiv:2310.15213.
+
+    Raises MfvError (MFV7124) for a query that is blank or holds a mark of the model's own; one of
+    words that its tokenizer does not know is warned of.
+    """
+    query = question.prompt.query.query
+    check_name(query, backend.marks)
+    if unknown := backend.unknown_words([query]):
+        text = f"MFV5376: the model's tokenizer does not know: {', '.join(unknown)}"
+        warnings.warn(text, stacklevel=2)
     batch = backend.batch([question.prompt], question.dataset)
     if vector is None:
         return Reply(likeliest_answers(backend, batch, [[]], top)[0], None, None)

@@ -3,7 +3,8 @@
 A row is plain data by field name, as a run's ``results.json`` and a vector's file hold it:
 ``eval``, ``relation``, ``shots``, ``layer``, ``scale``, ``n``, ``accuracy`` with ``ci_low`` and
 ``ci_high``, ``mean_p_answer``, ``difference`` with ``difference_low`` and ``difference_high``, and
-sometimes ``vector``, ``k``, ``control``, ``against`` and ``answers``.
+sometimes ``vector``, ``k``, ``control``, ``against`` and ``answers``.  A row with ``error`` has no
+numbers.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ def _field(name: str, row: ResultFields) -> Any:
 
 
 def _accuracy(row: ResultFields) -> str:
+    if row.get("error"):
+        return f"failed: {row['error']['code']}"
     return percent(row["accuracy"], row["ci_low"], row["ci_high"])
 
 
 def _from_zero_shot(row: ResultFields) -> str:
     """The paired difference in accuracy from zero-shot."""
+    if row.get("error"):
+        return ""
     return percent(row["difference"], row["difference_low"], row["difference_high"], "+")
 
 
@@ -47,7 +52,7 @@ RESULT_COLUMNS: Mapping[str, Column] = {
     },
     **{name: Column(partial(_field, name)) for name in ("shots", "k", "layer", "scale", "n")},
     "accuracy %": Column(_accuracy),
-    "p(answer)": Column(lambda row: f"{row['mean_p_answer']:.2f}"),
+    "p(answer)": Column(lambda row: "" if row.get("error") else f"{row['mean_p_answer']:.2f}"),
     "vs zero-shot": Column(_from_zero_shot),
 }
 

@@ -21,7 +21,8 @@ USAGE = (
 
 
 def main() -> None:
-    """Run ``mfv``; exit codes: 0 ok, 1 recipe errors, 2 usage, 3 run failed."""
+    """Run ``mfv``; exit codes: 0 ok, 1 recipe errors, 2 usage, 3 run failed, 4 some of what a run
+    measured came out as no numbers."""
     from mfv_dsl.base.errors import MfvError, RecipeError
     from mfv_dsl.cli.app import app
     from mfv_dsl.cli.output import show_error

@@ -128,16 +128,18 @@ def heads(
     from mfv_dsl.report.heatmap import heat_map
     from mfv_dsl.report.tables import heads_table
 
+    if result.failures:  # there is no ranking
+        show_result(result, running.as_json)
     best, scores = ranked_heads(result.plan, result.values)
     if not running.as_json:
         print_table(heads_table(best))
-    show_result(result, running.as_json, heads=[asdict(head) for head in best])
     if plot is not None and scores.size:
         layers, numbers = (range(size) for size in scores.shape)
         title = f"{by} by layer and head, mean over {', '.join(relations or ['all relations'])}"
         save_picture(
             heat_map(scores, [f"L{i}" for i in layers], [f"H{i}" for i in numbers], title), plot
         )
+    show_result(result, running.as_json, heads=[asdict(head) for head in best])
 
 
 @grouped

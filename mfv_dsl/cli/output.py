@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.tree import Tree
 
+    from mfv_dsl.execute.run_result import RunResult
     from mfv_dsl.execute.session import Listener
 
 
@@ -37,9 +38,21 @@ def show_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
         print(f"{count} errors", file=sys.stderr)
 
 
+def show_failures(result: RunResult) -> None:
+    """What of a run came out as no numbers, on stderr."""
+    codes = sorted({row.error["code"] for row in result.rows if row.error})
+    codes = codes or sorted({error.code for error in result.failures.values()})
+    rows = sum(bool(row.error) for row in result.rows)
+    print(
+        f"warning: not everything came out as numbers ({', '.join(codes)}): {rows} of "
+        f"{len(result.rows)} rows have none.  The notes say why; the other rows stand.",
+        file=sys.stderr,
+    )
+
+
 def print_json(data: Any) -> None:
     """``data`` on stdout, for programs."""
-    typer.echo(json.dumps(data, indent=2))
+    typer.echo(json.dumps(data, indent=2, allow_nan=False))
 
 
 def print_result(data: Any, table: Table | Tree, as_json: bool, lines: Sequence[str] = ()) -> None:

@@ -87,8 +87,20 @@ def run(
 
 def show_result(result: RunResult, as_json: bool, **more: object) -> None:
     """The result, and ``more``, as JSON; or tables of results on stdout, and what was written where
-    on stderr."""
-    from mfv_dsl.cli.output import print_json, print_notes, print_table
+    on stderr; exit 4 where some of the results came out as no numbers."""
+    from mfv_dsl.cli.output import print_json, show_failures
+
+    if as_json:
+        print_json({**result.to_json(), **more})
+    else:
+        _show_tables(result)
+    if result.failed:
+        show_failures(result)
+        raise typer.Exit(4)
+
+
+def _show_tables(result: RunResult) -> None:
+    from mfv_dsl.cli.output import print_notes, print_table
     from mfv_dsl.report.tables import (
         confusion_table,
         results_table,
@@ -96,9 +108,6 @@ def show_result(result: RunResult, as_json: bool, **more: object) -> None:
         weights_table,
     )
 
-    if as_json:
-        print_json({**result.to_json(), **more})
-        return
     if result.rows:
         metrics = result.plan.metrics
         print_table(results_table(result.rows, metrics))

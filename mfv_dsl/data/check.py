@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data import is_of_files, open_dataset, read_table
-from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.findings import Finding, listed
 from mfv_dsl.data.images import PECULIARITIES, peculiarities
-from mfv_dsl.data.items import Dataset
+from mfv_dsl.data.items import Dataset, Item
 from mfv_dsl.data.loading import ahead
+from mfv_dsl.data.marks import check_name, differing_by_case
 from mfv_dsl.data.names import answer_names
 from mfv_dsl.data.prompts import Reuse, draw_prompts, reuse
 from mfv_dsl.data.table import FileDataset, Table
@@ -33,6 +34,16 @@ class Tokenizes(Protocol):
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         """The first token of each of ``names`` where an answer stands."""
+
+    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
+        """All tokens of each of ``names`` where an answer stands."""
+
+    def unknown_words(self, names: Sequence[str]) -> list[str]:
+        """The words of ``names`` that the tokenizer does not know."""
+
+    @property
+    def marks(self) -> Collection[str]:
+        """What the tokenizer reads as marks of its own."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +108,11 @@ def check_dataset(
     }
     shared, draw_findings = _reuse(dataset, shots, prompts)
     findings += [*_balance(counts, dataset.splits), *draw_findings]
+    for group in differing_by_case(_names(dataset)):
+        what = f"these names differ in capital letters alone: {', '.join(group)}"
+        findings.append(Finding("warning", "MFV7125", "", what))
     if model is not None:
-        findings += alike(model, answer_names(dataset))
+        findings += _for_model(model, dataset)
     return Report(name, description, dataset.hash, counts, dropped, shared, tuple(findings))
 
 
@@ -171,6 +185,42 @@ def _reuse(dataset: Dataset, shots: int, prompts: int) -> tuple[dict[str, Reuse]
     return shared, findings
 
 
+def _items(dataset: Dataset) -> Iterator[Item]:
+    for relation in dataset.relations:
+        for split in dataset.splits:
+            yield from dataset.items(relation, split)
+
+
+def _names(dataset: Dataset) -> tuple[str, ...]:
+    """Every object that the dataset asks about or that is an answer."""
+    items = _items(dataset)
+    return tuple(sorted({name for item in items for name in (item.query, item.answer)}))
+
+
+def _for_model(model: Tokenizes, dataset: Dataset) -> list[Finding]:
+    """What the model's tokenizer makes of the names."""
+    findings: dict[str, Finding] = {}
+    answers, seen = set(answer_names(dataset)), set()
+    for item in _items(dataset):
+        for name in (item.query, item.answer):
+            if name in seen:
+                continue
+            try:
+                check_name(name, model.marks)
+                if name in answers:
+                    model.answer_tokens([name])
+            except MfvError as error:
+                place = item.place or item.image
+                findings[name] = Finding("error", error.code, place, error.message)
+            seen.add(name)
+    unknown = model.unknown_words([name for name in _names(dataset) if name not in findings])
+    if unknown:
+        what = f"the model's tokenizer does not know: {listed(unknown)}"
+        findings[""] = Finding("warning", "MFV5376", "", what)
+    known = sorted(answers.difference(findings))
+    return [*findings.values(), *alike(model, known), *same(model, known)]
+
+
 def alike(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
     """Answers that begin with the same token: scoring by the first token takes them for one."""
     groups = defaultdict(list)
@@ -179,8 +229,21 @@ def alike(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
     findings = []
     for group in groups.values():
         if len(group) > 1:
-            list_of_names = ", ".join(group[:6])
-            list_of_names += f" and {len(group) - 6} more" if len(group) > 6 else ""
-            what = f"these answers begin with the same token: {list_of_names}"
+            what = f"these answers begin with the same token: {listed(group)}"
             findings.append(Finding("warning", "MFV7121", "", what))
+    return findings
+
+
+def same(model: Tokenizes, names: Sequence[str]) -> list[Finding]:
+    """Answers whose tokens are the same: scoring whole names takes them for one."""
+    whole = defaultdict(list)
+    findings = []
+    for name, tokens in zip(names, model.answer_tokens(names), strict=True):
+        whole[tokens].append(name)
+    for group in whole.values():
+        if len(group) > 1:
+            what = (
+                f"these answers have the same tokens, so `full` cannot score them: {listed(group)}"
+            )
+            findings.append(Finding("warning", "MFV5375", "", what))
     return findings

@@ -50,3 +50,9 @@ def refuse_errors(name: str, findings: Sequence[Finding]) -> None:
     if len(errors) > SHOWN:
         notes.append(f"and {len(errors) - SHOWN:,} more: `mfv data check` lists all")
     raise MfvError(errors[0].code, f"{len(errors):,} mistakes in {name}", notes=notes)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of ``names``, and how many more there are."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more

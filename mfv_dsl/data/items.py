@@ -18,7 +18,8 @@ class Item:
     """An image, a query object, and the object that stands in ``relation`` to it.
 
     ``neighbours`` names, for every relation that the image shows of the query object, the object
-    that would be its answer; it includes ``relation`` itself.
+    that would be its answer; it includes ``relation`` itself.  ``place`` is where the item stands
+    in its file, such as ``line 3``.
     """
 
     image: str
@@ -26,6 +27,7 @@ class Item:
     answer: str
     relation: str
     neighbours: Mapping[str, str] = field(default_factory=dict, compare=False)
+    place: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from unicodedata import normalize
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.findings import Finding, refuse_errors
@@ -25,8 +26,13 @@ def cleaned(name: str) -> str:
 
 
 def tidy(name: str) -> str:
-    """A name with single blanks between its words and none around it."""
-    return " ".join(name.split())
+    """A name with single blanks between its words and none around it, in the Unicode form NFC: what
+    looks the same is the same.
+
+    >>> tidy(" coffee  mug "), len(tidy("cafe\u0301"))
+    ('coffee mug', 4)
+    """
+    return normalize("NFC", " ".join(name.split()))
 
 
 def relation_name(text: str) -> str:

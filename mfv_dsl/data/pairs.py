@@ -14,6 +14,7 @@ from typing import Any
 
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.names import tidy
 from mfv_dsl.data.table import ItemRow, Options, Table, build, files_in, of_files
 from mfv_dsl.data.text_files import need_folder, read_csv, read_text
@@ -53,7 +54,7 @@ def _row(line: int, record: Mapping[str, Any]) -> tuple[ItemRow | None, list[Fin
     """The item on a line, and what is wrong with it."""
     place = f"line {line}"
     findings = []
-    missing = [key for key in NEEDED if record.get(key) in (None, "")]
+    missing = [key for key in NEEDED if _is_missing(record.get(key))]
     if missing:
         names = " and ".join(f"`{key}`" for key in missing)
         findings.append(Finding("error", "MFV7107", place, f"{names} missing or empty"))
@@ -65,6 +66,10 @@ def _row(line: int, record: Mapping[str, Any]) -> tuple[ItemRow | None, list[Fin
         return None, findings
     query, answer, relation = (tidy(record[key]) for key in NEEDED[1:])
     return ItemRow(place, record["image"], query, answer, relation, record.get("split") or None), []
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and is_blank(value))
 
 
 def _json_lines(path: Path) -> tuple[list[tuple[int, Mapping[str, Any]]], list[Finding]]:

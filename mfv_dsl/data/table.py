@@ -29,7 +29,8 @@ from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.findings import Finding, in_order, refuse_errors
 from mfv_dsl.data.items import SPLITS, Item
-from mfv_dsl.data.names import read_synonyms, relation_name
+from mfv_dsl.data.marks import is_blank, mark_in
+from mfv_dsl.data.names import read_synonyms, relation_name, tidy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,6 +149,7 @@ def build(
             are all 0; MFV7106 and MFV7114 for the list of synonyms.
     """
     problems, left_out = list(findings), dict(dropped or {})
+    rows = [replace(row, query=tidy(row.query), answer=tidy(row.answer)) for row in rows]
     if options.synonyms is not None:
         canonical = read_synonyms(options.synonyms)
         rows = [
@@ -157,6 +159,7 @@ def build(
         ]  # fmt: skip
     relations = _relations(name, rows, options)
     rows = [row for row in rows if row.relation in relations]
+    problems += _bad_names(rows)
     problems += _bad_relations(rows)
     problems += _repeats(rows)
     rows, missing_images = _without_missing(rows, images, options, left_out)
@@ -172,7 +175,7 @@ def build(
     pools: dict[tuple[str, str], list[Item]] = {(r, s): [] for r in relations for s in splits}
     for row in rows:
         around = neighbours[row.image, row.query]
-        item = Item(row.image, row.query, row.answer, row.relation, around)
+        item = Item(row.image, row.query, row.answer, row.relation, around, row.place)
         pools[row.relation, split_of[row.image]].append(item)
     if not rows and not has_errors:
         notes = [f"{count:,} {rule}" for rule, count in left_out.items() if count]
@@ -193,6 +196,22 @@ def build(
 
 
 # -- what a table is checked for ------------------------------------------------------------------
+def _bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
+    """Names that are blank, or that models would read as their marks."""
+    findings = []
+    for row in rows:
+        for what, name in (("query", row.query), ("answer", row.answer)):
+            mark = mark_in(name)
+            if is_blank(name):
+                message = f"`{what}` missing or empty"
+            elif mark is not None:
+                message = f"`{what}` holds `{mark}`, which models read as a mark, not as a name"
+            else:
+                continue
+            findings.append(Finding("error", "MFV7107", row.place, message))
+    return findings
+
+
 def _bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
     findings = []
     for name, row in {row.relation: row for row in reversed(rows)}.items():

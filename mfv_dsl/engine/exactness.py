@@ -7,10 +7,13 @@ library, does otherwise is so an error, never another number.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.scoring import score
 from mfv_dsl.engine.variants import VariantHooks
@@ -48,9 +51,11 @@ def largest_difference(backend: Backend, batch: PromptBatch) -> float:
 
 
 def check_exact(backend: Backend, batch: PromptBatch) -> None:
-    """Raise MfvError (MFV7274) if copies and full passes of ``backend`` differ by more than
-    rounding."""
+    """Raise MfvError if copies and full passes of ``backend`` differ by more than rounding
+    (MFV7274), or give no numbers (MFV5370)."""
     difference = largest_difference(backend, batch)
+    if math.isnan(difference):
+        raise not_finite("MFV5370", "the model's scores are", backend, batch[:_PROMPTS])
     allowed = TOLERANCE.get(batch.dtype, TOLERANCE[torch.float32])
     if not difference <= allowed:
         raise MfvError(

@@ -9,6 +9,7 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import LAST, Edit
+from mfv_dsl.engine.finite import NotFinite, check_edits, remedy
 from mfv_dsl.engine.hooks import Hooks, find_site
 from mfv_dsl.engine.pictures import edit_pictures
 from mfv_dsl.engine.trace import note
@@ -43,8 +44,9 @@ def generate(
     log-probability among those that so many beams keep is returned.  Tokens that stand for
     pictures are never generated.
 
-    Raises MfvError: MFV5107 for an edit that cannot be made ``everywhere``, and as
-    :class:`~mfv_dsl.engine.hooks.Hooks`; ValueError for numbers below 1.
+    Raises MfvError: MFV5107 for an edit that cannot be made ``everywhere``, MFV5370 where the model
+    computes no numbers, and as :class:`~mfv_dsl.engine.hooks.Hooks`; ValueError for numbers below
+    1.
     """
     if max_new_tokens < 1 or beams < 1:
         raise ValueError("max_new_tokens and beams must be at least 1")
@@ -55,6 +57,7 @@ def generate(
                 f"{edit} is for positions {edit.positions}, which generated tokens do not have",
                 help="edit the last token or all, or the prompt only",
             )
+    check_edits(backend, edits)
     batch, edits = edit_pictures(backend, batch, edits)
     with backend.decoding(batch) as decoder:
         run = _Run(backend, decoder, edits, edits if everywhere else ())
@@ -123,6 +126,12 @@ class _Run:
     def _with(self, edits: Sequence[Edit], run: Callable[[], torch.Tensor]) -> torch.Tensor:
         with Hooks(self._backend.model, self._backend.sites, edits):
             logits = run()
+        if not bool(logits.isfinite().all()):
+            raise NotFinite(
+                "MFV5370",
+                "the scores of the next token are not all numbers",
+                help=remedy(self._backend, self._edits),
+            )
         logits = logits if logits.dtype == torch.float64 else logits.float()
         logits[:, self._banned] = -torch.inf
         return logits.log_softmax(-1)

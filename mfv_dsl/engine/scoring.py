@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
+from mfv_dsl.engine.finite import holds_numbers
+
 _SLICE_BYTES = 64 << 20  # of logits at a time
 
 
@@ -18,7 +20,9 @@ class Scores:
     has several: log-probability of the target token in nats, and how many tokens come before it
     (0: it is the likeliest; of equals the first token of the vocabulary wins).  ``likeliest``
     (prompts, variants) is the likeliest token.  ``top`` and ``top_log_p``
-    (prompts, variants, k) are the k likeliest tokens, the likeliest first.  ``logits``
+    (prompts, variants, k) are the k likeliest tokens, the likeliest first.  ``finite``
+    (prompts, variants): whether all logits are numbers, and so is the state that they come from;
+    where it is not, ``log_p`` is NaN and nothing else means anything.  ``logits``
     (prompts, variants, vocabulary) is there where it was asked for.
 
     Probabilities are float32, float64 for a float64 model, and carry gradients.
@@ -29,6 +33,7 @@ class Scores:
     likeliest: torch.Tensor
     top: torch.Tensor
     top_log_p: torch.Tensor
+    finite: torch.Tensor
     logits: torch.Tensor | None = None
 
     @property
@@ -74,11 +79,18 @@ def score(
     """
     prompts, variants = hidden.shape[:2]
     rows = hidden.flatten(0, 1)
+    held = holds_numbers(rows.detach())
     token_rows = targets.to(hidden.device).reshape(prompts, -1).repeat_interleave(variants, dim=0)
     step = max(1, _SLICE_BYTES // (vocabulary * 12))
     flat = concatenate_scores(
         [
-            _score_rows(logits_of(rows[i : i + step]), token_rows[i : i + step], top, keep_logits)
+            _score_rows(
+                logits_of(rows[i : i + step]),
+                token_rows[i : i + step],
+                held[i : i + step],
+                top,
+                keep_logits,
+            )
             for i in range(0, len(rows), step)
         ],
         dim=0,
@@ -89,9 +101,13 @@ def score(
     return shaped
 
 
-def _score_rows(raw: torch.Tensor, targets: torch.Tensor, top: int, keep_logits: bool) -> Scores:
-    """``raw`` (rows, vocabulary), ``targets`` (rows, targets)."""
+def _score_rows(
+    raw: torch.Tensor, targets: torch.Tensor, held: torch.Tensor, top: int, keep_logits: bool
+) -> Scores:
+    """``raw`` (rows, vocabulary), ``targets`` (rows, targets); ``held`` (rows,) tells which states
+    are numbers."""
     logits = raw if raw.dtype == torch.float64 else raw.float()
+    finite = held & logits.detach().isfinite().all(-1)
     total = logits.logsumexp(-1, keepdim=True)
     target_logits = logits.gather(1, targets)
     with torch.no_grad():
@@ -101,11 +117,12 @@ def _score_rows(raw: torch.Tensor, targets: torch.Tensor, top: int, keep_logits:
         )
         tokens = logits.topk(min(top, logits.shape[1]), dim=-1).indices
     return Scores(
-        log_p=target_logits - total,
+        log_p=(target_logits - total).masked_fill(~finite[:, None], torch.nan),
         rank=rank,
         likeliest=logits.argmax(-1),
         top=tokens,
         top_log_p=logits.gather(1, tokens) - total,
+        finite=finite,
         logits=raw if keep_logits else None,
     )
 

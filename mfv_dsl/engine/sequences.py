@@ -14,6 +14,7 @@ import torch
 
 from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.finite import check_edits, not_finite
 from mfv_dsl.engine.generation import follow
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.pictures import edit_pictures
@@ -36,8 +37,10 @@ def sequence_log_p(
 
     ``edits`` are made in the prompt, at their positions, and not at the sequences' tokens.
     ``at_once`` is how many rows are run together, by default as many as memory suggests.
-    Log-probabilities are in nats.  Raises MfvError as :class:`~mfv_dsl.engine.hooks.Hooks`.
+    Log-probabilities are in nats.  Raises MfvError as :class:`~mfv_dsl.engine.hooks.Hooks`, and
+    MFV5370 where the model computes no numbers.
     """
+    check_edits(backend, edits)
     batch, edits = edit_pictures(backend, batch, edits)
     if at_once is None:
         at_once = rows_at_once(backend.device, _row_bytes(backend, batch, sequences))
@@ -55,7 +58,12 @@ def sequence_log_p(
             )
         )
     note(batch, edits)
-    return torch.cat(parts, dim=1)
+    log_p = torch.cat(parts, dim=1)
+    bad = (~log_p.isfinite()).any(1).nonzero().flatten().tolist()
+    if bad:
+        what = f"the scores of {len(bad)} of {len(batch)} prompts' continuations are"
+        raise not_finite("MFV5370", what, backend, batch, edits)
+    return log_p
 
 
 def _row_bytes(backend: Backend, batch: PromptBatch, sequences: Sequence[Tokens]) -> int:
@@ -119,4 +127,6 @@ def _add_level(
     precise = logits if logits.dtype == torch.float64 else logits.float()
     where = (torch.arange(len(total))[:, None] * len(beginnings) + rows).to(logits.device)
     target_logits = precise[where, tokens.to(logits.device)]
-    total[:, longer] += (target_logits - precise.logsumexp(-1)[where]).double().cpu()
+    added = target_logits - precise.logsumexp(-1)[where]
+    is_finite = precise.isfinite().all(-1)[where]
+    total[:, longer] += added.masked_fill(~is_finite, torch.nan).double().cpu()

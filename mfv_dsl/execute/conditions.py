@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.methods.outcomes import Outcomes
-from mfv_dsl.plan.treatments import Treatment
+from mfv_dsl.plan.treatments import Treatment, treatments
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,13 @@ class Point:
     k: int | None = None
     vector: int = 0
     control: str = ""
+
+    def __str__(self) -> str:
+        parts = {"layer": self.layer, "scale": self.scale, "k": self.k}
+        texts = [f"{name} {value}" for name, value in parts.items() if value is not None]
+        texts += [f"vector {self.vector + 1}"] if self.vector else []
+        texts += [f"control {self.control}"] if self.control else []
+        return ", ".join(texts)
 
     @property
     def treatment(self) -> Treatment:
@@ -40,18 +50,53 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A condition, or one of the trials, that gave no numbers, and why."""
+
+    at: Point
+    error: MfvError
+    is_trial: bool = False
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Conditions measured on one split, the trials that settled ``choose`` on another, and the
     zero-shot outcomes on the same items; ``images`` (prompts) shows which items share one, and
-    ``relations`` are those that the queries' pictures show."""
+    ``relations`` are those that the queries' pictures show.  ``failures`` are the conditions and
+    trials that are in neither; the store keeps no evaluation that has some."""
 
     conditions: tuple[Condition, ...]
     trials: tuple[Condition, ...]
     zero_shot: Outcomes
     images: tuple[str, ...]
     relations: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
 
     @property
     def real(self) -> tuple[Condition, ...]:
         """The conditions without the controls."""
         return tuple(condition for condition in self.conditions if not condition.at.control)
+
+
+def planned(p: Mapping[str, Any]) -> list[Point]:
+    """The conditions of an evaluation with the parameters ``p``, before anything is measured: what
+    ``choose`` settles is open."""
+    settled = dict.fromkeys(p.get("choose", ()))
+    return with_controls(dict.fromkeys(replace(point, **settled) for point in sweep(p)), p)
+
+
+def with_controls(points: Iterable[Point], p: Mapping[str, Any]) -> list[Point]:
+    """Real conditions, each with its controls behind it."""
+    controls = ("", *p.get("controls", ()))
+    return [replace(point, control=control) for point in points for control in controls]
+
+
+def sweep(p: Mapping[str, Any]) -> list[Point]:
+    """The real conditions of an evaluation."""
+    return [
+        Point(layer, scale, treatment.k, treatment.vector)
+        for treatment in treatments(p)
+        for layer in p.get("layers") or (None,)
+        for scale in p.get("scales") or (None,)
+        if not treatment.control
+    ]

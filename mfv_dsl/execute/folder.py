@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save
 
 from mfv_dsl import models
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
@@ -35,13 +36,15 @@ _PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy
 @dataclass(frozen=True)
 class Performance:
     """What running a plan's steps gave, by key: value, seconds, whether it came from the store, and
-    where traced what was read and written; and by model, if it was loaded, where it ran."""
+    where traced what was read and written; by model, if it was loaded, where it ran; and why steps
+    have no value."""
 
     values: dict[str, Any]
     seconds: dict[str, float]
     cached: set[str]
     touches: dict[str, list[str]]
     devices: dict[str, str]
+    failures: dict[str, MfvError]
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,10 @@ def write_run(
     ):
         write_atomically(folder / f"{name}.csv", table.encode())
     _json(folder / "manifest.json", {**origin, **manifest(plan, performance)})
-    write_curves(folder / "tune", plan, performance.values)
+    write_curves(folder / "tune", plan.without(performance.failures), performance.values)
     for step in plan.steps:
+        if step.key in performance.failures:
+            continue
         value, file = performance.values[step.key], OPERATIONS[step.operation].file
         path = folder / f"{file.format(**step.parameters)}_{step.key[:8]}.safetensors"
         if file and isinstance(value, Vector):
@@ -173,12 +178,12 @@ def _write_effect(path: Path, step: Step, effect: Mediation) -> None:
     if effect.correct is not None:
         arrays["accuracy_change"] = effect.accuracy_change
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    data = save(tensors, metadata={"mfv": json.dumps(metadata, sort_keys=True)})
+    data = save(tensors, metadata={"mfv": json.dumps(metadata, sort_keys=True, allow_nan=False)})
     write_atomically(path, data)
 
 
 def _json(path: Path, data: Any) -> None:
-    write_atomically(path, (json.dumps(data, indent=2) + "\n").encode())
+    write_atomically(path, (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _version(package: str) -> str | None:

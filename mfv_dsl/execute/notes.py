@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Evaluation
+from mfv_dsl.execute.results import ALL, ResultRow
 from mfv_dsl.methods.linearisation import MUCH, Linearisation
 from mfv_dsl.methods.statistics import holm, sign_test
 from mfv_dsl.plan.steps import EvalRow, Plan, Step, needed
@@ -73,7 +75,35 @@ def _known_items(
     )
 
 
+def failure_notes(
+    plan: Plan, rows: Sequence[ResultRow], failures: Mapping[str, MfvError]
+) -> list[dict[str, str]]:
+    """What failed: the conditions of evals without numbers, and vectors that were not trained or
+    saved."""
+    errors: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for row in rows:
+        if row.error and row.relation != ALL:
+            errors.setdefault((row.eval, row.error["code"]), []).append(row.error)
+    notes = [
+        {"eval": name, "text": f"{name} has no numbers in {len(all_errors)} conditions. "
+         f"{'The first: ' if len(all_errors) > 1 else ''}{code}: {all_errors[0]['message']}. "
+         f"What to do: {all_errors[0]['help']}."}
+        for (name, code), all_errors in errors.items()
+    ]  # fmt: skip
+    lost = {row.step: f"{row.tune}({row.relation})" for row in plan.tunes}
+    lost |= {saved.step: saved.name for save in plan.saves for saved in save.vectors}
+    for key, what in lost.items():
+        if key in failures:
+            error = failures[key]
+            text = f"{what} was not made. {error.code}: {error.message}. What to do: {error.help}."
+            notes.append({"eval": "save", "text": text})
+    return notes
+
+
 def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:
+    evaluations = [evaluation for evaluation in evaluations if evaluation.real]
+    if not evaluations:
+        return None
     points = [condition.at for condition in evaluations[0].real]
     swept = [name for name in _SWEPT if len({getattr(at, name) for at in points}) > 1]
     if not swept:

@@ -116,7 +116,7 @@ def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[s
     return [
         row.to_json()
         for row in results
-        if (row.eval, row.relation, row.shots) in own and not row.control
+        if (row.eval, row.relation, row.shots) in own and not row.control and not row.error
     ]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mfv_dsl.execute.conditions import Condition, Evaluation, Point
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.plan.steps import EvalRow, Plan
 
@@ -41,6 +42,9 @@ class ResultRow:
     and ``vector`` are there where the eval sweeps them, ``control`` where the row is one;
     ``against`` holds the differences from other evals, by name; ``answers`` the shares of items
     whose answer was that relation's object (``other``: none's), for a single relation.
+
+    A condition that gave no numbers is a row with ``error``, its code, message and help, and None
+    for all that was to be measured; so is the row over all relations where one of them is so.
     """
 
     eval: str
@@ -48,19 +52,33 @@ class ResultRow:
     shots: int
     layer: int | str | None
     scale: float | str | None
-    n: int
-    accuracy: float
-    ci_low: float
-    ci_high: float
-    mean_p_answer: float
-    difference: float
-    difference_low: float
-    difference_high: float
+    n: int | None
+    accuracy: float | None
+    ci_low: float | None
+    ci_high: float | None
+    mean_p_answer: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
     vector: str | None = _optional(None)
     k: int | str | None = _optional(None)
     control: str = _optional("")
     against: Mapping[str, Difference] = _optional({})
     answers: Mapping[str, float] = _optional({})
+    error: Mapping[str, str] = _optional({})
+
+    @classmethod
+    def failed(
+        cls, row: EvalRow, relation: str, at: Point, error: MfvError, vectors: Sequence[str] = ()
+    ) -> ResultRow:
+        """The row of a condition without numbers."""
+        nothing = dict.fromkeys(name for name in ALWAYS if name not in CONDITION)
+        return cls(
+            eval=row.eval, relation=relation, shots=row.shots, layer=at.layer, scale=at.scale,
+            vector=row.vectors[at.vector] if row.vectors else None, k=at.k, control=at.control,
+            error={"code": error.code, "message": error.message, "help": error.help or ""},
+            **nothing,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data; optional fields only where there is something in them."""
@@ -75,6 +93,15 @@ class ResultRow:
 #: The fields that every row shows, and those that tell a condition from another.
 ALWAYS = tuple(f.name for f in fields(ResultRow) if not f.metadata)
 CONDITION = ("eval", "relation", "shots", "layer", "scale", "vector", "k", "control")
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """One condition on one relation that gave no numbers."""
+
+    row: EvalRow
+    at: Point
+    error: MfvError
 
 
 @dataclass(frozen=True)
@@ -98,37 +125,60 @@ class _Measurement:
         return self.condition.outcomes.correct.astype(np.float64) - baseline.correct
 
 
-def result_rows(plan: Plan, values: Mapping[str, Any]) -> list[ResultRow]:
-    """Rows in the order of the recipe; behind the relations of an eval those over all of them."""
+def result_rows(
+    plan: Plan, values: Mapping[str, Any], failures: Mapping[str, MfvError] | None = None
+) -> list[ResultRow]:
+    """Rows in the order of the recipe; behind the relations of an eval those over all of them.
+    ``failures`` are the steps without a value, by key, and why."""
     rows: list[ResultRow] = []
     groups: dict[tuple[str, int], list[EvalRow]] = {}
     for row in plan.rows:
         groups.setdefault((row.eval, row.shots), []).append(row)
     for group in groups.values():
-        measurements = [m for row in group for m in _measurements(plan, values, row)]
-        rows += [_row(m.row.relation, m.at, [m]) for m in measurements]
+        alike: dict[Point, list[_Measurement | _Failed]] = {}
+        for row in group:
+            chosen = plan[row.step].parameters.get("choose", ())
+            for part in _parts(plan, values, failures or {}, row):
+                rows.append(_shown(row.relation, part.at, [part]))
+                settled = replace(part.at, **dict.fromkeys(chosen, CHOSEN))
+                alike.setdefault(settled, []).append(part)
         if len(group) > 1:
-            alike: dict[Point, list[_Measurement]] = {}
-            for measurement in measurements:
-                alike.setdefault(_settled(plan, measurement), []).append(measurement)
-            rows += [_row(ALL, at, parts) for at, parts in alike.items()]
+            rows += [_shown(ALL, at, parts) for at, parts in alike.items()]
     return rows
 
 
-def _measurements(plan: Plan, values: Mapping[str, Any], row: EvalRow) -> list[_Measurement]:
+def _parts(
+    plan: Plan, values: Mapping[str, Any], failures: Mapping[str, MfvError], row: EvalRow
+) -> list[_Measurement | _Failed]:
+    """The conditions of an eval on one relation, with or without numbers, in the order in which the
+    recipe sweeps them."""
+    step = plan[row.step]
+    if row.step in failures:
+        return [_Failed(row, at, failures[row.step]) for at in planned(step.parameters)]
     evaluation: Evaluation = values[row.step]
-    others = {name: values[step] for name, step in row.against}
-    edits = plan[row.step].parameters.get("mode", "none") != "none"
-    return [
-        _Measurement(row, condition.at, condition, evaluation, others, row.shots == 0 and not edits)
+    others = {
+        name: values[other]
+        for name, other in row.against
+        if other in values and not values[other].failures
+    }
+    edits = step.parameters.get("mode", "none") != "none"
+    plain = row.shots == 0 and not edits
+    measured: list[_Measurement | _Failed] = [
+        _Measurement(row, condition.at, condition, evaluation, others, plain)
         for condition in evaluation.conditions
     ]
+    failed = [_Failed(row, f.at, f.error) for f in evaluation.failures if not f.is_trial]
+    if not failed:
+        return measured
+    place = {at: number for number, at in enumerate(planned({**step.parameters, "choose": ()}))}
+    return sorted([*measured, *failed], key=lambda part: place.get(part.at, len(place)))
 
 
-def _settled(plan: Plan, measurement: _Measurement) -> Point:
-    """The condition with what was settled for each relation left open."""
-    chosen = plan[measurement.row.step].parameters.get("choose", ())
-    return replace(measurement.at, **dict.fromkeys(chosen, CHOSEN))
+def _shown(relation: str, at: Point, parts: Sequence[_Measurement | _Failed]) -> ResultRow:
+    for part in parts:
+        if isinstance(part, _Failed):
+            return ResultRow.failed(part.row, relation, at, part.error)
+    return _row(relation, at, [part for part in parts if isinstance(part, _Measurement)])
 
 
 def _row(relation: str, at: Point, parts: Sequence[_Measurement]) -> ResultRow:
@@ -170,7 +220,11 @@ def _row(relation: str, at: Point, parts: Sequence[_Measurement]) -> ResultRow:
         vector=first.row.vectors[at.vector] if first.row.vectors else None,
         k=at.k,
         control=at.control,
-        against={name: difference(name) for name in first.others},
+        against={
+            name: difference(name)
+            for name in first.others
+            if all(name in part.others for part in parts)
+        },
         answers=_answers(parts[0]) if relation != ALL else {},
     )
 
@@ -211,17 +265,34 @@ def choices(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "chosen": trial.at in winners,
                 }
             )
+        for failure in evaluation.failures:
+            if failure.is_trial:
+                choices.append(_failed_choice(plan, row, failure))
     return choices
+
+
+def _failed_choice(plan: Plan, row: EvalRow, failure: Failure) -> dict[str, Any]:
+    at = failure.at
+    choice: dict[str, Any] = {"eval": row.eval, "relation": row.relation, "shots": row.shots}
+    choice |= {"vector": row.vectors[at.vector]} if row.vectors else {}
+    choice |= {} if at.k is None else {"k": at.k}
+    return choice | {
+        "split": plan[row.step].parameters["select_on"], "layer": at.layer, "scale": at.scale,
+        "n": None, "accuracy": None, "mean_p_answer": None, "chosen": False,
+        "error": failure.error.code,
+    }  # fmt: skip
 
 
 # -- files ----------------------------------------------------------------------------------------
 def results_csv(rows: Sequence[ResultRow]) -> str:
     """Rows as CSV.  Only where a row needs them there are columns ``vector``, ``k``, ``control``,
-    and ``vs_NAME`` with its interval for each eval compared with."""
+    ``vs_NAME`` with its interval for each eval compared with, and ``error``."""
     lines = []
     for row in rows:
         line = row.to_json()
         line.pop("answers", None)
+        if row.error:
+            line["error"] = row.error["code"]
         for name, gain in line.pop("against", {}).items():
             line |= {
                 f"vs_{name}": gain["difference"],

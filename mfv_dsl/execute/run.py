@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
 from mfv_dsl.execute.folder import Performance, Results, write_library, write_run, write_trace
-from mfv_dsl.execute.notes import linearised, notes
+from mfv_dsl.execute.notes import failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM
-from mfv_dsl.execute.operations.evaluation import check_answers
+from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, result_rows
 from mfv_dsl.execute.run_result import RunResult
 from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
@@ -28,6 +29,10 @@ from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
 
+#: Codes of what costs a run the conditions that it concerns, and no others.
+OF_NUMBERS = (
+    "MFV5306", "MFV5314", "MFV5370", "MFV5371", "MFV5372", "MFV5373", "MFV5374",
+)  # fmt: skip
 TRACED = 2  # prompts of every pass that are traced
 
 
@@ -43,6 +48,8 @@ def perform(
     plan: Plan,
     listener: Listener | None = None,
     settings: RunSettings = AS_DECLARED,
+    *,
+    go_on: bool = False,
 ) -> Performance:
     """Every step's value: from the store where it holds the step's key, else computed and kept
     there as soon as it is done.
@@ -51,6 +58,8 @@ def perform(
         plan: What is to be computed; its rows and saves are left alone.
         listener: Who is told how far it is.
         settings: How it is run.
+        go_on: Of a step whose numbers are none, note the error, and leave out what follows from it;
+            otherwise it is raised.
 
     Returns:
         The values by key, with the time that each took and whether the store had it.
@@ -61,7 +70,7 @@ def perform(
     """
     store = default_store()
     session = Session(plan, listener or Silence(), settings, StoredParts(store, settings.fresh))
-    performance = Performance({}, {}, set(), {}, {})
+    performance = Performance({}, {}, set(), {}, {}, {})
     check_answers(session, [s for s in plan.steps if settings.fresh or s.key not in store])
     for step in plan.steps:
         started = time.perf_counter()
@@ -69,15 +78,39 @@ def perform(
         if value is not None:
             performance.cached.add(step.key)
         else:
-            inputs = inputs_of(step, performance.values)
-            with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
-                value = PERFORM[step.operation](session, step, inputs)
-            performance.touches[step.key] = [str(touch) for touch in touches]
-            store.put(step.key, value, step.label, step.operation)
-            store.drop_parts(step.key)
+            try:
+                for key in step.input_keys:
+                    if key in performance.failures:
+                        raise performance.failures[key]
+                inputs = inputs_of(step, performance.values)
+                with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
+                    value = _performed(session, step, inputs)
+                performance.touches[step.key] = [str(touch) for touch in touches]
+                if not getattr(value, "failures", ()):
+                    store.put(step.key, value, step.label, step.operation)
+                    store.drop_parts(step.key)
+            except MfvError as error:
+                if not go_on or error.code not in OF_NUMBERS:
+                    raise
+                performance.failures[step.key] = error
+                continue
         performance.values[step.key] = value
         performance.seconds[step.key] = round(time.perf_counter() - started, 3)
     return replace(performance, devices=session.devices)
+
+
+def _performed(session: Session, step: Step, inputs: Mapping[str, Any]) -> Any:
+    try:
+        return PERFORM[step.operation](session, step, inputs)
+    except NotFinite as error:
+        raise named(error, step.label) from error
+
+
+def failures_within(values: Mapping[str, Any]) -> list[MfvError]:
+    """Why conditions of evaluations have no numbers."""
+    return [
+        failure.error for value in values.values() for failure in getattr(value, "failures", ())
+    ]
 
 
 def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +144,9 @@ def run_plan(
 ) -> RunResult:
     """Run a plan and write its folder and the vectors that it saves.
 
+    A condition whose numbers are none is a row that says so; it is an error where nothing else
+    came out.
+
     Args:
         plan: What is run.
         text: The recipe that it was made from.
@@ -124,7 +160,9 @@ def run_plan(
         The results, the files that were saved, and every step's value by key.
 
     Raises:
-        MfvError: MFV6102 for a folder that cannot be made; and what :func:`perform` raises.
+        MfvError: MFV6102 for a folder that cannot be made; and what :func:`perform` raises.  A
+            condition whose numbers are none is a row that says so; it is an error where nothing
+            else came out.
     """
     started = time.perf_counter()
     try:
@@ -134,20 +172,27 @@ def run_plan(
             "MFV6102", f"cannot make the folder {folder}: {error.strerror}",
             help="name another by --out",
         ) from None  # fmt: skip
-    performance = perform(plan, listener, settings)
+    performance = perform(plan, listener, settings, go_on=True)
     values = performance.values
+    rows = result_rows(plan, values, performance.failures)
+    done = plan.without(performance.failures)
+    errors = [*performance.failures.values(), *failures_within(values)]
+    if errors and not (done.saves or done.tunes or any(not row.error for row in rows)):
+        raise errors[0]
     results = Results(
-        result_rows(plan, values), choices(plan, values), blend_weights(plan, values),
-        tuning_rows(plan, values), notes(plan, values), linearised(plan, values),
+        rows, choices(done, values), blend_weights(done, values),
+        tuning_rows(done, values), [*failure_notes(plan, rows, performance.failures),
+                                    *notes(done, values)], linearised(done, values),
     )  # fmt: skip
     write_run(folder, text, plan, performance, results, origin)
     if settings.trace:
         write_trace(folder, plan, performance)
     saved = [
         path
-        for item in plan.saves
+        for item in done.saves
         for path in write_library(item, plan, values, results, recipe=name, text=text)
     ]
     return RunResult(
-        plan, results, folder, saved, time.perf_counter() - started, values, len(performance.cached)
-    )
+        plan, results, folder, saved, time.perf_counter() - started, values,
+        len(performance.cached), performance.failures,
+    )  # fmt: skip

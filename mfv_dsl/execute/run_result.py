@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RunResult:
     """What a run gave: its plan, its results, its folder, the files that ``save`` wrote, every
-    step's value by key, and how many steps were found in the store."""
+    step's value by key, how many steps were found in the store, and by key why steps have no
+    value."""
 
     plan: Plan
     results: Results
@@ -26,11 +28,17 @@ class RunResult:
     seconds: float
     values: dict[str, Any]
     cached: int = 0  # steps that were found in the store
+    failures: dict[str, MfvError] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[ResultRow]:
         """A row for every condition of every eval, in the order of the recipe."""
         return self.results.rows
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that the recipe asks for came out as no numbers."""
+        return bool(self.failures) or any(row.error for row in self.rows)
 
     @property
     def choices(self) -> list[dict[str, Any]]:

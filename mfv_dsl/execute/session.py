@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,8 +10,11 @@ from typing import Any, Protocol
 from mfv_dsl import data, models
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.memory import rows_at_once
+from mfv_dsl.data.findings import listed
 from mfv_dsl.data.items import Dataset, Prompt
+from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.data.table import FileDataset
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -101,6 +105,7 @@ class Session:
         self._backends: dict[str, Backend] = {}
         self._datasets: dict[str, Dataset] = {}
         self._unedited: dict[tuple[object, ...], Outcomes] = {}
+        self._unknown: set[str] = set()
         self._names: dict[tuple[str | None, str], tuple[str, ...]] = {}
 
     def backend(self, step: Step) -> Backend:
@@ -152,6 +157,31 @@ class Session:
             self._names[step.dataset, split] = object_names(self.dataset(step), split)
         return self._names[step.dataset, split]
 
+    def check_names(self, step: Step) -> None:
+        """Refuse (MFV7124) a file of names that hold the model's own marks, and warn of what the
+        tokenizer does not know (MFV5376).  Other datasets have names of their own making."""
+        dataset, backend = self.dataset(step), self.backend(step)
+        if not isinstance(dataset, FileDataset):
+            return
+        names: dict[str, None] = {}
+        for items in dataset.table.items.values():
+            for item in items:
+                for name in (item.query, item.answer):
+                    if name not in names:
+                        check_name(name, backend.marks, f"{dataset.table.name}, {item.place}")
+                        names[name] = None
+        self.warn_of_unknown(step, sorted(names))
+
+    def warn_of_unknown(self, step: Step, names: Sequence[str]) -> None:
+        """Warn (MFV5376) of words in ``names`` that the tokenizer does not know, of each once."""
+        words = [w for w in self.backend(step).unknown_words(names) if w not in self._unknown]
+        self._unknown.update(words)
+        if words:
+            warnings.warn(
+                f"MFV5376: the tokenizer of {step.model} does not know: {listed(words)}; to the "
+                "model they are all the same", stacklevel=2,
+            )  # fmt: skip
+
     def answers(
         self, step: Step, prompts: list[Prompt], split: str, variants: Sequence[Variant]
     ) -> list[Answers]:
@@ -170,5 +200,7 @@ class Session:
         if key not in self._unedited:
             prompts = self.prompts(step, p["items"], split, shots)
             (answers,) = self.answers(step, prompts, split, [()])
+            if answers.failure is not None:
+                raise answers.failure
             self._unedited[key] = answers.outcomes
         return self._unedited[key]

@@ -23,6 +23,7 @@ from safetensors.torch import save
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
+from mfv_dsl.execute.finite import check_finite, not_numbers
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
@@ -108,16 +109,23 @@ class Store:
             raise KeyError(key)
         tree, tensors, _ = _read(path)
         try:
-            return _decode(tree, tensors)
+            value = _decode(tree, tensors)
         except (KeyError, TypeError, AttributeError) as error:
             raise Damaged(f"{path} holds a value of another form: {error!r}") from None
+        if any(not_numbers(value)):  # kept by an earlier version
+            raise Damaged(f"{path} holds NaN or infinity")
+        return value
 
     def put(self, key: str, value: Any, label: str, operation: str) -> None:
-        """Keep the value of a finished step; ``label`` and ``operation`` are for people."""
+        """Keep the value of a finished step; ``label`` and ``operation`` are for people.
+
+        Raises MfvError (MFV5374) for a value that holds NaN or infinity where a number should be.
+        """
         self._put(self.path(key), key, value, label, operation)
 
     @staticmethod
     def _put(path: Path, key: str, value: Any, label: str, operation: str) -> None:
+        check_finite(value, label)
         tensors: dict[str, torch.Tensor] = {}
         metadata = {
             "key": key,
@@ -126,7 +134,7 @@ class Store:
             "value": _encode(value, tensors),
         }
         metadata["sha256"] = _hash(metadata, tensors)
-        text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), allow_nan=False)
         write_atomically(path, save(tensors, metadata={"mfv": text}))
 
     def drop_parts(self, key: str) -> None:

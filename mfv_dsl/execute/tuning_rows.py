@@ -96,5 +96,5 @@ def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:
                 for number, epoch in enumerate(vector.training.epochs)
             ],
         }
-        text = json.dumps(curve, indent=2) + "\n"
+        text = json.dumps(curve, indent=2, allow_nan=False) + "\n"
         write_atomically(folder / row.tune / f"{row.relation}.json", text.encode())

@@ -101,7 +101,7 @@ class Library:
 
     def index_bytes(self) -> bytes:
         """The content of ``index.json``."""
-        return (json.dumps(self.index(), indent=2) + "\n").encode()
+        return (json.dumps(self.index(), indent=2, allow_nan=False) + "\n").encode()
 
     def card_bytes(self, license: str | None = None, force: bool = False) -> bytes:
         """The content of the card; one that somebody else wrote is left as it is unless ``force``.

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.methods.finite import check_heads, check_scores
 from mfv_dsl.methods.linearisation import NormRecorder, NormSamples, is_behind_norm
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -63,8 +65,9 @@ def task_mean(
     (arXiv:2310.15213, section 2.3, for ``correct_only``).
 
     Sums are in float64, and memory does not grow with the number of batches.  ``progress`` counts
-    prompts.  Raises MfvError: MFV5201 where no prompt is left to average over, MFV7292 for what
-    stands behind the heads and is no RMS norm.
+    prompts.  Raises MfvError: MFV5201 where no prompt is left to average over, MFV5370 and MFV5372
+    where the model computes no numbers, MFV7292 for what stands behind the heads and is no RMS
+    norm.
     """
     place = backend.sites[site]
     reads = head_reads(backend, site)
@@ -77,7 +80,9 @@ def task_mean(
     for batch in batches:
         with torch.no_grad():
             output = full_pass(backend, batch, reads=reads)
-        correct_rows = outcomes(output.logits, batch.answers).correct
+        answered = outcomes(output.logits, batch.answers)
+        check_scores(backend, batch, np.isfinite(answered.p_answer))
+        correct_rows = answered.correct
         correct += correct_rows.tolist()
         mask = (
             torch.from_numpy(correct_rows)
@@ -85,6 +90,9 @@ def task_mean(
             else torch.ones(len(batch), dtype=torch.bool)
         )
         for read, reading in zip(reads, output.readings, strict=True):
+            what = f"the outputs of heads on `{relation}`"
+            states = reading[:, 0].float().cpu().movedim(0, 1)[None]
+            check_heads(backend, what, site, [read.layer], states, batch, "MFV5372")
             total[rows.index(read.layer)] += reading[:, 0].cpu()[mask].double().sum(0)
         if norm is not None:
             norm.add(output.readings, mask)

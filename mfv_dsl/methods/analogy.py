@@ -18,8 +18,10 @@ import numpy as np
 import torch
 
 from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.finite import NotFinite, check_edits
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.evaluation import measure_many
+from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -30,10 +32,11 @@ Candidates = Sequence[Sequence[Edit]]
 @dataclass(frozen=True)
 class BlendOutcomes:
     """Outcomes under one condition's blends, and ``weights`` (prompts, candidates), which add up to
-    1 for each prompt."""
+    1 for each prompt; or why they are no numbers (``failure``)."""
 
     outcomes: Outcomes
     weights: np.ndarray
+    failure: NotFinite | None = None
 
 
 def analogy_weights(
@@ -88,7 +91,25 @@ def measure_blends(
         for part, result in zip(parts, measure_many(backend, [targets], variants), strict=True):
             part.append(result)
     all_weights = torch.cat(weights).cpu().numpy()
-    return [
-        BlendOutcomes(concatenate_outcomes(part), all_weights[:, number])
-        for number, part in enumerate(parts)
-    ]
+    results = []
+    for number, part in enumerate(parts):
+        result = BlendOutcomes(concatenate_outcomes(part), all_weights[:, number])
+        error = _failure(backend, batches, conditions[number], result)
+        results.append(replace(result, failure=error))
+    return results
+
+
+def _failure(
+    backend: Backend, batches: Sequence[tuple[PromptBatch, PromptBatch]],
+    candidates: Candidates, result: BlendOutcomes,
+) -> NotFinite | None:  # fmt: skip
+    """Why a condition's weights or outcomes are no numbers: a candidate that is too large, or what
+    the model makes of one or of the blend."""
+    try:
+        for edits in candidates:
+            check_edits(backend, edits)
+    except NotFinite as error:
+        return error
+    numbers = result.weights.sum(-1) + result.outcomes.p_answer
+    edits = [edit for candidate in candidates for edit in candidate]
+    return failure(backend, [targets for _, targets in batches], edits, numbers)

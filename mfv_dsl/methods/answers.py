@@ -11,17 +11,21 @@ answer or as a neighbour.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from unicodedata import combining, normalize
 
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
+from mfv_dsl.engine.finite import NotFinite, check_edits
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.prefix import Variant
 from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.methods.evaluation import measure_many
+from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -30,10 +34,18 @@ _SHOWN = 5  # groups of names in a message
 
 @dataclass(frozen=True)
 class Answers:
-    """Outcomes of prompts, and the object that each answer names, None where it names none."""
+    """Outcomes of prompts, and the object that each answer names, None where it names none; or why
+    there are none of either that could be told (``failure``)."""
 
     outcomes: Outcomes
     names: tuple[str | None, ...]
+    failure: NotFinite | None = None
+
+    @classmethod
+    def failed(cls, failure: NotFinite) -> Answers:
+        """No answers."""
+        none = np.empty(0)
+        return cls(Outcomes(none, none.astype(bool), none.astype(int)), (), failure)
 
 
 def answers_by_relation(item: Item) -> dict[str, str]:
@@ -52,14 +64,10 @@ def require_distinct(backend: Backend, names: Sequence[str]) -> dict[int, str]:
     groups = _by_first_token(backend, names)
     alike = [group for group in groups.values() if len(group) > 1]
     if alike:
-        more = f"and {len(alike) - _SHOWN} groups more"
         raise MfvError(
             "MFV5340",
             f"{sum(map(len, alike))} of {len(names)} objects begin with the same token as another",
-            notes=[
-                *(f"alike: {', '.join(group)}" for group in alike[:_SHOWN]),
-                *([more] if len(alike) > _SHOWN else []),
-            ],
+            notes=_shown(alike),
             help="`answer = full` compares whole names, `answer = generate` what the model says; "
             "`answer = first_token` lets the first token decide all the same, as the paper does",
         )
@@ -84,12 +92,36 @@ def begun_by(backend: Backend, names: Sequence[str], how: str) -> dict[int, str]
 
 def name_tokens(backend: Backend, names: Sequence[str]) -> list[tuple[int, ...]]:
     """The tokens of each name.  Where one name begins another (``tree``, ``tree trunk``) the full
-    stop that ends an answer belongs to all: without it the longer could never be the likelier."""
+    stop that ends an answer belongs to all: without it the longer could never be the likelier.
+    Raises MfvError (MFV5375) for names that have the same tokens: none could be the likelier.
+    """
     tokens = backend.answer_tokens(names)
     beginnings = {sequence[:length] for sequence in tokens for length in range(len(sequence))}
-    if beginnings.isdisjoint(tokens):
-        return tokens
-    return backend.answer_tokens([f"{name}." for name in names])
+    if not beginnings.isdisjoint(tokens):
+        tokens = backend.answer_tokens([f"{name}." for name in names])
+    groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name, sequence in zip(names, tokens, strict=True):
+        groups[sequence].append(name)
+    alike = [group for group in groups.values() if len(group) > 1]
+    if alike:
+        raise MfvError(
+            "MFV5375",
+            f"{sum(map(len, alike))} of {len(names)} objects have the same tokens as another, so "
+            "`answer = full` cannot tell them apart",
+            notes=_shown(alike),
+            help="the tokenizer takes words that it does not know for one; rename them by "
+            "`synonyms`, or take a model that knows them",
+        )
+    return tokens
+
+
+def _shown(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Groups of names as notes of a message."""
+    more = f"and {len(groups) - _SHOWN} groups more"
+    return [
+        *(f"alike: {', '.join(group)}" for group in groups[:_SHOWN]),
+        *([more] if len(groups) > _SHOWN else []),
+    ]
 
 
 def measure_answers(
@@ -102,76 +134,89 @@ def measure_answers(
     """What the model answers to the prompts of ``batches`` under each variant, edits at the last
     token.  ``how`` is one of the four ways above; ``names`` are :func:`object_names`.
 
-    Under ``full`` ``p_answer`` is the probability of the whole answer, else of its first token.
+    Under ``full`` ``p_answer`` is the probability of the whole answer, else of its first token.  A
+    variant under which the model computes no numbers has a failure in place of answers.  Raises
+    MfvError: MFV5340 and MFV5375 for names that the tokens do not tell apart, under ``first`` and
+    ``full``.
     """
+    ask = _asker(backend, batches, how, names)
+    nothing: list[Outcomes | None] = [None] * len(variants)
+    first = nothing if how == "full" else measure_many(backend, batches, variants)
+    answers = []
+    for edits, outcomes in zip(variants, first, strict=True):
+        try:
+            check_edits(backend, edits)
+            answers.append(ask(edits, outcomes))
+        except NotFinite as error:
+            answers.append(Answers.failed(error))
+    return answers
+
+
+def _asker(
+    backend: Backend, batches: Sequence[PromptBatch], how: str, names: Sequence[str]
+) -> Callable[[Variant, Outcomes | None], Answers]:
+    """What gives the answers under a variant, of whose first tokens the outcomes are known but for
+    ``full``."""
     if how == "full":
-        return _full(backend, batches, variants, names)
-    results = measure_many(backend, batches, variants)
-    if how == "generate":
-        return _generated(backend, batches, variants, names, results)
-    begins = begun_by(backend, names, how)
-    return [
-        Answers(result, tuple(begins.get(token) for token in result.said.tolist()))
-        for result in results
-    ]
+        return partial(_full, backend, batches, names, name_tokens(backend, names))
+    begins = {} if how == "generate" else begun_by(backend, names, how)
+
+    def ask(edits: Variant, first: Outcomes | None) -> Answers:
+        assert first is not None
+        error = failure(backend, batches, edits, first.p_answer)
+        if error is not None:
+            raise error
+        if how == "generate":
+            return _generated(backend, batches, names, edits, first)
+        return Answers(first, tuple(begins.get(token) for token in first.said.tolist()))
+
+    return ask
 
 
 def _full(
-    backend: Backend,
-    batches: Sequence[PromptBatch],
-    variants: Sequence[Variant],
-    names: Sequence[str],
-) -> list[Answers]:
-    tokens = name_tokens(backend, names)
+    backend: Backend, batches: Sequence[PromptBatch], names: Sequence[str],
+    tokens: Sequence[tuple[int, ...]], edits: Variant, _: Outcomes | None,
+) -> Answers:  # fmt: skip
     first = np.array([sequence[0] for sequence in tokens])
     place = {name: i for i, name in enumerate(names)}
-    results = []
-    for edits in variants:
-        parts, answers = [], []
-        for batch in batches:
-            log_p = sequence_log_p(backend, batch, tokens, edits).numpy()
-            best = log_p.argmax(axis=1)
-            targets = np.array([place[prompt.query.answer] for prompt in batch.prompts])
-            p_answer = np.exp(log_p[np.arange(len(batch)), targets])
-            parts.append(Outcomes(p_answer, best == targets, first[best]))
-            answers += [names[i] for i in best]
-        results.append(Answers(concatenate_outcomes(parts), tuple(answers)))
-    return results
+    parts, answers = [], []
+    for batch in batches:
+        log_p = sequence_log_p(backend, batch, tokens, edits).numpy()
+        best = log_p.argmax(axis=1)
+        targets = np.array([place[prompt.query.answer] for prompt in batch.prompts])
+        p_answer = np.exp(log_p[np.arange(len(batch)), targets])
+        parts.append(Outcomes(p_answer, best == targets, first[best]))
+        answers += [names[i] for i in best]
+    return Answers(concatenate_outcomes(parts), tuple(answers))
 
 
 def _generated(
-    backend: Backend,
-    batches: Sequence[PromptBatch],
-    variants: Sequence[Variant],
-    names: Sequence[str],
-    first: Sequence[Outcomes],
-) -> list[Answers]:
+    backend: Backend, batches: Sequence[PromptBatch], names: Sequence[str], edits: Variant,
+    first: Outcomes,
+) -> Answers:  # fmt: skip
     """``first`` are the outcomes on the first token."""
     longest = max(map(len, backend.answer_tokens([f"{name}." for name in names])))
-    results = []
-    for edits, outcomes in zip(variants, first, strict=True):
-        answers = [
-            begun_with(backend.text(generation.tokens), names)
-            for batch in batches
-            for generation in generate(backend, batch, longest, edits)
-        ]
-        targets = [prompt.query.answer for batch in batches for prompt in batch.prompts]
-        correct = np.array(
-            [answer == target for answer, target in zip(answers, targets, strict=True)]
-        )
-        results.append(Answers(replace(outcomes, correct=correct), tuple(answers)))
-    return results
+    answers = [
+        begun_with(backend.text(generation.tokens), names)
+        for batch in batches
+        for generation in generate(backend, batch, longest, edits)
+    ]
+    targets = [prompt.query.answer for batch in batches for prompt in batch.prompts]
+    correct = np.array([answer == target for answer, target in zip(answers, targets, strict=True)])
+    return Answers(replace(first, correct=correct), tuple(answers))
 
 
 def begun_with(text: str, names: Sequence[str]) -> str | None:
     """The longest of ``names`` that ``text`` begins with as whole words, white space aside.  What
-    follows does not count: not every model was taught to end an answer."""
-    stripped = text.strip()
-    candidates = [
-        name
-        for name in names
-        if stripped.startswith(name) and not stripped[len(name) : len(name) + 1].isalnum()
-    ]
+    follows does not count: not every model was taught to end an answer.  Letters with marks are
+    compared in the form NFC."""
+    stripped = normalize("NFC", text).strip()
+    candidates = []
+    for name in names:
+        composed = normalize("NFC", name)
+        end = stripped[len(composed) : len(composed) + 1]
+        if stripped.startswith(composed) and not end.isalnum() and not combining(end or " "):
+            candidates.append(name)
     return max(candidates, key=len, default=None)
 
 

@@ -17,6 +17,7 @@ import torch
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import Progress, rows_of
+from mfv_dsl.methods.finite import check_heads, check_scores
 from mfv_dsl.methods.mediation import Mediation, concatenate_effects
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -54,9 +55,13 @@ def _estimate(
         (chunk,) = encode_prefix(backend, batch).run([edits], reads=reads)
         p_before = chunk.scores.p[:, 0]
         (gradient,) = torch.autograd.grad(p_before.sum(), added)
+    check_scores(backend, batch, chunk.scores.finite[:, 0])
     activations = torch.stack([reading[:, 0].to(added.device) for reading in chunk.readings], dim=1)
     mean = mean[own].to(activations)
     estimate = ((mean - activations).double() * gradient.double()).sum(-1).float().cpu().numpy()
+    by_head = np.moveaxis(estimate, 0, -1)
+    what = f"the estimates on `{relation}`"
+    check_heads(backend, what, site, place.layers, by_head, batch, "MFV5371")
     cie = np.full((len(batch), len(rows), shape[2]), np.nan, dtype=np.float32)
     cie[:, own] = estimate
     return Mediation(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_site
 from mfv_dsl.methods.residual_stream import Stream
 from mfv_dsl.methods.vectors import Vector
@@ -55,7 +56,8 @@ def decode(
 
     ``after_stream`` needs the ``stream`` and gives one result for each of ``layers`` (default: all
     of the model); the others do not depend on the layer and give one.  Raises ValueError for
-    another convention or a missing stream, MfvError (MFV5103) for a layer that is not there.
+    another convention or a missing stream, MfvError for a layer that is not there (MFV5103) and for
+    scores that are no numbers (MFV5370).
     """
     if norm not in NORMS:
         raise ValueError(f"unknown convention {norm!r}; there are {', '.join(NORMS)}")
@@ -90,6 +92,8 @@ def _top_tokens(
 ) -> VectorTokens:
     """``logits`` (vocabulary,)."""
     exact = logits.double()
+    if not bool(exact.isfinite().all()):
+        raise not_finite("MFV5370", "the scores of the vocabulary for this vector are", backend)
     values, tokens = exact.topk(min(top, len(exact)))
     numbers = tuple(tokens.tolist())
     probabilities = exact.softmax(-1)[tokens].tolist() if is_distribution else None

@@ -11,6 +11,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes, outcomes
 from mfv_dsl.methods.selection import Head
 from mfv_dsl.methods.vectors import Vector
@@ -20,18 +21,24 @@ from mfv_dsl.models.base import Backend, PromptBatch
 def measure(
     backend: Backend, batches: Sequence[PromptBatch], edits: Sequence[Edit] = ()
 ) -> Outcomes:
-    """Outcomes on all prompts of ``batches``, in their order, under ``edits``, by full passes."""
+    """Outcomes on all prompts of ``batches``, in their order, under ``edits``, by full passes.
+    Raises MfvError (MFV5370) where the model computes no numbers."""
     with torch.no_grad():
-        return concatenate_outcomes(
+        result = concatenate_outcomes(
             [outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches]
         )
+    error = failure(backend, batches, edits, result.p_answer)
+    if error is not None:
+        raise error
+    return result
 
 
 def measure_many(
     backend: Backend, batches: Sequence[PromptBatch], variants: Sequence[Sequence[Edit]]
 ) -> list[Outcomes]:
     """For each variant, a list of edits at the last token, what :func:`measure` gives; every
-    prompt's earlier tokens are run once for all variants."""
+    prompt's earlier tokens are run once for all variants.  ``p_answer`` is NaN, in place of an
+    error, where the model computes no numbers: other variants are none the worse for it."""
     parts: list[list[Outcomes]] = [[] for _ in variants]
     with torch.no_grad():
         for batch in batches if variants else ():

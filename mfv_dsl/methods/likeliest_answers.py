@@ -9,6 +9,7 @@ import torch
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.decoding import word_of
+from mfv_dsl.methods.finite import check_scores
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: The likeliest next tokens with their probabilities, the likeliest first.
@@ -19,9 +20,12 @@ def likeliest_answers(
     backend: Backend, batch: PromptBatch, variants: Sequence[Sequence[Edit]], top: int = 5
 ) -> list[TokenProbabilities]:
     """The ``top`` answers to the first prompt of ``batch`` under each variant, a list of edits at
-    the last token; without edits where the list is empty."""
+    the last token; without edits where the list is empty.  Raises MfvError (MFV5370) where the
+    model computes no numbers."""
     with torch.no_grad():
         scores = encode_prefix(backend, batch).scores(variants, top=top)
+    for number, edits in enumerate(variants):
+        check_scores(backend, batch, scores.finite[:, number], edits)
     return [
         [
             (word_of(backend, token), probability)

@@ -18,9 +18,11 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.finite import NotFinite, not_finite
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import Progress, rows_of
+from mfv_dsl.methods.finite import check_scores
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.sites import Site
@@ -72,7 +74,8 @@ def mediate(
 
     ``mean`` is that of :func:`~mfv_dsl.methods.activations.task_mean`.  ``progress`` counts heads
     of a batch.  Effects are differences of probabilities (arXiv:2310.15213, section 2.3).  Raises
-    MfvError (MFV5202) for no batch::
+    MfvError: MFV5202 for no batch, MFV5370 and MFV5371 where the model computes no numbers, without
+    and with a head in its place::
 
         effects = mediate(model, [twins], "left", task_mean(model, [intact], "left").mean)
         effects.aie.argmax()  # the place of the head with the largest average indirect effect
@@ -103,6 +106,10 @@ def head_effects(
     p_corrupted, correct_corrupted = np.empty(0), np.empty(0, dtype=bool)
     with torch.no_grad():
         for chunk in encode_prefix(backend, twins).run(variants):
+            check_scores(backend, twins, chunk.unedited.finite[:, 0])
+            if not bool(chunk.scores.finite.all()):
+                raise _unmeasured(backend, twins, relation, chunk.scores.finite,
+                                  [variants[i] for i in chunk.variants])  # fmt: skip
             columns, p_before = [places[i] for i in chunk.variants], chunk.unedited.p
             cie[:, columns] = (chunk.scores.p - p_before).float().cpu().numpy()
             correct[:, columns] = (chunk.scores.rank == 0).cpu().numpy()
@@ -113,6 +120,18 @@ def head_effects(
         relation, cie.reshape(shape), p_corrupted, correct.reshape(shape), correct_corrupted,
         site, rows,
     )  # fmt: skip
+
+
+def _unmeasured(
+    backend: Backend, twins: PromptBatch, relation: str, finite: torch.Tensor,
+    variants: Sequence[Sequence[Edit]],
+) -> NotFinite:  # fmt: skip
+    """The error of the first variant whose scores, ``finite`` (prompts, variants), are none."""
+    row, column = (~finite).nonzero()[0].tolist()
+    (edit,) = variants[column]
+    head = f"{edit.site}[{edit.layer}]" + (f", head {edit.heads[0]}" if edit.heads else "")
+    what = f"the effects on `{relation}`, first that of {head}, are"
+    return not_finite("MFV5371", what, backend, twins[row : row + 1], [edit])
 
 
 def mediate_plain(
@@ -129,10 +148,12 @@ def mediate_plain(
         with torch.no_grad():
             before = outcomes(full_pass(backend, batch).logits, batch.answers)
         shape = (len(batch), len(rows), place.heads or 1)
+        check_scores(backend, batch, np.isfinite(before.p_answer))
         cie, correct = np.full(shape, np.nan, dtype=np.float32), np.zeros(shape, dtype=bool)
         for row, head, edit in _replacements(site, place, rows, mean):
             with torch.no_grad():
                 after = outcomes(full_pass(backend, batch, [edit]).logits, batch.answers)
+            check_scores(backend, batch, np.isfinite(after.p_answer), [edit])
             cie[:, row, head] = after.p_answer - before.p_answer
             correct[:, row, head] = after.correct
         parts.append(Mediation(relation, cie, before.p_answer, correct, before.correct, site, rows))

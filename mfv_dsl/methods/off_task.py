@@ -20,6 +20,7 @@ from mfv_dsl.data.off_task import OFF_TASKS
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import Progress
+from mfv_dsl.methods.finite import check_scores
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.methods.means import divergence_interval
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -150,6 +151,9 @@ def off_task_costs(
         for batch in batches if variants else ():
             answers = batch.answers[:, None].cpu()
             for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
+                for column, variant in enumerate(chunk.variants):
+                    finite = chunk.scores.finite[:, column] & chunk.unedited.finite[:, 0]
+                    check_scores(backend, batch, finite, variants[variant])
                 p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
                 kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
                 correct = chunk.scores.likeliest.cpu() == answers

@@ -31,11 +31,13 @@ class Outcomes:
 
 
 def outcomes(logits: torch.Tensor, answers: torch.Tensor) -> Outcomes:
-    """Score ``logits`` (prompts, vocabulary) against the first tokens of the answers (prompts,)."""
+    """Score ``logits`` (prompts, vocabulary) against the first tokens of the answers (prompts,).
+    ``p_answer`` is NaN where the logits are not all numbers."""
     probabilities = logits.float().softmax(-1)
     likeliest = logits.argmax(-1)
+    p_answer = probabilities.gather(1, answers[:, None])[:, 0].double()
     return Outcomes(
-        probabilities.gather(1, answers[:, None])[:, 0].cpu().numpy().astype(np.float64),
+        p_answer.masked_fill(~logits.isfinite().all(-1), torch.nan).cpu().numpy(),
         (likeliest == answers).cpu().numpy(),
         likeliest.cpu().numpy(),
     )

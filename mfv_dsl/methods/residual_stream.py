@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from mfv_dsl.engine.edits import Read
+from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -32,7 +33,7 @@ def residual_stream(
 ) -> Stream:
     """What the unedited model holds at the last token of the prompts of ``batches``.
 
-    ``progress`` counts prompts.
+    ``progress`` counts prompts.  Raises MfvError (MFV5372) for states that are no numbers.
     """
     site = backend.sites["lm.resid"]
     reads = [Read("lm.resid", layer) for layer in site.layers]
@@ -41,6 +42,10 @@ def residual_stream(
     for batch in batches:
         with torch.no_grad():
             output = full_pass(backend, batch, reads=reads)
+        for read, reading in zip(reads, output.readings, strict=True):
+            if not bool(reading.isfinite().all()):
+                what = f"the states of the stream at lm.resid[{read.layer}] are"
+                raise not_finite("MFV5372", what, backend, batch)
         states = torch.stack([reading[:, 0].double().cpu() for reading in output.readings])
         total += states.sum(1)
         lengths.append(states.norm(dim=-1))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_module, find_site
 from mfv_dsl.methods.linearisation import NormSamples, as_written
 from mfv_dsl.models.base import Backend
@@ -39,7 +40,8 @@ def output_norms(
     made linear by ``norm`` where a norm stands behind the heads; NaN where a layer has no heads.
 
     ``mean`` is (layers, heads, head_dim).  A baseline for choosing heads: it knows nothing of
-    effects.  Raises MfvError (MFV7273) where a norm needs ``norm`` and there is none.
+    effects.  Raises MfvError: MFV5373 for lengths that are no numbers, MFV7273 where a
+    norm needs ``norm`` and there is none.
     """
     site = backend.sites["lm.attn"]
     norms = np.full(mean.shape[:2], np.nan, dtype=np.float32)
@@ -47,7 +49,11 @@ def output_norms(
         linear = heads_projection(backend, layer)
         weight = weights_of(linear).float().cpu().unflatten(1, (-1, site.width))
         outputs = torch.einsum("dhw,hw->hd", weight, mean[layer].float())
-        norms[layer] = as_written(backend, layer, outputs, norm).norm(dim=-1).numpy()
+        lengths = as_written(backend, layer, outputs, norm).norm(dim=-1)
+        if not bool(lengths.isfinite().all()):
+            what = f"the lengths of what the heads of layer {layer} write are"
+            raise not_finite("MFV5373", what, backend)
+        norms[layer] = lengths.numpy()
     return norms
 
 

@@ -306,13 +306,15 @@ class _Trainer:
         """Measure the vector that ``value`` yields on the validation prompts."""
         result = self.variable.result(value)
         vector = result.residual.to(self.device)
-        n_correct, nll, n = 0, 0.0, 0
+        n_correct, nll, n, is_finite = 0, 0.0, 0, True
         for batch in self.validation:
             scores = self.prefixes.of(batch).injected(self.settings.layer, vector)
             n_correct += int((scores.likeliest[:, 0].cpu() == batch.answers.cpu()).sum())
             nll -= float(scores.log_p.double().sum())
+            is_finite = is_finite and bool(scores.finite.all())
             n += len(batch)
-        if not math.isfinite(nll + (loss or 0.0)):
+        is_finite = is_finite and all(bool(part.isfinite().all()) for part in (value, vector))
+        if not is_finite or not math.isfinite(nll + (loss or 0.0) + (off_task_kl or 0.0)):
             raise MfvError(
                 "MFV5314", "the loss is not a finite number any more",
                 help="lower `lr`, or bound the vector by `max_norm`",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.methods.linearisation import (
     Linearisation,
     NormSamples,
@@ -104,8 +105,9 @@ def function_vector(
     adds the layer's bias once per chosen head, as the official code of arXiv:2510.02528 does.
     ``scores`` (layers, heads) are kept with the chosen heads.  Where a norm stands behind the
     heads, what each writes is made linear by ``norm`` (:mod:`mfv_dsl.methods.linearisation`).  The
-    vector is float32 on the processor.  Raises MfvError: MFV5302 for no heads, MFV7273 where a norm
-    needs ``norm`` and there is none, MFV7292 for a norm that is no RMS norm.
+    vector is float32 on the processor.  Raises MfvError: MFV5302 for no heads, MFV5373 where it is
+    not all numbers, MFV7273 where a norm needs ``norm`` and there is none, MFV7292 for a norm that
+    is no RMS norm.
     """
     if not heads:
         raise MfvError("MFV5302", "a function vector needs at least one head")
@@ -120,6 +122,11 @@ def function_vector(
             output = output + linear.bias.float().cpu()
         outputs.append(as_written(backend, layer, output, norm))
     outputs_of_heads = torch.stack(outputs)
+    bad = [head for head, row in zip(heads, outputs_of_heads, strict=True) if not _holds(row)]
+    if bad or not _holds(outputs_of_heads.sum(0)):
+        named = ", ".join(f"L{layer}H{head}" for layer, head in bad[:5]) or "their sum"
+        what = f"the numbers of `{expression or 'a function vector'}` ({named}) are"
+        raise not_finite("MFV5373", what, backend)
     return Vector(
         residual=outputs_of_heads.sum(0),
         space=Space(backend.facts.fingerprint, backend.facts.d_model, bias),
@@ -141,9 +148,8 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     for _, vector in terms:
         check_space(first, vector)
     residual = sum((c * v.residual for c, v in terms), torch.zeros_like(first.residual))
-    if not bool(residual.isfinite().all()):
-        name = f"`{expression}`" if expression else "a vector"
-        raise MfvError("MFV5306", f"{name} came out too large to hold")
+    if not _holds(residual):
+        raise _too_large(expression)
     result = Vector(residual, first.space, expression)
     if not all(vector.has_parts for _, vector in terms):
         return result
@@ -158,6 +164,8 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
             assert rows is not None and vector.heads is not None
             for head, row in zip(vector.heads, rows, strict=True):
                 total[heads.index(head)] += coefficient * row
+        if not _holds(total):
+            raise _too_large(expression)
         return total
 
     return replace(
@@ -166,6 +174,15 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
         head_means=gathered(lambda vector: vector.head_means),
         head_projected=gathered(lambda vector: vector.head_projected),
     )
+
+
+def _too_large(expression: str) -> MfvError:
+    name = f"`{expression}`" if expression else "a vector"
+    return MfvError("MFV5306", f"{name} came out too large to hold")
+
+
+def _holds(numbers: torch.Tensor) -> bool:
+    return bool(numbers.isfinite().all())
 
 
 def check_space(first: Vector, second: Vector) -> None:

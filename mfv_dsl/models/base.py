@@ -113,6 +113,9 @@ class Backend(Protocol):
     def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
         """All tokens of each of ``names`` where an answer stands."""
 
+    def unknown_words(self, names: Sequence[str]) -> list[str]:
+        """The words of ``names`` that the tokenizer does not know."""
+
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as text."""
 
@@ -135,6 +138,8 @@ class Backend(Protocol):
     #: Tokens that end a generation, and tokens that cannot be generated.
     end_tokens: frozenset[int]
     banned_tokens: frozenset[int]
+    #: Texts that are the model's own marks, of pictures, ends and padding; no name may hold one.
+    marks: frozenset[str]
 
 
 class PictureBackend(Backend, Protocol):

@@ -21,6 +21,7 @@ from mfv_dsl.models.base import Continuation, Picture, PromptBatch
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
 from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
+from mfv_dsl.models.marks import marks_of, unknown_words
 from mfv_dsl.models.parallel_attention import register
 from mfv_dsl.models.parallel_copies import PrefixState, continuation, run_prefix
 from mfv_dsl.models.pictures import as_array, check_length, check_marks, check_rows
@@ -57,6 +58,7 @@ class OpenFlamingo:
         self.facts = facts
         self.image_size = image_size
         self.pad_token = pad_token
+        self.marks = marks_of(tokenizer)
         config = model.lang_encoder.config
         self.family = family_of(config.model_type)
         self.max_positions = int(getattr(config, self.family.max_positions))
@@ -173,6 +175,9 @@ class OpenFlamingo:
 
     def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
         return [self._answer(name) for name in names]
+
+    def unknown_words(self, names: Sequence[str]) -> list[str]:
+        return unknown_words(self.tokenizer, self.answer_tokens, names)
 
     def _answer(self, name: str) -> tuple[int, ...]:
         """The tokens of ``name`` behind ``A:``, even where the tokenizer merges across."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from mfv_dsl.base.diagnostics import Diagnostic
@@ -111,6 +111,22 @@ class Plan:
     def metrics(self) -> Mapping[str, tuple[str, ...]]:
         """What each eval reports."""
         return {row.eval: row.metrics for row in self.rows}
+
+    def without(self, keys: Collection[str]) -> Plan:
+        """The plan without the steps of ``keys``, and without what is shown and written of them."""
+        if not keys:
+            return self
+        saves = [
+            replace(save, vectors=tuple(v for v in save.vectors if v.step not in keys))
+            for save in self.saves
+        ]
+        return replace(
+            self,
+            steps=tuple(step for step in self.steps if step.key not in keys),
+            rows=tuple(row for row in self.rows if row.step not in keys),
+            tunes=tuple(row for row in self.tunes if row.step not in keys),
+            saves=tuple(save for save in saves if save.vectors),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
-from mfv_dsl.execute.conditions import Condition, Evaluation, Point
+from mfv_dsl.engine.finite import NotFinite
+from mfv_dsl.execute.conditions import (
+    Condition,
+    Evaluation,
+    Failure,
+    Point,
+    sweep,
+    with_controls,
+)
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
@@ -18,6 +25,7 @@ from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
     answered_relations,
     begun_by,
+    name_tokens,
     relations_shown,
     require_distinct,
 )
@@ -26,7 +34,6 @@ from mfv_dsl.methods.outcomes import selected
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Step
-from mfv_dsl.plan.treatments import treatments
 
 
 @performs("evaluate")
@@ -34,19 +41,22 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     """All conditions of an eval on one relation: those of a sweep that is chosen from are tried on
     another split first."""
     p = step.parameters
-    points = _sweep(p)
+    points = sweep(p)
     trials: tuple[Condition, ...] = ()
+    failures: tuple[Failure, ...] = ()
     if p.get("choose"):
         progress = session.listener.begin(f"{step.label}, choosing", len(points))
         prompts = _prompts(session, step, p["select_on"], p["shots"])
-        trials = _measured(session, step, inputs, points, prompts, p["select_on"])
+        trials, failed = _measured(session, step, inputs, points, prompts, p["select_on"])
         progress(len(points))
+        failures = tuple(replace(failure, is_trial=True) for failure in failed)
+        if not trials:
+            raise failed[0].error
         points = _winners(trials, p["choose"])
-    controls = ("", *p.get("controls", ()))
-    points = [replace(point, control=control) for point in points for control in controls]
+    points = with_controls(points, p)
     progress = session.listener.begin(step.label, len(points))
     prompts = _prompts(session, step, p["split"], p["shots"])
-    conditions = _measured(session, step, inputs, points, prompts, p["split"])
+    conditions, failed = _measured(session, step, inputs, points, prompts, p["split"])
     progress(len(points))
     return Evaluation(
         conditions,
@@ -54,42 +64,46 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
         selected(session.unedited(step, p["split"], 0), _measurable(session, step, p["split"])),
         tuple(prompt.query.image for prompt in prompts),
         _relations(session, step, prompts),
+        (*failures, *failed),
     )
 
 
 def check_answers(session: Session, steps: Iterable[Step]) -> None:
-    """Refuse evaluations by first token where it does not tell objects apart (MFV5340): before
-    anything is measured, not after."""
+    """Before anything is measured: refuse names that hold the model's own marks (MFV7124), and
+    evaluations whose way of scoring does not tell objects apart (MFV5340, MFV5375); warn of words
+    that the tokenizer does not know (MFV5376)."""
+    seen = set()
     for step in steps:
+        if step.model is None or step.dataset is None:
+            continue
+        if (step.model, step.dataset) not in seen:
+            seen.add((step.model, step.dataset))
+            session.check_names(step)
         p = step.parameters
-        if step.operation == "evaluate" and p["answer"] == "first":
-            for split in {p["split"], p.get("select_on") or p["split"]}:
-                require_distinct(session.backend(step), session.names(step, split))
-
-
-def _sweep(p: Mapping[str, Any]) -> list[Point]:
-    """The real conditions of an evaluation."""
-    return [
-        Point(layer, scale, treatment.k, treatment.vector)
-        for treatment in treatments(p)
-        for layer in p.get("layers") or (None,)
-        for scale in p.get("scales") or (None,)
-        if not treatment.control
-    ]
+        if step.operation == "evaluate":
+            for split in sorted({p["split"], p.get("select_on") or p["split"]}):
+                backend, names = session.backend(step), session.names(step, split)
+                backend.first_tokens(names)  # each has one, or is named
+                if p["answer"] == "first":
+                    require_distinct(backend, names)
+                if p["answer"] == "full":
+                    name_tokens(backend, names)
+                session.warn_of_unknown(step, names)
 
 
 def _measured(
     session: Session, step: Step, inputs: Values, points: list[Point], prompts: list[Prompt],
     split: str,
-) -> tuple[Condition, ...]:  # fmt: skip
-    """Measure every condition of ``points`` on the same prompts of ``split``."""
+) -> tuple[tuple[Condition, ...], tuple[Failure, ...]]:  # fmt: skip
+    """Measure every condition of ``points`` on the same prompts of ``split``; those that give no
+    numbers are failures."""
     relations = _relations(session, step, prompts)
     if step.parameters.get("mode") == "blend":
         names = begun_by(
             session.backend(step), session.names(step, split), step.parameters["answer"]
         )
         blends = _blends(session, step, inputs["candidates"], points, split, prompts)
-        return tuple(
+        conditions = [
             Condition(
                 point, blend.outcomes,
                 answered_relations(
@@ -98,14 +112,34 @@ def _measured(
                 blend.weights,
             )
             for point, blend in zip(points, blends, strict=True)
-        )  # fmt: skip
+            if blend.failure is None
+        ]  # fmt: skip
+        errors = [blend.failure for blend in blends]
+        return tuple(conditions), _failures(step, points, errors)
     head_dim = session.backend(step).facts.head_dim
     variants = [edits_of(step.parameters, inputs, point, head_dim) for point in points]
     answers = session.answers(step, prompts, split, variants)
-    return tuple(
+    conditions = [
         Condition(point, answer.outcomes, answered_relations(prompts, answer.names, relations))
         for point, answer in zip(points, answers, strict=True)
+        if answer.failure is None
+    ]
+    return tuple(conditions), _failures(step, points, [answer.failure for answer in answers])
+
+
+def _failures(
+    step: Step, points: Sequence[Point], errors: Sequence[MfvError | None]
+) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(point, named(error, f"{step.label}, {point}" if str(point) else step.label))
+        for point, error in zip(points, errors, strict=True)
+        if error is not None
     )
+
+
+def named(error: MfvError, where: str) -> MfvError:
+    """The same error, which says that it comes from ``where``."""
+    return NotFinite(error.code, f"{where}: {error.message}", error.help, error.notes)
 
 
 def _blends(

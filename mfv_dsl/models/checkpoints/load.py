@@ -11,6 +11,7 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import PRECISIONS
+from mfv_dsl.models.check_numbers import check_numbers
 from mfv_dsl.models.checkpoints.facts import facts
 from mfv_dsl.models.checkpoints.language import Words, load_language, load_words
 from mfv_dsl.models.checkpoints.layout import CheckpointLayout, checkpoint_layout
@@ -62,6 +63,7 @@ def load_checkpoint(
     language = load_language(files.language, _DTYPES[dtype], words.count)
     model = _assemble(tower, language, words, layout.every, _DTYPES[dtype])
     _fill_trained(model, files.checkpoint)
+    check_numbers(model, path)
     if len(places) == 1:
         model.to(places[0])
     else:

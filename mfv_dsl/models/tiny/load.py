@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.check_numbers import check_numbers
 from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import flamingo_classes, is_duplicate
 from mfv_dsl.models.openflamingo import OpenFlamingo
@@ -42,6 +43,7 @@ def load_folder(folder: Path, device: str | torch.device | None = None) -> OpenF
             notes=(f"missing: {', '.join(missing)}", f"unexpected: {', '.join(unexpected)}"),
             help="install mfv-dsl anew",
         )
+    check_numbers(model, folder)
     of = flamingo_classes()
     language = model.lang_encoder  # rotary frequencies are computed, not stored
     language.gpt_neox.rotary_emb = of.GPTNeoXRotaryEmbedding(language.config)

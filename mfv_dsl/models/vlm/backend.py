@@ -20,6 +20,7 @@ from torch import nn
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.base import Continuation
+from mfv_dsl.models.marks import marks_of, unknown_words
 from mfv_dsl.models.parallel_attention import LookedBack, last_tokens, register
 from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
 from mfv_dsl.models.vlm.architectures import Architecture
@@ -66,6 +67,7 @@ class VisionLanguageModel:
         self.template = self.form.template
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"
+        self.marks = marks_of(self.tokenizer) | set(filter(None, [architecture.mark]))
         self.text_model: Any = model.get_submodule(architecture.text)
         self.layers: nn.ModuleList = self.text_model.layers
         config = model.config.get_text_config()
@@ -131,6 +133,9 @@ class VisionLanguageModel:
 
     def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
         return [self.form.answer_tokens(self.tokenizer, name) for name in names]
+
+    def unknown_words(self, names: Sequence[str]) -> list[str]:
+        return unknown_words(self.tokenizer, self.answer_tokens, names)
 
     def text(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(tokens))

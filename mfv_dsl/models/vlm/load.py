@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.check_numbers import check_numbers
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.quiet import quiet_transformers
 from mfv_dsl.models.vlm.architectures import Architecture
@@ -82,7 +83,7 @@ def load_folder(
     _check_sizes(model, architecture, sizes(config), folder)
     _check_processor(model, processor, folder)
     if quantize == "none":
-        _check_numbers(model, folder)
+        check_numbers(model, folder)
     else:
         replace_packed(model, architecture.text, _DTYPES[dtype])
         check_numbers_in_files(folder)
@@ -203,17 +204,6 @@ def _check_stream(backend: VisionLanguageModel, batch: VlmBatch, folder: Path) -
             "not reach the residual stream as it is",
             help="a row of the table names the norms behind attention and MLP; docs/models.md",
         )  # fmt: skip
-
-
-def _check_numbers(model: Any, folder: Path) -> None:
-    """Refuse (MFV7276) weights that are no numbers, or infinite."""
-    for name, weights in model.named_parameters():
-        if not all(bool(extreme.isfinite()) for extreme in weights.detach().aminmax()):
-            raise MfvError(
-                "MFV7276", f"the weights of {folder} are not all numbers: {name}",
-                help="fetch the file again, or load it with dtype=fp32 if its numbers are too "
-                "large for the precision asked for",
-            )  # fmt: skip
 
 
 def _unusable(
