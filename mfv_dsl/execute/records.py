@@ -96,7 +96,8 @@ def _listed(names: Sequence[str] | str | None) -> list[str]:
 def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence[str]) -> str:
     """The kind of results that has such fields."""
     telling = {"head": "heads", "answered": "answers", "candidate": "weights", "kind": "cost",
-               "split": "choices", "chosen": "choices"}  # fmt: skip
+               "split": "choices", "chosen": "choices",
+               "rank": "heads"}  # fmt: skip
     for field in (*fields, *values):
         if field in telling:
             return telling[field]
@@ -238,14 +239,17 @@ def _heads(folder: Path) -> Iterator[Record]:
         groups.setdefault(how, []).append((said, arrays))
     for how, group in groups.items():
         means = sum(arrays["aie"] for _, arrays in group) / len(group)
-        for flat in (-means).argsort(axis=None, kind="stable"):
+        for rank, flat in enumerate((-means).argsort(axis=None, kind="stable"), 1):
             layer, head = divmod(int(flat), means.shape[1])
+            name = f"L{layer}H{head}"
             fields = dict(zip(differing, how, strict=True))
-            fields |= {"head": f"L{layer}H{head}", "layer": str(layer)}
+            fields |= {"head": name, "layer": str(layer), "rank": str(rank)}
             if len(group) > 1:
-                yield Record(fields | {"relation": MEAN}, {"aie": decimals(means[layer, head], 3)})
+                aie = decimals(means[layer, head], 3)
+                yield Record(fields | {"relation": MEAN}, {"aie": aie, "named": f"{name} {aie}"})
             for said, arrays in group:
-                values = {"aie": _with_interval(arrays, layer, head), "n": str(said["n"])}
+                aie = _with_interval(arrays, layer, head)
+                values = {"aie": aie, "named": f"{name} {aie}", "n": str(said["n"])}
                 if "accuracy_change" in arrays:
                     values["accuracy_change"] = f"{100 * arrays['accuracy_change'][layer, head]:+.0f}"
                 yield Record(fields | {"relation": said["relation"]}, values)
