@@ -10,8 +10,8 @@ and each block of the page
     <!-- end -->
 
 gets what its command prints as Markdown.  The prose stays as it is.  An interrupted run goes on
-where it stopped.  With ``--check`` nothing is written: tables are held against those on the page, to
-the digit where the page was made with the same kernels, else within rounding.
+where it stopped.  With ``--check`` nothing is written: tables are held against those on the page,
+to the digit where the page was made with the same kernels, else within rounding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -40,7 +40,9 @@ PAGE = ROOT / "docs" / "findings.md"
 #: What is measured, in this order; each command stands on the page.
 _RELATIONS = ("left", "right", "above", "below", "above_right", "below_left")
 _BUNDLED = " ".join(
-    f"vectors/flamingo-tiny/{kind}{name}.safetensors" for name in _RELATIONS for kind in ("", "tuned_")
+    f"vectors/flamingo-tiny/{kind}{name}.safetensors"
+    for name in _RELATIONS
+    for kind in ("", "tuned_")
 )
 _OF_LLAVA = " ".join(f"vectors/quickstart-llava/{name}.safetensors" for name in _RELATIONS[:4])
 RUNS = tuple(
@@ -63,11 +65,21 @@ RUNS = tuple(
     mfv run seeds --profile llava
     mfv run quickstart --profile llava
     mfv cost {_OF_LLAVA} --layer 1 --model 'tiny("llava")' --out runs/findings/cost-llava
-    mfv cost {_OF_LLAVA} --layer 1 --scale 2 --model 'tiny("llava")' --out runs/findings/cost-llava-twice
-    mfv cost vectors/tuned-llava --layer 1 --model 'tiny("llava")' --out runs/findings/cost-llava-tuned
-    mfv run tuning --profile llava --set 'novel_untrained.scale=[1,1.5,2,3]' --set 'novel_untrained.choose=[layer,scale]' --only novel_untrained --out runs/findings/novel-llava
-    mfv run tuning --set 'novel_untrained.scale=[1,1.5,2,3]' --set 'novel_untrained.choose=[layer,scale]' --only novel_untrained --out runs/findings/novel-flamingo
-    mfv run composition --profile llava --set 'sum_above_right.scale=[0.5,1,1.5,2,3]' --set 'sum_above_right.choose=[layer,scale]' --only sum_above_right --set 'sum_below_left.scale=[0.5,1,1.5,2,3]' --set 'sum_below_left.choose=[layer,scale]' --only sum_below_left --out runs/findings/scaled-sums-llava
+    mfv cost {_OF_LLAVA} --layer 1 --scale 2 --model 'tiny("llava")' \
+        --out runs/findings/cost-llava-twice
+    mfv cost vectors/tuned-llava --layer 1 --model 'tiny("llava")' \
+        --out runs/findings/cost-llava-tuned
+    mfv run tuning --profile llava --set 'novel_untrained.scale=[1,1.5,2,3]' \
+        --set 'novel_untrained.choose=[layer,scale]' \
+        --only novel_untrained --out runs/findings/novel-llava
+    mfv run tuning --set 'novel_untrained.scale=[1,1.5,2,3]' \
+        --set 'novel_untrained.choose=[layer,scale]' \
+        --only novel_untrained --out runs/findings/novel-flamingo
+    mfv run composition --profile llava --set 'sum_above_right.scale=[0.5,1,1.5,2,3]' \
+        --set 'sum_above_right.choose=[layer,scale]' --only sum_above_right \
+        --set 'sum_below_left.scale=[0.5,1,1.5,2,3]' \
+        --set 'sum_below_left.choose=[layer,scale]' --only sum_below_left \
+        --out runs/findings/scaled-sums-llava
     mfv run findings/claims --out runs/findings/seed-0
     mfv run findings/claims --set 'flamingo=tiny("seeds/1")' --out runs/findings/seed-1
     mfv run findings/claims --set 'flamingo=tiny("seeds/2")' --out runs/findings/seed-2
@@ -225,7 +237,7 @@ def made_with(page: str) -> str | None:
 
 
 def differences(page: str, made: str, exact: bool) -> Iterator[str]:
-    """Where two versions of the page differ: anywhere, or by more than another machine's rounding."""
+    """Where two versions of the page differ; unless ``exact`` by more than rounding."""
     for before, after in zip(_BLOCK.finditer(page), _BLOCK.finditer(made), strict=True):
         old, new = before[0].splitlines(), after[0].splitlines()
         if len(old) != len(new):
@@ -237,7 +249,7 @@ def differences(page: str, made: str, exact: bool) -> Iterator[str]:
 
 
 def alike(there: str, here: str) -> bool:
-    """Whether two lines of a table say the same but for rounding: an accuracy may differ by one item
+    """Whether two lines of a table say the same but for rounding: an accuracy may differ by an item
     of a hundred, which moves the bounds of its interval by up to three."""
     if _NUMBER.sub("#", there) != _NUMBER.sub("#", here):
         return False

@@ -38,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Label:
-    """Another name for what matches ``pattern`` (``*``, ``?``, ``[ab]``), in one field or in all."""
+    """Another name for what matches ``pattern`` (``*``, ``?``, ``[ab]``), in a field or in all."""
 
     pattern: str
     text: str
@@ -162,9 +162,7 @@ def _is_last(fields: Mapping[str, str], along: Iterable[str]) -> bool:
     return any(fields.get(field) == _LAST.get(field, "") for field in along)
 
 
-def _check_fields(
-    records: Sequence[Record], fields: Sequence[str], values: Sequence[str]
-) -> None:
+def _check_fields(records: Sequence[Record], fields: Sequence[str], values: Sequence[str]) -> None:
     there = [*dict.fromkeys(name for record in records for name in record.fields), VALUE]
     shown = dict.fromkeys(name for record in records for name in record.values)
     for name in fields:
@@ -192,9 +190,7 @@ def _nothing(message: str, text: str, there: Iterable[str]) -> None:
     )
 
 
-def _ambiguous(
-    key: tuple[str, str], first: Record, second: Record, along: Sequence[str]
-) -> None:
+def _ambiguous(key: tuple[str, str], first: Record, second: Record, along: Sequence[str]) -> None:
     apart = list(_apart(first, second, along))
     cell = " / ".join(name for name in key if name)
     if not apart:

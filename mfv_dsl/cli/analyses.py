@@ -232,7 +232,9 @@ def _write_costs(
         for row in rows
     ]
     try:
-        write_atomically(folder / "cost.json", (json.dumps({"rows": rows}, indent=2) + "\n").encode())
+        write_atomically(
+            folder / "cost.json", (json.dumps({"rows": rows}, indent=2) + "\n").encode()
+        )
     except OSError as error:
         raise MfvError(
             "MFV6102", f"cannot write into the folder {folder}: {error.strerror}",

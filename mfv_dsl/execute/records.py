@@ -251,7 +251,9 @@ def _heads(folder: Path) -> Iterator[Record]:
                 aie = _with_interval(arrays, layer, head)
                 values = {"aie": aie, "named": f"{name} {aie}", "n": str(said["n"])}
                 if "accuracy_change" in arrays:
-                    values["accuracy_change"] = f"{100 * arrays['accuracy_change'][layer, head]:+.0f}"
+                    values["accuracy_change"] = (
+                        f"{100 * arrays['accuracy_change'][layer, head]:+.0f}"
+                    )
                 yield Record(fields | {"relation": said["relation"]}, values)
 
 

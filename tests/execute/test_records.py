@@ -77,7 +77,9 @@ def test_an_ambiguous_table_names_what_tells_the_rows_apart(result: RunResult):
     assert "`k` is 1 in one and 3 in the other" in said or "`control`" in said
     said = raises("MFV6111", [result.folder], "eval", where={"control": "none"})
     assert "--where k=1" in said and "`layer`" not in said
-    said = raises("MFV6111", [result.folder], "eval", where={"eval": "*_shot"}, labels={"eval.*": "x"})
+    said = raises(
+        "MFV6111", [result.folder], "eval", where={"eval": "*_shot"}, labels={"eval.*": "x"}
+    )
     assert "`eval` is zero_shot in one" in said
 
 
@@ -96,7 +98,10 @@ def test_heads_choices_and_answers(result: RunResult):
     means = [float(line[1]) for line in table([result.folder], "head").lines]
     assert len(means) == 80 and means == sorted(means, reverse=True)
     tried = table([result.folder], "layer", of="choices", value="accuracy")
-    assert [line[0] for line in tried.lines] == ["0", "1"] and tried.columns[1:] == ("left", "right")
+    assert [line[0] for line in tried.lines] == ["0", "1"] and tried.columns[1:] == (
+        "left",
+        "right",
+    )
     answered = table([result.folder], "answered", where={"eval": "zero_shot"})
     assert [line[0] for line in answered.lines] == ["left", "right", "above", "below", "other"]
 

@@ -115,7 +115,9 @@ def test_a_folder_in_the_bundled_layout_is_a_model_known_by_its_content(tmp_path
     shutil.copytree(WEIGHTS, folder)
     name = str(folder)
     assert facts(name).fingerprint == facts().fingerprint
-    recipe = 'mfv 1\nmodel m = tiny({})\ndataset d = scenes()\neval e {{ shots = 0, on = [left] }}\n'
+    recipe = (
+        "mfv 1\nmodel m = tiny({})\ndataset d = scenes()\neval e {{ shots = 0, on = [left] }}\n"
+    )
     keys = [
         [step.key for step in Recipe(recipe.format(text), "r.mfv").plan().steps]
         for text in ("", f'"{folder}"')
