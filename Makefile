@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # one process a core, four at most: each holds torch and a model; a file's tests stay together
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test quick lint vectors setup clean
+.PHONY: demo test quick lint vectors findings setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)          ## run the quickstart recipe
@@ -26,6 +26,9 @@ lint: $(READY)          ## style, then types (strict for lang, plan, engine)
 
 vectors: $(READY)       ## make the bundled vectors anew
 	$(BIN)/mfv run recipes/vectors.mfv
+
+findings: $(READY)      ## make the tables of docs/findings.md anew; goes on where it was interrupted
+	$(BIN)/python -m docs.make_findings
 
 setup: $(READY)
 

@@ -20,8 +20,8 @@ _DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs: `"cuda:1"` as 
 MODELS = (
     Entry("constructor", "tiny", "a bundled model, small enough for any machine: a Flamingo, or "
           'with `tiny("llava")` a LLaVA',
-          (Parameter("name", ("Text",), "which of them: `flamingo` or `llava`", "flamingo",
-                     positional=True),),
+          (Parameter("name", ("Text",), "which of them: `flamingo` or `llava`; or a folder in the "
+                     "layout of one", "flamingo", positional=True),),
           result="Model", module="mfv_dsl.models.tiny.constructor",
           example="tiny()"),
     Entry("constructor", "openflamingo", "an OpenFlamingo checkpoint, from the hub or a folder",
