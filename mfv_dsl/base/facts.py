@@ -22,6 +22,11 @@ class ModelFacts:
     how many tokens of a prompt a picture takes, and ``context`` how many a prompt may have, 0 where
     none or not known.  ``layers_without_heads`` are those decoder layers that have no
     self-attention.
+
+    What work is counted with, 0 where it is not known: ``parameters`` of the whole model,
+    ``layer_parameters`` of a decoder layer on average, with its cross-attention where there is one,
+    ``output_parameters`` of the output head, and ``picture_work``, about how many multiply-adds it
+    takes to encode a picture.
     """
 
     n_layers: int
@@ -38,6 +43,10 @@ class ModelFacts:
     picture_tokens: int = 0
     context: int = 0
     layers_without_heads: tuple[int, ...] = ()
+    parameters: int = 0
+    layer_parameters: int = 0
+    output_parameters: int = 0
+    picture_work: int = 0
 
     @property
     def head_layers(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.models.sites import flamingo_paths
+from mfv_dsl.models.weight_counts import count_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -21,6 +22,9 @@ def folder_facts(folder: Path) -> ModelFacts:
     digest = hashlib.sha256()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    vision = config["vision"]
+    patches = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
+    counts = count_weights([folder / "model.safetensors"], language["num_hidden_layers"])
     return ModelFacts(
         n_layers=language["num_hidden_layers"],
         n_heads=language["num_attention_heads"],
@@ -29,4 +33,8 @@ def folder_facts(folder: Path) -> ModelFacts:
         fingerprint=digest.hexdigest(),
         description="the bundled small Flamingo",
         paths=flamingo_paths("gpt_neox"),
+        parameters=counts.all,
+        layer_parameters=counts.layer,
+        output_parameters=counts.output,
+        picture_work=counts.vision * patches,
     )

@@ -20,10 +20,11 @@ from mfv_dsl.models.vlm.architectures import (
     Architecture,
     architecture_of,
 )
-from mfv_dsl.models.vlm.folder import fingerprint, read_config, read_processor
+from mfv_dsl.models.vlm.folder import fingerprint, read_config, read_processor, weight_files
 from mfv_dsl.models.vlm.grids import features
-from mfv_dsl.models.vlm.known import KNOWN
+from mfv_dsl.models.vlm.known import KNOWN, TOWERS, KnownModel, Tower
 from mfv_dsl.models.vlm.prompts import Form
+from mfv_dsl.models.weight_counts import WeightCounts, count_weights
 
 #: ``model_type`` of a text configuration -> what it is where the file does not say:
 #: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim.
@@ -137,11 +138,37 @@ def facts_of(
     shape = sizes(config)
     kv_heads = _kv_heads(config) or shape[1]
     facts = _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt, pixels, tiles)
+    tokens = features(config, read_processor(folder), row, pixels, tiles or 1)
     return replace(
-        facts, kv_width=kv_heads * shape[2], context=_context(config),
-        picture_tokens=features(config, read_processor(folder), row, pixels, tiles or 1),
+        facts, kv_width=kv_heads * shape[2], context=_context(config), picture_tokens=tokens,
         layers_without_heads=layers_without_heads(config),
+        **_work(_counts(folder, shape[0]), model_type, tokens),
     )  # fmt: skip
+
+
+def _counts(folder: Path, n_layers: int) -> WeightCounts:
+    try:
+        return count_weights(weight_files(folder), n_layers)
+    except MfvError:  # loading will say so
+        return WeightCounts()
+
+
+def _known_counts(known: KnownModel) -> WeightCounts:
+    tower = TOWERS.get(known.model_type, _NO_TOWER)
+    output = tower.vocabulary * known.d_model
+    layers = known.parameters - tower.parameters - output
+    return WeightCounts(
+        int(known.parameters), int(layers / known.n_layers), output, int(tower.parameters)
+    )
+
+
+def _work(counts: WeightCounts, model_type: str, picture_tokens: int) -> dict[str, int]:
+    """What a model's work is counted with."""
+    patches = picture_tokens * TOWERS.get(model_type, _NO_TOWER).patches
+    return {
+        "parameters": counts.all, "layer_parameters": counts.layer,
+        "output_parameters": counts.output, "picture_work": int(counts.vision * patches),
+    }  # fmt: skip
 
 
 def known_facts(
@@ -165,7 +192,11 @@ def known_facts(
         facts, kv_width=known.kv_heads * known.head_dim, picture_tokens=tokens,
         context=known.context,
         layers_without_heads=layers_without_heads({"model_type": known.model_type}),
+        **_work(_known_counts(known), known.model_type, tokens),
     )  # fmt: skip
+
+
+_NO_TOWER = Tower(0, 1, 0)
 
 
 def _context(config: Mapping[str, Any]) -> int:
