@@ -23,7 +23,7 @@ from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.estimate import Estimate, duration
 from mfv_dsl.plan.rates import Rate, short
 from mfv_dsl.plan.steps import Plan, Step
-from mfv_dsl.plan.work import is_counted, peak_memory, work_by_step
+from mfv_dsl.plan.work import first_to_ask, is_counted, peak_memory, work_by_step
 
 #: Seconds that one kind of step is run for, about.
 _AIM = 2.0
@@ -36,17 +36,20 @@ _SIZES = ("items", "trials", "select_items")
 
 @dataclass(frozen=True)
 class _Measured:
-    """Seconds of a step: ``each`` epoch of a training, and all ``rest``, of ``prompts`` prompts."""
+    """Seconds of a step: ``each`` epoch of a training, asking without demonstrations (``plain``),
+    and all ``rest``, of ``prompts`` prompts."""
 
     rest: float
     each: float
+    plain: float
     prompts: int
 
-    def seconds(self, step: Step) -> float:
-        """The seconds of a step of this kind."""
+    def seconds(self, step: Step, asks: bool) -> float:
+        """The seconds of a step of this kind; ``asks`` without demonstrations, too."""
         size = _size(step)
         share = size / self.prompts if size else 1.0
-        return share * (self.rest + self.each * step.parameters.get("epochs", 0))
+        epochs = step.parameters.get("epochs", 0)
+        return share * (self.rest + self.each * epochs + self.plain * asks)
 
 
 def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -> Estimate:
@@ -84,11 +87,11 @@ def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -
         f"{len(meter.measured)} kinds of steps, on {meter.least} to {meter.most} prompts each"
     ]
     rate = meter.rate
-    seconds = {}
+    asking, seconds = first_to_ask(steps), {}
     for step in steps:
         measured = meter.measured.get(kind_of(step))
         if measured is not None:
-            seconds[step.key] = measured.seconds(step)
+            seconds[step.key] = measured.seconds(step, step.key in asking)
         else:
             seconds[step.key] = operations.get(step.key, 0.0) / rate
     if meter.left_out:
@@ -132,6 +135,7 @@ class _Meter:
         self._values: dict[str, Any] = {}
         self._alias: dict[str, str] = {}
         self._done = self._seconds = 0.0
+        self._plain_seconds: dict[tuple[Any, ...], float] = {}
         self._warm = False
 
     @property
@@ -161,7 +165,7 @@ class _Meter:
             self._timed(step, inputs, prompts)
             self._warm = True
         first = self._timed(step, inputs, prompts)
-        at_most = int(prompts * _AIM / max(1e-3, first.rest + first.each))
+        at_most = int(prompts * _AIM / max(1e-3, first.rest + first.each + first.plain))
         prompts = min(size, BATCH, at_most)
         self.measured[kind] = self._timed(step, inputs, prompts) if prompts > _FEW else first
         self.least = min(self.least, self.measured[kind].prompts)
@@ -169,7 +173,7 @@ class _Meter:
         measured = self.measured[kind]
         if step.key in self.operations:
             self._done += self.operations[step.key] * measured.prompts / size
-            self._seconds += measured.seconds(step) * measured.prompts / size
+            self._seconds += measured.seconds(step, True) * measured.prompts / size
 
     def _too_long(self, step: Step, share: float) -> bool:
         operations = self.operations.get(step.key, 0.0) * share
@@ -188,14 +192,18 @@ class _Meter:
 
     def _timed(self, step: Step, inputs: Mapping[str, Any], prompts: int) -> _Measured:
         if "epochs" not in step.parameters:
-            return _Measured(self._run(step, inputs, prompts), 0.0, prompts)
-        two = self._run(step, inputs, prompts, epochs=2)
-        one = self._run(step, inputs, prompts, epochs=1)
+            rest, plain = self._run(step, inputs, prompts)
+            return _Measured(rest, 0.0, plain, prompts)
+        two, _ = self._run(step, inputs, prompts, epochs=2)
+        one, _ = self._run(step, inputs, prompts, epochs=1)
         each = max(0.0, two - one)
-        return _Measured(max(0.0, one - each), each, prompts)
+        return _Measured(max(0.0, one - each), each, 0.0, prompts)
 
-    def _run(self, step: Step, inputs: Mapping[str, Any], prompts: int, **more: int) -> float:
-        """Seconds of a step on ``prompts`` prompts; its value is kept."""
+    def _run(
+        self, step: Step, inputs: Mapping[str, Any], prompts: int, **more: int
+    ) -> tuple[float, float]:
+        """Seconds of a step on ``prompts`` prompts, and of asking them without demonstrations; its
+        value is kept."""
         p = step.parameters
         share = prompts / _size(step) if prompts else 1.0
         few = {name: max(1, round(p[name] * share)) for name in _SIZES if name in p}
@@ -205,11 +213,27 @@ class _Meter:
         values = dict(inputs)
         if isinstance(values.get("mean"), TaskMean) and prompts:  # of another number of prompts
             values["mean"] = replace(values["mean"], correct=(True,) * prompts)
+        plain = 0.0
+        if step.operation == "evaluate":
+            plain = self._plain(small, prompts)
         started = time.perf_counter()
         self._values[self._alias[step.key]] = PERFORM[step.operation](self.session, small, values)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
+        _finish()
+        return time.perf_counter() - started, plain
+
+    def _plain(self, small: Step, prompts: int) -> float:
+        """Seconds of asking without demonstrations, measured once for a number of prompts."""
+        way = (small.model, small.dataset, small.parameters["answer"], prompts)
+        started = time.perf_counter()
+        self.session.zero_shot(small)
+        _finish()
+        return self._plain_seconds.setdefault(way, time.perf_counter() - started)
+
+
+def _finish() -> None:
+    """Wait for what a GPU was given to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def matrix_rate(session: Session | None = None) -> float:

@@ -53,25 +53,31 @@ class Work:
 def work_by_step(plan: Plan, steps: Iterable[Step]) -> dict[str, Work]:
     """The work of each step by its key; none of it for one that runs no model.
 
-    The sizes of its model have to be known (:func:`is_counted`).  What evals of one relation share,
-    their items without demonstrations, is counted with the first of them.
+    The sizes of its model have to be known (:func:`is_counted`).
     """
-    works, asked = {}, set()
+    steps = tuple(steps)
+    asking, works = first_to_ask(steps), {}
     for step in steps:
         counter = _COUNTERS.get(step.operation)
-        if counter is None:
-            works[step.key] = Work()
-            continue
-        facts = model_facts(plan, step)
-        work = counter(facts, step)
+        work = Work() if counter is None else counter(model_facts(plan, step), step)
+        if step.key in asking:
+            work += _answered(model_facts(plan, step), step.parameters["items"], 0)
+        works[step.key] = work
+    return works
+
+
+def first_to_ask(steps: Iterable[Step]) -> set[str]:
+    """The keys of those evaluations that ask their items without demonstrations; others of the same
+    relation find the answers there."""
+    keys, asked = set(), set()
+    for step in steps:
         if step.operation == "evaluate":
             names = ("relation", "split", "items", "seed", "answer")
             question = (step.model, step.dataset, *(step.parameters[name] for name in names))
             if question not in asked:
-                work += _answered(facts, step.parameters["items"], 0)
+                keys.add(step.key)
             asked.add(question)
-        works[step.key] = work
-    return works
+    return keys
 
 
 def is_counted(plan: Plan) -> bool:
