@@ -124,6 +124,12 @@ def _size(step: Step) -> int:
     return int(p.get("items") or p.get("trials") or 0)
 
 
+def _whole_batches(step: Step, prompts: int) -> int:
+    """About as many prompts, in whole mini-batches where a step is a training."""
+    batch = min(step.parameters.get("batch", 1), _size(step))
+    return max(batch, prompts - prompts % batch) if 3 * prompts > batch else prompts
+
+
 class _Meter:
     """Runs one step of each kind, on few prompts, and keeps its value and its time."""
 
@@ -166,7 +172,7 @@ class _Meter:
             self._warm = True
         first = self._timed(step, inputs, prompts)
         at_most = int(prompts * _AIM / max(1e-3, first.rest + first.each + first.plain))
-        prompts = min(size, BATCH, at_most)
+        prompts = _whole_batches(step, min(size, BATCH, at_most))
         self.measured[kind] = self._timed(step, inputs, prompts) if prompts > _FEW else first
         self.least = min(self.least, self.measured[kind].prompts)
         self.most = max(self.most, self.measured[kind].prompts)

@@ -61,14 +61,15 @@ def test_kinds() -> None:
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MFV_HOME", str(tmp_path))
-    shown = mfv_command("plan", "paper/layers", "--device", "a100")
-    assert "time   about" in shown.stdout and "an estimate: " in shown.stdout
-    plain = mfv_command("plan", "paper/layers")
-    assert "time" not in plain.stdout
-    as_json = mfv_command("plan", "paper/layers", "--rate", "100 TFLOPs", "--json")
-    estimate = json.loads(as_json.stdout)["estimate"]
-    assert estimate["total"] == pytest.approx(sum(estimate["seconds"].values()))
-    both = mfv_command("plan", "paper/layers", "--rate", "1TFLOPs", "--device", "a100")
-    assert both.returncode == 1 and "MFV5383" in both.stderr
-    here = mfv_command("plan", "quickstart", "--device", "cpu")
+    (tmp_path / "r.mfv").write_text(RECIPE)
+    shown = mfv_command("plan", "r.mfv", "--device", "a100", "--json", cwd=tmp_path)
+    estimate = json.loads(shown.stdout)["estimate"]
+    assert estimate["total"] == pytest.approx(sum(estimate["seconds"].values())) > 0
+    assert "an estimate: " in estimate["basis"]
+    slow = mfv_command("plan", "r.mfv", "--rate", "1 MFLOPs", cwd=tmp_path).stdout
+    assert "     time   about" in slow and "an estimate: " in slow
+    assert "time" not in mfv_command("plan", "r.mfv", cwd=tmp_path).stdout
+    both = mfv_command("plan", "r.mfv", "--rate", "1TFLOPs", "--device", "a100", cwd=tmp_path)
+    assert both.returncode != 0 and "MFV5383" in both.stderr
+    here = mfv_command("plan", "r.mfv", "--device", "cpu", cwd=tmp_path)
     assert "this processor" in here.stdout
