@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.files import write_atomically
-from mfv_dsl.methods.statistics import wilson
+from mfv_dsl.methods.intervals import wilson
 from mfv_dsl.methods.tuning import Tuned
 from mfv_dsl.plan.steps import Plan, Step
 

@@ -42,7 +42,16 @@ MODELS = (
                      "models that take any size; the processor's own bounds if left out", None,
                      unit="count"),
            Parameter("tiles", ("Number",), "into how many tiles a picture is cut at most, by "
-                     "models that cut pictures; whole pictures if left out", None, unit="count")),
+                     "models that cut pictures; whole pictures if left out", None, unit="count"),
+           Parameter("quantize", ("Choice",), "the decoder layers' weights in 4 bits a "
+                     "number (nf4) or 8 (int8), by bitsandbytes; `dtype` is what is calculated in",
+                     "none", choices=("none", "nf4", "int8")),
+           Parameter("attention", ("Choice",), "the code by which whole prompts attend: the "
+                     "library's choice (auto), PyTorch's (sdpa), step by step (eager), or the "
+                     "package flash_attn (flash)", "auto",
+                     choices=("auto", "sdpa", "eager", "flash")),
+           Parameter("architecture", ("Text",), "a TOML file that says how a model is built that "
+                     "is not in the table of architectures", None)),
           result="Model", module="mfv_dsl.models.vlm.constructor",
           example='hf("Qwen/Qwen3-VL-4B-Instruct", dtype=bf16)'),
 )  # fmt: skip

@@ -54,7 +54,7 @@ def _estimate(
         (chunk,) = encode_prefix(backend, batch).run([edits], reads=reads)
         p_before = chunk.scores.p[:, 0]
         (gradient,) = torch.autograd.grad(p_before.sum(), added)
-    activations = torch.stack([reading[:, 0] for reading in chunk.readings], dim=1)
+    activations = torch.stack([reading[:, 0].to(added.device) for reading in chunk.readings], dim=1)
     mean = mean[own].to(activations)
     estimate = ((mean - activations).double() * gradient.double()).sum(-1).float().cpu().numpy()
     cie = np.full((len(batch), len(rows), shape[2]), np.nan, dtype=np.float32)

@@ -239,9 +239,9 @@ class _Trainer:
         scores = self.prefixes.of(self.batches[i]).injected(settings.layer, vector)
         loss, kl = -scores.log_p.mean(), vector.new_zeros(())
         if settings.weight_decay:
-            loss = loss + settings.weight_decay / 2 * vector.square().sum()
+            loss = loss + settings.weight_decay / 2 * vector.square().sum().to(loss.device)
         if settings.sparsity:
-            loss = loss + settings.sparsity * self.variable.penalty(value)
+            loss = loss + settings.sparsity * self.variable.penalty(value).to(loss.device)
         if settings.kl:
             kl = self._off_task_kl(self.prefixes.of(self.off_task[i]), vector)
             loss = loss + settings.kl * kl
@@ -276,7 +276,7 @@ class _Trainer:
         n_correct, nll, n = 0, 0.0, 0
         for batch in self.validation:
             scores = self.prefixes.of(batch).injected(self.settings.layer, vector)
-            n_correct += int((scores.likeliest[:, 0] == batch.answers).sum())
+            n_correct += int((scores.likeliest[:, 0].cpu() == batch.answers.cpu()).sum())
             nll -= float(scores.log_p.double().sum())
             n += len(batch)
         if not math.isfinite(nll + (loss or 0.0)):

@@ -133,9 +133,11 @@ def _shape(facts: ModelFacts | DatasetFacts | None) -> str:
     if isinstance(facts, ModelFacts):
         some = f" ({len(facts.head_layers)} with heads)" if facts.layers_without_heads else ""
         picture = f"about {facts.picture_tokens} tokens a picture, " if facts.picture_tokens else ""
+        amount = f"about {facts.weights / 2**20:,.1f} MiB"
+        held = f", {amount} of weights ({facts.weights_as})" if facts.weights else ""
         return (
             f"{facts.n_layers} layers{some} × {facts.n_heads} heads of {facts.head_dim}, "
-            f"d = {facts.d_model}, {picture}fingerprint {facts.fingerprint[:12]}"
+            f"d = {facts.d_model}, {picture}fingerprint {facts.fingerprint[:12]}{held}"
         )
     if isinstance(facts, DatasetFacts):
         return f"{facts.description}, hash {facts.hash[:12]}"

@@ -89,7 +89,7 @@ def peak_memory(plan: Plan) -> int:
     """About how many bytes running a plan takes: the weights of its models, and the keys and values
     of the step that holds most of them."""
     models = [m.facts for m in plan.models.values() if isinstance(m.facts, ModelFacts)]
-    weights = sum(PRECISIONS[facts.precision] * facts.parameters for facts in models)
+    weights = sum(f.weights or PRECISIONS[f.precision] * f.parameters for f in models)
     held = [OPERATIONS[step.operation].describe(plan, step).memory for step in plan.steps]
     return weights + max(held, default=0)
 
