@@ -64,7 +64,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r.mfv").write_text(RECIPE)
     shown = mfv_command("plan", "r.mfv", "--device", "a100", "--json", cwd=tmp_path)
     estimate = json.loads(shown.stdout)["estimate"]
-    assert estimate["total"] == pytest.approx(sum(estimate["seconds"].values())) > 0
+    assert 0 < estimate["total"] == pytest.approx(sum(estimate["seconds"].values()))
     assert "an estimate: " in estimate["basis"]
     slow = mfv_command("plan", "r.mfv", "--rate", "1 MFLOPs", cwd=tmp_path).stdout
     assert "     time   about" in slow and "an estimate: " in slow

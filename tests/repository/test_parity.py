@@ -37,7 +37,7 @@ def test_modules_are_given_back(tmp_path: Path) -> None:
     with stand_ins():
         for name in ("one", "other"):
             with borrowed(tmp_path / name, ["utils"]) as take:
-                assert take("utils.who").NAME == name
+                assert name == take("utils.who").NAME
 
 
 def test_the_stand_in_for_baukit() -> None:
