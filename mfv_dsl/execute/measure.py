@@ -35,21 +35,58 @@ _SIZES = ("items", "trials", "select_items")
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """Seconds of a step: ``each`` epoch of a training, asking without demonstrations (``plain``),
-    and all ``rest``, of ``prompts`` prompts."""
+class _Line:
+    """Seconds of a batch: ``fixed``, whatever it has in it, and those of ``each`` prompt."""
 
-    rest: float
-    each: float
-    plain: float
-    prompts: int
+    fixed: float = 0.0
+    each: float = 0.0
+
+    @classmethod
+    def through(cls, few: tuple[int, float], many: tuple[int, float]) -> _Line:
+        """The line through two points, (prompts, seconds), that does not fall."""
+        if many[0] <= few[0]:
+            return cls(0.0, few[1] / max(1, few[0]))
+        each = max(0.0, (many[1] - few[1]) / (many[0] - few[0]))
+        each = min(each, many[1] / many[0])
+        return cls(many[1] - each * many[0], each)
+
+    def seconds(self, prompts: int) -> float:
+        """Of so many prompts, in batches as a run has them."""
+        return -(-prompts // BATCH) * self.fixed + self.each * prompts
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a kind of step takes: an epoch of a training (``epoch``), asking without demonstrations
+    (``plain``), and all the ``rest``; ``once`` where it runs no prompts."""
+
+    rest: _Line = _Line()
+    epoch: _Line = _Line()
+    plain: _Line = _Line()
+    once: float = 0.0
 
     def seconds(self, step: Step, asks: bool) -> float:
         """The seconds of a step of this kind; ``asks`` without demonstrations, too."""
-        size = _size(step)
-        share = size / self.prompts if size else 1.0
-        epochs = step.parameters.get("epochs", 0)
-        return share * (self.rest + self.each * epochs + self.plain * asks)
+        size, epochs = _size(step), step.parameters.get("epochs", 0)
+        return (
+            self.once + self.rest.seconds(size) + self.epoch.seconds(size) * epochs
+            + self.plain.seconds(size) * asks
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Seconds of one run on ``prompts`` prompts, of the parts of :class:`_Measured`."""
+
+    prompts: int
+    rest: float
+    epoch: float
+    plain: float
+
+    @property
+    def seconds(self) -> float:
+        """All of them."""
+        return self.rest + self.epoch + self.plain
 
 
 def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -> Estimate:
@@ -161,25 +198,33 @@ class _Meter:
             return
         size = _size(step)
         if not size:
-            self.measured[kind] = self._timed(step, inputs, 0)
+            self.measured[kind] = _Measured(once=self._run(step, inputs, 0)[0])
             return
-        prompts = min(size, _FEW)
-        if self._too_long(step, prompts / size):
+        few = _whole_batches(step, min(size, _FEW))
+        if self._too_long(step, few / size):
             self.left_out.add(step.operation)
             return
         if not self._warm:
-            self._timed(step, inputs, prompts)
+            self._sample(step, inputs, few)
             self._warm = True
-        first = self._timed(step, inputs, prompts)
-        at_most = int(prompts * _AIM / max(1e-3, first.rest + first.each + first.plain))
+        first = self._sample(step, inputs, few)
+        at_most = max(4 * few, int(few * _AIM / max(1e-3, first.seconds)))
         prompts = _whole_batches(step, min(size, BATCH, at_most))
-        self.measured[kind] = self._timed(step, inputs, prompts) if prompts > _FEW else first
-        self.least = min(self.least, self.measured[kind].prompts)
-        self.most = max(self.most, self.measured[kind].prompts)
-        measured = self.measured[kind]
+        last = self._sample(step, inputs, prompts) if prompts > few else first
+        if "batch" in step.parameters:  # what counts is how many mini-batches there are
+            first = last
+        self.measured[kind] = _Measured(
+            *(
+                _Line.through(
+                    (first.prompts, getattr(first, part)), (last.prompts, getattr(last, part))
+                )
+                for part in ("rest", "epoch", "plain")
+            )
+        )
+        self.least, self.most = min(self.least, last.prompts), max(self.most, last.prompts)
         if step.key in self.operations:
-            self._done += self.operations[step.key] * measured.prompts / size
-            self._seconds += measured.seconds(step, True) * measured.prompts / size
+            self._done += self.operations[step.key] * last.prompts / size
+            self._seconds += last.seconds
 
     def _too_long(self, step: Step, share: float) -> bool:
         operations = self.operations.get(step.key, 0.0) * share
@@ -196,14 +241,14 @@ class _Meter:
             values[name] = own[0] if isinstance(keys, str) else own
         return values
 
-    def _timed(self, step: Step, inputs: Mapping[str, Any], prompts: int) -> _Measured:
+    def _sample(self, step: Step, inputs: Mapping[str, Any], prompts: int) -> _Sample:
         if "epochs" not in step.parameters:
             rest, plain = self._run(step, inputs, prompts)
-            return _Measured(rest, 0.0, plain, prompts)
+            return _Sample(prompts, rest, 0.0, plain)
         two, _ = self._run(step, inputs, prompts, epochs=2)
         one, _ = self._run(step, inputs, prompts, epochs=1)
-        each = max(0.0, two - one)
-        return _Measured(max(0.0, one - each), each, 0.0, prompts)
+        epoch = max(0.0, two - one)
+        return _Sample(prompts, max(0.0, one - epoch), epoch, 0.0)
 
     def _run(
         self, step: Step, inputs: Mapping[str, Any], prompts: int, **more: int
