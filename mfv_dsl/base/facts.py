@@ -24,6 +24,11 @@ class ModelFacts:
     self-attention.  ``attention`` names the code of its attention where that was chosen;
     ``quantize`` says as what weights are held that are not held in ``precision``; ``weights`` is
     about how many bytes all take, 0 where not known.
+
+    What work is counted with, 0 where it is not known: ``parameters`` of the whole model,
+    ``layer_parameters`` of a decoder layer on average, with its cross-attention where there is one,
+    ``output_parameters`` of the output head, and ``picture_work``, about how many multiply-adds it
+    takes to encode a picture.
     """
 
     n_layers: int
@@ -43,6 +48,10 @@ class ModelFacts:
     weights: int = 0
     context: int = 0
     layers_without_heads: tuple[int, ...] = ()
+    parameters: int = 0
+    layer_parameters: int = 0
+    output_parameters: int = 0
+    picture_work: int = 0
 
     @property
     def head_layers(self) -> tuple[int, ...]:

@@ -115,7 +115,7 @@ def extract(plan: Plan, step: Step) -> Description:
 def evaluate(plan: Plan, step: Step) -> Description:
     """Of all conditions of an eval on one relation."""
     p, facts = step.parameters, model_facts(plan, step)
-    trials, measured = _conditions(p)
+    trials, measured = conditions(p)
     passes, variants = 2 if trials else 1, trials + measured
     blend = p.get("mode") == "blend"
     if blend:  # it asks about a source pair first, once for each candidate
@@ -238,7 +238,7 @@ def _real(plan: Plan, step: Step) -> str:
     return " | ".join(distinct(labels)) + heads
 
 
-def _conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
+def conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
     """How many conditions an evaluation tries to settle `choose`, and how many it then measures."""
     sizes = {
         "layer": len(parameters.get("layers") or (None,)),

@@ -12,6 +12,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.models.sites import flamingo_paths
+from mfv_dsl.models.weight_counts import count_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -23,23 +24,30 @@ def folder_facts(folder: Path) -> ModelFacts:
     """
     config = read_config(folder)
     try:
-        language = config["language"]
+        language, vision = config["language"], config["vision"]
         layers, heads, width = (
             int(language[name])
             for name in ("num_hidden_layers", "num_attention_heads", "hidden_size")
         )
-    except (KeyError, TypeError, ValueError) as error:
+        patches = (int(vision["image_size"]) // int(vision["patch_size"])) ** 2 + 1
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise unfit(folder, f"config.json does not give the sizes of a Flamingo: {error}") from None
+    fingerprint = _fingerprint(folder)
+    counts = count_weights([folder / "model.safetensors"], layers)
     return ModelFacts(
         n_layers=layers,
         n_heads=heads,
         head_dim=width // heads,
         d_model=width,
-        fingerprint=_fingerprint(folder),
+        fingerprint=fingerprint,
         description="the bundled small Flamingo"
         if folder == WEIGHTS
         else f"the Flamingo in {folder}",
         paths=flamingo_paths("gpt_neox"),
+        parameters=counts.all,
+        layer_parameters=counts.layer,
+        output_parameters=counts.output,
+        picture_work=counts.vision * patches,
     )
 
 

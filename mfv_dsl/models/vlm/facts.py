@@ -27,6 +27,7 @@ from mfv_dsl.models.vlm.known import KNOWN
 from mfv_dsl.models.vlm.prompts import Form
 from mfv_dsl.models.vlm.table_file import Row, read_row, row_identity
 from mfv_dsl.models.vlm.weights import held_bytes, weight_bytes
+from mfv_dsl.models.vlm.work import folder_work, known_work
 
 #: ``model_type`` of a text configuration -> what it is where the file does not say:
 #: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim.
@@ -160,11 +161,11 @@ def facts_of(
     if architecture is not None:
         weights += row_identity(row, model_type)
     facts = _facts(model_type, row, shape, weights, path, dtype, prompt, pixels, tiles, quantize)
+    tokens = features(config, read_processor(folder), row, pixels, tiles or 1)
     return replace(
-        facts, kv_width=kv_heads * shape[2], context=_context(config),
-        picture_tokens=features(config, read_processor(folder), row, pixels, tiles or 1),
+        facts, kv_width=kv_heads * shape[2], context=_context(config), picture_tokens=tokens,
         layers_without_heads=layers_without_heads(config, row), attention=attention,
-        weights=weight_bytes(folder, dtype, quantize),
+        weights=weight_bytes(folder, dtype, quantize), **folder_work(folder, facts, tokens),
     )  # fmt: skip
 
 
@@ -196,6 +197,7 @@ def known_facts(
         context=known.context, attention=attention,
         layers_without_heads=layers_without_heads({"model_type": known.model_type}, row),
         weights=held_bytes(known.parameters, known.in_layers, dtype, quantize),
+        **known_work(known, tokens),
     )  # fmt: skip
 
 

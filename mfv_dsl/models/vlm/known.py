@@ -38,6 +38,29 @@ class KnownModel(NamedTuple):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+class Tower(NamedTuple):
+    """What a kind of model encodes pictures with, about: how many parameters, and how many patches
+    it sees for a token of the prompt; and how many tokens the vocabulary has."""
+
+    parameters: float
+    patches: float
+    vocabulary: int
+
+
+#: By model_type; no more than estimates of work follow from these.
+TOWERS: Mapping[str, Tower] = {
+    "qwen3_vl": Tower(0.41e9, 4, 151936),
+    "qwen2_vl": Tower(0.67e9, 4, 151936),
+    "qwen2_5_vl": Tower(0.67e9, 4, 151936),
+    "llava": Tower(0.3e9, 1, 32064),
+    "gemma3": Tower(0.42e9, 16, 262208),
+    "idefics3": Tower(0.093e9, 16, 49280),
+    "smolvlm": Tower(0.093e9, 16, 49280),
+    "mllama": Tower(0.86e9, 1601, 128256),
+    "internvl": Tower(0.3e9, 4, 151674),
+    "mistral3": Tower(0.42e9, 4, 131072),
+}
+
 KNOWN: Mapping[str, KnownModel] = {
     "Qwen/Qwen3-VL-2B-Instruct": KnownModel(
         "qwen3_vl", 28, 16, 128, 2048, 2.13e9, 8, 196, 262144, 6144
