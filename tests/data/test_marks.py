@@ -12,6 +12,7 @@ import pytest
 
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data import open_dataset
 from mfv_dsl.data.check import Report, check_dataset, same
 from mfv_dsl.data.declarations import declared_datasets
 from mfv_dsl.data.marks import differing_by_case, is_blank, mark_in
@@ -88,7 +89,7 @@ def test_names_are_kept_in_one_form(tmp_path: Path, items: list[dict[str, Any]])
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     assert composed != apart
     spoil(tmp_path, items, "answer", apart)
-    loaded = mfv.load_dataset(f'pairs("{tmp_path / "pairs.jsonl"}")')
+    loaded = open_dataset("pairs", file=str(tmp_path / "pairs.jsonl"))
     names = {i.answer for r in loaded.relations for s in loaded.splits for i in loaded.items(r, s)}
     assert composed in names and apart not in names
     assert begun_with(f" {apart}.", [composed]) == composed
@@ -167,7 +168,9 @@ def test_names_of_the_same_tokens_are_an_error_before_the_run(
         item["answer"] = name
     write_lines(tmp_path / "pairs.jsonl", [item | {"split": "test"} for item in items])
     measured: list[object] = []
-    with pytest.warns(UserWarning), pytest.raises(MfvError, match="MFV5375"):
+    with (
+        pytest.warns(UserWarning, match="MFV5376"), pytest.raises(MfvError, match="MFV5375")
+    ):  # fmt: skip
         recipe(tmp_path, "full").run(tmp_path / "run", _Noting(measured))
     assert measured == ["loading tiny"]
 
