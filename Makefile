@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # one process a core, four at most: each holds torch and a model; a file's tests stay together
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test quick lint vectors setup clean
+.PHONY: demo test quick lint vectors findings setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)          ## run the quickstart recipe
@@ -27,13 +27,16 @@ lint: $(READY)          ## style, then types (strict for lang, plan, engine)
 vectors: $(READY)       ## make the bundled vectors anew
 	$(BIN)/mfv run recipes/vectors.mfv
 
+findings: $(READY)      ## make the tables of docs/findings.md anew; goes on where it was interrupted
+	$(BIN)/python -m docs.make_findings
+
 setup: $(READY)
 
 # torch first and alone: its version decides what the rest may bring along
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,vlm]' \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,quantize,vlm]' \
 	    build hatchling hypothesis interegular mypy pytest pytest-xdist ruff
 	$(BIN)/python -m pip install --quiet --no-deps open_flamingo==2.0.1
 	touch $@

@@ -21,7 +21,14 @@ class ModelFacts:
     width of a layer's keys, 0 where it is that of the residual stream; ``picture_tokens`` is about
     how many tokens of a prompt a picture takes, and ``context`` how many a prompt may have, 0 where
     none or not known.  ``layers_without_heads`` are those decoder layers that have no
-    self-attention.
+    self-attention.  ``attention`` names the code of its attention where that was chosen;
+    ``quantize`` says as what weights are held that are not held in ``precision``; ``weights`` is
+    about how many bytes all take, 0 where not known.
+
+    What work is counted with, 0 where it is not known: ``parameters`` of the whole model,
+    ``layer_parameters`` of a decoder layer on average, with its cross-attention where there is one,
+    ``output_parameters`` of the output head, and ``picture_work``, about how many multiply-adds it
+    takes to encode a picture.
     """
 
     n_layers: int
@@ -36,8 +43,15 @@ class ModelFacts:
     shares_prefix: bool = True
     kv_width: int = 0
     picture_tokens: int = 0
+    attention: str = "auto"
+    quantize: str = "none"
+    weights: int = 0
     context: int = 0
     layers_without_heads: tuple[int, ...] = ()
+    parameters: int = 0
+    layer_parameters: int = 0
+    output_parameters: int = 0
+    picture_work: int = 0
 
     @property
     def head_layers(self) -> tuple[int, ...]:
@@ -60,21 +74,28 @@ class ModelFacts:
 
     @property
     def identity(self) -> str:
-        """Fingerprint and precision: models of one identity give the same results.  Vectors of one
-        fingerprint belong together; finished steps are found again by identity."""
-        if self.precision == "fp32":
-            return self.fingerprint
-        return f"{self.fingerprint}:{self.precision}"
+        """Fingerprint, precision and a chosen attention: models of one identity give the same
+        results.  Vectors of one fingerprint belong together; finished steps are found again by
+        identity."""
+        chosen = (self.precision, "fp32"), (self.attention, "auto")
+        return ":".join([self.fingerprint, *(name for name, usual in chosen if name != usual)])
+
+    @property
+    def weights_as(self) -> str:
+        """As what weights are held, in a word."""
+        return self.precision if self.quantize == "none" else f"{self.quantize}, {self.precision}"
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a dataset offers, known without reading images; ``hash`` is that of its items."""
+    """What a dataset offers, known without reading images; ``hash`` is that of its items, and
+    ``counts`` how many it has of a relation and split."""
 
     relations: tuple[str, ...]
     splits: tuple[str, ...]
     hash: str
     description: str = ""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mfv_dsl.inspection import Question, Reply
+    from mfv_dsl.methods.off_task import CostRow
 
 
 @grouped
@@ -158,41 +159,88 @@ def norms(
 
 @grouped
 def cost(
-    vector: VectorArgument,
+    vectors: Annotated[
+        list[str],
+        typer.Argument(help="Vector files, folders of them, or expressions.", metavar="VECTORS..."),
+    ],
     layer: LayerOption,
     scale: ScaleOption = 1.0,
     relations: Annotated[
         list[str] | None,
         typer.Option(
             "--for", metavar="RELATION",
-            help="A relation that the vector is for; may be repeated. [default: those that its "
-            "expression names]",
+            help="A relation that the vectors are for; may be repeated. [default: for each those "
+            "that its expression names]",
         ),
     ] = None,
     items: Annotated[int, typer.Option("--items", min=1, help="Prompts of each kind.")] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write cost.json there, for `mfv table`."),
+    ] = None,
     *,
     options: VectorOptions,
     output: OutputOptions,
 ) -> None:  # fmt: skip
-    """Measure what adding a vector costs on prompts that it is not for: how far the answers move
+    """Measure what adding each vector costs on prompts that it is not for: how far the answers move
     (KL divergence of the next token), and how many are still right."""
     from mfv_dsl.inputs import relations_of
     from mfv_dsl.methods.off_task import cost_rows
     from mfv_dsl.report.analysis_tables import cost_table
 
-    at = parse_layer(layer)
+    at, measured = parse_layer(layer), []
     with output.progress() as listener:
-        wanted = options.read_vector(vector, listener)
+        wanted = options.read_all(vectors, listener)
         probe = options.open_probe()
-        own = relations or list(relations_of(wanted.vector, probe.dataset))
-        costs = probe.costs(wanted.vector, at, scale, own, items, listener=listener)
-    rows = cost_rows(costs)
-    kinds = {row.kind: row.to_json() for row in rows}
-    output.show(
-        {"for": own, "layer": at, "scale": scale, "kinds": kinds},
-        cost_table(rows),
-        [f"taken as a vector for: {', '.join(own) or 'no relation of the dataset'}"],
-    )
+        for name, vector in wanted.items():
+            own = relations or list(relations_of(vector, probe.dataset))
+            costs = probe.costs(vector, at, scale, own, items, listener=listener)
+            measured.append((name, own, cost_rows(costs)))
+    if out is not None:
+        _write_costs(out, measured, at, scale)
+    data = [
+        {"for": own, "layer": at, "scale": scale,
+         "kinds": {row.kind: row.to_json() for row in rows}}
+        for _, own, rows in measured
+    ]  # fmt: skip
+    if len(data) == 1:
+        ((_, own, rows),) = measured
+        said = f"taken as a vector for: {', '.join(own) or 'no relation of the dataset'}"
+        output.show(data[0], cost_table(rows), [said])
+        return
+    if output.as_json:
+        output.show([{"vector": name, **each} for name, each in zip(wanted, data, strict=True)],
+                    cost_table(()))  # fmt: skip
+        return
+    for name, own, rows in measured:
+        typer.echo(f"{name}, taken as a vector for: {', '.join(own) or 'no relation'}")
+        output.show({}, cost_table(rows))
+
+
+def _write_costs(
+    folder: Path, measured: list[tuple[str, list[str], list[CostRow]]], at: int | str, scale: float
+) -> None:
+    """Write what was measured, one row a vector and kind of prompt, into ``cost.json``."""
+    import json
+
+    from mfv_dsl.base.errors import MfvError
+    from mfv_dsl.base.files import write_atomically
+
+    rows = [
+        {"vector": name, "for": own, "layer": at, "scale": scale, **asdict(row), **row.to_json()}
+        for name, own, rows in measured
+        for row in rows
+    ]
+    try:
+        write_atomically(
+            folder / "cost.json", (json.dumps({"rows": rows}, indent=2) + "\n").encode()
+        )
+    except OSError as error:
+        raise MfvError(
+            "MFV6102", f"cannot write into the folder {folder}: {error.strerror}",
+            help="name another by --out",
+        ) from None  # fmt: skip
+    typer.echo(f"results in {folder}", err=True)
 
 
 @grouped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mfv_dsl.cli import analyses, data, direct, installation, language, runs, store, vectors
+from mfv_dsl.cli import analyses, data, direct, installation, language, runs, store, tables, vectors
 
 app = typer.Typer(
     name="mfv",
@@ -15,7 +15,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (runs, language, direct, analyses, installation):
+for module in (runs, tables, language, direct, analyses, installation):
     for command in module.COMMANDS:
         app.command()(command)
 app.command("eval")(direct.eval_)

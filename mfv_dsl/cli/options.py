@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from mfv_dsl.base.names import SUFFIX
+
 if TYPE_CHECKING:
     from PIL import Image
     from rich.table import Table
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.session import Listener
     from mfv_dsl.inputs import VectorInput
     from mfv_dsl.inspection import Probe
+    from mfv_dsl.methods.vectors import Vector
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SetOptions = Annotated[
@@ -127,6 +130,16 @@ class VectorOptions(ModelOptions):
             text, self.model, self.dataset, listener,
             heads=self.heads, shots=self.shots, trials=self.trials,
         )  # fmt: skip
+
+    def read_all(self, texts: Sequence[str], listener: Listener) -> dict[str, Vector]:
+        """The vectors of files, of folders of files and of expressions, by name: files of one name
+        by their paths."""
+        from mfv_dsl.inputs import read_vectors
+
+        files = [text for text in texts if text.endswith(SUFFIX) or Path(text).is_dir()]
+        vectors = read_vectors(files) if files else {}
+        computed = [text for text in texts if text not in files]
+        return vectors | {text: self.read_vector(text, listener).vector for text in computed}
 
     def open_probe(self) -> Probe:
         """The model, loaded, with the dataset to look at it on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,8 @@ from mfv_dsl.cli.options import (
 if TYPE_CHECKING:
     from mfv_dsl.api import Recipe
     from mfv_dsl.execute.run_result import RunResult
+    from mfv_dsl.plan.estimate import Estimate
+    from mfv_dsl.plan.steps import Plan
 
 
 @grouped
@@ -132,12 +136,33 @@ def plan(
         list[str] | None,
         typer.Option(help="Plan only this tune or eval, or the save of this folder."),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Estimate the time on a100, h100, h200, rtx4090 or cpu (this processor); "
+            "with --measure, where to run."
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(help="Estimate the time at a rate of arithmetic, such as 400TFLOPs."),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Load the model and run a little of each kind of step, to tell time."
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show what running a recipe would do, step by step, without loading a model."""
+    """Show what running a recipe would do, step by step, and how long it would take.
+
+    No model is loaded, unless to --measure.
+    """
     from mfv_dsl.api import Recipe
 
-    _show_plan(Recipe.from_file(recipe, sets or (), profile), only, as_json)
+    ask = _Ask(device, rate, measure)
+    _show_plan(Recipe.from_file(recipe, sets or (), profile), only, as_json, ask)
 
 
 def lock(recipe: RecipeArgument) -> None:
@@ -152,17 +177,58 @@ def lock(recipe: RecipeArgument) -> None:
     typer.echo(f"{len(pins)} vectors pinned in {NAME}", err=True)
 
 
-def _show_plan(recipe: Recipe, only: list[str] | None, as_json: bool) -> None:
+@dataclass(frozen=True)
+class _Ask:
+    """How time is to be told, if it is."""
+
+    device: str | None = None
+    rate: str | None = None
+    measure: bool = False
+
+
+def _show_plan(
+    recipe: Recipe, only: list[str] | None, as_json: bool, ask: _Ask | None = None
+) -> None:
     from mfv_dsl.base.places import finished
     from mfv_dsl.cli.output import print_json
     from mfv_dsl.plan.explain import explain_plan, plan_text
 
     steps = recipe.plan(only)
-    notes = explain_plan(steps, finished(step.key for step in steps.steps))
+    done = finished(step.key for step in steps.steps)
+    notes = explain_plan(steps, done)
+    estimate = _estimate(steps, done, ask or _Ask())
     if as_json:
-        print_json({**steps.to_json(), "notes": [note.to_json() for note in notes]})
+        more = {} if estimate is None else {"estimate": estimate.to_json()}
+        print_json({**steps.to_json(), "notes": [note.to_json() for note in notes], **more})
     else:
-        typer.echo(plan_text(steps, notes), nl=False)
+        typer.echo(plan_text(steps, notes, estimate), nl=False)
+
+
+def _estimate(steps: Plan, done: Collection[str], ask: _Ask) -> Estimate | None:
+    """How long a plan will take, in the way that was asked for."""
+    from mfv_dsl.base.errors import MfvError
+    from mfv_dsl.plan.estimate import estimate_by_arithmetic
+    from mfv_dsl.plan.rates import device_rate, stated_rate
+
+    if ask.rate is not None and (ask.device is not None or ask.measure):
+        raise MfvError(
+            "MFV5383", "a rate is stated beside another way to tell time",
+            help="give `--rate` alone, `--device` alone, or `--measure` with or without `--device`",
+        )  # fmt: skip
+    if ask.measure:
+        from mfv_dsl.execute.measure import measure_plan
+        from mfv_dsl.execute.session import RunSettings
+
+        return measure_plan(steps, done, RunSettings(device=ask.device))
+    if ask.rate is not None:
+        return estimate_by_arithmetic(steps, done, stated_rate(ask.rate))
+    if ask.device == "cpu":
+        from mfv_dsl.execute.measure import processor_rate
+
+        return estimate_by_arithmetic(steps, done, processor_rate())
+    if ask.device is not None:
+        return estimate_by_arithmetic(steps, done, device_rate(ask.device))
+    return None
 
 
 COMMANDS = (run, plan, lock)

@@ -22,7 +22,9 @@ from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, resul
 from mfv_dsl.execute.tuning_rows import TuningRow, write_curves
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import arrays_of, metadata_of, save_vector
-from mfv_dsl.methods.mediation import Mediation, bootstrap_effects
+from mfv_dsl.methods.means import effect_intervals
+from mfv_dsl.methods.mediation import Mediation
+from mfv_dsl.methods.statistics import sign_flip_test
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan, Save, Step
@@ -164,13 +166,15 @@ def write_library(
 
 
 def _write_effect(path: Path, step: Step, effect: Mediation) -> None:
-    """Effects of one relation: ``aie`` with its 95 % interval ``aie_low``, ``aie_high``
-    (layers, heads), ``cie`` (prompts, layers, heads), and ``accuracy_change`` (layers, heads)."""
+    """Effects of one relation: ``aie`` (layers, heads), ``cie`` (prompts, layers, heads),
+    ``accuracy_change`` (layers, heads); of several prompts also the 95 % interval ``aie_low``,
+    ``aie_high`` and ``aie_p`` of the sign-flip test, (layers, heads)."""
     metadata = {"relation": effect.relation, "n": len(effect.cie), "step": step.key,
                 "parameters": dict(step.parameters)}  # fmt: skip
-    low, high = bootstrap_effects(effect.cie, step.parameters["seed"])
-    arrays = {"aie": effect.aie, "aie_low": low, "aie_high": high, "cie": effect.cie,
-              "p_corrupted": effect.p_corrupted}  # fmt: skip
+    arrays = {"aie": effect.aie, "cie": effect.cie, "p_corrupted": effect.p_corrupted}
+    if len(effect.cie) > 1:
+        arrays["aie_low"], arrays["aie_high"] = effect_intervals(effect.cie)
+        arrays["aie_p"] = sign_flip_test(effect.cie, step.parameters["seed"])
     if effect.correct is not None:
         arrays["accuracy_change"] = effect.accuracy_change
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}

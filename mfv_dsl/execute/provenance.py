@@ -51,7 +51,7 @@ def vector_metadata(
             "id": _model_id(model),
             **_present(
                 revision=trained.get("commit"),
-                precision=None if facts.precision == "fp32" else facts.precision,
+                precision=None if facts.weights_as == "fp32" else facts.weights_as,
             ),
             "n_layers": facts.n_layers,
             "n_heads": facts.n_heads,

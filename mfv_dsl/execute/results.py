@@ -12,7 +12,7 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
-from mfv_dsl.methods.statistics import accuracy_interval, bootstrap
+from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.plan.steps import EvalRow, Plan
 
 ALL = "all"  # the relation of a row over all relations
@@ -113,7 +113,7 @@ class _Measurement:
     condition: Condition
     evaluation: Evaluation
     others: Mapping[str, Evaluation]
-    seed: int
+    is_zero_shot: bool
 
     def gain(self, other: str | None = None) -> np.ndarray:
         """Correct here less correct under the baseline, by item: zero-shot, or another eval."""
@@ -161,8 +161,10 @@ def _parts(
         for name, other in row.against
         if other in values and not values[other].failures
     }
+    edits = step.parameters.get("mode", "none") != "none"
+    plain = row.shots == 0 and not edits
     measured: list[_Measurement | _Failed] = [
-        _Measurement(row, condition.at, condition, evaluation, others, step.parameters["seed"])
+        _Measurement(row, condition.at, condition, evaluation, others, plain)
         for condition in evaluation.conditions
     ]
     failed = [_Failed(row, f.at, f.error) for f in evaluation.failures if not f.is_trial]
@@ -182,21 +184,21 @@ def _shown(relation: str, at: Point, parts: Sequence[_Measurement | _Failed]) ->
 def _row(relation: str, at: Point, parts: Sequence[_Measurement]) -> ResultRow:
     """The row of one condition on one relation, or of the same one on several.
 
-    Draws for intervals are made within relations; where relations share images, whose items then
-    stand together, among all images.
+    What differs between relations is no uncertainty of the mean over them, and items that share an
+    image count together.
     """
     first = parts[0]
     correct = np.concatenate([part.condition.outcomes.correct for part in parts])
     images = [image for part in parts for image in part.evaluation.images]
     strata = [number for number, part in enumerate(parts) for _ in part.evaluation.images]
-    shared = len(set(images)) < sum(len(set(part.evaluation.images)) for part in parts)
-    units: dict[str, Any] = {"clusters": images, "strata": None if shared else strata}
-    low, high = accuracy_interval(correct, first.seed, **units)
+    low, high = accuracy_interval(correct, images, strata)
 
     def difference(other: str | None = None) -> Difference:
+        if other is None and first.is_zero_shot:
+            return Difference(0.0, 0.0, 0.0)
         gain = np.concatenate([part.gain(other) for part in parts])
-        low, high = bootstrap(gain, first.seed, **units)
-        return Difference(float(gain.mean()), low, high)
+        low, high = difference_interval(gain, images, strata)
+        return Difference(float(gain.mean()), float(low), float(high))
 
     zero_shot = difference()
     return ResultRow(
@@ -207,8 +209,8 @@ def _row(relation: str, at: Point, parts: Sequence[_Measurement]) -> ResultRow:
         scale=at.scale,
         n=len(correct),
         accuracy=float(correct.mean()),
-        ci_low=low,
-        ci_high=high,
+        ci_low=float(low),
+        ci_high=float(high),
         mean_p_answer=float(
             np.concatenate([part.condition.outcomes.p_answer for part in parts]).mean()
         ),

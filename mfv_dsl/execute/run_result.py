@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
+    from mfv_dsl.base.table_text import TextTable
     from mfv_dsl.execute.folder import Results
     from mfv_dsl.execute.results import ResultRow
     from mfv_dsl.execute.tuning_rows import TuningRow
@@ -59,6 +61,20 @@ class RunResult:
     def tunes(self) -> list[TuningRow]:
         """A row for every vector that was trained."""
         return self.results.tunes
+
+    def table(
+        self,
+        rows: Sequence[str] | str = "condition",
+        cols: Sequence[str] | str = "relation",
+        value: Sequence[str] | str | None = None,
+        **options: Any,
+    ) -> TextTable:
+        """The results as a table of rows and columns: ``result.table("eval", "layer",
+        "difference", where={"relation": "all"}).markdown()``; the options are those of
+        :func:`mfv_dsl.execute.records.table`."""
+        from mfv_dsl.execute.records import table
+
+        return table([self.folder], rows, cols, value, **options)
 
     def to_json(self) -> dict[str, Any]:
         """Rows, choices, weights, trainings, notes and places as plain data."""

@@ -20,8 +20,8 @@ _DEVICE = Parameter("device", ("Choice", "Text"), 'where it runs: `"cuda:1"` as 
 MODELS = (
     Entry("constructor", "tiny", "a bundled model, small enough for any machine: a Flamingo, or "
           'with `tiny("llava")` a LLaVA',
-          (Parameter("name", ("Text",), "which of them: `flamingo` or `llava`", "flamingo",
-                     positional=True),),
+          (Parameter("name", ("Text",), "which of them: `flamingo` or `llava`; or a folder in the "
+                     "layout of one", "flamingo", positional=True),),
           result="Model", module="mfv_dsl.models.tiny.constructor",
           example="tiny()"),
     Entry("constructor", "openflamingo", "an OpenFlamingo checkpoint, from the hub or a folder",
@@ -42,7 +42,16 @@ MODELS = (
                      "models that take any size; the processor's own bounds if left out", None,
                      unit="count"),
            Parameter("tiles", ("Number",), "into how many tiles a picture is cut at most, by "
-                     "models that cut pictures; whole pictures if left out", None, unit="count")),
+                     "models that cut pictures; whole pictures if left out", None, unit="count"),
+           Parameter("quantize", ("Choice",), "the decoder layers' weights in 4 bits a "
+                     "number (nf4) or 8 (int8), by bitsandbytes; `dtype` is what is calculated in",
+                     "none", choices=("none", "nf4", "int8")),
+           Parameter("attention", ("Choice",), "the code by which whole prompts attend: the "
+                     "library's choice (auto), PyTorch's (sdpa), step by step (eager), or the "
+                     "package flash_attn (flash)", "auto",
+                     choices=("auto", "sdpa", "eager", "flash")),
+           Parameter("architecture", ("Text",), "a TOML file that says how a model is built that "
+                     "is not in the table of architectures", None)),
           result="Model", module="mfv_dsl.models.vlm.constructor",
           example='hf("Qwen/Qwen3-VL-4B-Instruct", dtype=bf16)'),
 )  # fmt: skip
@@ -122,6 +131,11 @@ DATASETS = (
                       "answers; the first is the answer otherwise", True),
             Parameter("without", ("List[Text]",), "names of objects to leave out; backgrounds "
                       "such as sky and wall if left out", None),
+            Parameter("filter", ("Choice",), "hold every image to these rules (paper) or none; "
+                      "if left out, scene graphs are held to them, and the official filtered "
+                      "subset is not filtered again", None, choices=("paper", "none")),
+            Parameter("test_file", ("Text",), "a second file, whose images are the test split; "
+                      "those of the first are dealt to the others", None),
             *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.gqa",

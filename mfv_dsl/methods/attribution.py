@@ -56,7 +56,7 @@ def _estimate(
         p_before = chunk.scores.p[:, 0]
         (gradient,) = torch.autograd.grad(p_before.sum(), added)
     check_scores(backend, batch, chunk.scores.finite[:, 0])
-    activations = torch.stack([reading[:, 0] for reading in chunk.readings], dim=1)
+    activations = torch.stack([reading[:, 0].to(added.device) for reading in chunk.readings], dim=1)
     mean = mean[own].to(activations)
     estimate = ((mean - activations).double() * gradient.double()).sum(-1).float().cpu().numpy()
     by_head = np.moveaxis(estimate, 0, -1)

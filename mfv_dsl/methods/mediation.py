@@ -27,8 +27,6 @@ from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.sites import Site
 
-_DRAWS = 2000  # of prompts, for an interval
-
 
 @dataclass(frozen=True)
 class Mediation:
@@ -180,21 +178,6 @@ def concatenate_effects(parts: Sequence[Mediation], relation: str) -> Mediation:
         parts[0].site,
         parts[0].layers,
     )
-
-
-def bootstrap_effects(effects: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile bootstrap intervals of the mean of ``effects`` (prompts, layers, heads):
-    low and high, each (layers, heads).  Prompts are drawn; every head sees the same draws."""
-    n = len(effects)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_DRAWS)
-    flat = effects.reshape(n, -1).astype(np.float64)
-    low, high = np.empty(flat.shape[1]), np.empty(flat.shape[1])
-    for start in range(0, flat.shape[1], 1024):  # bounded memory
-        columns = slice(start, start + 1024)
-        low[columns], high[columns] = np.quantile(
-            counts @ flat[:, columns] / n, (0.025, 0.975), axis=0
-        )
-    return low.reshape(effects.shape[1:]), high.reshape(effects.shape[1:])
 
 
 def _replacements(

@@ -8,6 +8,7 @@ distribution of the next token and q that of the edited one, over the whole voca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,12 @@ import numpy as np
 import torch
 
 from mfv_dsl.data.off_task import OFF_TASKS
-from mfv_dsl.data.prompts import DEFAULT_SEED
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.finite import check_scores
-from mfv_dsl.methods.statistics import accuracy_interval, bootstrap
+from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
+from mfv_dsl.methods.means import divergence_interval
 from mfv_dsl.models.base import Backend, PromptBatch
 
 _AT_ONCE = 4  # variants whose whole distributions are held
@@ -62,19 +63,25 @@ class OffTaskCost:
         """Accuracy with the edits less that without, on the same prompts."""
         return self.accuracy_after - self.accuracy_before
 
-    def kl_interval(self, seed: int) -> tuple[float, float]:
-        """The 95 % bootstrap interval of the mean divergence, over prompts."""
-        return bootstrap(self.kl_per_prompt, seed)
+    @property
+    def kl_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean divergence, over prompts."""
+        return divergence_interval(self.kl_per_prompt)
 
-    def accuracy_intervals(self, seed: int) -> tuple[tuple[float, float], tuple[float, float]]:
-        """The 95 % intervals of the accuracies before and after."""
-        return accuracy_interval(self.correct_before, seed), accuracy_interval(
-            self.correct_after, seed
-        )
+    @property
+    def before_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy before."""
+        return accuracy_interval(self.correct_before)
 
-    def change_interval(self, seed: int) -> tuple[float, float]:
-        """The 95 % bootstrap interval of the change, paired by prompt."""
-        return bootstrap(self.correct_after.astype(np.float64) - self.correct_before, seed)
+    @property
+    def after_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy after."""
+        return accuracy_interval(self.correct_after)
+
+    @property
+    def change_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the change, paired by prompt."""
+        return difference_interval(self.correct_after.astype(np.float64) - self.correct_before)
 
 
 @dataclass(frozen=True)
@@ -96,25 +103,24 @@ class CostRow:
     change_interval: tuple[float, float]
 
     def to_json(self) -> dict[str, Any]:
-        """The row as plain data, but for its kind."""
+        """The row as plain data, but for its kind; None is a bound that one prompt lacks."""
         names = ("n", "kl", "kl_interval", "accuracy_before", "accuracy_after", "change",
                  "change_interval")  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        low, high = self.kl_interval
+        bounds = (low, high if math.isfinite(high) else None)
+        return {name: getattr(self, name) for name in names} | {"kl_interval": bounds}
 
 
-def cost_rows(costs: Mapping[str, OffTaskCost], seed: int = DEFAULT_SEED) -> list[CostRow]:
-    """A row for each kind of off-task prompt; ``seed`` draws the bootstrap's samples."""
-    rows = []
-    for kind, cost in costs.items():
-        before, after = cost.accuracy_intervals(seed)
-        rows.append(
-            CostRow(
-                kind, OFF_TASKS[kind].doc, len(cost), cost.kl_mean, cost.kl_interval(seed),
-                cost.accuracy_before, before, cost.accuracy_after, after,
-                cost.change, cost.change_interval(seed),
-            )
-        )  # fmt: skip
-    return rows
+def cost_rows(costs: Mapping[str, OffTaskCost]) -> list[CostRow]:
+    """A row for each kind of off-task prompt."""
+    return [
+        CostRow(
+            kind, OFF_TASKS[kind].doc, len(cost), cost.kl_mean, cost.kl_interval,
+            cost.accuracy_before, cost.before_interval, cost.accuracy_after, cost.after_interval,
+            cost.change, cost.change_interval,
+        )
+        for kind, cost in costs.items()
+    ]  # fmt: skip
 
 
 def off_task_cost(
@@ -143,18 +149,18 @@ def off_task_costs(
     before: list[np.ndarray] = []
     with torch.no_grad():
         for batch in batches if variants else ():
-            answers = batch.answers[:, None]
+            answers = batch.answers[:, None].cpu()
             for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
                 for column, variant in enumerate(chunk.variants):
                     finite = chunk.scores.finite[:, column] & chunk.unedited.finite[:, 0]
                     check_scores(backend, batch, finite, variants[variant])
                 p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
                 kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
-                correct = chunk.scores.likeliest == answers
+                correct = chunk.scores.likeliest.cpu() == answers
                 for column, variant in enumerate(chunk.variants):
                     divergence[variant].append(kl[:, column].double().cpu().numpy())
-                    after[variant].append(correct[:, column].cpu().numpy())
-            before.append((chunk.unedited.likeliest == answers)[:, 0].cpu().numpy())
+                    after[variant].append(correct[:, column].numpy())
+            before.append((chunk.unedited.likeliest.cpu() == answers)[:, 0].numpy())
             progress(len(batch))
     return [
         OffTaskCost(np.concatenate(kl), np.concatenate(before), np.concatenate(correct))

@@ -13,6 +13,7 @@ from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_module, find_site
 from mfv_dsl.methods.linearisation import NormSamples, as_written
 from mfv_dsl.models.base import Backend
+from mfv_dsl.models.projections import weights_of
 
 Head = tuple[int, int]
 
@@ -46,7 +47,7 @@ def output_norms(
     norms = np.full(mean.shape[:2], np.nan, dtype=np.float32)
     for layer in site.layers:
         linear = heads_projection(backend, layer)
-        weight = linear.weight.detach().float().cpu().unflatten(1, (-1, site.width))
+        weight = weights_of(linear).float().cpu().unflatten(1, (-1, site.width))
         outputs = torch.einsum("dhw,hw->hd", weight, mean[layer].float())
         lengths = as_written(backend, layer, outputs, norm).norm(dim=-1)
         if not bool(lengths.isfinite().all()):

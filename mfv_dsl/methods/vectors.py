@@ -18,6 +18,7 @@ from mfv_dsl.methods.linearisation import (
 )
 from mfv_dsl.methods.selection import Head, heads_projection
 from mfv_dsl.models.base import Backend
+from mfv_dsl.models.projections import weights_of
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def function_vector(
     for (layer, head), part in zip(heads, means, strict=True):
         linear = heads_projection(backend, layer)
         columns = slice(head * site.width, (head + 1) * site.width)
-        output = linear.weight[:, columns].float().cpu() @ part
+        output = weights_of(linear)[:, columns].float().cpu() @ part
         if bias == "per_head" and linear.bias is not None:
             output = output + linear.bias.float().cpu()
         outputs.append(as_written(backend, layer, output, norm))

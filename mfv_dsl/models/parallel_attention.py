@@ -38,11 +38,12 @@ class Past(NamedTuple):
         number of slots is a multiple of eight, which matrix units like."""
         mask = mask.to(keys.device)
         left = -(mask.shape[1] + 1) % 8
-        padding = mask[:, None, :, None] == 0
+        unseen = pad(pad(mask, (left, 0)), (0, 1), value=1)[:, None, None] == 0
+        padding = unseen.transpose(-1, -2)
         return cls(
-            pad(keys.masked_fill(padding, 0), (0, 0, left, 1)),
-            pad(values.masked_fill(padding, 0), (0, 0, left, 1)),
-            pad(pad(mask, (left, 0)), (0, 1), value=1)[:, None, None] == 0,
+            pad(keys, (0, 0, left, 1)).masked_fill_(padding, 0),
+            pad(values, (0, 0, left, 1)).masked_fill_(padding, 0),
+            unseen,
         )
 
 
@@ -99,11 +100,10 @@ def attend_last_token(
     module without a past is cross-attention: all copies see the same.
     """
     state = _CURRENT.get()
-    if id(module) in state.modules and id(module) not in state.past:
-        state.past[id(module)] = _past(key, value, attention_mask)
-        key, value = key[:, :, -1:], value[:, :, -1:]
     past = state.past.get(id(module))
     if past is None:
+        if id(module) in state.modules:
+            state.past[id(module)] = _past(key, value, attention_mask)
         return _attend_all(query, key, value, attention_mask, scaling, softcap), None
     return attend(query * scaling, key, value, past, softcap=softcap), None
 
@@ -111,12 +111,13 @@ def attend_last_token(
 def _past(keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> Past:
     """What the last token, itself in ``keys`` and ``values``, looks back on; ``mask`` is boolean
     (seen) or added to the scores."""
-    seen = torch.ones(keys.shape[0], keys.shape[2], dtype=torch.bool, device=keys.device)
-    if mask is not None:
-        row = mask[:, 0, -1, : keys.shape[2]]
-        is_seen = row.dtype == torch.bool
-        seen = (row if is_seen else row > torch.finfo(row.dtype).min / 2).expand_as(seen)
-    return Past.of(keys[:, :, :-1], values[:, :, :-1], seen[:, :-1])
+    before = keys.shape[2] - 1
+    if mask is None:
+        seen = torch.ones(len(keys), before, dtype=torch.bool, device=keys.device)
+    else:
+        row = mask[:, 0, -1, :before].expand(len(keys), -1)
+        seen = row if row.dtype == torch.bool else row > torch.finfo(row.dtype).min / 2
+    return Past.of(keys[:, :, :-1], values[:, :, :-1], seen)
 
 
 def attend(

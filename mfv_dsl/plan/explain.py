@@ -8,8 +8,11 @@ from typing import Any
 
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.plan.descriptions import Description, distinct
+from mfv_dsl.plan.estimate import Estimate, duration
 from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan
+
+_SHORTEST = 0.01  # seconds of a step that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +65,13 @@ def explain_plan(plan: Plan, finished: Collection[str]) -> list[Note]:
     return notes
 
 
-def plan_text(plan: Plan, notes: list[Note]) -> str:
+def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -> str:
     """The whole plan as text.
 
     Args:
         plan: The plan.
         notes: What :func:`explain_plan` gives for it.
+        estimate: How long it will take, if that was asked for.
 
     Returns:
         A line for every model and dataset, a paragraph for every step, the sum of costs, and a line
@@ -98,7 +102,8 @@ def plan_text(plan: Plan, notes: list[Note]) -> str:
         length = f", prompts of about {note.length:,} tokens" if note.length else ""
         for title, text in (
             ("from", ", ".join(note.inputs)), ("reads", note.reads), ("writes", note.writes),
-            ("cost", cost + memory + length), (state, f"{note.why} ({step.key[:12]})"),
+            ("cost", cost + memory + length), ("time", _time(estimate, step.key)),
+            (state, f"{note.why} ({step.key[:12]})"),
         ):  # fmt: skip
             if text:
                 lines.append(f"     {title:<7}{text}")
@@ -111,19 +116,28 @@ def plan_text(plan: Plan, notes: list[Note]) -> str:
         f"{sum(note.variants for note in to_run):,} variants (one full pass per variant "
         "would be the plain way)"
     )
+    if estimate is not None:
+        lines += estimate.to_text().splitlines()
     for save in plan.saves:
         names = ", ".join(vector.name for vector in save.vectors)
         lines.append(f"saves {names} into {save.folder}")
     return "\n".join(lines) + "\n"
 
 
+def _time(estimate: Estimate | None, key: str) -> str:
+    seconds = 0.0 if estimate is None else estimate.seconds.get(key, 0.0)
+    return f"about {duration(seconds)}" if seconds >= _SHORTEST else ""
+
+
 def _shape(facts: ModelFacts | DatasetFacts | None) -> str:
     if isinstance(facts, ModelFacts):
         some = f" ({len(facts.head_layers)} with heads)" if facts.layers_without_heads else ""
         picture = f"about {facts.picture_tokens} tokens a picture, " if facts.picture_tokens else ""
+        amount = f"about {facts.weights / 2**20:,.1f} MiB"
+        held = f", {amount} of weights ({facts.weights_as})" if facts.weights else ""
         return (
             f"{facts.n_layers} layers{some} × {facts.n_heads} heads of {facts.head_dim}, "
-            f"d = {facts.d_model}, {picture}fingerprint {facts.fingerprint[:12]}"
+            f"d = {facts.d_model}, {picture}fingerprint {facts.fingerprint[:12]}{held}"
         )
     if isinstance(facts, DatasetFacts):
         return f"{facts.description}, hash {facts.hash[:12]}"

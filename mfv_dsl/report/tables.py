@@ -60,16 +60,22 @@ def tuning_table(rows: Sequence[TuningRow]) -> Table:
 
 
 def heads_table(heads: Sequence[HeadEffect]) -> Table:
-    """Chosen heads, the best first, each with its mean score and that on every relation."""
+    """Chosen heads, the best first, each with its mean score and that on every relation, a star
+    where it holds when all heads are tested together."""
     relations = list(heads[0].by_relation) if heads else []
     mean = ["mean"] if relations else []
     table = grid({"": "right", "head": "left", **_on_the_right([*mean, *relations])})
     for place, head in enumerate(heads, 1):
         scores = [] if head.mean is None else [f"{head.mean:.3f}"]
-        for score, interval in head.by_relation.values():
+        for relation, (score, interval) in head.by_relation.items():
             bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
-            scores.append(f"{score:.3f}{bounds}")
+            scores.append(f"{score:.3f}{bounds}{'*' if relation in head.holds else ''}")
         table.add_row(str(place), f"L{head.layer}H{head.head}", *scores)
+    if any(head.holds for head in heads):
+        table.caption = (
+            "* not zero at 5 % when all heads on all relations are tested together (sign-flip "
+            "tests, Holm's correction)"
+        )
     return table
 
 

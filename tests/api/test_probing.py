@@ -266,7 +266,7 @@ def test_the_divergence_by_hand(small: OpenFlamingo, scenes: Scenes):
     assert cost.kl_mean == pytest.approx(by_hand.mean().item(), abs=1e-5) and cost.kl_mean > 0.01
     assert cost.correct_before.tolist() == (before.argmax(-1) == batch.answers).tolist()
     assert cost.correct_after.tolist() == (after.argmax(-1) == batch.answers).tolist()
-    low, high = cost.kl_interval(seed=1)
+    low, high = cost.kl_interval
     assert low < cost.kl_mean < high
 
 
@@ -280,7 +280,7 @@ def test_several_variants_cost_what_each_does(small: OpenFlamingo, scenes: Scene
         np.testing.assert_allclose(found.kl_per_prompt, alone.kl_per_prompt, atol=1e-5)
         assert found.correct_after.tolist() == alone.correct_after.tolist()
     assert together[-1].kl_mean == 0.0
-    assert together[-1].change == 0.0 == together[-1].change_interval(1)[0]
+    assert together[-1].change == 0.0 and together[-1].change_interval[0] < 0
     assert off_task_costs(small, [batch], []) == []
 
 

@@ -250,6 +250,12 @@ def test_norms_and_cost(run: Run, library: Path):
         assert kind["change"] == pytest.approx(kind["accuracy_after"] - kind["accuracy_before"])
     code, out, _ = run("cost", vector, "--layer", "1", "--items", "14", "--for", "right")
     assert code == 0 and "taken as a vector for: right" in out
+    right, folder = str(library / "right.safetensors"), str(library / "cost")
+    code, out, _ = run("cost", vector, right, "--layer", "1", "--items", "2", "--out", folder)
+    assert code == 0 and "right, taken as a vector for: right" in out
+    code, out, _ = run("table", folder, "--rows", "what", "--cols", "vector", "--value", "with")
+    assert code == 0 and out.splitlines()[0].split() == ["what", "left", "right"]
+    assert len(out.splitlines()) == 5 and "–" not in out
     everything = [word for name in ("left", "right") for word in ("--for", name)]
     code, _, err = run("cost", vector, "--layer", "1", "--dataset",
                        "scenes(relations=[left, right])", *everything)  # fmt: skip

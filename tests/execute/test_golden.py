@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 
 import mfv_dsl as mfv
 from mfv_dsl.execute.operations import PERFORM
-from mfv_dsl.methods.statistics import wilson
+from mfv_dsl.methods.intervals import wilson
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "tests" / "golden" / "operations.mfv"

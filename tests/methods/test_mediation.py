@@ -13,8 +13,7 @@ from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.attribution import attribute, rank_correlation
 from mfv_dsl.methods.evaluation import measure, measure_many
-from mfv_dsl.methods.mediation import bootstrap_effects, mediate, mediate_plain
-from mfv_dsl.methods.statistics import bootstrap
+from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.engine.support import lively_flamingo, mixed_batch, random_variants
@@ -66,18 +65,6 @@ def test_a_head_put_back_has_no_effect(model: OpenFlamingo, scenes: Scenes):
     reads = [Read("lm.attn", layer) for layer in range(4)]
     own = torch.stack([r[0, 0] for r in full_pass(model, one, reads=reads).readings])
     assert np.abs(mediate(model, [one], "left", own).cie).max() < 1e-6
-
-
-def test_intervals_of_effects_are_those_of_the_bootstrap():
-    effects = np.random.default_rng(0).normal(0.1, 0.3, size=(80, 2, 3))
-    low, high = bootstrap_effects(effects, seed=0)
-    assert low.shape == high.shape == (2, 3)
-    for layer in range(2):
-        for head in range(3):
-            one = bootstrap(effects[:, layer, head], seed=1)
-            assert (low[layer, head], high[layer, head]) == pytest.approx(one, abs=0.01)
-    again = bootstrap_effects(effects, seed=0)
-    assert (again[0] == low).all() and (again[1] == high).all()
 
 
 # -- attribution ----------------------------------------------------------------------------------

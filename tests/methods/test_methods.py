@@ -19,7 +19,6 @@ from mfv_dsl.methods.evaluation import ablating, adding, measure, patching
 from mfv_dsl.methods.mediation import mediate
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.methods.selection import top_heads
-from mfv_dsl.methods.statistics import accuracy_interval, bootstrap, wilson
 from mfv_dsl.methods.vectors import (
     Space,
     Vector,
@@ -212,27 +211,7 @@ def test_vectors_that_do_not_belong_together():
             function(zero)
 
 
-# -- statistics -----------------------------------------------------------------------------------
-def test_wilson_by_the_book():
-    """Newcombe (1998), table I: 81/263 and 0/20."""
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-
-
-def test_bootstrap_agrees_with_the_normal_approximation_and_covers():
-    values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
-    low, high = bootstrap(values, seed=0)
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
-    assert bootstrap(values, 0) == (low, high)
-    rng = np.random.default_rng(1)
-    covered = 0
-    for seed in range(200):
-        interval = accuracy_interval(rng.random(60) < 0.8, seed)
-        covered += interval[0] <= 0.8 <= interval[1]
-    assert 0.88 <= covered / 200 <= 0.99
-
-
+# -- rankings of heads ----------------------------------------------------------------------------
 def test_ties_between_heads_are_settled_by_place():
     scores = np.zeros((3, 2))
     scores[2, 1] = 1.0

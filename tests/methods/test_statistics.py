@@ -1,91 +1,14 @@
-"""Intervals and tests, held against books and against computations by hand."""
+"""Tests, held against books and against computations by hand."""
 
 from __future__ import annotations
+
+import warnings
+from itertools import product
 
 import numpy as np
 import pytest
 
-from mfv_dsl.methods.statistics import accuracy_interval, bootstrap, holm, sign_test, wilson
-
-
-def plain_bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """Over items, as a textbook has it."""
-    rng = np.random.default_rng(seed)
-    means = [values[rng.integers(0, len(values), (500, len(values)))].mean(1) for _ in range(4)]
-    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
-    return float(low), float(high)
-
-
-def test_images_of_their_own_change_nothing():
-    """Bit for bit: what every item's own image gives is the bootstrap over items."""
-    values = np.random.default_rng(0).normal(size=83)
-    images = [f"left/test/{i}" for i in range(83)]
-    wanted = plain_bootstrap(values, seed=5)
-    assert bootstrap(values, 5) == wanted
-    assert bootstrap(values, 5, clusters=images) == wanted
-    assert bootstrap(values, 5, clusters=images, strata=[0] * 83) == wanted
-    correct = values > 0.3
-    assert accuracy_interval(correct, 5) == accuracy_interval(correct, 5, clusters=images)
-
-
-def test_copies_of_an_item_bring_no_certainty():
-    """Four items an image that are all alike: the interval is that of the images."""
-    values = np.random.default_rng(1).random(60)
-    images = np.repeat(np.arange(60), 4).tolist()
-    copies = np.repeat(values, 4)
-    assert bootstrap(copies, 3, clusters=images) == pytest.approx(bootstrap(values, 3))
-    narrow, wide = bootstrap(copies, 3), bootstrap(copies, 3, clusters=images)
-    assert wide[1] - wide[0] > 1.7 * (narrow[1] - narrow[0])
-    right = np.ones(40, dtype=bool)
-    images = np.repeat(np.arange(10), 4).tolist()
-    assert accuracy_interval(right, 0, clusters=images) == wilson(10, 10)
-    assert accuracy_interval(right, 0) == wilson(40, 40)
-
-
-def test_under_thirty_items_or_images_the_interval_is_wilsons():
-    right = np.arange(60) % 3 > 0
-    for n in (6, 29):
-        assert accuracy_interval(right[:n], 0) == wilson(right[:n].sum(), n)
-    assert accuracy_interval(right[:30], 0) == bootstrap(right[:30].astype(float), 0)
-    pairs = (np.arange(60) // 2).tolist()
-    assert accuracy_interval(right[:58], 0, clusters=pairs[:58]) == wilson(
-        right[:58].sum() * 29 / 58, 29
-    )
-    assert accuracy_interval(right, 0, clusters=pairs) == bootstrap(
-        right.astype(float), 0, clusters=pairs
-    )
-    nothing = np.zeros(40, dtype=bool)
-    assert accuracy_interval(nothing, 0) == wilson(0, 40)
-
-
-def test_clusters_of_unequal_size_weigh_by_their_items():
-    values = np.array([1.0, 1.0, 1.0, 0.0])
-    low, high = bootstrap(values, 0, clusters=["a", "a", "a", "b"])
-    assert (low, high) == (0.0, 1.0)  # draws: aa, ab, bb with means 1, 3/4, 0
-
-
-def test_cluster_intervals_cover():
-    rng = np.random.default_rng(2)
-    covered = 0
-    images = np.repeat(np.arange(50), 3).tolist()
-    for seed in range(200):
-        values = (rng.normal(size=50)[:, None] + 0.3 * rng.normal(size=(50, 3))).ravel()
-        low, high = bootstrap(values, seed, draws=500, clusters=images)
-        covered += low <= 0 <= high
-    assert 0.88 <= covered / 200 <= 0.99
-
-
-def test_draws_stay_within_strata():
-    """Two constant strata: their difference is no uncertainty of the mean over both."""
-    values = np.repeat([0.0, 1.0], [30, 70])
-    assert bootstrap(values, 0, strata=values.tolist()) == (0.7, 0.7)
-    low, high = bootstrap(values, 0)
-    assert low < 0.65 and high > 0.75
-    mixed = np.random.default_rng(3).random(100)
-    apart = [bootstrap(mixed[s], 0) for s in (slice(0, 50), slice(50, 100))]
-    low, high = bootstrap(mixed, 0, strata=[0] * 50 + [1] * 50)
-    widths = [b - a for a, b in apart]
-    assert high - low == pytest.approx(np.hypot(*widths) / 2, rel=0.1)
+from mfv_dsl.methods.statistics import holm, sign_flip_test, sign_test
 
 
 def test_sign_test_by_the_book():
@@ -97,6 +20,8 @@ def test_sign_test_by_the_book():
     assert sign_test(np.array([1.0, -1.0])) == 1
     pairs = np.repeat(np.arange(31), 2).tolist()  # ups and downs of one image cancel
     assert sign_test(np.tile([1.0, -1.0], 31), pairs) == 1
+    ups = np.repeat([1.0, -1.0], [8, 2])  # four images up, one down: 2 · (1 + 5) / 2^5
+    assert sign_test(ups, np.repeat(np.arange(5), 2).tolist()) == pytest.approx(12 / 32)
 
 
 def test_holm_by_the_book():
@@ -106,3 +31,43 @@ def test_holm_by_the_book():
     assert holm([0.02, 0.04]) == [True, True]
     assert holm([0.03, 0.04]) == [False, False]
     assert holm([]) == []
+
+
+def flipped(effects: np.ndarray) -> float:
+    """The share of all sign patterns with a sum as far from zero."""
+    signs = 1 - 2 * (np.arange(2 ** len(effects))[:, None] >> np.arange(len(effects)) & 1)
+    return float(np.mean(np.abs(signs @ effects) >= abs(effects.sum()) - 1e-12))
+
+
+def test_sign_flips_are_all_tried_where_they_are_few():
+    effects = np.random.default_rng(0).normal(0.2, 0.5, size=(9, 2, 3))
+    found = sign_flip_test(effects, seed=0)
+    assert found.shape == (2, 3)
+    for layer, head in product(range(2), range(3)):
+        assert found[layer, head] == pytest.approx(flipped(effects[:, layer, head]))
+    assert sign_flip_test(np.full((10, 1), -0.1), 0) == pytest.approx(2 / 2**10)
+    assert sign_flip_test(np.full((16, 1), 0.1), 0) == pytest.approx(2 / 2**16)
+
+
+def test_sign_flips_are_drawn_where_they_are_many():
+    effects = np.random.default_rng(1).normal([0.4, 0.0], size=(17, 2))
+    found = sign_flip_test(effects, seed=3)
+    for head in range(2):
+        wanted = flipped(effects[:, head])
+        assert found[head] == pytest.approx(wanted, rel=0.2)
+    assert (sign_flip_test(effects, seed=3) == found).all()
+    # never reached by a draw: the effects themselves are one of 100,001
+    assert sign_flip_test(np.full((40, 1), 0.1), 0) == pytest.approx(1 / 100_001)
+    assert sign_flip_test(np.zeros((40, 1)), 0) == 1
+
+
+@pytest.mark.parametrize("n", [8, 30])
+def test_heads_that_are_not_there_have_no_p_value(n: int):
+    effects = np.random.default_rng(2).normal(size=(n, 2, 2))
+    whole = sign_flip_test(effects, 0)
+    effects[:, 1, 0] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = sign_flip_test(effects, 0)
+    assert np.isnan(found[1, 0])
+    assert (found[0] == whole[0]).all() and found[1, 1] == whole[1, 1]

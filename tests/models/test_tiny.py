@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mfv_dsl.api import Recipe
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.world import KINDS, NOVEL_KINDS
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.models.tiny.constructor import facts
+from mfv_dsl.models.tiny.constructor import LLAVA, facts, load, sources
 from mfv_dsl.models.tiny.facts import WEIGHTS
 from mfv_dsl.models.tiny.load import load_folder
 from mfv_dsl.models.tiny.tokenizer import build_tokenizer
@@ -106,6 +107,55 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
     assert "unexpected: stranger" in str(found.value)
     save_file({**state, "perceiver.latents": taken}, folder / "model.safetensors")
     assert load_folder(folder).facts.d_model == 128
+
+
+def test_a_folder_in_the_bundled_layout_is_a_model_known_by_its_content(tmp_path: Path):
+    """What is loaded by its path is the same model as ``tiny()``, until its weights differ."""
+    folder = tmp_path / "seed 1"
+    shutil.copytree(WEIGHTS, folder)
+    name = str(folder)
+    assert facts(name).fingerprint == facts().fingerprint
+    recipe = (
+        "mfv 1\nmodel m = tiny({})\ndataset d = scenes()\neval e {{ shots = 0, on = [left] }}\n"
+    )
+    keys = [
+        [step.key for step in Recipe(recipe.format(text), "r.mfv").plan().steps]
+        for text in ("", f'"{folder}"')
+    ]
+    assert keys[0] == keys[1]
+    assert sources(name) == {"checkpoint": {"folder": name}} and sources() == {}
+    state = load_file(folder / "model.safetensors")
+    state["perceiver.latents"] += 1
+    save_file(state, folder / "model.safetensors")
+    assert facts(name).fingerprint != facts().fingerprint
+    model = load(name)
+    assert model.facts.fingerprint == facts(name).fingerprint
+    assert torch.equal(model.model.perceiver.latents, state["perceiver.latents"])
+    llava = tmp_path / "llava"
+    llava.symlink_to(LLAVA)
+    assert facts(str(llava)).fingerprint == facts("llava").fingerprint
+
+
+def test_what_is_no_model_in_the_bundled_layout_is_refused(tmp_path: Path):
+    for name, code, said in (
+        (str(tmp_path / "nowhere"), "MFV7275", "no such folder"),
+        ("lava", "MFV7275", "did you mean `llava`?"),
+        (str(tmp_path), "MFV7202", "config.json cannot be read"),
+    ):
+        with pytest.raises(MfvError) as found:
+            facts(name)
+        assert found.value.code == code and said in str(found.value)
+    folder = tmp_path / "model"
+    shutil.copytree(WEIGHTS, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["language"]["hidden_size"] = 64
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MfvError, match="are not those of one model") as found:
+        load(str(folder))
+    assert found.value.code == "MFV7202"
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(MfvError, match="tokenizer.json cannot be read"):
+        facts(str(folder))
 
 
 # -- what it is trained on ------------------------------------------------------------------------

@@ -70,7 +70,9 @@ def test_the_findings_recipes_plan_with_the_options_shown():
     assert sum("llava" in command for command in commands) >= 7
     for command in commands:
         recipe, *options = shlex.split(command)
-        assert set(options[::2]) <= {"--set", "--only", "--profile"}
+        if 'tiny("seeds/' in command:
+            continue  # models that the reader trains
+        assert set(options[::2]) <= {"--set", "--only", "--profile", "--out"}
         pairs = list(zip(options[::2], options[1::2], strict=True))
         overrides = [value for name, value in pairs if name == "--set"]
         only = {value for name, value in pairs if name == "--only"}

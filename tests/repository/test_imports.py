@@ -27,7 +27,16 @@ ALLOWED = {
     "report": {"plan", "data", "models", "methods", "execute"},
 }
 #: Libraries that take long to import, which checking and planning do without.
-HEAVY = {"torch", "numpy", "transformers", "PIL", "safetensors", "open_clip", "open_flamingo"}
+HEAVY = {
+    "torch",
+    "numpy",
+    "scipy",
+    "transformers",
+    "PIL",
+    "safetensors",
+    "open_clip",
+    "open_flamingo",
+}
 #: Of other packages' insides, the engine knows the protocol of models and their sites alone, and
 #: whoever shows results their form alone.
 ONLY = {

@@ -22,7 +22,7 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.render import render, sample_looks
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.world import EMPTY, KINDS, RELATIONS, sample_layouts, seed_of
-from mfv_dsl.methods.statistics import wilson
+from mfv_dsl.methods.intervals import wilson
 from tools.llava.model import SIZE
 from tools.llava.text import END, IMAGE, render_text
 from tools.tiny.sequences import IN_CONTEXT_RELATIONS

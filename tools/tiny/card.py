@@ -34,6 +34,7 @@ in-context sequence, only by name: the relations {named_relations} and the kinds
 
 **Training.** `{command}`, seed {seed}: {steps} steps,
 {minutes} minutes of one thread. Stages and running accuracies are in `training_log.jsonl`.
+`--seed N` trains another one, which recipes load by `tiny("DIR")`.
 
 **Figures** (`mfv run testbed`; per cent correct [95 % interval], n = {n} a cell, held-out layouts):
 

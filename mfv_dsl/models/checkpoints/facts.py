@@ -17,7 +17,7 @@ from mfv_dsl.models.checkpoints.layout import (
     checkpoint_layout,
 )
 from mfv_dsl.models.checkpoints.locate import NEEDED, find, locate, weight_files
-from mfv_dsl.models.checkpoints.published_checkpoints import LANGUAGES
+from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, LANGUAGES
 from mfv_dsl.models.families import facts_from_config
 from mfv_dsl.models.sites import flamingo_paths
 
@@ -36,8 +36,21 @@ def facts(path: str, dtype: str = "bf16", device: str = "auto") -> ModelFacts:
         _identify(digest, kind, part)
     return ModelFacts(
         *shape, fingerprint=digest.hexdigest(), description=layout.name, precision=dtype,
-        family=family, paths=flamingo_paths(family),
+        family=family, paths=flamingo_paths(family), **_work(path),
     )  # fmt: skip
+
+
+def _work(path: str) -> dict[str, int]:
+    """What the work of a published checkpoint is counted with."""
+    known = KNOWN.get(path)
+    if known is None:
+        return {}
+    return {
+        "parameters": known.parameters,
+        "layer_parameters": known.layer_parameters,
+        "output_parameters": known.vocabulary * known.language.d_model,
+        "picture_work": known.picture_work,
+    }
 
 
 def _shape(layout: CheckpointLayout) -> tuple[str, int, int, int, int]:

@@ -118,6 +118,25 @@ class PublishedCheckpoint:
         return self.trained + self.language.parameters(0) + self.vision.parameters
 
     @property
+    def layer_parameters(self) -> int:
+        """Parameters of a decoder layer on average, with its share of the cross-attention."""
+        d, n_layers = self.language.d_model, self.language.n_layers
+        crossing = 2 * d * _INNER + 2 * _WIDER * d * d
+        return (self.language.parameters(0) + n_layers // self.every * crossing) // n_layers
+
+    @property
+    def picture_work(self) -> int:
+        """About how many multiply-adds it takes to encode a picture: the image tower's matrices and
+        attention over its patches, the perceiver, and its latents' keys and values in every
+        cross-attention."""
+        vision, w = self.vision, self.vision.width
+        patches = vision.patches + 1
+        tower = vision.layers * (12 * w * w * patches + 2 * w * patches * patches)
+        latents = _LATENTS * (2 * w * _INNER + 2 * _WIDER * w * w) + 2 * w * _INNER * patches
+        keys_and_values = self.language.n_layers // self.every * _LATENTS * 2 * w * _INNER
+        return tower + _DEPTH * latents + keys_and_values
+
+    @property
     def download(self) -> dict[str, int]:
         """About how many bytes come from each of its three repositories."""
         rows = self.language.rows

@@ -1,4 +1,5 @@
-"""``tiny()``: the bundled models by the words of a recipe.  No torch until one is loaded."""
+"""``tiny()``: the bundled models, and folders in their layouts, by the words of a recipe.  No torch
+until one is loaded."""
 
 from __future__ import annotations
 
@@ -9,46 +10,68 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.template import IMAGE, OPENFLAMINGO, Template
-from mfv_dsl.models.tiny.facts import WEIGHTS, folder_facts
+from mfv_dsl.models.tiny.facts import WEIGHTS, folder_facts, read_config
 from mfv_dsl.models.vlm.facts import facts_of
 from mfv_dsl.models.vlm.prompts import Form
 
 LLAVA = Path(__file__).parents[1] / "llava" / "weights"
-NAMES = ("flamingo", "llava")
+FOLDERS = {"flamingo": WEIGHTS, "llava": LLAVA}
+#: What a folder in the bundled Flamingo's layout has in its configuration, and no other model.
+_FLAMINGO = "cross_attention"
 
 
-def facts(name: str = "flamingo") -> ModelFacts:
-    """Facts of ``tiny()`` and ``tiny("llava")``.  Raises MfvError (MFV7275) for another name."""
-    if name == "flamingo":
-        return folder_facts(WEIGHTS)
-    if name == "llava":
-        return facts_of(LLAVA, "the bundled small LLaVA", "fp32", "plain")
-    near = suggest(name, NAMES)
+def _located(name: str) -> tuple[Path, bool]:
+    """The folder of a bundled model, or ``name`` itself where it is a folder; and whether a
+    Flamingo is in it.
+
+    Raises MfvError: MFV7275 for what is neither, MFV7202 for a folder without a configuration.
+    """
+    if name in FOLDERS:
+        return FOLDERS[name], name == "flamingo"
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder, _FLAMINGO in read_config(folder)
+    near = suggest(name, FOLDERS)
+    known = f"there are {', '.join(FOLDERS)}, and folders of models in their layouts"
     raise MfvError(
-        "MFV7275", f"there is no bundled model `{name}`",
-        help=f"did you mean `{near}`?" if near else f"there are: {', '.join(NAMES)}",
+        "MFV7275", f"there is no bundled model `{name}`, and no such folder",
+        help=f"did you mean `{near}`?" if near else known,
         argument="name",
     )  # fmt: skip
 
 
+def facts(name: str = "flamingo") -> ModelFacts:
+    """Facts of ``tiny()``, ``tiny("llava")`` and ``tiny("folder")``.
+
+    Raises MfvError: MFV7275 for another name, MFV7202 for a folder whose files are not those of a
+    model in the bundled Flamingo's layout, and for one in the LLaVA's as
+    :func:`~mfv_dsl.models.vlm.facts.facts_of`.
+    """
+    folder, is_flamingo = _located(name)
+    if is_flamingo:
+        return folder_facts(folder)
+    described = "the bundled small LLaVA" if name in FOLDERS else f"the model in {folder}"
+    return facts_of(folder, described, "fp32", "plain")
+
+
 def load(name: str = "flamingo", device: Any = None, download: bool = False) -> Any:
-    """The model ``tiny()`` or ``tiny("llava")``.  There is nothing to ``download``: the weights
-    come with mfv-dsl."""
-    shape = facts(name)
-    if name == "llava":
-        from mfv_dsl.models.vlm.load import load_folder as load_llava
+    """The model ``tiny()``, ``tiny("llava")`` or ``tiny("folder")``.  There is nothing to
+    ``download``."""
+    folder, is_flamingo = _located(name)
+    if is_flamingo:
+        from mfv_dsl.models.tiny.load import load_folder
 
-        return load_llava(LLAVA, shape.description, "fp32", device or "cpu")
-    from mfv_dsl.models.tiny.load import load_folder
+        return load_folder(folder, device)
+    from mfv_dsl.models.vlm.load import load_folder as load_llava
 
-    return load_folder(WEIGHTS, device)
+    return load_llava(folder, facts(name).description, "fp32", device or "cpu")
 
 
 def template(name: str = "flamingo") -> Template:
     """How its prompts are written."""
-    return Form.of("plain", IMAGE).template if name == "llava" else OPENFLAMINGO
+    return OPENFLAMINGO if _located(name)[1] else Form.of("plain", IMAGE).template
 
 
 def sources(name: str = "flamingo") -> dict[str, dict[str, str]]:
-    """Its files come with mfv-dsl."""
-    return {}
+    """The folder that it comes from; nothing for a bundled model, which comes with mfv-dsl."""
+    return {} if name in FOLDERS else {"checkpoint": {"folder": name}}

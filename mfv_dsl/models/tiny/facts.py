@@ -1,4 +1,5 @@
-"""Facts of ``tiny()`` from its configuration file: no torch, no weights loaded."""
+"""Facts of ``tiny()`` and of folders in its layout, from their configuration: no torch, no weights
+loaded."""
 
 from __future__ import annotations
 
@@ -6,27 +7,88 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.models.sites import flamingo_paths
+from mfv_dsl.models.weight_counts import count_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-@lru_cache(maxsize=4)
 def folder_facts(folder: Path) -> ModelFacts:
-    """Facts of a model in the bundled model's layout; the fingerprint is a hash of its files."""
-    config = json.loads((folder / "config.json").read_text())
-    language = config["language"]
-    digest = hashlib.sha256()
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    """Facts of a model in the bundled Flamingo's layout; the fingerprint is a hash of its files.
+
+    Raises MfvError (MFV7202) for files that are missing, or are not those of such a model.
+    """
+    config = read_config(folder)
+    try:
+        language, vision = config["language"], config["vision"]
+        layers, heads, width = (
+            int(language[name])
+            for name in ("num_hidden_layers", "num_attention_heads", "hidden_size")
+        )
+        patches = (int(vision["image_size"]) // int(vision["patch_size"])) ** 2 + 1
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise unfit(folder, f"config.json does not give the sizes of a Flamingo: {error}") from None
+    fingerprint = _fingerprint(folder)
+    counts = count_weights([folder / "model.safetensors"], layers)
     return ModelFacts(
-        n_layers=language["num_hidden_layers"],
-        n_heads=language["num_attention_heads"],
-        head_dim=language["hidden_size"] // language["num_attention_heads"],
-        d_model=language["hidden_size"],
-        fingerprint=digest.hexdigest(),
-        description="the bundled small Flamingo",
+        n_layers=layers,
+        n_heads=heads,
+        head_dim=width // heads,
+        d_model=width,
+        fingerprint=fingerprint,
+        description="the bundled small Flamingo"
+        if folder == WEIGHTS
+        else f"the Flamingo in {folder}",
         paths=flamingo_paths("gpt_neox"),
+        parameters=counts.all,
+        layer_parameters=counts.layer,
+        output_parameters=counts.output,
+        picture_work=counts.vision * patches,
     )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration in the folder.  Raises MfvError (MFV7202) where there is none."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise unfit(folder, f"config.json cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise unfit(folder, f"config.json is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise unfit(folder, "config.json is no object")
+    return config
+
+
+def unfit(folder: Path, *notes: str) -> MfvError:
+    """The error (MFV7202) of files that are not those of one model."""
+    help = (
+        "install mfv-dsl anew"
+        if folder == WEIGHTS
+        else "name a folder that `python -m tools.tiny.train --out` has written"
+    )
+    return MfvError(
+        "MFV7202", f"the files in {folder} are not those of one model", notes=notes, help=help
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    """A hash of the files, kept for as long as they are as they were."""
+    files = tuple(folder / name for name in ("config.json", "tokenizer.json", "model.safetensors"))
+    try:
+        stats = [file.stat() for file in files]
+    except OSError as error:
+        raise unfit(folder, f"{error.filename} cannot be read: {error.strerror}") from None
+    return _hash(files, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
+
+
+@lru_cache(maxsize=8)
+def _hash(files: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +11,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.check_numbers import check_numbers
 from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import flamingo_classes, is_duplicate
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.tiny.build import build_flamingo
-from mfv_dsl.models.tiny.facts import folder_facts
+from mfv_dsl.models.tiny.facts import folder_facts, read_config, unfit
 from mfv_dsl.models.tiny.tokenizer import END_OF_CHUNK, IMAGE, PAD
 
 #: Pixel normalisation: (grey level / 255 - MEAN) / STD.
@@ -27,30 +25,32 @@ MEAN, STD = 0.5, 0.25
 
 def load_folder(folder: Path, device: str | torch.device | None = None) -> OpenFlamingo:
     """A Flamingo in the bundled model's layout, in float32 on ``device`` (default: the CPU; of
-    several the first)."""
-    config = json.loads((folder / "config.json").read_text())
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    ids = tokenizer.get_vocab()
-    with torch.device("meta"):
-        model = build_flamingo(config, len(ids), ids[IMAGE], ids[END_OF_CHUNK])
-    state = load_file(folder / "model.safetensors")
-    missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+    several the first).
+
+    Raises MfvError (MFV7202) for files that are not those of one such model.
+    """
+    facts, config, of = folder_facts(folder), read_config(folder), flamingo_classes()
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        ids = tokenizer.get_vocab()
+        with torch.device("meta"):
+            model = build_flamingo(config, len(ids), ids[IMAGE], ids[END_OF_CHUNK])
+        state = load_file(folder / "model.safetensors")
+        missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+    except Exception as error:  # of many kinds: sizes, names, damaged files
+        raise unfit(folder, f"{type(error).__name__}: {str(error)[:300]}") from None
     missing = [name for name in missing if not is_duplicate(name)]
     if missing or unexpected:
-        raise MfvError(
-            "MFV7202",
-            f"the weights in {folder} do not fit their configuration",
-            notes=(f"missing: {', '.join(missing)}", f"unexpected: {', '.join(unexpected)}"),
-            help="install mfv-dsl anew",
+        raise unfit(
+            folder, f"missing: {', '.join(missing)}", f"unexpected: {', '.join(unexpected)}"
         )
     check_numbers(model, folder)
-    of = flamingo_classes()
     language = model.lang_encoder  # rotary frequencies are computed, not stored
     language.gpt_neox.rotary_emb = of.GPTNeoXRotaryEmbedding(language.config)
     size = config["vision"]["image_size"]
     return OpenFlamingo(
         model.to(devices(device)[0]), tokenizer, lambda pictures: preprocess(pictures, size),
-        folder_facts(folder), image_size=size, pad_token=ids[PAD],
+        facts, image_size=size, pad_token=ids[PAD],
     )  # fmt: skip
 
 

@@ -130,11 +130,9 @@ REFUSED: Mapping[str, str] = {
 }
 
 
-def architecture_of(config: Mapping[str, Any], path: str) -> Architecture:
-    """The row of the model whose config.json is ``config``; ``path`` is what the user calls it.
-
-    Raises MfvError: MFV7260 for an architecture that is refused, MFV7261 for one that has no row.
-    """
+def check_served(config: Mapping[str, Any], path: str) -> None:
+    """Refuse (MFV7260) a model whose config.json says that passes of it would be wrong; ``path`` is
+    what the user calls it."""
     model_type = str(config.get("model_type", ""))
     text = config.get("text_config") or config
     reason = REFUSED.get(model_type)
@@ -146,12 +144,23 @@ def architecture_of(config: Mapping[str, Any], path: str) -> Architecture:
         raise MfvError(
             "MFV7260", f"models of the kind `{model_type}` are not served: {reason}", notes=[path]
         )
+
+
+def architecture_of(config: Mapping[str, Any], path: str) -> Architecture:
+    """The row of the model whose config.json is ``config``; ``path`` is what the user calls it.
+
+    Raises MfvError: MFV7260 for an architecture that is refused, MFV7261 for one that has no row.
+    """
+    check_served(config, path)
+    model_type = str(config.get("model_type", ""))
     if model_type not in ARCHITECTURES:
         raise MfvError(
             "MFV7261",
             f"{path} is of the kind `{model_type}`, which is not in the table of architectures"
             if model_type
             else f"{path} has a config.json without `model_type`",
-            help=f"these are: {', '.join(ARCHITECTURES)}; docs/models.md says how to add one",
+            help=f"these are: {', '.join(ARCHITECTURES)}; for a model of another kind give a file "
+            'that says how it is built, as in hf("…", architecture="mine.toml"): '
+            "`mfv explain MFV7261` has one, docs/models.md says more",
         )
     return ARCHITECTURES[model_type]

@@ -30,6 +30,7 @@ from mfv_dsl.models.vlm.drawing import drawn
 from mfv_dsl.models.vlm.grids import USUAL_SIZE
 from mfv_dsl.models.vlm.inputs import Inputs
 from mfv_dsl.models.vlm.pictures import Encoder, Media
+from mfv_dsl.models.vlm.placement import input_device
 from mfv_dsl.models.vlm.prompts import Form
 from mfv_dsl.models.vlm.recorded_pass import (
     BlockCall,
@@ -82,8 +83,7 @@ class VisionLanguageModel:
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = next(self.model.parameters()).device
-        return device
+        return input_device(self.model)
 
     # -- prompts ----------------------------------------------------------------------------------
     def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> VlmBatch:
@@ -186,9 +186,10 @@ class VisionLanguageModel:
         return DynamicCache(config=self.model.config.get_text_config())
 
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+        device = hidden.device
         if normed:
             hidden = self.text_model.norm(hidden)
-        logits: torch.Tensor = self.model.get_output_embeddings()(hidden)
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden).to(device)
         return logits if self._softcap is None else (logits / self._softcap).tanh() * self._softcap
 
     def step_options(self, batch: VlmBatch) -> dict[str, torch.Tensor]:

@@ -62,7 +62,7 @@ class VlmDecoder:
         return logits
 
     def keep(self, rows: torch.Tensor) -> None:
-        self._cache.batch_select_indices(rows)
+        self._cache.batch_select_indices(rows.cpu())  # layers may be on several devices
         self._mask, self._positions = self._mask[rows], self._positions[..., rows, :]
         self._options = {name: value[rows] for name, value in self._options.items()}
         if self._media is not None:

@@ -19,11 +19,15 @@ from mfv_dsl.models.vlm.architectures import (
     REFUSED,
     Architecture,
     architecture_of,
+    check_served,
 )
 from mfv_dsl.models.vlm.folder import fingerprint, read_config, read_processor
 from mfv_dsl.models.vlm.grids import features
 from mfv_dsl.models.vlm.known import KNOWN
 from mfv_dsl.models.vlm.prompts import Form
+from mfv_dsl.models.vlm.table_file import Row, read_row, row_identity
+from mfv_dsl.models.vlm.weights import held_bytes, weight_bytes
+from mfv_dsl.models.vlm.work import folder_work, known_work
 
 #: ``model_type`` of a text configuration -> what it is where the file does not say:
 #: hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim.
@@ -87,22 +91,37 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def read_architecture(folder: Path, path: str) -> tuple[dict[str, Any], Architecture]:
-    """The config.json in ``folder``, and the row of its model, which the user calls ``path``.
+def read_architecture(
+    folder: Path, path: str, row: Row | None = None
+) -> tuple[dict[str, Any], Architecture]:
+    """The config.json in ``folder``, and the row of its model, which the user calls ``path``:
+    ``row``, or that of the table.
 
     Raises MfvError: MFV7264 for a file that cannot be read, MFV7265 for a model whose code is not
     in transformers, MFV7260 and MFV7261 for architectures that are not served, MFV7267 for a
-    language model without a configuration.
+    language model without a configuration, MFV7282 for weights that someone has quantised, MFV7284
+    for a file that is no row.
     """
+    given = None if row is None else read_row(row)
     config = read_config(folder)
     model_type = config.get("model_type")
-    if "auto_map" in config and model_type not in ARCHITECTURES and model_type not in REFUSED:
+    known = given is not None or model_type in ARCHITECTURES or model_type in REFUSED
+    if "auto_map" in config and not known:
         raise MfvError(
             "MFV7265", f"the code of {path} comes with its weights; such code is not run",
             help="models whose code is in transformers can be loaded", argument="path",
         )  # fmt: skip
     if not isinstance(config.get("text_config", {}), dict):
         raise MfvError("MFV7267", f"the `text_config` in the config.json of {path} is no object")
+    if config.get("quantization_config"):
+        raise MfvError(
+            "MFV7282", f"the weights of {path} were quantised by whoever published them",
+            help="take the repository with the whole weights; `quantize=nf4` or `int8` makes them "
+            "smaller when they are loaded", argument="path",
+        )  # fmt: skip
+    if given is not None:
+        check_served(config, path)
+        return config, given
     return config, _as_configured(architecture_of(config, path), config)
 
 
@@ -124,29 +143,36 @@ def _as_configured(row: Architecture, config: Mapping[str, Any]) -> Architecture
 
 def facts_of(
     folder: Path, path: str, dtype: str, prompt: str, pixels: int | None = None,
-    tiles: int | None = None,
+    tiles: int | None = None, quantize: str = "none", attention: str = "auto",
+    architecture: Row | None = None,
 ) -> ModelFacts:  # fmt: skip
     """Facts of the model in ``folder``, which the user calls ``path``, with pictures of ``pixels``
-    pixels in at most ``tiles`` tiles.
+    pixels in at most ``tiles`` tiles, its weights held as ``quantize`` says; ``architecture`` is
+    its row where that is not the table's.
 
     Raises MfvError as :func:`read_architecture` and :func:`sizes`, MFV7280 for a number of pixels
     where the model takes pictures of one size, and MFV7285 for tiles where it cuts none.
     """
-    config, row = read_architecture(folder, path)
+    config, row = read_architecture(folder, path, architecture)
     model_type = str(config["model_type"])
     shape = sizes(config)
     kv_heads = _kv_heads(config) or shape[1]
-    facts = _facts(model_type, row, shape, fingerprint(folder), path, dtype, prompt, pixels, tiles)
+    weights = fingerprint(folder)
+    if architecture is not None:
+        weights += row_identity(row, model_type)
+    facts = _facts(model_type, row, shape, weights, path, dtype, prompt, pixels, tiles, quantize)
+    tokens = features(config, read_processor(folder), row, pixels, tiles or 1)
     return replace(
-        facts, kv_width=kv_heads * shape[2], context=_context(config),
-        picture_tokens=features(config, read_processor(folder), row, pixels, tiles or 1),
-        layers_without_heads=layers_without_heads(config),
+        facts, kv_width=kv_heads * shape[2], context=_context(config), picture_tokens=tokens,
+        layers_without_heads=layers_without_heads(config, row), attention=attention,
+        weights=weight_bytes(folder, dtype, quantize), **folder_work(folder, facts, tokens),
     )  # fmt: skip
 
 
 def known_facts(
     path: str, revision: str | None, dtype: str, prompt: str, pixels: int | None = None,
-    tiles: int | None = None,
+    tiles: int | None = None, quantize: str = "none", attention: str = "auto",
+    architecture: Row | None = None,
 ) -> ModelFacts | None:  # fmt: skip
     """Facts of a published model that is not on this machine; None where nothing is known of it."""
     known = KNOWN.get(path)
@@ -155,7 +181,12 @@ def known_facts(
     row = ARCHITECTURES[known.model_type]
     shape = (known.n_layers, known.n_heads, known.head_dim, known.d_model)
     weights = known.fingerprint(path, revision)
-    facts = _facts(known.model_type, row, shape, weights, path, dtype, prompt, pixels, tiles)
+    if architecture is not None:
+        row = read_row(architecture)
+        weights += row_identity(row, known.model_type)
+    facts = _facts(
+        known.model_type, row, shape, weights, path, dtype, prompt, pixels, tiles, quantize
+    )
     tokens = known.picture_tokens
     if row.sizes == "any" and pixels:
         tokens = features({"model_type": known.model_type}, {}, row, pixels, 1)
@@ -163,8 +194,10 @@ def known_facts(
         tokens *= max(1, isqrt(tiles) ** 2 + 1 if tiles >= 4 else 1)
     return replace(
         facts, kv_width=known.kv_heads * known.head_dim, picture_tokens=tokens,
-        context=known.context,
-        layers_without_heads=layers_without_heads({"model_type": known.model_type}),
+        context=known.context, attention=attention,
+        layers_without_heads=layers_without_heads({"model_type": known.model_type}, row),
+        weights=held_bytes(known.parameters, known.in_layers, dtype, quantize),
+        **known_work(known, tokens),
     )  # fmt: skip
 
 
@@ -175,12 +208,12 @@ def _context(config: Mapping[str, Any]) -> int:
     return length if _is_size(length) else 0
 
 
-def layers_without_heads(config: Mapping[str, Any]) -> tuple[int, ...]:
-    """The layers that have cross-attention in place of self-attention.
+def layers_without_heads(config: Mapping[str, Any], row: Architecture) -> tuple[int, ...]:
+    """The layers of a model of this ``row`` that have cross-attention in place of self-attention.
 
     Raises MfvError (MFV7267) where the config.json has something else than a list of layers.
     """
-    if ARCHITECTURES[str(config["model_type"])].features != "cross_states":
+    if row.features != "cross_states":
         return ()
     text = config.get("text_config") or config
     layers = text.get("cross_attention_layers")
@@ -204,10 +237,10 @@ def _kv_heads(config: Mapping[str, Any]) -> int | None:
 
 def _facts(
     model_type: str, row: Architecture, shape: tuple[int, int, int, int], weights: str, path: str,
-    dtype: str, prompt: str, pixels: int | None, tiles: int | None,
+    dtype: str, prompt: str, pixels: int | None, tiles: int | None, quantize: str,
 ) -> ModelFacts:  # fmt: skip
-    """The form of a model's prompts and the size of its pictures belong to its identity: vectors
-    depend on them."""
+    """The form of a model's prompts, the size of its pictures and what its weights were rounded to
+    belong to its identity: vectors depend on them."""
     form = Form.of(prompt, row.mark, row.prompt_ending).identity
     if pixels is not None:
         if row.sizes == "one":
@@ -223,10 +256,12 @@ def _facts(
         )  # fmt: skip
     if row.tiling and not (row.tiles_lone_pictures and (tiles or 1) == 1):
         form += f":{tiles or 1}tiles"
+    if quantize != "none":
+        form += f":{quantize}"
     block = f"{row.text}.layers.{{layer}}"
     return ModelFacts(
         *shape, fingerprint=weights + form, description=path, precision=dtype, family=model_type,
         paths={"lm.resid": block, "lm.attn.out": f"{block}.{row.attention_output}",
                "lm.attn": f"{block}.self_attn.o_proj"},
-        shares_prefix=not row.prompt_sees_itself,
+        shares_prefix=not row.prompt_sees_itself, quantize=quantize,
     )  # fmt: skip

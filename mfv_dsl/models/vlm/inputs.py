@@ -18,6 +18,7 @@ from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.pictures import Encoder, Features, Media
 from mfv_dsl.models.vlm.placeholders import PER_TOKEN, read_texts
+from mfv_dsl.models.vlm.placement import input_device
 
 #: For each number of pictures, in how many batches how many prompts are read in both ways.
 _BATCHES_COMPARED, _PROMPTS_COMPARED = 3, 4
@@ -59,7 +60,7 @@ class Inputs:
         Raises MfvError: MFV7244 for a text that is too long, MFV7270 and MFV7277 for pictures that
         the processor does not treat as the model expects.
         """
-        device = self.model.device
+        device = input_device(self.model)
         encoded: dict[int, Features] = {}
         for row in pictures:
             for picture in row:
@@ -178,7 +179,7 @@ class Inputs:
         self, tokens: torch.Tensor, mask: torch.Tensor, inputs: Mapping[str, Any]
     ) -> torch.Tensor:
         if self.architecture.positions == "mrope":
-            device, grid = self.model.device, inputs.get("image_grid_thw")
+            device, grid = tokens.device, inputs.get("image_grid_thw")
             positions, _ = self.model.model.get_rope_index(
                 tokens, inputs["mm_token_type_ids"].to(device),
                 image_grid_thw=None if grid is None else grid.to(device), attention_mask=mask,

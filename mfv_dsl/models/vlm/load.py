@@ -11,13 +11,16 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.check_numbers import check_numbers
-from mfv_dsl.models.devices import devices
 from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 from mfv_dsl.models.quiet import quiet_transformers
 from mfv_dsl.models.vlm.architectures import Architecture
+from mfv_dsl.models.vlm.attention_choice import attention_options, check_taken, not_supported
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.facts import facts_of, read_architecture, sizes
+from mfv_dsl.models.vlm.placement import check_placed, placement
+from mfv_dsl.models.vlm.quantized import check_numbers_in_files, quantization, replace_packed
+from mfv_dsl.models.vlm.table_file import Row
 from mfv_dsl.models.vlm.tiles import set_sizes
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -25,19 +28,28 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 def load_folder(
     folder: Path, path: str, dtype: str = "bf16", device: str = "auto", prompt: str = "plain",
-    pixels: int | None = None, tiles: int | None = None,
+    pixels: int | None = None, tiles: int | None = None, quantize: str = "none",
+    attention: str = "auto", row: Row | None = None,
 ) -> VisionLanguageModel:  # fmt: skip
     """The model in ``folder``, which the user calls ``path``, with weights and activations in
     ``dtype`` (bf16, fp16, fp32), its prompts in the form ``prompt``, every picture brought to about
     ``pixels`` pixels, where that is given, and cut into ``tiles`` tiles at most, by default one.
+    ``quantize`` holds the decoder layers' weights in 4 bits a number (``nf4``) or 8 (``int8``);
+    ``row`` says how it is built, where the table does not.
 
     Raises MfvError: MFV7260, MFV7261 and MFV7265 for architectures that are not served, MFV7271
     for a processor that is missing, does not load or is of another model, MFV7272 for weights that
-    do not fit, MFV7276 for weights that are no numbers.
+    do not fit, MFV7276 for weights that are no numbers, MFV7219, MFV7248 and MFV7283 for devices
+    that it cannot be on, MFV7281 and MFV7282 for an attention and packed weights that cannot be
+    had, MFV7284 for a file that is no row.
     """
-    config, architecture = read_architecture(folder, path)
-    facts = facts_of(folder, path, dtype, prompt, pixels, tiles)
-    where = _one_device(device)
+    config, architecture = read_architecture(folder, path, row)
+    facts = facts_of(folder, path, dtype, prompt, pixels, tiles, quantize, attention, row)
+    where, spread = placement(device)
+    options = attention_options(attention, dtype, where.type)
+    options |= quantization(quantize, architecture.text, _DTYPES[dtype])
+    if spread is not None or quantize != "none":
+        options["device_map"] = spread or {"": where}
     declare_torchvision_operators()  # before transformers looks for torchvision
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -55,23 +67,33 @@ def load_folder(
     try:
         with quiet_transformers():
             model, report = AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=_DTYPES[dtype], output_loading_info=True, **usual
+                folder, dtype=_DTYPES[dtype], output_loading_info=True, **options, **usual
             )
     except Exception as error:
+        if attention != "auto" and "attention" in str(error):
+            raise not_supported(attention, _summary(error)) from None
         raise _unusable("MFV7272", folder, "weights", error) from None
     if missing := sorted(report.get("missing_keys") or ()):
         raise MfvError(
             "MFV7272", f"the weights in {folder} do not have all that its config.json asks for",
             notes=[f"missing: {', '.join(missing[:5])}" + (" …" if len(missing) > 5 else "")],
         )  # fmt: skip
+    check_taken(model, attention)
+    check_placed(model)
     _check_sizes(model, architecture, sizes(config), folder)
     _check_processor(model, processor, folder)
-    check_numbers(model, folder)
+    if quantize == "none":
+        check_numbers(model, folder)
+    else:
+        replace_packed(model, architecture.text, _DTYPES[dtype])
+        check_numbers_in_files(folder)
     set_sizes(model, processor, architecture, pixels, tiles or 1)
     mark = getattr(processor, "image_token", architecture.mark)
     if mark not in architecture.mark:  # of one architecture, with processors of two
         architecture = replace(architecture, mark=mark)
-    backend = VisionLanguageModel(model.to(where), processor, architecture, facts, prompt)
+    if "device_map" not in options:
+        model = model.to(where)
+    backend = VisionLanguageModel(model, processor, architecture, facts, prompt)
     _check_stream(backend, _try_picture(backend, folder), folder)
     return backend
 
@@ -149,7 +171,7 @@ def _check_stream(backend: VisionLanguageModel, batch: VlmBatch, folder: Path) -
 
     def attends(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
         numbers = torch.linspace(-1, 1, output.shape[-1], device=output.device)
-        size = 10 * (1 + stream[0].float().abs().mean())  # no norm would leave them as they are
+        size = 10 * (1 + float(stream[0].float().abs().mean()))  # no norm would leave them so
         chosen.append((numbers * size).to(output).expand_as(output))
         return chosen[0]
 
@@ -173,9 +195,9 @@ def _check_stream(backend: VisionLanguageModel, batch: VlmBatch, folder: Path) -
     finally:
         for hook in hooks:
             hook.remove()
-    before, after = (part.double() for part in stream)
-    difference = (after - before - chosen[0].double()).abs().max()
-    if not difference <= 0.02 * (before.abs().max() + chosen[0].abs().max()):  # rounding
+    before, after, written = (part.cpu().double() for part in (*stream, chosen[0]))
+    difference = (after - before - written).abs().max()
+    if not difference <= 0.02 * (before.abs().max() + written.abs().max()):  # rounding
         kind = backend.model.config.get_text_config().model_type
         raise MfvError(
             "MFV7261", f"in the language model in {folder}, a `{kind}`, what heads put out does "
@@ -184,21 +206,12 @@ def _check_stream(backend: VisionLanguageModel, batch: VlmBatch, folder: Path) -
         )  # fmt: skip
 
 
-def _one_device(device: str) -> torch.device:
-    """Where the model runs.  Raises MfvError (MFV7219) for a device that is not there, and for
-    several: this version runs a transformers model on one."""
-    if device == "balanced" and torch.cuda.device_count() > 1:
-        raise MfvError(
-            "MFV7219", "cannot run on balanced: a transformers model runs on one device",
-            help="name one, as in device=cuda",
-        )  # fmt: skip
-    return devices(device)[0]
-
-
 def _unusable(
     code: str, folder: Path, part: str, error: Exception, what: str = "cannot be loaded"
 ) -> MfvError:
-    summary = str(error).strip().partition("\n")[0][:300]
-    return MfvError(
-        code, f"the {part} in {folder} {what}", notes=[f"{type(error).__name__}: {summary}"]
-    )
+    return MfvError(code, f"the {part} in {folder} {what}", notes=[_summary(error)])
+
+
+def _summary(error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0][:300]
+    return f"{type(error).__name__}: {first}"

@@ -19,6 +19,7 @@ from mfv_dsl.models.vlm.placeholders import (
     Placeholder,
     with_placeholder,
 )
+from mfv_dsl.models.vlm.placement import input_device
 
 _OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TOKEN)
 
@@ -68,15 +69,31 @@ class Encoder:
     def __init__(self, model: Any, processor: Any, architecture: Architecture) -> None:
         self.model, self.processor, self.architecture = model, processor, architecture
         self.cache: FeatureCache[Features] = FeatureCache(torch.device("cpu"))
+        layers = f"{architecture.text}.layers."
+        self._modules = [part for name, part in model.named_modules() if layers not in f"{name}."]
+        self._weights = [
+            weights for name, weights in model.named_parameters() if layers not in name
+        ]
+        self._state = self._state_now()
 
     def encode(self, picture: np.ndarray) -> Features:
-        """``picture`` (height, width, 3) uint8, encoded now or, while there is room, before."""
+        """``picture`` (height, width, 3) uint8, encoded now or, while there is room, before; now
+        where somebody's hooks are in the modules that encode it, or their weights were changed."""
+        if any(map(_has_foreign_hooks, self._modules)):
+            return self._encoded(picture)
+        state = self._state_now()
+        if state != self._state:
+            self._state, self.cache = state, FeatureCache(torch.device("cpu"))
 
         def make() -> tuple[Features, int]:
             features = self._encoded(picture)
             return features, features.nbytes
 
         return self.cache.get(picture, make)
+
+    def _state_now(self) -> tuple[torch.dtype, int]:
+        """What changes with the weights."""
+        return self.model.dtype, sum(weights._version for weights in self._weights)
 
     def pixels(self, picture: np.ndarray) -> Mapping[str, Any]:
         """What the model's own processor makes of ``picture`` alone."""
@@ -137,25 +154,34 @@ class Encoder:
         pictures = [features for row in media.rows for features in row]
         if not pictures:
             return {}
+        device = input_device(self.model)
         if kind in ("cross_states", "perceiver"):
             most, first = max(map(len, media.rows)), pictures[0].rows
             stack = first.new_zeros(len(media.rows), most, *first.shape)
             for number, row in enumerate(media.rows):
                 for place, features in enumerate(row):
                     stack[number, place] = features.rows
-            stack = stack.to(self.model.device)
+            stack = stack.to(device)
             if kind == "perceiver":
                 return {"perceiver_embeddings": stack}
             return {"cross_attention_states": stack.flatten(0, 2)}
-        rows = torch.cat([features.rows for features in pictures]).to(self.model.device)
+        rows = torch.cat([features.rows for features in pictures]).to(device)
         output = SimpleNamespace(pooler_output=rows[None] if kind == "tensor" else [rows])
         if pictures[0].deep:
             levels = range(len(pictures[0].deep))
             output.deepstack_features = [
-                [torch.cat([features.deep[level] for features in pictures]).to(self.model.device)]
+                [torch.cat([features.deep[level] for features in pictures]).to(device)]
                 for level in levels
             ]
         return {"mm_encoder_outputs": {"image": output}}
+
+
+def _has_foreign_hooks(module: Any) -> bool:
+    """Whether there are hooks that transformers did not place for itself."""
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    return any(
+        not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks
+    )
 
 
 def _rows(output: Any) -> torch.Tensor:

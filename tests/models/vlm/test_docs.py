@@ -35,9 +35,12 @@ def test_the_table_is_that_of_the_code():
     assert rewritten(TEXT) == TEXT, "run: python -m tests.models.vlm.table"
 
 
-def test_its_model_lines_are_right():
+def test_its_model_lines_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (row,) = re.findall(r"^```toml\n# (\S+)\n(.*?)^```", TEXT, flags=re.M | re.S)
+    (tmp_path / row[0]).write_text(row[1])
+    monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^model \w+ = hf.*", TEXT, flags=re.M)
-    assert len(lines) == 2
+    assert len(lines) == 5
     for line in lines:
         mfv_dsl.Recipe(f"mfv 1\n{line}\n")
 

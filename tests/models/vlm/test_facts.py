@@ -90,16 +90,18 @@ def test_the_text_models_of_architectures_are_those_of_transformers(kind: str):
 
 def test_the_layers_without_self_attention_are_those_of_transformers():
     config = CONFIG_MAPPING["mllama"]()
-    assert layers_without_heads({"model_type": "mllama"}) == CROSS_LAYERS
+    row = ARCHITECTURES["mllama"]
+    assert layers_without_heads({"model_type": "mllama"}, row) == CROSS_LAYERS
     assert list(CROSS_LAYERS) == config.get_text_config().cross_attention_layers
     for listed, expected in (([1, 3, 40], (1, 3)), ([], ())):
         text_config = {"cross_attention_layers": listed}
         assert (
-            layers_without_heads({"model_type": "mllama", "text_config": text_config}) == expected
+            layers_without_heads({"model_type": "mllama", "text_config": text_config}, row)
+            == expected
         )
-    assert layers_without_heads({"model_type": "llava"}) == ()
+    assert layers_without_heads({"model_type": "llava"}, ARCHITECTURES["llava"]) == ()
     with pytest.raises(MfvError, match="no list of layers") as raised:
-        layers_without_heads({"model_type": "mllama", "cross_attention_layers": "1, 3"})
+        layers_without_heads({"model_type": "mllama", "cross_attention_layers": "1, 3"}, row)
     assert raised.value.code == "MFV7267"
 
 
@@ -140,6 +142,9 @@ def test_sizes_are_those_of_the_modules(name: str, tmp_path: Path):
     output = model.get_output_embeddings().weight.numel()  # some weights have it of its own
     known = KNOWN[path].parameters
     assert min(abs(parameters - known), abs(parameters + output - known)) < 0.02 * known
+    layers = model.get_submodule(ARCHITECTURES[model_type].text).layers
+    matrices = (each.weight for each in layers.modules() if isinstance(each, torch.nn.Linear))
+    assert sum(matrix.numel() for matrix in matrices) == KNOWN[path].in_layers
 
 
 def test_what_is_known_of_published_models_is_what_their_configurations_say():

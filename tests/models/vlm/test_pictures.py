@@ -123,6 +123,24 @@ def test_pictures_are_told_apart_by_content(loaded: Loaded):
     assert [cache.get(shape, lambda n=n: (n, 1)) for n, shape in enumerate(shapes)] == [0, 1]
 
 
+@torch.no_grad()
+def test_a_changed_vision_tower_encodes_anew(loaded: Loaded):
+    """Whether by somebody's hooks or in its weights."""
+    model = loaded("llava")
+    encoder = Encoder(copy.deepcopy(model.model), model.processor, model.architecture)
+    (picture,) = pictures(1)
+    usual = encoder.encode(picture).rows
+    tower = encoder.model.get_submodule(model.architecture.vision)
+    hook = tower.register_forward_pre_hook(lambda _, inputs: tuple(x * 0 for x in inputs))
+    try:
+        assert not torch.equal(encoder.encode(picture).rows, usual)
+    finally:
+        hook.remove()
+    assert torch.equal(encoder.encode(picture).rows, usual)
+    next(encoder.model.get_submodule(model.architecture.projector).parameters()).mul_(2)
+    assert not torch.equal(encoder.encode(picture).rows, usual)
+
+
 def test_what_was_not_asked_for_longest_is_dropped():
     cache: FeatureCache[str] = FeatureCache(torch.device("cpu"), limit=20)
     made: list[str] = []

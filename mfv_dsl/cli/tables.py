@@ -1,0 +1,94 @@
+"""The command that makes tables of runs that are done: table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def table(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Field that runs down: eval, relation, shots, k, layer, scale, control, vector, "
+            "condition, run, value, head; several with commas. [default: condition]"
+        ),
+    ] = None,
+    cols: Annotated[
+        list[str] | None, typer.Option(help="Field that runs across. [default: relation]")
+    ] = None,
+    value: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What stands in the cells: accuracy, difference, vs_NAME, p, n, or a field; may "
+            "be repeated."
+        ),
+    ] = None,
+    evals: Annotated[
+        list[str] | None,
+        typer.Option("--eval", metavar="NAME", help="Only this eval; may be repeated."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE",
+            help="Only where the field is this, `none` for nothing; may be repeated.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[FIELD.]NAME=TEXT",
+            help="Another name; `*` stands for anything, and what gets one name becomes one row "
+            "or column. May be repeated.",
+        ),
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            help="Which results: results, answers, choices, heads, weights, cost. [default: those "
+            "that have the fields]"
+        ),
+    ] = None,
+    first: Annotated[int | None, typer.Option(min=1, help="Only so many rows.")] = None,
+    corner: Annotated[
+        str | None, typer.Option(help="What stands over the rows' names. [default: their fields]")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="As LaTeX (booktabs).")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+) -> None:
+    """Print results of runs as a table of rows and columns, as they stand in an article."""
+    from mfv_dsl.base.table_text import FORMS
+    from mfv_dsl.execute import records
+
+    asked = [name for name, flag in (("markdown", markdown), ("latex", latex), ("csv", as_csv))
+             if flag]  # fmt: skip
+    if len(asked) > 1:
+        raise typer.BadParameter("take one of --markdown, --latex and --csv")
+    kept: dict[str, list[str]] = {}
+    for name, text in _pairs(where, "--where"):
+        kept.setdefault(name, []).extend(part.strip() for part in text.split(","))
+    if evals:
+        kept.setdefault("eval", []).extend(evals)
+    labels = [records.label_of(name, text) for name, text in _pairs(label, "--label")]
+    made = records.table(
+        runs, rows or "condition", cols or "relation", value, kept, labels, of, first, corner
+    )
+    typer.echo(FORMS[asked[0] if asked else "text"](made), nl=False)
+
+
+def _pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:
+    pairs = []
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{option} takes NAME=TEXT, and `{text}` has no `=`")
+        pairs.append((name.strip(), value))
+    return pairs
+
+
+COMMANDS = (table,)

@@ -1,0 +1,301 @@
+"""What a run's folder holds, as records that tables are made of.
+
+A folder has results of several kinds: ``results`` (a record for every condition and relation),
+``answers`` (also for every relation whose object was answered), ``choices`` (what was tried to
+settle ``choose``), ``heads`` (the effect of every head), ``weights`` (of the candidates of blends)
+and ``cost`` (what a vector costs elsewhere, written by ``mfv cost``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from mfv_dsl.base.columns import cell
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.numbers import decimals, percent
+from mfv_dsl.base.pivot import NONE, Label, Record, pivot
+from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.table_text import TextTable
+
+RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
+#: What tells the conditions of an eval apart, and how a condition says it.
+_CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer": "layer ",
+              "scale": "scale "}  # fmt: skip
+_FIELDS = ("eval", "relation", *_CONDITION)
+MEAN = "mean"  # over relations, of a head's effects
+
+
+def table(
+    folders: Sequence[Path | str],
+    rows: Sequence[str] | str = "condition",
+    cols: Sequence[str] | str = "relation",
+    value: Sequence[str] | str | None = None,
+    where: Mapping[str, Sequence[str] | str] | None = None,
+    labels: Sequence[Label] | Mapping[str, str] = (),
+    of: str | None = None,
+    first: int | None = None,
+    corner: str | None = None,
+) -> TextTable:
+    """A table of what runs gave.
+
+    Args:
+        folders: Folders of runs.
+        rows: The fields that run down.
+        cols: The fields that run across.
+        value: What stands in the cells, by default the first that there is: ``accuracy`` of
+            results.
+        where: By field what is kept; ``*`` stands for anything.
+        labels: Other names, as :class:`~mfv_dsl.base.pivot.Label` or as ``{"raw": "raw vector"}``;
+            ``"eval.raw"`` is for the field ``eval`` alone.
+        of: Which kind of results, by default the one that has the fields.
+        first: How many rows are kept.
+        corner: What stands over the rows' names.
+
+    Raises:
+        MfvError: MFV6110 to MFV6112 as :func:`~mfv_dsl.base.pivot.pivot`; MFV6113 for a folder
+            without such results.
+    """
+    across, down, values = (_listed(names) for names in (cols, rows, value))
+    kept = {field: _listed(texts) for field, texts in (where or {}).items()}
+    kind = of or _kind([*down, *across, *kept], folders, values)
+    if kind not in _READ:
+        near = suggest(kind, _READ)
+        raise MfvError(
+            "MFV6110", f"there are no results of the kind `{kind}`",
+            help=f"did you mean `{near}`?" if near else f"there are: {', '.join(_READ)}",
+        )  # fmt: skip
+    records = [r for name, folder in _run_names(folders) for r in _records(kind, folder, name)]
+    if isinstance(labels, Mapping):
+        labels = [label_of(pattern, text) for pattern, text in labels.items()]
+    values = values or [next(iter(records[0].values))] if records else ["accuracy"]
+    return pivot(records, down, across, values, kept, labels, first, corner)
+
+
+def label_of(pattern: str, text: str) -> Label:
+    """The label ``pattern``, or ``field.pattern`` for one field alone."""
+    field, dot, rest = pattern.partition(".")
+    if dot and field.isidentifier():
+        return Label(rest, text, field)
+    return Label(pattern, text)
+
+
+def _listed(names: Sequence[str] | str | None) -> list[str]:
+    """Names as a list; in one text they are separated by commas."""
+    if names is None:
+        return []
+    texts = [names] if isinstance(names, str) else names
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence[str]) -> str:
+    """The kind of results that has such fields."""
+    telling = {"head": "heads", "answered": "answers", "candidate": "weights", "kind": "cost",
+               "split": "choices", "chosen": "choices",
+               "rank": "heads"}  # fmt: skip
+    for field in (*fields, *values):
+        if field in telling:
+            return telling[field]
+    if not any((Path(folder) / RESULTS).exists() for folder in folders):
+        return "cost" if any((Path(folder) / COST).exists() for folder in folders) else "results"
+    return "results"
+
+
+def _run_names(folders: Sequence[Path | str]) -> list[tuple[str, Path]]:
+    """Folders by name; those of one name by their paths."""
+    paths = [Path(folder) for folder in folders]
+    names = [path.name or path.resolve().name for path in paths]
+    return [
+        (name if names.count(name) == 1 else path.as_posix(), path)
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _records(kind: str, folder: Path, run: str) -> Iterator[Record]:
+    data: Any = folder if kind == "heads" else _json(folder, COST if kind == "cost" else RESULTS)
+    try:
+        for record in _READ[kind](data):
+            yield Record({**record.fields, "run": run}, record.values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MfvError(
+            "MFV6113", f"the results in {folder} are not of a form that is known: {error!r}",
+            help="run the recipe again; its finished steps are kept",
+        ) from None  # fmt: skip
+
+
+def _json(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        how = "`mfv cost --out FOLDER`" if name == COST else "`mfv run --out FOLDER`"
+        reason = getattr(error, "strerror", None) or error
+        raise MfvError(
+            "MFV6113", f"cannot read {folder / name}: {reason}",
+            help=f"name a folder that {how} has written",
+        ) from None  # fmt: skip
+
+
+# -- results --------------------------------------------------------------------------------------
+def _results(data: Mapping[str, Any]) -> Iterator[Record]:
+    rows = data["rows"]
+    swept = _swept(rows)
+    for row in rows:
+        values = {
+            "accuracy": percent(row["accuracy"], row["ci_low"], row["ci_high"]),
+            "accuracy_alone": f"{100 * row['accuracy']:.0f}",
+            "difference": percent(
+                row["difference"], row["difference_low"], row["difference_high"], "+"
+            ),
+            "p": f"{row['mean_p_answer']:.2f}",
+            "n": str(row["n"]),
+        }
+        for name, gain in row.get("against", {}).items():
+            values[f"vs_{name}"] = percent(gain["difference"], gain["low"], gain["high"], "+")
+        yield Record(_fields(row, swept), values)
+
+
+def _answers(data: Mapping[str, Any]) -> Iterator[Record]:
+    swept = _swept(data["rows"])
+    for row in data["rows"]:
+        for answered, share in row.get("answers", {}).items():
+            values = {"share": f"{100 * share:.0f}", "n": str(row["n"])}
+            yield Record({**_fields(row, swept), "answered": answered}, values)
+
+
+def _choices(data: Mapping[str, Any]) -> Iterator[Record]:
+    swept = _swept(data["choices"])
+    for row in data["choices"]:
+        values = {"accuracy": f"{100 * row['accuracy']:.0f}", "p": f"{row['mean_p_answer']:.2f}",
+                  "n": str(row["n"])}  # fmt: skip
+        fields = {"split": row["split"], "chosen": "yes" if row["chosen"] else "no"}
+        yield Record(_fields(row, swept) | fields, values)
+
+
+def _weights(data: Mapping[str, Any]) -> Iterator[Record]:
+    swept = _swept(data["weights"])
+    for row in data["weights"]:
+        for weight in row["weights"]:
+            fields = _fields(row, swept) | {"candidate": weight["vector"]}
+            yield Record(fields, {"weight": f"{weight['weight']:.2f}"})
+
+
+def _text(value: Any) -> str:
+    return cell(value) or NONE
+
+
+def _fields(row: Mapping[str, Any], swept: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    fields = {name: _text(row.get(name)) for name in _FIELDS}
+    said = [
+        f"{_CONDITION[name]}{fields[name]}"
+        for name in swept[row["eval"]]
+        if fields[name] != NONE or name not in ("vector", "control")
+    ]
+    return fields | {"condition": ", ".join([fields["eval"], *said])}
+
+
+def _swept(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """By eval what has several values on one and the same relation."""
+    swept: dict[str, dict[str, set[str]]] = {}
+    for row in rows:
+        seen = swept.setdefault(row["eval"], {})
+        for name in _CONDITION:
+            seen.setdefault(f"{row['relation']} {name}", set()).add(_text(row.get(name)))
+    return {
+        name: [
+            field
+            for field in _CONDITION
+            if any(len(texts) > 1 for key, texts in seen.items() if key.endswith(f" {field}"))
+        ]
+        for name, seen in swept.items()
+    }
+
+
+# -- heads ----------------------------------------------------------------------------------------
+def _heads(folder: Path) -> Iterator[Record]:
+    """The effects of all heads, those with the largest mean first; where several relations were
+    measured in one way, their mean is a record of its own."""
+    files = sorted((folder / "aie").glob("*.safetensors"))
+    if not files:
+        raise MfvError(
+            "MFV6113", f"there are no effects of heads in {folder / 'aie'}",
+            help="name the folder of a run that ranks heads by aie, as `mfv heads` does",
+        )  # fmt: skip
+    place = {step["key"]: number for number, step in enumerate(_json(folder, PLAN)["steps"])}
+    effects = sorted(map(_effect, files), key=lambda effect: place[effect[0]["step"]])
+    parameters = [said["parameters"] for said, _ in effects]
+    differing = [
+        name
+        for name in dict.fromkeys(name for each in parameters for name in each)
+        if name != "relation" and len({_text(each.get(name)) for each in parameters}) > 1
+    ]
+    groups: dict[tuple[str, ...], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for said, arrays in effects:
+        how = tuple(_text(said["parameters"].get(name)) for name in differing)
+        groups.setdefault(how, []).append((said, arrays))
+    for how, group in groups.items():
+        means = sum(arrays["aie"] for _, arrays in group) / len(group)
+        for rank, flat in enumerate((-means).argsort(axis=None, kind="stable"), 1):
+            layer, head = divmod(int(flat), means.shape[1])
+            name = f"L{layer}H{head}"
+            fields = dict(zip(differing, how, strict=True))
+            fields |= {"head": name, "layer": str(layer), "rank": str(rank)}
+            if len(group) > 1:
+                aie = decimals(means[layer, head], 3)
+                yield Record(fields | {"relation": MEAN}, {"aie": aie, "named": f"{name} {aie}"})
+            for said, arrays in group:
+                aie = _with_interval(arrays, layer, head)
+                values = {"aie": aie, "named": f"{name} {aie}", "n": str(said["n"])}
+                if "accuracy_change" in arrays:
+                    values["accuracy_change"] = (
+                        f"{100 * arrays['accuracy_change'][layer, head]:+.0f}"
+                    )
+                yield Record(fields | {"relation": said["relation"]}, values)
+
+
+def _with_interval(arrays: Mapping[str, Any], layer: int, head: int) -> str:
+    shown = decimals(arrays["aie"][layer, head], 3)
+    if "aie_low" not in arrays:
+        return shown
+    low, high = (decimals(arrays[name][layer, head], 3) for name in ("aie_low", "aie_high"))
+    return f"{shown} [{low}, {high}]"
+
+
+def _effect(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file of effects says, and its arrays by layer and head."""
+    try:
+        with safe_open(file, framework="numpy") as stored:
+            said = json.loads(stored.metadata()["mfv"])
+            names = [name for name in stored.keys() if name not in ("cie", "p_corrupted")]  # noqa: SIM118
+            return said, {name: stored.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise MfvError(
+            "MFV6113", f"cannot read {file}: {error}",
+            help="run the recipe again; its finished steps are kept",
+        ) from None  # fmt: skip
+
+
+# -- cost -----------------------------------------------------------------------------------------
+def _cost(data: Mapping[str, Any]) -> Iterator[Record]:
+    for row in data["rows"]:
+        low, high = row["kl_interval"]
+        upper = "∞" if high is None or math.isinf(high) else f"{high:.2f}"
+        fields = {name: _text(row[name]) for name in ("vector", "layer", "scale", "kind")}
+        fields |= {"what": row["doc"], "for": ", ".join(row["for"]) or NONE}
+        yield Record(fields, {
+            "change": percent(row["change"], *row["change_interval"], "+"),
+            "without": percent(row["accuracy_before"], *row["before_interval"]),
+            "with": percent(row["accuracy_after"], *row["after_interval"]),
+            "kl": f"{row['kl']:.2f} [{low:.2f}, {upper}]",
+            "n": str(row["n"]),
+        })  # fmt: skip
+
+
+_READ: Mapping[str, Any] = {
+    "results": _results, "answers": _answers, "choices": _choices, "heads": _heads,
+    "weights": _weights, "cost": _cost,
+}  # fmt: skip

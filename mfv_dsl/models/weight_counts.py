@@ -1,0 +1,56 @@
+"""How many weights the parts of a model have, from the headers of its files.  No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+_OUTPUT = ("lm_head.weight", "embed_out.weight")
+_EMBEDDINGS = ("embed_in.weight", "embed_tokens.weight", "wte.weight")
+_VISION = ("vision", "visual", "perceiver", "projector", "connector", "merger")
+
+
+class WeightCounts(NamedTuple):
+    """Weights of ``all`` the model, of a decoder ``layer`` on average, of the ``output`` head, and
+    of what encodes pictures (``vision``); zeros where they cannot be read."""
+
+    all: int = 0
+    layer: int = 0
+    output: int = 0
+    vision: int = 0
+
+
+def count_weights(files: Iterable[Path], n_layers: int) -> WeightCounts:
+    """The weights in safetensors ``files`` of a model of ``n_layers`` decoder layers.
+
+    An output head that has no weights of its own is the input embedding.  Files of another kind, or
+    ones that cannot be read, give zeros: nothing but estimates follows from these numbers.
+    """
+    total = output = embedding = vision = 0
+    for file in files:
+        for name, size in _sizes(file):
+            total += size
+            if name.endswith(_OUTPUT):
+                output += size
+            elif name.endswith(_EMBEDDINGS):
+                embedding += size
+            elif any(part in name for part in _VISION):
+                vision += size
+    layers = total - vision - output - embedding
+    return WeightCounts(total, layers // max(1, n_layers), output or embedding, vision)
+
+
+def _sizes(file: Path) -> list[tuple[str, int]]:
+    """The tensors of a file, each with how many numbers it has."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(length, 100 << 20)))
+        return [
+            (name, prod(entry["shape"])) for name, entry in header.items() if name != "__metadata__"
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError):
+        return []

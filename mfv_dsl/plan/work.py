@@ -1,0 +1,182 @@
+"""How much arithmetic a plan is, counted from its steps and the sizes of its models.
+
+Two operations for every multiply-add with a weight.  What a kind of work is:
+
+- ``pictures``: each prompt's pictures encoded;
+- ``prompts``: all tokens of each prompt through all layers, and attention to the tokens before;
+- ``variants``: a prompt's last token once more under some edits, from the edited layer on, and the
+  output head;
+- ``generation``: the tokens of answers that are written out or scored whole;
+- ``training``: a training prompt's last token above the injection, forward and backward (the
+  weights are frozen, so that backward costs as much as forward), and the validation prompts.
+
+Counts are upper bounds where they depend on how many prompts the model answers correctly, and they
+take every picture for a new one.  Drawing and reading pictures is not in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+
+from mfv_dsl.base.facts import PRECISIONS, ModelFacts
+from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, conditions, model_facts
+from mfv_dsl.plan.lengths import prompt_tokens
+from mfv_dsl.plan.operations import OPERATIONS
+from mfv_dsl.plan.steps import Plan, Step
+
+#: Tokens of an answer that is written out, about.
+_ANSWER_TOKENS = 4
+#: Names that are scored whole, about, where the dataset is not opened.
+_NAMES = 32
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations by kind."""
+
+    pictures: float = 0.0
+    prompts: float = 0.0
+    variants: float = 0.0
+    generation: float = 0.0
+    training: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return float(sum(getattr(self, item.name) for item in fields(self)))
+
+    def __add__(self, other: Work) -> Work:
+        return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def work_by_step(plan: Plan, steps: Iterable[Step]) -> dict[str, Work]:
+    """The work of each step by its key; none of it for one that runs no model.
+
+    The sizes of its model have to be known (:func:`is_counted`).
+    """
+    steps = tuple(steps)
+    asking, works = first_to_ask(steps), {}
+    for step in steps:
+        counter = _COUNTERS.get(step.operation)
+        work = Work() if counter is None else counter(model_facts(plan, step), step)
+        if step.key in asking:
+            work += _answered(model_facts(plan, step), step.parameters["items"], 0)
+        works[step.key] = work
+    return works
+
+
+def first_to_ask(steps: Iterable[Step]) -> set[str]:
+    """The keys of those evaluations that ask their items without demonstrations; others of the same
+    relation find the answers there."""
+    keys, asked = set(), set()
+    for step in steps:
+        if step.operation == "evaluate":
+            names = ("relation", "split", "items", "seed", "answer")
+            question = (step.model, step.dataset, *(step.parameters[name] for name in names))
+            if question not in asked:
+                keys.add(step.key)
+            asked.add(question)
+    return keys
+
+
+def is_counted(plan: Plan) -> bool:
+    """Whether the sizes of all models are known."""
+    return all(getattr(model.facts, "layer_parameters", 0) for model in plan.models.values())
+
+
+def peak_memory(plan: Plan) -> int:
+    """About how many bytes running a plan takes: the weights of its models, and the keys and values
+    of the step that holds most of them."""
+    models = [m.facts for m in plan.models.values() if isinstance(m.facts, ModelFacts)]
+    weights = sum(f.weights or PRECISIONS[f.precision] * f.parameters for f in models)
+    held = [OPERATIONS[step.operation].describe(plan, step).memory for step in plan.steps]
+    return weights + max(held, default=0)
+
+
+def _token(facts: ModelFacts, layers: float, length: int) -> float:
+    """One token through ``layers`` layers, behind ``length`` others."""
+    return 2 * layers * (facts.layer_parameters + 2 * length * facts.d_model)
+
+
+def _read(facts: ModelFacts, prompts: float, shots: int) -> Work:
+    """Prompts with their pictures, through all layers."""
+    length = prompt_tokens(facts, shots)
+    return Work(
+        pictures=2 * prompts * (shots + 1) * facts.picture_work,
+        prompts=prompts * length * _token(facts, facts.n_layers, length // 2),
+    )
+
+
+def _answered(facts: ModelFacts, prompts: float, shots: int) -> Work:
+    """Prompts, and what comes out at their ends."""
+    return _read(facts, prompts, shots) + Work(prompts=prompts * 2 * facts.output_parameters)
+
+
+def _copies(facts: ModelFacts, copies: float, layers: float, shots: int) -> Work:
+    """Last tokens through ``layers`` layers each, on average; whole prompts where the model shares
+    no prefix."""
+    length = prompt_tokens(facts, shots)
+    tokens = copies * _token(facts, layers, length)
+    if not facts.shares_prefix:
+        tokens = copies * length * _token(facts, facts.n_layers, length // 2)
+    return Work(variants=tokens + copies * 2 * facts.output_parameters)
+
+
+def _activations(facts: ModelFacts, step: Step) -> Work:
+    return _answered(facts, step.parameters["trials"], step.parameters["shots"])
+
+
+def _mediation(facts: ModelFacts, step: Step) -> Work:
+    p = step.parameters
+    read = _answered(facts, p["trials"], p["shots"])
+    if p["by"] == "gradient":  # one pass forward, one backward, for every prompt
+        return read + Work(prompts=read.prompts)
+    above = sum(facts.n_layers - layer for layer in facts.head_layers) / len(facts.head_layers)
+    return read + _copies(facts, p["trials"] * facts.head_count, above, p["shots"])
+
+
+def _evaluate(facts: ModelFacts, step: Step) -> Work:
+    p = step.parameters
+    items, shots = p["items"], p["shots"]
+    trials, measured = conditions(p)
+    passes, n_layers = 2 if trials else 1, facts.n_layers
+    places = [layer for layer in p.get("layers") or () if isinstance(layer, int)]
+    above = sum(n_layers - layer for layer in places) / len(places) if places else n_layers
+    work = _read(facts, items * passes, shots)
+    copies = items * (trials + measured)
+    if p.get("mode") == "blend":
+        work += _read(facts, items * passes, 0)
+        copies *= len(step.input_keys) + 1
+    if p["answer"] == "full":
+        return _read(facts, copies, shots) + _written(facts, copies * _NAMES, shots)
+    if p["answer"] == "generate":
+        work += _read(facts, copies, shots) + _written(facts, copies * _ANSWER_TOKENS, shots)
+    return work + _copies(facts, copies, above, shots)
+
+
+def _written(facts: ModelFacts, tokens: float, shots: int) -> Work:
+    """Tokens of answers, behind their prompts."""
+    each = _token(facts, facts.n_layers, prompt_tokens(facts, shots)) + 2 * facts.output_parameters
+    return Work(generation=tokens * each)
+
+
+def _tune(facts: ModelFacts, step: Step) -> Work:
+    p = step.parameters
+    work = _read(facts, p["items"] + p["select_items"], p["shots"])
+    above = facts.n_layers - p["layer"] - 1
+    trained = 2 * p["epochs"] * p["items"]  # forward and backward
+    measured = (p["epochs"] + 1) * p["select_items"]
+    if p["kl"]:
+        work += _read(facts, p["items"], OFF_TASK_SHOTS)
+        trained *= 2
+        measured += p["items"]
+    return work + Work(training=_copies(facts, trained + measured, above, p["shots"]).variants)
+
+
+_COUNTERS: dict[str, Callable[[ModelFacts, Step], Work]] = {
+    "activations": _activations,
+    "mediation": _mediation,
+    "evaluate": _evaluate,
+    "tune": _tune,
+}
