@@ -233,3 +233,9 @@ def test_devices():
             devices(name)
         assert found.value.code == "MFV7219"
         assert "have cpu" in str(found.value)
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_no_numbers(number: float, folder: Path):
+    changed(folder, lambda state: state["perceiver.latents"][0].fill_(number))
+    assert "not all numbers: perceiver.latents" in refused(folder, "MFV7276")
