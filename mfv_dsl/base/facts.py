@@ -79,12 +79,14 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a dataset offers, known without reading images; ``hash`` is that of its items."""
+    """What a dataset offers, known without reading images; ``hash`` is that of its items, and
+    ``counts`` how many it has of a relation and split."""
 
     relations: tuple[str, ...]
     splits: tuple[str, ...]
     hash: str
     description: str = ""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

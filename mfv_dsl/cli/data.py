@@ -22,6 +22,7 @@ class Corruption(str, Enum):
     """How a prompt's corrupted twin is made; see `corrupt` in the reference."""
 
     mix = "mix"
+    same_images = "same_images"
     shuffle = "shuffle"
     none = "none"
 

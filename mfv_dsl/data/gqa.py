@@ -4,15 +4,17 @@ Two forms are read, alone or mixed: GQA's own scene graphs (Hudson & Manning, ar
 ``{image_id: {"width", "height", "objects": {id: {"name", "x", "y", "w", "h", "relations":
 [{"object", "name"}]}}}}``; and the filtered subset of fushuhao6/Multimodal-Function-Vector, a list
 of, or an object by image id of, ``{"image_id", "objects": [{"name", "bbox"}], "relations":
-[{"subject", "predicate", "object"}]}``.  The rules that filter them, and their defaults, are those
-of that repository's ``prepare_gqa_dataset.py``.
+[{"subject", "predicate", "object"}]}``.  The rules that filter scene graphs, and their defaults,
+are those of that repository's ``prepare_gqa_dataset.py``.  Entries of the second form are filtered
+already, and by rules that were others for some of the published ones, so that they are taken as
+they are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.names import relation_name, tidy
-from mfv_dsl.data.table import ItemRow, Options, Table, build, files_in, of_files
+from mfv_dsl.data.table import ItemRow, Options, Table, build, deal, files_in, of_files
 from mfv_dsl.data.text_files import need_folder, read_json
 
 #: Names of backgrounds and of parts, which are not asked about.
@@ -83,11 +85,16 @@ def read(
     unique_names: bool = True,
     unambiguous: bool = True,
     without: tuple[str, ...] | None = None,
+    filter: str | None = None,
+    test_file: str | None = None,
     **options: Any,
 ) -> Table:
-    """The table of a file whose images are ``images/<image id>.jpg``.
+    """The table of a file whose images are ``images/<image id>.jpg``, with ``test_file`` of two.
 
     ``query`` says which end of a relation is asked about; the paper's code asks the subject.
+    ``filter`` is ``paper`` to hold all entries to the rules, ``none`` to hold none to them; left
+    out, only scene graphs are filtered.  The images of ``test_file`` are the test split, and those
+    of ``file`` are dealt to the others.
     """
     rules = Rules(min_area, max_area, min_objects, max_objects, max_relations, unique_names,
                   unambiguous, without)  # fmt: skip
@@ -98,9 +105,13 @@ def read(
     dropped: Counter[str] = Counter()
     rows: list[ItemRow] = []
     image_ids: set[str] = set()
-    for image_id, entry in _entries(Path(file)):
+    taken_as_they_are = 0
+    entries = [(entry, None) for entry in _entries(Path(file))]
+    entries += [(entry, "test") for entry in (_entries(Path(test_file)) if test_file else ())]
+    for (image_id, entry), split in entries:
         place = f"image {image_id}"
         try:
+            is_filtered = isinstance(entry["objects"], list)
             scene = _scene(entry)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
@@ -110,13 +121,30 @@ def read(
             findings.append(Finding("error", "MFV7107", place, "is in the file twice"))
             continue
         image_ids.add(image_id)
-        triples = _triples(scene, rules, query, common.relations or (), dropped)
+        wanted = common.relations or ()
+        if filter == "none" or (filter is None and is_filtered):
+            taken_as_they_are += 1
+            triples = _all_triples(scene, query, wanted, dropped)
+        else:
+            triples = _triples(scene, rules, query, wanted, dropped)
         rows += [
-            ItemRow(place, f"{image_id}.jpg", asked_object, answer, relation)
+            ItemRow(place, f"{image_id}.jpg", asked_object, answer, relation, split)
             for asked_object, relation, answer in triples
         ]
+    if test_file:
+        split_of, _ = deal([row for row in rows if row.split is None], replace(common, test=0))
+        rows = [replace(row, split=row.split or split_of[row.image]) for row in rows]
     image_files = files_in(root, (row.image for row in rows))
-    return build(f"gqa({file})", rows, image_files, common, findings, dropped)
+    remark = ""
+    if taken_as_they_are:
+        remark = f"{taken_as_they_are:,} images not filtered" + (
+            " again, as the file holds filtered ones" if filter is None else ""
+        )
+        if filter is None and rules != Rules():
+            what = "the rules do not apply to entries that are filtered already; "
+            what += "`filter = paper` filters them again"
+            findings.append(Finding("warning", "MFV5367", file, what))
+    return build(f"gqa({file})", rows, image_files, common, findings, dropped, remark)
 
 
 facts, dataset = of_files(read)
@@ -212,10 +240,32 @@ def _triples(
     if len(triples) > rules.max_relations:
         dropped[f"images with more than {rules.max_relations} relations"] += 1
         return []
+    if rules.unambiguous and len({triple[:2] for triple in triples}) < len(triples):
+        dropped["images where a question has two answers"] += 1
+        return []
+    return _first_answers(triples, dropped)
+
+
+def _all_triples(
+    scene: SceneGraph, query: str, wanted: Collection[str], dropped: Counter[str]
+) -> list[tuple[str, str, str]]:
+    """(query, relation, answer) by name for all relations of an image, also of an object to one of
+    its own name; where a question has two answers, the first."""
+    triples = []
+    for subject, predicate, other in scene.relations:
+        relation, here = _relation(predicate), subject in scene.names and other in scene.names
+        if here and (not wanted or relation in wanted):
+            ends = scene.names[subject], scene.names[other]
+            asked_object, answer = ends if query == "subject" else ends[::-1]
+            triples.append((asked_object, relation, answer))
+    return _first_answers(list(dict.fromkeys(triples)), dropped)
+
+
+def _first_answers(
+    triples: list[tuple[str, str, str]], dropped: Counter[str]
+) -> list[tuple[str, str, str]]:
+    """The triples, of those with one question the first."""
     first = {triple[:2]: triple for triple in reversed(triples)}
     if len(first) < len(triples):
-        if rules.unambiguous:
-            dropped["images where a question has two answers"] += 1
-            return []
         dropped["further answers to a question"] += len(triples) - len(first)
     return [triple for triple in triples if first[triple[:2]] == triple]

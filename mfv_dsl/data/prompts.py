@@ -19,6 +19,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
 
 DEFAULT_SEED = 1234  # the official code's
+_TRIES = 1000  # permutations drawn before one is made
 
 
 def _rng(*parts: object) -> np.random.Generator:
@@ -92,19 +93,24 @@ def corrupt(
 
     Args:
         prompt: The intact prompt.
-        how: ``mix`` (arXiv:2510.02528): demonstration *i* follows relation *i* of a rotation over
-            ``relations``, the order permuted.  ``shuffle`` (arXiv:2310.15213): the demonstrations'
-            answers are permuted so that none keeps its own.  ``none``: the zero-shot prompt.
+        how: ``mix`` (arXiv:2510.02528, of photographs): other images, of which *i* shows relation
+            *i* of a rotation over ``relations``, the order permuted.  ``same_images``
+            (arXiv:2510.02528, of synthetic images): the demonstrations' own images, of which *i* is
+            asked for relation *i* of ``relations``, the order permuted.  ``shuffle``
+            (arXiv:2310.15213): the demonstrations' answers are permuted so that none keeps the name
+            of its own, or as few as possible.  ``none``: the zero-shot prompt.
         dataset: Where the demonstrations of ``mix`` come from.
         split: The split of them, and of the prompt.
         seed: Which twin is drawn.
-        relations: Those that ``mix`` rotates over; all of the dataset if left out.
+        relations: Those that ``mix`` and ``same_images`` rotate over; all of the dataset if left
+            out.
 
     Returns:
         A prompt of as many demonstrations, but of none for ``none``.
 
     Raises:
-        MfvError: MFV7111 for more demonstrations than images.
+        MfvError: MFV7111 for more demonstrations than images, MFV5364 for an image that shows no
+            other relation of its object.
     """
     query, shots = prompt.query, len(prompt.demonstrations)
     rng = _rng("corrupt", how, query.relation, split, seed, query.image, query.query)
@@ -112,9 +118,12 @@ def corrupt(
         return Prompt((), query)
     if how == "shuffle":
         return Prompt(_shuffled(prompt.demonstrations, rng), query)
+    names = tuple(relations or dataset.relations)
+    if how == "same_images":
+        asked = _asked_otherwise(prompt, names)
+        return Prompt(tuple(asked[int(i)] for i in rng.permutation(shots)), query)
     if how != "mix":
         raise ValueError(f"unknown corruption {how!r}")
-    names = tuple(relations or dataset.relations)
     start = int(rng.integers(len(names)))
     images = {query.image}
     mixed: list[Item] = []
@@ -189,14 +198,52 @@ def reuse(prompts: Sequence[Prompt]) -> Reuse:
     )
 
 
+def _asked_otherwise(prompt: Prompt, names: Sequence[str]) -> list[Item]:
+    """The demonstrations, image *i* asked for relation *i* of those of ``names`` that the prompt's
+    images show of their objects, again from the first where these are used up.
+
+    An image without the relation whose turn it is is asked for the next one that it shows, other
+    than the one that the prompt is about; MFV5364 where it shows none.
+    """
+    task, demonstrations = prompt.query.relation, prompt.demonstrations
+    shown = [name for name in names if any(name in item.neighbours for item in demonstrations)]
+    asked = []
+    for i, item in enumerate(demonstrations):
+        turn = i % len(shown) if shown else 0
+        rotation = [*shown[turn:], *shown[:turn]]
+        others = [name for name in rotation if name in item.neighbours and name != task]
+        if not others:
+            raise MfvError(
+                "MFV5364",
+                f"`same_images` asks the images of a prompt for other relations, and {item.image} "
+                f"shows none of its {item.query} but `{task}` among {', '.join(names)}",
+                help="take other images: `corrupt = mix`",
+            )
+        relation = rotation[0] if rotation[0] in item.neighbours else others[0]
+        answer = item.neighbours[relation]
+        asked.append(Item(item.image, item.query, answer, relation, item.neighbours))
+    return asked
+
+
 def _shuffled(items: tuple[Item, ...], rng: np.random.Generator) -> tuple[Item, ...]:
-    """The items with their answers dealt out anew, none to its own item (for two or more)."""
-    n = len(items)
-    order = np.arange(n)
-    if n > 1:
-        while (order == np.arange(n)).any():
-            order = rng.permutation(n)
+    """The items with their answers dealt out anew: no item keeps the name of its own answer, or as
+    few as can be, which are 2m - n where m of n answers are one name and m is more than n / 2."""
+    answers = [item.answer for item in items]
+    n, most = len(items), max(Counter(answers).values())
+
+    def kept(order: np.ndarray) -> int:
+        return sum(answers[i] == answers[int(j)] for i, j in enumerate(order))
+
+    order = rng.permutation(n)
+    tries = 1
+    while kept(order) > max(0, 2 * most - n):
+        if tries < _TRIES:
+            order, tries = rng.permutation(n), tries + 1
+        else:  # names in groups, each moved on by the size of the largest
+            grouped = sorted(rng.permutation(n).tolist(), key=lambda i: answers[i])
+            order = np.empty(n, dtype=int)
+            order[grouped] = np.roll(grouped, most)
     return tuple(
-        Item(item.image, item.query, items[int(j)].answer, item.relation, item.neighbours)
+        Item(item.image, item.query, answers[int(j)], item.relation, item.neighbours)
         for item, j in zip(items, order, strict=True)
     )

@@ -72,6 +72,7 @@ def facts(
         splits=SPLITS,
         hash=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
         description=f"rendered scenes{of_things}, {count} a relation and split, {objects} objects",
+        counts={relation: dict.fromkeys(SPLITS, count) for relation in relations},
     )
 
 

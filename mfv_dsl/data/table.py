@@ -81,7 +81,7 @@ class Table:
     """A dataset of files without its pixels.
 
     ``items`` by relation and split, in the order of the file; ``dropped`` counts what each declared
-    rule left out.
+    rule left out, and ``remark`` is what else is to be known of how it was read.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Table:
     hash: str
     findings: tuple[Finding, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    remark: str = ""
 
     @property
     def description(self) -> str:
@@ -99,6 +100,7 @@ class Table:
         number = sum(map(len, self.items.values()))
         left_out = "".join(f", {count:,} {rule}" for rule, count in self.dropped.items() if count)
         size = f"{number:,} items on {len(self.images):,} images of {self.name}"
+        size += f"; {self.remark}" if self.remark else ""
         return size + (f"; left out: {left_out[2:]}" if left_out else "")
 
 
@@ -125,6 +127,7 @@ def build(
     options: Options,
     findings: Iterable[Finding] = (),
     dropped: Mapping[str, int] | None = None,
+    remark: str = "",
 ) -> Table:
     """The table of what a reader read.
 
@@ -135,6 +138,7 @@ def build(
         options: What the recipe says of the dataset.
         findings: What the reader found wrong.
         dropped: How many things each of the reader's own rules left out, by rule.
+        remark: What else is to be known of how it was read.
 
     Returns:
         The table, with what is wrong with single rows in its findings.
@@ -184,6 +188,7 @@ def build(
         _hash(relations, items, row_images),
         in_order(problems),
         left_out,
+        remark,
     )
 
 
@@ -264,7 +269,7 @@ def _splits(
 ) -> tuple[dict[str, str], tuple[str, ...], list[Finding]]:
     """The split of every image, the splits, and what is wrong with those that the rows name."""
     if all(row.split is None for row in rows):
-        return *_dealt(rows, options), []
+        return *deal(rows, options), []
     names = dict.fromkeys(row.split for row in rows if row.split is not None)
     splits = (*(s for s in SPLITS if s in names), *(s for s in names if s not in SPLITS))
     split_of: dict[str, str] = {}
@@ -280,9 +285,9 @@ def _splits(
     return split_of, splits, findings
 
 
-def _dealt(rows: Sequence[ItemRow], options: Options) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Images dealt to the splits by a hash of their names, so that an image that is added or taken
-    away moves no other."""
+def deal(rows: Sequence[ItemRow], options: Options) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The split of every image and the splits, dealt by a hash of the images' names, so that an
+    image that is added or taken away moves no other."""
     shares = {split: getattr(options, split) for split in SPLITS if getattr(options, split) > 0}
     total = sum(shares.values())
     if not total:
@@ -381,7 +386,11 @@ def of_files(
     def facts(**arguments: Any) -> DatasetFacts:
         table = read(**arguments)
         refuse_errors(table.name, table.findings)
-        return DatasetFacts(table.relations, table.splits, table.hash, table.description)
+        counts = {
+            relation: {split: len(table.items[relation, split]) for split in table.splits}
+            for relation in table.relations
+        }
+        return DatasetFacts(table.relations, table.splits, table.hash, table.description, counts)
 
     def dataset(**arguments: Any) -> FileDataset:
         return FileDataset(read(**arguments))

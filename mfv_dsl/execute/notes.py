@@ -1,5 +1,6 @@
-"""What must be said beside results: a best of many on the measured split is no measurement, and a
-vector of heads behind a norm is not all that these heads write."""
+"""What must be said beside results: a best of many on the measured split is no measurement, items
+were left out, a vector was not trained to the end, and a vector of heads behind a norm is not all
+that these heads write."""
 
 from __future__ import annotations
 
@@ -20,19 +21,56 @@ _CHOOSING = ("add", "patch")
 
 
 def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """For every eval whose sweep is seen on the test split: how many conditions the best is the
-    best of, and how many differences from zero-shot hold when all are tested together.  For every
-    eval and save of vectors that were made linear: the error of this."""
+    """For every eval whose items the model has to answer correctly, how many there were; for every
+    eval whose sweep is seen on the test split, how many conditions the best is the best of, and how
+    many differences from zero-shot hold when all are tested together.  For every eval and save of
+    vectors that were made linear: the error of this.  For every tune which of its vectors were not
+    trained to the end."""
     evals: dict[str, list[EvalRow]] = {}
     for row in plan.rows:
         evals.setdefault(row.eval, []).append(row)
     texts = []
     for name, rows in evals.items():
+        text = _known_items(name, plan, values, rows)
+        texts += [{"eval": name, "text": text}] if text else []
         if plan[rows[0].step].parameters["split"] == "test":
             settled = plan[rows[0].step].parameters.get("mode") in _CHOOSING
             text = _note(name, [values[row.step] for row in rows], settled)
             texts += [{"eval": name, "text": text}] if text else []
-    return texts + _linear_notes(plan, values, evals)
+    return [*texts, *_linear_notes(plan, values, evals), *_unfinished(plan, values)]
+
+
+def _unfinished(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """For every tune the vectors whose loss was still falling when training ended."""
+    falls: dict[str, dict[str, float]] = {}
+    for row in plan.tunes:
+        fall = values[row.step].training.still_falling
+        if fall is not None:
+            falls.setdefault(row.tune, {})[row.relation] = fall
+    return [
+        {
+            "tune": name,
+            "text": f"{name} is not trained to the end: in the second half of its epochs the loss "
+            f"still fell, by {', '.join(f'{fall:.2g} ({r})' for r, fall in by_relation.items())}. "
+            "A larger `lr`, a smaller `batch` or more `epochs` train it further.",
+        }
+        for name, by_relation in falls.items()
+    ]
+
+
+def _known_items(
+    name: str, plan: Plan, values: Mapping[str, Any], rows: list[EvalRow]
+) -> str | None:
+    """How many items `correct_with` left."""
+    shots = plan[rows[0].step].parameters.get("correct_with")
+    if shots is None:
+        return None
+    drawn = sum(plan[row.step].parameters["items"] for row in rows)
+    left = sum(len(values[row.step].images) for row in rows)
+    return (
+        f"{name} measures the {left:,} of {drawn:,} items that the model answers correctly with "
+        f"{shots} demonstrations."
+    )
 
 
 def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:

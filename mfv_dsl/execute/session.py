@@ -100,7 +100,7 @@ class Session:
         self.parts = parts
         self._backends: dict[str, Backend] = {}
         self._datasets: dict[str, Dataset] = {}
-        self._zero_shot: dict[tuple[object, ...], Outcomes] = {}
+        self._unedited: dict[tuple[object, ...], Outcomes] = {}
         self._names: dict[tuple[str | None, str], tuple[str, ...]] = {}
 
     def backend(self, step: Step) -> Backend:
@@ -161,13 +161,14 @@ class Session:
             step.parameters["answer"], self.names(step, split),
         )  # fmt: skip
 
-    def zero_shot(self, step: Step) -> Outcomes:
-        """Outcomes of the unedited model on the step's test queries without demonstrations."""
+    def unedited(self, step: Step, split: str, shots: int) -> Outcomes:
+        """Outcomes of the unedited model on the step's queries of a split, with ``shots``
+        demonstrations."""
         p = step.parameters
-        names = ("relation", "split", "items", "seed", "answer")
-        key = (step.model, step.dataset, *(p[name] for name in names))
-        if key not in self._zero_shot:
-            prompts = self.prompts(step, p["items"], p["split"], 0)
-            (answers,) = self.answers(step, prompts, p["split"], [()])
-            self._zero_shot[key] = answers.outcomes
-        return self._zero_shot[key]
+        names = ("relation", "items", "seed", "answer")
+        key = (step.model, step.dataset, split, shots, *(p[name] for name in names))
+        if key not in self._unedited:
+            prompts = self.prompts(step, p["items"], split, shots)
+            (answers,) = self.answers(step, prompts, split, [()])
+            self._unedited[key] = answers.outcomes
+        return self._unedited[key]

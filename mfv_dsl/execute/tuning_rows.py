@@ -75,7 +75,7 @@ def training_metadata(plan: Plan, step: Step, vector: Tuned) -> dict[str, Any]:
 def _start(plan: Plan, step: Step) -> str:
     """What the training of a vector began with, for people."""
     start = step.inputs.get("start")
-    return plan[start].label if isinstance(start, str) else "random"
+    return plan[start].label if isinstance(start, str) else str(step.parameters["start"])
 
 
 def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:

@@ -131,6 +131,11 @@ DATASETS = (
                       "answers; the first is the answer otherwise", True),
             Parameter("without", ("List[Text]",), "names of objects to leave out; backgrounds "
                       "such as sky and wall if left out", None),
+            Parameter("filter", ("Choice",), "hold every image to these rules (paper) or none; "
+                      "if left out, scene graphs are held to them, and the official filtered "
+                      "subset is not filtered again", None, choices=("paper", "none")),
+            Parameter("test_file", ("Text",), "a second file, whose images are the test split; "
+                      "those of the first are dealt to the others", None),
             *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.gqa",

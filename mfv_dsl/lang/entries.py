@@ -33,8 +33,10 @@ CONSTANTS = {"true": True, "false": False}
 #: How many heads a function vector has when the recipe does not say.
 DEFAULT_HEADS = 10
 
+#: The corruptions whose demonstrations are of relations of a pool.
+POOLED = ("mix", "same_images")
 #: What the prompts of a mediation depend on, besides the relation.
-_MEDIATED = ("shots", "trials", "split", "seed", "corrupt", "by", "correct_only")
+_MEDIATED = ("shots", "trials", "split", "seed", "corrupt", "pool", "by", "correct_only")
 RANKINGS = (
     Ranking("aie", "measured exactly", "mediation", "effect of every head on {relation}",
             _MEDIATED),
@@ -78,9 +80,15 @@ _TRIALS = Parameter("trials", ("Number",), "prompts to run per relation", 100, u
                     from_defaults=True, key="always")  # fmt: skip
 _CORRUPT = Parameter(
     "corrupt", ("Choice",),
-    "the corrupted twin: other relations (mix), permuted answers (shuffle), no demonstrations "
-    "(none)",
-    "mix", choices=("mix", "shuffle", "none"), from_defaults=True, key="always",
+    "the corrupted twin: other images of other relations (mix), the same images asked for other "
+    "relations (same_images), permuted answers (shuffle), no demonstrations (none)",
+    "mix", choices=("mix", "same_images", "shuffle", "none"), from_defaults=True, key="always",
+)  # fmt: skip
+_POOL = Parameter(
+    "pool", ("List[Relation]", "Choice"),
+    "the relations that the demonstrations of a `mix` or `same_images` twin take turns in, with "
+    "the relation itself; all of the dataset if left out, or all but itself (others)",
+    None, choices=("others",), from_defaults=True,
 )  # fmt: skip
 _CORRECT_ONLY = Parameter("correct_only", ("Boolean",), "leave out prompts answered wrongly", True,
                           from_defaults=True)  # fmt: skip
@@ -98,7 +106,7 @@ FUNCTIONS = (
             Parameter("relation", ("Relation",), "the relation", positional=True),
             Parameter("heads", ("Heads",), "the heads; if left out, the ten with the largest "
                       "effect on this relation", None, from_defaults=True),
-            _SHOTS, _TRIALS, _CORRUPT, _EXTRACT,
+            _SHOTS, _TRIALS, _CORRUPT, _POOL, _EXTRACT,
             _CORRECT_ONLY,
             Parameter("bias", ("Choice",), "the projection's bias: left out, or once per head",
                       "none", choices=("none", "per_head"), from_defaults=True),
@@ -152,7 +160,8 @@ FUNCTIONS = (
                       choices=tuple(ranking.name for ranking in RANKINGS)),
             Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
                       "left out", None),
-            _TRIALS, _SHOTS, _CORRUPT, _EXTRACT, _CORRECT_ONLY, _OF_MODEL, _OF_DATASET, _SEED,
+            _TRIALS, _SHOTS, _CORRUPT, _POOL, _EXTRACT, _CORRECT_ONLY, _OF_MODEL, _OF_DATASET,
+            _SEED,
         ),
         result="Heads", expanded=True, example="top(10, by=aie, on=[left, right])",
     ),
@@ -191,9 +200,10 @@ ITEMS = (
     Entry(
         "item", "tune", "trains one vector per relation with the model frozen",
         (
-            Parameter("start", ("Vector", "Choice"), "the vector to begin with, or a `random` one, "
-                      "a tenth as long as the residual stream it is added to",
-                      choices=("random",)),
+            Parameter("start", ("Vector", "Choice"), "the vector to begin with; a `random` one, "
+                      "a tenth as long as the residual stream it is added to; or one whose numbers "
+                      "are drawn from the standard `normal` distribution",
+                      choices=("random", "normal")),
             Parameter("layer", ("Number",), "the decoder layer written to", unit="layer",
                       from_defaults=True, key="always"),
             _ON,
@@ -201,8 +211,9 @@ ITEMS = (
                       "`start` (scale); a factor for each head of `start` (head_scales); or which "
                       "of its heads to keep (head_mask)",
                       "vector", choices=("vector", "scale", "head_scales", "head_mask")),
-            Parameter("items", ("Number",), "training prompts per relation, from the `train` split",
-                      160, unit="count", key="always"),
+            Parameter("items", ("Number", "Choice"), "training prompts per relation, from the "
+                      "`train` split; or `all` that it has", 160, choices=("all",), unit="count",
+                      key="always", missed=True),
             Parameter("shots", ("Number",), "demonstrations in the training and the validation "
                       "prompts", 0, unit="demonstrations"),
             Parameter("epochs", ("Number",), "passes over the training prompts", 10, unit="count",
@@ -210,7 +221,7 @@ ITEMS = (
             Parameter("batch", ("Number",), "prompts per step", 32, unit="count",
                       from_defaults=True, key="always"),
             Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 "
-                      "along a cosine", 1e-2, unit="learning rate", from_defaults=True,
+                      "along a cosine", 0.1, unit="learning rate", from_defaults=True,
                       key="always"),
             Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
                       "nll", choices=("nll",), from_defaults=True),
@@ -243,6 +254,9 @@ ITEMS = (
                       key="always"),
             Parameter("items", ("Number",), "items per relation", 100, unit="count",
                       from_defaults=True, key="always"),
+            Parameter("correct_with", ("Number",), "of the items only those that the model answers "
+                      "correctly with so many demonstrations and no intervention; all if left out",
+                      None, unit="demonstrations", from_defaults=True),
             Parameter("add", ("Vector", "List[Vector]"), "a vector added to the residual stream; "
                       "of a list each one for itself", None),
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "

@@ -13,7 +13,7 @@ from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Gap, ListExpr, Name, Node
 
 #: attributes of which two evals must have the same for their items to be the same
-_SAME_ITEMS = ("dataset", "split", "items", "seed", "answer")
+_SAME_ITEMS = ("dataset", "split", "items", "correct_with", "seed", "answer")
 
 
 def each_of(value: Any) -> tuple[Any, ...]:
@@ -225,11 +225,16 @@ def _check_comparison(scope: Scope, block: CheckedBlock, other: CheckedBlock) ->
         )  # fmt: skip
     for name in _SAME_ITEMS:
         own, counterpart = block.settings[name], other.settings[name]
-        if None not in (own.value, counterpart.value) and own.value != counterpart.value:
-            _differ(
-                scope, block, other, name, f"is `{own.value}` here and `{counterpart.value}` there"
-            )
-            return
+        if own.value == counterpart.value or (
+            None in (own.value, counterpart.value) and name != "correct_with"
+        ):
+            continue
+        here, there = (
+            "left out" if value is None else f"`{value}`"
+            for value in (own.value, counterpart.value)
+        )
+        _differ(scope, block, other, name, f"is {here} here and {there} there")
+        return
     missing = [name for name in each_of(block["on"]) if name not in each_of(other["on"])]
     if missing and block.dataset == other.dataset and other["on"] is not None:
         _differ(scope, block, other, "on", f"lacks `{missing[0]}` there")

@@ -37,8 +37,8 @@ class Parameter:
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
     Dataset, Eval, Heads, Vector, Range, ``List[...]`` of one of these.  A list of something else
-    may hold the choices too, where there are any.  A default of None means that the doc says what
-    happens.
+    than relations may hold the choices too, where there are any.  A default of None means that the
+    doc says what happens.
 
     ``key`` says how the value enters the key of the step that it acts on: where it is not the
     default (``changed``, so that a new option changes no key of old), ``always``, or ``never``,
@@ -56,6 +56,7 @@ class Parameter:
     positional: bool = False
     variadic: bool = False  # takes all remaining positional arguments, at least one
     from_defaults: bool = False  # a `defaults` block may give it
+    missed: bool = False  # one may look for it in `defaults`, which do not give it
     since: str = "1"
     key: Literal["changed", "always", "never"] = "changed"
     stored_as: str = ""

@@ -14,6 +14,8 @@ from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
 
 _PER_HEAD = ("head_scales", "head_mask")
+#: Starts that are drawn, and have no per-head parts.
+DRAWN = ("random", "normal")
 #: The split that a `tune` trains on, also for planning and running.
 TRAINING_SPLIT = "train"
 
@@ -27,7 +29,7 @@ def keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
     if variable.text != "scale":
         return variable.text in _PER_HEAD
     start = values.get("start")
-    if start is None or (isinstance(start, Name) and start.text == "random"):
+    if start is None or (isinstance(start, Name) and start.text in DRAWN):
         return False
     reported = set(scope.reported)
     with scope.aside():  # it is looked at again, and reported, with the block's attributes
@@ -43,7 +45,7 @@ def check_tune(
     start, variable = settings["start"], settings["variable"]
     if variable.value in _PER_HEAD and start.span is not None:
         start_type = scope.node_types.get(start.span)
-        if start.value == "random" or (start_type is not None and not start_type.parts):
+        if start.value in DRAWN or (start_type is not None and not start_type.parts):
             scope.error(
                 "MFV3005", start.span,
                 f"`variable = {variable.value}` needs per-head parts, and this start has none",

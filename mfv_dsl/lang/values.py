@@ -32,7 +32,8 @@ def value(
     element = next((t[5:-1] for t in types if t.startswith("List[")), None)
     if element and isinstance(node, ListExpr):
         scope.types[node.span] = "List"
-        element_types = tuple(dict.fromkeys((element, *(t for t in types if t == "Choice"))))
+        choice = ("Choice",) if "Choice" in types and element != "Relation" else ()
+        element_types = tuple(dict.fromkeys((element, *choice)))
         entries = [scalar(scope, element_types, parameter, item, context) for item in node.items]
         _no_repeats(scope, node, entries)
         return None if any(item is None for item in entries) else tuple(entries)

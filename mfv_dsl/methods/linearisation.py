@@ -108,7 +108,8 @@ class NormRecorder:
     def add(self, readings: Sequence[torch.Tensor], used: torch.Tensor) -> None:
         """One batch: every layer's head outputs, each (prompts, 1, heads, head_dim), of which those
         of the prompts ``used`` (prompts,) count."""
-        heads = torch.stack([reading[:, 0] for reading in readings], dim=1)
+        device = self._backend.device  # of several, each layer's reading is on its own
+        heads = torch.stack([reading[:, 0].to(device) for reading in readings], dim=1)
         heads = heads[used.to(heads.device)]
         for row, layer in enumerate(self._layers):
             summed = _projected(self._backend, layer, heads[:, row])

@@ -41,6 +41,11 @@ def outcomes(logits: torch.Tensor, answers: torch.Tensor) -> Outcomes:
     )
 
 
+def selected(outcomes: Outcomes, numbers: np.ndarray) -> Outcomes:
+    """The outcomes of the prompts with these numbers."""
+    return Outcomes(outcomes.p_answer[numbers], outcomes.correct[numbers], outcomes.said[numbers])
+
+
 def concatenate_outcomes(parts: list[Outcomes]) -> Outcomes:
     """Outcomes of consecutive batches as one."""
     return Outcomes(

@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ from mfv_dsl.models.base import Backend, PromptBatch
 #: enough to have a direction, too little to drown what the prompt says.
 RANDOM_SHARE = 0.1
 
+#: The share of a loss's fall that says, in the second half of the epochs, that it is not done.
+STILL = 0.1
+
 #: Gives the named part of a long piece of work: as kept by an earlier run, else made.
 Keep = Callable[[str, Callable[[], Any]], Any]
 
@@ -56,7 +60,7 @@ class Settings:
 
     layer: int
     epochs: int = 10
-    lr: float = 1e-2
+    lr: float = 0.1
     weight_decay: float = 0.0
     max_norm: float | None = None
     kl: float = 0.0
@@ -90,6 +94,24 @@ class Training:
     chosen: int
     n: int
 
+    @property
+    def still_falling(self) -> float | None:
+        """By how much the loss fell in the second half of the epochs, where training was not done
+        when it ended; None where it was, and of fewer than four epochs.
+
+        It was not where that fall is more than :data:`STILL` of the fall since the first epoch,
+        more than twice the largest rise from one epoch to the next in that half (its noise), and
+        more than 0.01.  The learning rates of the second half add up to 18 % of all, so that a loss
+        that fell evenly with them would have a share of 0.18.
+        """
+        losses = [epoch.loss for epoch in self.epochs if epoch.loss is not None]
+        if len(losses) < 4:
+            return None
+        half = losses[len(losses) // 2 - 1 :]
+        fall, noise = half[0] - half[-1], max(b - a for a, b in pairwise(half))
+        falling = fall > max(STILL * (losses[0] - losses[-1]), 2 * noise, 0.01)
+        return fall if falling else None
+
 
 @dataclass(frozen=True, eq=False)
 class Tuned(Vector):
@@ -112,15 +134,17 @@ def tune(
     backend: Backend,
     batches: Sequence[PromptBatch],
     validation: Sequence[PromptBatch],
-    start: Vector | None,
+    start: Vector | str,
     settings: Settings,
     off_task: Sequence[PromptBatch] = (),
     *,
     keep: Keep = lambda _, make: make(),
     progress: Progress = lambda _: None,
 ) -> Tuned:
-    """Train a vector on ``batches``, one step each per epoch; ``start`` None is a random direction,
-    :data:`RANDOM_SHARE` as long as the residual stream it is added to.
+    """Train a vector on ``batches``, one step each per epoch; ``start`` is a vector, or ``random``,
+    a direction :data:`RANDOM_SHARE` as long as the residual stream it is added to, or ``normal``,
+    numbers from the standard normal distribution, as the official code of arXiv:2510.02528 draws
+    them.
 
     After each epoch the vector is measured on ``validation``; the epoch with the highest accuracy
     is chosen, of equals the one with the lower NLL, then the earlier; the start itself (epoch 0)
@@ -135,8 +159,10 @@ def tune(
     loss is no longer finite, MFV5315 where a mask keeps no head.
     """
     prefixes = PrefixCache(backend)
-    if start is None:
+    if start == "random":
         start = keep("start", partial(random_start, backend, prefixes, batches, settings))
+    elif start == "normal":
+        start = normal_start(backend, settings.seed)
     assert isinstance(start, Vector)
     space = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
     check_space(Vector(start.residual, space, "this model"), start)
@@ -178,6 +204,13 @@ def random_start(
     long = torch.zeros(facts.d_model)
     long[0] = RANDOM_SHARE * float(torch.cat(lengths).mean())
     return random_like(Vector(long, Space(facts.fingerprint, facts.d_model)), settings.seed)
+
+
+def normal_start(backend: Backend, seed: int) -> Vector:
+    """A vector of numbers from the standard normal distribution, about √d_model long."""
+    facts, generator = backend.facts, torch.Generator().manual_seed(seed)
+    numbers = torch.randn(facts.d_model, generator=generator)
+    return Vector(numbers, Space(facts.fingerprint, facts.d_model))
 
 
 class _Trainer:

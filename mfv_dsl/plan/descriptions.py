@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from mfv_dsl.base.facts import PRECISIONS, ModelFacts
+from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
+from mfv_dsl.lang.entries import POOLED
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
@@ -78,11 +79,19 @@ def mediation(plan: Plan, step: Step) -> Description:
     """Of the effects of all heads."""
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
-        f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}",
+        f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}{_pool(plan, step)}",
         "each head's mean in its place, one head a variant, at lm.attn (last token)",
         **_cost(facts, p["trials"], p["trials"] * (1 + facts.head_count),
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
+
+
+def _pool(plan: Plan, step: Step) -> str:
+    """The relations that a twin's demonstrations take turns in."""
+    p = step.parameters
+    if p["corrupt"] not in POOLED or not p["shots"]:
+        return ""
+    return f" of {', '.join(p.get('pool') or _dataset_facts(plan, step).relations)}"
 
 
 def head_set(plan: Plan, step: Step) -> Description:
@@ -111,15 +120,18 @@ def evaluate(plan: Plan, step: Step) -> Description:
     blend = p.get("mode") == "blend"
     if blend:  # it asks about a source pair first, once for each candidate
         passes, variants = 2 * passes, variants * (len(step.input_keys) + 1)
+    known = p.get("correct_with")
+    asked = 0 if known is None else p["items"] * (2 if trials else 1)  # which items these are
     # whole answers need the prompt anew under each condition; `generate` also scores the first
     passes = {"full": variants, "generate": passes + variants}.get(p["answer"], passes)
     return Description(
         _prompts(p, p["items"])
         + (f", and as many from {p['select_on']}" if trials else "")
-        + (", each with a source pair" if blend else ""),
+        + (", each with a source pair" if blend else "")
+        + ("" if known is None else f"; only what is answered correctly with {known} shots"),
         _writes(plan, step, facts),
         **_cost(
-            facts, p["items"] * passes, p["items"] * variants,
+            facts, p["items"] * passes + asked, p["items"] * variants + asked,
             _memory(facts, min(p["items"], BATCH), p["shots"]), p["shots"],
         ),
     )  # fmt: skip
@@ -130,14 +142,17 @@ def tune(plan: Plan, step: Step) -> Description:
     epoch, a validation prompt in each and at the start.  Off-task prompts are run once more without
     the vector."""
     p, facts = step.parameters, model_facts(plan, step)
+    items = p["items"]
+    if items == "all":
+        items = _dataset_facts(plan, step).counts[p["relation"]][TRAINING_SPLIT]
     reads = (
-        f"{p['items']} {p['shots']}-shot prompts of {p['relation']} from {TRAINING_SPLIT}, "
+        f"{items} {p['shots']}-shot prompts of {p['relation']} from {TRAINING_SPLIT}, "
         f"and {p['select_items']} from {p['select_on']} to choose the epoch"
     )
     if p["kl"]:
-        reads += f"; {p['items']} {OFF_TASK_SHOTS}-shot prompts of {', '.join(p['off_task'])}"
-    trained = p["items"] * (2 if p["kl"] else 1)
-    steps = p["epochs"] * -(-p["items"] // p["batch"])
+        reads += f"; {items} {OFF_TASK_SHOTS}-shot prompts of {', '.join(p['off_task'])}"
+    trained = items * (2 if p["kl"] else 1)
+    steps = p["epochs"] * -(-items // p["batch"])
     return Description(
         reads,
         f"{_LEARNED[p['variable']].format(d_model=facts.d_model)}, learned in {steps} steps of "
@@ -147,9 +162,9 @@ def tune(plan: Plan, step: Step) -> Description:
             trained + p["select_items"],
             p["epochs"] * trained
             + (p["epochs"] + 1) * p["select_items"]
-            + (p["items"] if p["kl"] else 0),
-            _memory(facts, p["items"] + p["select_items"], p["shots"])
-            + (_memory(facts, p["items"], OFF_TASK_SHOTS) if p["kl"] else 0),
+            + (items if p["kl"] else 0),
+            _memory(facts, items + p["select_items"], p["shots"])
+            + (_memory(facts, items, OFF_TASK_SHOTS) if p["kl"] else 0),
             p["shots"],
         ),
     )
@@ -166,6 +181,14 @@ def model_facts(plan: Plan, step: Step) -> ModelFacts:
     assert step.model is not None
     facts = plan.models[step.model].facts
     assert isinstance(facts, ModelFacts)
+    return facts
+
+
+def _dataset_facts(plan: Plan, step: Step) -> DatasetFacts:
+    """The facts of the dataset that a step reads."""
+    assert step.dataset is not None
+    facts = plan.datasets[step.dataset].facts
+    assert isinstance(facts, DatasetFacts)
     return facts
 
 

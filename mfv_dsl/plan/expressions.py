@@ -18,6 +18,7 @@ from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, Number, Unary
+from mfv_dsl.lang.tunes import DRAWN
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, text_of
@@ -217,7 +218,9 @@ class Planner(HeadPlanner):
             others = [name for name in self.dataset_facts(context).relations if name != relation]
             parameters["off_task"] = tuple(others)
         inputs: dict[str, str] = {}
-        if block["start"] != "random":
+        if block["start"] in DRAWN:
+            parameters["start"] = block["start"]
+        else:
             if block["variable"] == "scale" and not self.linear(block["start"], context):
                 raise MfvError(
                     "MFV5313", f"the start of `{label}` is zero, and no factor changes that",

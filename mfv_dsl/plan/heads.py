@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.entries import RANKING
+from mfv_dsl.lang.entries import POOLED, RANKING
 from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Number, SetExpr
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.planner import StepPlanner, parameters_of
 
+#: By corruption: raised when twins of one seed would be others; in the key where it is not 1.
+TWINS = {"shuffle": 2}
 _SET_OPERATION = {"|": "head_union", "&": "head_intersection", "-": "head_difference"}
 
 
@@ -40,7 +43,8 @@ class HeadPlanner(StepPlanner, ABC):
     ) -> str:
         """Means over all prompts of a relation, their demonstrations' answers shuffled."""
         parameters = parameters_of("activations", options) | {
-            "relation": relation, "correct_only": False, "corrupt": "shuffle"
+            "relation": relation, "correct_only": False, "corrupt": "shuffle",
+            "twins": TWINS["shuffle"],
         }  # fmt: skip
         label = f"mean head outputs on {relation}, answers shuffled"
         return self._activations(label, parameters, context)
@@ -57,6 +61,9 @@ class HeadPlanner(StepPlanner, ABC):
         parameters = {name: options[name] for name in ranking.options if name in options}
         if "by" in ranking.options:
             parameters["by"] = by
+        if "corrupt" in ranking.options:
+            parameters["pool"] = self._pool(relation, options, context)
+            parameters["twins"] = TWINS.get(options["corrupt"], 1)
         if ranking.options:
             parameters["relation"] = relation
         inputs = {"mean": self.activations(relation, options, context)}
@@ -64,6 +71,30 @@ class HeadPlanner(StepPlanner, ABC):
         return self.add(
             ranking.operation, label, parameters, inputs, context, dataset=bool(ranking.options)
         )
+
+    def _pool(
+        self, relation: str, options: Mapping[str, Any], context: Context
+    ) -> tuple[str, ...] | None:
+        """The relations that twins of ``relation`` take turns in, None for all of the dataset in
+        its order and where twins take none.
+
+        Raises MfvError (MFV5365) where they leave no other relation than the one under test.
+        """
+        pool, every = options.get("pool"), self.dataset_facts(context).relations
+        if pool is None or options["corrupt"] not in POOLED:
+            return None
+        if pool == "others":
+            names = tuple(name for name in every if name != relation)
+        else:
+            names = tuple(dict.fromkeys(context.relation(name) for name in pool))
+        if not set(names) - {relation}:
+            raise MfvError(
+                "MFV5365",
+                f"a corrupted twin of `{relation}` needs demonstrations of other relations, and "
+                "`pool` has none",
+                help=f"the dataset has {', '.join(every)}",
+            )
+        return None if names == tuple(every) else names
 
     # -- sets -------------------------------------------------------------------------------------
     def heads(self, expr: Expr, context: Context) -> str:

@@ -76,11 +76,13 @@ _PROMPTS = ("relation", "shots", "trials", "split", "seed")
 OPERATIONS: dict[str, Operation] = {
     "activations": Operation(
         "mean head outputs over a relation's prompts", _PROMPTS,
-        {"correct_only": True, "corrupt": None, "norm": False}, describe=descriptions.activations,
+        {"correct_only": True, "corrupt": None, "twins": 1, "norm": False},
+        describe=descriptions.activations,
     ),
     "mediation": Operation(
         "causal indirect effect of every head on a relation", (*_PROMPTS, "corrupt"),
-        {"by": "aie", "correct_only": True}, describe=descriptions.mediation,
+        {"by": "aie", "correct_only": True, "pool": None, "twins": 1},
+        describe=descriptions.mediation,
         file="aie/{relation}",
     ),
     "head_norms": Operation("length of what every head writes on average"),
@@ -110,7 +112,7 @@ OPERATIONS: dict[str, Operation] = {
                             {"left": None, "right": None}),
     "overall_mean": Operation("mean head outputs over several relations"),
     "tune": replace(
-        _of_entry(ITEM["tune"], ("relation",), {"off_task": ()}),
+        _of_entry(ITEM["tune"], ("relation",), {"off_task": (), "start": "random"}),
         doc="a vector trained with the model frozen", describe=descriptions.tune,
         file="vectors/tuned_{relation}",
     ),

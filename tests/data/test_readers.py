@@ -306,6 +306,67 @@ def test_the_official_subset(tmp_path: Path, form: type):
     assert pairs_of(table) == {("boy", "holding", "bat"), ("boy", "standing_on", "shirt")}
 
 
+def published(image_id: str, names: str, *relations: tuple[str, str, str]) -> dict[str, Any]:
+    """An entry in the form of the published files of agentic relations."""
+    return {
+        "image_id": image_id,
+        "objects": [{"name": name, "bbox": {"x": 20 * i, "y": 7, "w": 90, "h": 115}}
+                    for i, name in enumerate(names.split())],
+        "relations": [dict(zip(("subject", "object", "predicate"), r, strict=True))
+                      for r in relations],
+    }  # fmt: skip
+
+
+#: two objects; a background; a question with two answers, and an object in relation to itself; fine
+PUBLISHED = [
+    published("2371", "wetsuit man", ("man", "wetsuit", "wearing")),
+    published("2400", "pants grass man", ("man", "pants", "wearing"),
+              ("man", "grass", "standing on")),
+    published("2325", "guy pants grass jacket boy", ("guy", "jacket", "wearing"),
+              ("guy", "pants", "wearing"), ("boy", "boy", "wearing")),
+    published("2317", "bowl spoon tomato soup", ("bowl", "soup", "holding")),
+]  # fmt: skip
+
+
+def test_what_is_filtered_already_is_not_filtered_again(tmp_path: Path):
+    table = graph(tmp_path, PUBLISHED)
+    assert pairs_of(table) == {
+        ("man", "wearing", "wetsuit"), ("man", "wearing", "pants"), ("man", "standing_on", "grass"),
+        ("guy", "wearing", "jacket"), ("boy", "wearing", "boy"), ("bowl", "holding", "soup"),
+    }  # fmt: skip
+    assert table.dropped == {"further answers to a question": 1} and table.findings == ()
+    assert "4 images not filtered again, as the file holds filtered ones" in table.description
+    again = graph(tmp_path, PUBLISHED, filter="paper")
+    assert pairs_of(again) == {("bowl", "holding", "soup")} and not again.remark
+    ruled = graph(tmp_path, PUBLISHED, min_objects=2)
+    assert pairs_of(ruled) == pairs_of(table)
+    assert [finding.code for finding in ruled.findings] == ["MFV5367"]
+
+
+def test_scene_graphs_are_filtered_unless_told_otherwise(tmp_path: Path):
+    two = {"1": scene(("man", 4, [("holding", "1")]), ("cup", 10, [("on", "9")])), "2": PEOPLE}
+    assert ("man", "holding", "cup") in pairs_of(graph(tmp_path, two))
+    assert {item.image for pool in graph(tmp_path, two).items.values() for item in pool} == {
+        "2.jpg"
+    }
+    table = graph(tmp_path, two, filter="none")
+    assert len(pairs_of(table)) == 2 and len(table.images) == 2
+    assert table.description.endswith("; 2 images not filtered")
+
+
+def test_a_second_file_is_the_test_split(tmp_path: Path):
+    (tmp_path / "test.json").write_text(json.dumps(PUBLISHED[3:]))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "2317.jpg").write_bytes(b"x")
+    table = graph(tmp_path, PUBLISHED[:3], test_file=str(tmp_path / "test.json"))
+    by_split = {(item.image, split) for (_, split), pool in table.items.items() for item in pool}
+    assert ("2317.jpg", "test") in by_split
+    assert {split for image, split in by_split if image != "2317.jpg"}.isdisjoint({"test"})
+    assert len(by_split) == 4
+    both = graph(tmp_path, PUBLISHED, test_file=str(tmp_path / "test.json"))
+    assert "image 2317: is in the file twice" in map(str, both.findings)
+
+
 CHAIR, LAMP = ("chair", 10, []), ("lamp", 10, [])
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.edits import edits_of
@@ -19,6 +22,7 @@ from mfv_dsl.methods.answers import (
     require_distinct,
 )
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.outcomes import selected
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Step
@@ -34,20 +38,20 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     trials: tuple[Condition, ...] = ()
     if p.get("choose"):
         progress = session.listener.begin(f"{step.label}, choosing", len(points))
-        prompts = session.prompts(step, p["items"], p["select_on"], p["shots"])
+        prompts = _prompts(session, step, p["select_on"], p["shots"])
         trials = _measured(session, step, inputs, points, prompts, p["select_on"])
         progress(len(points))
         points = _winners(trials, p["choose"])
     controls = ("", *p.get("controls", ()))
     points = [replace(point, control=control) for point in points for control in controls]
     progress = session.listener.begin(step.label, len(points))
-    prompts = session.prompts(step, p["items"], p["split"], p["shots"])
+    prompts = _prompts(session, step, p["split"], p["shots"])
     conditions = _measured(session, step, inputs, points, prompts, p["split"])
     progress(len(points))
     return Evaluation(
         conditions,
         trials,
-        session.zero_shot(step),
+        selected(session.unedited(step, p["split"], 0), _measurable(session, step, p["split"])),
         tuple(prompt.query.image for prompt in prompts),
         _relations(session, step, prompts),
     )
@@ -122,8 +126,35 @@ def source_pairs(session: Session, step: Step, split: str) -> list[Prompt]:
 
     The pair is what one demonstration would show: the same item as in the one-shot prompt.
     """
-    prompts = session.prompts(step, step.parameters["items"], split, 1)
+    prompts = _prompts(session, step, split, 1)
     return [Prompt((), prompt.demonstrations[0]) for prompt in prompts]
+
+
+def _prompts(session: Session, step: Step, split: str, shots: int) -> list[Prompt]:
+    """The prompts that are measured on a split."""
+    prompts = session.prompts(step, step.parameters["items"], split, shots)
+    return [prompts[i] for i in _measurable(session, step, split)]
+
+
+def _measurable(session: Session, step: Step, split: str) -> np.ndarray:
+    """The numbers of the items that are measured, of all that are drawn: with `correct_with` those
+    that the unedited model answers correctly with so many demonstrations.
+
+    Raises MfvError (MFV5366) where there are none.
+    """
+    p = step.parameters
+    shots = p.get("correct_with")
+    if shots is None:
+        return np.arange(p["items"])
+    numbers = np.flatnonzero(session.unedited(step, split, shots).correct)
+    if not len(numbers):
+        raise MfvError(
+            "MFV5366",
+            f"of {p['items']} items of `{p['relation']}` from {split} the model answers none "
+            f"correctly with {shots} demonstrations, and `correct_with = {shots}` asks for such",
+            help="take more `items`, another number of demonstrations, or leave it out",
+        )
+    return numbers
 
 
 def _relations(session: Session, step: Step, prompts: list[Prompt]) -> tuple[str, ...]:

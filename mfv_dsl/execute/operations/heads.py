@@ -28,7 +28,7 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
     p, dataset, backend = step.parameters, session.dataset(step), session.backend(step)
     intact = session.prompts(step, p["trials"], p["split"], p["shots"])
     twins = [
-        corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"])
+        corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"], p.get("pool"))
         for prompt, correct in zip(intact, mean.correct, strict=True)
         if correct or not p["correct_only"]
     ]

@@ -44,7 +44,7 @@ class PackedLinear(nn.Module):
         return weights.to(self.dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = _Product.apply(x, self)
+        product: torch.Tensor = _Product.apply(x.to(self.weight.device), self)
         return product if self.bias is None else product + self.bias.to(product)
 
 
