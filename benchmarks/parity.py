@@ -288,7 +288,7 @@ def compare_todd(model: OpenFlamingo, ours: Ours, root: Path) -> list[Line]:
 
         with torch.no_grad():
             cie, seconds = timed(lambda: torch.stack([effects(twin) for twin in ours.twins]))
-        difference = largest(cie - ours.cie)
+        difference = largest(cie - torch.from_numpy(ours.cie))
         lines.append(Line(code, "CIE", difference, largest(ours.cie), seconds, ours.seconds["CIE"]))
         view = TextView(model, ours.twins[0])
         (vector, heads), seconds = timed(
