@@ -9,7 +9,6 @@ import pytest
 
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.table_text import TextTable
 from mfv_dsl.execute.records import table
 from mfv_dsl.execute.run_result import RunResult
 from tests.cli.support import mfv_command
@@ -121,12 +120,3 @@ def test_the_command_prints_each_form(result: RunResult, tmp_path: Path):
     assert mfv_command(*words, "--rows", "eval", "--csv").stdout.startswith("eval,left,right,all\n")
     assert mfv_command(*words, "--csv", "--latex").returncode == 2
     assert mfv_command("table", str(tmp_path)).returncode == 2
-
-
-def test_texts_are_escaped():
-    made = TextTable(("a_b", "x|y"), (("L1-H2 -3 [-5, -0.1]", "5 % \\"),))
-    assert made.markdown().splitlines()[2] == "| L1-H2 −3 [−5, −0.1] | 5 % \\ |"
-    assert r"| x\|y |" in made.markdown()
-    lines = made.latex().splitlines()
-    assert lines[2] == r"a\_b & x|y \\"
-    assert lines[4] == r"L1-H2 $-$3 [$-$5, $-$0.1] & 5 \% \textbackslash{} \\"
