@@ -88,12 +88,10 @@ def pivot(
             for rank, name, along in zip(ranks, key, (rows, cols), strict=True):
                 rank.setdefault(name, _is_last(fields, along))
             there = cells.get(key)
-            if there is not None and there[0] is not record and text != MISSING:
-                if there[1] != MISSING:
-                    _ambiguous(key, there[0], record, [*rows, *cols])
+            if there is None or there[1] == MISSING:
                 cells[key] = record, text
-            elif there is None:
-                cells[key] = record, text
+            elif text != MISSING:
+                _ambiguous(key, there[0], record, [*rows, *cols])
     names.check(labels)
     down, across = ([*sorted(rank, key=lambda name: rank[name])] for rank in ranks)
     lines = [
