@@ -22,6 +22,8 @@ def table() -> str:
         "| --- | ---: | ---: | ---: | --- |",
     ]
     for path in sorted((ROOT / "recipes" / "paper").rglob("*.mfv")):
+        if path.parent.name == "data":  # of the user's own files
+            continue
         plan = mfv.Recipe.from_file(path).plan()
         estimates = [estimate_by_arithmetic(plan, (), device_rate(name)) for name in names]
         flop = sum(work.total for work in work_by_step(plan, plan.steps).values())

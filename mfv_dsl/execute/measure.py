@@ -260,7 +260,9 @@ class _Meter:
         few = {name: max(1, round(p[name] * share)) for name in _SIZES if name in p}
         if "correct_only" in p and not p.get("norm"):
             few["correct_only"] = False
-        small = replace(step, parameters={**p, **few, **more})
+        # of so few prompts none may be answered with examples
+        known = {"correct_with": None} if "correct_with" in p else {}
+        small = replace(step, parameters={**p, **few, **known, **more})
         values = dict(inputs)
         if isinstance(values.get("mean"), TaskMean) and prompts:  # of another number of prompts
             values["mean"] = replace(values["mean"], correct=(True,) * prompts)
@@ -276,7 +278,7 @@ class _Meter:
         """Seconds of asking without demonstrations, measured once for a number of prompts."""
         way = (small.model, small.dataset, small.parameters["answer"], prompts)
         started = time.perf_counter()
-        self.session.zero_shot(small)
+        self.session.unedited(small, small.parameters["split"], 0)
         _finish()
         return self._plain_seconds.setdefault(way, time.perf_counter() - started)
 

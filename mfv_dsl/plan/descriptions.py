@@ -143,8 +143,6 @@ def tune(plan: Plan, step: Step) -> Description:
     the vector."""
     p, facts = step.parameters, model_facts(plan, step)
     items = p["items"]
-    if items == "all":
-        items = _dataset_facts(plan, step).counts[p["relation"]][TRAINING_SPLIT]
     reads = (
         f"{items} {p['shots']}-shot prompts of {p['relation']} from {TRAINING_SPLIT}, "
         f"and {p['select_items']} from {p['select_on']} to choose the epoch"

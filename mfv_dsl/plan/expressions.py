@@ -18,7 +18,7 @@ from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, Number, Unary
-from mfv_dsl.lang.tunes import DRAWN
+from mfv_dsl.lang.tunes import DRAWN, TRAINING_SPLIT
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, text_of
@@ -214,6 +214,9 @@ class Planner(HeadPlanner):
         label = f"{block.name}({relation})"
         parameters = {p.stored_name: block[p.name] for p in options_in_key(ITEM["tune"])}
         parameters["relation"] = relation
+        if parameters["items"] == "all":
+            counts = self.dataset_facts(context).counts[relation]
+            parameters["items"] = max(1, counts.get(TRAINING_SPLIT, 0))  # the run refuses one of 0
         if parameters["kl"]:
             others = [name for name in self.dataset_facts(context).relations if name != relation]
             parameters["off_task"] = tuple(others)

@@ -148,11 +148,14 @@ def _evaluate(facts: ModelFacts, step: Step) -> Work:
     if p.get("mode") == "blend":
         work += _read(facts, items * passes, 0)
         copies *= len(step.input_keys) + 1
+    asked = Work()  # which items are answered with examples
+    if (known := p.get("correct_with")) is not None:
+        asked = _answered(facts, items * passes, known)
     if p["answer"] == "full":
-        return _read(facts, copies, shots) + _written(facts, copies * _NAMES, shots)
+        return asked + _read(facts, copies, shots) + _written(facts, copies * _NAMES, shots)
     if p["answer"] == "generate":
         work += _read(facts, copies, shots) + _written(facts, copies * _ANSWER_TOKENS, shots)
-    return work + _copies(facts, copies, above, shots)
+    return asked + work + _copies(facts, copies, above, shots)
 
 
 def _written(facts: ModelFacts, tokens: float, shots: int) -> Work:

@@ -73,3 +73,5 @@ def test_all_items_are_counted():
     text = plan_text(made, explain_plan(made, ()))
     assert "reads  40 0-shot prompts of left from train" in text
     assert "learned in 50 steps of 8 prompts" in text
+    (step,) = made.steps
+    assert step.parameters["items"] == 40

@@ -20,12 +20,9 @@ from mfv_dsl.plan.steps import Step
 def tune(session: Session, step: Step, inputs: Values) -> Tuned:
     """Train the vector of one relation; every finished epoch is kept as a part of the step."""
     p = step.parameters
-    n = p["items"]
-    if n == "all":
-        n = len(session.dataset(step).items(p["relation"], TRAINING_SPLIT))
-    train = session.prompts(step, n, TRAINING_SPLIT, p["shots"])
+    train = session.prompts(step, p["items"], TRAINING_SPLIT, p["shots"])
     validation = session.prompts(step, p["select_items"], p["select_on"], p["shots"])
-    off_task = _off_task(session, step, n) if p["kl"] else []
+    off_task = _off_task(session, step) if p["kl"] else []
     batches = session.batches(step, train, p["batch"])
     return tuning.tune(
         session.backend(step),
@@ -39,10 +36,10 @@ def tune(session: Session, step: Step, inputs: Values) -> Tuned:
     )
 
 
-def _off_task(session: Session, step: Step, n: int) -> list[Prompt]:
-    """As many few-shot prompts of other relations as there are training prompts, ``n``, relation by
+def _off_task(session: Session, step: Step) -> list[Prompt]:
+    """As many few-shot prompts of other relations as there are training prompts, relation by
     relation in turn, from the same split."""
     p = step.parameters
     return draw_in_turn(
-        session.dataset(step), p["off_task"], TRAINING_SPLIT, n, OFF_TASK_SHOTS, p["seed"]
+        session.dataset(step), p["off_task"], TRAINING_SPLIT, p["items"], OFF_TASK_SHOTS, p["seed"]
     )
