@@ -141,7 +141,9 @@ def _made_linear(
     return [
         (step, values[step.key].linearised)
         for step in steps
-        if step.operation == "extract" and values[step.key].linearised is not None
+        if step.operation == "extract"
+        and step.key in values
+        and values[step.key].linearised is not None
     ]
 
 

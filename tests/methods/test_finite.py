@@ -15,6 +15,7 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.finite import first_place
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.scoring import score
 from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.analogy import measure_blends
@@ -147,6 +148,13 @@ def test_a_state_too_long_for_a_norm_is_none(model: OpenFlamingo, scenes: Scenes
     scores = encode_prefix(model, batch).scores([(), long])
     assert scores.finite.tolist() == [[True, False]] * 3
     assert scores.log_p[:, 1].isnan().all() and scores.log_p[:, 0].isfinite().all()
+
+
+@pytest.mark.parametrize("number", [1e25, torch.inf, torch.nan])
+def test_logits_of_what_is_no_state_are_none(number: float):
+    states = torch.tensor([[[number] * 4, [1e15] * 4]])
+    scores = score(states, lambda rows: torch.zeros(len(rows), 5), 5, torch.tensor([0]))
+    assert scores.finite.tolist() == [[False, True]] and scores.log_p.isnan().tolist()[0][0]
 
 
 def test_a_head_s_effect_that_is_none(model: OpenFlamingo, scenes: Scenes):
