@@ -19,11 +19,11 @@ from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import RunSettings, Session
 from mfv_dsl.methods.activations import TaskMean
-from mfv_dsl.plan.descriptions import BATCH
+from mfv_dsl.plan.descriptions import BATCH, training_items
 from mfv_dsl.plan.estimate import Estimate, duration
 from mfv_dsl.plan.rates import Rate, short
 from mfv_dsl.plan.steps import Plan, Step
-from mfv_dsl.plan.work import first_to_ask, is_counted, peak_memory, work_by_step
+from mfv_dsl.plan.work import is_counted, peak_memory, unedited_answers, work_by_step
 
 #: Seconds that one kind of step is run for, about.
 _AIM = 2.0
@@ -57,7 +57,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a kind of step takes: an epoch of a training (``epoch``), asking without demonstrations
+    """What a kind of step takes: an epoch of a training (``epoch``), asking the unedited model
     (``plain``), and all the ``rest``; ``once`` where it runs no prompts."""
 
     rest: _Line = _Line()
@@ -65,9 +65,10 @@ class _Measured:
     plain: _Line = _Line()
     once: float = 0.0
 
-    def seconds(self, step: Step, asks: bool) -> float:
-        """The seconds of a step of this kind; ``asks`` without demonstrations, too."""
-        size, epochs = _size(step), step.parameters.get("epochs", 0)
+    def seconds(self, size: int, step: Step, asks: int) -> float:
+        """The seconds of a step of this kind on ``size`` prompts; it asks the unedited model so
+        many times."""
+        epochs = step.parameters.get("epochs", 0)
         return (
             self.once + self.rest.seconds(size) + self.epoch.seconds(size) * epochs
             + self.plain.seconds(size) * asks
@@ -124,11 +125,11 @@ def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -
         f"{len(meter.measured)} kinds of steps, on {meter.least} to {meter.most} prompts each"
     ]
     rate = meter.rate
-    asking, seconds = first_to_ask(steps), {}
+    asked, seconds = unedited_answers(steps), {}
     for step in steps:
         measured = meter.measured.get(kind_of(step))
         if measured is not None:
-            seconds[step.key] = measured.seconds(step, step.key in asking)
+            seconds[step.key] = measured.seconds(_size(plan, step), step, len(asked[step.key]))
         else:
             seconds[step.key] = operations.get(step.key, 0.0) / rate
     if meter.left_out:
@@ -155,15 +156,16 @@ def kind_of(step: Step) -> str:
     )
 
 
-def _size(step: Step) -> int:
+def _size(plan: Plan, step: Step) -> int:
     """The prompts that a step's time grows with."""
-    p = step.parameters
-    return int(p.get("items") or p.get("trials") or 0)
+    if step.operation == "tune":
+        return training_items(plan, step)
+    return int(step.parameters.get("items") or step.parameters.get("trials") or 0)
 
 
-def _whole_batches(step: Step, prompts: int) -> int:
+def _whole_batches(step: Step, prompts: int, size: int) -> int:
     """About as many prompts, in whole mini-batches where a step is a training."""
-    batch = min(step.parameters.get("batch", 1), _size(step))
+    batch = min(step.parameters.get("batch", 1), size)
     return max(batch, prompts - prompts % batch) if 3 * prompts > batch else prompts
 
 
@@ -196,11 +198,11 @@ class _Meter:
         if inputs is None:
             self.left_out.add(step.operation)
             return
-        size = _size(step)
+        size = _size(self.session.plan, step)
         if not size:
             self.measured[kind] = _Measured(once=self._run(step, inputs, 0)[0])
             return
-        few = _whole_batches(step, min(size, _FEW))
+        few = _whole_batches(step, min(size, _FEW), size)
         if self._too_long(step, few / size):
             self.left_out.add(step.operation)
             return
@@ -209,7 +211,7 @@ class _Meter:
             self._warm = True
         first = self._sample(step, inputs, few)
         at_most = max(4 * few, int(few * _AIM / max(1e-3, first.seconds)))
-        prompts = _whole_batches(step, min(size, BATCH, at_most))
+        prompts = _whole_batches(step, min(size, BATCH, at_most), size)
         last = self._sample(step, inputs, prompts) if prompts > few else first
         if "batch" in step.parameters:  # what counts is how many mini-batches there are
             first = last
@@ -253,34 +255,40 @@ class _Meter:
     def _run(
         self, step: Step, inputs: Mapping[str, Any], prompts: int, **more: int
     ) -> tuple[float, float]:
-        """Seconds of a step on ``prompts`` prompts, and of asking them without demonstrations; its
-        value is kept."""
+        """Seconds of a step on ``prompts`` prompts, and of asking the unedited model;
+        its value is kept."""
         p = step.parameters
-        share = prompts / _size(step) if prompts else 1.0
-        few = {name: max(1, round(p[name] * share)) for name in _SIZES if name in p}
+        size = _size(self.session.plan, step)
+        share = prompts / size if size else 1.0
+        full = {**p, "items": size} if "items" in p else p  # of a training it may be all
+        few = {name: max(1, round(full[name] * share)) for name in _SIZES if name in p}
         if "correct_only" in p and not p.get("norm"):
             few["correct_only"] = False
-        # of so few prompts none may be answered with examples
-        known = {"correct_with": None} if "correct_with" in p else {}
-        small = replace(step, parameters={**p, **few, **known, **more})
+        if "correct_with" in p:  # few prompts may leave none
+            few["correct_with"] = None
+        small = replace(step, parameters={**p, **few, **more})
         values = dict(inputs)
         if isinstance(values.get("mean"), TaskMean) and prompts:  # of another number of prompts
             values["mean"] = replace(values["mean"], correct=(True,) * prompts)
         plain = 0.0
         if step.operation == "evaluate":
-            plain = self._plain(small, prompts)
+            plain = self._plain(small, prompts, (0, p.get("correct_with") or 0))
         started = time.perf_counter()
         self._values[self._alias[step.key]] = PERFORM[step.operation](self.session, small, values)
         _finish()
         return time.perf_counter() - started, plain
 
-    def _plain(self, small: Step, prompts: int) -> float:
-        """Seconds of asking without demonstrations, measured once for a number of prompts."""
-        way = (small.model, small.dataset, small.parameters["answer"], prompts)
-        started = time.perf_counter()
-        self.session.unedited(small, small.parameters["split"], 0)
-        _finish()
-        return self._plain_seconds.setdefault(way, time.perf_counter() - started)
+    def _plain(self, small: Step, prompts: int, shots: tuple[int, ...]) -> float:
+        """Seconds of asking the unedited model, with each number of demonstrations once for a
+        number of prompts; on average of ``shots``."""
+        p, seconds = small.parameters, []
+        for number in dict.fromkeys(shots):
+            way = (small.model, small.dataset, p["answer"], prompts, number)
+            started = time.perf_counter()
+            self.session.unedited(small, p["split"], number)
+            _finish()
+            seconds.append(self._plain_seconds.setdefault(way, time.perf_counter() - started))
+        return sum(seconds) / len(seconds)
 
 
 def _finish() -> None:

@@ -142,7 +142,7 @@ def tune(plan: Plan, step: Step) -> Description:
     epoch, a validation prompt in each and at the start.  Off-task prompts are run once more without
     the vector."""
     p, facts = step.parameters, model_facts(plan, step)
-    items = p["items"]
+    items = training_items(plan, step)
     reads = (
         f"{items} {p['shots']}-shot prompts of {p['relation']} from {TRAINING_SPLIT}, "
         f"and {p['select_items']} from {p['select_on']} to choose the epoch"
@@ -166,6 +166,14 @@ def tune(plan: Plan, step: Step) -> Description:
             p["shots"],
         ),
     )
+
+
+def training_items(plan: Plan, step: Step) -> int:
+    """How many prompts a training trains on."""
+    items = step.parameters["items"]
+    if items == "all":
+        return _dataset_facts(plan, step).counts[step.parameters["relation"]][TRAINING_SPLIT]
+    return int(items)
 
 
 def _head_layers(facts: ModelFacts) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
-from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, conditions, model_facts
+from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, conditions, model_facts, training_items
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan, Step
@@ -56,28 +56,38 @@ def work_by_step(plan: Plan, steps: Iterable[Step]) -> dict[str, Work]:
     The sizes of its model have to be known (:func:`is_counted`).
     """
     steps = tuple(steps)
-    asking, works = first_to_ask(steps), {}
+    asked, works = unedited_answers(steps), {}
     for step in steps:
         counter = _COUNTERS.get(step.operation)
-        work = Work() if counter is None else counter(model_facts(plan, step), step)
-        if step.key in asking:
-            work += _answered(model_facts(plan, step), step.parameters["items"], 0)
+        work = Work() if counter is None else counter(plan, step)
+        for shots in asked[step.key]:
+            work += _answered(model_facts(plan, step), step.parameters["items"], shots)
         works[step.key] = work
     return works
 
 
-def first_to_ask(steps: Iterable[Step]) -> set[str]:
-    """The keys of those evaluations that ask their items without demonstrations; others of the same
-    relation find the answers there."""
-    keys, asked = set(), set()
+def unedited_answers(steps: Iterable[Step]) -> dict[str, list[int]]:
+    """With how many demonstrations each step asks the unedited model its items, once more for each
+    split: without any for every evaluation, and with those of `correct_with`.  What one evaluation
+    has asked, others of the same relation find there."""
+    numbers: dict[str, list[int]] = {}
+    asked = set()
     for step in steps:
-        if step.operation == "evaluate":
-            names = ("relation", "split", "items", "seed", "answer")
-            question = (step.model, step.dataset, *(step.parameters[name] for name in names))
+        numbers[step.key] = []
+        if step.operation != "evaluate":
+            continue
+        p = step.parameters
+        questions = [(0, p["split"])]
+        if p.get("correct_with") is not None:
+            splits = [p["split"], *([p["select_on"]] if p.get("choose") else [])]
+            questions += [(p["correct_with"], split) for split in splits]
+        for shots, split in questions:
+            names = ("relation", "items", "seed", "answer")
+            question = (step.model, step.dataset, split, shots, *(p[name] for name in names))
             if question not in asked:
-                keys.add(step.key)
+                numbers[step.key].append(shots)
             asked.add(question)
-    return keys
+    return numbers
 
 
 def is_counted(plan: Plan) -> bool:
@@ -123,12 +133,13 @@ def _copies(facts: ModelFacts, copies: float, layers: float, shots: int) -> Work
     return Work(variants=tokens + copies * 2 * facts.output_parameters)
 
 
-def _activations(facts: ModelFacts, step: Step) -> Work:
+def _activations(plan: Plan, step: Step) -> Work:
+    facts = model_facts(plan, step)
     return _answered(facts, step.parameters["trials"], step.parameters["shots"])
 
 
-def _mediation(facts: ModelFacts, step: Step) -> Work:
-    p = step.parameters
+def _mediation(plan: Plan, step: Step) -> Work:
+    p, facts = step.parameters, model_facts(plan, step)
     read = _answered(facts, p["trials"], p["shots"])
     if p["by"] == "gradient":  # one pass forward, one backward, for every prompt
         return read + Work(prompts=read.prompts)
@@ -136,8 +147,8 @@ def _mediation(facts: ModelFacts, step: Step) -> Work:
     return read + _copies(facts, p["trials"] * facts.head_count, above, p["shots"])
 
 
-def _evaluate(facts: ModelFacts, step: Step) -> Work:
-    p = step.parameters
+def _evaluate(plan: Plan, step: Step) -> Work:
+    p, facts = step.parameters, model_facts(plan, step)
     items, shots = p["items"], p["shots"]
     trials, measured = conditions(p)
     passes, n_layers = 2 if trials else 1, facts.n_layers
@@ -164,20 +175,21 @@ def _written(facts: ModelFacts, tokens: float, shots: int) -> Work:
     return Work(generation=tokens * each)
 
 
-def _tune(facts: ModelFacts, step: Step) -> Work:
-    p = step.parameters
-    work = _read(facts, p["items"] + p["select_items"], p["shots"])
+def _tune(plan: Plan, step: Step) -> Work:
+    p, facts = step.parameters, model_facts(plan, step)
+    items = training_items(plan, step)
+    work = _read(facts, items + p["select_items"], p["shots"])
     above = facts.n_layers - p["layer"] - 1
-    trained = 2 * p["epochs"] * p["items"]  # forward and backward
+    trained = 2 * p["epochs"] * items  # forward and backward
     measured = (p["epochs"] + 1) * p["select_items"]
     if p["kl"]:
-        work += _read(facts, p["items"], OFF_TASK_SHOTS)
+        work += _read(facts, items, OFF_TASK_SHOTS)
         trained *= 2
-        measured += p["items"]
+        measured += items
     return work + Work(training=_copies(facts, trained + measured, above, p["shots"]).variants)
 
 
-_COUNTERS: dict[str, Callable[[ModelFacts, Step], Work]] = {
+_COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "activations": _activations,
     "mediation": _mediation,
     "evaluate": _evaluate,

@@ -19,10 +19,11 @@ model   m = tiny()
 dataset d = scenes(relations=[left, right], count=40)
 heads   h = top(4, by=aie, on=[left, right])
 defaults { heads = h, trials = 12, items = 12, layer = 2 }
-tune t { start = fv(each), epochs = 4, items = 12, select_items = 6, batch = 6 }
+tune t { start = fv(each), epochs = 4, items = all, select_items = 6, batch = 6 }
 eval raw { add = fv(each), shots = 0 }
 eval trained { add = t(each), shots = 0 }
 eval composed { add = fv(left) - fv(right), shots = 0, on = [left] }
+eval known { add = fv(left), shots = 0, on = [left], correct_with = 4 }
 """
 
 
@@ -53,10 +54,10 @@ def test_kinds() -> None:
     """Relation and seed do not make a kind, what is asked does."""
     steps = mfv.Recipe(RECIPE).plan().steps
     kinds = [kind_of(step) for step in steps if step.operation == "evaluate"]
-    assert len(kinds) == 5 and len(set(kinds)) == 1
+    assert len(kinds) == 6 and len(set(kinds)) == 2  # one asks which items are known
     more = RECIPE.replace("eval raw { add = fv(each)", "eval raw { add = fv(each), scale = [1, 2]")
     more_kinds = {kind_of(s) for s in mfv.Recipe(more).plan().steps if s.operation == "evaluate"}
-    assert len(more_kinds) == 2
+    assert len(more_kinds) == 3
 
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
