@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -43,14 +43,24 @@ def count_weights(files: Iterable[Path], n_layers: int) -> WeightCounts:
     return WeightCounts(total, layers // max(1, n_layers), output or embedding, vision)
 
 
+def shapes_in(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of everything in a safetensors ``file``, from its header.
+
+    Raises OSError for a file that cannot be read, and ValueError, KeyError, TypeError or
+    AttributeError for one of another kind.
+    """
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 0 < length <= file.stat().st_size:
+            raise ValueError("no safetensors")
+        for name, entry in json.loads(stream.read(length)).items():
+            if name != "__metadata__":
+                yield name, tuple(entry["shape"])
+
+
 def _sizes(file: Path) -> list[tuple[str, int]]:
-    """The tensors of a file, each with how many numbers it has."""
+    """The tensors of a file, each with how many numbers it has; none where it cannot be read."""
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(min(length, 100 << 20)))
-        return [
-            (name, prod(entry["shape"])) for name, entry in header.items() if name != "__metadata__"
-        ]
+        return [(name, prod(shape)) for name, shape in shapes_in(file)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError):
         return []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
 from mfv_dsl.base.facts import PRECISIONS
 from mfv_dsl.models.vlm.folder import weight_files
+from mfv_dsl.models.weight_counts import shapes_in
 
 #: What ``quantize`` may say, and the bytes that a number of a decoder layer's matrices then takes,
 #: its share of the scales included.
@@ -26,7 +25,7 @@ def weight_bytes(folder: Path, dtype: str, quantize: str = "none") -> int:
     try:
         sizes = [
             (_is_packed(name, shape), prod(shape))
-            for file in weight_files(folder) for name, shape in _tensors(file)
+            for file in weight_files(folder) for name, shape in shapes_in(file)
         ]  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):  # loading says what is wrong
         return 0
@@ -38,17 +37,6 @@ def held_bytes(parameters: float, inside: float, dtype: str, quantize: str = "no
     """The bytes of ``parameters``, of which ``inside`` are in the matrices of decoder layers."""
     plain = PRECISIONS[dtype]
     return round((parameters - inside) * plain + inside * PACKED.get(quantize, plain))
-
-
-def _tensors(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of everything in a file of safetensors."""
-    with file.open("rb") as data:
-        length = int.from_bytes(data.read(8), "little")
-        if not 0 < length <= file.stat().st_size:
-            raise ValueError("no safetensors")
-        for name, entry in json.loads(data.read(length)).items():
-            if name != "__metadata__":
-                yield name, tuple(entry["shape"])
 
 
 def _is_packed(name: str, shape: tuple[int, ...]) -> bool:
