@@ -59,9 +59,9 @@ def sequence_log_p(
         )
     note(batch, edits)
     log_p = torch.cat(parts, dim=1)
-    bad = (~log_p.isfinite()).any(1).nonzero().flatten().tolist()
-    if bad:
-        what = f"the scores of {len(bad)} of {len(batch)} prompts' continuations are"
+    n_bad = sum((~log_p.isfinite()).any(1).tolist())
+    if n_bad:
+        what = f"the scores of {n_bad} of {len(batch)} prompts' continuations are"
         raise not_finite("MFV5370", what, backend, batch, edits)
     return log_p
 

@@ -74,6 +74,7 @@ def run(text: str, path: Path, folder: Path) -> Any:
 def test_everything_runs(name: str, checkpoint: Checkpoint, tmp_path: Path):
     result = run(EVERYWHERE + VECTORS, checkpoint(name), tmp_path)
     assert {"plain", "raw", "native", "patched", "tuned", "whole"} <= {r.eval for r in result.rows}
+    assert not [(row.eval, row.error) for row in result.rows if row.error]
     assert all(np.isfinite(row.mean_p_answer) for row in result.rows)
     stored = load_vector(tmp_path / "saved", "left")
     assert stored.vector.residual.isfinite().all()
@@ -137,6 +138,7 @@ def test_vectors_of_heads_behind_a_norm(
     monkeypatch.setattr("mfv_dsl.execute.notes.MUCH", 0.01)
     more = EVERYWHERE if name == "gemma3" else ""
     result = run(more + BEHIND_NORM, checkpoint(name), tmp_path)
+    assert not [(row.eval, row.error) for row in result.rows if row.error]
     assert all(np.isfinite(row.mean_p_answer) for row in result.rows)
     made = json.loads((tmp_path / "run" / "results.json").read_text())["linearised"]
     assert {one["vector"] for one in made} >= {"fv(left)", "fv(right)"}
@@ -190,6 +192,7 @@ def test_full_passes_do_for_a_prompt_that_sees_itself(checkpoint: Checkpoint, tm
 @pytest.mark.slow
 def test_everything_runs_where_some_layers_have_no_heads(checkpoint: Checkpoint, tmp_path: Path):
     result = run(EVERYWHERE + VECTORS, checkpoint("mllama"), tmp_path)
+    assert not [(row.eval, row.error) for row in result.rows if row.error]
     assert all(np.isfinite(row.mean_p_answer) for row in result.rows)
     for file in ("results.json", "manifest.json", "plan.json"):
         json.loads((tmp_path / "run" / file).read_text(), parse_constant=pytest.fail)
