@@ -88,7 +88,7 @@ def test_options_of_calls():
     options = checked_recipe.options[call.span]
     values = {name: setting.value for name, setting in options.items()}
     assert values == {
-        "relation": "left", "heads": Name("spatial"), "shots": 2, "trials": 20, "corrupt": "mix",
+        "relation": "left", "heads": Name("spatial"), "shots": 2, "trials": 20, "corrupt": "mix", "pool": None,
         "split": "extract", "correct_only": False, "bias": "none", "model": "flamingo",
         "dataset": "shapes", "seed": 1234,
     }  # fmt: skip
@@ -132,7 +132,7 @@ def test_save_and_tune():
     text = 'tune t { start = random, layer = 3 }\nsave "out" { vectors = [t(each), fv(left)] }\n'
     tune = block(text, "tune")
     save = block(text, "save")
-    assert (tune["start"], tune["epochs"], tune["lr"]) == ("random", 10, 0.01)
+    assert (tune["start"], tune["epochs"], tune["lr"]) == ("random", 10, 0.1)
     assert save.name == "out"
     assert save["vectors"][0] == Call(Name("t"), (Name("each"),))
 
