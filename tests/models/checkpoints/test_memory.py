@@ -26,5 +26,5 @@ def test_half_precision_as_published_into_bfloat16(tmp_path: Path):
 def test_weights_that_need_no_conversion_stay_in_their_files(tmp_path: Path):
     write(tmp_path, "whole", 300)
     loading = measure(tmp_path, "whole", "fp32")
-    assert loading.peak < loading.files
+    assert loading.peak < 1.15 * loading.files  # read once, to see that all are numbers
     assert measure(tmp_path, "whole", "bf16").ratio < 1.6
