@@ -88,9 +88,9 @@ def test_options_of_calls():
     options = checked_recipe.options[call.span]
     values = {name: setting.value for name, setting in options.items()}
     assert values == {
-        "relation": "left", "heads": Name("spatial"), "shots": 2, "trials": 20, "corrupt": "mix", "pool": None,
+        "relation": "left", "heads": Name("spatial"), "shots": 2, "trials": 20, "corrupt": "mix",
         "split": "extract", "correct_only": False, "bias": "none", "model": "flamingo",
-        "dataset": "shapes", "seed": 1234,
+        "dataset": "shapes", "seed": 1234, "pool": None,
     }  # fmt: skip
     assert options["heads"].origin == "defaults"
     assert checked_recipe.types[call.span] == "Vector"
