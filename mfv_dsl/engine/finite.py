@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: The sites of one layer in the order in which they are computed.
@@ -58,7 +58,7 @@ def not_finite(
 @torch.no_grad()
 def first_place(backend: Backend, batch: PromptBatch, edits: Sequence[Edit] = ()) -> str:
     """The first place of a pass over ``batch`` whose activations are not all numbers."""
-    if not all(bool(tensor.isfinite().all()) for tensor in _tensors(batch.media)):
+    if not all(bool(tensor.isfinite().all()) for tensor in _fractions(batch.media)):
         return "the encoded pictures"
     reads = [
         Read(name, layer, None)
@@ -96,14 +96,6 @@ def _name(dtype: torch.dtype) -> str:
     return names.get(dtype, str(dtype).removeprefix("torch."))
 
 
-def _tensors(tree: Any) -> Iterator[torch.Tensor]:
-    """The tensors with fractions in a tree of dataclasses, tuples and mappings."""
-    if isinstance(tree, torch.Tensor):
-        if tree.is_floating_point():
-            yield tree
-    elif is_dataclass(tree):
-        for item in fields(tree):
-            yield from _tensors(getattr(tree, item.name))
-    elif isinstance(tree, tuple | list | Mapping):
-        for part in tree.values() if isinstance(tree, Mapping) else tree:
-            yield from _tensors(part)
+def _fractions(tree: Any) -> Iterator[torch.Tensor]:
+    """The tensors with fractions in a tree."""
+    return (tensor for tensor in tensors_in(tree) if tensor.is_floating_point())

@@ -14,8 +14,8 @@ Gradients reach the values of edits; the prefix is a constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
+from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.engine.trace import note
 from mfv_dsl.engine.variants import VariantHooks, check_variants
 from mfv_dsl.models.base import Backend, Continuation, PromptBatch
@@ -280,18 +281,7 @@ class _Ask:
 
 def _bytes(state: Any) -> int:
     """The bytes of the different tensors in a tree of dataclasses, tuples and mappings."""
-    return sum({id(tensor): tensor.nbytes for tensor in _tensors(state)}.values())
-
-
-def _tensors(state: Any) -> Iterator[torch.Tensor]:
-    if isinstance(state, torch.Tensor):
-        yield state
-    elif is_dataclass(state):
-        for item in fields(state):
-            yield from _tensors(getattr(state, item.name))
-    elif isinstance(state, tuple | list | Mapping):
-        for part in state.values() if isinstance(state, Mapping) else state:
-            yield from _tensors(part)
+    return sum({id(tensor): tensor.nbytes for tensor in tensors_in(state)}.values())
 
 
 def _joins(continuation: Continuation, variant: Variant) -> int:
