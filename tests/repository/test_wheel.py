@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import venv
@@ -54,23 +53,23 @@ def mfv(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "env" / "bin" / "mfv"
 
 
-def run_quickstart(mfv: Path, folder: Path, *options: str) -> dict[str, Any]:
-    """The bundled quickstart's results, run in ``folder``."""
+def run_quickstart(mfv: Path, folder: Path, library: str, *options: str) -> dict[str, Any]:
+    """The bundled quickstart's results, run in ``folder``; its vectors are left in ``library``."""
     results: dict[str, Any] = json.loads(
         call(mfv, "run", "quickstart", "--json", *options, cwd=folder)
     )
-    assert (folder / "vectors" / "quickstart" / "steer.safetensors").exists()
+    assert (folder / "vectors" / library / "steer.safetensors").exists()
     return results
 
 
 @pytest.fixture(scope="module")
 def quickstart(mfv: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run_quickstart(mfv, tmp_path_factory.mktemp("flamingo"))
+    return run_quickstart(mfv, tmp_path_factory.mktemp("flamingo"), "quickstart")
 
 
 @pytest.fixture(scope="module")
 def quickstart_llava(mfv: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run_quickstart(mfv, tmp_path_factory.mktemp("llava"), *ON_LLAVA)
+    return run_quickstart(mfv, tmp_path_factory.mktemp("llava"), "quickstart-llava", *ON_LLAVA)
 
 
 def test_wheel_carries_grammar_weights_recipes_and_vectors(wheel: Path):
@@ -118,8 +117,7 @@ def test_quickstart_shows_what_it_promises(quickstart: dict[str, Any]):
 
 def test_the_readme_says_how_the_second_model_is_run(quickstart_llava: dict[str, Any]):
     """With these very options; examples do not do there what a sum of vectors does."""
-    shell = "mfv run quickstart --set 'flamingo=tiny(\"llava\")' --set defaults.layer=0..5"
-    assert shlex.split(shell)[3:] == list(ON_LLAVA)
+    shell = " ".join(("mfv run quickstart", *ON_LLAVA))
     assert f"```\n{shell}\n```" in (ROOT / "README.md").read_text()
     rows = {(row["eval"], row["relation"]): row for row in quickstart_llava["rows"]}
     for relation in ("above_right", "below_left"):
