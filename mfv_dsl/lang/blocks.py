@@ -53,8 +53,8 @@ def check_defaults(scope: Scope) -> None:
         attempts = []
         for entry, parameter in pairs:
             with scope.aside() as findings:
-                values.value(scope, parameter, attribute.value, context, f"`{entry.name}`")
-            if not findings:
+                values.default(scope, parameter, context, f"`{entry.name}`")
+            if not findings or f"defaults.{name}" in scope.reported:
                 break
             attempts.append(findings)
         else:

@@ -79,7 +79,7 @@ def check(
     )
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
-    findings = tuple(sorted(scope.findings, key=_place))
+    findings = tuple(sorted([*scope.findings, *scope.circles], key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings)
     return CheckResult(_checked(scope, recipe, checked_blocks, findings), findings)
