@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,6 +32,41 @@ def bundled(folder: str) -> Path:
     package = Path(__file__).parents[1]
     inside = package / folder
     return inside if inside.is_dir() else package.parent / folder
+
+
+def identity_of_place(path: str | Path) -> tuple[object, ...]:
+    """What two paths have in common that lead to one place, there or yet to be made: through links,
+    ``.`` and ``..``, and letter case where the disk makes no difference of it.
+
+    >>> identity_of_place("vectors/a") == identity_of_place("./vectors//b/../a/")
+    True
+    """
+    if "://" in str(path):
+        return (str(path),)
+    try:
+        there = Path(os.path.realpath(path))
+        rest: list[str] = []
+        while not there.exists() and there != there.parent:
+            rest.insert(0, there.name)
+            there = there.parent
+        status = there.stat()
+    except (OSError, ValueError):  # no path; what is wrong is said where it is used
+        return (str(path),)
+    names = map(_folded, rest) if rest and _ignores_case(there) else rest
+    return (status.st_dev, status.st_ino, *names)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether the disk of a folder takes a name in other letters for the same."""
+    for path in (folder, *folder.parents):
+        swapped = path.with_name(path.name.swapcase()) if path.name else path
+        if swapped != path:
+            return swapped.exists() and swapped.samefile(path)
+    return False
 
 
 def run_folder(recipe: str, variant: str = "") -> Path:
