@@ -18,7 +18,13 @@ from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.execute.provenance import vector_metadata
-from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
+from mfv_dsl.execute.results import (
+    RESULTS_FORMAT,
+    ResultRow,
+    choices_csv,
+    confusion_csv,
+    results_csv,
+)
 from mfv_dsl.execute.tuning_rows import TuningRow, write_curves
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import arrays_of, metadata_of, save_vector
@@ -63,6 +69,7 @@ class Results:
     def to_json(self) -> dict[str, Any]:
         """The results as plain data, as in ``results.json``."""
         return {
+            "format": RESULTS_FORMAT,
             "rows": [row.to_json() for row in self.rows],
             "choices": self.choices,
             "weights": self.weights,
