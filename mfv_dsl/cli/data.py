@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfv_dsl.cli.options import OutputOptions, ProfileOption, QuietFlag, SetOptions, grouped
+from mfv_dsl.cli.options import (
+    OutputOptions,
+    ProfileOption,
+    QuietFlag,
+    SetOptions,
+    grouped,
+    save_picture,
+)
 
 if TYPE_CHECKING:
     from mfv_dsl.lang.checked import Constructed
@@ -106,8 +113,7 @@ def show(
     rows = prompt_rows(
         _open_model(model), opened, relation, split, prompt, shots, seed, corrupt.value
     )
-    prompt_picture(rows).save(out)
-    typer.echo(f"wrote {out}", err=True)
+    save_picture(prompt_picture(rows), out)
 
 
 @app.command()

@@ -135,7 +135,9 @@ def _write(order: Order, number: int) -> dict[str, str]:
     draw = _shapes if order.kinds == "shapes" else _things
     picture, objects = draw(rng, order, diagonal, relations, number)
     name = f"image_{number + 1}.{order.format}"
-    Image.fromarray(picture).save(order.out / name, **FORMATS[order.format])
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, **FORMATS[order.format])
+    write_atomically(order.out / name, data.getvalue(), durable=False)
     row = {"image_name": name}
     for role, thing in objects.items():
         row |= {role: thing.name, f"{role}_pos": f"{thing.x} {thing.y}",
