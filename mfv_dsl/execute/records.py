@@ -22,6 +22,7 @@ from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
+from mfv_dsl.execute.run_folder import RunFolder
 
 RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
 #: What tells the conditions of an eval apart, and how a condition says it.
@@ -143,6 +144,11 @@ def _relations(data: Any) -> set[str]:
 
 def _data(kind: str, folder: Path) -> Any:
     """What records of a kind are made of: the folder itself, or its file, in today's form."""
+    if kind != "cost" and RunFolder(folder).is_unfinished():
+        raise MfvError(
+            "MFV6113", f"the run that wrote {folder} was stopped while it did",
+            help="run the recipe again; its finished steps are kept",
+        )  # fmt: skip
     if kind == "heads":
         return folder
     data = _json(folder, COST if kind == "cost" else RESULTS)

@@ -18,11 +18,12 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
-from mfv_dsl.execute.folder import Performance, Results, write_library, write_run, write_trace
+from mfv_dsl.execute.folder import Performance, Results, write_library, write_run
 from mfv_dsl.execute.notes import failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, result_rows
+from mfv_dsl.execute.run_folder import Origin, RunFolder
 from mfv_dsl.execute.run_result import RunResult
 from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
@@ -140,7 +141,7 @@ def run_plan(
     settings: RunSettings = AS_DECLARED,
     *,
     name: str,
-    origin: Mapping[str, Any],
+    origin: Origin,
 ) -> RunResult:
     """Run a plan and write its folder and the vectors that it saves.
 
@@ -154,17 +155,19 @@ def run_plan(
         listener: Who is told how far it is.
         settings: How it is run; with ``trace`` the folder has a ``trace.txt`` too.
         name: What the recipe is called in the libraries that it saves into.
-        origin: What the manifest says of where ``text`` comes from.
+        origin: Where ``text`` comes from; only a run of the same recipe is replaced.
 
     Returns:
         The results, the files that were saved, and every step's value by key.
 
     Raises:
-        MfvError: MFV6102 for a folder that cannot be made; and what :func:`perform` raises.  A
+        MfvError: MFV6070 to MFV6072 for a folder that holds something else than an earlier run of
+            this recipe, MFV6102 for one that cannot be made; and what :func:`perform` raises.  A
             condition whose numbers are none is a row that says so; it is an error where nothing
             else came out.
     """
     started = time.perf_counter()
+    RunFolder(folder).check(origin, text)
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before any work, not after it
     except OSError as error:
@@ -184,9 +187,7 @@ def run_plan(
         tuning_rows(done, values), [*failure_notes(plan, rows, performance.failures),
                                     *notes(done, values)], linearised(done, values),
     )  # fmt: skip
-    write_run(folder, text, plan, performance, results, origin)
-    if settings.trace:
-        write_trace(folder, plan, performance)
+    write_run(folder, text, plan, performance, results, origin, settings.trace)
     saved = [
         path
         for item in done.saves
