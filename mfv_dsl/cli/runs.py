@@ -72,16 +72,21 @@ def run(
 ) -> None:
     """Run a recipe and print its table of results."""
     from mfv_dsl.api import Recipe
+    from mfv_dsl.cli.interruption import kept, kept_steps
     from mfv_dsl.cli.output import show_diagnostics
 
     checked = Recipe.from_file(recipe, sets or (), profile)
     show_diagnostics(checked.check())
     checked = checked.with_models() if download else checked
-    show_diagnostics(checked.plan(only).warnings)
+    steps = checked.plan(only)
+    show_diagnostics(steps.warnings)
     if dry_run:
         _show_plan(checked, only, output.as_json)
         return
-    with output.progress() as listener:
+    with (
+        kept(lambda: kept_steps([step.key for step in steps.steps])),
+        output.progress() as listener,
+    ):
         result = checked.run(
             out, listener, device=device, fresh=fresh, only=only, trace=trace,
             download=download, locked=locked,
