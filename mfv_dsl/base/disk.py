@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.names import DEVICES
 from mfv_dsl.base.places import store_root
 
 #: Of each code, the numbers of the system's errors, and what to do.
@@ -151,6 +152,11 @@ def check_path(path: str | Path) -> None:
     if "\0" in text:
         raise MfvError(
             "MFV6122", f"{text!r}: no path has a null byte in it", help=_KINDS["MFV6122"][1]
+        )
+    kept = [part for part in Path(text).parts if part.split(".")[0].lower() in DEVICES]
+    if kept and os.name == "nt":
+        raise MfvError(
+            "MFV6122", f"{text}: Windows keeps `{kept[0]}` for a device", help="name another"
         )
     with disk_trouble(path):
         here = Path(path)

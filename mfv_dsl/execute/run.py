@@ -10,13 +10,13 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.disk import check_path, disk_trouble, folder_for
-from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.disk import disk_trouble, folder_for
+from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.memory import is_out_of_memory
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.trace import tracing
@@ -190,10 +190,15 @@ def run_plan(
     Raises:
         MfvError: MFV6102 for a folder that cannot be made; MFV6121 and MFV6122 for one that a
             `save` cannot write; and what :func:`perform` raises.
+        RecipeError: The plan's errors.
     """
-    for item in plan.saves:  # before any work, not after it
-        check_path(item.folder)
-    with folder_for(folder, what="cannot make the folder", code="MFV6102"), disk_trouble():
+    if plan.errors:
+        raise RecipeError(plan.errors)
+    with ExitStack() as stack:  # before any work, not after it
+        stack.enter_context(disk_trouble())
+        stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
+        for item in plan.saves:
+            stack.enter_context(folder_for(Path(item.folder)))
         return _run_plan(plan, text, folder, listener, settings, name=name, origin=origin)
 
 
