@@ -88,14 +88,16 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a dataset offers, known without reading images; ``hash`` is that of its items, and
-    ``counts`` how many it has of a relation and split."""
+    """What a dataset offers, known without reading images; ``hash`` is that of its items,
+    ``counts`` how many it has of a relation and split, and ``images`` on how many different images,
+    where that is not the same."""
 
     relations: tuple[str, ...]
     splits: tuple[str, ...]
     hash: str
     description: str = ""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
+    images: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

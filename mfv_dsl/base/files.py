@@ -107,8 +107,10 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         if status is not None:
             _take_after(temporary, status, mode)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # of a full disk there is none
         raise
 
 

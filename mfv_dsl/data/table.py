@@ -409,7 +409,16 @@ def of_files(
             relation: {split: len(table.items[relation, split]) for split in table.splits}
             for relation in table.relations
         }
-        return DatasetFacts(table.relations, table.splits, table.hash, table.description, counts)
+        images = {
+            relation: {
+                split: len({item.image for item in table.items[relation, split]})
+                for split in table.splits
+            }
+            for relation in table.relations
+        }
+        return DatasetFacts(
+            table.relations, table.splits, table.hash, table.description, counts, images
+        )
 
     def dataset(**arguments: Any) -> FileDataset:
         return FileDataset(read(**arguments))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Label
+from mfv_dsl.base.disk import check_path
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls, evals, expressions, operators, tunes, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
@@ -143,6 +145,8 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     _complete(scope, block, entry, suggestions, settings, subject)
     _check_models(scope, settings, context, subject)
     _check_blends(scope, settings)
+    if entry.name == "save":
+        _check_folder(scope, block)
     if entry.name == "eval":
         _check_eval(scope, attributes, suggestions, settings, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
@@ -155,6 +159,16 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if facts and context.dataset and settings["on"].origin == "registry":
         settings["on"] = Setting(facts[0].relations, "registry", None)
     return CheckedBlock(entry.name, label, settings, context.model, context.dataset, block.span)
+
+
+def _check_folder(scope: Scope, block: Block) -> None:
+    """Refuse a `save` into a folder that cannot be made; warn where it may not be made here."""
+    assert isinstance(block.label, Text)
+    try:
+        check_path(block.label.value)
+    except MfvError as error:
+        severity = "error" if error.code == "MFV6122" else "warning"
+        scope.error(error.code, block.label, error.message, "", error.help, severity=severity)
 
 
 def _setting(
