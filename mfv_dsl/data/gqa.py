@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.findings import Finding
-from mfv_dsl.data.names import relation_name, tidy
+from mfv_dsl.data.names import relation_name
 from mfv_dsl.data.table import ItemRow, Options, Table, build, deal, files_in, of_files
 from mfv_dsl.data.text_files import need_folder, read_json
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.findings import Finding
-from mfv_dsl.data.names import relation_name, tidy
+from mfv_dsl.data.names import relation_name
 from mfv_dsl.data.table import ImageFile, ItemRow, Options, Table, build, of_files
 
 

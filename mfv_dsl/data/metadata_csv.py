@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.items import SPLITS
-from mfv_dsl.data.names import cleaned, tidy
+from mfv_dsl.data.names import cleaned
 from mfv_dsl.data.table import ItemRow, Options, Table, build, files_in, of_files
 from mfv_dsl.data.text_files import need_folder, read_csv
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from unicodedata import normalize
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.findings import Finding, refuse_errors
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.data.text_files import read_csv
@@ -23,16 +23,6 @@ def cleaned(name: str) -> str:
     ('mug', 'bottle', 'apple')
     """
     return RENAMED.get(name, name.removeprefix("antique") or name)
-
-
-def tidy(name: str) -> str:
-    """A name with single blanks between its words and none around it, in the Unicode form NFC: what
-    looks the same is the same.
-
-    >>> tidy(" coffee  mug "), len(tidy("cafe\u0301"))
-    ('coffee mug', 4)
-    """
-    return normalize("NFC", " ".join(name.split()))
 
 
 def relation_name(text: str) -> str:

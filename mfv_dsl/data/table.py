@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.findings import Finding, in_order, refuse_errors
 from mfv_dsl.data.items import SPLITS, Item
 from mfv_dsl.data.marks import is_blank, mark_in
-from mfv_dsl.data.names import read_synonyms, relation_name, tidy
+from mfv_dsl.data.names import read_synonyms, relation_name
 
 if TYPE_CHECKING:
     import numpy as np
