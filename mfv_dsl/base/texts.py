@@ -121,28 +121,31 @@ def read_json(path: str | Path, most: int = LARGEST, finite: bool = True) -> Any
 def parse_json(text: str, finite: bool = True) -> Any:
     """What a JSON text says, strictly.
 
-    Raises :class:`BadText` where it is no JSON, has a key twice in one object, a number that Python
-    cannot hold or half a character, or is nested too deeply; if ``finite`` also for NaN and
-    Infinity, which JSON does not have and some programs write.
+    Raises :class:`BadText` where it is no JSON, has a key twice in one object or half a character,
+    or is nested too deeply; if ``finite`` also for NaN and Infinity, which JSON does not have and
+    some programs write, and for numbers too large for Python, which are infinite otherwise.
 
     >>> parse_json('{"w": 1, "w": 2}')
     Traceback (most recent call last):
-    mfv_dsl.base.texts.BadText: the key `w` is there twice in the object that begins on line 1
+    mfv_dsl.base.texts.BadText: the key `w` is there twice in the object that begins in column 1
     """
-    hooks = {
-        "object_pairs_hook": _each_once, "parse_float": _number,
-        **({"parse_constant": _no_constant} if finite else {}),
-    }  # fmt: skip
+    hooks: dict[str, Any] = {"object_pairs_hook": _each_once}
+    if finite:
+        hooks |= {"parse_float": _number, "parse_constant": _no_constant}
     collecting = gc.isenabled()
     gc.disable()  # millions of new objects, none of them garbage: collecting takes twice as long
     try:
-        value = json.loads(text, **hooks)
+        try:
+            value = json.loads(text, **hooks)
+        except ValueError as error:
+            if finite or isinstance(error, json.JSONDecodeError | _Fault):
+                raise
+            value = json.loads(text, parse_int=_whole, **hooks)  # slower
         if _HALF_CHARACTER.search(text):
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, " * ("\n" in text) + f"column {error.colno}"
-        raise BadText(f"it is not JSON: {error.msg} ({at})") from None
+        raise BadText(f"it is not JSON: {error.msg} ({_position(text, error.pos)})") from None
     except RecursionError:
         raise BadText("its JSON is nested too deeply") from None
     except UnicodeEncodeError:
@@ -204,6 +207,10 @@ def _number(text: str) -> float:
     return number
 
 
+def _whole(text: str) -> float:
+    return int(text) if len(text) < 400 else float(text)
+
+
 def _no_constant(name: str) -> NoReturn:
     raise _Fault(f"it holds {name}, which JSON does not have")
 
@@ -232,4 +239,10 @@ def _place(text: str, hooks: dict[str, Any]) -> str:
     if not found:
         return ""
     kind, offset = found[0]
-    return f" in the {kind} that begins on line {line_at(text[:offset])}"
+    return f" in the {kind} that begins in {_position(text, offset - 1)}"
+
+
+def _position(text: str, offset: int) -> str:
+    """Line and column of an offset; of a text of one line the column alone."""
+    column = offset - text.rfind("\n", 0, offset)
+    return f"line {line_at(text[:offset])}, " * ("\n" in text) + f"column {column:,}"

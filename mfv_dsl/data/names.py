@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from unicodedata import combining, normalize
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.texts import tidy
+from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import Finding, refuse_errors
 from mfv_dsl.data.items import Dataset
+from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.text_files import read_csv
 
 #: Renamings of the official synthetic images (arXiv:2510.02528); `antique…` loses its first part.
@@ -26,12 +28,20 @@ def cleaned(name: str) -> str:
 
 
 def relation_name(text: str) -> str:
-    """A relation as a recipe can name it.
+    """A relation as a recipe can name it; letters lose their accents, and a text that has others
+    too stays as it is, so that two relations are never taken for one.
 
-    >>> relation_name("sitting on")
-    'sitting_on'
+    >>> relation_name("sitting on"), relation_name("à gauche"), relation_name("左")
+    ('sitting_on', 'a_gauche', '左')
     """
-    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
+    plain = "".join(filter(_is_seen, normalize("NFKD", tidy(text))))
+    if not plain.isascii() and any(c.isalnum() and not c.isascii() for c in plain):
+        return tidy(text)
+    return re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_") or tidy(text)
+
+
+def _is_seen(character: str) -> bool:
+    return not combining(character)
 
 
 def read_synonyms(path: str) -> dict[str, str]:
@@ -43,13 +53,14 @@ def read_synonyms(path: str) -> dict[str, str]:
     if table.columns != ("canonical", "synonym"):
         raise MfvError(
             "MFV7114", f"{path} is no list of synonyms: its first line is "
-            f"`{','.join(table.columns)}`", help="its first line has to be `canonical,synonym`",
+            f"`{excerpt(','.join(table.columns))}`",
+            help="its first line has to be `canonical,synonym`",
         )  # fmt: skip
     canonical_of: dict[str, str] = {}
     findings = list(table.findings)
     for line, row in table.rows:
         canonical, synonym = tidy(row["canonical"]), tidy(row["synonym"])
-        if not canonical or not synonym:
+        if is_blank(canonical) or is_blank(synonym):
             what = "one of the two names is missing"
         elif canonical_of.setdefault(synonym, canonical) != canonical:
             what = f"`{synonym}` already stands for `{canonical_of[synonym]}`"

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,8 +36,11 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.  MfvError: MFV7106."""
-    return _read(path, texts.read_json)
+    """What a JSON file holds, its numbers as they are, also NaN and infinities.
+
+    MfvError: MFV7106.
+    """
+    return _read(path, partial(texts.read_json, finite=False))
 
 
 def _read(path: Path, reader: Callable[[Path], Content]) -> Content:
