@@ -23,6 +23,8 @@ from mfv_dsl.base.files import read_regular
 
 #: Bytes of a text file at most: the scene graphs of all of Visual Genome are a third of it.
 LARGEST = 2 << 30
+#: Bytes of a configuration or of an index of weights at most.
+LARGEST_CONFIG = 256 << 20
 
 _MARKS = (  # that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -52,6 +54,11 @@ class BadText(ValueError):
     def __init__(self, why: str, help: str | None = None, readable: str = "") -> None:
         super().__init__(why)
         self.help, self.readable = help, readable
+
+
+def reason(error: OSError | BadText) -> str:
+    """Why a file could not be read as text, in words that follow its name."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def decode(data: bytes) -> str:

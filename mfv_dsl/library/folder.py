@@ -82,7 +82,9 @@ class Library:
 
     def recipes(self) -> list[Path]:
         """The recipes kept in it."""
-        return sorted(path for path in self.root.glob("*.mfv") if self._holds(path))
+        return sorted(
+            path for path in self.root.glob("*.mfv") if self._holds(path) and path.is_file()
+        )
 
     def index(self) -> dict[str, Any]:
         """What ``index.json`` must say: the files that can be read, by name."""
@@ -204,7 +206,7 @@ class Library:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.root / name
-        if path.is_symlink() or not path.exists() or path.read_bytes() != data:
+        if path.is_symlink() or not path.is_file() or path.read_bytes() != data:
             write_atomically(path, data)
 
     def _free(self, name: str) -> Path:

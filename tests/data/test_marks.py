@@ -122,9 +122,9 @@ def test_marks_of_the_model_itself(
 ):  # fmt: skip
     assert marks_of(tiny.tokenizer) == {"<PAD>", "<unk>", "<|endofchunk|>", "<image>"}
     assert tiny.marks == marks_of(tiny.tokenizer)
-    monkeypatch.setattr("mfv_dsl.models.openflamingo.marks_of", lambda _: frozenset({"[PICTURE]"}))
-    spoil(tmp_path, items, "query", "[PICTURE] cup")
-    with pytest.raises(MfvError, match=r"line 3: the name `\[PICTURE\] cup` holds `\[PICTURE\]`") as caught:
+    monkeypatch.setattr("mfv_dsl.models.openflamingo.marks_of", lambda _: frozenset({"[EYE]"}))
+    spoil(tmp_path, items, "query", "[EYE] cup")
+    with pytest.raises(MfvError, match=r"line 3: the name `\[EYE\] cup` holds `\[EYE\]`") as caught:
         recipe(tmp_path).run(tmp_path / "run")
     assert caught.value.code == "MFV7124"
     findings = check(tmp_path, model=mfv.load_model("tiny")).findings
