@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.names import relation_name
@@ -94,7 +95,7 @@ def read(
     rules = Rules(min_area, max_area, min_objects, max_objects, max_relations, unique_names,
                   unambiguous, without)  # fmt: skip
     common = Options(**options)
-    root = Path(images)
+    root = user_path(images)
     need_folder(root)
     ending = suffix if suffix.startswith(".") or not suffix else f".{suffix}"
     findings: list[Finding] = []
@@ -102,8 +103,8 @@ def read(
     rows: list[ItemRow] = []
     image_ids: set[str] = set()
     taken_as_they_are = 0
-    entries = [(entry, None) for entry in _entries(Path(file))]
-    entries += [(entry, "test") for entry in (_entries(Path(test_file)) if test_file else ())]
+    entries = [(entry, None) for entry in _entries(user_path(file))]
+    entries += [(entry, "test") for entry in (_entries(user_path(test_file)) if test_file else ())]
     for (image_id, entry), split in entries:
         place = f"image {excerpt(image_id)}"
         try:

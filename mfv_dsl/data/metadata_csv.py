@@ -18,6 +18,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import SHOWN, Finding
@@ -37,7 +38,7 @@ _KNOWN = re.compile(r"(anchor|.+_object|random_object[0-9]+)(_pos|_size)?")
 
 def read(folder: str, clean: bool = True, **options: Any) -> Table:
     """The table in a folder; ``clean`` renames objects as the paper does."""
-    root = Path(folder)
+    root = user_path(folder)
     need_folder(root)
     parts: dict[str, str | None] = {"": None}
     if _table_in(root) is None:

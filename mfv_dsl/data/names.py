@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from unicodedata import combining, normalize
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import Finding, refuse_errors
 from mfv_dsl.data.items import Dataset
@@ -49,7 +49,7 @@ def read_synonyms(path: str) -> dict[str, str]:
 
     MfvError: MFV7106 if it cannot be read, MFV7114 with every line that is wrong.
     """
-    table = read_csv(Path(path), "MFV7114")
+    table = read_csv(user_path(path), "MFV7114")
     if table.columns != ("canonical", "synonym"):
         raise MfvError(
             "MFV7114", f"{path} is no list of synonyms: its first line is "

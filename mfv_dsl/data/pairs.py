@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import BadText, excerpt, parse_json, tidy
 from mfv_dsl.data.findings import SHOWN, Finding
@@ -31,8 +32,8 @@ _AROUND = " \t\f\v\u00a0\ufeff"
 
 def read(file: str, images: str | None = None, **options: Any) -> Table:
     """The table in a file; ``images`` is the folder that its image paths start from."""
-    path = Path(file)
-    root = path.parent if images is None else Path(images)
+    path = user_path(file)
+    root = path.parent if images is None else user_path(images)
     lines, findings = _csv_lines(path) if path.suffix.lower() in _CSV else _json_lines(path)
     need_folder(root)
     rows = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import hash_sample
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 
 _CONFIG = "config.json"
@@ -32,8 +34,8 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
     Raises MfvError: MFV7262 for what is neither a folder nor a repository's name, MFV7263 for a
     repository that is not in the cache, not all of it, or that cannot be fetched.
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
+    folder = user_path(path)
+    if os.path.isdir(folder):
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError

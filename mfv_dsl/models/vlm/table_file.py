@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, reason
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES, Architecture
 
@@ -35,7 +36,7 @@ def read_row(source: Row) -> Architecture:
     """
     if isinstance(source, Architecture):
         return source
-    path = Path(source).expanduser()
+    path = user_path(source)
     try:
         table = tomllib.loads(read_text(path, LARGEST_CONFIG))
     except (OSError, BadText) as error:
