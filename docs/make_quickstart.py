@@ -38,7 +38,9 @@ def run(name: str, options: tuple[str, ...]) -> str:
         command = [sys.executable, "-m", "mfv_dsl", "run", "quickstart", *options, "--out", folder]
         done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
         rows = json.loads((Path(folder) / "results.json").read_text())["rows"]
-    write_atomically(GOLDEN / f"{name}.json", (json.dumps({"rows": rows}, indent=1) + "\n").encode())
+    write_atomically(
+        GOLDEN / f"{name}.json", (json.dumps({"rows": rows}, indent=1) + "\n").encode()
+    )
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     kept = [line for line in lines if not line.startswith(_NOT_KEPT)]
     return "\n".join(kept).strip("\n") + "\n"
