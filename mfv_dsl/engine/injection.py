@@ -11,7 +11,7 @@ what comes out for a batch does not depend on its neighbours, but for rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -33,14 +33,16 @@ class Injection:
     The layers up to and with ``layer`` are run once, when first needed, and the token without the
     edit is not run beside it.
 
-    A model that cannot start in the middle, or whose prefixes cannot be joined, runs batch by
+    With ``keep`` the joined prefixes are kept from one call to the next: they take as much memory as
+    the prefixes again.  A model that cannot start in the middle, or whose prefixes cannot be joined, runs batch by
     batch; what comes out is the same.
 
     Raises MfvError for a layer that there is not and for a vector of another length.
     """
 
-    def __init__(self, prefixes: Sequence[Prefix]) -> None:
-        self.prefixes = tuple(prefixes)
+    def __init__(self, prefixes: Sequence[Prefix], keep: bool = False) -> None:
+        self.prefixes, self._keep = tuple(prefixes), keep
+        self._joined: dict[int, Any] = {}  # where it is kept, by the first stage to be run
         self.backend = prefixes[0].backend
         self.sizes = [len(prefix.batch) for prefix in prefixes]
 
@@ -90,6 +92,17 @@ class Injection:
 
         return self._run(layer, added, joined, together, lambda scores: scores, logits=logits)
 
+    def _state(self, first: int) -> Any:
+        """The state of all prefixes, for the stages from ``first`` on; None where it cannot be."""
+        if len(self.prefixes) == 1:
+            return self.prefixes[0].state
+        if first in self._joined:
+            return self._joined[first]
+        state = self.backend.joined([prefix.state for prefix in self.prefixes], first)
+        if self._keep:
+            self._joined[first] = state
+        return state
+
     def _run(
         self,
         layer: int,
@@ -108,8 +121,7 @@ class Injection:
         before = [prefix.before(layer + 1) for prefix in self.prefixes]
         state = None
         if None not in before:
-            states = [prefix.state for prefix in self.prefixes]
-            state = self.backend.joined(states, layer + 1) if len(states) > 1 else states[0]
+            state = self._state(layer + 1)
         if state is None and len(self.prefixes) > 1:
             singles = map(Injection, zip(self.prefixes, strict=True))
             return together([

@@ -110,6 +110,7 @@ class Trainer:
         self.backend, self.device = backend, backend.device
         self.prefixes, self.progress = prefixes, progress
         self._at_once = 1 << 30  # courses in a step, fewer where memory says so
+        self._settled = False  # whether every batch has been taken, and comes with the same others
         self._unedited: dict[int, torch.Tensor] = {}  # by the identity of the batch
 
     def starts(self, courses: Sequence[Course]) -> list[Checkpoint | MfvError]:
@@ -139,6 +140,8 @@ class Trainer:
                     with torch.no_grad():
                         values[i].copy_(courses[i].limited(values[i]))
             self.progress(len(now))
+        # courses of one seed and number of batches take their batches in one order
+        self._settled = len({(c.settings.seed, len(c.batches)) for c in courses}) == 1
         means, squares = adam.moments()
         values = [value.detach() for value in values]
         mean_losses = list(map(_means, courses, orders, losses))
@@ -216,7 +219,7 @@ class Trainer:
         ]
 
     def _injection(self, batches: Sequence[PromptBatch]) -> Injection:
-        return Injection([self.prefixes.of(batch) for batch in batches])
+        return self.prefixes.together(batches, self._settled)
 
     def _in_parts(
         self, members: Sequence[int], run: Callable[[Sequence[int]], Iterable[Result]]
