@@ -41,7 +41,8 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
-from mfv_dsl.methods.tuning import Checkpoint, Settings, tune
+from mfv_dsl.methods.training import Checkpoint, Settings
+from mfv_dsl.methods.tuning import tune
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models import load
 from mfv_dsl.models.openflamingo import OpenFlamingo

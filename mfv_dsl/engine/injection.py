@@ -33,9 +33,9 @@ class Injection:
     The layers up to and with ``layer`` are run once, when first needed, and the token without the
     edit is not run beside it.
 
-    With ``keep`` the joined prefixes are kept from one call to the next: they take as much memory as
-    the prefixes again.  A model that cannot start in the middle, or whose prefixes cannot be joined, runs batch by
-    batch; what comes out is the same.
+    With ``keep`` the joined prefixes are kept from one call to the next: they take as much memory
+    as the prefixes again.  A model that cannot start in the middle, or whose prefixes cannot be
+    joined, runs batch by batch; what comes out is the same.
 
     Raises MfvError for a layer that there is not and for a vector of another length.
     """

@@ -22,8 +22,9 @@ from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
 from mfv_dsl.execute.folder import Performance, Results, write_library, write_run
+from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.notes import failure_notes, linearised, notes
-from mfv_dsl.execute.operations import PERFORM
+from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, result_rows
 from mfv_dsl.execute.run_folder import Origin, RunFolder
@@ -82,19 +83,26 @@ def _perform(
     session = Session(plan, listener, settings, StoredParts(store, settings.fresh))
     performance = Performance({}, {}, set(), {}, {}, {})
     check_answers(session, new)
-    for step in plan.steps:
-        started = time.perf_counter()
-        value = None if settings.fresh else _stored(store, step.key)
-        if value is not None:
-            performance.cached.add(step.key)
-        else:
+    for group in in_groups(plan.steps, [] if settings.trace else new):
+        started, to_do = time.perf_counter(), []
+        for step in group:
+            value = None if settings.fresh else _stored(store, step.key)
+            if value is not None:
+                performance.cached.add(step.key)
+                performance.values[step.key] = value
+                performance.seconds[step.key] = round(time.perf_counter() - started, 3)
+                continue
+            failed = [performance.failures[k] for k in step.input_keys if k in performance.failures]
+            if failed:
+                performance.failures[step.key] = failed[0]
+            else:
+                to_do.append((step, inputs_of(step, performance.values)))
+        with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
+            results = _performed(session, to_do)
+        for (step, _), value in zip(to_do, results, strict=True):
             try:
-                for key in step.input_keys:
-                    if key in performance.failures:
-                        raise performance.failures[key]
-                inputs = inputs_of(step, performance.values)
-                with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
-                    value = _performed(session, step, inputs)
+                if isinstance(value, Exception):
+                    raise value
                 performance.touches[step.key] = [str(touch) for touch in touches]
                 if not getattr(value, "failures", ()):
                     store.put(step.key, value, step.label, step.operation)
@@ -104,8 +112,9 @@ def _perform(
                     raise
                 performance.failures[step.key] = _of_step(error, step)
                 continue
-        performance.values[step.key] = value
-        performance.seconds[step.key] = round(time.perf_counter() - started, 3)
+            performance.values[step.key] = value
+            seconds = (time.perf_counter() - started) / len(to_do)
+            performance.seconds[step.key] = round(seconds, 3)
     return replace(performance, devices=session.devices)
 
 
@@ -129,11 +138,35 @@ def _of_step(error: Exception, step: Step) -> MfvError:
     )  # fmt: skip
 
 
-def _performed(session: Session, step: Step, inputs: Mapping[str, Any]) -> Any:
+def _performed(session: Session, work: Sequence[tuple[Step, Mapping[str, Any]]]) -> list[Any]:
+    """For each step its value, or the exception that it ends with.  Several are performed together;
+    where that fails as a whole, one after the other, so that it costs those alone that fail."""
+    if len(work) > 1:
+        steps, inputs = zip(*work, strict=True)
+        try:
+            results = TOGETHER[steps[0].operation].perform(session, steps, inputs)
+        except Exception as error:
+            if not _is_of_the_step(error):
+                raise
+        else:
+            return [_named(value, step) for value, step in zip(results, steps, strict=True)]
+    return [_performed_alone(session, *item) for item in work]
+
+
+def _performed_alone(session: Session, step: Step, inputs: Mapping[str, Any]) -> Any:
     try:
         return PERFORM[step.operation](session, step, inputs)
-    except NotFinite as error:
-        raise named(error, step.label) from error
+    except Exception as error:
+        return _named(error, step)
+
+
+def _named(value: Any, step: Step) -> Any:
+    """``value``; numbers that are none with the name of the step that they came out of."""
+    if not isinstance(value, NotFinite):
+        return value
+    error = named(value, step.label)
+    error.__cause__ = value
+    return error
 
 
 def failures_within(values: Mapping[str, Any]) -> list[MfvError]:

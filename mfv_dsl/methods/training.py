@@ -109,16 +109,16 @@ class Trainer:
     def __init__(self, backend: Backend, prefixes: PrefixCache, progress: Progress) -> None:
         self.backend, self.device = backend, backend.device
         self.prefixes, self.progress = prefixes, progress
-        self._at_once = 1 << 30  # courses in a step, fewer where memory says so
+        self._at_once: int | None = None  # courses in a step, where memory sets a bound
         self._settled = False  # whether every batch has been taken, and comes with the same others
         self._unedited: dict[int, torch.Tensor] = {}  # by the identity of the batch
 
     def starts(self, courses: Sequence[Course]) -> list[Checkpoint | MfvError]:
         """The checkpoints before the first epoch."""
         values = [course.limited(course.variable.first()) for course in courses]
-        nothing = [torch.zeros_like(value) for value in values]
+        means, squares = ([torch.zeros_like(value) for value in values] for _ in range(2))
         losses = [(None, None)] * len(courses)
-        return self._checkpoints(courses, values, nothing, nothing, losses)
+        return self._checkpoints(courses, values, means, squares, losses)
 
     def epoch(
         self, courses: Sequence[Course], number: int, before: Sequence[Checkpoint]
@@ -126,7 +126,8 @@ class Trainer:
         """Epoch ``number``, from 1, which goes on from ``before``, of each course; MFV5314 of one
         whose loss is no longer finite."""
         values = [c.value.to(self.device).clone().requires_grad_() for c in before]
-        self._at_once = min(self._at_once, self._fitting(courses))
+        if self._at_once is None:
+            self._at_once = self._fitting(courses)
         adam = _Adam(courses, number, values, before)
         losses: list[list[torch.Tensor]] = [[] for _ in courses]
         orders = [course.order(number) for course in courses]
@@ -149,6 +150,8 @@ class Trainer:
 
     def _fitting(self, courses: Sequence[Course]) -> int:
         """How many courses memory suggests to take at once, every layer kept for the way back."""
+        if len(courses) == 1:
+            return 1
         largest = max(map(len, (batch for course in courses for batch in course.batches)))
         prefix = self.prefixes.of(courses[0].batches[0])
         return max(1, rows_at_once(self.device, prefix.row_bytes) // largest)
@@ -227,7 +230,7 @@ class Trainer:
         """What ``run`` gives for all ``members``, for as many at a time as memory suggests."""
         n_done = 0
         while n_done < len(members):
-            part = members[n_done : n_done + self._at_once]
+            part = members[n_done : n_done + (self._at_once or len(members))]
             try:
                 results = run(part)
             except Exception as error:
