@@ -17,7 +17,7 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.methods.training import Checkpoint, Epoch, Settings
+from mfv_dsl.methods.training import Epoch, Settings
 from mfv_dsl.methods.tuning import Task, Tuned, tune, tune_together
 from mfv_dsl.methods.vectors import Space, Vector, function_vector
 from mfv_dsl.models.base import Continuation, PromptBatch
@@ -73,14 +73,38 @@ def distance(one: Vector, two: Vector) -> float:
     return float((one.residual - two.residual).norm() / two.residual.norm())
 
 
+Parts = dict[str, Any]
+
+
+def keeper(parts: Parts) -> Callable[[str, Callable[[], Any]], Any]:
+    """Keeps parts of a training in ``parts``."""
+    return lambda name, make: parts[name] if name in parts else parts.setdefault(name, make())
+
+
+def keeping(tasks: Sequence[Task]) -> tuple[list[Task], list[Parts]]:
+    """The tasks, each keeping its parts."""
+    parts: list[Parts] = [{} for _ in tasks]
+    kept = [replace(task, keep=keeper(mine)) for task, mine in zip(tasks, parts, strict=True)]
+    return kept, parts
+
+
 def check_as_alone(model: Any, tasks: Sequence[Task]) -> None:
-    """Hold the vectors, curves and choices of ``tasks`` together against those of each alone."""
-    for task, together in zip(tasks, vectors_of(tune_together(model, tasks)), strict=True):
-        alone = tune(model, task.batches, task.validation, task.start, task.settings, task.off_task)
-        assert together.training.chosen == alone.training.chosen
-        assert distance(together, alone) < CLOSE
-        for one, two in zip(together.training.epochs, alone.training.epochs, strict=True):
-            torch.testing.assert_close(numbers(one), numbers(two), rtol=1e-4, atol=1e-6)
+    """Hold what is learned, epoch by epoch, and the choice of each of ``tasks`` together against
+    those of each alone."""
+    (here, together), (there, alone) = keeping(tasks), keeping(tasks)
+    vectors = vectors_of(tune_together(model, here))
+    for vector, task, one, two in zip(vectors, there, together, alone, strict=True):
+        (wanted,) = vectors_of(tune_together(model, [task]))
+        assert vector.training.chosen == wanted.training.chosen
+        assert one.keys() == two.keys() >= {f"epoch/{task.settings.epochs}"}
+        for number in range(task.settings.epochs + 1):
+            found, needed = one[f"epoch/{number}"], two[f"epoch/{number}"]
+            assert not number or needed.value.any()
+            apart = (found.value - needed.value).norm()
+            assert apart <= CLOSE * needed.value.norm()
+            torch.testing.assert_close(
+                numbers(found.epoch), numbers(needed.epoch), rtol=1e-4, atol=1e-6
+            )
 
 
 def numbers(epoch: Epoch) -> torch.Tensor:
@@ -227,15 +251,9 @@ def test_what_was_kept_is_gone_on_from(lost: tuple[int, ...], scenes: Scenes):
     """Epochs of some are lost, as where a run was stopped while it kept them: the same bits."""
     model = lively_flamingo(3, 4, 32, 2)
     settings = Settings(1, epochs=3, lr=0.2)
-    parts: list[dict[str, Checkpoint]] = [{}, {}, {}]
-
-    def keeper(mine: dict[str, Checkpoint]) -> Callable[[str, Callable[[], Any]], Any]:
-        return lambda name, make: mine[name] if name in mine else mine.setdefault(name, make())
-
-    tasks = [
-        replace(task_of(model, scenes, name, zeros(model), settings), keep=keeper(mine))
-        for name, mine in zip(RELATIONS, parts, strict=False)
-    ]
+    tasks, parts = keeping(
+        [task_of(model, scenes, name, zeros(model), settings) for name in RELATIONS[:3]]
+    )
     steps: list[int] = []
     wanted = vectors_of(tune_together(model, tasks, progress=steps.append))
     assert sum(steps) == 3 * 3 * 3

@@ -79,6 +79,8 @@ class _Join:
 
     def __call__(self, values: Sequence[Any]) -> Any:
         first = values[0]
+        if any(type(value) is not type(first) for value in values):
+            raise _NotJoined
         if isinstance(first, torch.Tensor):
             return self._tensor(values)
         if isinstance(first, Mapping):
