@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.models.sites import SiteSource, SiteTable, find_sites, unknown_projection
@@ -22,18 +23,31 @@ class HookPlan:
     edits: tuple[Edit, ...]
 
     @classmethod
-    def of(cls, model: Any, edits: Sequence[Edit], sites: SiteSource | None = None) -> HookPlan:
+    def of(
+        cls,
+        model: Any,
+        edits: Sequence[Edit],
+        sites: SiteSource | None = None,
+        attention_output: str | None = None,
+    ) -> HookPlan:
         """Bind ``edits`` to ``model``: one loaded by :func:`mfv_dsl.load_model`, an
         ``open_flamingo.Flamingo``, or a transformers causal language model.
 
-        ``sites`` says where a model of another make keeps its parts
+        ``sites`` says where a model of another make keeps its parts, ``attention_output`` which
+        module of a decoder layer is its attention's output projection
         (:func:`~mfv_dsl.models.sites.find_sites`).  Raises MfvError: MFV5108 where the parts that
         the edits need are not known, MFV5102 to MFV5105 for edits that do not fit.
         """
-        if sites is None and hasattr(model, "sites") and hasattr(model, "model"):
+        given = sites is not None or attention_output is not None
+        if not given and hasattr(model, "sites") and hasattr(model, "model"):
             plan = cls(model.model, model.sites, tuple(edits))
+        elif isinstance(model, nn.Module):
+            plan = cls(model, find_sites(model, sites, attention_output), tuple(edits))
         else:
-            plan = cls(model, find_sites(model, sites), tuple(edits))
+            raise MfvError(
+                "MFV5108", f"a {type(model).__name__} is no model that edits can be bound to",
+                help="give a model of PyTorch, or one from mfv_dsl.load_model",
+            )  # fmt: skip
         at_projection = any(edit.site in ("lm.attn", "lm.attn.out") for edit in plan.edits)
         if at_projection and "lm.attn" not in plan.sites:
             raise unknown_projection(plan.model)
@@ -41,6 +55,11 @@ class HookPlan:
         return plan
 
     def attach(self) -> Hooks:
-        """A context in which every forward call of the model is edited; the edits are made at the
-        last position of each call.  Leaving it without a call is an error."""
-        return Hooks(self.model, self.sites, self.edits)
+        """A context in which every forward call of the model is edited.
+
+        The edits are made at each row's last token that the call's ``attention_mask`` (rows,
+        tokens) does not leave out, wherever the padding is; without a mask at the last position.
+        In a generation with a cache that is the new token of every call.  Leaving the block without
+        a call is an error.
+        """
+        return Hooks(self.model, self.sites, self.edits, by_mask=True)
