@@ -50,7 +50,7 @@ class HookPlan:
             )  # fmt: skip
         at_projection = any(edit.site in ("lm.attn", "lm.attn.out") for edit in plan.edits)
         if at_projection and "lm.attn" not in plan.sites:
-            raise unknown_projection(plan.model)
+            raise unknown_projection(plan.model, plan.sites)
         Hooks(plan.model, plan.sites, plan.edits)  # refuses what does not fit
         return plan
 

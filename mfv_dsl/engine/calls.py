@@ -1,7 +1,7 @@
 """The calls of a user's own model: which tokens of a call are text, and which are padding.
 
-    with Calls(model, sites) as calls:
-        model(tokens, attention_mask=mask)  # within, `calls.ends` has each row's last real token
+with Calls(model, sites) as calls:
+    model(tokens, attention_mask=mask)  # within, `calls.ends` has each row's last real token
 """
 
 from __future__ import annotations
@@ -130,8 +130,10 @@ def _call_of(module: nn.Module, inputs: tuple[Any, ...], options: Mapping[str, A
         cached = None
     texts = (given.get(name) for name in ("input_ids", "inputs_embeds", "lang_x"))
     text = next((value for value in texts if isinstance(value, torch.Tensor)), None)
-    mask = _padding(given.get("attention_mask"))
-    return _Call(mask, cached, None if text is None else len(text))
+    mask, rows = _padding(given.get("attention_mask")), None if text is None else len(text)
+    if mask is not None and rows not in (None, len(mask)):
+        raise unusable_mask(f"it has shape {tuple(mask.shape)}, for {rows} rows")
+    return _Call(mask, cached, rows)
 
 
 def _padding(mask: Any) -> torch.Tensor | None:

@@ -335,8 +335,8 @@ def place_hook(
         return module.register_forward_pre_hook(before)
 
     def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (run(output[0]), *output[1:])
+        if isinstance(output, tuple | list):
+            return type(output)([run(output[0]), *output[1:]])
         return run(output)
 
     return module.register_forward_hook(after, prepend=site.of_pictures)

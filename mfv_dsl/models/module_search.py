@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 #: What models call the attention's output projection, by the last part of its path.
 _PROJECTIONS = ("o_proj", "out_proj", "c_proj", "dense", "wo", "proj", "output_proj", "out_lin")
-#: Parts of paths that lead into an attention, and those that lead into another one than a token's
-#: to earlier tokens.
-_ATTENTION, _NOT_OWN = ("attn", "attention"), ("cross", "encoder_attn", "xattn")
+#: Parts of paths that lead into an attention; those of the paths and classes of other things than a
+#: token's softmax attention to earlier tokens, which have heads of their own or none.
+_ATTENTION = ("attn", "attention")
+_OTHER = ("cross", "encoder_attn", "encoderattention", "linear", "lightning", "delta", "mamba")
+#: Attentions whose output is not that of one head beside that of the next: pairs are subtracted.
+_NO_HEADS = ("diffllama",)
 #: What configurations call their sizes.
 N_LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 N_HEADS = ("num_attention_heads", "n_heads", "n_head", "num_heads")
@@ -76,19 +79,36 @@ def find_layers(model: nn.Module, config: Any) -> str | None:
     return places[0] if len(places) == 1 else None
 
 
-def find_projection(layer: nn.Module, width: int, heads: int) -> str | None:
-    """The path in a decoder layer of its attention's output projection: of the only linear map from
-    ``heads`` parts of one size to ``width`` numbers that has the name of one, within an attention;
-    None where there is none, or more than one."""
-    places = [
-        path
-        for path, module in layer.named_modules()
-        if path.rpartition(".")[2] in _PROJECTIONS
-        and any(word in path.lower() for word in _ATTENTION)
-        and not any(word in path.lower() for word in _NOT_OWN)
-        and fits(module, width, heads)
-    ]
+def find_projection(layer: nn.Module, width: int) -> str | None:
+    """The path in a decoder layer of its attention's output projection: of the only linear map to
+    ``width`` numbers that has the name of one, within an attention; None where there is none, or
+    more than one."""
+    places = []
+    for path, module in layer.named_modules():
+        holder, _, name = path.rpartition(".")
+        kinds = f"{holder} {type(layer.get_submodule(holder)).__name__}".lower()
+        sizes = linear_sizes(module)
+        if (
+            name.lower() in _PROJECTIONS
+            and sizes is not None
+            and sizes[1] == width
+            and any(word in kinds for word in _ATTENTION)
+            and not any(word in kinds for word in (*_OTHER, *_NO_HEADS))
+        ):
+            places.append(path)
     return places[0] if len(places) == 1 else None
+
+
+def is_softmax_attention(layer: nn.Module, path: str) -> bool:
+    """Whether what holds the module at ``path`` of a decoder layer may be an attention with heads
+    side by side: its class does not say otherwise."""
+    holder = type(layer.get_submodule(path.rpartition(".")[0])).__name__.lower()
+    return not any(word in holder for word in (*_OTHER, *_NO_HEADS))
+
+
+def heads_of(layer: nn.Module, path: str) -> int | None:
+    """How many heads the attention says it has whose output projection is at ``path``."""
+    return size_of(layer.get_submodule(path.rpartition(".")[0]), N_HEADS)
 
 
 def named_projections(layer: nn.Module, name: str) -> list[str]:
@@ -106,12 +126,6 @@ def linear_sizes(module: nn.Module) -> tuple[int, int] | None:
     if type(module).__name__ == "Conv1D" and weight is not None:  # GPT-2's, (inputs, outputs)
         return int(weight.shape[0]), int(weight.shape[1])
     return None
-
-
-def fits(module: nn.Module, width: int, heads: int) -> bool:
-    """Whether a module is a linear map from ``heads`` equal parts to ``width`` numbers."""
-    sizes = linear_sizes(module)
-    return sizes is not None and sizes[0] % heads == 0 and sizes[1] == width
 
 
 def used_once(layers: nn.ModuleList, path: str) -> Iterator[tuple[int, nn.Module]]:

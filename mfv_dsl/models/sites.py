@@ -18,8 +18,9 @@ from mfv_dsl.models.module_search import (
     config_of,
     find_layers,
     find_projection,
-    fits,
     has_module,
+    heads_of,
+    is_softmax_attention,
     linear_sizes,
     module_lists,
     named_projections,
@@ -56,6 +57,8 @@ class Site:
         return self.path.format(layer=layer // self.every)
 
 
+#: Models in which states are (tokens, rows, width).
+_TOKENS_FIRST = ("xlnet",)
 SiteTable: TypeAlias = Mapping[str, Site]
 #: How a user tells the sites of a model of a family that is not in the table.
 SiteSource: TypeAlias = "ModulePaths | Callable[[nn.Module], SiteTable]"
@@ -127,16 +130,18 @@ def find_sites(
     return _sites(model, paths, layers, part, given)
 
 
-def unknown_projection(model: nn.Module) -> MfvError:
-    """MFV5108: heads are to be edited in a model whose attention's projection is not known."""
+def unknown_projection(model: nn.Module, sites: SiteTable) -> MfvError:
+    """MFV5108: heads are to be edited in a model whose attention's projection is not known;
+    ``sites`` are those that are."""
     return _unknown(
         model,
         f"the attention's output projection of a {type(model).__name__} is not where any known "
         "architecture has it, so its heads cannot be edited",
+        (f"sites that can be edited: {', '.join(sites)}",),
     )
 
 
-def _unknown(model: nn.Module, problem: str) -> MfvError:
+def _unknown(model: nn.Module, problem: str, notes: Sequence[str] = ()) -> MfvError:
     lists = [
         f"{path} ({len(modules)} of {type(modules[0]).__name__})"
         for path, modules in module_lists(model).items()
@@ -147,9 +152,10 @@ def _unknown(model: nn.Module, problem: str) -> MfvError:
         problem,
         help="say where they are by `sites=ModulePaths(layers=..., projection=...)` of "
         "mfv_dsl.models.families:\nthe decoder layers' path in the model, the attention's output "
-        "projection's in a layer;\nwhere the layers are found, `attention_output=\"out_proj\"` "
+        'projection\'s in a layer;\nwhere the layers are found, `attention_output="out_proj"` '
         "names the projection alone;\nor by `sites=` a function that makes the site table from "
         f"the model\nlists of modules that it has: {listed or 'none'}",
+        notes=notes,
     )
 
 
@@ -160,15 +166,17 @@ def _paths_of(model: nn.Module, part: str) -> tuple[ModulePaths, str]:
         raise _unknown(
             model, f"a {kind} has an encoder and a decoder, and which of them is meant is not known"
         )
-    found = [(row, path) for row in _rows(config) for path in _places(row)
-             if has_module(model, f"{path}.0")]  # fmt: skip
-    for row, path in found:
-        if has_module(model, f"{path}.0{part}.{row.projection}"):
-            return row, path
-    if not found and hasattr(model, "get_output_embeddings"):
-        if model.get_output_embeddings() is None:
-            raise _unknown(model, f"a {kind} has no output head, so it is a part of a model")
-    layers = found[0][1] if found else find_layers(model, config)
+    if getattr(config, "model_type", "") in _TOKENS_FIRST:
+        raise _unknown(model, f"the states of a {kind} are (tokens, rows, width), not rows first")
+    own = FAMILIES.get(getattr(config, "model_type", ""))
+    for path in _places(own) if own is not None else ():
+        if own is not None and has_module(model, f"{path}.0{part}.{own.projection}"):
+            return own, path
+    places = [path for row in dict.fromkeys(FAMILIES.values()) for path in _places(row)]
+    layers = next((path for path in places if has_module(model, f"{path}.0")), None)
+    if layers is None and _is_headless(model):
+        raise _unknown(model, f"a {kind} has no output head, so it is a part of a model")
+    layers = layers or find_layers(model, config)
     if layers is None:
         raise _unknown(
             model,
@@ -177,12 +185,9 @@ def _paths_of(model: nn.Module, part: str) -> tuple[ModulePaths, str]:
     return ModulePaths(layers), layers
 
 
-def _rows(config: Any) -> list[Family]:
-    """The rows that may be the model's: its own by name, then all others.  What lies behind an
-    unknown model's MLP is not known, so its output may not be what the residual stream gets."""
-    own = FAMILIES.get(getattr(config, "model_type", ""))
-    others = [replace(row, mlp=None) for row in dict.fromkeys(FAMILIES.values())]
-    return others if own is None else [own, *others]
+def _is_headless(model: Any) -> bool:
+    """Whether a model of transformers is one without an output head."""
+    return hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None
 
 
 def _places(row: Family) -> list[str]:
@@ -205,9 +210,7 @@ def _named(model: nn.Module, layer: str, name: str) -> str:
     return places[0]
 
 
-def _sites(
-    model: nn.Module, paths: ModulePaths, layers: str, part: str, given: bool
-) -> SiteTable:
+def _sites(model: nn.Module, paths: ModulePaths, layers: str, part: str, given: bool) -> SiteTable:
     """The table of ``model``, whose decoder layers are at ``layers``, in each under ``part``;
     ``given``: by the user, so that a projection that is none is an error."""
     config = config_of(model)
@@ -222,7 +225,7 @@ def _sites(
     modules = model.get_submodule(layers)
     block = f"{layers}.{{layer}}"
     numbers = tuple(number for number, _ in used_once(modules, ""))
-    projection = None if heads is None else _projection(modules, paths, part, d_model, heads)
+    projection = _projection(modules, paths, part, d_model, heads)
     if projection is None and wanted:
         raise _unknown(
             model,
@@ -232,38 +235,54 @@ def _sites(
     table = _decoder_sites(
         replace(paths, projection=None), block, f"{block}{part}", numbers, d_model, 1, d_model
     )
-    if projection is not None and heads is not None:
-        path, at, width = projection
-        attention = _decoder_sites(
-            ModulePaths(layers, path), block, f"{block}{part}", at, d_model, heads, width
-        )
-        table = {name: site for name, site in attention.items() if name != "lm.resid"} | table
-    return table
+    if projection is None:
+        return table
+    attention = _decoder_sites(
+        ModulePaths(layers, projection.path), block, f"{block}{part}", projection.layers, d_model,
+        projection.heads, projection.head_dim,
+    )  # fmt: skip
+    return {name: site for name, site in attention.items() if name != "lm.resid"} | table
+
+
+@dataclass(frozen=True)
+class _Projection:
+    """The attention's output projection: its path in a decoder layer, the layers that have one of
+    the same sizes there, and the heads."""
+
+    path: str
+    layers: tuple[int, ...]
+    heads: int
+    head_dim: int
 
 
 def _projection(
-    layers: Any, paths: ModulePaths, part: str, d_model: int, heads: int
-) -> tuple[str, tuple[int, ...], int] | None:
-    """The path of the attention's output projection in a decoder layer, the layers that have one of
-    the same size there, and that of a head."""
+    layers: Any, paths: ModulePaths, part: str, d_model: int, heads: int | None
+) -> _Projection | None:
+    """The attention's output projection, None where it is not known.  An attention's own number of
+    heads comes before ``heads`` of the configuration, which some have for their encoder alone."""
     part = part.removeprefix(".")
-    for layer in layers:
+    found: dict[tuple[str, int, int], list[int]] = {}
+    for number, layer in enumerate(layers):
         inner = layer.get_submodule(part)
-        path = paths.projection
-        if path is None:
-            path = find_projection(inner, d_model, heads)
-        if path is not None and has_module(inner, path):
-            break
-    else:
-        return None
-    place = f"{part}.{path}" if part else path
-    sizes = {number: linear_sizes(module) for number, module in used_once(layers, place)
-             if fits(module, d_model, heads)}  # fmt: skip
-    if not sizes:
-        return None
-    first = next(iter(sizes.values()))
-    assert first is not None
-    return path, tuple(n for n, size in sizes.items() if size == first), first[0] // heads
+        path = paths.projection or find_projection(inner, d_model)
+        if path is None or not has_module(inner, path):
+            continue
+        own = heads_of(inner, path) or heads
+        sizes = linear_sizes(inner.get_submodule(path))
+        if (
+            own is not None
+            and sizes is not None
+            and sizes[1] == d_model
+            and sizes[0] % own == 0
+            and is_softmax_attention(inner, path)
+        ):
+            found.setdefault((path, own, sizes[0] // own), []).append(number)
+    for (path, own, width), numbers in found.items():
+        place = f"{part}.{path}" if part else path
+        alone = {number for number, _ in used_once(layers, place)}
+        if kept := tuple(number for number in numbers if number in alone):
+            return _Projection(path, kept, own, width)
+    return None
 
 
 def _decoder_sites(
