@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.origin import Origin
 from mfv_dsl.data.items import SPLITS, Item
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class _Rendered(ABC):
 
     def __init__(self, **arguments: Any) -> None:
         about = facts(**arguments)
+        self.origin = Origin("scenes", arguments)
         self.relations, self.splits, self.hash = about.relations, about.splits, about.hash
         self.seed: int = arguments.get("seed", 0)
         self.count: int = arguments.get("count", 240)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.short import Short
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.findings import Finding, in_order, refuse_errors
 from mfv_dsl.data.items import SPLITS, Item
@@ -77,8 +78,8 @@ class ImageFile:
         return self.source if isinstance(self.source, Path) else self.source()
 
 
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Short):
     """A dataset of files without its pixels.
 
     ``items`` by relation and split, in the order of the file; ``dropped`` counts what each declared
@@ -94,6 +95,15 @@ class Table:
     findings: tuple[Finding, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     remark: str = ""
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What is known of it without its images."""
+        counts = {
+            relation: {split: len(self.items[relation, split]) for split in self.splits}
+            for relation in self.relations
+        }
+        return DatasetFacts(self.relations, self.splits, self.hash, self.description, counts)
 
     @property
     def description(self) -> str:
@@ -405,11 +415,7 @@ def of_files(
     def facts(**arguments: Any) -> DatasetFacts:
         table = read(**arguments)
         refuse_errors(table.name, table.findings)
-        counts = {
-            relation: {split: len(table.items[relation, split]) for split in table.splits}
-            for relation in table.relations
-        }
-        return DatasetFacts(table.relations, table.splits, table.hash, table.description, counts)
+        return table.facts
 
     def dataset(**arguments: Any) -> FileDataset:
         return FileDataset(read(**arguments))

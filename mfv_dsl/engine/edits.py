@@ -11,12 +11,14 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from mfv_dsl.base.short import Short
+
 LAST = (-1,)
 EditOperation: TypeAlias = Literal["add", "replace", "scale", "project_out"]
 
 
-@dataclass(frozen=True)
-class Edit:
+@dataclass(frozen=True, repr=False)
+class Edit(Short):
     """One change of the activations at a site.
 
     ``operation``: ``add`` adds ``value``, ``replace`` puts it in place, ``scale`` multiplies by it,

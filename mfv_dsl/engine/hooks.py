@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -28,6 +29,8 @@ from mfv_dsl.models.sites import Site, SiteTable
 #: What a hook makes of a module's input or output.
 Change = Callable[[torch.Tensor], torch.Tensor]
 AnyHooks = TypeVar("AnyHooks", bound="PlacedHooks")
+#: The modules to which users have edits attached now, with how many.
+EDITED: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 class PlacedHooks(ABC):
@@ -97,6 +100,7 @@ class Hooks(PlacedHooks):
         super().__init__()
         self.edits, self.reads = tuple(edits), tuple(reads)
         self._calls = Calls(model, sites) if by_mask else None
+        self._marked: list[nn.Module] = []
         self._last_call: dict[tuple[str, int], int] = {}
         self.firings: Counter[int] = Counter()
         self._readings: dict[int, list[torch.Tensor]] = {}
@@ -136,12 +140,20 @@ class Hooks(PlacedHooks):
         super().__enter__()
         if self._calls is not None:
             self._calls.__enter__()
+            for module, _, _ in self._bound:
+                EDITED[module] = EDITED.get(module, 0) + 1
+                self._marked.append(module)
         return self
 
     def _remove(self) -> None:
         super()._remove()
         if self._calls is not None:
             self._calls.__exit__()
+        while self._marked:
+            module = self._marked.pop()
+            EDITED[module] -= 1
+            if not EDITED[module]:
+                del EDITED[module]
 
     def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
         for module, site, work in self._bound:
