@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,8 @@ from mfv_dsl.base.arguments import texts, truth
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
-from mfv_dsl.base.places import find_recipe, run_folder
+from mfv_dsl.base.names import plain
+from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
@@ -25,6 +27,7 @@ from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_every_profile, check_source, load_recipe
 from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.overrides import in_option
 from mfv_dsl.lang.parser import read_source
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
@@ -35,6 +38,7 @@ from mfv_dsl.plan.build import build_plan
 from mfv_dsl.progress import Progress, listening
 
 if TYPE_CHECKING:
+    from mfv_dsl.execute.run_folder import Origin
     from mfv_dsl.execute.session import Listener
 
 
@@ -53,6 +57,7 @@ class Recipe(Short):
         lock: What ``mfv.lock``, beside the recipe, pins of the vectors that it loads.
         given: Models and datasets that are loaded already, by the recipe's names;
             :meth:`with_objects` gives them.
+        file: Where the text was read.
 
     Raises:
         RecipeError: Everything that is wrong with the text, in source order.
@@ -68,6 +73,7 @@ class Recipe(Short):
     overrides: tuple[str, ...] = ()
     lock: Lock = field(default=NO_LOCK, hash=False)
     profile: str | None = None
+    file: Path | None = field(default=None, compare=False, repr=False)
     given: Given = field(default=NO_OBJECTS, hash=False, compare=False)
 
     @classmethod
@@ -91,13 +97,21 @@ class Recipe(Short):
         (2, 3, 4)
         """
         source, lock = _read(path)
-        return cls(source.text, source.name, options_of(overrides), lock, profile)
+        return cls(
+            source.text,
+            source.name,
+            options_of(overrides),
+            lock,
+            profile,
+            find_recipe(path).absolute(),
+        )
 
     @staticmethod
     def findings(
         path: str | Path, overrides: Sequence[str] = (), profile: str | None = None
     ) -> tuple[Diagnostic, ...]:
-        """Everything that is wrong with a recipe's file, and its warnings.
+        """Everything that is wrong with a recipe's file, and its warnings; also that no plan can be
+        made of it, or that it asks for more items than a dataset has.
 
         Without a ``profile``, this is also what is wrong with it under each of its profiles.
 
@@ -109,9 +123,16 @@ class Recipe(Short):
         def find(path: str, name: str | None) -> VectorFacts | None:
             return at_hand(path, name, lock)
 
-        changes = options_of(overrides)
-        own = check_source(source, None, changes, find, profile).diagnostics
-        return own if profile else (*own, *check_every_profile(source, find=find))
+        overrides = options_of(overrides)
+        result = check_source(source, None, overrides, find, profile)
+        own = (*result.diagnostics, *_of_plan(result.checked, source, overrides))
+        if profile:
+            return own
+        of_profiles = list(check_every_profile(source, find=find))
+        for name in () if result.checked is None else profiles_of(result.checked.recipe):
+            checked = check_source(source, None, (), find, name).checked
+            of_profiles += [d for d in _of_plan(checked, source) if d not in (*own, *of_profiles)]
+        return (*own, *of_profiles)
 
     def __post_init__(self) -> None:
         as_text(self.text, "a recipe")
@@ -154,10 +175,23 @@ class Recipe(Short):
         >>> Recipe.from_file("quickstart", profile="llava").folder.as_posix()
         'runs/quickstart-llava'
         """
+        return self.folder_of(())
+
+    def folder_of(self, only: Sequence[str]) -> Path:
+        """:attr:`folder`, and for a run of ``only`` some of its blocks one beside it.
+
+        >>> Recipe.from_file("quickstart").folder_of(["raw"]).as_posix()
+        'runs/quickstart-only-raw'
+        """
         parts = [] if self.profile is None else [self.profile]
         if self.overrides:
             digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
             parts.append(f"set-{digest[:6]}")
+        if only:
+            names = "\n".join(sorted(only))
+            whole = plain(names) == names  # one name, which a folder may have
+            digest = hashlib.sha256(names.encode()).hexdigest()
+            parts.append(f"only-{names if whole else digest[:6]}")
         return run_folder(self.name, "-".join(parts))
 
     def with_objects(
@@ -207,7 +241,20 @@ class Recipe(Short):
                 that the recipe has not.
         """
         names = None if only is None else texts(only, "only")
-        return InteractivePlan.of(build_plan(self.checked, names), self.given.objects)
+        try:
+            plan = build_plan(self.checked, names)
+        except MfvError as error:
+            raise self._shown(error) from None
+        errors = tuple(map(self._in_option, plan.errors))
+        return InteractivePlan.of(replace(plan, errors=errors), self.given.objects)
+
+    def _shown(self, error: MfvError) -> MfvError:
+        """The error with its place in the option of ``overrides`` that it comes from."""
+        error.diagnostics = tuple(map(self._in_option, error.diagnostics))
+        return error
+
+    def _in_option(self, diagnostic: Diagnostic) -> Diagnostic:
+        return in_option(diagnostic, Source(self.text, self.name), self.overrides)
 
     def run(
         self,
@@ -228,7 +275,8 @@ class Recipe(Short):
         run again, and a model that this process has loaded is not loaded again.
 
         Args:
-            out: The folder for results and vectors; :attr:`folder` if left out.
+            out: The folder for results and vectors; :meth:`folder_of` the run if left out.  What
+                an earlier run of the recipe wrote there is replaced, and nothing else.
             listener: Who is told how far it is.
             device: Where models run, in place of what the recipe says.
             fresh: Run finished steps all the same.
@@ -245,9 +293,10 @@ class Recipe(Short):
 
         Raises:
             MfvError: What :meth:`plan` raises; MFV6001 for a vector that is nowhere, MFV6020 for
-                one that is not pinned, MFV6102 for a folder that cannot be made; MFV53xx for what
-                comes out wrong as it runs, MFV70xx for a model that cannot be loaded; MFV5119 for
-                an argument of the wrong type, MFV5120 for a model that is not as it was loaded.
+                one that is not pinned, MFV6070 to MFV6072 for a folder that holds something else
+                than an earlier run of the recipe, MFV6102 for one that cannot be made; MFV53xx for
+                what comes out wrong as it runs, MFV70xx for a model that cannot be loaded; MFV5119
+                for an argument of the wrong type, MFV5120 for a model that is not as it was loaded.
         """
         from mfv_dsl.execute.run import run_plan
         from mfv_dsl.execute.session import RunSettings
@@ -261,7 +310,8 @@ class Recipe(Short):
                 out, listener, device=device, fresh=fresh, only=only, trace=trace,
                 download=download, locked=locked, progress=progress,
             )  # fmt: skip
-        folder = Path(as_path(out, "out")) if out is not None else self.folder
+        names = () if only is None else texts(only, "only")
+        folder = Path(as_path(out, "out")) if out is not None else self.folder_of(names)
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
@@ -272,10 +322,22 @@ class Recipe(Short):
                 folder,
                 told,
                 RunSettings(device, fresh, trace, download, self.given.objects),
-                name=Path(self.name).stem,
-                origin={"recipe": self.name, "profile": self.profile, "set": list(self.overrides)},
+                name=recipe_label(self.name),
+                origin=self._origin(folder, names),
             )
         return InteractiveResult.of(result, self.given.objects)
+
+    def _origin(self, folder: Path, only: Sequence[str]) -> Origin:
+        """What a run of it in ``folder`` says of where it comes from."""
+        from mfv_dsl.execute.run_folder import Origin
+
+        source = "text"
+        if self.file is not None and (name := bundled_name(self.file)) is not None:
+            source = f"bundled {name}"
+        elif self.file is not None:
+            seen = os.path.relpath(os.path.realpath(self.file), os.path.realpath(folder))
+            source = Path(seen).as_posix()
+        return Origin(self.name, source, self.profile, self.overrides, tuple(only))
 
     def with_models(self) -> Recipe:
         """The recipe once everything was downloaded that its models' facts depend on."""
@@ -305,6 +367,20 @@ def _read(path: str | Path) -> tuple[Source, Lock]:
     except OSError as error:
         raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
     return source, read_lock(file.parent / LOCK_NAME)
+
+
+def _of_plan(
+    checked: Checked | None, source: Source, overrides: Sequence[str] = ()
+) -> list[Diagnostic]:
+    """Why no plan can be made of a checked recipe, or none that can be run."""
+    if checked is None:
+        return []
+    try:
+        found = build_plan(checked).errors
+    except MfvError as error:
+        # what a model or dataset is that is not on this machine, nobody can say
+        found = () if error.code == "MFV5001" else error.diagnostics
+    return [in_option(diagnostic, source, overrides) for diagnostic in found]
 
 
 def compile(text: str) -> Expression | Recipe:

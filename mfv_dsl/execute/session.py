@@ -126,6 +126,7 @@ class Session:
         self.settings = settings
         self.parts = parts
         self._backends: dict[str, Backend] = {}
+        self._failed: dict[str, MfvError] = {}
         self._datasets: dict[str, Dataset] = {}
         self._unedited: dict[tuple[object, ...], Outcomes] = {}
         self._unknown: set[str] = set()
@@ -136,15 +137,21 @@ class Session:
         assert step.model is not None
         if step.model not in self._backends and step.model in self.settings.given:
             self._backends[step.model] = as_loaded(self.settings.given[step.model])
+        if step.model in self._failed:  # it would fail again
+            raise self._failed[step.model]
         if step.model not in self._backends:
             declaration = self.plan.models[step.model]
             progress = self.listener.begin(f"loading {declaration.constructor}", 1)
             arguments = {**declaration.arguments, "download": self.settings.download}
             if self.settings.device is not None:
                 arguments["device"] = self.settings.device
-            backend = load_once(declaration.constructor, **arguments)
-            if is_edited(backend.model):  # by the user, around this run
-                backend = models.load(declaration.constructor, **arguments)
+            try:
+                backend = load_once(declaration.constructor, **arguments)
+                if is_edited(backend.model):  # by the user, around this run
+                    backend = models.load(declaration.constructor, **arguments)
+            except MfvError as error:
+                self._failed[step.model] = error
+                raise
             self._backends[step.model] = backend
             progress(1)
         return self._backends[step.model]
