@@ -34,6 +34,7 @@ from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin, read_lock
 from mfv_dsl.library.sources import at_hand
+from mfv_dsl.loading import device_of
 from mfv_dsl.plan.build import build_plan
 from mfv_dsl.progress import Progress, listening
 
@@ -303,8 +304,7 @@ class Recipe(Short):
 
         flags = {"fresh": fresh, "trace": trace, "download": download, "locked": locked}
         fresh, trace, download, locked = (truth(value, name) for name, value in flags.items())
-        if device is not None:
-            as_text(device, "device")
+        device = device_of(device)
         if model is not None or dataset is not None:
             return self.with_objects(model, dataset).run(
                 out, listener, device=device, fresh=fresh, only=only, trace=trace,
@@ -445,7 +445,9 @@ def run(
     """
     if isinstance(recipe, Recipe):
         changes = (*recipe.overrides, *options_of(overrides))
-        chosen = replace(recipe, overrides=changes, profile=profile or recipe.profile)
+        chosen = replace(
+            recipe, overrides=changes, profile=recipe.profile if profile is None else profile
+        )
     else:
         chosen = Recipe.from_file(recipe, options_of(overrides), profile)
     return chosen.run(

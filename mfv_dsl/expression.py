@@ -26,7 +26,17 @@ from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.from_python import as_call, as_syntax
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.syntax import Binary, Call, Expr, Number, Unary
+from mfv_dsl.lang.syntax import (
+    Binary,
+    Call,
+    Expr,
+    ListExpr,
+    Name,
+    Number,
+    SetExpr,
+    Text,
+    Unary,
+)
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.context import Context
@@ -125,7 +135,8 @@ class Expression:
         kinds = _kind(left), _kind(right)
         divisor = right if operator == "/" else None
         if (
-            (operator in "+-" and kinds[0] != kinds[1])
+            "Other" in kinds
+            or (operator in "+-" and kinds[0] != kinds[1])
             or (operator == "*" and kinds == ("Vector", "Vector"))
             or (operator == "/" and kinds[1] == "Vector")
             or (isinstance(divisor, Number) and divisor.value == 0)
@@ -304,7 +315,7 @@ def _is_nothing(value: object) -> bool:
 
 
 def _kind(syntax: Expr) -> str:
-    """``Number`` or ``Vector``, as far as a tree shows: a name may be either."""
+    """``Number``, ``Vector`` or ``Other``, as far as a tree shows: a name may be either."""
     if isinstance(syntax, Number):
         return "Number"
     if isinstance(syntax, Unary):
@@ -314,6 +325,8 @@ def _kind(syntax: Expr) -> str:
         return "Number" if kinds == {"Number"} else "Vector"
     if isinstance(syntax, Call) and syntax.function.text in FUNCTION:
         return FUNCTION[syntax.function.text].result
+    if isinstance(syntax, ListExpr | SetExpr | Text) or syntax in (Name("true"), Name("false")):
+        return "Other"
     return "Vector"
 
 

@@ -52,10 +52,10 @@ def load_model(
     from mfv_dsl.engine.generation import generate_texts
     from mfv_dsl.models.loaded import load_once
 
-    if device is not None:
-        device = as_text(str(device) if hasattr(device, "type") else device, "device")
     constructor, values = _constructor("model", name, arguments, options)
-    model = load_once(constructor, device, truth(download, "download"), **values)
+    place = device_of(device) or values.pop("device", None)
+    values.pop("device", None)
+    model = load_once(constructor, place, truth(download, "download"), **values)
     model.generate = MethodType(generate_texts, model)
     return model
 
@@ -90,6 +90,22 @@ def clear_models() -> int:
     from mfv_dsl.models import loaded
 
     return loaded.clear_models()
+
+
+def device_of(device: Any) -> str | None:
+    """A device's name, from text or one of torch's; None where none is given.
+
+    Raises MfvError: MFV5119 for anything else, MFV7219 for one that is not there.
+    """
+    if device is None:
+        return None
+    from mfv_dsl.models.devices import devices
+
+    name = str(device) if type(device).__module__ == "torch" else as_text(device, "device")
+    if not name:
+        raise ArgumentError("device has to be a device's name, and this is empty")
+    devices(name)
+    return name
 
 
 def _constructor(

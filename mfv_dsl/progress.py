@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from mfv_dsl.base.arguments import truth
+from mfv_dsl.base.arguments import ArgumentError, shown, truth
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.session import Listener
@@ -27,10 +27,13 @@ def in_notebook() -> bool:
 def listening(progress: Progress, listener: Listener | None = None) -> Iterator[Listener | None]:
     """Who is told how far a computation is: ``listener``, or bars where ``progress`` is shown.
 
-    Raises ArgumentError (MFV5119) for a ``progress`` that is neither a truth value nor None.
+    Raises ArgumentError (MFV5119) for a ``progress`` that is neither a truth value nor None, and
+    for what is no listener.
     """
-    shown = in_notebook() if progress is None else truth(progress, "progress")
-    if listener is not None or not shown:
+    visible = in_notebook() if progress is None else truth(progress, "progress")
+    if listener is not None and not callable(getattr(listener, "begin", None)):
+        raise ArgumentError(f"a listener has a method `begin`, and this is {shown(listener)}")
+    if listener is not None or not visible:
         yield listener
         return
     with ExitStack() as open_bars:

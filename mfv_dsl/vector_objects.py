@@ -51,10 +51,8 @@ class InteractiveVector(Vector):
         >>> left.save("left")
         PosixPath('left.safetensors')
         """
-        file = Path(as_path(path, "path"))
-        if file.suffix != SUFFIX:
-            file = file.with_name(file.name + SUFFIX)
-        save_vector(file, self, metadata or {})
+        file = _file(path)
+        save_vector(file, self, metadata)
         return file
 
     def bind(
@@ -132,7 +130,8 @@ def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any] | 
     """Write a vector atomically; :func:`~mfv_dsl.library.vector_file.save_vector` says how.
 
     Args:
-        path: The file, ``<name>.safetensors``.  One that says the same already is left as it is.
+        path: The file; ``.safetensors`` is put behind a name without it.  One that says the same
+            already is left as it is.
         vector: ``residual`` (d_model,), and where it has them its per-head parts.
         metadata: Keys of ``docs/vector-format.md``; those of your own begin with ``x_``.
 
@@ -150,7 +149,7 @@ def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any] | 
         raise ArgumentError(f"what is saved has to be a Vector, and this is {shown(vector)}")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise ArgumentError(f"metadata has to be a dictionary, and this is {shown(metadata)}")
-    return vector_file.save_vector(as_path(path, "path"), vector, metadata or {})
+    return vector_file.save_vector(_file(path), vector, metadata or {})
 
 
 def interactive(value: Any) -> Any:
@@ -187,6 +186,12 @@ def layer_of(layer: object) -> int | str:
             return layer
         raise ArgumentError(f"a layer is a number or `native`, and this is {shown(layer)}")
     return whole(layer, "layer")
+
+
+def _file(path: object) -> Path:
+    """The file that a vector is written to."""
+    text = as_path(path, "path")
+    return Path(text if text.endswith(SUFFIX) else text + SUFFIX)
 
 
 def _of(vector: Vector) -> InteractiveVector:

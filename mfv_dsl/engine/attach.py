@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from mfv_dsl.base.arguments import ArgumentError, shown
@@ -56,6 +57,7 @@ class HookPlan:
         for edit in edits:
             if not isinstance(edit, Edit):
                 raise ArgumentError(f"an edit is an `Edit`, and this is {shown(edit)}")
+            check_numbers(self.model, edit)
         plan = replace(self, edits=tuple(edits))
         at_projection = any(edit.site in ("lm.attn", "lm.attn.out") for edit in plan.edits)
         if at_projection and "lm.attn" not in plan.sites:
@@ -82,6 +84,17 @@ class HookPlan:
         edits = [str(edit) for edit in self.edits]
         more = f" and {len(edits) - 5} more" if len(edits) > 5 else ""
         return f"HookPlan({type(self.model).__name__}: {'; '.join(edits[:5]) or 'no edits'}{more})"
+
+
+def check_numbers(model: nn.Module, edit: Edit) -> None:
+    """Refuse (MFV5370) an edit whose value is not all numbers in the model's precision."""
+    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+    dtype = next(dtypes, torch.float32)
+    if not bool(edit.value.to(dtype).isfinite().all()):
+        raise MfvError(
+            "MFV5370", f"what is written, {edit}, is not all numbers in {dtype}",
+            help="look at the vector and its scale",
+        )  # fmt: skip
 
 
 def is_edited(model: nn.Module) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mfv_dsl.base.arguments import shown
+from mfv_dsl.base.arguments import plain_number, shown
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.engine.attach import HookPlan
@@ -99,18 +99,14 @@ def _given(plan: Plan, model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**own, **given}
 
 
-def _is_key(choice: Any) -> bool:
-    """Whether a choice can be looked up, and is no truth value, which would stand for 0 or 1."""
-    return isinstance(choice, Hashable) and not isinstance(choice, bool)
-
-
 def _only(noun: str, choice: Any, candidates: dict[Any, Any]) -> Any:
     """The candidate of the name ``choice``, or the only candidate where the choice is left out."""
     if choice is None and len(candidates) == 1:
         return next(iter(candidates.values()))
-    if _is_key(choice) and choice in candidates:
-        return candidates[choice]
+    name = choice if isinstance(choice, str) else plain_number(choice)
+    if name is not None and name in candidates:
+        return candidates[name]
     names = ", ".join(map(str, candidates)) or "none"
-    told = choice if isinstance(choice, str | int | float) else shown(choice)
+    told = shown(choice) if name is None else name
     problem = f"say which {noun}" if choice is None else f"there is no {noun} {told}"
     raise MfvError("MFV5109", problem, help=f"there are: {names}")

@@ -53,7 +53,7 @@ def as_syntax(value: object, parameter: Parameter | None = None) -> Expr:
     if isinstance(value, PathLike):
         return Text(str(fspath(value)))
     if isinstance(value, bool) or type(value).__name__ == "bool_":
-        return Name("true" if value else "false")
+        return _of_truth(bool(value), parameter)
     if (number := plain_number(value)) is not None:
         if not is_finite(number):
             raise ArgumentError(f"{shown(number)} is no number to calculate with")
@@ -135,6 +135,12 @@ def _of_text(value: str, parameter: Parameter | None) -> Expr:
     return parse_expression(Source(value, "<option>"))
 
 
+def _of_truth(value: bool, parameter: Parameter | None) -> Expr:
+    if parameter is not None and "Boolean" not in parameter.types:
+        raise ArgumentError(f"`{parameter.name}` is no truth value, and this is {value}")
+    return Name("true" if value else "false")
+
+
 def _name(value: str, parameter: Parameter | None) -> Expr:
     """A name; a word of the language such as ``each`` is one too."""
     if value.isidentifier() and value.isascii():
@@ -147,13 +153,20 @@ def _name(value: str, parameter: Parameter | None) -> Expr:
 
 
 def _of_list(values: list[Any], parameter: Parameter | None) -> Expr:
-    heads = parameter is not None and "Heads" in parameter.types
-    if heads and len(values) == 2 and all(plain_number(part) is not None for part in values):
-        values = [tuple(values)]
     pairs = [_pair(value) for value in values]
-    if (values or heads) and all(pair is not None for pair in pairs):
+    if values and all(pair is not None for pair in pairs):
         return SetExpr(tuple(HeadLabel(*pair) for pair in pairs if pair is not None))
-    return ListExpr(tuple(as_syntax(value, parameter) for value in values))
+    if parameter is None or "Heads" not in parameter.types:
+        return ListExpr(tuple(as_syntax(value, parameter) for value in values))
+    if (one := _pair(values)) is not None:
+        return SetExpr((HeadLabel(*one),))
+    labels = [as_syntax(value) for value in values if isinstance(value, str)]
+    if len(labels) == len(values) and all(isinstance(label, HeadLabel) for label in labels):
+        return SetExpr(tuple(labels))
+    raise ArgumentError(
+        f"`{parameter.name}` has to be heads, and this is {shown(values)}",
+        'write pairs of a layer and a head, [(4, 1), (2, 6)], or text, "top(10)"',
+    )
 
 
 def _pair(value: object) -> tuple[int, int] | None:

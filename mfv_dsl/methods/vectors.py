@@ -95,6 +95,9 @@ class Vector(Short):
             raise MfvError("MFV5306", "a vector cannot be divided by zero")
         return combine([(1.0 / float(divisor), self)])
 
+    def __rtruediv__(self, dividend: object) -> Vector:
+        raise ArgumentError(f"nothing can be divided by a vector, and this is {shown(dividend)}")
+
     def __len__(self) -> int:
         """How many numbers it has."""
         return len(self.residual)

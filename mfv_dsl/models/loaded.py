@@ -8,6 +8,7 @@ long as all together take less than :data:`KEPT_BYTES`.
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Loaded:
     weights: tuple[tuple[int, int], ...]
 
 
+_log = logging.getLogger(__name__)
 _lock = RLock()
 _known: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _kept: dict[str, Any] = {}  # the last used at the end
@@ -49,6 +51,7 @@ def load(
     """
     if device is not None:
         arguments["device"] = device
+    _log.info("loading the model %s", constructor)
     model: Any = constructor_module("model", constructor).load(download=download, **arguments)
     model.loaded = Loaded(Origin(constructor, dict(arguments)), _weights(model))
     loaded: OpenFlamingo = model
