@@ -365,5 +365,6 @@ def function(name: str) -> Callable[..., Expression]:
         return made
 
     call.__name__ = call.__qualname__ = name
+    call.__module__ = "mfv_dsl"
     call.__doc__ = f"{entry.doc[0].upper()}{entry.doc[1:]}: ``{entry.example}``."
     return call

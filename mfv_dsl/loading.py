@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    name: str, *arguments: Any, device: str | None = None, download: bool = False, **options: Any
+    name: str,
+    /,
+    *arguments: Any,
+    device: str | None = None,
+    download: bool = False,
+    **options: Any,
 ) -> OpenFlamingo:
     """Load a model: ``load_model("tiny")``, ``load_model("openflamingo", path="…", dtype="bf16")``.
 
@@ -60,7 +65,7 @@ def load_model(
     return model
 
 
-def load_dataset(name: str, *arguments: Any, **options: Any) -> Dataset:
+def load_dataset(name: str, /, *arguments: Any, **options: Any) -> Dataset:
     """Open a dataset: ``load_dataset("scenes", relations=["left", "right"], seed=3)``.
 
     Args:

@@ -107,9 +107,14 @@ def path(value: object, what: str) -> str:
     raise ArgumentError(f"{what} has to be a path, and this is {shown(value)}")
 
 
+def is_truth(value: object) -> bool:
+    """Whether a value is True or False, or numpy's."""
+    return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
+
+
 def truth(value: object, what: str) -> bool:
     """``value`` as True or False, numpy's among them.  Raises ArgumentError."""
-    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+    if is_truth(value):
         return bool(value)
     raise ArgumentError(f"{what} has to be True or False, and this is {shown(value)}")
 

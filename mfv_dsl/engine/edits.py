@@ -37,7 +37,7 @@ class Edit(Short):
     positions: tuple[int, ...] | None = LAST
 
     def __post_init__(self) -> None:
-        if self.operation not in get_args(EditOperation):
+        if not isinstance(self.operation, str) or self.operation not in get_args(EditOperation):
             raise ArgumentError(
                 f"an edit's operation is one of {', '.join(get_args(EditOperation))}, and this is "
                 f"{shown(self.operation)}"

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
-from mfv_dsl.base.arguments import ArgumentError, is_finite, known_options, plain_number, shown
+from mfv_dsl.base.arguments import (
+    ArgumentError,
+    is_finite,
+    is_truth,
+    known_options,
+    plain_number,
+    shown,
+)
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.source import Source
 from mfv_dsl.lang.parser import parse_expression
@@ -52,7 +59,7 @@ def as_syntax(value: object, parameter: Parameter | None = None) -> Expr:
         return _of_text(value, parameter)
     if isinstance(value, PathLike):
         return Text(str(fspath(value)))
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if is_truth(value):
         return _of_truth(bool(value), parameter)
     if (number := plain_number(value)) is not None:
         if not is_finite(number):
@@ -161,7 +168,11 @@ def _of_list(values: list[Any], parameter: Parameter | None) -> Expr:
     if (one := _pair(values)) is not None:
         return SetExpr((HeadLabel(*one),))
     labels = [as_syntax(value) for value in values if isinstance(value, str)]
-    if len(labels) == len(values) and all(isinstance(label, HeadLabel) for label in labels):
+    if (
+        values
+        and len(labels) == len(values)
+        and all(isinstance(label, HeadLabel) for label in labels)
+    ):
         return SetExpr(tuple(labels))
     raise ArgumentError(
         f"`{parameter.name}` has to be heads, and this is {shown(values)}",

@@ -85,12 +85,13 @@ def load_once(
         if found is None or not is_unchanged(found):
             if key is not None:
                 _kept.pop(key, None)
-            _make_room()
+                _make_room()
             found = load(constructor, device, download, **arguments)
             key = key or _key(constructor, device, arguments)
         if key is not None:
             _known[key] = found
             _kept.pop(key, None)
+            _make_room()
             _kept[key] = found
         model: OpenFlamingo = found
         return model
