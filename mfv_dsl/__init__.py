@@ -6,8 +6,8 @@ mfv.run("recipes/quickstart.mfv")
 mfv.compile("fv(left) - fv(right) + fv(above)").vector(heads="top(10)")
 mfv.load_model("tiny")
 
-Every function of the language that makes a vector or a number is a function here too:
-``mfv.fv("left")``, ``mfv.normalize(v)``, ``mfv.reject(v, w)``.
+Every function of the language is a function here too: ``mfv.fv("left")``, ``mfv.normalize(v)``,
+``mfv.reject(v, w)``, ``mfv.top(10)``.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def _words() -> list[str]:
-    """The functions of the language that are exported."""
+    """The functions of the language."""
     from mfv_dsl.lang.entries import FUNCTIONS
 
-    return [entry.name for entry in FUNCTIONS if entry.result in ("Vector", "Number")]
+    return [entry.name for entry in FUNCTIONS]
 
 
 def __getattr__(name: str) -> Any:

@@ -68,7 +68,8 @@ _HEADS = Parameter("heads", ("Heads",), "")
 class Expression:
     """A vector expression, such as ``fv(left) - fv(right) + fv(above)``.
 
-    ``+``, ``-``, and ``*`` and ``/`` with numbers make new ones.
+    ``+``, ``-``, and ``*`` and ``/`` with numbers make new ones.  Sets of heads, such as
+    ``top(10)``, are expressions too; they take ``|``, ``&`` and ``-``.
 
     >>> Expression.parse("fv(left)") - 2 * Expression.parse("fv(right)")
     Expression('fv(left) - 2 * fv(right)')
@@ -116,8 +117,23 @@ class Expression:
     def __rtruediv__(self, dividend: object) -> Expression:
         return self._joined("/", dividend, other_first=True)
 
+    def __or__(self, other: object) -> Expression:
+        return self._joined("|", other)
+
+    def __ror__(self, other: object) -> Expression:
+        return self._joined("|", other, other_first=True)
+
+    def __and__(self, other: object) -> Expression:
+        return self._joined("&", other)
+
+    def __rand__(self, other: object) -> Expression:
+        return self._joined("&", other, other_first=True)
+
     def __neg__(self) -> Expression:
-        return Expression(Unary("-", self.syntax))
+        negative = Expression(Unary("-", self.syntax))
+        if _kind(self.syntax) not in ("Vector", "Number"):
+            _check_form(negative)
+        return negative
 
     def __pos__(self) -> Expression:
         return self
@@ -134,8 +150,10 @@ class Expression:
         joined = Expression(Binary(operator, left, right))
         kinds = _kind(left), _kind(right)
         divisor = right if operator == "/" else None
-        if (
-            "Other" in kinds
+        heads = kinds == ("Heads", "Heads") and operator in "|&-"
+        if not heads and (
+            not {"Heads", "Other"}.isdisjoint(kinds)
+            or operator in "|&"
             or (operator in "+-" and kinds[0] != kinds[1])
             or (operator == "*" and kinds == ("Vector", "Vector"))
             or (operator == "/" and kinds[1] == "Vector")
@@ -315,29 +333,32 @@ def _is_nothing(value: object) -> bool:
 
 
 def _kind(syntax: Expr) -> str:
-    """``Number``, ``Vector`` or ``Other``, as far as a tree shows: a name may be either."""
+    """``Number``, ``Vector``, ``Heads`` or ``Other``, as far as a tree shows: a name may be any."""
     if isinstance(syntax, Number):
         return "Number"
     if isinstance(syntax, Unary):
         return _kind(syntax.operand)
     if isinstance(syntax, Binary):
         kinds = {_kind(syntax.left), _kind(syntax.right)}
-        return "Number" if kinds == {"Number"} else "Vector"
+        return kinds.pop() if len(kinds) == 1 else "Vector"
     if isinstance(syntax, Call) and syntax.function.text in FUNCTION:
         return FUNCTION[syntax.function.text].result
-    if isinstance(syntax, ListExpr | SetExpr | Text) or syntax in (Name("true"), Name("false")):
+    if isinstance(syntax, SetExpr):
+        return "Heads"
+    if isinstance(syntax, ListExpr | Text) or syntax in (Name("true"), Name("false")):
         return "Other"
     return "Vector"
 
 
 def _check_form(expression: Expression) -> None:
     """Raise RecipeError for what is wrong with an expression whatever its model and dataset."""
-    text = str(expression)
-    if _kind(expression.syntax) == "Number":
+    text, kind = str(expression), _kind(expression.syntax)
+    if kind == "Number":
         text = f"({text}) * zeros()"
+    item = "heads" if kind == "Heads" else "vector"
     lines = (
         f"mfv 1\nmodel {_MODEL} = tiny()\ndataset {_DATASET} = scenes()\n"
-        f"vector {_RESULT} = {text}\n"
+        f"{item} {_RESULT} = {text}\n"
     )
     found = check_source(Source(lines, "<expression>"), lambda entry, arguments: None).diagnostics
     if any(one.severity == "error" and one.code not in _OF_ITS_PLACE for one in found):
