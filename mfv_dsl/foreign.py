@@ -144,7 +144,7 @@ def _from_activations(
                     "MFV6043", f"in {file} `{relation}` has shape {arrays[relation].shape}, and "
                     f"{model.constructor} would give {own_shape}",
                 )  # fmt: skip
-    backend = models.load_once(model.constructor, **model.arguments)
+    backend = models.load(model.constructor, **model.arguments)
     vectors: dict[str, _Content] = {}
     for relation in relations:
         scores = effects[relation].astype(np.float64)

@@ -90,7 +90,7 @@ def _same(first: Path, second: Path) -> bool:
 def open_model(text: str) -> Backend:
     """Load the model that ``text`` constructs: ``tiny``, ``openflamingo("…", dtype=bf16)``."""
     declared = constructed("model", text)
-    return models.load_once(declared.constructor, **declared.arguments)
+    return models.load(declared.constructor, **declared.arguments)
 
 
 def relations_of(vector: Vector, dataset: Dataset) -> tuple[str, ...]:

@@ -54,13 +54,13 @@ def load_model(
     >>> load_model("tiny") is load_model("tiny", name="flamingo")
     True
     """
+    from mfv_dsl import models
     from mfv_dsl.engine.generation import generate_texts
-    from mfv_dsl.models.loaded import load_once
 
     constructor, values = _constructor("model", name, arguments, options)
     place = device_of(device) or values.pop("device", None)
     values.pop("device", None)
-    model = load_once(constructor, place, truth(download, "download"), **values)
+    model = models.load(constructor, place, truth(download, "download"), **values)
     model.generate = MethodType(generate_texts, model)
     return model
 

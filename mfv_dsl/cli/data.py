@@ -162,4 +162,4 @@ def _open_model(model: str) -> OpenFlamingo:
     from mfv_dsl.lang.constructed import constructed
 
     declared = constructed("model", model, with_facts=False)
-    return models.load_once(declared.constructor, **declared.arguments)
+    return models.load(declared.constructor, **declared.arguments)

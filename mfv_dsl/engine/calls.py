@@ -125,9 +125,9 @@ def _call_of(module: nn.Module, inputs: tuple[Any, ...], options: Mapping[str, A
         given = {}
     given = {**given, **given.get("kwargs", {}), **options}
     cache = given.get("past_key_values")
-    cached = cache.get_seq_length() if hasattr(cache, "get_seq_length") else 0
-    if cache is not None and not hasattr(cache, "get_seq_length"):
-        cached = None
+    cached: int | None = 0
+    if cache is not None:
+        cached = cache.get_seq_length() if hasattr(cache, "get_seq_length") else None
     texts = (given.get(name) for name in ("input_ids", "inputs_embeds", "lang_x"))
     text = next((value for value in texts if isinstance(value, torch.Tensor)), None)
     mask, rows = _padding(given.get("attention_mask")), None if text is None else len(text)

@@ -235,6 +235,7 @@ def apply(
 def _place(tensor: torch.Tensor, position: int, ends: torch.Tensor | None) -> tuple[Any, Any]:
     """The index of ``position`` in every row of ``tensor`` (prompts, length, width)."""
     length = tensor.shape[1]
+    at: tuple[Any, Any]
     if ends is None or position >= 0:
         fits, at = -length <= position < length, (slice(None), position)
     else:

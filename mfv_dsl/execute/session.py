@@ -20,7 +20,7 @@ from mfv_dsl.engine.attach import is_edited
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
-from mfv_dsl.models.loaded import is_unchanged, load_once
+from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Plan, Step
 
@@ -146,9 +146,9 @@ class Session:
             if self.settings.device is not None:
                 arguments["device"] = self.settings.device
             try:
-                backend = load_once(declaration.constructor, **arguments)
+                backend = models.load(declaration.constructor, **arguments)
                 if is_edited(backend.model):  # by the user, around this run
-                    backend = models.load(declaration.constructor, **arguments)
+                    backend = models.load_anew(declaration.constructor, **arguments)
             except MfvError as error:
                 self._failed[step.model] = error
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, cast
 
 from mfv_dsl.base.arguments import (
     ArgumentError,
@@ -53,8 +53,7 @@ def as_syntax(value: object, parameter: Parameter | None = None) -> Expr:
     """
     node = getattr(value, "syntax", None)
     if isinstance(node, Node):
-        expression: Any = node
-        return expression
+        return cast("Expr", node)
     if isinstance(value, str):
         return _of_text(value, parameter)
     if isinstance(value, PathLike):

@@ -1,5 +1,5 @@
-"""Models behind one protocol.  :func:`load` is the only way a model comes to be, and by
-:func:`load_once` each is loaded once in a process."""
+"""Models behind one protocol.  :func:`load` is the only way a model comes to be, once in a process;
+:func:`load_anew` gives another of its kind."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from mfv_dsl.data.template import OPENFLAMINGO, Template
 from mfv_dsl.lang.constructors import constructor_module
-from mfv_dsl.models.loaded import load, load_once
+from mfv_dsl.models.loaded import load, load_anew
 
-__all__ = ["fetch", "load", "load_once", "sources", "template"]
+__all__ = ["fetch", "load", "load_anew", "sources", "template"]
 
 
 def sources(constructor: str, **arguments: Any) -> dict[str, dict[str, str]]:

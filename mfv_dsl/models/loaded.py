@@ -32,7 +32,7 @@ class Loaded:
     """What is noted of a model when it is loaded: its origin, and its weights as they were."""
 
     origin: Origin
-    weights: tuple[tuple[int, int], ...]
+    weights: tuple[tuple[Any, ...], ...]
 
 
 _log = logging.getLogger(__name__)
@@ -41,13 +41,14 @@ _known: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _kept: dict[str, Any] = {}  # the last used at the end
 
 
-def load(
+def load_anew(
     constructor: str, device: str | None = None, download: bool = False, **arguments: Any
 ) -> OpenFlamingo:
     """Load the model that ``constructor(**arguments)`` names in a recipe.
 
     ``device`` comes before the constructor's own argument; ``download`` lets files that are missing
-    be fetched.  Raises MfvError: MFV7001 for a kind of model that cannot be loaded.
+    be fetched.  Nobody else is given this object.  Raises MfvError: MFV7001 for a kind of model
+    that cannot be loaded.
     """
     if device is not None:
         arguments["device"] = device
@@ -65,19 +66,20 @@ def origin_of(model: Any) -> Origin | None:
 
 
 def is_unchanged(model: Any) -> bool:
-    """Whether a loaded model has the weights that it was loaded with, and is in evaluation mode.
-    What changes them without PyTorch's knowledge (``weight.data``) is not seen."""
+    """Whether a loaded model has the weights that it was loaded with, where they were, and is in
+    evaluation mode.  Of what changes them without PyTorch's knowledge (``weight.data``) is seen
+    what changes a whole tensor."""
     loaded: Loaded = model.loaded
     return loaded.weights == _weights(model) and not any(m.training for m in model.model.modules())
 
 
-def load_once(
+def load(
     constructor: str, device: str | None = None, download: bool = False, **arguments: Any
 ) -> OpenFlamingo:
-    """As :func:`load`, but a model that this process has loaded is given again, as
-    long as it is as it was loaded.
+    """As :func:`load_anew`, but a model that this process has loaded is given again, as long as its
+    files are as they were, and it is as it was loaded.
 
-    Raises MfvError as :func:`load`.
+    Raises MfvError as :func:`load_anew`.
     """
     with _lock:
         key = _key(constructor, device, arguments)
@@ -86,7 +88,7 @@ def load_once(
             if key is not None:
                 _kept.pop(key, None)
                 _make_room()
-            found = load(constructor, device, download, **arguments)
+            found = load_anew(constructor, device, download, **arguments)
             key = key or _key(constructor, device, arguments)
         if key is not None:
             _known[key] = found
@@ -138,9 +140,30 @@ def _bytes(model: Any) -> int:
     return sum(p.numel() * p.element_size() for p in model.model.parameters())
 
 
-def _weights(model: Any) -> tuple[tuple[int, int], ...]:
-    """Which tensors a model's weights are, and how often each has been changed."""
-    return tuple((id(p), p._version) for p in model.model.parameters())
+def _weights(model: Any) -> tuple[tuple[Any, ...], ...]:
+    """Which tensors a model's weights are, how often each has been changed, and a little of it."""
+    import torch
+
+    weights = list(model.model.parameters())
+    by_device: dict[Any, list[int]] = {}
+    for number, weight in enumerate(weights):
+        by_device.setdefault(weight.device, []).append(number)
+    samples = [0.0] * len(weights)
+    for device, numbers in by_device.items():
+        if device.type != "meta":
+            sums = torch.stack([_sample(weights[number]) for number in numbers]).tolist()
+            for number, total in zip(numbers, sums, strict=True):
+                samples[number] = total
+    return tuple(
+        (id(weight), weight._version, str(weight.dtype), str(weight.device), repr(sample))
+        for weight, sample in zip(weights, samples, strict=True)
+    )
+
+
+def _sample(weight: Any) -> Any:
+    """The sum of eight of a tensor's numbers, evenly spaced."""
+    flat = weight.detach().view(-1) if weight.is_contiguous() else weight.detach()[:1].reshape(-1)
+    return flat[:: max(1, len(flat) // 8)][:8].double().sum().float()
 
 
 def _key(constructor: str, device: str | None, arguments: Mapping[str, Any]) -> str | None:

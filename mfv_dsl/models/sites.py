@@ -187,7 +187,10 @@ def _paths_of(model: nn.Module, part: str) -> tuple[ModulePaths, str]:
 
 def _is_headless(model: Any) -> bool:
     """Whether a model of transformers is one without an output head."""
-    return hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None
+    try:
+        return hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None
+    except NotImplementedError:  # transformers' own, where there can be none
+        return True
 
 
 def _places(row: Family) -> list[str]:

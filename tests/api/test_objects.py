@@ -176,6 +176,11 @@ def test_a_model_with_other_weights_is_not_taken_for_the_one_that_was_loaded(
     mfv.fv("left").vector(fresh, scenes_here, seed=11, **OPTIONS)
     model.model.train()
     assert mfv.load_model("tiny") is fresh
+    copied = fresh.model.lang_encoder.get_output_embeddings().weight
+    copied.data.mul_(2)  # which PyTorch does not count as a change
+    assert not loaded.is_unchanged(fresh)
+    copied.data.div_(2)
+    assert loaded.is_unchanged(fresh)
     fresh.model.train()
     assert mfv.load_model("tiny") is not fresh
 
