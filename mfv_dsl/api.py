@@ -143,6 +143,10 @@ class Recipe(Short):
         object.__setattr__(self, "overrides", options_of(self.overrides))
         _ = self.checked
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the objects that it was given, which stay in their process."""
+        return {**self.__dict__, "given": NO_OBJECTS}
+
     @cached_property
     def checked(self) -> Checked:
         """The recipe with every name resolved and every option filled in."""

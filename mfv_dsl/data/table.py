@@ -376,6 +376,9 @@ class FileDataset:
         self.table = table
         self.relations, self.splits, self.hash = table.relations, table.splits, table.hash
 
+    def __repr__(self) -> str:
+        return f"<{self.table.description[:500]}>"
+
     def items(self, relation: str, split: str) -> tuple[Item, ...]:
         if (relation, split) not in self.table.items:
             raise MfvError(

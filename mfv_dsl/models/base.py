@@ -81,6 +81,15 @@ class Continuation:
         return layer if len(self.stages) > 1 else 0
 
 
+def shown_model(facts: ModelFacts, device: torch.device) -> str:
+    """A loaded model in a line."""
+    what = facts.description[:100] or facts.family
+    return (
+        f"<{what}: {facts.n_layers} layers, {facts.n_heads} heads, d_model {facts.d_model}, "
+        f"{facts.weights_as}, on {device}>"
+    )
+
+
 class Decoder(Protocol):
     """A batch being continued token by token."""
 

@@ -233,3 +233,24 @@ def test_only_so_much_is_kept(loads: Any, tmp_path: Path, monkeypatch: pytest.Mo
     mfv.load_model("tiny", names[1])
     assert mfv.load_model("tiny", names[0]) is held  # whoever holds one keeps it known
     assert mfv.clear_models() == 1
+
+
+# -- both bundled models ---------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["flamingo", "llava"])
+@pytest.mark.parametrize("layer", [1, "native"])
+def test_a_loaded_model_is_edited_in_all_that_it_does(name: str, layer: int | str):
+    """Passes over prompts of different lengths, and every token of a generation."""
+    model, shapes = mfv.load_model("tiny", name), mfv.load_dataset("scenes", count=20)
+    vector = mfv.fv("left").vector(model, shapes, heads=[(2, 1)], trials=4)
+    edits = adding(vector, layer, 3.0)
+    prompts = [draw_prompts(shapes, "left", "test", 1, shots)[0] for shots in (0, 3)]
+    batch = model.batch(prompts, shapes)
+    picture = shapes.pictures([prompts[0].query.image], 40)[0]
+    asked = ["<image>Q:red circle. A:", "<image>Q:red circle. A:blue ring."], [[picture]] * 2
+    bound = vector.bind(model, layer, 3.0)
+    with bound.attach():
+        logits = model.forward(batch)
+        told = model.generate(*asked, max_new_tokens=3)
+    assert torch.equal(logits, full_pass(model, batch, edits).logits)
+    assert told == model.generate(*asked, max_new_tokens=3, edits=edits, everywhere=True)
+    assert len(repr(model)) < 300 and "8 heads" in repr(model) and "count=20" in repr(shapes)
