@@ -124,16 +124,23 @@ def _call_of(module: nn.Module, inputs: tuple[Any, ...], options: Mapping[str, A
     except (TypeError, ValueError):  # the call itself will fail, or has no signature
         given = {}
     given = {**given, **given.get("kwargs", {}), **options}
-    cache = given.get("past_key_values")
-    cached: int | None = 0
-    if cache is not None:
-        cached = cache.get_seq_length() if hasattr(cache, "get_seq_length") else None
+    cached = _cached(given.get("past_key_values"))
     texts = (given.get(name) for name in ("input_ids", "inputs_embeds", "lang_x"))
     text = next((value for value in texts if isinstance(value, torch.Tensor)), None)
     mask, rows = _padding(given.get("attention_mask")), None if text is None else len(text)
     if mask is not None and rows not in (None, len(mask)):
         raise unusable_mask(f"it has shape {tuple(mask.shape)}, for {rows} rows")
     return _Call(mask, cached, rows)
+
+
+def _cached(cache: Any) -> int | None:
+    """How many tokens a cache holds, None where that is not known."""
+    if cache is None:
+        return 0
+    try:
+        return int(cache.get_seq_length())
+    except (AttributeError, ValueError):  # another kind, or one of layers without attention
+        return None
 
 
 def _padding(mask: Any) -> torch.Tensor | None:
@@ -155,5 +162,6 @@ def unusable_mask(what: str) -> MfvError:
     return MfvError(
         "MFV5116",
         f"the attention mask does not say where the texts end: {what}",
-        help="give the mask as (rows, tokens), 1 for text and 0 for padding",
+        help="give the mask as (rows, tokens), 1 for text and 0 for padding; in a generation leave "
+        "out `cache_implementation`, for some caches make masks of another form",
     )

@@ -10,10 +10,13 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.engine.attach import HookPlan
+from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.engine.attach import HookPlan, is_edited
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.models.sites import find_sites
+from tests.conftest import small_flamingo
 
 WIDTH = 32
 EDIT = Edit("lm.resid", 1, "add", torch.full((WIDTH,), 2.0))
@@ -184,6 +187,41 @@ def test_positions_count_from_the_end_of_each_row(model: Any):
             model(tokens, attention_mask=mask)
         with pytest.raises(MfvError, match="MFV5117"), HookPlan.of(model, [far]).attach():
             model(tokens[:, :2])
+
+
+def test_a_flamingo_is_edited_at_the_end_of_each_text(scenes: Scenes):
+    """open_flamingo's own call, padded on the right, against each prompt alone."""
+    flamingo = small_flamingo(layers=4, heads=4, d_model=WIDTH)
+    prompts = [draw_prompts(scenes, "left", "test", 1, shots)[0] for shots in (2, 0)]
+    batches = [flamingo.batch([prompt], scenes) for prompt in prompts]
+    pixels = [flamingo.preprocess(scenes.pictures(prompt.images, 40)) for prompt in prompts]
+    vision = torch.zeros(2, len(pixels[0]), 1, *pixels[0].shape[1:])
+    tokens = torch.full((2, batches[0].tokens.shape[1]), flamingo.pad_token)
+    mask = torch.zeros_like(tokens)
+    for row, (batch, pictures) in enumerate(zip(batches, pixels, strict=True)):
+        length = batch.tokens.shape[1]
+        tokens[row, :length], mask[row, :length] = batch.tokens[0], 1
+        vision[row, : len(pictures), 0] = pictures
+    bound = HookPlan.of(flamingo.model, [EDIT])  # its forward takes the mask as third argument
+    with torch.no_grad(), bound.attach():
+        together = flamingo.model(vision, tokens, mask).logits
+        for row, batch in enumerate(batches):
+            alone = flamingo.forward(batch)[0]
+            last = together[row, batch.tokens.shape[1] - 1]
+            torch.testing.assert_close(last, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_two_plans_may_be_attached_at_once(model: Any):
+    tokens, mask = padded("right")
+    first, second = HookPlan.of(model, [EDIT]), HookPlan.of(model, [HEAD])
+    both = HookPlan.of(model, [EDIT, HEAD])
+    with torch.no_grad():
+        with first.attach(), second.attach():
+            assert is_edited(model)
+            nested = model(tokens, attention_mask=mask).logits
+        assert not is_edited(model)
+        with both.attach():
+            assert torch.equal(model(tokens, attention_mask=mask).logits, nested)
 
 
 class Looped(nn.Module):
