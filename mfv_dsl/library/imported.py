@@ -28,12 +28,20 @@ from mfv_dsl.library.gguf_file import MAGIC
 from mfv_dsl.library.header import LARGEST
 from mfv_dsl.library.hookpoints import layer_of_key, layer_of_path
 from mfv_dsl.library.torch_file import ZIP, read_tree
-from mfv_dsl.library.trees import described, entries, is_numeric, is_vector, listed, shape_of
+from mfv_dsl.library.trees import (
+    described,
+    entries,
+    is_numeric,
+    is_vector,
+    listed,
+    name_of,
+    shape_of,
+)
 from mfv_dsl.library.unpickle import Numbers, Record, plain
 
 _NUMPY = b"\x93NUMPY"
 _STEERED = "steering_vector"
-_SHOWN, _LONGEST = 8, 80  # entries that a message names, and characters of a name
+_SHOWN = 8  # entries that a message names
 _WIDEST = 1 << 20  # numbers of a vector
 
 
@@ -72,12 +80,12 @@ def read_effects(path: Path) -> dict[str | None, np.ndarray]:
     parts = tree if isinstance(tree, dict) else {None: tree}
     effects: dict[str | None, np.ndarray] = {}
     for key, value in parts.items():
-        axes = len(shape_of(value) or ())
-        if axes != 2 and (key is not None or axes not in (3, 4)):
+        shape = shape_of(value) or ()
+        if 0 in shape or len(shape) not in ((2,) if key is not None else (2, 3, 4)):
             raise MfvError("MFV6041", f"{path} does not hold one effect for each layer and head")
         array = reading.numbers(value, key, finite=False)
         array = array[..., -1] if array.ndim == 4 else array
-        effects[key if key is None else str(key)] = array.mean(0) if array.ndim == 3 else array
+        effects[key if key is None else name_of(key)] = array.mean(0) if array.ndim == 3 else array
     if not effects:
         raise MfvError("MFV6041", f"{path} does not hold one effect for each layer and head")
     return effects
@@ -99,19 +107,14 @@ def _not_finite(
     problem = "is not finite" if not np.isfinite(value) else "is beyond the range of float32"
     return MfvError(
         "MFV6041", f"in {path} {_called(name)} {problem} at [{place}]: {value}",
-        notes=[f"so are {count:,} of its {np.prod(shape, dtype=object):,} numbers"],
+        notes=[f"{count:,} of its {np.prod(shape, dtype=object):,} numbers are so"],
         help="make the file again: a mean over nothing, or a number too large for its type, "
         "gives such values",
     )  # fmt: skip
 
 
 def _called(name: object) -> str:
-    return "its array" if name is None else f"`{_short(name)}`"
-
-
-def _short(name: object) -> str:
-    text = str(name)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "its array" if name is None else f"`{name_of(name)}`"
 
 
 def _names(keys: Iterable[object]) -> str:
@@ -123,8 +126,10 @@ def _place(hookpoint: object) -> int | str | None:
     """The layer that a hookpoint is, or in words what it is instead; None where there is none."""
     if hookpoint is None:
         return None
+    if isinstance(hookpoint, str):
+        return layer_of_path(hookpoint)
     layer = layer_of_key(hookpoint)
-    return layer_of_path(str(hookpoint)) if layer is None else layer
+    return "is no path of a module" if layer is None else layer
 
 
 class _Reading:
@@ -239,7 +244,7 @@ class _Reading:
                 f"{self.path}: of it {_names(arrays)} alone was taken, not {_names(others)}"
             )
         if shapes and all(len(shape) >= 3 and not is_vector(shape) for shape in shapes):
-            return {}, {str(key): self._means(part, key) for key, part in arrays.items()}
+            return {}, {name_of(key): self._means(part, key) for key, part in arrays.items()}
         layers = {key: layer_of_key(key) for key in arrays}
         if arrays and None not in layers.values():
             return self._by_layer((key, layers[key], part) for key, part in arrays.items()), {}
@@ -272,7 +277,7 @@ class _Reading:
         kind, vectors = tree.get("layer_type", "decoder_block"), plain(tree["layer_activations"])
         if kind != "decoder_block":
             raise MfvError(
-                "MFV6046", f"{self.path} holds vectors of the `{str(kind)[:40]}` of layers, and "
+                "MFV6046", f"{self.path} holds vectors of the `{name_of(kind, 40)}` of layers, and "
                 "vectors are added at a decoder layer's output",
                 help="train one for layer_type='decoder_block'",
             )  # fmt: skip
@@ -297,7 +302,9 @@ class _Reading:
             raise MfvError(
                 "MFV6046", f"{self.path} steers {', '.join(wrong[:_SHOWN])}",
                 notes=["vectors are added at a decoder layer's output, e.g. `layers.4`"],
-                help="to take others of its vectors alone: `--entry HOOKPOINT`",
+                help="others of its vectors can be taken alone: `--entry HOOKPOINT`"
+                if len(wrong) < len(pairs)
+                else "where that means the same in its model, save it under such a path",
             )  # fmt: skip
         return self._by_layer(
             (hookpoint, place, self._product(hookpoint, part))
@@ -307,12 +314,12 @@ class _Reading:
     def _product(self, hookpoint: object, entry: dict[Any, Any]) -> np.ndarray:
         if entry.get("action") != "add":
             self._refuse(
-                f"{_called(hookpoint)} is steered by `{str(entry.get('action'))[:40]}`; only what "
-                "is added is a vector"
+                f"{_called(hookpoint)} is steered by `{name_of(entry.get('action'), 40)}`; only "
+                "what is added is a vector"
             )
         if entry.get("head_index") is not None:
             self._refuse(f"{_called(hookpoint)} is steered in one head alone")
-        vector = self._vector(entry[_STEERED], f"{_short(hookpoint)}.{_STEERED}")
+        vector = self._vector(entry[_STEERED], f"{name_of(hookpoint)}.{_STEERED}")
         factor = self._number(entry.get("steering_coefficient", 1.0), hookpoint)
         with np.errstate(over="ignore"):
             product: np.ndarray = vector * np.float64(factor)
@@ -320,7 +327,7 @@ class _Reading:
 
     def _number(self, value: Any, hookpoint: object) -> float:
         """A coefficient: a number, or a tensor of one."""
-        name, number = f"{_short(hookpoint)}.steering_coefficient", plain(value)
+        name, number = f"{name_of(hookpoint)}.steering_coefficient", plain(value)
         if isinstance(number, Numbers) and number.count == 1 and is_numeric(number):
             number = float(self.numbers(number, name).reshape(-1)[0])
         if isinstance(number, bool) or not isinstance(number, int | float):
@@ -338,7 +345,7 @@ class _Reading:
                 raise MfvError(
                     "MFV6047", f"{self.path} holds two vectors of layer {layer}: "
                     f"{_called(keys[layer])} and {_called(key)}",
-                    help=f"name the one to take: `--entry '{_short(key)}'`",
+                    help=f"name the one to take: `--entry '{name_of(key)}'`",
                 )  # fmt: skip
             keys[layer] = key
             vectors[layer] = self._vector(value, key)
@@ -351,7 +358,7 @@ class _Reading:
         while True:
             place = plain(place)
             parts = dict(place.state) if isinstance(place, Record) else place
-            keys = {str(key): key for key in parts} if isinstance(parts, dict) else {}
+            keys = {name_of(key): key for key in parts} if isinstance(parts, dict) else {}
             if rest in keys:
                 return {rest: parts[keys[rest]]}
             head, _, rest = rest.partition("/")

@@ -7,6 +7,7 @@ which is bounded before it is taken.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from typing import Any
 
@@ -15,7 +16,8 @@ from mfv_dsl.library.header import LARGEST
 from mfv_dsl.library.unpickle import STORAGES, Refused, Storage, unpickle
 
 #: How files begin: archives, and those of torch before 1.6.
-ZIP, _OLD = b"PK", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+ZIP = b"PK"
+_OLD = re.compile(rb"\x80[\x02-\x05](\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
 _ENTRIES = 100_000  # of an archive
 #: Bytes of a number of those storages that are not read.
 _OTHERS = {
@@ -33,7 +35,7 @@ def read_tree(data: bytes, name: object) -> Any:
     ``name`` is what errors call it.
     """
     try:
-        if data.startswith((ZIP, _OLD)):
+        if data.startswith(ZIP) or _OLD.match(data):
             return read_torch(data)
         return unpickle(io.BytesIO(data), load_storage=True)
     except Refused as error:
@@ -44,7 +46,7 @@ def read_tree(data: bytes, name: object) -> Any:
         ) from None  # fmt: skip
     except Exception as error:  # whatever a malformed program ends with
         why = f"{type(error).__name__}: {error}".split("\n")[0]
-        what = "a torch file" if data.startswith((ZIP, _OLD)) else "a pickle"
+        what = "a torch file" if data.startswith(ZIP) or _OLD.match(data) else "a pickle"
         raise MfvError("MFV6041", f"{name} cannot be read as {what}: {why[:200]}") from None
 
 

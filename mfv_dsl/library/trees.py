@@ -33,6 +33,15 @@ def is_vector(shape: tuple[int, ...]) -> bool:
     return bool(shape) and 0 not in shape and sum(size > 1 for size in shape) == 1
 
 
+def name_of(value: Any, longest: int = 80) -> str:
+    """A key or a word of a file as text, cut where it is long."""
+    try:
+        text = str(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = "a number of very many digits"
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
 def described(value: Any) -> str:
     """What a value is, in a few words."""
     value = plain(value)
@@ -64,7 +73,7 @@ def entries(tree: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
         parts = list(value.items()) if isinstance(value, dict) else []
         if isinstance(value, list | tuple):
             parts = list(enumerate(value))
-        waiting += [(f"{path}/{str(key)[:60]}", plain(part), depth + 1)
+        waiting += [(f"{path}/{name_of(key, 60)}", plain(part), depth + 1)
                     for key, part in reversed(parts)]  # fmt: skip
 
 

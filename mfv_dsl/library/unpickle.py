@@ -22,7 +22,8 @@ import numpy as np
 from mfv_dsl.library.header import LARGEST
 
 #: What a pickle may have: steps of its program, and parts within parts.
-_STEPS, _DEEPEST = 500_000, 100
+_STEPS, _DEEPEST = 200_000, 100
+_REPEATED = 16 << 20  # bytes that an array may have beyond those that are stored
 _ARRAY = "numpy.ndarray"  # what stands for the class, which would allocate what it is asked to
 _FILLS = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"}
 #: The dtypes of arrays, and the classes of torch's storages, whose numbers can be read.
@@ -70,8 +71,11 @@ class Numbers:
         if code is None:
             return None
         dtype = np.dtype(self.storage.order + ("u2" if code == "bf16" else code))
+        data = self.storage.data()
+        if self.count * dtype.itemsize > max(len(data), _REPEATED):
+            raise ValueError(f"it has {self.count:,} numbers, and {len(data):,} bytes are there")
         array: np.ndarray = np.ndarray(
-            self.shape, dtype, self.storage.data(), self.offset * dtype.itemsize,
+            self.shape, dtype, data, self.offset * dtype.itemsize,
             tuple(step * dtype.itemsize for step in self.stride),
         )  # fmt: skip
         return (array.astype("u4") << 16).view("f4") if code == "bf16" else array
@@ -246,7 +250,9 @@ def _named(value: Any = None, *_: Any) -> str:
     return str(value) if isinstance(value, str | int) else ""
 
 
-_TYPES = ("object", "int", "float", "str", "bool", "list", "dict", "tuple")
+_TYPES = (
+    "object", "int", "long", "float", "str", "unicode", "bool", "list", "dict", "tuple",
+)  # fmt: skip
 _ALLOWED: Mapping[str, Any] = {
     **RECORDS,
     **{
@@ -255,7 +261,8 @@ _ALLOWED: Mapping[str, Any] = {
         for name, function in (
             ("set", set), ("frozenset", frozenset), ("bytes", lambda: b""),
             ("bytearray", bytearray), ("complex", lambda *_: None), ("slice", lambda *_: None),
-            ("range", lambda *_: None), *((name, f"builtins.{name}") for name in _TYPES),
+            ("range", lambda *_: None), ("xrange", lambda *_: None),
+            *((name, f"builtins.{name}") for name in _TYPES),
         )
     },
     **{f"{module}._reconstructor": _new for module in ("copyreg", "copy_reg")},

@@ -22,7 +22,7 @@ from mfv_dsl.library.verify import verify_library
 from mfv_dsl.methods.selection import top_heads
 from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from tests.library.support import code, saved
+from tests.library.foreign_files import code, saved
 
 LEFT = bundled("vectors") / "flamingo-tiny" / "left.safetensors"
 VECTOR = np.arange(128, dtype=np.float32) - 7.5

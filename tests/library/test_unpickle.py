@@ -22,7 +22,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.imported import read_effects, read_foreign
 from mfv_dsl.library.torch_file import read_tree
 from mfv_dsl.library.unpickle import plain
-from tests.library.support import code, saved
+from tests.library.foreign_files import code, saved
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
