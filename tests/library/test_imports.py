@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pickle
 import sys
@@ -22,6 +23,10 @@ from safetensors.torch import save_file
 
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.engine.attach import HookPlan
+from mfv_dsl.engine.edits import Edit
 from mfv_dsl.foreign import ImportOptions, export_vector, import_file, parse_heads
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.hookpoints import layer_of_key, layer_of_path
@@ -208,7 +213,9 @@ def test_a_file_of_other_layers_than_the_models_is_refused(tmp_path: Path):
     assert "counts the embeddings as 0" in str(found) and not library.names()
 
 
-def test_all_layers_are_edited_at_once_and_each_is_a_recipes(tmp_path: Path, tiny: OpenFlamingo):
+def test_each_layers_vector_is_a_recipes_and_all_are_edited_at_once(
+    tmp_path: Path, tiny: OpenFlamingo, scenes: Scenes
+):
     vectors = {2: torch.randn(128), 5: torch.randn(128)}
     path, folder = saved(tmp_path / "mood.pt", vectors), tmp_path / "lib"
     import_file(path, Library(folder), ImportOptions("tiny", "all"))
@@ -217,6 +224,16 @@ def test_all_layers_are_edited_at_once_and_each_is_a_recipes(tmp_path: Path, tin
         f'{folder}", "mood_L5")\n layer = 5\n items = 2\n on = [left] }}\n'
     )
     assert [finding.code for finding in recipe.check()] == []
+    batch = tiny.batch(draw_prompts(scenes, "left", "test", 2, 1), scenes)
+    edits = [Edit("lm.resid", layer, "add", vector) for layer, vector in vectors.items()]
+    with HookPlan.of(tiny, edits).attach():
+        wanted = tiny.forward(batch)
+    with contextlib.ExitStack() as stack:
+        for layer in vectors:
+            vector = mfv.load(str(folder), f"mood_L{layer}")
+            stack.enter_context(vector.bind(tiny, layer=layer).attach())
+        assert torch.equal(tiny.forward(batch), wanted)
+    assert not torch.equal(tiny.forward(batch), wanted)
 
 
 @dataclass
