@@ -160,7 +160,7 @@ def import_file(path: Path, library: Library, options: ImportOptions) -> list[Pa
                 "MFV6043", f"{model.constructor} has no layer {at}, but {facts.n_layers}",
                 help="layers are counted from 0; what counts the embeddings as 0 is one ahead",
             )  # fmt: skip
-    metadata = {
+    metadata: dict[str, Any] = {
         "kind": "imported",
         "model": {
             "id": model_id(model),

@@ -185,7 +185,7 @@ class _Reading:
         if self._room < 0:
             raise MfvError("MFV6041", f"{self.path} holds more than {LARGEST >> 20} MiB of numbers")
         try:
-            array = value.array() if isinstance(value, Numbers) else value
+            array: Any = value.array() if isinstance(value, Numbers) else value
         except Exception as error:  # it reaches beyond what is stored
             raise MfvError(
                 "MFV6041", f"in {self.path} {_called(name)} is not what is stored: {error}"
@@ -352,15 +352,17 @@ class _Reading:
         return vectors
 
     # -- what is not clear ------------------------------------------------------------------------
-    def _entry(self, tree: Any, entry: str) -> dict[str, Any]:
-        """A part of the file under its own key."""
+    def _entry(self, tree: Any, entry: str) -> Any:
+        """A part of the file: a container as it is, anything else under its own key."""
         place, rest = tree, entry
         while True:
             place = plain(place)
             parts = dict(place.state) if isinstance(place, Record) else place
             keys = {name_of(key): key for key in parts} if isinstance(parts, dict) else {}
             if rest in keys:
-                return {rest: parts[keys[rest]]}
+                part = parts[keys[rest]]
+                whole = isinstance(part, dict | list | Record) and not _is_steered(part)
+                return part if whole else {rest: part}
             head, _, rest = rest.partition("/")
             if head not in keys or not rest:
                 raise MfvError(

@@ -37,7 +37,7 @@ def read_tree(data: bytes, name: object) -> Any:
     try:
         if data.startswith(ZIP) or _OLD.match(data):
             return read_torch(data)
-        return unpickle(io.BytesIO(data), load_storage=True)
+        return unpickle(io.BytesIO(data), load_storage=read_torch)
     except Refused as error:
         raise MfvError(
             "MFV6042", f"{name} would do more than hold numbers: {error}",

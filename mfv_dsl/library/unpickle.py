@@ -106,16 +106,18 @@ RECORDS: Mapping[str, type[Record]] = {
     )
 }  # fmt: skip
 
-#: Gives the storage that a torch file's pickle refers to.
+#: Gives the storage that a torch file's pickle refers to; or what a torch file within a pickle has.
 StorageFinder: TypeAlias = Callable[[Any], Storage]
+StorageLoader: TypeAlias = Callable[[bytes], Any]
 
 
 def unpickle(
-    file: io.BytesIO, find_storage: StorageFinder | None = None, load_storage: bool = False
-) -> Any:
+    file: io.BytesIO, find_storage: StorageFinder | None = None,
+    load_storage: StorageLoader | None = None,
+) -> Any:  # fmt: skip
     """The pickle at a file's place, which is moved behind it.
 
-    ``find_storage`` resolves what it refers to; ``load_storage`` allows torch files within it.
+    ``find_storage`` resolves what it refers to; ``load_storage`` reads torch files within it.
     Raises :class:`Refused`, and other exceptions for malformed programs.
     """
     start = file.tell()
@@ -309,8 +311,9 @@ _ALLOWED: Mapping[str, Any] = {
 
 class _Reader(pickle.Unpickler):
     def __init__(
-        self, file: io.BytesIO, find_storage: StorageFinder | None, load_storage: bool
-    ) -> None:
+        self, file: io.BytesIO, find_storage: StorageFinder | None,
+        load_storage: StorageLoader | None,
+    ) -> None:  # fmt: skip
         super().__init__(file)
         self._find_storage, self._load_storage = find_storage, load_storage
         self._room = LARGEST
@@ -319,8 +322,8 @@ class _Reader(pickle.Unpickler):
         full = f"{module}.{name}"
         if module == "torch" and name.endswith("Storage"):
             return f"torch.{name}"
-        if full == "torch.storage._load_from_bytes" and self._load_storage:
-            return _Call(self._charged(_storage_of_file))
+        if full == "torch.storage._load_from_bytes" and self._load_storage is not None:
+            return _Call(self._charged(self._load_storage))
         if full not in _ALLOWED:
             raise Refused(f"it would use {full}")
         value = _ALLOWED[full]
@@ -345,13 +348,6 @@ class _Reader(pickle.Unpickler):
         if self._find_storage is None:
             raise Refused("it refers to something outside itself")
         return self._find_storage(pid)
-
-
-def _storage_of_file(data: Any) -> Any:
-    """A tensor's numbers, which torch pickles as a file of its own inside a pickle."""
-    from mfv_dsl.library.torch_file import read_torch
-
-    return read_torch(data)
 
 
 def _check_opcodes(file: io.BytesIO) -> None:

@@ -332,6 +332,9 @@ def test_of_several_arrays_one_is_named(tmp_path: Path):
     assert (read_foreign(path, "a").vectors[None] == 0).all()
     for wrong in ("x", "state/x", "state/c/d/e", "a/b", "/", ""):
         assert code(read_foreign, path, wrong) == "MFV6041"
+    inner = saved(path, {"vectors": {4: torch.zeros(128), 5: torch.ones(128)}, "meta": "x"})
+    assert sorted(read_foreign(inner, "vectors").vectors) == [4, 5]
+    assert list(read_foreign(inner, "vectors/5").vectors) == [5]
     many = {f"v{i}": torch.zeros(128) for i in range(20)}
     assert "and 12 more" in str(error(read_foreign, saved(path, many)))
 
@@ -407,6 +410,18 @@ def test_a_file_is_known_by_its_content_whatever_its_name(tmp_path: Path, name: 
     if kind in (".npy", ".pt", ".gguf") and name != "V.bin":
         export_vector(tmp_path / name, VECTOR, metadata)
         assert (tmp_path / name).read_bytes()[:4] == (plain / name).read_bytes()[:4]
+
+
+def test_where_a_tensor_was_does_not_matter(tmp_path: Path):
+    """As on the device that it was made on, which need not be here."""
+    path = saved(tmp_path / "v.pt", {"v": torch.from_numpy(VECTOR).half()})
+    with zipfile.ZipFile(path) as old:
+        contents = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w") as new:
+        for name, data in contents.items():
+            new.writestr(name, data.replace(b"\x03\0\0\0cpu", b"\x06\0\0\0cuda:0"))
+    assert b"cuda:0" in path.read_bytes()
+    assert (read_foreign(path).vectors[None] == VECTOR).all()
 
 
 # -- GGUF -----------------------------------------------------------------------------------------
