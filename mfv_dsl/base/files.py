@@ -29,8 +29,9 @@ def open_regular(path: str | Path) -> BinaryIO:
 
     Raises OSError as ``open`` does; its ``strerror`` also says what else is there, and what to do.
 
-    >>> with open_regular("vectors/mine/left.safetensors") as file:
-    ...     length = file.read(8)
+    >>> open_regular("/dev/null")
+    Traceback (most recent call last):
+    OSError: [Errno 22] it is a device, not a file: '/dev/null'
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "there is a null byte in the path", str(path))
