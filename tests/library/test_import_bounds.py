@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import io
 import json
 import pickle
+import random
 import struct
 import time
 import tracemalloc
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +20,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.library.imported import read_effects, read_foreign
+from mfv_dsl.library.imported import ForeignFile, read_effects, read_foreign
 
 MOST = 64 << 20  # bytes that refusing a file may take
 
@@ -278,3 +283,69 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path, form: str):
         with pytest.raises(MfvError) as found:
             read_foreign(path)
         assert found.value.code == "MFV6041"
+
+
+# -- damaged files --------------------------------------------------------------------------------
+def forms() -> dict[str, bytes]:
+    """A small file of every form that is read."""
+    vector = torch.arange(16.0)
+    entry = {"steering_vector": vector, "steering_coefficient": torch.tensor(2.0), "action": "add"}
+    steered = {"layers.4": entry, "layers.5": {**entry, "steering_vector": vector.half()}}
+    own = {
+        "v": np.arange(16.0), "args": argparse.Namespace(a=1, out=Path("x")), "n": np.float64(1),
+        "d": defaultdict(list, a=[1]), "t": torch.float16,
+    }  # fmt: skip
+    made = {
+        "zip": torch_bytes(steered),
+        "old": torch_bytes(steered, _use_new_zipfile_serialization=False),
+        "safetensors": save({"4": vector, "5": vector.bfloat16()}),
+        "gguf": gguf_file(2, 0, gguf_tensor("direction.4", 0, 4), gguf_tensor("direction.5", 1, 4)),
+    }
+    for protocol in (0, 2, 4):
+        made[f"steered {protocol}"] = pickle.dumps(steered, protocol)
+        made[f"own {protocol}"] = pickle.dumps(own, protocol)
+    for name, write in (("npy", np.save), ("npz", np.savez)):
+        file = io.BytesIO()
+        write(file, vector.numpy())
+        made[name] = file.getvalue()
+    return made
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """Some bytes changed, taken out, put in or doubled; in an archive those of its pickle."""
+    if data.startswith(b"PK") and chance.random() < 0.8:
+        file = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w") as new:
+            for name in old.namelist():
+                part = old.read(name)
+                new.writestr(name, damaged(part, chance) if name.endswith(".pkl") else part)
+        return file.getvalue()
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        at, other = chance.randrange(len(changed)), chance.randrange(len(changed))
+        opcodes = bytes(
+            chance.choice(b"}]()\x85\x86\x87Rbsuae.0Ntl\x94hjKMIJ\x8a") for _ in range(3)
+        )
+        changed[at : at + chance.choice((0, 1, 5))] = chance.choice(
+            (b"", bytes([chance.randrange(256)]), opcodes, changed[other : other + 12])
+        )
+        changed = changed or bytearray(b"x")
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "rounds", [150, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+@pytest.mark.filterwarnings("error")
+def test_a_damaged_file_gives_vectors_or_an_error_of_ours(tmp_path: Path, rounds: int):
+    chance, path = random.Random(rounds), tmp_path / "v"
+    for name, data in forms().items():
+        path.write_bytes(data)
+        assert read_foreign(path).vectors, name
+        for _ in range(rounds):
+            path.write_bytes(damaged(data, chance))
+            for read in (read_foreign, read_effects):
+                with contextlib.suppress(MfvError):
+                    content = read(path)
+                    if isinstance(content, ForeignFile):
+                        assert all(np.isfinite(vector).all() for vector in content.vectors.values())
