@@ -32,7 +32,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         open_regular(path).close()  # nothing else is mapped, nor a pointer of git-LFS
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UNREADABLE as error:
