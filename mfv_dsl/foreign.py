@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,9 @@ from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.constructed import calls_of_id, constructed, model_id
 from mfv_dsl.library.convert import export
 from mfv_dsl.library.folder import Library
+from mfv_dsl.library.header import read_header
 from mfv_dsl.library.imported import ForeignFile, check_finite, read_effects, read_foreign
+from mfv_dsl.library.stored import hash_of
 from mfv_dsl.library.vector_file import arrays_of, metadata_of
 from mfv_dsl.methods.selection import Head, top_heads
 from mfv_dsl.methods.vectors import function_vector
@@ -138,7 +141,7 @@ def _facts_for(model: Mapping[str, Any], call: str | None) -> ModelFacts:
 def import_file(path: Path, library: Library, options: ImportOptions) -> list[Path]:
     """Read ``path`` and write what it holds into ``library``; the files written.
 
-    What was not understood of the file is warned of.
+    What was not understood of the file is warned of, and what it replaces in the library.
 
     Raises:
         RecipeError: What is wrong with ``options.model``.
@@ -184,7 +187,21 @@ def import_file(path: Path, library: Library, options: ImportOptions) -> list[Pa
     for remark in content.remarks:
         warnings.warn(remark, stacklevel=2)
     with library.writing():
+        _warn_of_others(library, vectors)
         return [library.put(name, *vector) for name, vector in vectors.items()]
+
+
+def _warn_of_others(library: Library, vectors: Mapping[str, _Content]) -> None:
+    """Say which vectors of the library are replaced by others."""
+    for name in sorted(vectors.keys() & set(library.names())):
+        with suppress(MfvError):  # one that cannot be read is no loss
+            header = read_header(library.path(name))
+            if header.metadata["content_sha256"] != hash_of(vectors[name][0]):
+                warnings.warn(
+                    f"{library.root} had another vector `{name}`, which this one replaces; "
+                    "another name is given by `--name`",
+                    stacklevel=3,
+                )
 
 
 def _need_all(

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import types
+import warnings
 import zipfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -202,6 +203,17 @@ def test_vectors_by_layer(tmp_path: Path, key: Callable[[int], Any], name: str):
         stored = mfv.load_vector(one)
         assert (stored.vector.residual == layer).all()
         assert (stored.metadata["layer"], stored.metadata["relation"]) == (layer, "left")
+
+
+def test_a_vector_that_an_import_replaces_is_named(tmp_path: Path):
+    path = saved(tmp_path / "v.pt", {4: torch.zeros(128), 5: torch.ones(128)})
+    library = Library(tmp_path / "lib")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):  # the same again is no loss
+            import_file(path, library, ImportOptions("tiny", 4))
+    with pytest.warns(UserWarning, match="had another vector `v`, which this one replaces"):
+        import_file(path, library, ImportOptions("tiny", 5))
 
 
 def test_a_file_of_other_layers_than_the_models_is_refused(tmp_path: Path):
