@@ -160,7 +160,7 @@ def import_file(path: Path, library: Library, options: ImportOptions) -> list[Pa
     for at in layers:
         if not 0 <= at < facts.n_layers:
             raise MfvError(
-                "MFV6043", f"{model.constructor} has no layer {at}, but {facts.n_layers}",
+                "MFV6043", f"{model.constructor} has no layer {at}, but 0 to {facts.n_layers - 1}",
                 help="layers are counted from 0; what counts the embeddings as 0 is one ahead",
             )  # fmt: skip
     metadata: dict[str, Any] = {
@@ -282,6 +282,12 @@ def _from_activations(
         raise MfvError(
             "MFV6040", f"{path} holds {len(relations)} relations, so one name is not enough",
             help=f"name one of them too: --relation {relations[0]}",
+        )  # fmt: skip
+    if len(relations) > 1 and None in effects:
+        raise MfvError(
+            "MFV6043", f"{options.effects} does not say which of the {len(relations)} relations of "
+            f"{path} its effects are of",
+            help=f"take one of them: --relation {relations[0]}",
         )  # fmt: skip
     heads_of = {
         relation: _of_relation(relation, path, activations, (facts.head_dim,), model, facts)

@@ -539,6 +539,10 @@ def test_means_by_token_with_a_choice_of_heads(tmp_path: Path, tiny: OpenFlaming
     several = saved(tmp_path / "e.pkl", {"left": torch.randn(10, 8), "up": torch.randn(10, 8)})
     assert code(import_file, path, folder, ImportOptions("tiny", 4, effects=several)) == "MFV6043"
     assert made(effects=several, relation="up", heads=2).metadata["relation"] == "up"
+    both = saved(tmp_path / "both.pkl", {"left": means[:, :, 0], "up": means[:, :, 0]})
+    options = ImportOptions("tiny", 4, effects=saved(tmp_path / "effects.pt", effects))
+    found = error(import_file, both, folder, options)
+    assert found.code == "MFV6043" and "which of the 2 relations" in found.message
 
 
 @pytest.mark.parametrize(
