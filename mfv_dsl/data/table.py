@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.hashes import content_hashes
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.findings import Finding, in_order, refuse_errors
 from mfv_dsl.data.items import SPLITS, Item
@@ -68,10 +69,12 @@ class ItemRow:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image by its path or by what opens it, and its size in bytes, None where it is missing."""
+    """An image by its path or by what opens it, its size in bytes, None where it is missing, and
+    the SHA-256 of its content where its name does not tell that."""
 
     source: Path | Callable[[], BinaryIO]
     bytes: int | None
+    content: str | None = None
 
     def open(self) -> Path | BinaryIO:
         return self.source if isinstance(self.source, Path) else self.source()
@@ -181,6 +184,8 @@ def build(
         notes = [f"{count:,} {rule}" for rule, count in left_out.items() if count]
         raise MfvError("MFV7115", f"nothing is left of {name}", notes=notes)
     row_images = {row.image: images[row.image] for row in rows}
+    if not has_errors:
+        row_images = _with_contents(row_images)
     items = {pool: tuple(members) for pool, members in pools.items()}
     return Table(
         name,
@@ -193,6 +198,28 @@ def build(
         left_out,
         remark,
     )
+
+
+def _with_contents(images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
+    """The images with the hashes of their files.
+
+    Raises MfvError (MFV7109) for one that cannot be read.
+    """
+    try:
+        statuses = {
+            f.source: f.source.stat() for f in images.values() if isinstance(f.source, Path)
+        }
+        contents = content_hashes(statuses)
+    except OSError as error:
+        raise MfvError(
+            "MFV7109", f"the image {error.filename} cannot be read: {error.strerror}"
+        ) from None
+    return {
+        name: replace(file, content=contents[file.source])
+        if isinstance(file.source, Path)
+        else file
+        for name, file in images.items()
+    }
 
 
 # -- what a table is checked for ------------------------------------------------------------------
@@ -353,7 +380,7 @@ def _hash(
     items: Mapping[tuple[str, str], Sequence[Item]],
     images: Mapping[str, ImageFile],
 ) -> str:
-    """A hash of all items in their order and of the images' names and sizes in bytes."""
+    """A hash of all items in their order and of the images' names, sizes and contents."""
     content = [
         _VERSION,
         list(relations),
@@ -361,7 +388,10 @@ def _hash(
             [*pool, [[i.image, i.query, i.answer, sorted(i.neighbours.items())] for i in members]]
             for pool, members in items.items()
         ],
-        [[image, file.bytes] for image, file in images.items()],
+        [
+            [image, file.bytes, *([file.content] if file.content else [])]
+            for image, file in images.items()
+        ],
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

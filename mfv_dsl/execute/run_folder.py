@@ -74,8 +74,8 @@ class RunFolder:
                 help="name another folder by --out, or remove it first",
             )  # fmt: skip
         else:
-            parts = manifest.get("only") or ()
-            if origin.only and not (parts and set(parts) <= set(origin.only)):
+            if self.has_others(origin):
+                parts = manifest.get("only") or ()
                 what = f"the run of {', '.join(parts)} alone" if parts else "a run of the whole"
                 raise MfvError(
                     "MFV6071", f"{self.path} holds {what} recipe, and `--only` would leave only "
@@ -87,6 +87,15 @@ class RunFolder:
         for name in _FOLDERS:
             if (self.path / name).is_symlink():
                 raise self._in_the_way(name, "a link")
+
+    def has_others(self, origin: Origin) -> bool:
+        """Whether the run that is there has other parts of the recipe than those to be run, or all
+        of it; False where there is none."""
+        manifest = self._manifest()
+        if manifest is None or not origin.only:
+            return False
+        parts = manifest.get("only") or ()
+        return not (parts and set(parts) <= set(origin.only))
 
     def write(self, files: Mapping[str, Write], manifest: Mapping[str, Any]) -> None:
         """Write the files of a run, by their names in the folder, and its manifest; take away those

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.library.lineage import lineage_fault
 from mfv_dsl.library.schema import SCHEMA, problem
 
-FORMAT_VERSION = "1.1"  # the newest that is known
+FORMAT_VERSION = "1.2"  # the newest that is known
 #: Keys that came after 1.0, each with the version that brought it.
-_NEWER = {"linearised": "1.1"}
+_NEWER = {"linearised": "1.1", "ancestors": "1.2"}
 OWN = "x_"  # keys that begin so are the user's
 
 _BLANK = "0" * 64
@@ -39,7 +40,8 @@ def metadata_text(metadata: Mapping[str, Any]) -> str:
     """
     entries = {key: value for key, value in metadata.items() if value is not None}
     entries["metadata_sha256"] = _digest(entries)
-    if (fault := problem(json.loads(canonical(entries)))) is not None:
+    plain = json.loads(canonical(entries))
+    if (fault := problem(plain) or lineage_fault(plain)) is not None:
         raise ValueError(f"these metadata cannot be written: {fault}")
     return canonical(entries)
 
@@ -81,6 +83,8 @@ def _read_metadata(text: str, path: object) -> dict[str, Any]:
             help="upgrade mfv-dsl",
         )
     if (fault := problem(metadata)) is not None:
+        raise Unreadable(f"in its metadata {fault}")
+    if (fault := lineage_fault(metadata)) is not None:
         raise Unreadable(f"in its metadata {fault}")
     if canonical(metadata) != text:
         raise Unreadable("its metadata is not canonical JSON")

@@ -263,13 +263,13 @@ def test_recipes_of_one_name_keep_their_results(here: Path):
     }
     assert names == {"runs/r": {"zero", "raw"}, "runs/b/r": {"zero", "other"}}
     done = mfv_command("run", "b/r.mfv", "--quiet", "--out", "runs/r")
-    assert done.returncode == 2 and "error[MFV6070]" in done.stderr
+    assert done.returncode == 3 and "error[MFV6070]" in done.stderr
     assert mfv_command("run", str(here / "r.mfv"), "--quiet").returncode == 0  # the same recipe
     whole = (here / "runs/r/results.json").read_bytes()
     done = mfv_command("run", "r.mfv", "--only", "raw", "--quiet")
     assert done.returncode == 0 and (here / "runs/r-only-raw/results.json").exists()
     done = mfv_command("run", "r.mfv", "--only", "raw", "--quiet", "--out", "runs/r")
-    assert done.returncode == 2 and "error[MFV6071]" in done.stderr
+    assert done.returncode == 3 and "error[MFV6071]" in done.stderr
     assert (here / "runs/r/results.json").read_bytes() == whole
 
 
