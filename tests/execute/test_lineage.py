@@ -107,7 +107,8 @@ def test_a_deep_lineage_is_shown():
     ancestors = [{"name": "v", "hash": "0" * 64}]
     ancestors += [{"name": f"v{i}", "hash": "0" * 64, "parents": [[i, 1.0]]} for i in range(500)]
     metadata = {
-        "name": "v", "kind": "composed", "expression": "v", "model": {"d_model": 4, "fingerprint": "f"},
+        "name": "v", "kind": "composed", "expression": "v",
+        "model": {"d_model": 4, "fingerprint": "f"},
         "site": "lm.resid", "bias": "none", "created": "", "content_sha256": "",
         "parents": [{**parent, "ancestor": 500}], "ancestors": ancestors,
     }  # fmt: skip
