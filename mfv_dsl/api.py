@@ -22,6 +22,7 @@ from mfv_dsl.expression import Expression
 from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_every_profile, check_source, load_recipe
+from mfv_dsl.lang.overrides import in_option
 from mfv_dsl.lang.parser import read_source
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
@@ -92,7 +93,8 @@ class Recipe:
     def findings(
         path: str | Path, overrides: Sequence[str] = (), profile: str | None = None
     ) -> tuple[Diagnostic, ...]:
-        """Everything that is wrong with a recipe's file, and its warnings.
+        """Everything that is wrong with a recipe's file, and its warnings; also that no plan can be
+        made of it, or that it asks for more items than a dataset has.
 
         Without a ``profile``, this is also what is wrong with it under each of its profiles.
 
@@ -104,8 +106,15 @@ class Recipe:
         def find(path: str, name: str | None) -> VectorFacts | None:
             return at_hand(path, name, lock)
 
-        own = check_source(source, None, overrides, find, profile).diagnostics
-        return own if profile else (*own, *check_every_profile(source, find=find))
+        result = check_source(source, None, overrides, find, profile)
+        own = (*result.diagnostics, *_of_plan(result.checked, source, overrides))
+        if profile:
+            return own
+        of_profiles = list(check_every_profile(source, find=find))
+        for name in () if result.checked is None else profiles_of(result.checked.recipe):
+            checked = check_source(source, None, (), find, name).checked
+            of_profiles += [d for d in _of_plan(checked, source) if d not in (*own, *of_profiles)]
+        return (*own, *of_profiles)
 
     def __post_init__(self) -> None:
         _ = self.checked
@@ -176,7 +185,20 @@ class Recipe:
             MfvError: What :func:`~mfv_dsl.plan.build.build_plan` raises, such as MFV5003 for a name
                 that the recipe has not.
         """
-        return InteractivePlan.of(build_plan(self.checked, only))
+        try:
+            plan = build_plan(self.checked, only)
+        except MfvError as error:
+            raise self._shown(error) from None
+        errors = tuple(map(self._in_option, plan.errors))
+        return InteractivePlan.of(replace(plan, errors=errors))
+
+    def _shown(self, error: MfvError) -> MfvError:
+        """The error with its place in the option of ``overrides`` that it comes from."""
+        error.diagnostics = tuple(map(self._in_option, error.diagnostics))
+        return error
+
+    def _in_option(self, diagnostic: Diagnostic) -> Diagnostic:
+        return in_option(diagnostic, Source(self.text, self.name), self.overrides)
 
     def run(
         self,
@@ -274,6 +296,20 @@ def _read(path: str | Path) -> tuple[Source, Lock]:
     except OSError as error:
         raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
     return source, read_lock(file.parent / LOCK_NAME)
+
+
+def _of_plan(
+    checked: Checked | None, source: Source, overrides: Sequence[str] = ()
+) -> list[Diagnostic]:
+    """Why no plan can be made of a checked recipe, or none that can be run."""
+    if checked is None:
+        return []
+    try:
+        found = build_plan(checked).errors
+    except MfvError as error:
+        # what a model or dataset is that is not on this machine, nobody can say
+        found = () if error.code == "MFV5001" else error.diagnostics
+    return [in_option(diagnostic, source, overrides) for diagnostic in found]
 
 
 def compile(text: str) -> Expression | Recipe:

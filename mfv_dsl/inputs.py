@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.names import SUFFIX
+from mfv_dsl.base.names import SUFFIX, is_vector_file
 from mfv_dsl.base.source import Source
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.execute.session import Listener
@@ -54,7 +54,7 @@ def read_vector(
         RecipeError: What is wrong with an expression, a model or a dataset.
         MfvError: MFV6001 and following for a file that is not there or holds no vector.
     """
-    if text.endswith(SUFFIX):
+    if is_vector_file(text):
         stored = load_vector(text)
         layer = stored.metadata.get("layer")
         return VectorInput(stored.vector, layer if isinstance(layer, int) else None)

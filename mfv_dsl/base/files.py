@@ -29,8 +29,10 @@ def open_regular(path: str | Path) -> BinaryIO:
 
     Raises OSError as ``open`` does; its ``strerror`` also says what else is there, and what to do.
 
-    >>> with open_regular("vectors/mine/left.safetensors") as file:
-    ...     length = file.read(8)
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as made, open_regular(made.name) as file:
+    ...     file.read(8)
+    b''
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "there is a null byte in the path", str(path))
@@ -107,8 +109,10 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         if status is not None:
             _take_after(temporary, status, mode)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # of a full disk there is none
         raise
 
 

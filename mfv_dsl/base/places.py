@@ -26,6 +26,15 @@ def finished(keys: Iterable[str]) -> set[str]:
     return {key for key in keys if step_file(root, key).exists()}
 
 
+def user_path(path: str | Path) -> Path:
+    """A path as it is meant: ``~`` at its beginning is the user's own folder.
+
+    >>> user_path("vectors/mine").as_posix()
+    'vectors/mine'
+    """
+    return Path(os.path.expanduser(path))
+
+
 def bundled(folder: str) -> Path:
     """A folder that comes with mfv-dsl (``recipes``, ``vectors``): inside the installed package, or
     beside it in a checkout."""

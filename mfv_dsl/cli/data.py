@@ -134,13 +134,14 @@ def make(
     quiet: QuietFlag = False,
 ) -> None:
     """Render scenes into a folder that `metadata_csv` reads; the same files for the same seed."""
+    from mfv_dsl.cli.interruption import kept
     from mfv_dsl.cli.output import progress_bars
-    from mfv_dsl.data.make import Order
+    from mfv_dsl.data.make import Order, unfinished
     from mfv_dsl.data.make import make as make_files
 
     names = tuple(name.strip() for name in relations.split(",") if name.strip())
     order = Order(out, count, size, names, seed, kinds, objects, format)
-    with progress_bars(quiet) as listener:
+    with kept(lambda: unfinished(order)), progress_bars(quiet) as listener:
         make_files(order, workers, listener.begin(f"images in {out}", count))
     typer.echo(f"wrote {count:,} images and metadata.csv into {out}", err=True)
 
@@ -148,7 +149,7 @@ def make(
 def _datasets(text: str, sets: list[str] | None, profile: str | None) -> Mapping[str, Constructed]:
     from mfv_dsl.data.declarations import declared_datasets
 
-    if not text.endswith(".mfv"):
+    if not text.lower().endswith(".mfv"):
         if sets:
             raise typer.BadParameter("--set changes a recipe; change the expression itself")
         if profile is not None:

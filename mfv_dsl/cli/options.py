@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from mfv_dsl.base.names import SUFFIX
+from mfv_dsl.base.names import is_vector_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -136,7 +136,7 @@ class VectorOptions(ModelOptions):
         by their paths."""
         from mfv_dsl.inputs import read_vectors
 
-        files = [text for text in texts if text.endswith(SUFFIX) or Path(text).is_dir()]
+        files = [text for text in texts if is_vector_file(text) or Path(text).is_dir()]
         vectors = read_vectors(files) if files else {}
         computed = [text for text in texts if text not in files]
         return vectors | {text: self.read_vector(text, listener).vector for text in computed}

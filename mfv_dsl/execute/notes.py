@@ -86,8 +86,8 @@ def failure_notes(
             errors.setdefault((row.eval, row.error["code"]), []).append(row.error)
     notes = [
         {"eval": name, "text": f"{name} has no numbers in {len(all_errors)} conditions. "
-         f"{'The first: ' if len(all_errors) > 1 else ''}{code}: {all_errors[0]['message']}. "
-         f"What to do: {all_errors[0]['help']}."}
+         f"{'The first: ' if len(all_errors) > 1 else ''}{code}: {all_errors[0]['message']}."
+         f"{_advice(all_errors[0]['help'])}"}
         for (name, code), all_errors in errors.items()
     ]  # fmt: skip
     lost = {row.step: f"{row.tune}({row.relation})" for row in plan.tunes}
@@ -95,9 +95,13 @@ def failure_notes(
     for key, what in lost.items():
         if key in failures:
             error = failures[key]
-            text = f"{what} was not made. {error.code}: {error.message}. What to do: {error.help}."
+            text = f"{what} was not made. {error.code}: {error.message}.{_advice(error.help)}"
             notes.append({"eval": "save", "text": text})
     return notes
+
+
+def _advice(help: str | None) -> str:
+    return f" What to do: {help}." if help else ""
 
 
 def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:

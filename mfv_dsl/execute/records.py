@@ -22,6 +22,7 @@ from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
+from mfv_dsl.base.texts import BadText, read_json, reason
 from mfv_dsl.execute.run_folder import RunFolder
 
 RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
@@ -169,12 +170,11 @@ def _of_today(row: Any) -> Any:
 
 def _json(folder: Path, name: str) -> Any:
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json(folder / name, finite=False)  # an interval may be infinite
+    except (OSError, BadText) as error:
         how = "`mfv cost --out FOLDER`" if name == COST else "`mfv run --out FOLDER`"
-        reason = getattr(error, "strerror", None) or error
         raise MfvError(
-            "MFV6113", f"cannot read {folder / name}: {reason}",
+            "MFV6113", f"cannot read {folder / name}: {reason(error)}",
             help=f"name a folder that {how} has written",
         ) from None  # fmt: skip
 

@@ -10,6 +10,7 @@ from mfv_dsl.lang import calls, evals, expressions, operators, tunes, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
 from mfv_dsl.lang.registry import Entry, Parameter
+from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
 
@@ -146,6 +147,8 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if entry.name == "eval":
         _check_eval(scope, attributes, suggestions, settings, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
+    if entry.name == "save":
+        check_folder(scope, block.label, label)
     if entry.name == "tune":
         _not_on_test(scope, settings["select_on"], "epoch")
         tunes.check_tune(scope, settings, scope.dataset_facts(context), subject)

@@ -336,12 +336,15 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
     scope.options[node.span] = settings
     values = {name: setting.value for name, setting in settings.items()}
     try:
-        return Constructed(item.name.text, entry.name, values, facts(entry, values), item.span)
+        known = facts(entry, values)
     except MfvError as error:
         blamed = arguments.get(error.argument or "")
         at = blamed[0].span if blamed else node.span
         scope.error(error.code, at, error.message, "", error.help, notes=error.notes)
         return None
+    for code, message in known.warnings if isinstance(known, DatasetFacts) else ():
+        scope.error(code, node, message, severity="warning")
+    return Constructed(item.name.text, entry.name, values, known, item.span)
 
 
 # -- heads and vectors ----------------------------------------------------------------------------

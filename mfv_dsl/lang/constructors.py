@@ -130,12 +130,13 @@ DATASETS = (
             Parameter("unambiguous", ("Boolean",), "leave out images where a question has two "
                       "answers; the first is the answer otherwise", True),
             Parameter("without", ("List[Text]",), "names of objects to leave out; backgrounds "
-                      "such as sky and wall if left out", None),
+                      "such as sky and wall if left out", None, may_be_empty=True),
             Parameter("filter", ("Choice",), "hold every image to these rules (paper) or none; "
                       "if left out, scene graphs are held to them, and the official filtered "
                       "subset is not filtered again", None, choices=("paper", "none")),
             Parameter("test_file", ("Text",), "a second file, whose images are the test split; "
                       "those of the first are dealt to the others", None),
+            Parameter("suffix", ("Text",), "how the images' names end behind the image id", ".jpg"),
             *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.gqa",
@@ -145,7 +146,8 @@ DATASETS = (
         "constructor", "pairs", "one item a line, as JSON or CSV: image, query, answer, relation "
         "and, if wanted, split",
         (
-            Parameter("file", ("Text",), "the file, `.jsonl` or `.csv`", positional=True),
+            Parameter("file", ("Text",), "the file, `.jsonl`, `.csv` or `.tsv`",
+                      positional=True),
             Parameter("images", ("Text",), "the folder that image paths start from; that of the "
                       "file if left out", None),
             *_OF_FILES,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from mfv_dsl.base.diagnostics import Label
+from mfv_dsl.base.disk import check_path
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import plain
 from mfv_dsl.base.places import identity_of_place
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.scope import Scope
-from mfv_dsl.lang.syntax import Call, Expr, Name, substituted
+from mfv_dsl.lang.syntax import Call, Expr, Name, Text, substituted
 from mfv_dsl.lang.unparse import unparse
+
+_ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]*://|hf:")  # of the Hub, of the web, of a cloud
 
 
 def vector_name(expr: Expr, relations: Mapping[str, str]) -> str:
@@ -31,6 +37,33 @@ def vector_name(expr: Expr, relations: Mapping[str, str]) -> str:
 def is_per_relation(expr: Expr) -> bool:
     """Whether an expression of a `save` stands for one vector a relation."""
     return any(isinstance(node, Name) and node.text == "each" for node in expr.walk())
+
+
+def check_folder(scope: Scope, at: Name | Text | None, folder: str) -> None:
+    """Refuse (MFV6016, MFV6122) a folder that is none of this machine or cannot be made; warn
+    (MFV6121) of one that may not be made here.  ``~`` is a user's own folder."""
+    if at is None:
+        return
+    if _ADDRESS.match(folder):
+        scope.error(
+            "MFV6016", at, f"vectors are saved into a folder, and `{folder}` is an address", "",
+            'save into a folder, such as "vectors/mine", and then `mfv vectors push FOLDER '
+            "hf://org/repo`",
+        )  # fmt: skip
+        return
+    path = os.path.expanduser(folder)
+    if path.startswith("~"):
+        user = folder.partition("/")[0]
+        scope.error(
+            "MFV6016", at, f"there is no user `{user[1:]}` whose own folder `{user}` is", "",
+            f"for a folder of that name, write `./{user}`",
+        )  # fmt: skip
+        return
+    try:
+        check_path(path)
+    except MfvError as error:
+        severity = "error" if error.code == "MFV6122" else "warning"
+        scope.error(error.code, at, error.message, "", error.help, severity=severity)
 
 
 def check_saves(scope: Scope, blocks: Iterable[CheckedBlock]) -> None:

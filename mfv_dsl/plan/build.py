@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import check_clash, check_name
 from mfv_dsl.base.suggest import suggest
@@ -14,6 +15,7 @@ from mfv_dsl.lang.syntax import Call, Expr, Name
 from mfv_dsl.plan.arithmetic import sum_text
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.evals import EvalPlanner
+from mfv_dsl.plan.located import located, placed
 from mfv_dsl.plan.steps import EvalRow, Plan, Save, Saved, TuneRow, needed
 from mfv_dsl.plan.vector_files import check_files
 
@@ -27,7 +29,9 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
 
     Returns:
         The steps that the blocks need, each after its inputs, with the rows and saves that read
-        their values, and warnings: MFV5005 for a vector that cancels out of a sum.
+        their values; warnings: MFV5005 for a vector that cancels out of a sum; and errors, with
+        which it can be looked at and not be run: MFV7110 and MFV7111 for more items or
+        demonstrations than a dataset has.
 
     Raises:
         MfvError: MFV5001 where the shape of a model or dataset is not known, MFV5003 for a name in
@@ -56,16 +60,24 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     rows: list[EvalRow] = []
     saves: list[Save] = []
     ends: list[str] = []
+    errors: dict[tuple[object, ...], Diagnostic] = {}
     try:
         for block in checked.blocks:
             if only and block.name not in only:
                 continue
-            if block.kind == "eval":
-                rows += planner.evaluate(block)
-            elif block.kind == "save":
-                saves.append(planner.save(block))
-            else:
-                ends += planner.tune(block)
+            try:
+                if block.kind == "eval":
+                    rows += planner.evaluate(block)
+                elif block.kind == "save":
+                    saves.append(planner.save(block))
+                else:
+                    ends += planner.tune(block)
+            except MfvError as error:
+                raise placed(error, checked, block) from None
+            for shortage in planner.shortages:
+                finding = located(shortage, checked, block)
+                errors.setdefault((finding.code, finding.span), finding)
+            planner.shortages.clear()
     except RecursionError:
         raise MfvError(
             "MFV5004",
@@ -80,7 +92,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     check_files(checked, steps, saves, tunes)
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
-        tuple(planner.warnings.values()), tuple(tunes),
+        tuple(planner.warnings.values()), tuple(tunes), tuple(errors.values()),
     )  # fmt: skip
 
 

@@ -95,7 +95,10 @@ class Save:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in an order in which each comes after its inputs, and what is shown and written."""
+    """Steps in an order in which each comes after its inputs, and what is shown and written.
+
+    A plan with ``errors`` can be looked at and not be run.
+    """
 
     models: Mapping[str, Constructed]
     datasets: Mapping[str, Constructed]
@@ -104,6 +107,7 @@ class Plan:
     saves: tuple[Save, ...]
     warnings: tuple[Diagnostic, ...] = ()
     tunes: tuple[TuneRow, ...] = ()
+    errors: tuple[Diagnostic, ...] = ()
 
     def __getitem__(self, key: str) -> Step:
         return self._by_key[key]
