@@ -253,7 +253,7 @@ class Recipe:
             listener,
             RunSettings(device, fresh, trace, download),
             name=recipe_label(self.name),
-            origin=self._origin(folder, only or ()),
+            origin=replace(self._origin(folder, only or ()), names_folder=out is not None),
         )
         return InteractiveResult.of(result)
 
