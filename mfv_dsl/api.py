@@ -183,7 +183,8 @@ class Recipe(Short):
         return self.folder_of(())
 
     def folder_of(self, only: Sequence[str]) -> Path:
-        """:attr:`folder`, and for a run of ``only`` some of its blocks one beside it.
+        """Where a run of ``only`` some of its blocks leaves its results where :attr:`folder` holds
+        a run of the whole or of others.
 
         >>> Recipe.from_file("quickstart").folder_of(["raw"]).as_posix()
         'runs/quickstart-only-raw'
@@ -280,8 +281,9 @@ class Recipe(Short):
         run again, and a model that this process has loaded is not loaded again.
 
         Args:
-            out: The folder for results and vectors; :meth:`folder_of` the run if left out.  What
-                an earlier run of the recipe wrote there is replaced, and nothing else.
+            out: The folder for results and vectors; :attr:`folder` if left out, or where that
+                would lose results of other blocks than ``only``, :meth:`folder_of` them.  What an
+                earlier run of the recipe wrote there is replaced, and nothing else.
             listener: Who is told how far it is.
             device: Where models run, in place of what the recipe says.
             fresh: Run finished steps all the same.
@@ -304,6 +306,7 @@ class Recipe(Short):
                 for an argument of the wrong type, MFV5120 for a model that is not as it was loaded.
         """
         from mfv_dsl.execute.run import run_plan
+        from mfv_dsl.execute.run_folder import RunFolder
         from mfv_dsl.execute.session import RunSettings
 
         flags = {"fresh": fresh, "trace": trace, "download": download, "locked": locked}
@@ -315,7 +318,9 @@ class Recipe(Short):
                 download=download, locked=locked, progress=progress,
             )  # fmt: skip
         names = () if only is None else texts(only, "only")
-        folder = Path(as_path(out, "out")) if out is not None else self.folder_of(names)
+        folder = self.folder if out is None else Path(as_path(out, "out"))
+        if out is None and RunFolder(folder).has_others(self._origin(folder, names)):
+            folder = self.folder_of(names)
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
@@ -327,7 +332,7 @@ class Recipe(Short):
                 told,
                 RunSettings(device, fresh, trace, download, self.given.objects),
                 name=recipe_label(self.name),
-                origin=self._origin(folder, names),
+                origin=replace(self._origin(folder, names), names_folder=out is not None),
             )
         return InteractiveResult.of(result, self.given.objects)
 

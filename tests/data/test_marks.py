@@ -123,12 +123,14 @@ def test_marks_of_the_model_itself(
     assert marks_of(tiny.tokenizer) == {"<PAD>", "<unk>", "<|endofchunk|>", "<image>"}
     assert tiny.marks == marks_of(tiny.tokenizer)
     monkeypatch.setattr("mfv_dsl.models.openflamingo.marks_of", lambda _: frozenset({"[EYE]"}))
+    mfv.clear_models()  # so that one with these marks is loaded
     spoil(tmp_path, items, "query", "[EYE] cup")
     with pytest.raises(MfvError, match=r"line 3: the name `\[EYE\] cup` holds `\[EYE\]`") as caught:
         recipe(tmp_path).run(tmp_path / "run")
     assert caught.value.code == "MFV7124"
     findings = check(tmp_path, model=mfv.load_model("tiny")).findings
     assert ("MFV7124", "line 3") in {(f.code, f.place) for f in findings}
+    mfv.clear_models()
 
 
 def test_marks_of_transformers_tokenizers():
