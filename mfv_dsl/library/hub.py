@@ -11,6 +11,7 @@ from pathlib import Path
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.names import SUFFIX, check_name
+from mfv_dsl.base.texts import BadText, to_text
 from mfv_dsl.library.address import HubAddress
 from mfv_dsl.library.folder import CARD, INDEX, Library
 from mfv_dsl.library.header import LARGEST, read_file
@@ -70,11 +71,11 @@ def pull(address: HubAddress, library: Library) -> list[str]:
             _check_size(address, name, files[name].size)
             paths[name] = Path(api.hf_hub_download(address.repo, name, revision=info.sha))
     contents = {name: read_file(paths[name])[1] for name in vectors}
+    texts = {name: _recipe(address, name, paths[name]) for name in recipes}
     with library.writing():
         for name, data in contents.items():
             library.put_file(name.removesuffix(SUFFIX), data)
-        for name in recipes:
-            text = paths[name].read_text(encoding="utf-8", errors="replace")
+        for name, text in texts.items():
             library.put_recipe(name.removesuffix(".mfv"), text)
         if CARD in paths and not (library.root / CARD).exists():
             write_atomically(library.root / CARD, paths[CARD].read_bytes())
@@ -118,6 +119,13 @@ def push(address: HubAddress, files: list[Upload], create: bool, private: bool) 
         )
     url: str = commit.commit_url
     return url
+
+
+def _recipe(address: HubAddress, name: str, path: Path) -> str:
+    try:
+        return to_text(path.read_bytes())
+    except BadText as error:
+        raise MfvError("MFV6032", f"{name} of {address} cannot be read: {error}") from None
 
 
 def _check_size(address: HubAddress, filename: str, size: int | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import hash_sample
+from mfv_dsl.base.hub_cache import cached_revision, folder_of, snapshots
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 
@@ -50,7 +51,8 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
     def snapshot(here: bool) -> Path:
         return Path(
             snapshot_download(
-                path, revision=revision, local_files_only=here, allow_patterns=_PATTERNS,
+                path, revision=cached_revision(path, revision) if here else revision,
+                local_files_only=here, allow_patterns=_PATTERNS,
                 ignore_patterns=_IGNORED,
             )
         )  # fmt: skip
@@ -91,17 +93,14 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
 
 def _presence(path: str, revision: str | None, missing: list[str]) -> list[str]:
     """What the Hub's cache has of a repository whose revision it lacks, or lacks files of."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
     if missing:
         return [f"the Hub's cache has it without {', '.join(missing)}"]
-    folder = Path(HF_HUB_CACHE) / f"models--{path.replace('/', '--')}"
-    commits = sorted(entry.name for entry in folder.glob("snapshots/*"))
+    commits = snapshots(path)
     if not commits:
         return []
     return [
-        f"the Hub's cache ({folder}) does not have its revision `{revision or 'main'}` whole; it "
-        f'has {", ".join(commits)}, which `revision="..."` names'
+        f"the Hub's cache ({folder_of(path)}) does not have its revision `{revision or 'main'}` "
+        f'whole; it has {", ".join(commits)}, which `revision="..."` names'
     ]
 
 
