@@ -11,13 +11,17 @@ _AROUND = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff"
 
 
 def image_name(text: str) -> str:
-    """The name of an image as a table writes it, without what is not seen around it, in the Unicode
-    form NFC: one image has one name.
+    """The name of an image as a table writes it, without what is not seen around it and without
+    ``./``, in the Unicode form NFC: one image has one name.
 
-    >>> image_name(" a  b.png\\u200b")
-    'a  b.png'
+    >>> image_name(" ./a  b.png\\u200b"), image_name("/photos//1.jpg")
+    ('a  b.png', '/photos/1.jpg')
     """
-    return normalize("NFC", text.strip(_AROUND))
+    name = normalize("NFC", text.strip(_AROUND))
+    if "./" not in name and "//" not in name:
+        return name
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "/" * name.startswith("/") + "/".join(parts)
 
 
 class Folder:
@@ -38,8 +42,13 @@ class Folder:
         path = self.root / image
         if image.isascii() or _exists(path):
             return path
-        names = self._names(path.parent)
-        return next((path.parent / n for n in names if normalize("NFC", n) == path.name), path)
+        path = self.root
+        for part in Path(image).parts:
+            folder, path = path, path / part
+            if not _exists(path):
+                names = self._names(folder)
+                path = next((folder / n for n in names if normalize("NFC", n) == part), path)
+        return path
 
     def instead(self, image: str) -> str | None:
         """A file that is there where an image is missing: of the same name but for letter case and

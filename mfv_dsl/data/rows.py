@@ -13,6 +13,8 @@ from mfv_dsl.data.names import relation_name
 
 #: Characters of a name at most; a longer one is a broken file, not an object.
 LONGEST_NAME = 500
+#: Characters of a relation at most, as of every name in a recipe.
+LONGEST_RELATION = 100
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # as a recipe writes a relation
 
 
@@ -49,7 +51,10 @@ def bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
     """Relations that a recipe cannot name."""
     findings = []
     for name, row in {row.relation: row for row in reversed(rows)}.items():
-        if not _NAME.fullmatch(name) or name == "each":
+        if len(name) > LONGEST_RELATION:
+            what = f"a recipe cannot name a relation of {len(name):,} characters"
+            findings.append(Finding("error", "MFV7107", row.place, what))
+        elif not _NAME.fullmatch(name) or name == "each":
             better = relation_name(name)
             what = f"a recipe cannot name the relation `{excerpt(name)}`"
             if _NAME.fullmatch(better) and better != "each":
