@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
-from mfv_dsl.base.places import find_recipe, run_folder
+from mfv_dsl.base.names import plain
+from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import Expression
 from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_every_profile, check_source, load_recipe
+from mfv_dsl.lang.overrides import in_option
 from mfv_dsl.lang.parser import read_source
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
@@ -29,6 +32,7 @@ from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.build import build_plan
 
 if TYPE_CHECKING:
+    from mfv_dsl.execute.run_folder import Origin
     from mfv_dsl.execute.session import Listener
     from mfv_dsl.models.openflamingo import OpenFlamingo
 
@@ -43,6 +47,7 @@ class Recipe:
         overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in the text.
         profile: The name of one of its profiles; ``overrides`` come after it.
         lock: What ``mfv.lock``, beside the recipe, pins of the vectors that it loads.
+        file: Where the text was read.
 
     Raises:
         RecipeError: Everything that is wrong with the text, in source order.
@@ -57,6 +62,7 @@ class Recipe:
     overrides: tuple[str, ...] = ()
     lock: Lock = field(default=NO_LOCK, hash=False)
     profile: str | None = None
+    file: Path | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_file(
@@ -79,13 +85,16 @@ class Recipe:
         (2, 3, 4)
         """
         source, lock = _read(path)
-        return cls(source.text, source.name, tuple(overrides), lock, profile)
+        return cls(
+            source.text, source.name, tuple(overrides), lock, profile, find_recipe(path).absolute()
+        )
 
     @staticmethod
     def findings(
         path: str | Path, overrides: Sequence[str] = (), profile: str | None = None
     ) -> tuple[Diagnostic, ...]:
-        """Everything that is wrong with a recipe's file, and its warnings.
+        """Everything that is wrong with a recipe's file, and its warnings; also that no plan can be
+        made of it, or that it asks for more items than a dataset has.
 
         Without a ``profile``, this is also what is wrong with it under each of its profiles.
 
@@ -97,8 +106,15 @@ class Recipe:
         def find(path: str, name: str | None) -> VectorFacts | None:
             return at_hand(path, name, lock)
 
-        own = check_source(source, None, overrides, find, profile).diagnostics
-        return own if profile else (*own, *check_every_profile(source, find=find))
+        result = check_source(source, None, overrides, find, profile)
+        own = (*result.diagnostics, *_of_plan(result.checked, source, overrides))
+        if profile:
+            return own
+        of_profiles = list(check_every_profile(source, find=find))
+        for name in () if result.checked is None else profiles_of(result.checked.recipe):
+            checked = check_source(source, None, (), find, name).checked
+            of_profiles += [d for d in _of_plan(checked, source) if d not in (*own, *of_profiles)]
+        return (*own, *of_profiles)
 
     def __post_init__(self) -> None:
         _ = self.checked
@@ -135,10 +151,23 @@ class Recipe:
         >>> Recipe.from_file("quickstart", profile="llava").folder.as_posix()
         'runs/quickstart-llava'
         """
+        return self.folder_of(())
+
+    def folder_of(self, only: Sequence[str]) -> Path:
+        """:attr:`folder`, and for a run of ``only`` some of its blocks one beside it.
+
+        >>> Recipe.from_file("quickstart").folder_of(["raw"]).as_posix()
+        'runs/quickstart-only-raw'
+        """
         parts = [] if self.profile is None else [self.profile]
         if self.overrides:
             digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
             parts.append(f"set-{digest[:6]}")
+        if only:
+            names = "\n".join(sorted(only))
+            whole = plain(names) == names  # one name, which a folder may have
+            digest = hashlib.sha256(names.encode()).hexdigest()
+            parts.append(f"only-{names if whole else digest[:6]}")
         return run_folder(self.name, "-".join(parts))
 
     def check(self) -> tuple[Diagnostic, ...]:
@@ -155,7 +184,20 @@ class Recipe:
             MfvError: What :func:`~mfv_dsl.plan.build.build_plan` raises, such as MFV5003 for a name
                 that the recipe has not.
         """
-        return InteractivePlan.of(build_plan(self.checked, only))
+        try:
+            plan = build_plan(self.checked, only)
+        except MfvError as error:
+            raise self._shown(error) from None
+        errors = tuple(map(self._in_option, plan.errors))
+        return InteractivePlan.of(replace(plan, errors=errors))
+
+    def _shown(self, error: MfvError) -> MfvError:
+        """The error with its place in the option of ``overrides`` that it comes from."""
+        error.diagnostics = tuple(map(self._in_option, error.diagnostics))
+        return error
+
+    def _in_option(self, diagnostic: Diagnostic) -> Diagnostic:
+        return in_option(diagnostic, Source(self.text, self.name), self.overrides)
 
     def run(
         self,
@@ -173,7 +215,8 @@ class Recipe:
         run again.
 
         Args:
-            out: The folder for results and vectors; :attr:`folder` if left out.
+            out: The folder for results and vectors; :meth:`folder_of` the run if left out.  What
+                an earlier run of the recipe wrote there is replaced, and nothing else.
             listener: Who is told how far it is.
             device: Where models run, in place of what the recipe says.
             fresh: Run finished steps all the same.
@@ -187,13 +230,14 @@ class Recipe:
 
         Raises:
             MfvError: What :meth:`plan` raises; MFV6001 for a vector that is nowhere, MFV6020 for
-                one that is not pinned, MFV6102 for a folder that cannot be made; MFV53xx for what
-                comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
+                one that is not pinned, MFV6070 to MFV6072 for a folder that holds something else
+                than an earlier run of the recipe, MFV6102 for one that cannot be made; MFV53xx for
+                what comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
         """
         from mfv_dsl.execute.run import run_plan
         from mfv_dsl.execute.session import RunSettings
 
-        folder = Path(out) if out is not None else self.folder
+        folder = Path(out) if out is not None else self.folder_of(only or ())
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
@@ -203,10 +247,22 @@ class Recipe:
             folder,
             listener,
             RunSettings(device, fresh, trace, download),
-            name=Path(self.name).stem,
-            origin={"recipe": self.name, "profile": self.profile, "set": list(self.overrides)},
+            name=recipe_label(self.name),
+            origin=self._origin(folder, only or ()),
         )
         return InteractiveResult.of(result)
+
+    def _origin(self, folder: Path, only: Sequence[str]) -> Origin:
+        """What a run of it in ``folder`` says of where it comes from."""
+        from mfv_dsl.execute.run_folder import Origin
+
+        source = "text"
+        if self.file is not None and (name := bundled_name(self.file)) is not None:
+            source = f"bundled {name}"
+        elif self.file is not None:
+            seen = os.path.relpath(os.path.realpath(self.file), os.path.realpath(folder))
+            source = Path(seen).as_posix()
+        return Origin(self.name, source, self.profile, self.overrides, tuple(only))
 
     def with_models(self) -> Recipe:
         """The recipe once everything was downloaded that its models' facts depend on."""
@@ -235,6 +291,20 @@ def _read(path: str | Path) -> tuple[Source, Lock]:
     except OSError as error:
         raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
     return source, read_lock(file.parent / LOCK_NAME)
+
+
+def _of_plan(
+    checked: Checked | None, source: Source, overrides: Sequence[str] = ()
+) -> list[Diagnostic]:
+    """Why no plan can be made of a checked recipe, or none that can be run."""
+    if checked is None:
+        return []
+    try:
+        found = build_plan(checked).errors
+    except MfvError as error:
+        # what a model or dataset is that is not on this machine, nobody can say
+        found = () if error.code == "MFV5001" else error.diagnostics
+    return [in_option(diagnostic, source, overrides) for diagnostic in found]
 
 
 def compile(text: str) -> Expression | Recipe:

@@ -89,14 +89,16 @@ class ModelFacts:
 @dataclass(frozen=True)
 class DatasetFacts:
     """What a dataset offers, known without reading images; ``hash`` is that of its items,
-    ``counts`` how many it has of a relation and split, and ``warnings`` what its files should be
-    looked at for, each a code and a message."""
+    ``counts`` how many it has of a relation and split, ``images`` on how many different images,
+    where that is not the same, and ``warnings`` what its files should be looked at for, each a code
+    and a message."""
 
     relations: tuple[str, ...]
     splits: tuple[str, ...]
     hash: str
     description: str = ""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
+    images: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 

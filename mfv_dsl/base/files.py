@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import stat
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,20 +86,59 @@ def hash_sample(digest: hashlib._Hash, path: Path) -> None:
             digest.update(file.read(_BLOCK))
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a whole file or nothing: temporary file beside it, flush to disk, rename.
 
-    Folders that are missing are made.  Raises OSError where it cannot be written.
+    A file that is there keeps its permissions, and its owner where that is allowed; a new one has
+    those that the umask leaves it.  A link is replaced, and what it leads to is left alone.
+    Folders that are missing are made.  ``durable=False`` leaves it to the system when the bytes are
+    on the disk.  Raises OSError where it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    status = _regular_status(path)
+    mode = 0o666 if status is None else stat.S_IMODE(status.st_mode)
+    handle, temporary = _temporary(path, mode & 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+            if durable:
+                os.fsync(file.fileno())
+        if status is not None:
+            _take_after(temporary, status, mode)
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # of a full disk there is none
         raise
+
+
+def _regular_status(path: Path) -> os.stat_result | None:
+    """The status of a regular file; None where there is none, or a link."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _temporary(path: Path, mode: int) -> tuple[int, Path]:
+    """A new file beside ``path``, open for writing, of no more permissions than ``mode`` and the
+    umask leave it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        # a name may be as long as the file system takes, and this one is longer
+        temporary = path.with_name(f".{path.name[-200:]}.{secrets.token_hex(4)}")
+        with suppress(FileExistsError):
+            return os.open(temporary, flags, mode), temporary
+
+
+def _take_after(temporary: Path, status: os.stat_result, mode: int) -> None:
+    """Give a file the owner and the permissions of the one that it will replace."""
+    if hasattr(os, "chown"):
+        own = temporary.stat()
+        if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+            with suppress(OSError):  # only some may give files away
+                os.chown(temporary, status.st_uid, status.st_gid)
+    os.chmod(temporary, mode)

@@ -12,7 +12,7 @@ LONGEST = 100
 
 _FORM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 #: names that Windows keeps for devices, whatever follows after a dot
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
+DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
 
 
 def is_vector_file(path: str) -> bool:
@@ -34,7 +34,7 @@ def check_name(name: str) -> str:
         reason = f"it is {len(name)} characters long" if name else "it is empty"
     elif not _FORM.fullmatch(name) or name.endswith("."):
         reason = "it has other characters, or a dot at an end"
-    elif name.split(".")[0].lower() in _DEVICES:
+    elif name.split(".")[0].lower() in DEVICES:
         reason = "Windows keeps it for a device"
     if reason is None:
         return name

@@ -19,6 +19,8 @@ USAGE = (
     "MFV6111",
     "MFV6112",
     "MFV6113",
+    "MFV6121",
+    "MFV6122",
     "MFV7108",
     "MFV7109",
 )
@@ -26,7 +28,19 @@ USAGE = (
 
 def main() -> None:
     """Run ``mfv``; exit codes: 0 ok, 1 recipe errors, 2 usage, 3 run failed, 4 some of what a run
-    measured came out as no numbers."""
+    measured failed, 128 and the signal's number where one ended it (130 for Ctrl-C)."""
+    from mfv_dsl.cli.interruption import Interrupted, show_interruption, signals_raise
+
+    try:
+        with signals_raise():
+            _run()
+    except Interrupted as end:
+        show_interruption(end, sys.argv[1:])
+        sys.exit(end.exit_code)
+
+
+def _run() -> None:
+    from mfv_dsl.base.disk import disk_error, is_disk_error
     from mfv_dsl.base.errors import MfvError, RecipeError
     from mfv_dsl.cli.app import app
     from mfv_dsl.cli.output import show_error
@@ -39,13 +53,25 @@ def main() -> None:
     except MfvError as error:
         show_error(error)
         sys.exit(2 if error.code in USAGE else 3)
-    except KeyboardInterrupt:
-        print("interrupted; finished steps are kept, run again to go on", file=sys.stderr)
-        sys.exit(130)
     except Exception as error:
         if "MFV_DEBUG" in os.environ:
             raise
+        if isinstance(error, OSError) and is_disk_error(error):
+            show_error(disk_error(error, _unwritable_output()))
+            sys.exit(3)
         what = f"{type(error).__name__}: {error}"
         help = "this should not happen: please report it, with what MFV_DEBUG=1 shows"
         show_error(MfvError("MFV5900", f"the run failed with {what}", help=help))
         sys.exit(3)
+
+
+def _unwritable_output() -> str | None:
+    """``standard output`` where that is what cannot be written."""
+    from mfv_dsl.cli.interruption import drop_output
+
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()
+        return "standard output"
+    return None

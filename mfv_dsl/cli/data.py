@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfv_dsl.cli.options import OutputOptions, ProfileOption, QuietFlag, SetOptions, grouped
+from mfv_dsl.cli.options import (
+    OutputOptions,
+    ProfileOption,
+    QuietFlag,
+    SetOptions,
+    grouped,
+    save_picture,
+)
 
 if TYPE_CHECKING:
     from mfv_dsl.lang.checked import Constructed
@@ -106,8 +113,7 @@ def show(
     rows = prompt_rows(
         _open_model(model), opened, relation, split, prompt, shots, seed, corrupt.value
     )
-    prompt_picture(rows).save(out)
-    typer.echo(f"wrote {out}", err=True)
+    save_picture(prompt_picture(rows), out)
 
 
 @app.command()
@@ -128,13 +134,14 @@ def make(
     quiet: QuietFlag = False,
 ) -> None:
     """Render scenes into a folder that `metadata_csv` reads; the same files for the same seed."""
+    from mfv_dsl.cli.interruption import kept
     from mfv_dsl.cli.output import progress_bars
-    from mfv_dsl.data.make import Order
+    from mfv_dsl.data.make import Order, unfinished
     from mfv_dsl.data.make import make as make_files
 
     names = tuple(name.strip() for name in relations.split(",") if name.strip())
     order = Order(out, count, size, names, seed, kinds, objects, format)
-    with progress_bars(quiet) as listener:
+    with kept(lambda: unfinished(order)), progress_bars(quiet) as listener:
         make_files(order, workers, listener.begin(f"images in {out}", count))
     typer.echo(f"wrote {count:,} images and metadata.csv into {out}", err=True)
 

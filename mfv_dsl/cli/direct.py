@@ -63,14 +63,19 @@ class RunOptions(OptionGroup):
     def result(self, name: str, text: str, out: Path | None = None) -> RunResult | None:
         """The result of running the recipe; None where it is printed instead."""
         from mfv_dsl.api import Recipe
+        from mfv_dsl.cli.interruption import kept, kept_steps
         from mfv_dsl.cli.output import progress_bars, show_diagnostics
 
         recipe = Recipe(text, name)
         if self.print_recipe:
             typer.echo(text, nl=False)
             return None
-        show_diagnostics((*recipe.check(), *recipe.plan().warnings))
-        with progress_bars(self.quiet) as listener:
+        plan = recipe.plan()
+        show_diagnostics((*recipe.check(), *plan.warnings))
+        with (
+            kept(lambda: kept_steps([step.key for step in plan.steps])),
+            progress_bars(self.quiet) as listener,
+        ):
             return recipe.run(out, listener)
 
 

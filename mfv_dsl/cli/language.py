@@ -89,7 +89,7 @@ def fmt(
         elif recipe == "-":
             sys.stdout.write(formatted)
         elif differs:
-            write_atomically(Path(recipe), formatted.encode())
+            write_atomically(Path(recipe).resolve(), formatted.encode())  # a link stays one
             typer.echo(f"{recipe}: formatted", err=True)
     raise typer.Exit(1 if failed or (only_check and changed) else 0)
 

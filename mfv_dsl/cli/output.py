@@ -39,12 +39,15 @@ def show_diagnostics(diagnostics: tuple[Diagnostic, ...]) -> None:
 
 
 def show_failures(result: RunResult) -> None:
-    """What of a run came out as no numbers, on stderr."""
+    """What of a run failed, on stderr."""
+    for error in result.unsaved:
+        show_error(error)
     codes = sorted({row.error["code"] for row in result.rows if row.error})
-    codes = codes or sorted({error.code for error in result.failures.values()})
+    errors = [*result.failures.values(), *result.unsaved]
+    codes = codes or sorted({error.code for error in errors})
     rows = sum(bool(row.error) for row in result.rows)
     print(
-        f"warning: not everything came out as numbers ({', '.join(codes)}): {rows} of "
+        f"warning: something failed ({', '.join(codes)}): {rows} of "
         f"{len(result.rows)} rows have none.  The notes say why; the other rows stand.",
         file=sys.stderr,
     )

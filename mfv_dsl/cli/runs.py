@@ -31,7 +31,7 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the results. [default: runs/<recipe name>, "
+            help="Folder for the results. [default: runs/<recipe's path>, "
             "with the profile's name behind it]"
         ),
     ] = None,
@@ -72,16 +72,22 @@ def run(
 ) -> None:
     """Run a recipe and print its table of results."""
     from mfv_dsl.api import Recipe
+    from mfv_dsl.cli.interruption import kept, kept_steps
     from mfv_dsl.cli.output import show_diagnostics
 
     checked = Recipe.from_file(recipe, sets or (), profile)
     show_diagnostics(checked.check())
     checked = checked.with_models() if download else checked
-    show_diagnostics(checked.plan(only).warnings)
+    steps = checked.plan(only)
+    show_diagnostics(steps.warnings)
     if dry_run:
         _show_plan(checked, only, output.as_json)
         return
-    with output.progress() as listener:
+    _refuse(steps)
+    with (
+        kept(lambda: kept_steps([step.key for step in steps.steps])),
+        output.progress() as listener,
+    ):
         result = checked.run(
             out, listener, device=device, fresh=fresh, only=only, trace=trace,
             download=download, locked=locked,
@@ -165,6 +171,14 @@ def plan(
     _show_plan(Recipe.from_file(recipe, sets or (), profile), only, as_json, ask)
 
 
+def _refuse(plan: Plan) -> None:
+    """A plan with errors is not run."""
+    from mfv_dsl.base.errors import RecipeError
+
+    if plan.errors:
+        raise RecipeError(plan.errors)
+
+
 def lock(recipe: RecipeArgument) -> None:
     """Pin what a recipe loads in mfv.lock beside it, for `mfv run --locked`."""
     from mfv_dsl.api import Recipe
@@ -194,6 +208,8 @@ def _show_plan(
     from mfv_dsl.plan.explain import explain_plan, plan_text
 
     steps = recipe.plan(only)
+    if ask is not None and ask.measure:
+        _refuse(steps)
     done = finished(step.key for step in steps.steps)
     notes = explain_plan(steps, done)
     estimate = _estimate(steps, done, ask or _Ask())
@@ -202,6 +218,7 @@ def _show_plan(
         print_json({**steps.to_json(), "notes": [note.to_json() for note in notes], **more})
     else:
         typer.echo(plan_text(steps, notes, estimate), nl=False)
+    _refuse(steps)
 
 
 def _estimate(steps: Plan, done: Collection[str], ask: _Ask) -> Estimate | None:

@@ -178,6 +178,7 @@ def push(
     as_json: JsonFlag = False,
 ) -> None:
     """Upload a library to the Hugging Face Hub, in one commit.  Nothing there is removed."""
+    from mfv_dsl.cli.interruption import kept
     from mfv_dsl.cli.output import print_result
     from mfv_dsl.library import hub
     from mfv_dsl.report.vectors import uploads_table
@@ -185,7 +186,9 @@ def push(
     where, files = _hub_address(address), hub.uploads(_library(folder))
     total = f"{len(files)} files, {sum(len(file.data) for file in files):,} bytes"
     rows = [{"file": f.name, "bytes": len(f.data), "sha256": f.sha256} for f in files]
-    url = None if dry_run else hub.push(where, files, create, private)
+    whole = f"{where} takes a push whole or not at all; {folder} is as it was"
+    with kept(lambda: whole):
+        url = None if dry_run else hub.push(where, files, create, private)
     data = {"to": str(where), "commit": url, "files": rows}
     print_result(data, uploads_table(rows), as_json)
     if not as_json:
@@ -196,10 +199,13 @@ def push(
 @app.command()
 def pull(address: HubArgument, folder: FolderArgument) -> None:
     """Fetch a library from the Hugging Face Hub into a folder; every file is checked first."""
+    from mfv_dsl.cli.interruption import kept
     from mfv_dsl.library import hub
     from mfv_dsl.library.folder import Library
 
-    names = hub.pull(_hub_address(address), Library(folder))
+    whole = f"what was fetched is kept, and every vector that is in {folder} is whole"
+    with kept(lambda: whole):
+        names = hub.pull(_hub_address(address), Library(folder))
     typer.echo(f"{len(names)} vectors in {folder}: {', '.join(names)}", err=True)
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mfv_dsl.base.disk import disk_trouble, folder_for
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.data import thing_scenes, world
@@ -93,10 +96,20 @@ def make(order: Order, workers: int, done: Callable[[int], None]) -> None:
             "MFV7118", f"{order.out} already holds a dataset",
             help="name another folder by --out, or remove it first",
         )  # fmt: skip
-    try:
-        order.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MfvError("MFV7118", f"cannot make {order.out}: {error.strerror}") from None
+    with folder_for(order.out, what="cannot make", code="MFV7118"), disk_trouble(order.out):
+        _make(order, workers, done)
+
+
+def unfinished(order: Order) -> str:
+    """What is left of an order that was not finished."""
+    images = len(list(order.out.glob(f"image_*.{order.format}")))
+    return (
+        f"{images} of {order.count} images are in {order.out}, which is no dataset yet; "
+        "they are drawn again, the same"
+    )
+
+
+def _make(order: Order, workers: int, done: Callable[[int], None]) -> None:
     rows = []
     for row in _rows(order, workers):
         rows.append(row)
@@ -120,7 +133,22 @@ def _rows(order: Order, workers: int) -> Iterator[dict[str, str]]:
         return
     # "spawn", because forking a process that has threads may hang it
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, range(order.count), chunksize=8)
+        with _deaf_to_interrupts():
+            rows = pool.map(work, range(order.count), chunksize=8)
+        yield from rows
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started within do not hear Ctrl-C: the one that started them ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write(order: Order, number: int) -> dict[str, str]:
@@ -135,7 +163,9 @@ def _write(order: Order, number: int) -> dict[str, str]:
     draw = _shapes if order.kinds == "shapes" else _things
     picture, objects = draw(rng, order, diagonal, relations, number)
     name = f"image_{number + 1}.{order.format}"
-    Image.fromarray(picture).save(order.out / name, **FORMATS[order.format])
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, **FORMATS[order.format])
+    write_atomically(order.out / name, data.getvalue(), durable=False)
     row = {"image_name": name}
     for role, thing in objects.items():
         row |= {role: thing.name, f"{role}_pos": f"{thing.x} {thing.y}",

@@ -16,6 +16,7 @@ from itertools import islice
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.pools import too_few_images, too_few_items
 from mfv_dsl.data.items import Dataset, Item, Prompt
 
 DEFAULT_SEED = 1234  # the official code's
@@ -52,11 +53,7 @@ def draw_prompts(
     """
     pool = dataset.items(relation, split)
     if n > len(pool):
-        raise MfvError(
-            "MFV7110",
-            f"{n} prompts of `{relation}` asked for, but its {split} split has {len(pool)} items",
-            help="ask for fewer items or trials, or give the dataset a larger count",
-        )
+        raise too_few_items(n, relation, split, len(pool))
     order = _rng("queries", relation, split, seed).permutation(len(pool))[:n]
     prompts = []
     for i in order:
@@ -158,12 +155,7 @@ def _take(
     items = tuple(islice(fresh(), n))
     if len(items) < n:
         images = {item.image for item in pool}
-        raise MfvError(
-            "MFV7111",
-            f"too few images for {n} demonstrations: `{relation}` has {len(images)} in its {split} "
-            f"split, {len(images & excluded)} of them already in the prompt",
-            help="use fewer shots or a dataset with more images",
-        )
+        raise too_few_images(n, relation, split, len(images), len(images & excluded))
     return items[::-1]
 
 

@@ -24,6 +24,8 @@ RELATIONS = (
 )  # fmt: skip
 OBJECTS = ("familiar", "novel", "all")
 KINDS = ("shapes", "things")
+#: Items of a relation and split that are drawn at once, at most: more take minutes and gigabytes.
+MOST = 100_000
 _VERSION = 1  # raise when the same arguments would give other pictures or items
 
 
@@ -56,8 +58,11 @@ def facts(
         raise MfvError(
             "MFV7103", f"a scene's size must be a multiple of 4, at least 20; got {size}"
         )
-    if count < 2:
-        raise MfvError("MFV7104", f"scenes() needs a count of at least 2 a relation; got {count}")
+    if not 2 <= count <= MOST:
+        raise MfvError(
+            "MFV7104", f"scenes() draws from 2 to {MOST:,} items a relation and split; got {count:,}",
+            argument="count",
+        )  # fmt: skip
     if objects not in OBJECTS:
         raise MfvError("MFV7105", f"scenes() knows the objects {', '.join(OBJECTS)}; got {objects}")
     if kinds not in KINDS:

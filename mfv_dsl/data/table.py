@@ -384,13 +384,20 @@ def of_files(
             relation: {split: len(table.items[relation, split]) for split in table.splits}
             for relation in table.relations
         }
+        images = {
+            relation: {
+                split: len({item.image for item in table.items[relation, split]})
+                for split in table.splits
+            }
+            for relation in table.relations
+        }
         warnings = tuple(
             (finding.code, f"{table.name}: {finding}")
             for finding in table.findings
             if finding.code in _WARNED_OF
         )
         return DatasetFacts(
-            table.relations, table.splits, table.hash, table.description, counts, warnings
+            table.relations, table.splits, table.hash, table.description, counts, images, warnings
         )
 
     def dataset(**arguments: Any) -> FileDataset:

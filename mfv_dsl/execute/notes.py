@@ -11,7 +11,7 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Evaluation
-from mfv_dsl.execute.results import ALL, ResultRow
+from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.methods.linearisation import MUCH, Linearisation
 from mfv_dsl.methods.statistics import holm, sign_test
 from mfv_dsl.plan.steps import EvalRow, Plan, Step, needed
@@ -82,12 +82,12 @@ def failure_notes(
     saved."""
     errors: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     for row in rows:
-        if row.error and row.relation != ALL:
+        if row.error and row.relation is not None:
             errors.setdefault((row.eval, row.error["code"]), []).append(row.error)
     notes = [
         {"eval": name, "text": f"{name} has no numbers in {len(all_errors)} conditions. "
-         f"{'The first: ' if len(all_errors) > 1 else ''}{code}: {all_errors[0]['message']}. "
-         f"What to do: {all_errors[0]['help']}."}
+         f"{'The first: ' if len(all_errors) > 1 else ''}{code}: {all_errors[0]['message']}."
+         f"{_advice(all_errors[0]['help'])}"}
         for (name, code), all_errors in errors.items()
     ]  # fmt: skip
     lost = {row.step: f"{row.tune}({row.relation})" for row in plan.tunes}
@@ -95,9 +95,13 @@ def failure_notes(
     for key, what in lost.items():
         if key in failures:
             error = failures[key]
-            text = f"{what} was not made. {error.code}: {error.message}. What to do: {error.help}."
+            text = f"{what} was not made. {error.code}: {error.message}.{_advice(error.help)}"
             notes.append({"eval": "save", "text": text})
     return notes
+
+
+def _advice(help: str | None) -> str:
+    return f" What to do: {help}." if help else ""
 
 
 def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:

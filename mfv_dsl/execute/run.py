@@ -6,33 +6,33 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.disk import disk_trouble, folder_for
+from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.base.memory import is_out_of_memory
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
-from mfv_dsl.execute.folder import Performance, Results, write_library, write_run, write_trace
+from mfv_dsl.execute.folder import Performance, Results, write_library, write_run
 from mfv_dsl.execute.notes import failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, result_rows
+from mfv_dsl.execute.run_folder import Origin, RunFolder
 from mfv_dsl.execute.run_result import RunResult
 from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
 
-#: Codes of what costs a run the conditions that it concerns, and no others.
-OF_NUMBERS = (
-    "MFV5306", "MFV5314", "MFV5370", "MFV5371", "MFV5372", "MFV5373", "MFV5374",
-)  # fmt: skip
 TRACED = 2  # prompts of every pass that are traced
 
 
@@ -58,20 +58,30 @@ def perform(
         plan: What is to be computed; its rows and saves are left alone.
         listener: Who is told how far it is.
         settings: How it is run.
-        go_on: Of a step whose numbers are none, note the error, and leave out what follows from it;
-            otherwise it is raised.
+        go_on: Of a step that fails, note the error, and leave out what follows from it; otherwise
+            it is raised.
 
     Returns:
         The values by key, with the time that each took and whether the store had it.
 
     Raises:
-        MfvError: MFV5340 where an eval by first token cannot tell objects apart, before anything
-            is measured; and whatever a step raises.
+        MfvError: MFV5340 where an eval by first token cannot tell objects apart, and MFV6120 to
+            MFV6124 where finished steps cannot be kept, before anything is measured; and whatever a
+            step raises.
     """
     store = default_store()
-    session = Session(plan, listener or Silence(), settings, StoredParts(store, settings.fresh))
+    new = [step for step in plan.steps if settings.fresh or step.key not in store]
+    with disk_trouble(), store.open_for_writing() if new else nullcontext():
+        return _perform(plan, listener or Silence(), settings, store, new, go_on)
+
+
+def _perform(
+    plan: Plan, listener: Listener, settings: RunSettings, store: Store, new: Sequence[Step],
+    go_on: bool,
+) -> Performance:  # fmt: skip
+    session = Session(plan, listener, settings, StoredParts(store, settings.fresh))
     performance = Performance({}, {}, set(), {}, {}, {})
-    check_answers(session, [s for s in plan.steps if settings.fresh or s.key not in store])
+    check_answers(session, new)
     for step in plan.steps:
         started = time.perf_counter()
         value = None if settings.fresh else _stored(store, step.key)
@@ -89,14 +99,34 @@ def perform(
                 if not getattr(value, "failures", ()):
                     store.put(step.key, value, step.label, step.operation)
                     store.drop_parts(step.key)
-            except MfvError as error:
-                if not go_on or error.code not in OF_NUMBERS:
+            except Exception as error:
+                if not go_on or not _is_of_the_step(error):
                     raise
-                performance.failures[step.key] = error
+                performance.failures[step.key] = _of_step(error, step)
                 continue
         performance.values[step.key] = value
         performance.seconds[step.key] = round(time.perf_counter() - started, 3)
     return replace(performance, devices=session.devices)
+
+
+def _is_of_the_step(error: Exception) -> bool:
+    """Whether other steps may go well all the same: a disk that fails, fails for all."""
+    return not isinstance(error, OSError) and "MFV_DEBUG" not in os.environ
+
+
+def _of_step(error: Exception, step: Step) -> MfvError:
+    """Why a step has no value."""
+    if isinstance(error, MfvError):
+        return error
+    if is_out_of_memory(error):
+        return MfvError(
+            "MFV5377", f"{step.label}: memory ran out", help="take fewer conditions at a time: a "
+            "shorter sweep, fewer `shots` or smaller pictures; or a model in fewer bits",
+        )  # fmt: skip
+    return MfvError(
+        "MFV5900", f"{step.label}: {type(error).__name__}: {error}",
+        help="this should not happen: please report it, with what MFV_DEBUG=1 shows",
+    )  # fmt: skip
 
 
 def _performed(session: Session, step: Step, inputs: Mapping[str, Any]) -> Any:
@@ -140,12 +170,11 @@ def run_plan(
     settings: RunSettings = AS_DECLARED,
     *,
     name: str,
-    origin: Mapping[str, Any],
+    origin: Origin,
 ) -> RunResult:
     """Run a plan and write its folder and the vectors that it saves.
 
-    A condition whose numbers are none is a row that says so; it is an error where nothing else
-    came out.
+    A condition that fails is a row that says so; it is an error where nothing else came out.
 
     Args:
         plan: What is run.
@@ -154,24 +183,33 @@ def run_plan(
         listener: Who is told how far it is.
         settings: How it is run; with ``trace`` the folder has a ``trace.txt`` too.
         name: What the recipe is called in the libraries that it saves into.
-        origin: What the manifest says of where ``text`` comes from.
+        origin: Where ``text`` comes from; only a run of the same recipe is replaced.
 
     Returns:
         The results, the files that were saved, and every step's value by key.
 
     Raises:
-        MfvError: MFV6102 for a folder that cannot be made; and what :func:`perform` raises.  A
-            condition whose numbers are none is a row that says so; it is an error where nothing
-            else came out.
+        MfvError: MFV6070 to MFV6072 for a folder that holds something else than an earlier run of
+            this recipe, MFV6102 for one that cannot be made, MFV6121 and MFV6122 for one that a
+            `save` cannot write; and what :func:`perform` raises.
+        RecipeError: The plan's errors.
     """
+    if plan.errors:
+        raise RecipeError(plan.errors)
+    with ExitStack() as stack:  # before any work, not after it
+        stack.enter_context(disk_trouble())
+        RunFolder(folder).check(origin, text)
+        stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
+        for item in plan.saves:
+            stack.enter_context(folder_for(Path(item.folder)))
+        return _run_plan(plan, text, folder, listener, settings, name=name, origin=origin)
+
+
+def _run_plan(
+    plan: Plan, text: str, folder: Path, listener: Listener | None, settings: RunSettings, *,
+    name: str, origin: Origin,
+) -> RunResult:  # fmt: skip
     started = time.perf_counter()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)  # before any work, not after it
-    except OSError as error:
-        raise MfvError(
-            "MFV6102", f"cannot make the folder {folder}: {error.strerror}",
-            help="name another by --out",
-        ) from None  # fmt: skip
     performance = perform(plan, listener, settings, go_on=True)
     values = performance.values
     rows = result_rows(plan, values, performance.failures)
@@ -184,15 +222,18 @@ def run_plan(
         tuning_rows(done, values), [*failure_notes(plan, rows, performance.failures),
                                     *notes(done, values)], linearised(done, values),
     )  # fmt: skip
-    write_run(folder, text, plan, performance, results, origin)
-    if settings.trace:
-        write_trace(folder, plan, performance)
-    saved = [
-        path
-        for item in done.saves
-        for path in write_library(item, plan, values, results, recipe=name, text=text)
-    ]
+    write_run(folder, text, plan, performance, results, origin, settings.trace)
+    saved: list[Path] = []
+    unsaved: list[MfvError] = []
+    for item in done.saves:
+        try:
+            with disk_trouble(item.folder):
+                saved += write_library(item, plan, values, results, recipe=name, text=text)
+        except MfvError as error:
+            unsaved.append(error)
+    if unsaved and not (saved or rows or done.tunes):
+        raise unsaved[0]
     return RunResult(
         plan, results, folder, saved, time.perf_counter() - started, values,
-        len(performance.cached), performance.failures,
+        len(performance.cached), performance.failures, unsaved,
     )  # fmt: skip

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RunResult:
     """What a run gave: its plan, its results, its folder, the files that ``save`` wrote, every
-    step's value by key, how many steps were found in the store, and by key why steps have no
-    value."""
+    step's value by key, how many steps were found in the store, by key why steps have no value, and
+    why folders of ``save`` were not written."""
 
     plan: Plan
     results: Results
@@ -31,6 +31,7 @@ class RunResult:
     values: dict[str, Any]
     cached: int = 0  # steps that were found in the store
     failures: dict[str, MfvError] = field(default_factory=dict)
+    unsaved: list[MfvError] = field(default_factory=list)
 
     @property
     def rows(self) -> list[ResultRow]:
@@ -39,8 +40,8 @@ class RunResult:
 
     @property
     def failed(self) -> bool:
-        """Whether something that the recipe asks for came out as no numbers."""
-        return bool(self.failures) or any(row.error for row in self.rows)
+        """Whether something that the recipe asks for failed."""
+        return bool(self.failures or self.unsaved) or any(row.error for row in self.rows)
 
     @property
     def choices(self) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mfv_dsl import data, models
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.data.findings import listed
@@ -103,6 +104,7 @@ class Session:
         self.settings = settings
         self.parts = parts
         self._backends: dict[str, Backend] = {}
+        self._failed: dict[str, MfvError] = {}
         self._datasets: dict[str, Dataset] = {}
         self._unedited: dict[tuple[object, ...], Outcomes] = {}
         self._unknown: set[str] = set()
@@ -111,13 +113,19 @@ class Session:
     def backend(self, step: Step) -> Backend:
         """The model that a step runs, loaded when it is first asked for."""
         assert step.model is not None
+        if step.model in self._failed:  # it would fail again
+            raise self._failed[step.model]
         if step.model not in self._backends:
             declaration = self.plan.models[step.model]
             progress = self.listener.begin(f"loading {declaration.constructor}", 1)
             arguments = {**declaration.arguments, "download": self.settings.download}
             if self.settings.device is not None:
                 arguments["device"] = self.settings.device
-            self._backends[step.model] = models.load(declaration.constructor, **arguments)
+            try:
+                self._backends[step.model] = models.load(declaration.constructor, **arguments)
+            except MfvError as error:
+                self._failed[step.model] = error
+                raise
             progress(1)
         return self._backends[step.model]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from mfv_dsl.base.disk import folder_for
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
@@ -91,6 +92,11 @@ class Store:
     def path(self, key: str) -> Path:
         """The file of a step, whether it is there or not."""
         return step_file(self.root, key)
+
+    def open_for_writing(self) -> AbstractContextManager[None]:
+        """Within, steps can be kept; MfvError (MFV6120 to MFV6124) where the disk does not let
+        them.  A folder that was made for it and is still empty where this fails goes again."""
+        return folder_for(self.root / "steps", what="cannot keep finished steps in")
 
     def __contains__(self, key: str) -> bool:
         return self.path(key).exists()

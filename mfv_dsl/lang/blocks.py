@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Label
@@ -12,12 +10,12 @@ from mfv_dsl.lang import calls, evals, expressions, operators, tunes, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
 from mfv_dsl.lang.registry import Entry, Parameter
+from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
 
 #: codes of a value that is of another form than the word takes
 _OF_ANOTHER_FORM = ("MFV3001", "MFV3013")
-_ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]*://|hf:")  # of the Hub, of the web, of a cloud
 _VECTOR_WRITES = {"add", "patch"}
 #: attributes that say how a vector is written, and mean nothing without one
 _HOW = tuple(
@@ -56,8 +54,8 @@ def check_defaults(scope: Scope) -> None:
         attempts = []
         for entry, parameter in pairs:
             with scope.aside() as findings:
-                values.value(scope, parameter, attribute.value, context, f"`{entry.name}`")
-            if not findings:
+                values.default(scope, parameter, context, f"`{entry.name}`")
+            if not findings or f"defaults.{name}" in scope.reported:
                 break
             attempts.append(findings)
         else:
@@ -150,7 +148,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
         _check_eval(scope, attributes, suggestions, settings, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
     if entry.name == "save":
-        _check_folder(scope, block, label)
+        check_folder(scope, block.label, label)
     if entry.name == "tune":
         _not_on_test(scope, settings["select_on"], "epoch")
         tunes.check_tune(scope, settings, scope.dataset_facts(context), subject)
@@ -160,22 +158,6 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if facts and context.dataset and settings["on"].origin == "registry":
         settings["on"] = Setting(facts[0].relations, "registry", None)
     return CheckedBlock(entry.name, label, settings, context.model, context.dataset, block.span)
-
-
-def _check_folder(scope: Scope, block: Block, folder: str) -> None:
-    """A library is saved into a folder of this machine; ``~`` is a user's own."""
-    if block.label is not None and _ADDRESS.match(folder):
-        scope.error(
-            "MFV6016", block.label, f"vectors are saved into a folder, and `{folder}` is an "
-            "address", "", 'save into a folder, such as "vectors/mine", and then `mfv vectors push '
-            "FOLDER hf://org/repo`",
-        )  # fmt: skip
-    elif block.label is not None and os.path.expanduser(folder).startswith("~"):
-        user = folder.partition("/")[0]
-        scope.error(
-            "MFV6016", block.label, f"there is no user `{user[1:]}` whose own folder `{user}` is",
-            "", f"for a folder of that name, write `./{user}`",
-        )  # fmt: skip
 
 
 def _setting(

@@ -127,7 +127,7 @@ def _result(
     if entry.name == "load":
         return loads.load(scope, node, settings, context)
     if entry.name == "blend" and "vectors" in settings:
-        return _blend(scope, arguments["vectors"][0], settings["vectors"].value)
+        return _blend(scope, settings["vectors"].value)
     if not vectors:
         return Type(entry.result, parts=entry.parts != "none")
     joined = operators.join(scope, [(arguments[name][0], vectors[name]) for name in vectors])
@@ -139,9 +139,7 @@ def _result(
     return replace(joined, parts=origin.parts) if origin else joined
 
 
-def _blend(scope: Scope, node: Expr, candidates: tuple[Expr, ...] | None) -> Type:
-    if candidates == ():
-        scope.error("MFV5352", node, "`blend` needs one candidate or more", "there is none")
+def _blend(scope: Scope, candidates: tuple[Expr, ...] | None) -> Type:
     if not candidates:
         return UNKNOWN
     listed = [(candidate, scope.node_types[candidate.span]) for candidate in candidates]
@@ -194,7 +192,7 @@ def option(
     if parameter.from_defaults and parameter.name in scope.defaults:
         node = scope.defaults[parameter.name].value
         with scope.aside() as findings:
-            value = values.value(scope, parameter, node, context, subject)
+            value = values.default(scope, parameter, context, subject)
         values.adopt(scope, findings, node, subject, parameter)
         return Setting(value, "defaults", node.span)
     return Setting(None if parameter.required else parameter.default, "registry", None)

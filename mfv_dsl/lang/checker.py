@@ -11,7 +11,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang import blocks, calls, evals, expressions, tunes
+from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
 from mfv_dsl.lang.checked import Checked, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION, ITEM
@@ -79,7 +79,8 @@ def check(
     )
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
-    findings = tuple(sorted(scope.findings, key=_place))
+    saves.check_saves(scope, checked_blocks)
+    findings = tuple(sorted([*scope.findings, *scope.circles], key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings)
     return CheckResult(_checked(scope, recipe, checked_blocks, findings), findings)

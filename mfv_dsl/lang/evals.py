@@ -103,7 +103,8 @@ def _tops(scope: Scope, expression: Expr) -> list[int]:
     for call in calls_behind(scope, [expression]):
         if call.function.text == "top":
             options = scope.options.get(call.span, {})
-            counts.append(options["k"].value if "k" in options else 1)
+            k = options["k"].value if "k" in options else None
+            counts.append(1 if k is None else k)  # it may be wrong, and reported
         elif _own_heads(call) and "heads" not in scope.defaults:
             counts.append(DEFAULT_HEADS)
     return counts
@@ -202,8 +203,12 @@ class _Controls:
 
 # -- evals compared -------------------------------------------------------------------------------
 def check_comparisons(scope: Scope, blocks: Iterable[CheckedBlock]) -> None:
-    """Check that evals named by `against` measure the same items, under one condition."""
-    evals = {block.name: block for block in blocks if block.kind == "eval"}
+    """Check that evals named by `against` measure the same items, under one condition; of evals of
+    one name, which are an error of their own, the first."""
+    evals: dict[str, CheckedBlock] = {}
+    for block in blocks:
+        if block.kind == "eval":
+            evals.setdefault(block.name, block)
     for block in evals.values():
         for name in each_of(block["against"]):
             if name in evals:

@@ -20,6 +20,12 @@ from mfv_dsl.lang.syntax import Item, Name, RecipeTree
 NOT_IN_MODEL = ("MFV4001", "MFV4002", "MFV4004")
 
 
+def in_option(diagnostic: Diagnostic, source: Source, options: Sequence[str]) -> Diagnostic:
+    """What was found in ``source`` with ``options`` behind it, with its place in the option, if
+    that is where it points."""
+    return Overrides(source, options).in_option(diagnostic) if options else diagnostic
+
+
 class Overrides:
     """Options of the form ``NAME.ATTRIBUTE=VALUE`` or ``NAME=VALUE``, each a
     :class:`~mfv_dsl.lang.changes.Change`."""

@@ -14,6 +14,7 @@ from mfv_dsl.lang.syntax import Call, Name
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.lengths import check_pictures
 from mfv_dsl.plan.operations import OPERATIONS, step_key
+from mfv_dsl.plan.sizes import shortages
 from mfv_dsl.plan.steps import Inputs, Step
 
 
@@ -24,6 +25,7 @@ class StepPlanner:
         self.checked = checked
         self.steps: dict[str, Step] = {}
         self.warnings: dict[tuple[str, str], Diagnostic] = {}
+        self.shortages: list[MfvError] = []  # what the datasets have too little of
         self.tuned: dict[tuple[str, str], str] = {}  # (name of the tune, relation) -> step
 
     def add(
@@ -60,7 +62,10 @@ class StepPlanner:
             facts = self.model_facts(context)
             identity = facts.identity
             check_pictures(facts, context.model, parameters.get("shots", 0))
-            dataset_hash = self.dataset_facts(context).hash if dataset else None
+            if dataset:
+                items = self.dataset_facts(context)
+                dataset_hash = items.hash
+                self.shortages += shortages(items, operation, parameters)
         key = step_key(operation, parameters, inputs, identity, dataset_hash)
         if key not in self.steps:
             self.steps[key] = Step(

@@ -94,7 +94,10 @@ class Save:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in an order in which each comes after its inputs, and what is shown and written."""
+    """Steps in an order in which each comes after its inputs, and what is shown and written.
+
+    A plan with ``errors`` can be looked at and not be run.
+    """
 
     models: Mapping[str, Constructed]
     datasets: Mapping[str, Constructed]
@@ -103,6 +106,7 @@ class Plan:
     saves: tuple[Save, ...]
     warnings: tuple[Diagnostic, ...] = ()
     tunes: tuple[TuneRow, ...] = ()
+    errors: tuple[Diagnostic, ...] = ()
 
     def __getitem__(self, key: str) -> Step:
         return next(step for step in self.steps if step.key == key)

@@ -1,0 +1,90 @@
+"""Ctrl-C, and what the system sends to end a program: what is kept is said, and how to go on.
+
+Click takes Python's KeyboardInterrupt for itself, so that the signals raise an exception of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+#: The signals that end a command, and what is said of each.
+_SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "ended (SIGTERM)", "SIGHUP": "ended (SIGHUP)"}
+#: Options that would undo what is kept.
+_FRESH = ("--fresh",)
+
+
+class Interrupted(BaseException):
+    """A signal arrived that ends the command; ``kept`` says what was finished before."""
+
+    def __init__(self, name: str, kept: str = "") -> None:
+        super().__init__(name)
+        self.name, self.kept = name, kept
+
+    @property
+    def exit_code(self) -> int:
+        """128 and the signal's number, as shells have it: 130 for Ctrl-C."""
+        return 128 + int(getattr(signal, self.name))
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """Within, the signals that end a command raise :class:`Interrupted`, once; after that they end
+    the process at once.  Those that were being ignored, as after ``nohup``, still are."""
+    before = {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_DFL)
+        raise Interrupted(signal.Signals(number).name)
+
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            with suppress(ValueError):  # in another thread than the main one there are no signals
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def kept(say: Callable[[], str]) -> Iterator[None]:
+    """Where what is within is interrupted, ``say()`` tells what of it is kept."""
+    try:
+        yield
+    except Interrupted as end:
+        end.kept = end.kept or say()
+        raise
+
+
+def kept_steps(keys: Sequence[str]) -> str:
+    """What of the steps with these keys an interrupted run leaves behind."""
+    from mfv_dsl.base.places import finished, store_root
+
+    keys = list(dict.fromkeys(keys))
+    done = len(finished(keys))
+    return f"{done} of {len(keys)} steps are finished and kept in {store_root()}"
+
+
+def show_interruption(end: Interrupted, arguments: Sequence[str]) -> None:
+    """One message on stderr: what is kept, and the command that goes on."""
+    command = shlex.join(["mfv", *(word for word in arguments if word not in _FRESH)])
+    kept = end.kept or "what was finished is kept"
+    lines = f"{_SIGNALS[end.name]}: {kept}\n  to go on: {command}\n"
+    with suppress(OSError, ValueError):  # the terminal may be gone
+        sys.stderr.write(lines)
+        sys.stderr.flush()
+
+
+def drop_output() -> None:
+    """What stdout still holds goes nowhere: it cannot be written, and Python would say so again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
