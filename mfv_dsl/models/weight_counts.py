@@ -8,6 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
+from mfv_dsl.base.files import open_regular
+
 _OUTPUT = ("lm_head.weight", "embed_out.weight")
 _EMBEDDINGS = ("embed_in.weight", "embed_tokens.weight", "wte.weight")
 _VISION = ("vision", "visual", "perceiver", "projector", "connector", "merger")
@@ -49,7 +51,7 @@ def shapes_in(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     Raises OSError for a file that cannot be read, and ValueError, KeyError, TypeError or
     AttributeError for one of another kind.
     """
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 0 < length <= file.stat().st_size:
             raise ValueError("no safetensors")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.files import hash_sample
+from mfv_dsl.base.files import hash_sample, read_regular
 from mfv_dsl.base.hub_cache import cached_revision, folder_of, snapshots
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
@@ -186,7 +186,7 @@ def _listed(names: list[str], most: int = 5) -> str:
 def fingerprint(folder: Path) -> str:
     """SHA-256 that tells which weights these are: of config.json and of every weight file's size
     and content (of large files of some blocks, the first and the last among them)."""
-    digest = hashlib.sha256((folder / _CONFIG).read_bytes())
+    digest = hashlib.sha256(read_regular(folder / _CONFIG, LARGEST_CONFIG))
     for file in weight_files(folder):
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         hash_sample(digest, file)
