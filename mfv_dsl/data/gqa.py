@@ -146,9 +146,7 @@ def read(
 facts, dataset = of_files(read)
 
 
-def _other_suffix(
-    images: Mapping[str, ImageFile], ending: str, options: Options
-) -> list[Finding]:
+def _other_suffix(images: Mapping[str, ImageFile], ending: str, options: Options) -> list[Finding]:
     """What to do where images are missing that are there with another suffix."""
     instead = [Path(file.instead).suffix for file in images.values() if file.instead]
     if not instead:

@@ -54,10 +54,11 @@ class Folder:
         """A file that is there where an image is missing: of the same name but for letter case and
         suffix."""
         path = self.root / image
-        near = [n for n in self._names(path.parent) if n.casefold() == path.name.casefold()]
+        names = [name for name in self._names(path.parent) if name.isprintable()]
+        near = [name for name in names if name.casefold() == path.name.casefold()]
         if not near:
             stem = path.stem.casefold()
-            near = [n for n in self._names(path.parent) if Path(n).stem.casefold() == stem]
+            near = [name for name in names if Path(name).stem.casefold() == stem]
         return min(near, default=None)
 
     def holds(self, image: str) -> bool:

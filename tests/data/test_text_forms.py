@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,14 @@ from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data import open_dataset, read_table
+from mfv_dsl.data.declarations import declared_datasets
 from mfv_dsl.data.findings import Finding, in_order
 from mfv_dsl.data.images import read_rgb
 from mfv_dsl.data.names import read_synonyms, relation_name
 from mfv_dsl.data.text_files import read_csv
+from mfv_dsl.inputs import read_vector
+from mfv_dsl.library.address import split_address
+from mfv_dsl.library.sources import file_of
 
 ROWS = [("a.png", "coffee mug", "lamp", "left"), ("b.png", "cup", "tête-à-tête", "right")]
 HEAD = ("image", "query", "answer", "relation")
@@ -257,6 +262,26 @@ def test_places_of_any_form_are_put_in_order():
     places = ["image 10", "image ²", "image 9", "image " + "9" * 5000, "image ١", ""]
     told = in_order([Finding("error", "MFV7107", place, "") for place in places])
     assert [f.place for f in told if f.place in ("image 9", "image 10")] == ["image 9", "image 10"]
+
+
+def test_suffixes_have_letters_of_any_case(folder: Path):
+    record = dict(zip(HEAD, ROWS[0], strict=True))
+    (folder / "P.JSONL").write_text(json.dumps(record))
+    (folder / "R.MFV").write_text(f'mfv 1\ndataset d = pairs("{folder / "P.JSONL"}")\n')
+    assert list(declared_datasets(str(folder / "R.MFV"))) == ["d"]
+    shutil.copy("vectors/flamingo-tiny/left.safetensors", folder / "LEFT.SAFETENSORS")
+    path = str(folder / "LEFT.SAFETENSORS")
+    assert str(file_of(path)) == path and split_address(path) == (path, None)
+    assert read_vector(path).vector.residual.shape == read_vector(
+        "vectors/flamingo-tiny/left.safetensors"
+    ).vector.residual.shape  # fmt: skip
+
+
+def test_a_blank_behind_a_separator_is_no_part_of_a_name(folder: Path):
+    (folder / "p.csv").write_text('image, query, answer, relation\na.png, "cup, red", lamp, left\n')
+    assert items(folder, "p.csv") == [("a.png", "cup, red", "lamp", "left")]
+    (folder / "p.csv").write_text('image,query,answer,relation\na.png,"cup" x,lamp,left\n')
+    assert findings(folder, "p.csv")[0].startswith("line 2: is no CSV: ")
 
 
 # -- without bound --------------------------------------------------------------------------------

@@ -108,6 +108,8 @@ def test_bytes_become_text():
     assert caught.value.code == "MFV1017"
     with pytest.raises(RecipeError):
         source_from_bytes(bytes(range(256)), "binary")
+    (half,) = parse(Source("mfv 1\n# \ud83d\n")).diagnostics
+    assert half.code == "MFV1017" and "half a character" in half.message
     for encoding in ("utf-16", "utf-32"):
         assert source_from_bytes("mfv 1\n# é\n".encode(encoding), "a").text == "mfv 1\n# é\n"
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import mfv_dsl
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute import records
 from mfv_dsl.library.lock import read_lock
 from mfv_dsl.models.checkpoints import facts as checkpoint_facts
 from mfv_dsl.models.checkpoints.layout import checkpoint_layout
 from mfv_dsl.models.checkpoints.locate import weight_files
+from mfv_dsl.models.tiny import constructor
 from mfv_dsl.models.tiny import facts as tiny_facts
 from mfv_dsl.models.vlm import folder as vlm_folder
 from mfv_dsl.models.vlm.table_file import read_row
@@ -110,3 +113,43 @@ def test_a_row_of_toml_in_every_form(tmp_path: Path):
         with pytest.raises(MfvError, match=what) as caught:
             read_row(path)
         assert caught.value.code == "MFV7284" and str(path) in str(caught.value)
+
+
+# -- values of every kind in a configuration ------------------------------------------------------
+VALUES = (None, "5", [[1]], {"a": 1}, -1, 0, 1, 10**400, float("inf"))
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of everything in a JSON value."""
+    yield at
+    inner = list(value) if isinstance(value, dict) else []
+    for key in inner or (range(len(value)) if isinstance(value, list) else []):
+        yield from places(value[key], (*at, key))
+
+
+@pytest.mark.parametrize(
+    ("model", "file"),
+    [("tiny", "config.json"), ("llava", "config.json"), ("llava", "processor_config.json")],
+)
+def test_a_configuration_of_any_values_is_read_or_refused(model: str, file: str, tmp_path: Path):
+    bundled = Path(mfv_dsl.__file__).parent / "models" / model / "weights"
+    folder = tmp_path / "model"
+    shutil.copytree(bundled, folder)
+    text = (bundled / file).read_text(encoding="utf-8")
+    refused = set()
+    for place in list(places(json.loads(text)))[1:]:
+        for value in VALUES:
+            config = json.loads(text)
+            inner = config
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = value
+            (folder / file).write_text(json.dumps(config))
+            try:
+                facts = constructor.facts(str(folder))
+            except MfvError as error:
+                refused.add(error.code)
+            else:
+                assert min(facts.n_layers, facts.n_heads, facts.head_dim, facts.d_model) > 0
+    codes = {"MFV7202", "MFV7241", "MFV7260", "MFV7261", "MFV7264", "MFV7267", "MFV7282"}
+    assert refused <= codes and (refused or file != "config.json")
