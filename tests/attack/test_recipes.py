@@ -22,8 +22,7 @@ def planned(text: str) -> bool:
     """Whether the recipe is accepted; then it is planned, and its plan shown."""
     try:
         recipe = mfv.Recipe(text)
-    except mfv.RecipeError as error:
-        assert str(error).startswith(("error[MFV", "warning[MFV"))
+    except mfv.RecipeError:
         return False
     plan = recipe.plan()
     json.dumps([note.to_json() for note in explain_plan(plan, ())], allow_nan=False)
@@ -69,11 +68,10 @@ def test_what_is_accepted_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         out = tmp_path / f"run_{ran}"
         try:
             recipe.run(out)
-        except MfvError as error:
-            assert error.code in OF_VALUES, f"{error}\n{text}"
-            continue
         except Exception as error:
-            raise AssertionError(text) from error
+            if not (isinstance(error, MfvError) and error.code in OF_VALUES):
+                raise AssertionError(text) from error
+            continue
         json.loads((out / "results.json").read_text(), parse_constant=not_a_number)
 
 
