@@ -106,6 +106,31 @@ def test_json_lines_in_every_form(form: str, encoding: str, folder: Path):
     assert items(folder, "pairs.JSONL") == ROWS
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_list_of_objects(indent: int | None, folder: Path):
+    records = [dict(zip(HEAD, row, strict=True)) for row in ROWS]
+    (folder / "pairs.json").write_text(json.dumps(records, indent=indent))
+    assert items(folder, "pairs.json") == ROWS
+    (folder / "pairs.json").write_text(json.dumps([*records, 5, {"image": 1}]))
+    told = findings(folder, "pairs.json")
+    assert [one.partition(":")[0] for one in told] == ["entry 3", "entry 4", "entry 4"]
+    (folder / "pairs.json").write_text("\n".join(map(json.dumps, records)))
+    assert items(folder, "pairs.json") == ROWS
+    (folder / "pairs.json").write_text('[{"image": 1, "image": 2}]')
+    with pytest.raises(MfvError, match="there twice") as caught:
+        findings(folder, "pairs.json")
+    assert caught.value.code == "MFV7106"
+
+
+@pytest.mark.parametrize("name", ["pairs.txt", "pairs", "pairs.TAB"])
+def test_a_file_of_another_suffix_is_known_by_how_it_begins(name: str, folder: Path):
+    (folder / name).write_bytes(FORMS["Unicode text of Excel"])
+    assert items(folder, name) == ROWS
+    records = [json.dumps(dict(zip(HEAD, row, strict=True))) for row in ROWS]
+    (folder / name).write_text("\n \n" + "\n".join(records))
+    assert items(folder, name) == ROWS
+
+
 def test_a_line_separator_within_a_name_is_a_blank(folder: Path):
     record = dict(zip(HEAD, ROWS[0], strict=True)) | {"query": "coffee\u2028mug"}
     (folder / "pairs.jsonl").write_text(json.dumps(record, ensure_ascii=False) + "\n")
