@@ -15,7 +15,7 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
 from mfv_dsl.base.names import plain
-from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder
+from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder, user_path
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import Expression
@@ -237,7 +237,7 @@ class Recipe:
         from mfv_dsl.execute.run import run_plan
         from mfv_dsl.execute.session import RunSettings
 
-        folder = Path(out) if out is not None else self.folder_of(only or ())
+        folder = user_path(out) if out is not None else self.folder_of(only or ())
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)

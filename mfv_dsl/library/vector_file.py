@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mfv_dsl.base.places import user_path
 from mfv_dsl.library import stored
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.methods.vectors import Space, Vector
@@ -46,7 +47,7 @@ def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any]) -
     >>> left = load_vector("vectors/flamingo-tiny", "left").vector
     >>> save_vector("twice_left.safetensors", 2 * left, {"relation": "left", "x_by": "me"})
     """
-    path = Path(path)
+    path = user_path(path)
     return stored.write(path, arrays_of(vector), metadata_of(vector, metadata, path.stem))
 
 

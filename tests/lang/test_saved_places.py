@@ -47,6 +47,14 @@ def test_a_tilde_is_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.Mon
         Library("~/mine").put_file("left", data)
     assert (tmp_path / "home" / "mine" / "left.safetensors").read_bytes() == data
     assert not (tmp_path / "~").exists()
+    left = mfv.load_vector("~/mine", "left").vector
+    mfv.save_vector("~/mine/twice.safetensors", 2 * left, {})
+    assert Library(tmp_path / "home" / "mine").names() == ["left", "twice"]
+    result = mfv.Recipe(
+        "mfv 1\nmodel m = tiny()\ndataset d = scenes()\neval e { items = 1, on = [left] }\n", "r"
+    ).run("~/out")
+    assert result.folder == tmp_path / "home" / "out" and (result.folder / "results.json").exists()
+    assert not (tmp_path / "~").exists()
     facts = at_hand("~/mine", "left")
     assert facts is not None and facts.file == str(tmp_path / "home" / "mine" / "left.safetensors")
     recipe = mfv.Recipe(
