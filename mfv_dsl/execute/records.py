@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from mfv_dsl.base.columns import MEAN, cell, free_name, relations_in, with_names
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
@@ -315,6 +316,7 @@ def _with_interval(arrays: Mapping[str, Any], layer: int, head: int) -> str:
 def _effect(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file of effects says, and its arrays by layer and head."""
     try:
+        open_regular(file).close()  # the library would wait for a pipe
         with safe_open(file, framework="numpy") as stored:
             said = parse_json(stored.metadata()["mfv"])
             names = [name for name in stored.keys() if name not in ("cie", "p_corrupted")]  # noqa: SIM118
