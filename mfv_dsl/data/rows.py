@@ -67,11 +67,15 @@ def twin_relations(rows: Sequence[ItemRow]) -> list[Finding]:
     """Warnings of relations that may be one, spelled in two ways."""
     first = {row.relation: row for row in reversed(rows)}
     findings = []
-    for group in differing_by_case(first, lambda name: name.casefold().replace("_", "")):
+    for group in differing_by_case(first, _folded):
         what = f"these relations are told apart: {listed(group)}; if they are one, spell it alike"
         place = first[group[-1]].place
         findings.append(Finding("warning", "MFV7131", place, what))
     return findings
+
+
+def _folded(relation: str) -> str:
+    return relation_name(relation).casefold().replace("_", "")
 
 
 def repeats(rows: Sequence[ItemRow]) -> list[Finding]:

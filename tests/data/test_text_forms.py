@@ -277,6 +277,18 @@ def test_two_spellings_of_one_relation_are_warned_of(folder: Path):
     assert [code for code, _ in facts.warnings] == ["MFV7131"]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "other", ["Left of", "left_of", "LEFT  OF", "left\u00a0of", "left-of", "le\u200bftof"]
+)
+def test_spellings_that_no_recipe_can_name_are_told_together(other: str, folder: Path):
+    rows = [dict(zip(HEAD, row, strict=True)) for row in ROWS]
+    rows[0]["relation"], rows[1]["relation"] = "left of", other
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = "; ".join(findings(folder, "pairs.jsonl"))
+    assert "call it `left_of`" in told
+    assert "told apart" in told or other in ("left\u00a0of",)  # a blank is a blank
+
+
 def test_relations_of_other_alphabets_stay_apart():
     assert relation_name("à  gauche\u200b") == relation_name("a\u0300 gauche") == "a_gauche"
     assert relation_name("左") == "左" and relation_name("左 of") != relation_name("右 of")
