@@ -154,7 +154,8 @@ class Recipe:
         return self.folder_of(())
 
     def folder_of(self, only: Sequence[str]) -> Path:
-        """:attr:`folder`, and for a run of ``only`` some of its blocks one beside it.
+        """Where a run of ``only`` some of its blocks leaves its results where :attr:`folder` holds
+        a run of the whole or of others.
 
         >>> Recipe.from_file("quickstart").folder_of(["raw"]).as_posix()
         'runs/quickstart-only-raw'
@@ -215,8 +216,9 @@ class Recipe:
         run again.
 
         Args:
-            out: The folder for results and vectors; :meth:`folder_of` the run if left out.  What
-                an earlier run of the recipe wrote there is replaced, and nothing else.
+            out: The folder for results and vectors; :attr:`folder` if left out, or where that
+                would lose results of other blocks than ``only``, :meth:`folder_of` them.  What an
+                earlier run of the recipe wrote there is replaced, and nothing else.
             listener: Who is told how far it is.
             device: Where models run, in place of what the recipe says.
             fresh: Run finished steps all the same.
@@ -235,9 +237,12 @@ class Recipe:
                 what comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
         """
         from mfv_dsl.execute.run import run_plan
+        from mfv_dsl.execute.run_folder import RunFolder
         from mfv_dsl.execute.session import RunSettings
 
-        folder = user_path(out) if out is not None else self.folder_of(only or ())
+        folder = self.folder if out is None else user_path(out)
+        if out is None and RunFolder(folder).has_others(self._origin(folder, only or ())):
+            folder = self.folder_of(only or ())
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
@@ -248,7 +253,7 @@ class Recipe:
             listener,
             RunSettings(device, fresh, trace, download),
             name=recipe_label(self.name),
-            origin=self._origin(folder, only or ()),
+            origin=replace(self._origin(folder, only or ()), names_folder=out is not None),
         )
         return InteractiveResult.of(result)
 

@@ -3,6 +3,7 @@ themselves in a notebook."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.places import finished
@@ -21,7 +22,7 @@ class InteractivePlan(Plan):
     @classmethod
     def of(cls, plan: Plan) -> InteractivePlan:
         """``plan`` with the methods of this class."""
-        return cls(**vars(plan))
+        return cls(**{item.name: getattr(plan, item.name) for item in fields(Plan)})
 
     def bind(self, model: Any, *names: Any, **options: Any) -> HookPlan:
         """The edits of one eval bound to the user's own model: ``bind(model, "raw", "left",

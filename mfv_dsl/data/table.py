@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.hashes import content_hashes
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import SHOWN, Finding, in_order, refuse_errors
@@ -60,14 +61,16 @@ class Options:
 class ImageFile:
     """An image by its path or by what opens it, and its size in bytes, None where it is missing.
 
-    ``instead`` is a file that is there in place of a missing one, and ``outside`` whether it lies
-    outside of the table's folder.
+    ``instead`` is a file that is there in place of a missing one, ``outside`` whether it lies
+    outside of the table's folder, and ``content`` the SHA-256 of its content where its name does
+    not tell that.
     """
 
     source: Path | Callable[[], BinaryIO]
     bytes: int | None
     instead: str | None = None
     outside: bool = False
+    content: str | None = None
 
     def open(self) -> Path | BinaryIO:
         return self.source if isinstance(self.source, Path) else self.source()
@@ -187,6 +190,8 @@ def build(
         notes += map(str, in_order(problems)[:SHOWN])
         raise MfvError("MFV7115", f"nothing is left of {name}", notes=notes)
     row_images = {row.image: images[row.image] for row in rows}
+    if not has_errors:
+        row_images = _with_contents(row_images)
     items = {pool: tuple(members) for pool, members in pools.items()}
     return Table(
         name,
@@ -199,6 +204,28 @@ def build(
         left_out,
         remark,
     )
+
+
+def _with_contents(images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
+    """The images with the hashes of their files.
+
+    Raises MfvError (MFV7109) for one that cannot be read.
+    """
+    try:
+        statuses = {
+            f.source: f.source.stat() for f in images.values() if isinstance(f.source, Path)
+        }
+        contents = content_hashes(statuses)
+    except OSError as error:
+        raise MfvError(
+            "MFV7109", f"the image {error.filename} cannot be read: {error.strerror}"
+        ) from None
+    return {
+        name: replace(file, content=contents[file.source])
+        if isinstance(file.source, Path)
+        else file
+        for name, file in images.items()
+    }
 
 
 # -- what a table is checked for ------------------------------------------------------------------
@@ -328,7 +355,7 @@ def _hash(
     items: Mapping[tuple[str, str], Sequence[Item]],
     images: Mapping[str, ImageFile],
 ) -> str:
-    """A hash of all items in their order and of the images' names and sizes in bytes."""
+    """A hash of all items in their order and of the images' names, sizes and contents."""
     content = [
         _VERSION,
         list(relations),
@@ -336,7 +363,10 @@ def _hash(
             [*pool, [[i.image, i.query, i.answer, sorted(i.neighbours.items())] for i in members]]
             for pool, members in items.items()
         ],
-        [[image, file.bytes] for image, file in images.items()],
+        [
+            [image, file.bytes, *([file.content] if file.content else [])]
+            for image, file in images.items()
+        ],
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

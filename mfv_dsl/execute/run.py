@@ -84,7 +84,7 @@ def _perform(
     check_answers(session, new)
     for step in plan.steps:
         started = time.perf_counter()
-        value = None if settings.fresh else _stored(store, step.key)
+        value = None if settings.fresh else _stored(store, step)
         if value is not None:
             performance.cached.add(step.key)
         else:
@@ -151,10 +151,10 @@ def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stored(store: Store, key: str) -> Any:
+def _stored(store: Store, step: Step) -> Any:
     """The value of a finished step, None where there is none to be trusted."""
     try:
-        return store.get(key)
+        return store.get(step.key, step.operation)
     except KeyError:
         return None
     except Damaged as error:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from mfv_dsl import data, models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.data.findings import listed
 from mfv_dsl.data.items import Dataset, Prompt
@@ -139,9 +139,17 @@ class Session:
         assert step.dataset is not None
         if step.dataset not in self._datasets:
             declaration = self.plan.datasets[step.dataset]
-            self._datasets[step.dataset] = data.open_dataset(
-                declaration.constructor, **declaration.arguments
-            )
+            opened = data.open_dataset(declaration.constructor, **declaration.arguments)
+            if (
+                isinstance(declaration.facts, DatasetFacts)
+                and opened.hash != declaration.facts.hash
+            ):
+                raise MfvError(
+                    "MFV6074", f"the files of the dataset `{step.dataset}` have changed since the "
+                    "recipe was read",
+                    help="read the recipe again, and run it when its files are there to stay",
+                )  # fmt: skip
+            self._datasets[step.dataset] = opened
         return self._datasets[step.dataset]
 
     def prompts(self, step: Step, n: int, split: str, shots: int) -> list[Prompt]:

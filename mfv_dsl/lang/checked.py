@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
@@ -79,7 +80,12 @@ class Checked:
     #: findings that did not stop the recipe
     warnings: tuple[Diagnostic, ...] = ()
 
-    @property
+    @cached_property
     def tunes(self) -> dict[str, CheckedBlock]:
         """The `tune` blocks by name."""
         return {block.name: block for block in self.blocks if block.kind == "tune"}
+
+    @cached_property
+    def evals(self) -> dict[str, CheckedBlock]:
+        """The `eval` blocks by name."""
+        return {block.name: block for block in self.blocks if block.kind == "eval"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from mfv_dsl.base.diagnostics import Diagnostic
@@ -109,7 +110,11 @@ class Plan:
     errors: tuple[Diagnostic, ...] = ()
 
     def __getitem__(self, key: str) -> Step:
-        return next(step for step in self.steps if step.key == key)
+        return self._by_key[key]
+
+    @cached_property
+    def _by_key(self) -> dict[str, Step]:
+        return {step.key: step for step in self.steps}
 
     @property
     def metrics(self) -> Mapping[str, tuple[str, ...]]:

@@ -27,7 +27,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "language": ("config.json", "tokenizer.json"),
     "vision": ("open_clip_config.json",),
 }
-_OPTIONAL = ("tokenizer_config.json", "special_tokens_map.json")
+OPTIONAL = ("tokenizer_config.json", "special_tokens_map.json")
 #: Files that weights may be in, the first that is there counts; an index names further files.
 _WEIGHTS = {
     "checkpoint": ("checkpoint.pt", "checkpoint.safetensors"),
@@ -164,7 +164,7 @@ def _fetch(kind: str, part: Repository) -> None:
 def _files_of_part(kind: str, offered: list[str], get: Callable[[str], Path]) -> Iterator[str]:
     """Those of the files ``offered`` that a part needs."""
     yield from NEEDED[kind]
-    yield from (name for name in _OPTIONAL if kind == "language" and name in offered)
+    yield from (name for name in OPTIONAL if kind == "language" and name in offered)
     weights = next((name for name in _WEIGHTS[kind] if name in offered), None)
     if weights is not None:
         yield weights
@@ -228,7 +228,7 @@ def _command(layout: CheckpointLayout, kind: str, names: list[str]) -> str | Non
     source, part = _repository(layout, kind), layout.parts[kind]
     if source is None:
         return None
-    extras = [name for name in _OPTIONAL if kind == "language"]
+    extras = [name for name in OPTIONAL if kind == "language"]
     revision = f" --revision {source.revision}" if source.revision != "main" else ""
     place = f" --local-dir {part}" if isinstance(part, Path) else ""
     return f"hf download {source.name} {' '.join([*names, *extras])}{revision}{place}"

@@ -17,6 +17,13 @@ from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 _CONFIG = "config.json"
 _PROCESSORS = "processor_config.json", "preprocessor_config.json"
 _INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
+#: The files that make tokens and pixels of prompts, as far as a model has them.
+_INPUTS = (
+    "tokenizer*.json", "tokenizer*.model", "*.tiktoken", "spiece.model", "vocab.json", "vocab.txt",
+    "merges.txt", "added_tokens.json", "special_tokens_map.json", "chat_template.*",
+    "additional_chat_templates/*", *_PROCESSORS, "image_processor_config.json",
+    "generation_config.json",
+)  # fmt: skip
 #: What is fetched of a repository; some have their weights a second time, in another layout.
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _IGNORED = ["consolidated*", "original/*", "onnx/*"]
@@ -181,6 +188,17 @@ def _is_link(file: Path) -> bool:
 
 def _listed(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def input_hash(folder: Path) -> str:
+    """SHA-256 of the files that make tokens and pixels of prompts: of tokenizer, chat template and
+    processor, and of what generation begins and ends with."""
+    digest = hashlib.sha256()
+    for file in sorted(path for name in _INPUTS for path in folder.glob(name) if path.is_file()):
+        data = file.read_bytes()
+        digest.update(f"{file.relative_to(folder).as_posix()} {len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def fingerprint(folder: Path) -> str:

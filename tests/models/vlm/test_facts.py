@@ -19,6 +19,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 import mfv_dsl
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.tiny import constructor as tiny
 from mfv_dsl.models.vlm import constructor
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES
 from mfv_dsl.models.vlm.facts import (
@@ -372,3 +373,28 @@ def test_pixels_are_for_models_that_take_any_size(checkpoint: Any):
     with pytest.raises(MfvError, match="pictures of one size") as raised:
         facts_of(checkpoint("llava"), "l", "fp32", "plain", pixels=4096)
     assert (raised.value.code, raised.value.argument) == ("MFV7280", "pixels")
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+             "processor_config.json", "special_tokens_map.json", "generation_config.json"]
+)  # fmt: skip
+def test_files_of_prompts_are_in_the_identity_and_vectors_stay(
+    name: str, checkpoint: Callable[[str], Path], tmp_path: Path
+):
+    folder = shutil.copytree(checkpoint("llava"), tmp_path / "model")
+    usual = constructor.facts(str(folder))
+    assert usual is not None
+    (folder / "README.md").write_text("a card")
+    assert constructor.facts(str(folder)) == usual
+    path = folder / name
+    path.write_bytes((path.read_bytes() if path.exists() else b"{}") + b"\n")
+    changed = constructor.facts(str(folder))
+    assert changed is not None and changed.identity != usual.identity
+    assert changed.fingerprint == usual.fingerprint
+
+
+def test_the_bundled_models_keep_their_identity():
+    for name in ("flamingo", "llava"):
+        about = tiny.facts(name)
+        assert about.inputs == "" and about.identity == about.fingerprint
