@@ -23,10 +23,11 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.image_files import ImageFile, files_in
 from mfv_dsl.data.names import relation_name
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.scene_graphs import NoScene, SceneGraph, object_name, scene_of
-from mfv_dsl.data.table import ImageFile, Options, Table, build, deal, files_in, of_files
+from mfv_dsl.data.table import Options, Table, build, deal, of_files
 from mfv_dsl.data.text_files import need_folder, read_json
 
 #: Names of backgrounds and of parts, which are not asked about.

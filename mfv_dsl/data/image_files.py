@@ -1,13 +1,39 @@
-"""Where the images of a table are: paths from its folder, in whichever Unicode form."""
+"""The images of a table: where they are, in whichever Unicode form, and what tells them apart."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from stat import S_ISREG
+from typing import BinaryIO
 from unicodedata import normalize
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.hashes import content_hashes
+
 _AROUND = " \t\r\n\f\v\u00a0\u200b\u2060\ufeff"
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image by its path or by what opens it, and its size in bytes, None where it is missing.
+
+    ``instead`` is a file that is there in place of a missing one, ``outside`` whether it lies
+    outside of the table's folder, and ``content`` the SHA-256 of its content where its name does
+    not tell that.
+    """
+
+    source: Path | Callable[[], BinaryIO]
+    bytes: int | None
+    instead: str | None = None
+    outside: bool = False
+    content: str | None = None
+
+    def open(self) -> Path | BinaryIO:
+        return self.source if isinstance(self.source, Path) else self.source()
 
 
 def image_name(text: str) -> str:
@@ -86,3 +112,48 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
+
+
+def files_in(folder: Path, images: Iterable[str]) -> dict[str, ImageFile]:
+    """The images of these names under ``folder``."""
+    within = Folder(folder)
+    return {image: _file(within, image) for image in dict.fromkeys(images)}
+
+
+def _file(folder: Folder, image: str) -> ImageFile:
+    path = folder.path(image)
+    size = _size(path)
+    if size is None:
+        return ImageFile(path, None, folder.instead(image))
+    return ImageFile(path, size, outside=not folder.holds(image))
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file, None where there is none or its name is impossible."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size if S_ISREG(status.st_mode) else None
+
+
+def with_contents(images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
+    """The images with the hashes of their files.
+
+    Raises MfvError (MFV7109) for one that cannot be read.
+    """
+    try:
+        statuses = {
+            f.source: f.source.stat() for f in images.values() if isinstance(f.source, Path)
+        }
+        contents = content_hashes(statuses)
+    except OSError as error:
+        raise MfvError(
+            "MFV7109", f"the image {error.filename} cannot be read: {error.strerror}"
+        ) from None
+    return {
+        name: replace(file, content=contents[file.source])
+        if isinstance(file.source, Path)
+        else file
+        for name, file in images.items()
+    }
