@@ -62,8 +62,9 @@ def test_marks_in_names_have_their_line(
 
 
 def test_every_reader_refuses_them(tmp_path: Path):
+    from mfv_dsl.data.image_files import ImageFile
     from mfv_dsl.data.rows import ItemRow
-    from mfv_dsl.data.table import ImageFile, Options, build
+    from mfv_dsl.data.table import Options, build
 
     images = {"a.png": ImageFile(tmp_path, 1)}
     for name, what in (("\u200b", "missing or empty"), ("<image>", "holds `<image>`")):
