@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,13 +22,16 @@ from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_every_profile, check_source, load_recipe
 from mfv_dsl.lang.overrides import in_option
-from mfv_dsl.lang.parser import read_source
+from mfv_dsl.lang.parser import read_source, source_from_bytes
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin, read_lock
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.build import build_plan
+
+#: What stands for standard input where a recipe's file is asked for.
+STDIN = "-"
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.session import Listener
@@ -66,7 +70,8 @@ class Recipe:
         """Read a recipe from a file.
 
         Args:
-            path: The file; a bare name, ``quickstart``, is one of the bundled recipes.
+            path: The file; a bare name, ``quickstart``, is one of the bundled recipes; ``-`` is
+                standard input.
             overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in it.
             profile: The name of one of its profiles; ``overrides`` come after it.
 
@@ -250,7 +255,10 @@ class Recipe:
 
 
 def _read(path: str | Path) -> tuple[Source, Lock]:
-    """A recipe's text, and what ``mfv.lock`` beside it pins."""
+    """A recipe's text, and what ``mfv.lock`` beside it pins; ``-`` is standard input, which has no
+    lock."""
+    if str(path) == STDIN:
+        return source_from_bytes(sys.stdin.buffer.read(), "<stdin>"), NO_LOCK
     file = find_recipe(path)
     try:
         source = read_source(file, str(path))

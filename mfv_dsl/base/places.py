@@ -42,7 +42,7 @@ def run_folder(recipe: str, variant: str = "") -> Path:
     >>> run_folder("elsewhere/mine.mfv").as_posix()
     'runs/mine'
     """
-    path = Path(recipe)
+    path = Path("stdin" if recipe == "<stdin>" else recipe)
     if path.parts[:1] == ("recipes",):
         path = path.relative_to("recipes")
     elif path.suffix == ".mfv" or path.is_absolute():

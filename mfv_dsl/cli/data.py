@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfv_dsl.cli.options import OutputOptions, ProfileOption, QuietFlag, SetOptions, grouped
+from mfv_dsl.cli.options import (
+    OutputOptions,
+    ProfileOption,
+    QuietFlag,
+    SetOptions,
+    check_picture,
+    grouped,
+    save_picture,
+)
 
 if TYPE_CHECKING:
     from mfv_dsl.lang.checked import Constructed
     from mfv_dsl.models.openflamingo import OpenFlamingo
 
-app = typer.Typer(help="Datasets: check them, look at prompts, make them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Datasets: check them, look at prompts, make them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 class Corruption(str, Enum):
@@ -97,6 +109,7 @@ def show(
     profile: ProfileOption = None,
 ) -> None:
     """Draw one prompt as a model gets it, and its corrupted twin."""
+    check_picture(out)
     from mfv_dsl.data import open_dataset
     from mfv_dsl.inspection import prompt_rows
     from mfv_dsl.report.prompt_picture import prompt_picture
@@ -106,8 +119,7 @@ def show(
     rows = prompt_rows(
         _open_model(model), opened, relation, split, prompt, shots, seed, corrupt.value
     )
-    prompt_picture(rows).save(out)
-    typer.echo(f"wrote {out}", err=True)
+    save_picture(prompt_picture(rows), out)
 
 
 @app.command()
