@@ -60,7 +60,8 @@ def facts(
         )
     if not 2 <= count <= MOST:
         raise MfvError(
-            "MFV7104", f"scenes() draws from 2 to {MOST:,} items a relation and split; got {count:,}",
+            "MFV7104",
+            f"scenes() draws from 2 to {MOST:,} items a relation and split; got {count:,}",
             argument="count",
         )  # fmt: skip
     if objects not in OBJECTS:
