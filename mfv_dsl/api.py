@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
-from mfv_dsl.base.places import find_recipe, run_folder
+from mfv_dsl.base.names import plain
+from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import Expression
@@ -34,6 +36,7 @@ from mfv_dsl.plan.build import build_plan
 STDIN = "-"
 
 if TYPE_CHECKING:
+    from mfv_dsl.execute.run_folder import Origin
     from mfv_dsl.execute.session import Listener
     from mfv_dsl.models.openflamingo import OpenFlamingo
 
@@ -48,6 +51,7 @@ class Recipe:
         overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in the text.
         profile: The name of one of its profiles; ``overrides`` come after it.
         lock: What ``mfv.lock``, beside the recipe, pins of the vectors that it loads.
+        file: Where the text was read.
 
     Raises:
         RecipeError: Everything that is wrong with the text, in source order.
@@ -62,6 +66,7 @@ class Recipe:
     overrides: tuple[str, ...] = ()
     lock: Lock = field(default=NO_LOCK, hash=False)
     profile: str | None = None
+    file: Path | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_file(
@@ -85,7 +90,9 @@ class Recipe:
         (2, 3, 4)
         """
         source, lock = _read(path)
-        return cls(source.text, source.name, tuple(overrides), lock, profile)
+        return cls(
+            source.text, source.name, tuple(overrides), lock, profile, find_recipe(path).absolute()
+        )
 
     @staticmethod
     def findings(
@@ -149,10 +156,23 @@ class Recipe:
         >>> Recipe.from_file("quickstart", profile="llava").folder.as_posix()
         'runs/quickstart-llava'
         """
+        return self.folder_of(())
+
+    def folder_of(self, only: Sequence[str]) -> Path:
+        """:attr:`folder`, and for a run of ``only`` some of its blocks one beside it.
+
+        >>> Recipe.from_file("quickstart").folder_of(["raw"]).as_posix()
+        'runs/quickstart-only-raw'
+        """
         parts = [] if self.profile is None else [self.profile]
         if self.overrides:
             digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
             parts.append(f"set-{digest[:6]}")
+        if only:
+            names = "\n".join(sorted(only))
+            whole = plain(names) == names  # one name, which a folder may have
+            digest = hashlib.sha256(names.encode()).hexdigest()
+            parts.append(f"only-{names if whole else digest[:6]}")
         return run_folder(self.name, "-".join(parts))
 
     def check(self) -> tuple[Diagnostic, ...]:
@@ -200,7 +220,8 @@ class Recipe:
         run again.
 
         Args:
-            out: The folder for results and vectors; :attr:`folder` if left out.
+            out: The folder for results and vectors; :meth:`folder_of` the run if left out.  What
+                an earlier run of the recipe wrote there is replaced, and nothing else.
             listener: Who is told how far it is.
             device: Where models run, in place of what the recipe says.
             fresh: Run finished steps all the same.
@@ -214,13 +235,14 @@ class Recipe:
 
         Raises:
             MfvError: What :meth:`plan` raises; MFV6001 for a vector that is nowhere, MFV6020 for
-                one that is not pinned, MFV6102 for a folder that cannot be made; MFV53xx for what
-                comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
+                one that is not pinned, MFV6070 to MFV6072 for a folder that holds something else
+                than an earlier run of the recipe, MFV6102 for one that cannot be made; MFV53xx for
+                what comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
         """
         from mfv_dsl.execute.run import run_plan
         from mfv_dsl.execute.session import RunSettings
 
-        folder = Path(out) if out is not None else self.folder
+        folder = Path(out) if out is not None else self.folder_of(only or ())
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
@@ -230,10 +252,22 @@ class Recipe:
             folder,
             listener,
             RunSettings(device, fresh, trace, download),
-            name=Path(self.name).stem,
-            origin={"recipe": self.name, "profile": self.profile, "set": list(self.overrides)},
+            name=recipe_label(self.name),
+            origin=self._origin(folder, only or ()),
         )
         return InteractiveResult.of(result)
+
+    def _origin(self, folder: Path, only: Sequence[str]) -> Origin:
+        """What a run of it in ``folder`` says of where it comes from."""
+        from mfv_dsl.execute.run_folder import Origin
+
+        source = "text"
+        if self.file is not None and (name := bundled_name(self.file)) is not None:
+            source = f"bundled {name}"
+        elif self.file is not None:
+            seen = os.path.relpath(os.path.realpath(self.file), os.path.realpath(folder))
+            source = Path(seen).as_posix()
+        return Origin(self.name, source, self.profile, self.overrides, tuple(only))
 
     def with_models(self) -> Recipe:
         """The recipe once everything was downloaded that its models' facts depend on."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.names import SUFFIX
+from mfv_dsl.base.names import SUFFIX, is_vector_file
 from mfv_dsl.base.source import Source
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.execute.session import Listener
@@ -87,7 +87,7 @@ def vector_file(text: str) -> Path | None:
     """
     if text.startswith("hf:"):
         return file_of(*split_address(text))
-    if text.lower().endswith(SUFFIX) or os.path.isfile(text):
+    if is_vector_file(text) or os.path.isfile(text):
         return file_of(text)
     folder, slash, name = text.rstrip("/").rpartition("/")
     if os.path.isdir(library_at(text).root):

@@ -3,13 +3,16 @@
 A row is plain data by field name, as a run's ``results.json`` and a vector's file hold it:
 ``eval``, ``relation``, ``shots``, ``layer``, ``scale``, ``n``, ``accuracy`` with ``ci_low`` and
 ``ci_high``, ``mean_p_answer``, ``difference`` with ``difference_low`` and ``difference_high``, and
-sometimes ``vector``, ``k``, ``control``, ``against`` and ``answers``.  A row with ``error`` has no
-numbers.
+sometimes ``vector``, ``k``, ``control``, ``against``, ``answers`` and ``answers_other``.  A row
+with ``error`` has no numbers.
+
+Over all relations ``relation`` is None, which no relation's name can be; :func:`with_names` puts
+what people read in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +29,52 @@ class Column:
 
     value: Callable[[ResultFields], Any]
     words: bool = False
+
+
+#: What people read for all relations together, for the mean over them, and for answers that are no
+#: relation's object, unless a relation is called so; then it stands in parentheses.
+ALL, MEAN, OTHER = "all", "mean", "other"
+
+
+def free_name(word: str, relations: Iterable[str | None]) -> str:
+    """``word``, in parentheses where a relation is called so.
+
+    >>> free_name("all", ["left"]), free_name("all", ["left", "all"])
+    ('all', '(all)')
+    """
+    return f"({word})" if word in relations else word
+
+
+def relations_in(rows: Iterable[ResultFields]) -> set[str]:
+    """The relations that rows name, as what was tested and as what was answered."""
+    return {
+        name
+        for row in rows
+        for name in (row.get("relation"), *row.get("answers", ()))
+        if name is not None
+    }
+
+
+def with_names(
+    rows: Sequence[ResultFields], relations: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Rows as people read them: with a name for all relations together, and among ``answers`` one
+    for the share that is no relation's, which no relation in ``rows`` (or ``relations``) has.
+
+    >>> with_names([{"relation": None, "n": 2}])
+    [{'relation': 'all', 'n': 2}]
+    """
+    relations = relations_in(rows) if relations is None else set(relations)
+    all_name, other_name = free_name(ALL, relations), free_name(OTHER, relations)
+    named = []
+    for row in rows:
+        new = dict(row)
+        if "relation" in row and row["relation"] is None:
+            new["relation"] = all_name
+        if "answers_other" in row:
+            new["answers"] = {**row.get("answers", {}), other_name: new.pop("answers_other")}
+        named.append(new)
+    return named
 
 
 def _field(name: str, row: ResultFields) -> Any:

@@ -89,8 +89,9 @@ class ModelFacts:
 @dataclass(frozen=True)
 class DatasetFacts:
     """What a dataset offers, known without reading images; ``hash`` is that of its items,
-    ``counts`` how many it has of a relation and split, and ``images`` on how many different images,
-    where that is not the same."""
+    ``counts`` how many it has of a relation and split, ``images`` on how many different images,
+    where that is not the same, and ``warnings`` what its files should be looked at for, each a code
+    and a message."""
 
     relations: tuple[str, ...]
     splits: tuple[str, ...]
@@ -98,6 +99,7 @@ class DatasetFacts:
     description: str = ""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
     images: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
+    warnings: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,83 @@
-"""Files: written so that nothing is ever half there, and told apart by their content."""
+"""Files: regular ones read, written so that nothing is ever half there, told apart by content."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 #: A file up to _WHOLE bytes is hashed whole, of a larger one _BLOCKS blocks of _BLOCK bytes, evenly
 #: spaced, the first and the last among them.
 _WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
 
+#: How a pointer begins that git-LFS leaves in a file's place; the whole of it is below 1,024 bytes.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_KINDS = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, open for reading bytes: never a folder, pipe, socket or device, which could
+    be read for ever, and no pointer of git-LFS.  Links are followed.
+
+    Raises OSError as ``open`` does; its ``strerror`` also says what else is there, and what to do.
+
+    >>> with open_regular("vectors/mine/left.safetensors") as file:
+    ...     length = file.read(8)
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "there is a null byte in the path", str(path))
+    _need_regular(os.stat(path), path)  # a device may do something when it is opened
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(handle, "rb")
+    try:
+        status = os.fstat(handle)
+        _need_regular(status, path)  # it may be another file by now
+        if status.st_size < 1024 and file.peek(len(_POINTER)).startswith(_POINTER):
+            raise OSError(
+                errno.EINVAL,
+                "it is a git-LFS pointer and the file itself is not there; run `git lfs pull`",
+                str(path),
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: str | Path, most: int) -> bytes:
+    """The bytes of a regular file that has no more than ``most``; raises OSError as
+    :func:`open_regular`, and (``EFBIG``) for a larger file, of which no more is read."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1) if size <= most else b""  # one more: it may grow meanwhile
+    if size <= most and len(data) <= most:
+        return data
+    raise OSError(errno.EFBIG, f"it is larger than {_size(most)}", str(path))
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20:,} MiB" if count >= 1 << 20 else f"{count:,} bytes"
+
+
+def _need_regular(status: os.stat_result, path: str | Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for holds, name in _KINDS if holds(status.st_mode)), "something else")
+        code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(code, f"it is {kind}, not a file", str(path))
+
 
 def hash_sample(digest: hashlib._Hash, path: Path) -> None:
     """Hash a file's content, of a large one a sample that tells which weights it has."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         if size <= _WHOLE:
             digest.update(file.read())
             return
@@ -24,20 +86,59 @@ def hash_sample(digest: hashlib._Hash, path: Path) -> None:
             digest.update(file.read(_BLOCK))
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a whole file or nothing: temporary file beside it, flush to disk, rename.
 
-    Folders that are missing are made.  Raises OSError where it cannot be written.
+    A file that is there keeps its permissions, and its owner where that is allowed; a new one has
+    those that the umask leaves it.  A link is replaced, and what it leads to is left alone.
+    Folders that are missing are made.  ``durable=False`` leaves it to the system when the bytes are
+    on the disk.  Raises OSError where it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    status = _regular_status(path)
+    mode = 0o666 if status is None else stat.S_IMODE(status.st_mode)
+    handle, temporary = _temporary(path, mode & 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+            if durable:
+                os.fsync(file.fileno())
+        if status is not None:
+            _take_after(temporary, status, mode)
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # of a full disk there is none
         raise
+
+
+def _regular_status(path: Path) -> os.stat_result | None:
+    """The status of a regular file; None where there is none, or a link."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _temporary(path: Path, mode: int) -> tuple[int, Path]:
+    """A new file beside ``path``, open for writing, of no more permissions than ``mode`` and the
+    umask leave it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        # a name may be as long as the file system takes, and this one is longer
+        temporary = path.with_name(f".{path.name[-200:]}.{secrets.token_hex(4)}")
+        with suppress(FileExistsError):
+            return os.open(temporary, flags, mode), temporary
+
+
+def _take_after(temporary: Path, status: os.stat_result, mode: int) -> None:
+    """Give a file the owner and the permissions of the one that it will replace."""
+    if hasattr(os, "chown"):
+        own = temporary.stat()
+        if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+            with suppress(OSError):  # only some may give files away
+                os.chown(temporary, status.st_uid, status.st_gid)
+    os.chmod(temporary, mode)

@@ -15,6 +15,15 @@ _FORM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
 
 
+def is_vector_file(path: str) -> bool:
+    """Whether a path names a vector's file, not a library's folder.
+
+    >>> is_vector_file("vectors/LEFT.SAFETENSORS"), is_vector_file("vectors/left")
+    (True, False)
+    """
+    return path.lower().endswith(SUFFIX)
+
+
 def check_name(name: str) -> str:
     """``name``, if a file may be called so on every system.
 

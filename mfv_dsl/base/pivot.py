@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from mfv_dsl.base.columns import ALL
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
@@ -20,8 +21,9 @@ from mfv_dsl.base.table_text import TextTable
 NONE, MISSING = "none", "–"
 #: The field that tells several values of one record from each other.
 VALUE = "value"
-#: Values that come after all others, whatever the order of the records.
-_LAST = {"relation": "all"}
+#: The field whose value for all relations together comes after all others, whatever the order of
+#: the records.
+_POOLED = "relation"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ def pivot(
     _check_fields(records, [*rows, *cols, *(where or {})], values)
     kept = _kept(records, where or {})
     names = _Names(labels)
+    in_parentheses = f"({ALL})"
+    there_too = any(record.fields.get(_POOLED) == in_parentheses for record in records)
+    last = in_parentheses if there_too else ALL
     cells: dict[tuple[str, str], tuple[Record, str]] = {}
     ranks: tuple[dict[str, bool], dict[str, bool]] = ({}, {})
     for record in kept:
@@ -86,7 +91,7 @@ def pivot(
             fields = {**record.fields, VALUE: value}
             key = names.of(fields, rows), names.of(fields, cols)
             for rank, name, along in zip(ranks, key, (rows, cols), strict=True):
-                rank.setdefault(name, _is_last(fields, along))
+                rank.setdefault(name, _POOLED in along and fields.get(_POOLED) == last)
             there = cells.get(key)
             if there is None or there[1] == MISSING:
                 cells[key] = record, text
@@ -154,10 +159,6 @@ class _Names:
         for label in labels:
             if label not in self.used:
                 _nothing(f"nothing here is called `{label.pattern}`", label.pattern, self.seen)
-
-
-def _is_last(fields: Mapping[str, str], along: Iterable[str]) -> bool:
-    return any(fields.get(field) == _LAST.get(field, "") for field in along)
 
 
 def _check_fields(records: Sequence[Record], fields: Sequence[str], values: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def finished(keys: Iterable[str]) -> set[str]:
     return {key for key in keys if step_file(root, key).exists()}
 
 
+def user_path(path: str | Path) -> Path:
+    """A path as it is meant: ``~`` at its beginning is the user's own folder.
+
+    >>> user_path("vectors/mine").as_posix()
+    'vectors/mine'
+    """
+    return Path(os.path.expanduser(path))
+
+
 def bundled(folder: str) -> Path:
     """A folder that comes with mfv-dsl (``recipes``, ``vectors``): inside the installed package, or
     beside it in a checkout."""
@@ -33,22 +43,90 @@ def bundled(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
+def identity_of_place(path: str | Path) -> tuple[object, ...]:
+    """What two paths have in common that lead to one place, there or yet to be made: through links,
+    ``.`` and ``..``, and letter case where the disk makes no difference of it.
+
+    >>> identity_of_place("vectors/a") == identity_of_place("./vectors//b/../a/")
+    True
+    """
+    if "://" in str(path):
+        return (str(path),)
+    try:
+        there = Path(os.path.realpath(path))
+        rest: list[str] = []
+        while not there.exists() and there != there.parent:
+            rest.insert(0, there.name)
+            there = there.parent
+        status = there.stat()
+    except (OSError, ValueError):  # no path; what is wrong is said where it is used
+        return (str(path),)
+    names = map(_folded, rest) if rest and _ignores_case(there) else rest
+    return (status.st_dev, status.st_ino, *names)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether the disk of a folder takes a name in other letters for the same."""
+    for path in (folder, *folder.parents):
+        swapped = path.with_name(path.name.swapcase()) if path.name else path
+        if swapped != path:
+            return swapped.exists() and swapped.samefile(path)
+    return False
+
+
 def run_folder(recipe: str, variant: str = "") -> Path:
-    """Where a run leaves its results: ``runs``, and in it the recipe's name, with its folder below
-    ``recipes``, and what tells its ``variant`` from others.
+    """Where a run leaves its results: ``runs``, and in it the recipe's path, from the current
+    folder or the one named ``recipes`` in it, and what tells its ``variant`` from others.  A recipe
+    that lies elsewhere has its whole path there.
 
     >>> run_folder("recipes/paper/heads.mfv", "tiny").as_posix()
     'runs/paper/heads-tiny'
-    >>> run_folder("elsewhere/mine.mfv").as_posix()
-    'runs/mine'
+    >>> run_folder("mine/../yours/steer.mfv").as_posix()
+    'runs/yours/steer'
+    >>> run_folder("/home/me/steer.mfv").as_posix()
+    'runs/home/me/steer'
     """
-    path = Path("stdin" if recipe == "<stdin>" else recipe)
-    if path.parts[:1] == ("recipes",):
+    path = _from_here("stdin" if recipe == "<stdin>" else recipe)[0]
+    name = path.stem if path.suffix.lower() == ".mfv" else path.name
+    return Path("runs", *path.parts[:-1], f"{name}-{variant}" if variant else name)
+
+
+def recipe_label(recipe: str) -> str:
+    """What a recipe is called beside others in a library: its path from the current folder, or for
+    one that lies elsewhere its name alone, which says nothing of the machine.
+
+    >>> recipe_label("recipes/paper/heads.mfv"), recipe_label("/home/me/steer.mfv")
+    ('paper_heads', 'steer')
+    """
+    path, is_here = _from_here(recipe)
+    return "_".join((path if is_here else Path(path.name)).with_suffix("").parts)
+
+
+def _from_here(recipe: str) -> tuple[Path, bool]:
+    """A recipe's path below the current folder or the one named ``recipes`` in it, and True; or its
+    whole path without what it begins with, and False."""
+    path, is_here = Path(os.path.normpath(recipe)), True
+    if path.is_absolute() or path.parts[:1] == ("..",):
+        whole = Path(os.path.abspath(path))
+        path, is_here = whole.relative_to(whole.anchor), False
+        for place in (whole, Path(os.path.realpath(whole))):
+            if place.is_relative_to(os.getcwd()):
+                path, is_here = place.relative_to(os.getcwd()), True
+    if path.parts[:1] == ("recipes",) and len(path.parts) > 1:
         path = path.relative_to("recipes")
-    elif path.suffix == ".mfv" or path.is_absolute():
-        path = Path(path.name)
-    name = path.stem + (f"-{variant}" if variant else "")
-    return Path("runs", *(part for part in path.parts[:-1] if part != ".."), name)
+    return path, is_here
+
+
+def bundled_name(file: Path) -> str | None:
+    """What a recipe that came with mfv-dsl is called there (``paper/heads``); None for any other
+    file."""
+    folder = Path(os.path.realpath(bundled("recipes")))
+    path = Path(os.path.realpath(file))
+    return path.relative_to(folder).with_suffix("").as_posix() if folder in path.parents else None
 
 
 def find_recipe(path: str | Path) -> Path:

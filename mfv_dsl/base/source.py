@@ -6,6 +6,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
+from mfv_dsl.base.texts import line_starts
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -38,7 +40,7 @@ class Source:
     @cached_property
     def line_starts(self) -> tuple[int, ...]:
         """The offset at which each line begins."""
-        return (0, *(i + 1 for i, character in enumerate(self.text) if character == "\n"))
+        return line_starts(self.text)
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column, both from 1, of an offset in code points."""
@@ -47,6 +49,5 @@ class Source:
 
     def line(self, number: int) -> str:
         """The text of line ``number`` (from 1), without its end of line."""
-        start = self.line_starts[number - 1]
-        end = self.text.find("\n", start)
-        return self.text[start : len(self.text) if end < 0 else end].rstrip("\r")
+        starts = (*self.line_starts, len(self.text))
+        return self.text[starts[number - 1] : starts[number]].rstrip("\r\n")

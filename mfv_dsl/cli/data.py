@@ -155,7 +155,7 @@ def make(
 def _datasets(text: str, sets: list[str] | None, profile: str | None) -> Mapping[str, Constructed]:
     from mfv_dsl.data.declarations import declared_datasets
 
-    if not text.endswith(".mfv"):
+    if not text.lower().endswith(".mfv"):
         if sets:
             raise typer.BadParameter("--set changes a recipe; change the expression itself")
         if profile is not None:

@@ -102,7 +102,8 @@ def fmt(
             sys.stdout.write(formatted)
         elif differs:
             with disk_trouble(recipe):
-                write_atomically(Path(recipe), formatted.encode())
+                # a link stays one
+                write_atomically(Path(recipe).resolve(), formatted.encode())
             typer.echo(f"{recipe}: formatted", err=True)
     raise typer.Exit(1 if failed or (only_check and changed) else 0)
 

@@ -248,10 +248,20 @@ def check_picture(path: Path | None) -> None:
 
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture in the format that its name's ending says."""
+    import io
+
+    from PIL import Image
+
     from mfv_dsl.base.errors import MfvError
+    from mfv_dsl.base.files import write_atomically
 
     try:
-        picture.save(path)
+        kind = Image.registered_extensions().get(path.suffix.lower())
+        if kind is None:
+            raise ValueError(f"unknown file extension: {path.suffix}")
+        data = io.BytesIO()
+        picture.save(data, kind)
+        write_atomically(path, data.getvalue())
     except (OSError, ValueError) as error:
         raise MfvError(
             "MFV5355", f"cannot write the picture {path}: {error}", help="name a .png file"

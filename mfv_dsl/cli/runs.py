@@ -31,7 +31,7 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the results. [default: runs/<recipe name>, "
+            help="Folder for the results. [default: runs/<recipe's path>, "
             "with the profile's name behind it]"
         ),
     ] = None,

@@ -126,10 +126,16 @@ def remove(vectors: Annotated[list[str], typer.Argument(metavar="VECTOR...")]) -
 @app.command()
 def index(folder: FolderArgument) -> None:
     """Make index.json and the card of a library anew, from its files."""
+    from mfv_dsl.base.errors import MfvError
+
     library = _library(folder)
     with library.writing():
         pass
-    typer.echo(f"{library.root}: {len(library.names())} vectors", err=True)
+    left_out = [entry for _, entry in library.entries() if isinstance(entry, MfvError)]
+    count = len(library.names()) - len(left_out)
+    typer.echo(f"{library.root}: {count} vectors", err=True)
+    for error in left_out:
+        typer.echo(f"left out: {error.message}", err=True)
 
 
 @app.command()
@@ -149,7 +155,7 @@ def card(
 
     library = _library(folder)
     path = library.root / CARD
-    if path.exists() and KEPT not in path.read_text(errors="replace") and not force:
+    if path.is_file() and KEPT not in path.read_text(errors="replace") and not force:
         raise MfvError(
             "MFV6009", f"{path} was not written by mfv", help="`--force` replaces it all the same"
         )

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import read_regular
 from mfv_dsl.data import is_of_files, open_dataset, read_table
 from mfv_dsl.data.findings import Finding, listed
-from mfv_dsl.data.images import PECULIARITIES, peculiarities
+from mfv_dsl.data.images import LARGEST, PECULIARITIES, peculiarities
 from mfv_dsl.data.items import Dataset, Item
 from mfv_dsl.data.loading import ahead
 from mfv_dsl.data.marks import check_name, differing_by_case
@@ -148,7 +149,10 @@ def _in_two_splits(table: Table) -> list[Finding]:
             continue
         for image in same_size:
             source = table.images[image].open()
-            data = source.read_bytes() if isinstance(source, Path) else source.read()
+            try:
+                data = read_regular(source, LARGEST) if isinstance(source, Path) else source.read()
+            except OSError:
+                continue  # that it cannot be read is told already
             twin = first.setdefault(hashlib.sha256(data).digest(), image)
             if split_of[image] != split_of[twin]:
                 what = f"is the same picture as {twin}, but in `{split_of[image]}`, not "

@@ -34,7 +34,7 @@ def declared_datasets(
     >>> list(declared_datasets("scenes"))
     ['scenes']
     """
-    if not text.endswith(".mfv"):
+    if not text.lower().endswith(".mfv"):
         return {text: replace(constructed("dataset", text, with_facts=False), name=text)}
     try:
         source = read_source(find_recipe(text), text)

@@ -30,8 +30,8 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings in the order of their lines: by place, with numbers in it taken as numbers."""
 
     def key(finding: Finding) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", finding.place)
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+        parts = re.split(r"([0-9]{1,18})", finding.place)
+        return [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)]
 
     return tuple(sorted(findings, key=key))
 

@@ -20,9 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
+from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.findings import Finding
-from mfv_dsl.data.names import relation_name, tidy
-from mfv_dsl.data.table import ItemRow, Options, Table, build, deal, files_in, of_files
+from mfv_dsl.data.names import relation_name
+from mfv_dsl.data.rows import ItemRow
+from mfv_dsl.data.scene_graphs import NoScene, SceneGraph, object_name, scene_of
+from mfv_dsl.data.table import ImageFile, Options, Table, build, deal, files_in, of_files
 from mfv_dsl.data.text_files import need_folder, read_json
 
 #: Names of backgrounds and of parts, which are not asked about.
@@ -60,17 +64,7 @@ class Rules:
 
     @cached_property
     def names_left_out(self) -> frozenset[str]:
-        return BACKGROUND if self.without is None else frozenset(map(_name, self.without))
-
-
-@dataclass(frozen=True)
-class SceneGraph:
-    """One image: names of its objects by key, their parts of its area (None where not known), and
-    its relations as (subject's key, predicate, object's key)."""
-
-    names: Mapping[str, str]
-    areas: Mapping[str, float | None]
-    relations: tuple[tuple[str, str, str], ...]
+        return BACKGROUND if self.without is None else frozenset(map(object_name, self.without))
 
 
 def read(
@@ -87,9 +81,11 @@ def read(
     without: tuple[str, ...] | None = None,
     filter: str | None = None,
     test_file: str | None = None,
+    suffix: str = ".jpg",
     **options: Any,
 ) -> Table:
-    """The table of a file whose images are ``images/<image id>.jpg``, with ``test_file`` of two.
+    """The table of a file whose images are ``images/<image id>.jpg``, or with another ``suffix``;
+    with ``test_file`` of two files.
 
     ``query`` says which end of a relation is asked about; the paper's code asks the subject.
     ``filter`` is ``paper`` to hold all entries to the rules, ``none`` to hold none to them; left
@@ -99,23 +95,22 @@ def read(
     rules = Rules(min_area, max_area, min_objects, max_objects, max_relations, unique_names,
                   unambiguous, without)  # fmt: skip
     common = Options(**options)
-    root = Path(images)
+    root = user_path(images)
     need_folder(root)
+    ending = suffix if suffix.startswith(".") or not suffix else f".{suffix}"
     findings: list[Finding] = []
     dropped: Counter[str] = Counter()
     rows: list[ItemRow] = []
     image_ids: set[str] = set()
     taken_as_they_are = 0
-    entries = [(entry, None) for entry in _entries(Path(file))]
-    entries += [(entry, "test") for entry in (_entries(Path(test_file)) if test_file else ())]
+    entries = [(entry, None) for entry in _entries(user_path(file))]
+    entries += [(entry, "test") for entry in (_entries(user_path(test_file)) if test_file else ())]
     for (image_id, entry), split in entries:
-        place = f"image {image_id}"
+        place = f"image {excerpt(image_id)}"
         try:
-            is_filtered = isinstance(entry["objects"], list)
-            scene = _scene(entry)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-            findings.append(Finding("error", "MFV7107", place, f"cannot be understood: {what}"))
+            scene, is_filtered = scene_of(entry)
+        except NoScene as error:
+            findings.append(Finding("error", "MFV7107", place, f"cannot be understood: {error}"))
             continue
         if image_id in image_ids:
             findings.append(Finding("error", "MFV7107", place, "is in the file twice"))
@@ -128,13 +123,14 @@ def read(
         else:
             triples = _triples(scene, rules, query, wanted, dropped)
         rows += [
-            ItemRow(place, f"{image_id}.jpg", asked_object, answer, relation, split)
+            ItemRow(place, f"{image_id}{ending}", asked_object, answer, relation, split)
             for asked_object, relation, answer in triples
         ]
     if test_file:
         split_of, _ = deal([row for row in rows if row.split is None], replace(common, test=0))
         rows = [replace(row, split=row.split or split_of[row.image]) for row in rows]
     image_files = files_in(root, (row.image for row in rows))
+    findings += _other_suffix(image_files, ending)
     remark = ""
     if taken_as_they_are:
         remark = f"{taken_as_they_are:,} images not filtered" + (
@@ -150,6 +146,16 @@ def read(
 facts, dataset = of_files(read)
 
 
+def _other_suffix(images: Mapping[str, ImageFile], ending: str) -> list[Finding]:
+    """What to do where images are missing that are there with another suffix."""
+    instead = [Path(file.instead).suffix for file in images.values() if file.instead]
+    if not instead:
+        return []
+    (suffix, count), *_ = Counter(instead).most_common(1)
+    what = f'{count:,} images are there as {suffix}, not {ending}: `suffix = "{suffix}"`'
+    return [Finding("warning", "MFV7108", "", what)]
+
+
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     """(image id, its entry) for every image of a file."""
     content = read_json(path)
@@ -158,40 +164,10 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     elif isinstance(content, list):
         for number, entry in enumerate(content, 1):
             image_id = entry.get("image_id") if isinstance(entry, dict) else None
-            yield str(image_id if image_id is not None else f"number {number}"), entry
+            is_id = isinstance(image_id, int | str) and not isinstance(image_id, bool)
+            yield str(image_id if is_id else f"number {number}"), entry
     else:
         raise MfvError("MFV7106", f"{path} is JSON, but neither a list of images nor an object")
-
-
-def _scene(entry: Mapping[str, Any]) -> SceneGraph:
-    objects = entry["objects"]
-    if isinstance(objects, list):  # the filtered subset: objects are told apart by their names
-        names = {str(key): _name(thing["name"]) for key, thing in enumerate(objects)}
-        key_of = {name: key for key, name in reversed(names.items())}
-        subset = [
-            (key_of[_name(link["subject"])], _name(link["predicate"]),
-             key_of[_name(link["object"])])
-            for link in entry["relations"]
-        ]  # fmt: skip
-        return SceneGraph(names, dict.fromkeys(names), tuple(subset))
-    area = entry["width"] * entry["height"]
-    if area <= 0:
-        raise ValueError(f"its size is {entry['width']} × {entry['height']}")
-    graph = [
-        (key, _name(link["name"]), link["object"])
-        for key, thing in objects.items()
-        for link in thing.get("relations", ())
-    ]
-    return SceneGraph(
-        {key: _name(thing["name"]) for key, thing in objects.items()},
-        {key: thing["w"] * thing["h"] / area for key, thing in objects.items()},
-        tuple(graph),
-    )
-
-
-@lru_cache(maxsize=100_000)  # the same few names, a million times
-def _name(name: str) -> str:
-    return tidy(name.lower())
 
 
 @lru_cache(maxsize=10_000)
@@ -254,7 +230,9 @@ def _all_triples(
     triples = []
     for subject, predicate, other in scene.relations:
         relation, here = _relation(predicate), subject in scene.names and other in scene.names
-        if here and (not wanted or relation in wanted):
+        if not here:
+            dropped["relations to objects that are not there"] += 1
+        elif not wanted or relation in wanted:
             ends = scene.names[subject], scene.names[other]
             asked_object, answer = ends if query == "subject" else ends[::-1]
             triples.append((asked_object, relation, answer))

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import read_regular
+from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.findings import Finding
-from mfv_dsl.data.names import relation_name, tidy
-from mfv_dsl.data.table import ImageFile, ItemRow, Options, Table, build, of_files
+from mfv_dsl.data.images import LARGEST
+from mfv_dsl.data.marks import is_blank
+from mfv_dsl.data.names import relation_name
+from mfv_dsl.data.rows import ItemRow
+from mfv_dsl.data.table import ImageFile, Options, Table, build, of_files
 
 
 def read(
@@ -42,23 +47,43 @@ def read(
             "relation=, split=",
         )  # fmt: skip
     rows = _undecoded(rows.select_columns(columns), image, path)
+    item_rows, images, findings = items_of(rows, image, query, answer, relation, split)
+    return build(f"hf_dataset({path})", item_rows, images, Options(**options), findings)
+
+
+def items_of(
+    rows: Sequence[Mapping[str, Any]],
+    image: str,
+    query: str,
+    answer: str,
+    relation: str,
+    split: str | None = None,
+) -> tuple[list[ItemRow], dict[str, ImageFile], list[Finding]]:
+    """The items of rows by column, whose images are ``{"bytes", "path"}``, their images by a hash
+    of their contents, and what is wrong with single rows."""
     findings, item_rows = [], []
     images: dict[str, ImageFile] = {}
+    texts = [query, answer, relation, *([split] if split else [])]
     for number in range(len(rows)):
         row, place = rows[number], f"row {number}"
-        names = [row[column] for column in (query, answer, relation)]
-        if not all(isinstance(name, str) and name.strip() for name in names):
-            what = f"`{query}`, `{answer}` or `{relation}` is empty or no text"
+        wrong = [column for column in texts if not _is_name(row[column])]
+        try:
+            data = _bytes(row[image])
+        except (OSError, TypeError, KeyError, ValueError) as error:
+            wrong.append(image)
+            what = f"the image in `{image}` cannot be read: {error!r}"
+        else:
+            what = f"{' and '.join(f'`{column}`' for column in wrong)} is empty or no text"
+        if wrong:
             findings.append(Finding("error", "MFV7107", place, what))
             continue
-        data = _bytes(row[image])
         key = hashlib.sha256(data).hexdigest()[:32]
         images.setdefault(key, ImageFile(partial(_open, rows, number, image), len(data)))
         item_rows.append(
-            ItemRow(place, key, tidy(names[0]), tidy(names[1]), relation_name(names[2]),
-                    row[split] if split else None)
+            ItemRow(place, key, tidy(row[query]), tidy(row[answer]), relation_name(row[relation]),
+                    tidy(row[split]) if split else None)
         )  # fmt: skip
-    return build(f"hf_dataset({path})", item_rows, images, Options(**options), findings)
+    return item_rows, images, findings
 
 
 facts, dataset = of_files(read)
@@ -91,6 +116,10 @@ def _open(rows: Any, number: int, column: str) -> BinaryIO:
     return io.BytesIO(_bytes(rows[number][column]))
 
 
-def _bytes(image: dict[str, Any]) -> bytes:
+def _bytes(image: Mapping[str, Any]) -> bytes:
     data = image["bytes"]
-    return Path(image["path"]).read_bytes() if data is None else bytes(data)
+    return read_regular(image["path"], LARGEST) if data is None else bytes(data)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and not is_blank(value)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular
+from mfv_dsl.base.texts import excerpt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 50_000_000
 #: From here on decoding is slow, and a model shrinks the image anyway.
 LARGE_PIXELS = 12_000_000
+#: Bytes of an image file at most: more than any encoding of so many pixels takes.
+LARGEST = 1 << 30
 
 #: what is said of images that are read otherwise than they look
 PECULIARITIES: Mapping[str, str] = {
@@ -69,12 +73,18 @@ def _opened(source: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     """The image, opened and found to be safe; what goes wrong inside is told as an MfvError."""
     from PIL import Image, UnidentifiedImageError
 
-    name = name or str(source)
-    source = Path(source) if isinstance(source, str) else source
+    name = excerpt(name or str(source), 200)
     try:
-        if isinstance(source, Path) and not source.stat().st_size:
+        file = open_regular(source) if isinstance(source, str | Path) else source
+    except FileNotFoundError:
+        raise MfvError("MFV7108", f"there is no image {name}") from None
+    except OSError as error:
+        raise _unreadable(name, f"cannot be read: {error.strerror}") from None
+    try:
+        if not file.read(1):
             raise _unreadable(name, "is empty (0 bytes)")
-        with Image.open(source) as image:
+        file.seek(0)
+        with Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name, f"has {image.width:,} × {image.height:,} pixels")
             if image.mode.startswith(_TOO_DEEP):
@@ -85,14 +95,14 @@ def _opened(source: str | Path | BinaryIO, name: str) -> Iterator[Image.Image]:
             yield image
     except MfvError:
         raise
-    except FileNotFoundError:
-        raise MfvError("MFV7108", f"there is no image {name}") from None
     except UnidentifiedImageError:
         raise _unreadable(name, "is no image of a known format") from None
     except Image.DecompressionBombError:  # Pillow's own limit, reached before ours is asked
         raise _too_large(name, "claims a size beyond Pillow's own limit") from None
     except Exception as error:  # decoders of damaged files raise what they please
         raise _unreadable(name, f"is damaged or cut short ({error})") from None
+    finally:
+        file.close()
 
 
 def _unreadable(name: str, what: str) -> MfvError:

@@ -163,15 +163,9 @@ def _write(order: Order, number: int) -> dict[str, str]:
     draw = _shapes if order.kinds == "shapes" else _things
     picture, objects = draw(rng, order, diagonal, relations, number)
     name = f"image_{number + 1}.{order.format}"
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, **FORMATS[order.format])
-    path = order.out / name
-    try:
-        path.write_bytes(content.getvalue())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        error.filename = error.filename or str(path)  # of a disk that is full there is none
-        raise
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, **FORMATS[order.format])
+    write_atomically(order.out / name, data.getvalue(), durable=False)
     row = {"image_name": name}
     for role, thing in objects.items():
         row |= {role: thing.name, f"{role}_pos": f"{thing.x} {thing.y}",

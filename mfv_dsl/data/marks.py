@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.texts import tidy
 
-#: What models write for pictures, ends of texts, turns and padding: <image>, <|endofchunk|>, </s>.
-_MARK = re.compile(r"<[^<>\s]+>")
+#: What models write for pictures, ends of texts, turns and padding: <image>, <|endofchunk|>, </s>;
+#: of some families in square brackets, [IMG] and [/INST].
+_MARK = re.compile(
+    r"<[^<>\s]+>|<[|｜][^<>]*[|｜]>|\[/?(?:IMG|IMG_BREAK|IMG_END|INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|"
+    r"TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|PREFIX|MIDDLE|SUFFIX|THINK|CLS|SEP|PAD|UNK|MASK|BOS|EOS)\]"
+)
+
+#: Letters of Hangul that fill a place and are not seen.
+_FILLERS = dict.fromkeys((0x115F, 0x1160))
 
 
 def is_blank(name: str) -> bool:
@@ -19,7 +27,8 @@ def is_blank(name: str) -> bool:
     >>> is_blank(" \\u200b"), is_blank("cup")
     (True, False)
     """
-    return not any(unicodedata.category(character)[0] in "LNPS" for character in name)
+    seen = tidy(name).translate(_FILLERS)
+    return not any(unicodedata.category(character)[0] in "LNPS" for character in seen)
 
 
 def mark_in(name: str, marks: Collection[str] = ()) -> str | None:
@@ -49,13 +58,15 @@ def check_name(name: str, marks: Collection[str] = (), where: str = "") -> None:
         )  # fmt: skip
 
 
-def differing_by_case(names: Iterable[str]) -> list[list[str]]:
-    """Groups of ``names`` that differ in capital letters alone.
+def differing_by_case(
+    names: Iterable[str], key: Callable[[str], str] = str.casefold
+) -> list[list[str]]:
+    """Groups of ``names`` that differ in capital letters alone, or whose ``key`` is the same.
 
     >>> differing_by_case(["Cup", "cup", "lamp"])
     [['Cup', 'cup']]
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
-        groups[name.casefold()].append(name)
+        groups[key(name)].append(name)
     return [group for group in groups.values() if len(group) > 1]

@@ -11,31 +11,38 @@ Source: fushuhao6/Multimodal-Function-Vector, the code of arXiv:2510.02528.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
-from mfv_dsl.data.findings import Finding
+from mfv_dsl.base.texts import excerpt, tidy
+from mfv_dsl.data.findings import SHOWN, Finding
+from mfv_dsl.data.image_paths import image_name
 from mfv_dsl.data.items import SPLITS
-from mfv_dsl.data.names import cleaned, tidy
-from mfv_dsl.data.table import ItemRow, Options, Table, build, files_in, of_files
+from mfv_dsl.data.marks import is_blank
+from mfv_dsl.data.names import cleaned
+from mfv_dsl.data.rows import ItemRow
+from mfv_dsl.data.table import Options, Table, build, files_in, of_files
 from mfv_dsl.data.text_files import need_folder, read_csv
 
 TABLE = "metadata.csv"
 NEEDED = ("image_name", "anchor")
-_RELATION = re.compile(r"(?!random_object)(?P<relation>\w+)_object")
-_KNOWN = re.compile(r"(anchor|\w+_object|random_object\d+)(_pos|_size)?")
+_RELATION = re.compile(r"(?!random_object)(?P<relation>.+)_object")
+_KNOWN = re.compile(r"(anchor|.+_object|random_object[0-9]+)(_pos|_size)?")
 
 
 def read(folder: str, clean: bool = True, **options: Any) -> Table:
     """The table in a folder; ``clean`` renames objects as the paper does."""
-    root = Path(folder)
+    root = user_path(folder)
     need_folder(root)
     parts: dict[str, str | None] = {"": None}
-    if not (root / TABLE).exists():
-        split_parts = {f"{split}/": split for split in SPLITS if (root / split / TABLE).exists()}
+    if _table_in(root) is None:
+        split_parts = {f"{split}/": split for split in SPLITS if _table_in(root / split)}
         parts = {**split_parts} or parts
     rows: list[ItemRow] = []
     findings: list[Finding] = []
@@ -55,7 +62,7 @@ def _read_part(
     root: Path, prefix: str, split: str | None, clean: bool
 ) -> tuple[list[ItemRow], list[Finding]]:
     """The rows of one ``metadata.csv``, those of a relation together."""
-    table = read_csv(root / prefix / TABLE, "MFV7107")
+    table = read_csv(_table_in(root / prefix) or root / prefix / TABLE, "MFV7107")
     where = f"{prefix}{TABLE} line"
     findings = [
         Finding(f.severity, f.code, f"{prefix}{TABLE} {f.place}", f.message) for f in table.findings
@@ -70,24 +77,19 @@ def _read_part(
     if missing:
         what = f"there is no column {' and no column '.join(f'`{name}`' for name in missing)}"
         return [], [*findings, Finding("error", "MFV7107", f"{where} 1", what)]
-    for column in table.columns:
-        if column not in NEEDED and not _KNOWN.fullmatch(column):
-            near = suggest(column, [*NEEDED, *relations])
-            what = f"the column `{column}` is not known and not used"
-            what += f"; did you mean `{near}`?" if near else ""
-            findings.append(Finding("warning", "MFV7107", f"{where} 1", what))
+    findings += _unknown_columns([c for c in table.columns if c not in NEEDED], relations, where)
     rows: dict[str, list[ItemRow]] = {relation: [] for relation in relations.values()}
     ambiguous = 0
     for line, cells in table.rows:
         place = f"{where} {line}"
-        image = cells["image_name"].strip()
+        image = image_name(cells["image_name"])
         names = {
             column: cleaned(tidy(cell)) if clean else tidy(cell) for column, cell in cells.items()
         }
         for column in NEEDED:
-            if not cells[column].strip():
+            if is_blank(cells[column]):
                 findings.append(Finding("error", "MFV7107", place, f"`{column}` is empty"))
-        if not image or not names["anchor"]:
+        if is_blank(image) or is_blank(names["anchor"]):
             continue
         shown_names = Counter(
             names[column]
@@ -104,3 +106,26 @@ def _read_part(
         what = f"{ambiguous:,} images show another object of the anchor's name"
         findings.append(Finding("warning", "MFV7107", f"{prefix}{TABLE}", what))
     return [row for same in rows.values() for row in same], findings
+
+
+def _unknown_columns(columns: list[str], relations: Collection[str], where: str) -> list[Finding]:
+    """Warnings of columns that are not used: of each the first few, with what was meant."""
+    unknown = [column for column in columns if not _KNOWN.fullmatch(column)]
+    findings = []
+    for column in unknown[:SHOWN]:
+        near = suggest(column, [*NEEDED, *relations])
+        what = f"the column `{excerpt(column)}` is not known and not used"
+        what += f"; did you mean `{near}`?" if near else ""
+        findings.append(Finding("warning", "MFV7107", f"{where} 1", what))
+    if len(unknown) > SHOWN:
+        what = f"{len(unknown) - SHOWN:,} more columns are not known and not used"
+        findings.append(Finding("warning", "MFV7107", f"{where} 1", what))
+    return findings
+
+
+def _table_in(folder: Path) -> Path | None:
+    """The table of a folder, whatever the case of its letters."""
+    if (folder / TABLE).exists():
+        return folder / TABLE
+    names = sorted(os.listdir(folder)) if folder.is_dir() else ()
+    return next((folder / name for name in names if name.lower() == TABLE), None)

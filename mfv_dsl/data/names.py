@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from unicodedata import normalize
+from unicodedata import combining, normalize
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
+from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import Finding, refuse_errors
 from mfv_dsl.data.items import Dataset
+from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.text_files import read_csv
 
 #: Renamings of the official synthetic images (arXiv:2510.02528); `antique…` loses its first part.
@@ -25,23 +27,21 @@ def cleaned(name: str) -> str:
     return RENAMED.get(name, name.removeprefix("antique") or name)
 
 
-def tidy(name: str) -> str:
-    """A name with single blanks between its words and none around it, in the Unicode form NFC: what
-    looks the same is the same.
-
-    >>> tidy(" coffee  mug "), len(tidy("cafe\u0301"))
-    ('coffee mug', 4)
-    """
-    return normalize("NFC", " ".join(name.split()))
-
-
 def relation_name(text: str) -> str:
-    """A relation as a recipe can name it.
+    """A relation as a recipe can name it; letters lose their accents, and a text that has others
+    too stays as it is, so that two relations are never taken for one.
 
-    >>> relation_name("sitting on")
-    'sitting_on'
+    >>> relation_name("sitting on"), relation_name("à gauche"), relation_name("左")
+    ('sitting_on', 'a_gauche', '左')
     """
-    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
+    plain = "".join(filter(_is_seen, normalize("NFKD", tidy(text))))
+    if not plain.isascii() and any(c.isalnum() and not c.isascii() for c in plain):
+        return tidy(text)
+    return re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_") or tidy(text)
+
+
+def _is_seen(character: str) -> bool:
+    return not combining(character)
 
 
 def read_synonyms(path: str) -> dict[str, str]:
@@ -49,17 +49,18 @@ def read_synonyms(path: str) -> dict[str, str]:
 
     MfvError: MFV7106 if it cannot be read, MFV7114 with every line that is wrong.
     """
-    table = read_csv(Path(path), "MFV7114")
+    table = read_csv(user_path(path), "MFV7114")
     if table.columns != ("canonical", "synonym"):
         raise MfvError(
             "MFV7114", f"{path} is no list of synonyms: its first line is "
-            f"`{','.join(table.columns)}`", help="its first line has to be `canonical,synonym`",
+            f"`{excerpt(','.join(table.columns))}`",
+            help="its first line has to be `canonical,synonym`",
         )  # fmt: skip
     canonical_of: dict[str, str] = {}
     findings = list(table.findings)
     for line, row in table.rows:
         canonical, synonym = tidy(row["canonical"]), tidy(row["synonym"])
-        if not canonical or not synonym:
+        if is_blank(canonical) or is_blank(synonym):
             what = "one of the two names is missing"
         elif canonical_of.setdefault(synonym, canonical) != canonical:
             what = f"`{synonym}` already stands for `{canonical_of[synonym]}`"

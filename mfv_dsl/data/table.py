@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,16 +26,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.suggest import suggest
-from mfv_dsl.data.findings import Finding, in_order, refuse_errors
+from mfv_dsl.base.texts import excerpt, tidy
+from mfv_dsl.data.findings import SHOWN, Finding, in_order, refuse_errors
+from mfv_dsl.data.image_paths import Folder
 from mfv_dsl.data.items import SPLITS, Item
-from mfv_dsl.data.marks import is_blank, mark_in
-from mfv_dsl.data.names import read_synonyms, relation_name, tidy
+from mfv_dsl.data.names import read_synonyms
+from mfv_dsl.data.rows import ItemRow, bad_names, bad_relations, repeats, twin_relations
 
 if TYPE_CHECKING:
     import numpy as np
 
 _VERSION = 1  # raise when the same files would give other items
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # as a recipe writes a relation
+#: Of the warnings of a table, those that every use of it is told, not `mfv data check` alone.
+_WARNED_OF = ("MFV5367", "MFV7130", "MFV7131")
 
 
 @dataclass(frozen=True)
@@ -55,23 +57,17 @@ class Options:
 
 
 @dataclass(frozen=True)
-class ItemRow:
-    """One item as a reader gives it; ``place`` is where it stands in the file."""
-
-    place: str
-    image: str
-    query: str
-    answer: str
-    relation: str
-    split: str | None = None
-
-
-@dataclass(frozen=True)
 class ImageFile:
-    """An image by its path or by what opens it, and its size in bytes, None where it is missing."""
+    """An image by its path or by what opens it, and its size in bytes, None where it is missing.
+
+    ``instead`` is a file that is there in place of a missing one, and ``outside`` whether it lies
+    outside of the table's folder.
+    """
 
     source: Path | Callable[[], BinaryIO]
     bytes: int | None
+    instead: str | None = None
+    outside: bool = False
 
     def open(self) -> Path | BinaryIO:
         return self.source if isinstance(self.source, Path) else self.source()
@@ -107,9 +103,16 @@ class Table:
 
 def files_in(folder: Path, images: Iterable[str]) -> dict[str, ImageFile]:
     """The images of these names under ``folder``."""
-    return {
-        image: ImageFile(folder / image, _size(folder / image)) for image in dict.fromkeys(images)
-    }
+    within = Folder(folder)
+    return {image: _file(within, image) for image in dict.fromkeys(images)}
+
+
+def _file(folder: Folder, image: str) -> ImageFile:
+    path = folder.path(image)
+    size = _size(path)
+    if size is None:
+        return ImageFile(path, None, folder.instead(image))
+    return ImageFile(path, size, outside=not folder.holds(image))
 
 
 def _size(path: Path) -> int | None:
@@ -157,11 +160,13 @@ def build(
                     answer=canonical.get(row.answer, row.answer))
             for row in rows
         ]  # fmt: skip
+    problems += twin_relations(rows)
     relations = _relations(name, rows, options)
     rows = [row for row in rows if row.relation in relations]
-    problems += _bad_names(rows)
-    problems += _bad_relations(rows)
-    problems += _repeats(rows)
+    problems += bad_names(rows)
+    problems += bad_relations(rows)
+    problems += repeats(rows)
+    problems += _outside(rows, images)
     rows, missing_images = _without_missing(rows, images, options, left_out)
     problems += missing_images
     split_of, splits, bad_splits = _splits(rows, options)
@@ -179,6 +184,7 @@ def build(
         pools[row.relation, split_of[row.image]].append(item)
     if not rows and not has_errors:
         notes = [f"{count:,} {rule}" for rule, count in left_out.items() if count]
+        notes += map(str, in_order(problems)[:SHOWN])
         raise MfvError("MFV7115", f"nothing is left of {name}", notes=notes)
     row_images = {row.image: images[row.image] for row in rows}
     items = {pool: tuple(members) for pool, members in pools.items()}
@@ -196,34 +202,6 @@ def build(
 
 
 # -- what a table is checked for ------------------------------------------------------------------
-def _bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
-    """Names that are blank, or that models would read as their marks."""
-    findings = []
-    for row in rows:
-        for what, name in (("query", row.query), ("answer", row.answer)):
-            mark = mark_in(name)
-            if is_blank(name):
-                message = f"`{what}` missing or empty"
-            elif mark is not None:
-                message = f"`{what}` holds `{mark}`, which models read as a mark, not as a name"
-            else:
-                continue
-            findings.append(Finding("error", "MFV7107", row.place, message))
-    return findings
-
-
-def _bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
-    findings = []
-    for name, row in {row.relation: row for row in reversed(rows)}.items():
-        if not _NAME.fullmatch(name) or name == "each":
-            better = relation_name(name)
-            what = f"a recipe cannot name the relation `{name}`"
-            if _NAME.fullmatch(better) and better != "each":
-                what += f"; call it `{better}`"
-            findings.append(Finding("error", "MFV7107", row.place, what))
-    return findings
-
-
 def _relations(name: str, rows: Sequence[ItemRow], options: Options) -> tuple[str, ...]:
     """The relations asked for, or all in the order in which they come."""
     relations = tuple(dict.fromkeys(row.relation for row in rows))
@@ -237,21 +215,6 @@ def _relations(name: str, rows: Sequence[ItemRow], options: Options) -> tuple[st
                 argument="relations",
             )  # fmt: skip
     return relations if options.relations is None else options.relations
-
-
-def _repeats(rows: Sequence[ItemRow]) -> list[Finding]:
-    """Rows that say again what another said, or that contradict it."""
-    first_rows: dict[tuple[str, str, str], ItemRow] = {}
-    findings = []
-    for row in rows:
-        first = first_rows.setdefault((row.image, row.query, row.relation), row)
-        if first is row:
-            continue
-        what = f"says the same as {first.place}"
-        if first.answer != row.answer:
-            what = f"gives `{row.answer}` where {first.place} gives `{first.answer}`"
-        findings.append(Finding("error", "MFV7107", row.place, what))
-    return findings
 
 
 def _without_missing(
@@ -270,10 +233,22 @@ def _without_missing(
     for row in rows:
         if images[row.image].bytes is None:
             places.setdefault(row.image, row.place)
-    return complete, [
-        Finding("error", "MFV7108", place, f"there is no image {image}")
-        for image, place in places.items()
-    ]
+    findings = []
+    for image, place in places.items():
+        instead = images[image].instead
+        what = f"there is no image {excerpt(image, 200)}" + (f", but {instead}" if instead else "")
+        findings.append(Finding("error", "MFV7108", place, what))
+    return complete, findings
+
+
+def _outside(rows: Sequence[ItemRow], images: Mapping[str, ImageFile]) -> list[Finding]:
+    """A warning if images lie outside of the table's folder."""
+    outside = dict.fromkeys(row.image for row in rows if images[row.image].outside)
+    if not outside:
+        return []
+    first = next(row for row in rows if row.image in outside)
+    what = f"{len(outside):,} images lie outside of the dataset's folder, such as {first.image}"
+    return [Finding("warning", "MFV7130", first.place, what)]
 
 
 # -- splits and balance ---------------------------------------------------------------------------
@@ -416,8 +391,13 @@ def of_files(
             }
             for relation in table.relations
         }
+        warnings = tuple(
+            (finding.code, f"{table.name}: {finding}")
+            for finding in table.findings
+            if finding.code in _WARNED_OF
+        )
         return DatasetFacts(
-            table.relations, table.splits, table.hash, table.description, counts, images
+            table.relations, table.splits, table.hash, table.description, counts, images, warnings
         )
 
     def dataset(**arguments: Any) -> FileDataset:

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,15 @@ from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.execute.provenance import vector_metadata
-from mfv_dsl.execute.results import ResultRow, choices_csv, confusion_csv, results_csv
-from mfv_dsl.execute.tuning_rows import TuningRow, write_curves
+from mfv_dsl.execute.results import (
+    RESULTS_FORMAT,
+    ResultRow,
+    choices_csv,
+    confusion_csv,
+    results_csv,
+)
+from mfv_dsl.execute.run_folder import RECIPE, Origin, RunFolder, Write
+from mfv_dsl.execute.tuning_rows import TuningRow, curves
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import arrays_of, metadata_of, save_vector
 from mfv_dsl.methods.means import effect_intervals
@@ -63,6 +71,7 @@ class Results:
     def to_json(self) -> dict[str, Any]:
         """The results as plain data, as in ``results.json``."""
         return {
+            "format": RESULTS_FORMAT,
             "rows": [row.to_json() for row in self.rows],
             "choices": self.choices,
             "weights": self.weights,
@@ -78,31 +87,38 @@ def write_run(
     plan: Plan,
     performance: Performance,
     results: Results,
-    origin: Mapping[str, Any],
+    origin: Origin,
+    trace: bool = False,
 ) -> None:
-    """Write recipe, plan, manifest, results, head effects and vectors of a finished run."""
-    write_atomically(folder / "recipe.mfv", text.encode())
-    _json(folder / "plan.json", plan.to_json())
+    """Write recipe, plan, manifest, results, head effects and vectors of a finished run, with
+    ``trace`` also what its steps read and wrote; the files of an earlier run go."""
+    files: dict[str, Write] = {
+        RECIPE: _bytes(text.encode()), "plan.json": _json(plan.to_json())
+    }  # fmt: skip
     labels = [step.label for step in plan.steps if step.parameters.get("allow_mismatch")]
     mismatches = {"allow_mismatch": labels} if labels else {}
-    _json(folder / "results.json", {**results.to_json(), **mismatches})
+    files["results.json"] = _json({**results.to_json(), **mismatches})
     for name, table in (
         ("results", results_csv(results.rows)),
         ("confusion", confusion_csv(results.rows)),
         ("choices", choices_csv(results.choices)),
     ):
-        write_atomically(folder / f"{name}.csv", table.encode())
-    _json(folder / "manifest.json", {**origin, **manifest(plan, performance)})
-    write_curves(folder / "tune", plan.without(performance.failures), performance.values)
+        files[f"{name}.csv"] = _bytes(table.encode())
+    for name, curve in curves(plan.without(performance.failures), performance.values):
+        files[f"tune/{name}"] = _bytes(curve)
+    if trace:
+        files["trace.txt"] = _bytes(trace_text(plan, performance).encode())
     for step in plan.steps:
         if step.key in performance.failures:
             continue
         value, file = performance.values[step.key], OPERATIONS[step.operation].file
-        path = folder / f"{file.format(**step.parameters)}_{step.key[:8]}.safetensors"
+        name = f"{file.format(**step.parameters)}_{step.key[:8]}.safetensors"
         if file and isinstance(value, Vector):
-            save_vector(path, value, vector_metadata(plan, step, performance.values, results.rows))
+            metadata = vector_metadata(plan, step, performance.values, results.rows)
+            files[name] = partial(save_vector, vector=value, metadata=metadata)
         elif file:
-            _write_effect(path, step, value)
+            files[name] = partial(_write_effect, step=step, effect=value)
+    RunFolder(folder).write(files, {**origin.to_json(), **manifest(plan, performance)})
 
 
 def manifest(plan: Plan, performance: Performance) -> dict[str, Any]:
@@ -131,14 +147,14 @@ def manifest(plan: Plan, performance: Performance) -> dict[str, Any]:
     }
 
 
-def write_trace(folder: Path, plan: Plan, performance: Performance) -> None:
-    """Write ``trace.txt``: what each step that was run read and wrote where."""
+def trace_text(plan: Plan, performance: Performance) -> str:
+    """What each step that was run read and wrote where."""
     lines = []
     for step in plan.steps:
         state = " (from the store)" if step.key in performance.cached else ""
         lines.append(f"{step.operation}: {step.label}{state}")
         lines += [f"  {touch}" for touch in performance.touches.get(step.key, ())]
-    write_atomically(folder / "trace.txt", ("\n".join(lines) + "\n").encode())
+    return "\n".join(lines) + "\n"
 
 
 def write_library(
@@ -182,8 +198,12 @@ def _write_effect(path: Path, step: Step, effect: Mediation) -> None:
     write_atomically(path, data)
 
 
-def _json(path: Path, data: Any) -> None:
-    write_atomically(path, (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
+def _bytes(data: bytes) -> Write:
+    return partial(write_atomically, data=data)
+
+
+def _json(data: Any) -> Write:
+    return _bytes((json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _version(package: str) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Evaluation
-from mfv_dsl.execute.results import ALL, ResultRow
+from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.methods.linearisation import MUCH, Linearisation
 from mfv_dsl.methods.statistics import holm, sign_test
 from mfv_dsl.plan.steps import EvalRow, Plan, Step, needed
@@ -82,7 +82,7 @@ def failure_notes(
     saved."""
     errors: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     for row in rows:
-        if row.error and row.relation != ALL:
+        if row.error and row.relation is not None:
             errors.setdefault((row.eval, row.error["code"]), []).append(row.error)
     notes = [
         {"eval": name, "text": f"{name} has no numbers in {len(all_errors)} conditions. "

@@ -16,19 +16,20 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from mfv_dsl.base.columns import cell
+from mfv_dsl.base.columns import MEAN, cell, free_name, relations_in, with_names
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
+from mfv_dsl.base.texts import BadText, read_json, reason
+from mfv_dsl.execute.run_folder import RunFolder
 
 RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
 #: What tells the conditions of an eval apart, and how a condition says it.
 _CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer": "layer ",
               "scale": "scale "}  # fmt: skip
 _FIELDS = ("eval", "relation", *_CONDITION)
-MEAN = "mean"  # over relations, of a head's effects
 
 
 def table(
@@ -70,7 +71,7 @@ def table(
             "MFV6110", f"there are no results of the kind `{kind}`",
             help=f"did you mean `{near}`?" if near else f"there are: {', '.join(_READ)}",
         )  # fmt: skip
-    records = [r for name, folder in _run_names(folders) for r in _records(kind, folder, name)]
+    records = list(_records(kind, _run_names(folders)))
     if isinstance(labels, Mapping):
         labels = [label_of(pattern, text) for pattern, text in labels.items()]
     values = values or [next(iter(records[0].values))] if records else ["accuracy"]
@@ -116,26 +117,64 @@ def _run_names(folders: Sequence[Path | str]) -> list[tuple[str, Path]]:
     ]
 
 
-def _records(kind: str, folder: Path, run: str) -> Iterator[Record]:
-    data: Any = folder if kind == "heads" else _json(folder, COST if kind == "cost" else RESULTS)
+def _records(kind: str, runs: Sequence[tuple[str, Path]]) -> Iterator[Record]:
+    """The records of a kind in runs by name.  What all relations together are called is no
+    relation's name in any of them."""
+    read = [(name, folder, _data(kind, folder)) for name, folder in runs]
+    relations = {name for *_, data in read if kind in _OF_ROWS for name in _relations(data)}
+    for name, folder, data in read:
+        try:
+            if kind in _OF_ROWS:
+                data = {**data, "rows": with_names(data["rows"], relations)}
+            for record in _READ[kind](data):
+                yield Record({**record.fields, "run": name}, record.values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MfvError(
+                "MFV6113", f"the results in {folder} are not of a form that is known: {error!r}",
+                help="run the recipe again; its finished steps are kept",
+            ) from None  # fmt: skip
+
+
+def _relations(data: Any) -> set[str]:
+    """The relations in a file of results; none where it has another form, which is said later."""
     try:
-        for record in _READ[kind](data):
-            yield Record({**record.fields, "run": run}, record.values)
-    except (KeyError, TypeError, AttributeError) as error:
+        return relations_in(data["rows"])
+    except (KeyError, TypeError, AttributeError):
+        return set()
+
+
+def _data(kind: str, folder: Path) -> Any:
+    """What records of a kind are made of: the folder itself, or its file, in today's form."""
+    if kind != "cost" and RunFolder(folder).is_unfinished():
         raise MfvError(
-            "MFV6113", f"the results in {folder} are not of a form that is known: {error!r}",
+            "MFV6113", f"the run that wrote {folder} was stopped while it did",
             help="run the recipe again; its finished steps are kept",
-        ) from None  # fmt: skip
+        )  # fmt: skip
+    if kind == "heads":
+        return folder
+    data = _json(folder, COST if kind == "cost" else RESULTS)
+    if kind in _OF_ROWS and isinstance(data, dict) and "format" not in data:
+        data = {**data, "rows": [_of_today(row) for row in data.get("rows", ())]}
+    return data
+
+
+def _of_today(row: Any) -> Any:
+    """A row of a file that calls all relations together ``all``, and answers of none ``other``."""
+    if not isinstance(row, dict):
+        return row
+    if "answers" in row:
+        answers = dict(row["answers"])
+        return {**row, "answers_other": answers.pop("other", None), "answers": answers}
+    return {**row, "relation": None} if row.get("relation") == "all" else row
 
 
 def _json(folder: Path, name: str) -> Any:
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json(folder / name, finite=False)  # an interval may be infinite
+    except (OSError, BadText) as error:
         how = "`mfv cost --out FOLDER`" if name == COST else "`mfv run --out FOLDER`"
-        reason = getattr(error, "strerror", None) or error
         raise MfvError(
-            "MFV6113", f"cannot read {folder / name}: {reason}",
+            "MFV6113", f"cannot read {folder / name}: {reason(error)}",
             help=f"name a folder that {how} has written",
         ) from None  # fmt: skip
 
@@ -145,6 +184,10 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
     rows = data["rows"]
     swept = _swept(rows)
     for row in rows:
+        if row.get("error"):
+            failed = f"failed: {row['error']['code']}"
+            yield Record(_fields(row, swept), {"accuracy": failed, "accuracy_alone": failed})
+            continue
         values = {
             "accuracy": percent(row["accuracy"], row["ci_low"], row["ci_high"]),
             "accuracy_alone": f"{100 * row['accuracy']:.0f}",
@@ -170,6 +213,8 @@ def _answers(data: Mapping[str, Any]) -> Iterator[Record]:
 def _choices(data: Mapping[str, Any]) -> Iterator[Record]:
     swept = _swept(data["choices"])
     for row in data["choices"]:
+        if row.get("error"):
+            continue
         values = {"accuracy": f"{100 * row['accuracy']:.0f}", "p": f"{row['mean_p_answer']:.2f}",
                   "n": str(row["n"])}  # fmt: skip
         fields = {"split": row["split"], "chosen": "yes" if row["chosen"] else "no"}
@@ -237,6 +282,7 @@ def _heads(folder: Path) -> Iterator[Record]:
     for said, arrays in effects:
         how = tuple(_text(said["parameters"].get(name)) for name in differing)
         groups.setdefault(how, []).append((said, arrays))
+    mean_name = free_name(MEAN, {said["relation"] for said, _ in effects})
     for how, group in groups.items():
         means = sum(arrays["aie"] for _, arrays in group) / len(group)
         for rank, flat in enumerate((-means).argsort(axis=None, kind="stable"), 1):
@@ -246,7 +292,9 @@ def _heads(folder: Path) -> Iterator[Record]:
             fields |= {"head": name, "layer": str(layer), "rank": str(rank)}
             if len(group) > 1:
                 aie = decimals(means[layer, head], 3)
-                yield Record(fields | {"relation": MEAN}, {"aie": aie, "named": f"{name} {aie}"})
+                yield Record(
+                    fields | {"relation": mean_name}, {"aie": aie, "named": f"{name} {aie}"}
+                )
             for said, arrays in group:
                 aie = _with_interval(arrays, layer, head)
                 values = {"aie": aie, "named": f"{name} {aie}", "n": str(said["n"])}
@@ -299,3 +347,4 @@ _READ: Mapping[str, Any] = {
     "results": _results, "answers": _answers, "choices": _choices, "heads": _heads,
     "weights": _weights, "cost": _cost,
 }  # fmt: skip
+_OF_ROWS = ("results", "answers")

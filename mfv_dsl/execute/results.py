@@ -15,7 +15,9 @@ from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, pl
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.plan.steps import EvalRow, Plan
 
-ALL = "all"  # the relation of a row over all relations
+#: Of ``results.json``.  Before 2, ``all`` stood in place of a relation for all of them together,
+#: and ``other`` among the answers for none's.
+RESULTS_FORMAT = 2
 CHOSEN = "chosen"  # a value that was settled for each relation
 
 
@@ -38,17 +40,18 @@ class ResultRow:
     """One condition: accuracy with its 95 % interval, mean probability of the answer, and the
     paired difference in accuracy from zero-shot on the same items with its interval.
 
-    Over all relations ``relation`` is ``all``, and what was settled for each is ``chosen``.  ``k``
+    Over all relations ``relation`` is None, and what was settled for each is ``chosen``.  ``k``
     and ``vector`` are there where the eval sweeps them, ``control`` where the row is one;
-    ``against`` holds the differences from other evals, by name; ``answers`` the shares of items
-    whose answer was that relation's object (``other``: none's), for a single relation.
+    ``against`` holds the differences from other evals, by name.  For a single relation ``answers``
+    holds the shares of items whose answer was that relation's object, and ``answers_other`` the
+    share of those whose answer was none's.
 
     A condition that gave no numbers is a row with ``error``, its code, message and help, and None
     for all that was to be measured; so is the row over all relations where one of them is so.
     """
 
     eval: str
-    relation: str
+    relation: str | None
     shots: int
     layer: int | str | None
     scale: float | str | None
@@ -65,12 +68,14 @@ class ResultRow:
     control: str = _optional("")
     against: Mapping[str, Difference] = _optional({})
     answers: Mapping[str, float] = _optional({})
+    answers_other: float | None = _optional(None)
     error: Mapping[str, str] = _optional({})
 
     @classmethod
     def failed(
-        cls, row: EvalRow, relation: str, at: Point, error: MfvError, vectors: Sequence[str] = ()
-    ) -> ResultRow:
+        cls, row: EvalRow, relation: str | None, at: Point, error: MfvError,
+        vectors: Sequence[str] = (),
+    ) -> ResultRow:  # fmt: skip
         """The row of a condition without numbers."""
         nothing = dict.fromkeys(name for name in ALWAYS if name not in CONDITION)
         return cls(
@@ -143,7 +148,7 @@ def result_rows(
                 settled = replace(part.at, **dict.fromkeys(chosen, CHOSEN))
                 alike.setdefault(settled, []).append(part)
         if len(group) > 1:
-            rows += [_shown(ALL, at, parts) for at, parts in alike.items()]
+            rows += [_shown(None, at, parts) for at, parts in alike.items()]
     return rows
 
 
@@ -174,14 +179,14 @@ def _parts(
     return sorted([*measured, *failed], key=lambda part: place.get(part.at, len(place)))
 
 
-def _shown(relation: str, at: Point, parts: Sequence[_Measurement | _Failed]) -> ResultRow:
+def _shown(relation: str | None, at: Point, parts: Sequence[_Measurement | _Failed]) -> ResultRow:
     for part in parts:
         if isinstance(part, _Failed):
             return ResultRow.failed(part.row, relation, at, part.error)
     return _row(relation, at, [part for part in parts if isinstance(part, _Measurement)])
 
 
-def _row(relation: str, at: Point, parts: Sequence[_Measurement]) -> ResultRow:
+def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> ResultRow:
     """The row of one condition on one relation, or of the same one on several.
 
     What differs between relations is no uncertainty of the mean over them, and items that share an
@@ -225,18 +230,19 @@ def _row(relation: str, at: Point, parts: Sequence[_Measurement]) -> ResultRow:
             for name in first.others
             if all(name in part.others for part in parts)
         },
-        answers=_answers(parts[0]) if relation != ALL else {},
+        **(_answers(parts[0]) if relation is not None else {}),
     )
 
 
-def _answers(measurement: _Measurement) -> dict[str, float]:
-    """The share of items whose answer was each relation's object, and of those of no relation's."""
+def _answers(measurement: _Measurement) -> dict[str, Any]:
+    """The share of items whose answer was each relation's object, and of those of no relation's, as
+    fields of a row."""
     answered = measurement.condition.answered
     shares = {
         name: float((answered == place).mean())
         for place, name in enumerate(measurement.evaluation.relations)
     }
-    return shares | {"other": float((answered < 0).mean())}
+    return {"answers": shares, "answers_other": float((answered < 0).mean())}
 
 
 def choices(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -286,18 +292,24 @@ def _failed_choice(plan: Plan, row: EvalRow, failure: Failure) -> dict[str, Any]
 # -- files ----------------------------------------------------------------------------------------
 def results_csv(rows: Sequence[ResultRow]) -> str:
     """Rows as CSV.  Only where a row needs them there are columns ``vector``, ``k``, ``control``,
-    ``vs_NAME`` with its interval for each eval compared with, and ``error``."""
+    ``vs_NAME`` with its interval, ``vs_NAME_low`` and ``vs_NAME_high``, for each eval compared
+    with, and ``error``.  Where an eval's own name ends so that two columns would be called alike,
+    the bounds are ``vs_NAME.low`` and ``vs_NAME.high``."""
+    names = {name for row in rows for name in row.against}
+    clash = any(f"{name}_{end}" in names for name in names for end in ("low", "high"))
+    of = "." if clash else "_"
     lines = []
     for row in rows:
         line = row.to_json()
         line.pop("answers", None)
+        line.pop("answers_other", None)
         if row.error:
             line["error"] = row.error["code"]
         for name, gain in line.pop("against", {}).items():
             line |= {
                 f"vs_{name}": gain["difference"],
-                f"vs_{name}_low": gain["low"],
-                f"vs_{name}_high": gain["high"],
+                f"vs_{name}{of}low": gain["low"],
+                f"vs_{name}{of}high": gain["high"],
             }
         lines.append(line)
     return _csv(lines, ALWAYS)
@@ -305,12 +317,13 @@ def results_csv(rows: Sequence[ResultRow]) -> str:
 
 def confusion_csv(rows: Sequence[ResultRow]) -> str:
     """One line for each row and relation whose object may be the answer: the share of items with
-    that answer."""
+    that answer; without a relation, of those whose answer was no relation's."""
     columns = (*CONDITION, "n")
     lines = [
         {name: getattr(row, name) for name in columns} | {"answered": answered, "share": share}
         for row in rows
-        for answered, share in row.answers.items()
+        for answered, share in ((*row.answers.items(), (None, row.answers_other)))
+        if share is not None
     ]
     return _csv(lines, (*columns, "answered", "share"))
 

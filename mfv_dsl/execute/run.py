@@ -21,11 +21,12 @@ from mfv_dsl.base.memory import is_out_of_memory
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
-from mfv_dsl.execute.folder import Performance, Results, write_library, write_run, write_trace
+from mfv_dsl.execute.folder import Performance, Results, write_library, write_run
 from mfv_dsl.execute.notes import failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, result_rows
+from mfv_dsl.execute.run_folder import Origin, RunFolder
 from mfv_dsl.execute.run_result import RunResult
 from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
@@ -169,7 +170,7 @@ def run_plan(
     settings: RunSettings = AS_DECLARED,
     *,
     name: str,
-    origin: Mapping[str, Any],
+    origin: Origin,
 ) -> RunResult:
     """Run a plan and write its folder and the vectors that it saves.
 
@@ -182,13 +183,14 @@ def run_plan(
         listener: Who is told how far it is.
         settings: How it is run; with ``trace`` the folder has a ``trace.txt`` too.
         name: What the recipe is called in the libraries that it saves into.
-        origin: What the manifest says of where ``text`` comes from.
+        origin: Where ``text`` comes from; only a run of the same recipe is replaced.
 
     Returns:
         The results, the files that were saved, and every step's value by key.
 
     Raises:
-        MfvError: MFV6102 for a folder that cannot be made; MFV6121 and MFV6122 for one that a
+        MfvError: MFV6070 to MFV6072 for a folder that holds something else than an earlier run of
+            this recipe, MFV6102 for one that cannot be made, MFV6121 and MFV6122 for one that a
             `save` cannot write; and what :func:`perform` raises.
         RecipeError: The plan's errors.
     """
@@ -196,6 +198,7 @@ def run_plan(
         raise RecipeError(plan.errors)
     with ExitStack() as stack:  # before any work, not after it
         stack.enter_context(disk_trouble())
+        RunFolder(folder).check(origin, text)
         stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
         for item in plan.saves:
             stack.enter_context(folder_for(Path(item.folder)))
@@ -204,7 +207,7 @@ def run_plan(
 
 def _run_plan(
     plan: Plan, text: str, folder: Path, listener: Listener | None, settings: RunSettings, *,
-    name: str, origin: Mapping[str, Any],
+    name: str, origin: Origin,
 ) -> RunResult:  # fmt: skip
     started = time.perf_counter()
     performance = perform(plan, listener, settings, go_on=True)
@@ -219,9 +222,7 @@ def _run_plan(
         tuning_rows(done, values), [*failure_notes(plan, rows, performance.failures),
                                     *notes(done, values)], linearised(done, values),
     )  # fmt: skip
-    write_run(folder, text, plan, performance, results, origin)
-    if settings.trace:
-        write_trace(folder, plan, performance)
+    write_run(folder, text, plan, performance, results, origin, settings.trace)
     saved: list[Path] = []
     unsaved: list[MfvError] = []
     for item in done.saves:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.files import write_atomically
 from mfv_dsl.methods.intervals import wilson
 from mfv_dsl.methods.tuning import Tuned
 from mfv_dsl.plan.steps import Plan, Step
@@ -78,8 +76,8 @@ def _start(plan: Plan, step: Step) -> str:
     return plan[start].label if isinstance(start, str) else str(step.parameters["start"])
 
 
-def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:
-    """Write ``<tune>/<relation>.json`` for every vector that was trained: its settings, and for
+def curves(plan: Plan, values: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Files ``<tune>/<relation>.json`` for every vector that was trained: its settings, and for
     every epoch what :class:`~mfv_dsl.methods.tuning.Epoch` holds."""
     for row in plan.tunes:
         step, vector = plan[row.step], values[row.step]
@@ -97,4 +95,4 @@ def write_curves(folder: Path, plan: Plan, values: Mapping[str, Any]) -> None:
             ],
         }
         text = json.dumps(curve, indent=2, allow_nan=False) + "\n"
-        write_atomically(folder / row.tune / f"{row.relation}.json", text.encode())
+        yield f"{row.tune}/{row.relation}.json", text.encode()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Label
-from mfv_dsl.base.disk import check_path
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls, evals, expressions, operators, tunes, values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
 from mfv_dsl.lang.registry import Entry, Parameter
+from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
 
@@ -55,8 +54,8 @@ def check_defaults(scope: Scope) -> None:
         attempts = []
         for entry, parameter in pairs:
             with scope.aside() as findings:
-                values.value(scope, parameter, attribute.value, context, f"`{entry.name}`")
-            if not findings:
+                values.default(scope, parameter, context, f"`{entry.name}`")
+            if not findings or f"defaults.{name}" in scope.reported:
                 break
             attempts.append(findings)
         else:
@@ -145,11 +144,11 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     _complete(scope, block, entry, suggestions, settings, subject)
     _check_models(scope, settings, context, subject)
     _check_blends(scope, settings)
-    if entry.name == "save":
-        _check_folder(scope, block)
     if entry.name == "eval":
         _check_eval(scope, attributes, suggestions, settings, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
+    if entry.name == "save":
+        check_folder(scope, block.label, label)
     if entry.name == "tune":
         _not_on_test(scope, settings["select_on"], "epoch")
         tunes.check_tune(scope, settings, scope.dataset_facts(context), subject)
@@ -159,16 +158,6 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if facts and context.dataset and settings["on"].origin == "registry":
         settings["on"] = Setting(facts[0].relations, "registry", None)
     return CheckedBlock(entry.name, label, settings, context.model, context.dataset, block.span)
-
-
-def _check_folder(scope: Scope, block: Block) -> None:
-    """Refuse a `save` into a folder that cannot be made; warn where it may not be made here."""
-    assert isinstance(block.label, Text)
-    try:
-        check_path(block.label.value)
-    except MfvError as error:
-        severity = "error" if error.code == "MFV6122" else "warning"
-        scope.error(error.code, block.label, error.message, "", error.help, severity=severity)
 
 
 def _setting(

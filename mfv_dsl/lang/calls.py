@@ -194,7 +194,7 @@ def option(
     if parameter.from_defaults and parameter.name in scope.defaults:
         node = scope.defaults[parameter.name].value
         with scope.aside() as findings:
-            value = values.value(scope, parameter, node, context, subject)
+            value = values.default(scope, parameter, context, subject)
         values.adopt(scope, findings, node, subject, parameter)
         return Setting(value, "defaults", node.span)
     return Setting(None if parameter.required else parameter.default, "registry", None)

@@ -11,7 +11,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang import blocks, calls, evals, expressions, tunes
+from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
 from mfv_dsl.lang.checked import Checked, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION, ITEM
@@ -79,7 +79,8 @@ def check(
     )
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
-    findings = tuple(sorted(scope.findings, key=_place))
+    saves.check_saves(scope, checked_blocks)
+    findings = tuple(sorted([*scope.findings, *scope.circles], key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings)
     return CheckResult(_checked(scope, recipe, checked_blocks, findings), findings)
@@ -335,12 +336,15 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
     scope.options[node.span] = settings
     values = {name: setting.value for name, setting in settings.items()}
     try:
-        return Constructed(item.name.text, entry.name, values, facts(entry, values), item.span)
+        known = facts(entry, values)
     except MfvError as error:
         blamed = arguments.get(error.argument or "")
         at = blamed[0].span if blamed else node.span
         scope.error(error.code, at, error.message, "", error.help, notes=error.notes)
         return None
+    for code, message in known.warnings if isinstance(known, DatasetFacts) else ():
+        scope.error(code, node, message, severity="warning")
+    return Constructed(item.name.text, entry.name, values, known, item.span)
 
 
 # -- heads and vectors ----------------------------------------------------------------------------

@@ -136,6 +136,7 @@ DATASETS = (
                       "subset is not filtered again", None, choices=("paper", "none")),
             Parameter("test_file", ("Text",), "a second file, whose images are the test split; "
                       "those of the first are dealt to the others", None),
+            Parameter("suffix", ("Text",), "how the images' names end behind the image id", ".jpg"),
             *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.gqa",
@@ -145,7 +146,8 @@ DATASETS = (
         "constructor", "pairs", "one item a line, as JSON or CSV: image, query, answer, relation "
         "and, if wanted, split",
         (
-            Parameter("file", ("Text",), "the file, `.jsonl` or `.csv`", positional=True),
+            Parameter("file", ("Text",), "the file, `.jsonl`, `.csv` or `.tsv`",
+                      positional=True),
             Parameter("images", ("Text",), "the folder that image paths start from; that of the "
                       "file if left out", None),
             *_OF_FILES,

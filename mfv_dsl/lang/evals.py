@@ -202,8 +202,12 @@ class _Controls:
 
 # -- evals compared -------------------------------------------------------------------------------
 def check_comparisons(scope: Scope, blocks: Iterable[CheckedBlock]) -> None:
-    """Check that evals named by `against` measure the same items, under one condition."""
-    evals = {block.name: block for block in blocks if block.kind == "eval"}
+    """Check that evals named by `against` measure the same items, under one condition; of evals of
+    one name, which are an error of their own, the first."""
+    evals: dict[str, CheckedBlock] = {}
+    for block in blocks:
+        if block.kind == "eval":
+            evals.setdefault(block.name, block)
     for block in evals.values():
         for name in each_of(block["against"]):
             if name in evals:

@@ -18,6 +18,7 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.grammar import built
 from mfv_dsl.lang.lookalikes import ascii_for, described
 
+MAX_CHARACTERS = 2_000_000
 MAX_TOKENS = 100_000
 MAX_DIGITS = 30
 MAX_NAME = 100
@@ -25,6 +26,7 @@ _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = '"\\nrt'
 _DIGITS = frozenset("0123456789")
 MAX_FINDINGS = 50  # of the lexer; a file with more is not a recipe
+_LINE_ENDS = ("\v", "\x85", "\u2028", "\u2029")  # of other programs
 _PUNCTUATION = {
     "(": "LPAR", ")": "RPAR", "[": "LSQB", "]": "RSQB", "{": "LBRACE", "}": "RBRACE",
     "=": "EQUAL", ",": "COMMA", ":": "COLON", "+": "PLUS", "-": "MINUS", "*": "STAR",
@@ -58,6 +60,10 @@ def lex(source: Source) -> LexResult:
     >>> [item.type for item in lex(Source("top(4)  # heads")).tokens]
     ['NAME', 'LPAR', 'INT', 'RPAR']
     """
+    if len(source.text) > MAX_CHARACTERS:
+        message = "this file is too large to be a recipe"
+        label = f"more than {MAX_CHARACTERS:,} characters"
+        return LexResult((), (Diagnostic("MFV1016", message, source, Span(0, 1), label),), False)
     if "\0" in source.text:
         at = source.text.index("\0")
         message = "this is not a text file: it has a NUL character"
@@ -209,6 +215,12 @@ class _Mender:
 
     def bad_character(self, item: Token) -> list[Token]:
         text, span = str(item), _span(item)
+        if text in _LINE_ENDS:
+            self.report(
+                "MFV1008", span, f"{described(text)} ends no line here", "",
+                "end the line in the ordinary way",
+            )  # fmt: skip
+            return [token("NEWLINE", text, span.start, span.end)]
         replacement = ascii_for(text) if len(text) == 1 else None
         help = f"write `{replacement}`" if replacement else None
         if replacement == " ":

@@ -9,13 +9,16 @@ from lark import Token
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.errors import RecipeError
+from mfv_dsl.base.files import read_regular
 from mfv_dsl.base.source import Source, Span
+from mfv_dsl.base.texts import BadText, decode
 from mfv_dsl.lang.layout import lay_out, span
 from mfv_dsl.lang.lexer import lex
 from mfv_dsl.lang.recovery import Recovery, expression_of
 from mfv_dsl.lang.syntax import Expr, Item, Number, RecipeTree
 
 VERSION = 1
+LARGEST = 16 << 20  # bytes of a recipe's file
 
 
 @dataclass(frozen=True)
@@ -27,26 +30,23 @@ class ParseResult:
 
 
 def read_source(path: str | Path, name: str | None = None) -> Source:
-    """The text of a file as UTF-8, without a byte-order mark.
+    """The text of a regular file; see :mod:`mfv_dsl.base.texts`.
 
     Raises RecipeError (MFV1017) for a file that is not text; OSError where it cannot be read.
     """
-    data = Path(path).read_bytes()
-    return source_from_bytes(data, name or str(path))
+    return source_from_bytes(read_regular(path, LARGEST), name or str(path))
 
 
 def source_from_bytes(data: bytes, name: str) -> Source:
     """The same for bytes already read; ``name`` is what they are shown under."""
     try:
-        return Source(data.decode("utf-8-sig"), name)
-    except UnicodeDecodeError as error:
-        readable = Source(data[: error.start].decode("utf-8", "replace"), name)
+        return Source(decode(data), name)
+    except BadText as error:
+        readable = Source(error.readable, name)
         at = Span(len(readable.text), len(readable.text))
         diagnostic = Diagnostic(
-            "MFV1017", "this is not a text file in UTF-8", readable, at,
-            f"byte {data[error.start]:#04x} at offset {error.start}",
-            help="save the recipe as UTF-8",
-        )  # fmt: skip
+            "MFV1017", "this is not a text file in UTF-8", readable, at, str(error), help=error.help
+        )
         raise RecipeError([diagnostic]) from None
 
 

@@ -30,6 +30,11 @@ class Type:
         return self.name
 
 
+class CircularDefault(Exception):
+    """A value of `defaults` that is made by a call that takes it; caught where the first of the
+    values that are being looked into was asked for."""
+
+
 UNKNOWN = Type("Unknown")  # of what is already reported; fits everywhere, in silence
 
 
@@ -63,8 +68,12 @@ class Scope:
     options: dict[Span, dict[str, Setting]] = field(default_factory=dict)
     loads: dict[tuple[str, str | None], VectorFacts | None] = field(default_factory=dict)
     findings: list[Diagnostic] = field(default_factory=list)
+    #: findings about `defaults` that are made of themselves, wherever they are come upon
+    circles: list[Diagnostic] = field(default_factory=list)
     #: names that stand for something that did not parse or has an unknown kind
     doubtful: set[str] = field(default_factory=set)
+    #: the attributes of `defaults` whose values are being looked into, the outermost first
+    open_defaults: list[str] = field(default_factory=list)
     #: keys of what is reported once for each recipe
     reported: set[str] = field(default_factory=set)
 

@@ -7,9 +7,9 @@ Spans do not take part in equality, so two trees are equal when they say the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias, TypeVar
 
 from mfv_dsl.base.source import Source, Span
 
@@ -174,3 +174,26 @@ class RecipeTree(Node):
     version: Number | None
     items: tuple[Item, ...]
     source: Source = field(default=Source(""), compare=False, repr=False, kw_only=True)
+
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
+    """``node`` with bound relation names (``each``, a family's parameter) written out.
+
+    >>> substituted(Name("each"), {"each": "left"}).text
+    'left'
+    """
+    if isinstance(node, Name):
+        return replace(node, text=names.get(node.text, node.text))
+    changes: dict[str, Any] = {}
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if isinstance(value, Node):
+            changes[item.name] = substituted(value, names)
+        elif isinstance(value, tuple):
+            changes[item.name] = tuple(
+                substituted(part, names) if isinstance(part, Node) else part for part in value
+            )
+    return replace(node, **changes)

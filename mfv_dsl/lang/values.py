@@ -13,7 +13,7 @@ from mfv_dsl.lang.entries import CONSTANTS, UNITS
 from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.scope import Scope, TypingContext
+from mfv_dsl.lang.scope import CircularDefault, Scope, TypingContext
 from mfv_dsl.lang.syntax import Expr, Gap, ListExpr, Name, Range, Text
 
 MAX_SWEEP = 1000
@@ -346,6 +346,47 @@ def expand(
 
 
 # -- defaults -------------------------------------------------------------------------------------
+def default(scope: Scope, parameter: Parameter, context: TypingContext, subject: str) -> Any:
+    """The value that `defaults` gives for a parameter, None after a report.
+
+    A value that is made by a call which takes it from `defaults` again, or through others, is
+    reported once (MFV2009), and nothing else of it.
+    """
+    attribute = scope.defaults[parameter.name]
+    if parameter.name in scope.open_defaults:
+        first = scope.open_defaults.index(parameter.name)
+        circle = scope.open_defaults[first:]
+        if scope.once(f"circle of defaults: {sorted(circle)}"):
+            scope.circles.append(_circle(scope, circle, subject))
+        scope.reported.update(f"defaults.{name}" for name in circle)
+        raise CircularDefault
+    scope.open_defaults.append(parameter.name)
+    try:
+        return value(scope, parameter, attribute.value, context, subject)
+    except CircularDefault:
+        if len(scope.open_defaults) > 1:
+            raise
+        scope.once(f"defaults.{parameter.name}")
+        return None
+    finally:
+        scope.open_defaults.pop()
+
+
+def _circle(scope: Scope, circle: list[str], subject: str) -> Diagnostic:
+    first, *others = (scope.defaults[name] for name in circle)
+    through = ", through others" if others else ""
+    uses = f"{subject} in it takes `{circle[0]}` from `defaults`"
+    return Diagnostic(
+        "MFV2009", f"`defaults.{circle[0]}` is made of itself{through}", scope.source,
+        first.name.span, "" if others else uses,
+        help=f"give `{circle[0]}` a value that does not depend on it",
+        secondary=tuple(
+            Label(other.name.span, uses if other is others[-1] else "which uses this")
+            for other in others
+        ),
+    )  # fmt: skip
+
+
 def adopt(
     scope: Scope, findings: list[Diagnostic], node: Expr, subject: str, parameter: Parameter
 ) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.names import SUFFIX
+from mfv_dsl.base.names import is_vector_file
 
 _ADDRESS = re.compile(r"hf://([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?", re.ASCII)
 
@@ -47,7 +47,7 @@ def split_address(address: str) -> tuple[str, str | None]:
     >>> split_address("vectors/mine/left"), split_address("left.safetensors")
     (('vectors/mine', 'left'), ('left.safetensors', None))
     """
-    if address.endswith(SUFFIX):
+    if is_vector_file(address):
         return address, None
     folder, slash, name = address.rpartition("/")
     if not slash or not folder:

@@ -18,6 +18,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.names import SUFFIX, check_clash, check_name, plain
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.library.card import card_text, is_foreign
 from mfv_dsl.library.header import Header, read_header
@@ -42,7 +43,7 @@ class Library:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = user_path(root)
 
     # -- reading ----------------------------------------------------------------------------------
     def names(self) -> list[str]:
@@ -56,7 +57,19 @@ class Library:
         )
 
     def path(self, name: str) -> Path:
-        """The file of a vector that is there; MFV6001 lists those that are, where it is not."""
+        """The file of a vector that is there; MFV6001 lists those that are, where it is not, and
+        MFV6007 is raised for a link that leads out of the library."""
+        path = self._entry(name)
+        if not self._holds(path):
+            raise MfvError(
+                "MFV6007",
+                f"{path} is a link that leads out of its library",
+                help="put the file itself there, or remove the link: `mfv vectors remove`",
+            )
+        return path
+
+    def _entry(self, name: str) -> Path:
+        """The file or link of a name that is there, wherever it leads; MFV6001 otherwise."""
         path, names = self.root / f"{check_name(name)}{SUFFIX}", self.names()
         if name not in names:
             near = suggest(name, names)
@@ -64,12 +77,6 @@ class Library:
             if names and not near:
                 help = f"the library has: {', '.join(names)}"
             raise MfvError("MFV6001", f"there is no vector file {path}", help=help)
-        if not self._holds(path):
-            raise MfvError(
-                "MFV6007",
-                f"{path} is a link that leads out of its library",
-                help="put the file itself there",
-            )
         return path
 
     def entries(self) -> Iterator[tuple[str, Header | MfvError]]:
@@ -82,7 +89,9 @@ class Library:
 
     def recipes(self) -> list[Path]:
         """The recipes kept in it."""
-        return sorted(path for path in self.root.glob("*.mfv") if self._holds(path))
+        return sorted(
+            path for path in self.root.glob("*.mfv") if self._holds(path) and path.is_file()
+        )
 
     def index(self) -> dict[str, Any]:
         """What ``index.json`` must say: the files that can be read, by name."""
@@ -191,8 +200,8 @@ class Library:
         return target
 
     def remove(self, name: str) -> None:
-        """Remove a vector, within :meth:`writing`."""
-        self.path(name).unlink()
+        """Remove a vector, within :meth:`writing`; of a link the link alone, wherever it leads."""
+        self._entry(name).unlink()
 
     def write_index(self) -> None:
         """Make ``index.json`` anew."""
@@ -204,7 +213,7 @@ class Library:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.root / name
-        if path.is_symlink() or not path.exists() or path.read_bytes() != data:
+        if path.is_symlink() or not path.is_file() or path.read_bytes() != data:
             write_atomically(path, data)
 
     def _free(self, name: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 
 NAME = "mfv.lock"
 _VERSION = 1
@@ -41,17 +42,16 @@ NO_LOCK = Lock()
 def read_lock(path: Path) -> Lock:
     """The lock file at ``path``; without pins where there is none.  MFV6021 for another file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        tree = read_json(path, LARGEST_CONFIG)
     except FileNotFoundError:
         return Lock(path=path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _lock_error(path, str(error)) from None
+    except (OSError, BadText) as error:
+        raise _lock_error(path, reason(error)) from None
     try:
-        tree = json.loads(text)
         if tree["version"] != _VERSION:
             raise _lock_error(path, f"it is of version {tree['version']}")
         return Lock({_key(entry): _pin(entry) for entry in tree["loads"]}, path)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (KeyError, TypeError):
         raise _lock_error(path, "it is not what `mfv lock` writes") from None
 
 

@@ -167,7 +167,7 @@ def problem(value: Any, schema: Mapping[str, Any] = SCHEMA, at: str = "") -> str
     if "enum" in schema and value not in schema["enum"]:
         return f"`{at}` is not one of {', '.join(schema['enum'])}"
     if isinstance(value, str):
-        if len(value) < schema.get("minLength", 0) or not re.search(
+        if len(value) < schema.get("minLength", 0) or not _matches(
             schema.get("pattern", ""), value
         ):
             return f"`{at}` does not have the form that it must have"
@@ -178,6 +178,12 @@ def problem(value: Any, schema: Mapping[str, Any] = SCHEMA, at: str = "") -> str
     elif value is not None and "minimum" in schema and value < schema["minimum"]:
         return f"`{at}` is less than {schema['minimum']}"
     return None
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether a pattern of JSON schema fits.  There `$` is the end of the text, in Python also the
+    place before a line feed at its end."""
+    return re.search(re.sub(r"\$$", r"\\Z", pattern), text) is not None
 
 
 def _is(kind: str, value: Any) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
-from mfv_dsl.base.names import SUFFIX, check_name
-from mfv_dsl.base.places import bundled
+from mfv_dsl.base.names import SUFFIX, check_name, is_vector_file
+from mfv_dsl.base.places import bundled, user_path
 from mfv_dsl.library.address import hub_address
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.header import read_header
@@ -81,7 +81,7 @@ def library_at(path: str) -> Library:
 
 
 def _local(path: str, name: str | None) -> Path:
-    if not path.endswith(SUFFIX) and not (name is None and os.path.isfile(path)):
+    if not is_vector_file(path) and not (name is None and os.path.isfile(path)):
         return library_at(path).path(_name_of(path, name))
     if name is not None:
         raise MfvError(
@@ -104,7 +104,7 @@ def _name_of(path: str, name: str | None) -> str:
 
 
 def _here_or_bundled(path: str) -> Path:
-    here = Path(path)
+    here = user_path(path)
     if not here.parts or os.path.exists(here) or here.is_absolute() or ".." in here.parts:
         return here
     inside = here.relative_to("vectors") if here.parts[0] == "vectors" else here

@@ -55,7 +55,7 @@ def write(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> str:
     metadata = {**metadata, "format_version": version_for(metadata), "content_sha256": digest}
     moment = metadata.get("created") or _epoch()
     data = encode(arrays, {**metadata, "created": moment or _created(path) or _utc(time.time())})
-    if path.exists() and path.read_bytes() == data:
+    if path.is_file() and path.read_bytes() == data:
         return digest
     if moment is None:
         data = encode(arrays, {**metadata, "created": _utc(time.time())})

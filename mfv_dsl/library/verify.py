@@ -25,6 +25,6 @@ def verify_library(library: Library) -> list[dict[str, Any]]:
             error = refusal.message
         rows.append({"file": str(library.root / f"{name}{SUFFIX}"), "error": error})
     path = library.root / INDEX
-    stale = not path.exists() or path.read_bytes() != library.index_bytes()
+    stale = not path.is_file() or path.read_bytes() != library.index_bytes()
     error = f"it is not what the files give: `mfv vectors index {library.root}`" if stale else None
     return [*rows, {"file": str(path), "error": error}]

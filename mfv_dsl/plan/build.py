@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.names import check_clash, check_name, plain
+from mfv_dsl.base.names import check_clash, check_name
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Checked, CheckedBlock
+from mfv_dsl.lang.saves import is_per_relation, vector_name
 from mfv_dsl.lang.syntax import Call, Expr, Name
 from mfv_dsl.plan.arithmetic import sum_text
-from mfv_dsl.plan.context import Context, text_of
+from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.evals import EvalPlanner
 from mfv_dsl.plan.located import located, placed
 from mfv_dsl.plan.steps import EvalRow, Plan, Save, Saved, TuneRow, needed
@@ -117,12 +118,12 @@ class BlockPlanner(EvalPlanner):
         relations = self.relations_of(block)
         saved: list[Saved] = []
         for expr in block["vectors"]:
-            each = any(isinstance(node, Name) and node.text == "each" for node in expr.walk())
+            each = is_per_relation(expr)
             for relation in relations if each else [None]:
                 bound = {} if relation is None else {"each": relation}
                 context = replace(base, relations=bound)
                 vector = Saved(
-                    vector_name(expr, context), self.vector(expr, context),
+                    vector_name(expr, bound), self.vector(expr, context),
                     self.source_text(expr, context), _relation_of(expr, context),
                 )  # fmt: skip
                 check_clash(check_name(vector.name), [other.name for other in saved])
@@ -139,16 +140,6 @@ class BlockPlanner(EvalPlanner):
         return Save(
             block.name, block["layer"], block["license"], base.model, base.dataset, tuple(saved)
         )
-
-
-def vector_name(expr: Expr, context: Context) -> str:
-    """The file name of a saved vector: ``left`` for fv(left), ``pure_left`` for pure(left)."""
-    if isinstance(expr, Name):
-        return expr.text
-    if isinstance(expr, Call) and len(expr.arguments) == 1 and isinstance(expr.arguments[0], Name):
-        relation = plain(context.relation(expr.arguments[0].text))
-        return relation if expr.function.text == "fv" else f"{expr.function.text}_{relation}"
-    return plain(text_of(expr, context))
 
 
 def _relation_of(expr: Expr, context: Context) -> str | None:

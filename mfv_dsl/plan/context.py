@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
 
-from mfv_dsl.lang.syntax import Expr, Name, Node
+from mfv_dsl.lang.syntax import Expr, substituted
 from mfv_dsl.lang.unparse import unparse
-
-AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 @dataclass(frozen=True)
@@ -48,23 +45,3 @@ class Context:
 def text_of(expr: Expr, context: Context) -> str:
     """The text of an expression with bound relation names written out."""
     return unparse(substituted(expr, context.relations))
-
-
-def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
-    """``node`` with bound relation names (``each``, a family's parameter) written out.
-
-    >>> substituted(Name("each"), {"each": "left"}).text
-    'left'
-    """
-    if isinstance(node, Name):
-        return replace(node, text=names.get(node.text, node.text))
-    changes: dict[str, Any] = {}
-    for item in fields(node):
-        value = getattr(node, item.name)
-        if isinstance(value, Node):
-            changes[item.name] = substituted(value, names)
-        elif isinstance(value, tuple):
-            changes[item.name] = tuple(
-                substituted(part, names) if isinstance(part, Node) else part for part in value
-            )
-    return replace(node, **changes)

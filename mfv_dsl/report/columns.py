@@ -6,12 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mfv_dsl.base.columns import (
+    OTHER,
     RESULT_COLUMNS,
     Column,
     ResultFields,
     answer_column,
     cell,
     difference_column,
+    free_name,
+    relations_in,
+    with_names,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ def result_columns(
 ) -> dict[str, list[str]]:
     """Columns by title; accuracies in per cent with 95 % intervals.  What no row has is left out,
     and the scale where it is 1 in all.  ``metrics`` are what each eval reports."""
-    fields = [row.to_json() for row in rows]
+    fields = with_names([row.to_json() for row in rows])
 
     def reported(column: Column, metric: str) -> list[str]:
         """The column's cells, empty for evals that do not report the metric."""
@@ -51,12 +55,15 @@ def confusion_columns(
 ) -> dict[str, list[str]] | None:
     """Columns by title for the rows of evals that report their confusion, None where none does: of
     a relation the items in per cent whose answer was that relation's object."""
-    fields = [row.to_json() for row in rows if row.answers and "confusion" in metrics[row.eval]]
-    if not fields:
+    rows_fields = [
+        row.to_json() for row in rows if row.answers and "confusion" in metrics[row.eval]
+    ]
+    if not rows_fields:
         return None
-    names = dict.fromkeys(name for row in fields for name in row["answers"] if name != "other")
+    names = dict.fromkeys(name for row in rows_fields for name in row["answers"])
+    fields, other = with_names(rows_fields), free_name(OTHER, relations_in(rows_fields))
     columns = _conditions(fields)
-    for name in (*names, "other"):
+    for name in (*names, other):
         columns[f"→ {name}"] = _cells(answer_column(name), fields)
     return _with_content(columns)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mfv_dsl.base.columns import RESULT_COLUMNS, cell
+from mfv_dsl.base.columns import MEAN, RESULT_COLUMNS, cell, free_name
 from mfv_dsl.base.numbers import percent
 from mfv_dsl.report.columns import confusion_columns, result_columns
 from mfv_dsl.report.grid import Side, grid
@@ -63,8 +63,9 @@ def heads_table(heads: Sequence[HeadEffect]) -> Table:
     """Chosen heads, the best first, each with its mean score and that on every relation, a star
     where it holds when all heads are tested together."""
     relations = list(heads[0].by_relation) if heads else []
-    mean = ["mean"] if relations else []
-    table = grid({"": "right", "head": "left", **_on_the_right([*mean, *relations])})
+    table = grid({"": "right", "head": "left"})
+    for name in [free_name(MEAN, relations), *relations] if relations else []:
+        table.add_column(name, justify="right", no_wrap=True)  # a relation may be called `head`
     for place, head in enumerate(heads, 1):
         scores = [] if head.mean is None else [f"{head.mean:.3f}"]
         for relation, (score, interval) in head.by_relation.items():

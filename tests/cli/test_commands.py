@@ -50,7 +50,7 @@ def test_run_prints_json_and_nothing_else(ran):
     assert counts == {"zero": 4, "few": 1, "raw": 4, "best": 1, "native": 1, "patched": 1,
                       "cut": 1, "meaned": 1}  # fmt: skip
     for row in said["rows"]:
-        assert row["n"] == (60 if row["relation"] == "all" else 20)
+        assert row["n"] == (60 if row["relation"] is None else 20)
         assert 0 <= row["ci_low"] <= row["accuracy"] <= row["ci_high"] <= 1
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
     zero = next(row for row in said["rows"] if (row["eval"], row["relation"]) == ("zero", "left"))

@@ -62,7 +62,8 @@ def test_marks_in_names_have_their_line(
 
 
 def test_every_reader_refuses_them(tmp_path: Path):
-    from mfv_dsl.data.table import ImageFile, ItemRow, Options, build
+    from mfv_dsl.data.rows import ItemRow
+    from mfv_dsl.data.table import ImageFile, Options, build
 
     images = {"a.png": ImageFile(tmp_path, 1)}
     for name, what in (("\u200b", "missing or empty"), ("<image>", "holds `<image>`")):
@@ -121,9 +122,9 @@ def test_marks_of_the_model_itself(
 ):  # fmt: skip
     assert marks_of(tiny.tokenizer) == {"<PAD>", "<unk>", "<|endofchunk|>", "<image>"}
     assert tiny.marks == marks_of(tiny.tokenizer)
-    monkeypatch.setattr("mfv_dsl.models.openflamingo.marks_of", lambda _: frozenset({"[IMG]"}))
-    spoil(tmp_path, items, "query", "[IMG] cup")
-    with pytest.raises(MfvError, match=r"line 3: the name `\[IMG\] cup` holds `\[IMG\]`") as caught:
+    monkeypatch.setattr("mfv_dsl.models.openflamingo.marks_of", lambda _: frozenset({"[EYE]"}))
+    spoil(tmp_path, items, "query", "[EYE] cup")
+    with pytest.raises(MfvError, match=r"line 3: the name `\[EYE\] cup` holds `\[EYE\]`") as caught:
         recipe(tmp_path).run(tmp_path / "run")
     assert caught.value.code == "MFV7124"
     findings = check(tmp_path, model=mfv.load_model("tiny")).findings

@@ -67,12 +67,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     return mfv.Recipe(RECIPE, "e").run(tmp_path_factory.mktemp("run"))
 
 
-def rows_of(ran: RunResult, name: str, relation: str | None = None, **having: object):
+def rows_of(ran: RunResult, name: str, relation: str | None = "any", **having: object):
     return [
         row
         for row in ran.rows
         if row.eval == name
-        and relation in (None, row.relation)
+        and relation in ("any", row.relation)
         and all(getattr(row, what) == value for what, value in having.items())
     ]
 
@@ -273,26 +273,26 @@ def test_vectors_of_controls_do_not_pass_for_others(ran: RunResult):
 def test_rows_over_all_relations(ran: RunResult):
     parts = [measured(ran, "zero", relation) for relation in CARDINAL]
     correct = np.concatenate([part.conditions[0].outcomes.correct for part in parts])
-    row = the_row(ran, "zero", "all")
+    row = the_row(ran, "zero", None)
     assert (row.n, row.answers) == (160, {})
     assert row.accuracy == pytest.approx(correct.mean())
     assert row.mean_p_answer == pytest.approx(
-        np.mean([r.mean_p_answer for r in rows_of(ran, "zero") if r.relation != "all"])
+        np.mean([r.mean_p_answer for r in rows_of(ran, "zero") if r.relation is not None])
     )
     strata = np.repeat(np.arange(4), 40).tolist()
     assert (row.ci_low, row.ci_high) == accuracy_interval(correct, strata=strata)
     assert (row.difference, row.difference_low, row.difference_high) == (0, 0, 0)
-    chosen = rows_of(ran, "controlled", "all")
+    chosen = rows_of(ran, "controlled", None)
     assert [(r.control, r.k, r.layer, r.n) for r in chosen] == [
         (control, "chosen", "chosen", 160)
         for control in ("", "random_heads", "random_vector", "other_relation", "shuffled")
     ]
-    assert {(r.k, r.layer) for r in rows_of(ran, "sweep", "all")} == {
+    assert {(r.k, r.layer) for r in rows_of(ran, "sweep", None)} == {
         (1, 0), (1, "native"), (4, 0), (4, "native"),
     }  # fmt: skip
-    assert not rows_of(ran, "listed", "all")
+    assert not rows_of(ran, "listed", None)
     places = [row.relation for row in ran.rows if row.eval == "zero"]
-    assert places == [*CARDINAL, "all"]
+    assert places == [*CARDINAL, None]
 
 
 def test_a_difference_from_another_eval_by_hand(ran: RunResult):
@@ -313,7 +313,7 @@ def test_a_difference_from_another_eval_by_hand(ran: RunResult):
         np.concatenate([correct(name, relation) for relation in ("left", "above")])
         for name in ("sweep", "few")
     ]
-    pooled = rows_of(ran, "sweep", "all")[0].against["few"]
+    pooled = rows_of(ran, "sweep", None)[0].against["few"]
     assert pooled.difference == pytest.approx((both[0] - both[1]).mean())
     assert (pooled.low, pooled.high) == difference_interval(
         both[0] - both[1], strata=np.repeat([0, 1], len(both[0]) // 2).tolist()
@@ -335,13 +335,13 @@ def test_an_eval_alone_brings_what_it_is_compared_with(ran: RunResult):
 # -- what was answered ----------------------------------------------------------------------------
 def test_shares_of_answers(ran: RunResult):
     for row in ran.rows:
-        if row.relation != "all":
-            assert set(row.answers) == {*CARDINAL, "other"}
-            assert sum(row.answers.values()) == pytest.approx(1)
+        if row.relation is not None:
+            assert set(row.answers) == {*CARDINAL}
+            assert sum(row.answers.values()) + row.answers_other == pytest.approx(1)
             assert row.answers[row.relation] == pytest.approx(row.accuracy)
     with open(ran.folder / "confusion.csv") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 5 * sum(row.relation != "all" for row in ran.rows)
+    assert len(lines) == 5 * sum(row.relation is not None for row in ran.rows)
     one = next(
         line for line in lines
         if (line["eval"], line["relation"], line["control"], line["answered"])

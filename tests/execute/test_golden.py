@@ -138,6 +138,8 @@ def test_rows(found: dict[str, Any], golden: dict[str, Any]):
         }  # fmt: skip
         for name, tolerance in tolerances.items():
             assert row[name] == pytest.approx(old[name], abs=tolerance), (row, name, old)
+        other = row.get("answers_other"), old.get("answers_other")
+        assert other == (None, None) or other[0] == pytest.approx(other[1], abs=ACCURACY)
         assert row.get("answers", {}) == pytest.approx(old.get("answers", {}), abs=ACCURACY)
         for name, gained in row.get("against", {}).items():
             assert gained == pytest.approx(old["against"][name], abs=INTERVAL)

@@ -143,15 +143,15 @@ def test_it_runs_on_a_bundled_model(
     full = Recipe.from_file(path)
     assert [row.eval for row in recipe.plan().rows] == [row.eval for row in full.plan().rows]
     result = recipe.run()
-    measured = {(row.eval, row.relation) for row in result.rows if row.relation != "all"}
+    measured = {(row.eval, row.relation) for row in result.rows if row.relation is not None}
     assert measured == {(row.eval, row.relation) for row in result.plan.rows}
     for row in result.rows:
-        if row.relation != "all":
+        if row.relation is not None:
             known = {block.name: block for block in recipe.checked.blocks}[row.eval]["correct_with"]
             assert row.n == 12 or (known is not None and 0 < row.n < 12)
     found: dict[str, list[float]] = {}
     for row in result.rows:
-        if row.relation == "all" or not covers_several(result.rows, row.eval):
+        if row.relation is None or not covers_several(result.rows, row.eval):
             found.setdefault(row.eval, []).append(row.accuracy)
     assert found.keys() == SHOWN[name(path)].keys()
     for label, (best, worst) in SHOWN[name(path)].items():
@@ -159,4 +159,4 @@ def test_it_runs_on_a_bundled_model(
 
 
 def covers_several(rows: list[ResultRow], label: str) -> bool:
-    return any((row.eval, row.relation) == (label, "all") for row in rows)
+    return any((row.eval, row.relation) == (label, None) for row in rows)

@@ -32,7 +32,7 @@ CHECKED = {
     *(code for code in CODES if code[:5] == "MFV71"),
     "MFV7210",
     "MFV7275", "MFV7278", "MFV7281", "MFV7284",
-    *(f"MFV60{n}" for n in range(10, 16)),
+    *(f"MFV60{n}" for n in range(10, 17)),
 }  # fmt: skip
 
 

@@ -10,8 +10,7 @@ from collections import Counter
 import pytest
 
 import mfv_dsl as mfv
-from mfv_dsl.plan.build import vector_name
-from mfv_dsl.plan.context import Context
+from mfv_dsl.lang.saves import vector_name
 from mfv_dsl.plan.steps import Plan
 
 HEAD = """mfv 1
@@ -44,7 +43,7 @@ def keys(made: Plan, operation: str) -> list[str]:
 )
 def test_names_of_saved_vectors(text: str, relation: str, name: str):
     expression = mfv.Expression.parse(text).syntax
-    assert vector_name(expression, Context("m", "d", {"each": relation})) == name
+    assert vector_name(expression, {"each": relation}) == name
 
 
 def test_steps_of_a_small_recipe():

@@ -10,6 +10,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.files import hash_sample
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
     CheckpointPart,
@@ -80,9 +81,9 @@ def _language_config(layout: CheckpointLayout) -> dict[str, Any]:
 def read_config(path: Path) -> dict[str, Any]:
     """A configuration file's object."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MfvError("MFV7217", f"{path} cannot be read: {error}") from None
+        settings = read_json(path, LARGEST_CONFIG, finite=False)
+    except (OSError, BadText) as error:
+        raise MfvError("MFV7217", f"{path} cannot be read: {reason(error)}") from None
     if not isinstance(settings, dict):
         raise MfvError("MFV7217", f"{path} holds no JSON object")
     return settings

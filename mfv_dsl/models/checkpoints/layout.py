@@ -11,13 +11,15 @@ like a published checkpoint needs no ``flamingo.json``.  No torch, no hub.
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, PublishedCheckpoint
 
 SETTINGS = "flamingo.json"
@@ -68,13 +70,13 @@ def checkpoint_layout(path: str) -> CheckpointLayout:
     """
     if path in KNOWN:
         return _published(path, KNOWN[path])
-    folder = Path(path).expanduser()
-    if (folder / SETTINGS).is_file():
+    folder = user_path(path)
+    if os.path.isfile(folder / SETTINGS):
         return _described(path, folder)
     by_name = {checkpoint.short: checkpoint for checkpoint in KNOWN.values()}
     if folder.name in by_name:
         return _published(path, by_name[folder.name], folder)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         raise MfvError(
             "MFV7211",
             f"the folder {path} has no {SETTINGS} that says what its language and vision models "
@@ -110,9 +112,9 @@ def _published(
 def _described(path: str, folder: Path) -> CheckpointLayout:
     """A folder with its own description."""
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unusable(folder, f"it is not JSON: {error}") from None
+        settings = read_json(folder / SETTINGS, LARGEST_CONFIG)
+    except (OSError, BadText) as error:
+        raise _unusable(folder, reason(error)) from None
     if not isinstance(settings, dict) or set(settings) != set(_KEYS):
         raise _unusable(folder, f"it says something else than {', '.join(_KEYS)}")
     every = settings["cross_attn_every_n_layers"]

@@ -5,13 +5,13 @@ Nothing goes over the network unless ``download`` is said.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
     CheckpointPart,
@@ -76,9 +76,17 @@ def _shards(path: Path) -> list[str]:
     if not path.name.endswith(".index.json"):
         return []
     try:
-        return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise MfvError("MFV7215", f"{path} is no index of weight files") from None
+        index = read_json(path, LARGEST_CONFIG)
+    except (OSError, BadText) as error:
+        raise MfvError("MFV7215", f"{path} is no index of weight files: {reason(error)}") from None
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    names = places.values() if isinstance(places, dict) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise MfvError(
+            "MFV7215",
+            f"{path} is no index of weight files: it has no `weight_map` of names of files",
+        )
+    return sorted(set(names))
 
 
 def missing_files(kind: str, part: CheckpointPart) -> list[str]:

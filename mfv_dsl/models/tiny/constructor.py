@@ -3,11 +3,13 @@ until one is loaded."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.template import IMAGE, OPENFLAMINGO, Template
 from mfv_dsl.models.tiny.facts import WEIGHTS, folder_facts, read_config
@@ -28,8 +30,8 @@ def _located(name: str) -> tuple[Path, bool]:
     """
     if name in FOLDERS:
         return FOLDERS[name], name == "flamingo"
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = user_path(name)
+    if os.path.isdir(folder):
         return folder, _FLAMINGO in read_config(folder)
     near = suggest(name, FOLDERS)
     known = f"there are {', '.join(FOLDERS)}, and folders of models in their layouts"

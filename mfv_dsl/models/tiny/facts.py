@@ -4,13 +4,13 @@ loaded."""
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 from mfv_dsl.models.sites import flamingo_paths
 from mfv_dsl.models.weight_counts import count_weights
 
@@ -54,11 +54,11 @@ def folder_facts(folder: Path) -> ModelFacts:
 def read_config(folder: Path) -> dict[str, Any]:
     """The configuration in the folder.  Raises MfvError (MFV7202) where there is none."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json", LARGEST_CONFIG, finite=False)
     except OSError as error:
         raise unfit(folder, f"config.json cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise unfit(folder, f"config.json is not JSON: {error}") from None
+    except BadText as error:
+        raise unfit(folder, f"config.json cannot be read: {error}") from None
     if not isinstance(config, dict):
         raise unfit(folder, "config.json is no object")
     return config

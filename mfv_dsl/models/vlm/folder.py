@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import hash_sample
+from mfv_dsl.base.places import user_path
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 
 _CONFIG = "config.json"
 _PROCESSORS = "processor_config.json", "preprocessor_config.json"
@@ -32,8 +34,8 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
     Raises MfvError: MFV7262 for what is neither a folder nor a repository's name, MFV7263 for a
     repository that is not in the cache, not all of it, or that cannot be fetched.
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
+    folder = user_path(path)
+    if os.path.isdir(folder):
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError
@@ -112,15 +114,15 @@ def read_config(folder: Path, name: str = _CONFIG) -> dict[str, Any]:
     """A JSON file of the folder.  Raises MfvError (MFV7264) where it is missing or no object."""
     path = folder / name
     try:
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
+        config = read_json(path, LARGEST_CONFIG, finite=False)
     except OSError as error:
         raise MfvError(
             "MFV7264", f"cannot read {path}: {error.strerror}",
             help="a model's folder has config.json, its weights as safetensors, and the files of "
             "its processor",
         ) from None  # fmt: skip
-    except ValueError as error:
-        raise MfvError("MFV7264", f"{path} is not JSON: {error}") from None
+    except BadText as error:
+        raise MfvError("MFV7264", f"cannot read {path}: {error}", help=error.help) from None
     if not isinstance(config, dict):
         raise MfvError("MFV7264", f"{path} holds no JSON object")
     return config

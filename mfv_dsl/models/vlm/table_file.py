@@ -13,6 +13,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, reason
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES, Architecture
 
 if sys.version_info >= (3, 11):
@@ -34,12 +36,12 @@ def read_row(source: Row) -> Architecture:
     """
     if isinstance(source, Architecture):
         return source
-    path = Path(source).expanduser()
+    path = user_path(source)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise _wrong(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:  # of TOML, or of its encoding
+        table = tomllib.loads(read_text(path, LARGEST_CONFIG))
+    except (OSError, BadText) as error:
+        raise _wrong(f"cannot read {path}: {reason(error)}") from None
+    except (ValueError, RecursionError) as error:
         raise _wrong(f"{path} is not TOML: {error}") from None
     return _row(table, path)
 

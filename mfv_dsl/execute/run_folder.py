@@ -1,0 +1,189 @@
+"""Whose a run's folder is, and which of its files are a run's: none is lost, none is mixed in.
+
+The manifest of a run names its recipe and every file that the run wrote.  Another run of the recipe
+takes these files away and leaves all others, which somebody else put there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import write_atomically
+
+MANIFEST, RECIPE = "manifest.json", "recipe.mfv"
+#: What every run writes, and those of its files whose names depend on the recipe.
+_ALWAYS = (
+    RECIPE, MANIFEST, "plan.json", "results.json", "results.csv", "confusion.csv", "choices.csv",
+)  # fmt: skip
+_FOLDERS = ("aie", "vectors", "tune")
+_OF_OLDER_RUNS = re.compile(
+    r"trace\.txt|tune/[^/]+/[^/]+\.json|(aie|vectors)/\w+_[0-9a-f]{8}\.safetensors"
+)
+
+#: What writes a file to a path.
+Write = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which recipe a run is of: its name, where its file lies seen from the run's folder (or that
+    it is bundled, or a text), and what of it is run under which settings."""
+
+    recipe: str
+    source: str = "text"
+    profile: str | None = None
+    set: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The origin as in ``manifest.json``."""
+        return {
+            "recipe": self.recipe, "source": self.source, "profile": self.profile,
+            "set": list(self.set), "only": list(self.only) or None,
+        }  # fmt: skip
+
+
+class RunFolder:
+    """The folder ``path`` of a run, which need not exist."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def check(self, origin: Origin, text: str) -> None:
+        """Refuse, before any work, to put the run of a recipe of this ``text`` where it would take
+        something else's place.
+
+        Raises MfvError: MFV6070 for the folder of another recipe's run, MFV6071 for that of a whole
+        run or of other parts where parts are run, MFV6072 for files that are no run's.
+        """
+        manifest = self._manifest()
+        if manifest is None:
+            self._check_strangers(text)
+        elif not self._is_same(manifest, origin, text):
+            raise MfvError(
+                "MFV6070", f"{self.path} holds the run of another recipe, {manifest['recipe']}",
+                help="name another folder by --out, or remove it first",
+            )  # fmt: skip
+        else:
+            parts = manifest.get("only") or ()
+            if origin.only and not (parts and set(parts) <= set(origin.only)):
+                what = f"the run of {', '.join(parts)} alone" if parts else "a run of the whole"
+                raise MfvError(
+                    "MFV6071", f"{self.path} holds {what} recipe, and `--only` would leave only "
+                    f"{', '.join(origin.only)} of it",
+                    help="name another folder by --out, or remove it first",
+                )  # fmt: skip
+            if origin.source == "text" and manifest.get("source") == "text":
+                self._warn_of_other_text(text)
+        for name in _FOLDERS:
+            if (self.path / name).is_symlink():
+                raise self._in_the_way(name, "a link")
+
+    def write(self, files: Mapping[str, Write], manifest: Mapping[str, Any]) -> None:
+        """Write the files of a run, by their names in the folder, and its manifest; take away those
+        of the run before.
+
+        Until all is written the manifest says ``unfinished``.
+        """
+        old, names = self._files(), sorted({*files, MANIFEST})
+        self._write_manifest({**manifest, "unfinished": True, "files": sorted({*old, *names})})
+        self._remove(old - set(names))
+        for name, write in files.items():
+            write(self.path / name)
+        self._write_manifest({**manifest, "files": names})
+
+    def is_unfinished(self) -> bool:
+        """Whether a run was stopped while it wrote its files."""
+        return bool((self._manifest() or {}).get("unfinished"))
+
+    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+        write_atomically(self.path / MANIFEST, text.encode())
+
+    def _manifest(self) -> dict[str, Any] | None:
+        """What the run that is there says of itself; None where there is none."""
+        try:
+            manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(manifest, dict) or "mfv_version" not in manifest:
+            return None
+        return {"recipe": "?", **manifest}
+
+    def _is_same(self, manifest: Mapping[str, Any], origin: Origin, text: str) -> bool:
+        """Whether a manifest is that of a run of the same recipe, whatever is changed in it."""
+        source, same_name = manifest.get("source"), manifest["recipe"] == origin.recipe
+        if source is None:  # of an older version, which knew the name alone
+            return same_name or self._text() == text
+        return source == origin.source and (source != "text" or same_name)
+
+    def _text(self) -> str | None:
+        try:
+            return (self.path / RECIPE).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None
+
+    def _warn_of_other_text(self, text: str) -> None:
+        if self._text() not in (None, text):
+            warnings.warn(
+                f"{self.path} holds the run of another text of this name, whose results are "
+                "replaced; to keep both, name another folder by --out (out= in Python)",
+                stacklevel=4,
+            )
+
+    def _check_strangers(self, text: str) -> None:
+        """Refuse files that a run would write over and that no run has written."""
+        for name in _ALWAYS:
+            path = self.path / name
+            if os.path.lexists(path) and not (name == RECIPE and self._text() == text):
+                raise self._in_the_way(name, "a file")
+
+    def _in_the_way(self, name: str, what: str) -> MfvError:
+        return MfvError(
+            "MFV6072", f"{self.path / name} is {what} that no run has written",
+            help="name another folder by --out, or move it away",
+        )  # fmt: skip
+
+    def _files(self) -> set[str]:
+        """The names of the files that the run which is there has written."""
+        manifest = self._manifest()
+        if manifest is None:
+            return set()
+        if isinstance(manifest.get("files"), list):
+            return {name for name in manifest["files"] if _is_within(name)}
+        return {name for name in self._all() if name in _ALWAYS or _OF_OLDER_RUNS.fullmatch(name)}
+
+    def _all(self) -> Iterator[str]:
+        for path in (self.path, *(self.path / name for name in _FOLDERS)):
+            for file in path.rglob("*") if path != self.path else path.glob("*"):
+                yield file.relative_to(self.path).as_posix()
+
+    def _remove(self, names: Collection[str]) -> None:
+        """Remove files, and folders that are empty without them."""
+        folders = set()
+        for name in sorted(names):
+            path = self.path / name
+            if os.path.realpath(path.parent) != os.path.join(
+                os.path.realpath(self.path), *PurePosixPath(name).parts[:-1]
+            ):
+                continue  # a folder in between is a link, and what it leads to is not the run's
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)
+            folders |= {folder for folder in path.parents if self.path in folder.parents}
+        for folder in sorted(folders, key=lambda path: -len(path.parts)):
+            with suppress(OSError):  # something else is in it
+                folder.rmdir()
+
+
+def _is_within(name: object) -> bool:
+    path = PurePosixPath(name if isinstance(name, str) else "")
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
