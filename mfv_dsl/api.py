@@ -90,9 +90,8 @@ class Recipe:
         (2, 3, 4)
         """
         source, lock = _read(path)
-        return cls(
-            source.text, source.name, tuple(overrides), lock, profile, find_recipe(path).absolute()
-        )
+        file = None if str(path) == STDIN else find_recipe(path).absolute()
+        return cls(source.text, source.name, tuple(overrides), lock, profile, file)
 
     @staticmethod
     def findings(

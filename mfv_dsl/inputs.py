@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.names import SUFFIX, is_vector_file
+from mfv_dsl.base.names import is_vector_file
 from mfv_dsl.base.source import Source
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.execute.session import Listener

@@ -168,10 +168,21 @@ def check_path(path: str | Path) -> None:
             if not os.path.isdir(folder):
                 os.stat(folder)  # a link that leads nowhere or in circles
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+            if _is_too_long(here.relative_to(folder), folder):
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), text)
             if not os.access(folder, os.W_OK | os.X_OK):
                 code = errno.EROFS if _read_only(folder) else errno.EACCES
                 raise OSError(code, os.strerror(code), str(folder))
             return
+
+
+def _is_too_long(path: Path, folder: Path) -> bool:
+    """Whether a part of ``path`` is longer than the disk of ``folder`` lets a name be."""
+    try:
+        most = os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        most = 255
+    return any(len(os.fsencode(part)) > most for part in path.parts)
 
 
 def _read_only(folder: Path) -> bool:

@@ -32,21 +32,28 @@ def main() -> None:
     from mfv_dsl.cli.interruption import Interrupted, show_interruption, signals_raise
 
     try:
-        with signals_raise():
-            _run()
+        with signals_raise() as received:
+            _run(received)
     except Interrupted as end:
         show_interruption(end, sys.argv[1:])
         sys.exit(end.exit_code)
 
 
-def _run() -> None:
+def _run(received: list[str]) -> None:
     from mfv_dsl.base.disk import disk_error, is_disk_error
     from mfv_dsl.base.errors import MfvError, RecipeError
-    from mfv_dsl.cli.app import app
+    from mfv_dsl.cli.interruption import Interrupted
     from mfv_dsl.cli.output import show_error
 
     try:
-        app()
+        try:
+            from mfv_dsl.cli.app import app
+
+            app()
+        except (Exception, SystemExit):
+            if received:  # a library, while it was loaded, made another error of it
+                raise Interrupted(received[0]) from None
+            raise
     except RecipeError as error:
         show_error(error)
         sys.exit(1)

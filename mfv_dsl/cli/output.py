@@ -74,12 +74,12 @@ def print_result(data: Any, table: Table | Tree, as_json: bool, lines: Sequence[
 def print_table(table: Table | Tree) -> None:
     """A table or tree on stdout.  Where stdout is a terminal, a table that is wider is folded: its
     columns go on below, behind those on the left that name the rows.  Elsewhere, as in a pipe or a
-    file, a row is always one line; COLUMNS in the environment folds it there, too."""
+    file, a row is always one line."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal:
         console = Console(width=max(160, Console(width=10**6).measure(table).maximum))
     for part in _folded(table, console) if isinstance(table, Table) else (table,):
         console.print(part)

@@ -1,0 +1,122 @@
+"""A step that fails costs what follows from it, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mfv_dsl as mfv
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.execute.operations import PERFORM
+from mfv_dsl.execute.store import default_store
+
+RECIPE = """mfv 1
+model m = tiny()
+dataset d = scenes(relations=[left, right], count=30)
+defaults { heads = {L3H1}, trials = 4, shots = 1, items = 6, layer = 2 }
+eval plain { }
+eval raw { add = fv(each) }
+save "SAVED" { vectors = [fv(each)] }
+"""
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Means of `left` fail with the error that is given."""
+    real = PERFORM["activations"]
+
+    def fail_with(error: Exception) -> None:
+        def fails(session: Any, step: Any, inputs: Any) -> Any:
+            if step.parameters["relation"] == "left":
+                raise error
+            return real(session, step, inputs)
+
+        monkeypatch.setitem(PERFORM, "activations", fails)
+
+    return fail_with
+
+
+@pytest.fixture(autouse=True)
+def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "home"))
+
+
+def run(tmp_path: Path) -> Any:
+    return mfv.Recipe(RECIPE.replace("SAVED", str(tmp_path / "saved"))).run(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (MfvError("MFV7113", "a picture is broken"), "MFV7113", "a picture is broken"),
+        (torch.OutOfMemoryError("no more"), "MFV5377", "memory ran out"),
+        (ZeroDivisionError("by nothing"), "MFV5900", "ZeroDivisionError: by nothing"),
+    ],
+)
+def test_it_costs_its_own_rows_and_is_not_kept(tmp_path, failing, error, code, words):
+    failing(error)
+    result = run(tmp_path)
+    assert result.failed
+    for row in result.rows:
+        lost = row.eval == "raw" and row.relation != "right"
+        assert (row.accuracy is None) == lost and bool(row.error) == lost
+        if lost:
+            assert row.error["code"] == code and words in row.error["message"]
+    assert [path.name for path in result.saved] == ["right.safetensors"]
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    texts = [note["text"] for note in written["notes"]]
+    assert any("raw has no numbers in 1 conditions" in text and words in text for text in texts)
+    assert any(text.startswith("left was not made.") for text in texts)
+    assert all("None" not in text for text in texts)
+    step = next(s for s in result.plan.steps if s.operation == "activations"
+                and s.parameters["relation"] == "left")  # fmt: skip
+    assert step.key not in default_store() and step.key in result.failures
+
+
+def test_what_failed_is_made_when_it_can_be(tmp_path, failing, monkeypatch):
+    failing(MfvError("MFV7113", "a picture is broken"))
+    run(tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "home"))
+    again = run(tmp_path)
+    assert not again.failed and again.cached >= 3 and len(again.saved) == 2
+
+
+def test_where_nothing_else_came_out_it_is_an_error(tmp_path, failing):
+    failing(MfvError("MFV7113", "a picture is broken"))
+    text = RECIPE[: RECIPE.index("eval plain")] + "eval raw { add = fv(left), on = [left] }"
+    with pytest.raises(MfvError, match="a picture is broken"):
+        mfv.Recipe(text).run(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_fails_ends_the_run(tmp_path, failing):
+    failing(OSError(errno.ENOSPC, "No space left on device", "some/file"))
+    with pytest.raises(MfvError) as caught:
+        run(tmp_path)
+    assert caught.value.code == "MFV6120" and "some/file" in caught.value.message
+    assert not (tmp_path / "out").exists() and not (tmp_path / "saved").exists()
+
+
+def test_a_folder_that_cannot_be_saved_into_costs_no_other(tmp_path, monkeypatch):
+    from mfv_dsl.execute import run as module
+
+    real = module.write_library
+
+    def write(item: Any, *arguments: Any, **options: Any) -> Any:
+        if item.folder.endswith("one"):
+            raise OSError(errno.EROFS, "Read-only file system", item.folder)
+        return real(item, *arguments, **options)
+
+    monkeypatch.setattr(module, "write_library", write)
+    body = "".join(f'save "{tmp_path}/{name}" {{ vectors = [fv(left)] }}\n' for name in
+                   ("one", "two"))  # fmt: skip
+    result = mfv.Recipe(RECIPE[: RECIPE.index("save")] + body).run(tmp_path / "out")
+    assert [path.parent.name for path in result.saved] == ["two"]
+    assert result.failed and [error.code for error in result.unsaved] == ["MFV6121"]
+    assert all(row.accuracy is not None for row in result.rows)
