@@ -132,7 +132,7 @@ def similarity(
         "cosines": [[None if math.isnan(c) else c for c in row] for row in cosines.tolist()],
     }
     output.show(data, similarity_table(names, cosines))
-    zero = [name for name, row in zip(names, cosines, strict=True) if math.isnan(row.max())]
+    zero = [name for name, own in zip(names, cosines.diagonal(), strict=True) if math.isnan(own)]
     if zero:
         typer.echo(f"without direction, as they are zero: {', '.join(zero)}", err=True)
     if plot is not None:
