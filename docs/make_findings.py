@@ -82,7 +82,7 @@ RUNS = tuple(
         --out runs/findings/scaled-sums-llava
     mfv run findings/claims --out runs/findings/seed-0
     mfv run findings/claims --set 'flamingo=tiny("seeds/1")' --out runs/findings/seed-1
-    mfv run findings/claims --set 'flamingo=tiny("seeds/2")' --out runs/findings/seed-2
+    mfv run findings/claims --set 'flamingo=tiny("seeds/3")' --out runs/findings/seed-3
     """.strip().splitlines()
 )  # fmt: skip
 _BLOCK = re.compile(r"<!-- table: (.*?) -->\n.*?<!-- end -->", re.DOTALL)

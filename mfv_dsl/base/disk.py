@@ -131,9 +131,7 @@ def folder_for(path: Path, *, what: str = "cannot write into", code: str = "") -
         with disk_trouble(path, what=what, code=code):
             made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
             path.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path, prefix=".mfv.")
-            os.close(handle)
-            os.unlink(name)
+            tempfile.TemporaryFile(dir=path).close()
         yield
     except BaseException:
         for folder in made:

@@ -127,7 +127,7 @@ def _result(
     if entry.name == "load":
         return loads.load(scope, node, settings, context)
     if entry.name == "blend" and "vectors" in settings:
-        return _blend(scope, arguments["vectors"][0], settings["vectors"].value)
+        return _blend(scope, settings["vectors"].value)
     if not vectors:
         return Type(entry.result, parts=entry.parts != "none")
     joined = operators.join(scope, [(arguments[name][0], vectors[name]) for name in vectors])
@@ -139,9 +139,7 @@ def _result(
     return replace(joined, parts=origin.parts) if origin else joined
 
 
-def _blend(scope: Scope, node: Expr, candidates: tuple[Expr, ...] | None) -> Type:
-    if candidates == ():
-        scope.error("MFV5352", node, "`blend` needs one candidate or more", "there is none")
+def _blend(scope: Scope, candidates: tuple[Expr, ...] | None) -> Type:
     if not candidates:
         return UNKNOWN
     listed = [(candidate, scope.node_types[candidate.span]) for candidate in candidates]

@@ -130,7 +130,7 @@ DATASETS = (
             Parameter("unambiguous", ("Boolean",), "leave out images where a question has two "
                       "answers; the first is the answer otherwise", True),
             Parameter("without", ("List[Text]",), "names of objects to leave out; backgrounds "
-                      "such as sky and wall if left out", None),
+                      "such as sky and wall if left out", None, may_be_empty=True),
             Parameter("filter", ("Choice",), "hold every image to these rules (paper) or none; "
                       "if left out, scene graphs are held to them, and the official filtered "
                       "subset is not filtered again", None, choices=("paper", "none")),

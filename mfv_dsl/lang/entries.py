@@ -284,7 +284,8 @@ ITEMS = (
                       from_defaults=True, acts_in=("add", "patch")),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
                       "`select_on` before the winner is measured", (),
-                      choices=("layer", "scale", "k"), acts_in=("add", "patch")),
+                      choices=("layer", "scale", "k"), acts_in=("add", "patch"),
+                      may_be_empty=True),
             Parameter("select_on", ("Split",), "the split that `choose` looks at", "validation",
                       from_defaults=True, key="always", acts_in=("add", "patch")),
             Parameter("answer", ("Choice",), "what counts as the model's answer: the object "
@@ -293,9 +294,10 @@ ITEMS = (
                       "with", "first",
                       choices=("first", "first_token", "full", "generate"), from_defaults=True),
             Parameter("against", ("Eval", "List[Eval]"), "evals of the same items to show the "
-                      "paired difference from", (), key="never"),
+                      "paired difference from", (), key="never", may_be_empty=True),
             Parameter("controls", ("List[Choice]",), _CONTROLLED, (),
-                      choices=tuple(control.name for control in CONTROLS), acts_in=WRITES),
+                      choices=tuple(control.name for control in CONTROLS), acts_in=WRITES,
+                      may_be_empty=True),
             Parameter("metrics", ("List[Choice]",), "what is reported; `confusion` is how often "
                       "each relation's object was the answer", ("accuracy", "p_answer"),
                       choices=("accuracy", "p_answer", "confusion"), from_defaults=True,

@@ -103,7 +103,8 @@ def _tops(scope: Scope, expression: Expr) -> list[int]:
     for call in calls_behind(scope, [expression]):
         if call.function.text == "top":
             options = scope.options.get(call.span, {})
-            counts.append(options["k"].value if "k" in options else 1)
+            k = options["k"].value if "k" in options else None
+            counts.append(1 if k is None else k)  # it may be wrong, and reported
         elif _own_heads(call) and "heads" not in scope.defaults:
             counts.append(DEFAULT_HEADS)
     return counts

@@ -56,6 +56,7 @@ class Parameter:
     positional: bool = False
     variadic: bool = False  # takes all remaining positional arguments, at least one
     from_defaults: bool = False  # a `defaults` block may give it
+    may_be_empty: bool = False  # of a list: none of them is an answer, too
     missed: bool = False  # one may look for it in `defaults`, which do not give it
     since: str = "1"
     key: Literal["changed", "always", "never"] = "changed"

@@ -32,6 +32,13 @@ def value(
     element = next((t[5:-1] for t in types if t.startswith("List[")), None)
     if element and isinstance(node, ListExpr):
         scope.types[node.span] = "List"
+        if not node.items and not parameter.may_be_empty:
+            scope.error(
+                "MFV3014", node, f"`{parameter.name}` of {subject} is an empty list",
+                "nothing in it",
+                None if parameter.required else f"fill it, or leave `{parameter.name}` out",
+            )  # fmt: skip
+            return None
         choice = ("Choice",) if "Choice" in types and element != "Relation" else ()
         element_types = tuple(dict.fromkeys((element, *choice)))
         entries = [scalar(scope, element_types, parameter, item, context) for item in node.items]

@@ -174,7 +174,7 @@ def test_too_few_items_is_a_clear_error(scenes: Scenes):
         ({"relations": ("left", "beside")}, "cannot draw the relation `beside`"),
         ({"relations": ()}, "needs one or more relations"),
         ({"relations": ("left", "left")}, "each named once"),
-        ({"count": 1}, "count of at least 2"),
+        ({"count": 1}, "from 2 to 100,000 items"),
         ({"size": 42}, "multiple of 4"),
         ({"objects": "odd"}, "familiar, novel, all"),
     ],

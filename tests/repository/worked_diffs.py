@@ -126,7 +126,7 @@ def family(result: InteractiveResult, folder: Path) -> None:
 
 def error(result: InteractiveResult, folder: Path) -> None:
     described = page("MFV5007")
-    assert command("explain", "MFV5007")[0].startswith("MFV5007: a library without vectors")
+    assert command("explain", "MFV5007")[0].startswith("MFV5007: a licence without a name")
     assert mfv.Recipe(HEAD + described.right).plan().saves
     with pytest.raises(mfv.MfvError) as raised:
         mfv.Recipe(HEAD + described.wrong).plan()
@@ -136,7 +136,7 @@ def error(result: InteractiveResult, folder: Path) -> None:
 def command_(result: InteractiveResult, folder: Path) -> None:
     output, status = command("codes")
     assert status == 0
-    assert "MFV2001  an unknown relation\n" in output and "MFV5007  a library" in output
+    assert "MFV2001  an unknown relation\n" in output and "MFV5007  a licence" in output
 
 
 def command(*arguments: str) -> tuple[str, int]:
