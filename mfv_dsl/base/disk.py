@@ -11,10 +11,11 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import missing_folders, remove_empty
 from mfv_dsl.base.names import DEVICES
 from mfv_dsl.base.places import store_root
 
@@ -129,14 +130,12 @@ def folder_for(path: Path, *, what: str = "cannot write into", code: str = "") -
     made: list[Path] = []
     try:
         with disk_trouble(path, what=what, code=code):
-            made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+            made = missing_folders(path)
             path.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=path).close()
         yield
     except BaseException:
-        for folder in made:
-            with suppress(OSError):  # something is in it
-                folder.rmdir()
+        remove_empty(made)
         raise
 
 

@@ -64,21 +64,20 @@ def _run(received: list[str]) -> None:
         if "MFV_DEBUG" in os.environ:
             raise
         if isinstance(error, OSError) and is_disk_error(error):
-            show_error(disk_error(error, _unwritable_output()))
-            sys.exit(3)
+            named = disk_error(error, _unwritable_output(error))
+            show_error(named)
+            sys.exit(2 if named.code in USAGE else 3)
         what = f"{type(error).__name__}: {error}"
         help = "this should not happen: please report it, with what MFV_DEBUG=1 shows"
         show_error(MfvError("MFV5900", f"the run failed with {what}", help=help))
         sys.exit(3)
 
 
-def _unwritable_output() -> str | None:
-    """``standard output`` where that is what cannot be written."""
+def _unwritable_output(error: OSError) -> str | None:
+    """``standard output`` where that is what cannot be written: it alone has no name."""
     from mfv_dsl.cli.interruption import drop_output
 
-    try:
-        sys.stdout.flush()
-    except OSError:
-        drop_output()
-        return "standard output"
-    return None
+    if error.filename is not None or sys.stdout.isatty():
+        return None
+    drop_output()
+    return "standard output"

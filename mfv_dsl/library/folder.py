@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.names import SUFFIX, check_clash, check_name, plain
@@ -141,27 +142,29 @@ class Library:
     def writing(self) -> Iterator[None]:
         """Hold the library's lock; at the end, index and card are made anew.
 
-        MFV6008 where another writer does not let go of it or the folder cannot be written.
+        MFV6008 where another writer does not let go of it or the folder cannot be written, MFV6120
+        to MFV6124 where the disk fails later.
         """
         from filelock import FileLock, Timeout
 
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / LOCK, timeout=PATIENCE)
-            lock.acquire()
+            with disk_trouble(self.root, what="cannot write to", code="MFV6008"):
+                self.root.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(self.root / LOCK, timeout=PATIENCE)
+                lock.acquire()
         except Timeout:
             raise MfvError(
-                "MFV6008", f"another process has been writing to {self.root} for a minute"
-            ) from None
-        except OSError as error:
-            raise MfvError("MFV6008", f"cannot write to {self.root}: {error.strerror}") from None
+                "MFV6008", f"another process has been writing to {self.root} for a minute",
+                help=f"wait until it ends; `fuser {self.root / LOCK}` says which one it is",
+            ) from None  # fmt: skip
         try:
-            self._sweep()
-            try:
-                yield
-            finally:
-                self.write_index()
-                self.write_card()
+            with disk_trouble(self.root):
+                self._sweep()
+                try:
+                    yield
+                finally:
+                    self.write_index()
+                    self.write_card()
         finally:
             lock.release()
 
