@@ -49,7 +49,7 @@ def test_the_readmes_tables_are_the_committed_runs(place: int, run: str):
         r"^ *(?:\S+ +)?([a-z_]+) +(\d+) .*? (\d+) +(\d+) \[(\d+), (\d+)\]", shown, flags=re.M
     )
     assert [
-        (row["relation"], str(row["shots"]), str(row["n"]),
+        (row["relation"] or "all", str(row["shots"]), str(row["n"]),
          *(f"{100 * row[name]:.0f}" for name in ("accuracy", "ci_low", "ci_high")))
         for row in rows
     ] == found  # fmt: skip
