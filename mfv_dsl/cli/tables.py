@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +80,11 @@ def table(
     made = records.table(
         runs, rows or "condition", cols or "relation", value, kept, labels, of, first, corner
     )
-    typer.echo(FORMS[asked[0] if asked else "text"](made), nl=False)
+    if not asked and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        typer.echo("\n".join(f"{part}\n" for part in made.folded(width)), nl=False)
+    else:
+        typer.echo(FORMS[asked[0] if asked else "text"](made), nl=False)
 
 
 def _pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:

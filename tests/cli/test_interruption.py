@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import mfv_dsl
+from mfv_dsl.base.places import bundled
 from mfv_dsl.cli.interruption import Interrupted, kept, show_interruption
 
 LONG = """mfv 1
@@ -123,3 +127,39 @@ def test_the_command_goes_on_with_what_is_kept(capsys: pytest.CaptureFixture[str
     assert caught.value.kept == "inner" and caught.value.exit_code == 143
     show_interruption(caught.value, ["run", "a b.mfv", "--fresh"])
     assert capsys.readouterr().err == "ended (SIGTERM): inner\n  to go on: mfv run 'a b.mfv'\n"
+
+
+class _Silent(BaseHTTPRequestHandler):
+    """A Hub that takes every request and answers none."""
+
+    asked = threading.Event()
+
+    def do_GET(self) -> None:
+        self.asked.set()
+        time.sleep(60)
+
+    do_POST = do_HEAD = do_GET
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [("push", "lib", "hf://org/repo"), ("pull", "hf://org/repo", "lib")]
+)
+def test_a_transfer_says_what_it_leaves(tmp_path: Path, words: tuple[str, ...], monkeypatch):
+    (tmp_path / "lib").mkdir()
+    shutil.copy(bundled("vectors") / "flamingo-tiny" / "left.safetensors", tmp_path / "lib")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Silent)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("HF_TOKEN", "hf_none")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    _Silent.asked.clear()
+    code, stderr = Process(tmp_path, "vectors", *words).stop(signal.SIGINT, _Silent.asked.is_set)
+    server.shutdown()
+    assert code == 130 and "Traceback" not in stderr
+    assert ("whole or not at all" if words[0] == "push" else "every vector") in stderr
+    assert f"to go on: mfv vectors {' '.join(words)}" in stderr
+    assert [path.name for path in (tmp_path / "lib").iterdir()] == ["left.safetensors"]
