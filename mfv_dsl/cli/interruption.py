@@ -78,11 +78,13 @@ def kept(say: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-def kept_steps(keys: Sequence[str]) -> str:
-    """What of the steps with these keys an interrupted run leaves behind."""
+def kept_steps(keys: Sequence[str] = ()) -> str:
+    """What of the steps with these keys, if they are known, an interrupted run leaves behind."""
     from mfv_dsl.base.places import finished, store_root
 
     keys = list(dict.fromkeys(keys))
+    if not keys:
+        return f"finished steps are kept in {store_root()}"
     done = len(finished(keys))
     return f"{done} of {len(keys)} steps are finished and kept in {store_root()}"
 

@@ -129,12 +129,14 @@ class VectorOptions(ModelOptions):
 
     def read_vector(self, text: str, listener: Listener) -> VectorInput:
         """The vector of a file or of an expression."""
+        from mfv_dsl.cli.interruption import kept, kept_steps
         from mfv_dsl.inputs import read_vector
 
-        return read_vector(
-            text, self.model, self.dataset, listener,
-            heads=self.heads, shots=self.shots, trials=self.trials, seed=self.seed,
-        )  # fmt: skip
+        with kept(kept_steps):
+            return read_vector(
+                text, self.model, self.dataset, listener,
+                heads=self.heads, shots=self.shots, trials=self.trials, seed=self.seed,
+            )  # fmt: skip
 
     def read_all(self, texts: Sequence[str], listener: Listener) -> dict[str, Vector]:
         """The vectors of files, of folders of files and of expressions, by name: files of one name

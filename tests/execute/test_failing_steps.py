@@ -120,3 +120,34 @@ def test_a_folder_that_cannot_be_saved_into_costs_no_other(tmp_path, monkeypatch
     assert [path.parent.name for path in result.saved] == ["two"]
     assert result.failed and [error.code for error in result.unsaved] == ["MFV6121"]
     assert all(row.accuracy is not None for row in result.rows)
+
+
+def test_of_an_eval_only_the_conditions_that_need_it_fail(tmp_path, monkeypatch):
+    real = PERFORM["random_like"]
+
+    def fails(session: Any, step: Any, inputs: Any) -> Any:
+        if step.parameters["seed"] == 7:
+            raise MfvError("MFV5304", "nothing is like it")
+        return real(session, step, inputs)
+
+    monkeypatch.setitem(PERFORM, "random_like", fails)
+    head = RECIPE[: RECIPE.index("eval plain")]
+    text = head + "eval e { add = [fv(left), random_like(fv(left), seed=7)], on = [left] }\n"
+    result = mfv.Recipe(text).run(tmp_path / "out")
+    assert [bool(row.error) for row in result.rows] == [False, True]
+    assert "nothing is like it" in result.rows[1].error["message"] and result.rows[0].n == 6
+    step = next(step for step in result.plan.steps if step.operation == "evaluate")
+    assert step.key not in default_store()
+    alone = head + "eval e { add = random_like(fv(left), seed=7), on = [left] }\n"
+    with pytest.raises(MfvError, match="nothing is like it"):
+        mfv.Recipe(alone).run(tmp_path / "other")
+
+
+def test_no_heads_left_costs_one_control(tmp_path):
+    head = RECIPE[: RECIPE.index("eval plain")]
+    text = (
+        head + "heads none = {L3H1} - {L3H1}\neval e { ablate = none, on = [left] }\neval f { }\n"
+    )
+    result = mfv.Recipe(text).run(tmp_path / "out")
+    errors = {row.eval: row.error for row in result.rows if row.error}
+    assert list(errors) == ["e"] and errors["e"]["code"] == "MFV5307"
