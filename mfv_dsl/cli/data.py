@@ -153,9 +153,9 @@ def make(
 
 
 def _datasets(text: str, sets: list[str] | None, profile: str | None) -> Mapping[str, Constructed]:
-    from mfv_dsl.data.declarations import declared_datasets
+    from mfv_dsl.data.declarations import declared_datasets, is_recipe
 
-    if not text.lower().endswith(".mfv"):
+    if not is_recipe(text):
         if sets:
             raise typer.BadParameter("--set changes a recipe; change the expression itself")
         if profile is not None:

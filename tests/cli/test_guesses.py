@@ -227,3 +227,21 @@ def test_what_failed_leaves_no_folder(tmp_path: Path):
     done = mfv_command("run", "r.mfv", "--device", "cuda:99", "--fresh", "-q", cwd=tmp_path)
     assert done.returncode in (2, 3) and "Traceback" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.mfv"]
+
+
+def test_names_that_are_shorter(tmp_path: Path):
+    (tmp_path / "mine.mfv").write_text(RECIPE)
+    assert mfv_command("check", "mine", cwd=tmp_path).stdout == "mine: ok\n"
+    assert mfv_command("run", "mine", "-q", cwd=tmp_path).returncode == 0
+    table = mfv_command("table", "mine", cwd=tmp_path)
+    assert table.returncode == 0 and "left" in table.stdout
+    near = mfv_command("run", "quickstrt", cwd=tmp_path)
+    assert near.returncode == 2 and "did you mean `quickstart`?" in near.stderr
+    data = mfv_command("data", "check", "mine", "--json", cwd=tmp_path)
+    assert data.returncode == 0 and "20 a relation" in data.stdout
+    assert mfv_command("explain", "2001").stdout == mfv_command("explain", "MFV2001").stdout
+    names = {
+        row["name"]: row["purpose"] for row in json.loads(mfv_command("recipes", "--json").stdout)
+    }
+    assert {"quickstart", "paper/heads"} <= set(names) and all(names.values())
+    assert mfv_command("recipes").stdout.count("\n") == len(names)
