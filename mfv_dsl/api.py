@@ -233,6 +233,7 @@ class Recipe:
             Its rows, the folder, and every step's value.
 
         Raises:
+            RecipeError: The errors of its plan, such as MFV7110 for more items than there are.
             MfvError: What :meth:`plan` raises; MFV6001 for a vector that is nowhere, MFV6020 for
                 one that is not pinned, MFV6070 to MFV6072 for a folder that holds something else
                 than an earlier run of the recipe, MFV6102 for one that cannot be made; MFV53xx for

@@ -126,7 +126,8 @@ def similarity(
     check_picture(plot)
     with output.progress() as listener:
         members = options.read_all(vectors, listener)
-    names, cosines = list(members), geometry.similarity(list(members.values()))
+    names = list(members)
+    cosines = geometry.similarity(list(members.values()), zero_is_nan=True)
     data = {
         "names": names,
         "cosines": [[None if math.isnan(c) else c for c in row] for row in cosines.tolist()],

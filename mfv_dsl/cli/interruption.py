@@ -92,7 +92,7 @@ def kept_steps(keys: Sequence[str] = ()) -> str:
 def show_interruption(end: Interrupted, arguments: Sequence[str]) -> None:
     """One message on stderr: what is kept, and the command that goes on."""
     command = shlex.join(["mfv", *(word for word in arguments if word not in _FRESH)])
-    kept = end.kept or "what was finished is kept"
+    kept = end.kept or kept_steps()
     lines = f"{_SIGNALS[end.name]}: {kept}\n  to go on: {command}\n"
     with suppress(OSError, ValueError):  # the terminal may be gone
         sys.stderr.write(lines)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 from collections.abc import Iterator
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -122,32 +120,6 @@ def explain(
         raise _nothing_found(f"there is no error code {code}", error.args[0]) from None
 
 
-def recipes(as_json: JsonFlag = False) -> None:
-    """List the bundled recipes, each with the first sentence that it says of itself."""
-    from mfv_dsl.base.places import bundled, bundled_recipes
-    from mfv_dsl.cli.output import print_json
-
-    rows = {
-        name: _purpose((bundled("recipes") / f"{name}.mfv").read_text(encoding="utf-8"))
-        for name in bundled_recipes()
-    }
-    if as_json:
-        print_json([{"name": name, "purpose": purpose} for name, purpose in rows.items()])
-        return
-    width = max(map(len, rows))
-    for name, purpose in rows.items():
-        typer.echo(f"{name:<{width}}  {purpose}")
-
-
-def _purpose(text: str) -> str:
-    """The first sentence of a recipe's first comment."""
-    lines = [line.strip() for line in text.splitlines()]
-    start = next((i for i, line in enumerate(lines) if line.startswith("#")), len(lines))
-    comment = takewhile(lambda line: line.startswith("#"), lines[start:])
-    words = " ".join(line.lstrip("# ") for line in comment)
-    return re.split(r"(?<=[.:?])\s", words, maxsplit=1)[0].rstrip(".:")
-
-
 def reference(
     name: Annotated[
         str | None, typer.Argument(help="A word of the language; all of them if left out.")
@@ -176,4 +148,4 @@ def _nothing_found(message: str, near: str | None) -> typer.Exit:
     return typer.Exit(2)
 
 
-COMMANDS = (check, fmt, recipes, explain, reference)
+COMMANDS = (check, fmt, explain, reference)

@@ -18,9 +18,10 @@ COLLINEAR = 30.0
 _ROUNDING = 1e-6
 
 
-def similarity(vectors: Sequence[Vector]) -> np.ndarray:
-    """The cosine of every two of ``vectors``, (n, n) float64; NaN with one that is zero."""
-    directions, _ = _directions(vectors, zero_is_nan=True)
+def similarity(vectors: Sequence[Vector], *, zero_is_nan: bool = False) -> np.ndarray:
+    """The cosine of every two of ``vectors``, (n, n) float64.  With one that is zero MFV5304, or if
+    ``zero_is_nan`` NaN."""
+    directions, _ = _directions(vectors, zero_is_nan=zero_is_nan)
     cosines: np.ndarray = directions.T @ directions
     return cosines
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
@@ -151,3 +153,22 @@ def test_no_heads_left_costs_one_control(tmp_path):
     result = mfv.Recipe(text).run(tmp_path / "out")
     errors = {row.eval: row.error for row in result.rows if row.error}
     assert list(errors) == ["e"] and errors["e"]["code"] == "MFV5307"
+
+
+def test_a_broken_picture_costs_the_relation_that_shows_it(tmp_path):
+    lines = []
+    for relation in ("left", "right"):
+        for number in range(4):
+            image = f"{relation}{number}.png"
+            Image.new("RGB", (60, 60), (60 * number, 0, 0)).save(tmp_path / image)
+            lines.append({"image": image, "query": "red circle", "answer": f"{relation} {number}",
+                          "relation": relation, "split": "test"})  # fmt: skip
+    (tmp_path / "left2.png").write_bytes((tmp_path / "left2.png").read_bytes()[:60])
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = f'mfv 1\nmodel m = tiny()\ndataset d = pairs("{tmp_path}/p.jsonl")\n'
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that the tokenizer does not know
+        result = mfv.Recipe(text + "eval e { items = 4, answer = first_token }").run(tmp_path / "o")
+    errors = {row.relation: row.error.get("message", "") for row in result.rows if row.error}
+    assert set(errors) >= {"left"} and "right" not in errors and "left2.png" in errors["left"]
+    assert next(row for row in result.rows if row.relation == "right").n == 4
