@@ -10,14 +10,14 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.files import missing_folders, remove_empty, write_atomically
 from mfv_dsl.base.names import SUFFIX, check_clash, check_name, plain
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
@@ -147,8 +147,10 @@ class Library:
         """
         from filelock import FileLock, Timeout
 
+        made: list[Path] = []
         try:
             with disk_trouble(self.root, what="cannot write to", code="MFV6008"):
+                made = missing_folders(self.root)
                 self.root.mkdir(parents=True, exist_ok=True)
                 lock = FileLock(self.root / LOCK, timeout=PATIENCE)
                 lock.acquire()
@@ -165,8 +167,21 @@ class Library:
                 finally:
                     self.write_index()
                     self.write_card()
+        except BaseException:
+            self._leave_nothing(made)
+            raise
         finally:
             lock.release()
+
+    def _leave_nothing(self, made: Sequence[Path]) -> None:
+        """Remove what is not worth keeping of a library that could not be begun: its lock where
+        nothing else is, its index and card too where the folders ``made`` are its own."""
+        own = {LOCK, INDEX, CARD} if made else {LOCK}
+        with suppress(OSError):
+            if set(os.listdir(self.root)) <= own:
+                for name in own:
+                    (self.root / name).unlink(missing_ok=True)
+        remove_empty(made)
 
     def put(self, name: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Path:
         """Write a vector, within :meth:`writing`; returns its file.

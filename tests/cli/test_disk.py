@@ -133,6 +133,17 @@ def test_libraries_and_locks_say_the_path(folder: Path):
     assert "lib/.lock: is a directory" in done.stderr
 
 
+def test_a_library_that_cannot_be_begun_is_not_there(folder: Path):
+    mfv_command("vectors", "export", "lib/left", "a.npy", "--layer", "1", cwd=folder)
+    before = names(folder)
+    words = ["vectors", "import", "a.npy", "new/one", "--model", "tiny", "--layer", "1"]
+    with largest_file(50):
+        done = mfv_command(*words, cwd=folder)
+    assert done.returncode == 3 and "error[MFV6120]: " in done.stderr
+    assert names(folder) == before
+    assert mfv_command(*words, cwd=folder).returncode == 0
+
+
 def test_fmt_leaves_a_recipe_whole(folder: Path):
     (folder / "bad.mfv").write_text(RECIPE.replace("model m", "model    m") * 1)
     text = (folder / "bad.mfv").read_text()
