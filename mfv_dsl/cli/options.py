@@ -261,6 +261,7 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         kind = Image.registered_extensions().get(path.suffix.lower())
         if kind is None:
             raise ValueError(f"unknown file extension: {path.suffix}")
+        path.parent.stat()  # a folder that is missing is a slip, and is not made
         data = io.BytesIO()
         picture.save(data, kind)
         write_atomically(path, data.getvalue())

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import warnings
@@ -35,6 +36,7 @@ from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
 
 TRACED = 2  # prompts of every pass that are traced
+_log = logging.getLogger(__name__)
 
 
 class Silence:
@@ -85,7 +87,7 @@ def _perform(
     check_answers(session, new)
     for step in plan.steps:
         started = time.perf_counter()
-        value = None if settings.fresh else _stored(store, step.key)
+        value = None if settings.fresh else _stored(store, step)
         if value is not None:
             performance.cached.add(step.key)
         else:
@@ -101,9 +103,12 @@ def _perform(
                 if not go_on or not _is_of_the_step(error):
                     raise
                 performance.failures[step.key] = _of_step(error, step)
+                _log.warning("%s: %s", step.label, performance.failures[step.key].message)
                 continue
         performance.values[step.key] = value
         performance.seconds[step.key] = round(time.perf_counter() - started, 3)
+        how = "from the store" if step.key in performance.cached else "done"
+        _log.info("%s: %s, %.3f s", step.label, how, performance.seconds[step.key])
     return replace(performance, devices=session.devices)
 
 
@@ -160,10 +165,10 @@ def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stored(store: Store, key: str) -> Any:
+def _stored(store: Store, step: Step) -> Any:
     """The value of a finished step, None where there is none to be trusted."""
     try:
-        return store.get(key)
+        return store.get(step.key, step.operation)
     except KeyError:
         return None
     except Damaged as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -123,8 +124,17 @@ def test_another_text_of_one_name_is_warned_of(tmp_path: Path):
     text = Origin("heads")
     write(tmp_path, origin=text)
     write(tmp_path, origin=text)
-    with pytest.warns(UserWarning, match="another text of this name"):
+    with pytest.warns(UserWarning, match="holds the run of another text"):
         write(tmp_path, origin=text, text=RECIPE + "# more\n")
+    # a recipe of a file, and a text of another name, where the folder was named and where not
+    for other in (OF, Origin("more")):
+        refused("MFV6070", tmp_path, other, "mfv 1\n")
+        named = replace(other, names_folder=True)
+        with pytest.warns(UserWarning, match="holds the run of another text"):
+            RunFolder(tmp_path).check(named, "mfv 1\n")
+    write(tmp_path, origin=replace(OF, names_folder=True), text=RECIPE + "# more\n")
+    refused("MFV6070", tmp_path, text, "mfv 1\n")
+    refused("MFV6070", tmp_path, Origin("r.mfv", "../b/r.mfv", names_folder=True), "mfv 1\n")
 
 
 @pytest.mark.parametrize("name", ["results.csv", "recipe.mfv", "plan.json", "manifest.json"])
@@ -263,13 +273,13 @@ def test_recipes_of_one_name_keep_their_results(here: Path):
     }
     assert names == {"runs/r": {"zero", "raw"}, "runs/b/r": {"zero", "other"}}
     done = mfv_command("run", "b/r.mfv", "--quiet", "--out", "runs/r")
-    assert done.returncode == 2 and "error[MFV6070]" in done.stderr
+    assert done.returncode == 3 and "error[MFV6070]" in done.stderr
     assert mfv_command("run", str(here / "r.mfv"), "--quiet").returncode == 0  # the same recipe
     whole = (here / "runs/r/results.json").read_bytes()
     done = mfv_command("run", "r.mfv", "--only", "raw", "--quiet")
     assert done.returncode == 0 and (here / "runs/r-only-raw/results.json").exists()
     done = mfv_command("run", "r.mfv", "--only", "raw", "--quiet", "--out", "runs/r")
-    assert done.returncode == 2 and "error[MFV6071]" in done.stderr
+    assert done.returncode == 3 and "error[MFV6071]" in done.stderr
     assert (here / "runs/r/results.json").read_bytes() == whole
 
 

@@ -17,7 +17,7 @@ from mfv_dsl.models.checkpoints.layout import (
     Repository,
     checkpoint_layout,
 )
-from mfv_dsl.models.checkpoints.locate import NEEDED, find, locate, weight_files
+from mfv_dsl.models.checkpoints.locate import NEEDED, OPTIONAL, find, locate, weight_files
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, LANGUAGES
 from mfv_dsl.models.families import facts_from_config
 from mfv_dsl.models.sites import flamingo_paths
@@ -37,7 +37,7 @@ def facts(path: str, dtype: str = "bf16", device: str = "auto") -> ModelFacts:
         _identify(digest, kind, part)
     return ModelFacts(
         *shape, fingerprint=digest.hexdigest(), description=layout.name, precision=dtype,
-        family=family, paths=flamingo_paths(family), **_work(path),
+        family=family, paths=flamingo_paths(family), inputs=_inputs(layout), **_work(path),
     )  # fmt: skip
 
 
@@ -89,6 +89,17 @@ def read_config(path: Path) -> dict[str, Any]:
     return settings
 
 
+def _inputs(layout: CheckpointLayout) -> str:
+    """A hash of the files of a tokenizer that it may do without; empty where there are none, and
+    for a repository, which its revision tells."""
+    part = layout.language
+    if isinstance(part, Repository):
+        return ""
+    files = [path for name in OPTIONAL if (path := find(part, name)) is not None]
+    content = b"".join(file.name.encode() + b"\n" + file.read_bytes() for file in files)
+    return hashlib.sha256(content).hexdigest() if files else ""
+
+
 def _identify(digest: hashlib._Hash, kind: str, part: CheckpointPart) -> None:
     """Add what tells a part from another: its repository, or its files' content."""
     if isinstance(part, Repository):
@@ -97,5 +108,8 @@ def _identify(digest: hashlib._Hash, kind: str, part: CheckpointPart) -> None:
     configs = [find(part, name) for name in NEEDED[kind]]
     files = [path for path in configs if path is not None] + weight_files(kind, part)[0]
     for path in files:
-        digest.update(f"{kind} {path.name} {path.stat().st_size}\n".encode())
-        hash_sample(digest, path)
+        try:
+            digest.update(f"{kind} {path.name} {path.stat().st_size}\n".encode())
+            hash_sample(digest, path)
+        except OSError as error:  # among them a pointer of git-LFS
+            raise MfvError("MFV7215", f"{path} cannot be read: {error.strerror}") from None
