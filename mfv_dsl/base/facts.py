@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mfv_dsl.base.short import Short
+
 #: Precisions of a model's weights, and the bytes that one number takes.
 PRECISIONS = {"bf16": 2, "fp16": 2, "fp32": 4}
 
 
-@dataclass(frozen=True)
-class ModelFacts:
+@dataclass(frozen=True, repr=False)
+class ModelFacts(Short):
     """A model's shape, known from its configuration.
 
     ``n_layers`` decoder layers of ``n_heads`` attention heads, each ``head_dim`` numbers wide;
@@ -88,8 +90,8 @@ class ModelFacts:
         return self.precision if self.quantize == "none" else f"{self.quantize}, {self.precision}"
 
 
-@dataclass(frozen=True)
-class DatasetFacts:
+@dataclass(frozen=True, repr=False)
+class DatasetFacts(Short):
     """What a dataset offers, known without reading images; ``hash`` is that of its items,
     ``counts`` how many it has of a relation and split, ``images`` on how many different images,
     where that is not the same, and ``warnings`` what its files should be looked at for, each a code

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.hashes import content_hashes
+from mfv_dsl.base.short import Short
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import SHOWN, Finding, in_order, refuse_errors
@@ -76,8 +77,8 @@ class ImageFile:
         return self.source if isinstance(self.source, Path) else self.source()
 
 
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Short):
     """A dataset of files without its pixels.
 
     ``items`` by relation and split, in the order of the file; ``dropped`` counts what each declared
@@ -93,6 +94,29 @@ class Table:
     findings: tuple[Finding, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     remark: str = ""
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What is known of it without its images."""
+        counts = {
+            relation: {split: len(self.items[relation, split]) for split in self.splits}
+            for relation in self.relations
+        }
+        images = {
+            relation: {
+                split: len({item.image for item in self.items[relation, split]})
+                for split in self.splits
+            }
+            for relation in self.relations
+        }
+        warnings = tuple(
+            (finding.code, f"{self.name}: {finding}")
+            for finding in self.findings
+            if finding.code in _WARNED_OF
+        )
+        return DatasetFacts(
+            self.relations, self.splits, self.hash, self.description, counts, images, warnings
+        )
 
     @property
     def description(self) -> str:
@@ -382,6 +406,9 @@ class FileDataset:
         self.table = table
         self.relations, self.splits, self.hash = table.relations, table.splits, table.hash
 
+    def __repr__(self) -> str:
+        return f"<{self.table.description[:500]}>"
+
     def items(self, relation: str, split: str) -> tuple[Item, ...]:
         if (relation, split) not in self.table.items:
             raise MfvError(
@@ -410,25 +437,7 @@ def of_files(
     def facts(**arguments: Any) -> DatasetFacts:
         table = read(**arguments)
         refuse_errors(table.name, table.findings)
-        counts = {
-            relation: {split: len(table.items[relation, split]) for split in table.splits}
-            for relation in table.relations
-        }
-        images = {
-            relation: {
-                split: len({item.image for item in table.items[relation, split]})
-                for split in table.splits
-            }
-            for relation in table.relations
-        }
-        warnings = tuple(
-            (finding.code, f"{table.name}: {finding}")
-            for finding in table.findings
-            if finding.code in _WARNED_OF
-        )
-        return DatasetFacts(
-            table.relations, table.splits, table.hash, table.description, counts, images, warnings
-        )
+        return table.facts
 
     def dataset(**arguments: Any) -> FileDataset:
         return FileDataset(read(**arguments))

@@ -16,6 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from mfv_dsl.base.arguments import ArgumentError, shown, texts, whole
 from mfv_dsl.base.columns import MEAN, cell, free_name, relations_in, with_names
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.numbers import decimals, percent
@@ -62,8 +63,13 @@ def table(
         MfvError: MFV6110 to MFV6112 as :func:`~mfv_dsl.base.pivot.pivot`; MFV6113 for a folder
             without such results.
     """
-    across, down, values = (_listed(names) for names in (cols, rows, value))
-    kept = {field: _listed(texts) for field, texts in (where or {}).items()}
+    across, down = _listed(cols, "cols"), _listed(rows, "rows")
+    values = _listed(value, "value")
+    if where is not None and not isinstance(where, Mapping):
+        raise ArgumentError(f"where has to be a dictionary, and this is {shown(where)}")
+    kept = {field: _listed(names, "where") for field, names in (where or {}).items()}
+    if first is not None:
+        first = whole(first, "first", least=1)
     kind = of or _kind([*down, *across, *kept], folders, values)
     if kind not in _READ:
         near = suggest(kind, _READ)
@@ -86,12 +92,10 @@ def label_of(pattern: str, text: str) -> Label:
     return Label(pattern, text)
 
 
-def _listed(names: Sequence[str] | str | None) -> list[str]:
+def _listed(names: Sequence[str] | str | None, what: str) -> list[str]:
     """Names as a list; in one text they are separated by commas."""
-    if names is None:
-        return []
-    texts = [names] if isinstance(names, str) else names
-    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    listed = () if names is None else texts(names, what)
+    return [name.strip() for text in listed for name in text.split(",") if name.strip()]
 
 
 def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence[str]) -> str:

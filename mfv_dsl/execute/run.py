@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import warnings
@@ -34,6 +35,7 @@ from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
 
 TRACED = 2  # prompts of every pass that are traced
+_log = logging.getLogger(__name__)
 
 
 class Silence:
@@ -103,9 +105,12 @@ def _perform(
                 if not go_on or not _is_of_the_step(error):
                     raise
                 performance.failures[step.key] = _of_step(error, step)
+                _log.warning("%s: %s", step.label, performance.failures[step.key].message)
                 continue
         performance.values[step.key] = value
         performance.seconds[step.key] = round(time.perf_counter() - started, 3)
+        how = "from the store" if step.key in performance.cached else "done"
+        _log.info("%s: %s, %.3f s", step.label, how, performance.seconds[step.key])
     return replace(performance, devices=session.devices)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.library.metadata import Unreadable, read_metadata, strict_json
 
 LARGEST = 512 << 20  # bytes of a file; all 5,120 heads of a model 8,192 wide take 168 MiB
@@ -44,8 +45,8 @@ class Part:
     stop: int
 
 
-@dataclass(frozen=True)
-class Header:
+@dataclass(frozen=True, repr=False)
+class Header(Short):
     """What a vector file says of itself, and where its tensors are."""
 
     metadata: Mapping[str, Any]

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.library import stored
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.methods.vectors import Space, Vector
 
 
-@dataclass(frozen=True)
-class StoredVector:
+@dataclass(frozen=True, repr=False)
+class StoredVector(Short):
     """A vector and everything its file says of it: the keys of ``docs/vector-format.md``."""
 
     vector: Vector

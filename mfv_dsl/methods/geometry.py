@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.methods.residual_stream import Stream
 from mfv_dsl.methods.vectors import Vector, check_space
 
@@ -25,8 +26,8 @@ def similarity(vectors: Sequence[Vector]) -> np.ndarray:
     return cosines
 
 
-@dataclass(frozen=True)
-class Decomposition:
+@dataclass(frozen=True, repr=False)
+class Decomposition(Short):
     """A vector as a sum of the members of a library, by least squares.
 
     By name: ``coefficients`` of the members as they are, ``cosines`` of the vector with each alone.

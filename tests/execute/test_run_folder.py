@@ -301,17 +301,7 @@ def test_the_heads_of_a_changed_recipe_are_its_own(here: Path):
 @pytest.mark.slow
 def test_a_command_warns_in_one_line(here: Path):
     for relation in ("left", "right"):
-        words = (
-            "extract",
-            relation,
-            "--trials",
-            "2",
-            "--shots",
-            "1",
-            "--heads",
-            "{L3H1}",
-            "--quiet",
-        )
+        sizes = ("--trials", "2", "--shots", "1", "--heads", "{L3H1}")
         done = mfv_command("extract", relation, *sizes, "--quiet", cwd=here)
         assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "another text" in line]
