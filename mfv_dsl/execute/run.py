@@ -94,6 +94,8 @@ def _perform(
                 for key in step.input_keys:
                     if key in performance.failures:
                         raise performance.failures[key]
+                if step.key in store and not settings.fresh:  # it was there, and is damaged
+                    check_answers(session, [step])
                 inputs = inputs_of(step, performance.values)
                 with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
                     value = _performed(session, step, inputs)
