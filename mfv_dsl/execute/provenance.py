@@ -11,8 +11,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.execute.tuning_rows import training_metadata
-from mfv_dsl.lang.checked import Constructed
-from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.constructed import model_id
 from mfv_dsl.library.header import read_header
 from mfv_dsl.library.lineage import Lineage
 from mfv_dsl.library.sources import file_of
@@ -56,7 +55,7 @@ def vector_metadata(
         **source,
         "relation": relation or source.get("relation"),
         "model": {
-            "id": _model_id(model),
+            "id": model_id(model),
             **_present(
                 revision=trained.get("commit"),
                 precision=None if facts.weights_as == "fp32" else facts.weights_as,
@@ -69,14 +68,6 @@ def vector_metadata(
         "metrics": rows,
         "mfv_version": __version__,
     }
-
-
-def _model_id(model: Constructed) -> str:
-    """What a model is called in files: its path, or the constructor with the name of a model that
-    is not its first."""
-    name = model.arguments.get("name")
-    other = name not in (None, CONSTRUCTOR["model"][model.constructor].parameters[0].default)
-    return model.arguments.get("path") or model.constructor + (f"-{name}" if other else "")
 
 
 def origin(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:

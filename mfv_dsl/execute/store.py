@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mfv_dsl.base.disk import folder_for
-from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.files import open_regular, write_atomically
 from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.finite import check_finite, not_numbers
@@ -147,6 +147,8 @@ class Store:
         }
         metadata["sha256"] = _hash(metadata, tensors)
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        with suppress(OSError):  # nothing of ours is an empty folder
+            path.rmdir()
         write_atomically(path, save(tensors, metadata={"mfv": text}))
 
     def drop_parts(self, key: str) -> None:
@@ -215,6 +217,7 @@ def default_store() -> Store:
 
 def _read(path: Path) -> tuple[Any, dict[str, torch.Tensor], dict[str, Any]]:
     try:
+        open_regular(path).close()  # what is no file may never end
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["mfv"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -93,8 +93,10 @@ def _stored(arrays: Arrays) -> dict[str, np.ndarray]:
 def _fault(arrays: Arrays, model: Mapping[str, Any]) -> str | None:
     """What no vector's values can be, in words; None if they can."""
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            return f"`{name}` holds values that are not finite"
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            place = ", ".join(map(str, bad[0]))
+            return f"`{name}` is not finite at [{place}]: {array[tuple(bad[0])]}"
     if "heads.index" not in arrays:
         return None
     index = arrays["heads.index"]

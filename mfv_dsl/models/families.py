@@ -51,6 +51,12 @@ class Family(ModulePaths):
     alibi: bool = False
     under_flamingo: bool = False
 
+    @property
+    def hookpoint(self) -> str:
+        """The path of a decoder layer, with ``{layer}``, in the model without its output head,
+        which transformers calls ``base_model``."""
+        return f"{self.layers.removeprefix(f'{self.core}.')}.{{layer}}"
+
 
 _GPT_NEOX = Family(
     core="gpt_neox",

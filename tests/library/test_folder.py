@@ -118,7 +118,10 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path):
     library = filled(tmp_path, "left")
     os.mkfifo(tmp_path / "pipe.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
-    assert [error.split(": ")[-1] for error in errors(library)] == ["it is not a file"] * 2
+    assert [error.split(": ")[-1] for error in errors(library)] == [
+        "it is a folder, not a file",
+        "it is a pipe, not a file",
+    ]
 
 
 def test_a_missing_vector_names_those_that_are_there(tmp_path: Path):

@@ -111,5 +111,8 @@ def _identify(digest: hashlib._Hash, kind: str, part: CheckpointPart) -> None:
     configs = [find(part, name) for name in NEEDED[kind]]
     files = [path for path in configs if path is not None] + weight_files(kind, part)[0]
     for path in files:
-        digest.update(f"{kind} {path.name} {path.stat().st_size}\n".encode())
-        hash_sample(digest, path)
+        try:
+            digest.update(f"{kind} {path.name} {path.stat().st_size}\n".encode())
+            hash_sample(digest, path)
+        except OSError as error:  # among them a pointer of git-LFS
+            raise MfvError("MFV7215", f"{path} cannot be read: {error.strerror}") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 from mfv_dsl.models.sites import flamingo_paths
 from mfv_dsl.models.weight_counts import count_weights
@@ -81,6 +82,8 @@ def _fingerprint(folder: Path) -> str:
     files = tuple(folder / name for name in ("config.json", "tokenizer.json", "model.safetensors"))
     try:
         stats = [file.stat() for file in files]
+        for file in files:
+            open_regular(file).close()  # neither another thing in its place, nor a git-LFS pointer
     except OSError as error:
         raise unfit(folder, f"{error.filename} cannot be read: {error.strerror}") from None
     return _hash(files, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
