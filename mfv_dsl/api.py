@@ -17,7 +17,7 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
 from mfv_dsl.base.names import plain
-from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder
+from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder, user_path
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
@@ -318,7 +318,7 @@ class Recipe(Short):
                 download=download, locked=locked, progress=progress,
             )  # fmt: skip
         names = () if only is None else texts(only, "only")
-        folder = self.folder if out is None else Path(as_path(out, "out"))
+        folder = self.folder if out is None else user_path(as_path(out, "out"))
         if out is None and RunFolder(folder).has_others(self._origin(folder, names)):
             folder = self.folder_of(names)
         recipe = (self.with_models() if download else self).fetched(only)

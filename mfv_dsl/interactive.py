@@ -28,8 +28,8 @@ class InteractivePlan(Plan):
     @classmethod
     def of(cls, plan: Plan, given: Mapping[str, Any] | None = None) -> InteractivePlan:
         """``plan`` with the methods of this class."""
-        own = {item.name: getattr(plan, item.name) for item in fields(Plan)}
-        return cls(**own, given=given or getattr(plan, "given", {}))
+        values = {item.name: getattr(plan, item.name) for item in fields(Plan)}
+        return cls(**values, given=given or getattr(plan, "given", {}))
 
     def bind(
         self,
@@ -76,7 +76,8 @@ class InteractiveResult(RunResult):
 
         values = {key: interactive(value) for key, value in result.values.items()}
         plan = InteractivePlan.of(result.plan, given)
-        return cls(**{**vars(result), "plan": plan, "values": values})
+        own = {item.name: getattr(result, item.name) for item in fields(RunResult)}
+        return cls(**{**own, "plan": plan, "values": values})
 
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html import results_html

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.arguments import ArgumentError, number, shown, text, whole
+from mfv_dsl.base.arguments import ArgumentError, layer_of, number, shown, text
 from mfv_dsl.base.arguments import path as as_path
 from mfv_dsl.base.names import SUFFIX
 from mfv_dsl.engine.attach import HookPlan
@@ -177,15 +177,6 @@ def binding(
         return own.with_edits(adding(vector, where, factor))
 
     return bind
-
-
-def layer_of(layer: object) -> int | str:
-    """A layer's number, or ``native``.  Raises ArgumentError (MFV5119) for anything else."""
-    if isinstance(layer, str):
-        if layer == "native":
-            return layer
-        raise ArgumentError(f"a layer is a number or `native`, and this is {shown(layer)}")
-    return whole(layer, "layer")
 
 
 def _file(path: object) -> Path:

@@ -91,6 +91,19 @@ def whole(value: object, what: str, least: int = 0) -> int:
     return int(found)
 
 
+def layer_of(value: object) -> int | str:
+    """A layer's number, or ``native``.  Raises ArgumentError for anything else.
+
+    >>> layer_of(3), layer_of("native")
+    (3, 'native')
+    """
+    if isinstance(value, str):
+        if value == "native":
+            return value
+        raise ArgumentError(f"a layer is a number or `native`, and this is {shown(value)}")
+    return whole(value, "layer")
+
+
 def text(value: object, what: str) -> str:
     """``value`` as text.  Raises ArgumentError."""
     if isinstance(value, str):

@@ -53,7 +53,7 @@ def identity_of_place(path: str | Path) -> tuple[object, ...]:
     if "://" in str(path):
         return (str(path),)
     try:
-        there = Path(os.path.realpath(path))
+        there = Path(os.path.realpath(user_path(path)))
         rest: list[str] = []
         while not there.exists() and there != there.parent:
             rest.insert(0, there.name)

@@ -154,7 +154,7 @@ def card(
 
     library = _library(folder)
     path = library.root / CARD
-    if path.is_file() and KEPT not in path.read_text(errors="replace") and not force:
+    if path.is_file() and KEPT.encode() not in path.read_bytes() and not force:
         raise MfvError(
             "MFV6009", f"{path} was not written by mfv", help="`--force` replaces it all the same"
         )

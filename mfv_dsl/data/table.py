@@ -19,18 +19,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from pathlib import Path
-from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
-from mfv_dsl.base.hashes import content_hashes
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import SHOWN, Finding, in_order, refuse_errors
-from mfv_dsl.data.image_paths import Folder
+from mfv_dsl.data.image_files import ImageFile, with_contents
 from mfv_dsl.data.items import SPLITS, Item
 from mfv_dsl.data.names import read_synonyms
 from mfv_dsl.data.rows import ItemRow, bad_names, bad_relations, repeats, twin_relations
@@ -56,25 +53,6 @@ class Options:
     synonyms: str | None = None
     balance: bool = False
     missing: str = "error"
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image by its path or by what opens it, and its size in bytes, None where it is missing.
-
-    ``instead`` is a file that is there in place of a missing one, ``outside`` whether it lies
-    outside of the table's folder, and ``content`` the SHA-256 of its content where its name does
-    not tell that.
-    """
-
-    source: Path | Callable[[], BinaryIO]
-    bytes: int | None
-    instead: str | None = None
-    outside: bool = False
-    content: str | None = None
-
-    def open(self) -> Path | BinaryIO:
-        return self.source if isinstance(self.source, Path) else self.source()
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,29 +104,6 @@ class Table(Short):
         size = f"{number:,} items on {len(self.images):,} images of {self.name}"
         size += f"; {self.remark}" if self.remark else ""
         return size + (f"; left out: {left_out[2:]}" if left_out else "")
-
-
-def files_in(folder: Path, images: Iterable[str]) -> dict[str, ImageFile]:
-    """The images of these names under ``folder``."""
-    within = Folder(folder)
-    return {image: _file(within, image) for image in dict.fromkeys(images)}
-
-
-def _file(folder: Folder, image: str) -> ImageFile:
-    path = folder.path(image)
-    size = _size(path)
-    if size is None:
-        return ImageFile(path, None, folder.instead(image))
-    return ImageFile(path, size, outside=not folder.holds(image))
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file, None where there is none or its name is impossible."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_size if S_ISREG(status.st_mode) else None
 
 
 def build(
@@ -215,7 +170,7 @@ def build(
         raise MfvError("MFV7115", f"nothing is left of {name}", notes=notes)
     row_images = {row.image: images[row.image] for row in rows}
     if not has_errors:
-        row_images = _with_contents(row_images)
+        row_images = with_contents(row_images)
     items = {pool: tuple(members) for pool, members in pools.items()}
     return Table(
         name,
@@ -228,28 +183,6 @@ def build(
         left_out,
         remark,
     )
-
-
-def _with_contents(images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
-    """The images with the hashes of their files.
-
-    Raises MfvError (MFV7109) for one that cannot be read.
-    """
-    try:
-        statuses = {
-            f.source: f.source.stat() for f in images.values() if isinstance(f.source, Path)
-        }
-        contents = content_hashes(statuses)
-    except OSError as error:
-        raise MfvError(
-            "MFV7109", f"the image {error.filename} cannot be read: {error.strerror}"
-        ) from None
-    return {
-        name: replace(file, content=contents[file.source])
-        if isinstance(file.source, Path)
-        else file
-        for name, file in images.items()
-    }
 
 
 # -- what a table is checked for ------------------------------------------------------------------

@@ -8,7 +8,6 @@ and ``cost`` (what a vector costs elsewhere, written by ``mfv cost``).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from mfv_dsl.base.arguments import ArgumentError, shown, texts, whole
 from mfv_dsl.base.columns import MEAN, cell, free_name, relations_in, with_names
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
-from mfv_dsl.base.texts import BadText, read_json, reason
+from mfv_dsl.base.texts import BadText, parse_json, read_json, reason
 from mfv_dsl.execute.run_folder import RunFolder
 
 RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
@@ -320,8 +320,9 @@ def _with_interval(arrays: Mapping[str, Any], layer: int, head: int) -> str:
 def _effect(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file of effects says, and its arrays by layer and head."""
     try:
+        open_regular(file).close()  # the library would wait for a pipe
         with safe_open(file, framework="numpy") as stored:
-            said = json.loads(stored.metadata()["mfv"])
+            said = parse_json(stored.metadata()["mfv"])
             names = [name for name in stored.keys() if name not in ("cie", "p_corrupted")]  # noqa: SIM118
             return said, {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

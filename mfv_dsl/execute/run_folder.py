@@ -18,6 +18,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, read_text
 
 MANIFEST, RECIPE = "manifest.json", "recipe.mfv"
 #: What every run writes, and those of its files whose names depend on the recipe.
@@ -122,8 +123,8 @@ class RunFolder:
     def _manifest(self) -> dict[str, Any] | None:
         """What the run that is there says of itself; None where there is none."""
         try:
-            manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            manifest = read_json(self.path / MANIFEST, LARGEST_CONFIG, finite=False)
+        except (OSError, BadText):
             return None
         if not isinstance(manifest, dict) or "mfv_version" not in manifest:
             return None
@@ -141,8 +142,8 @@ class RunFolder:
 
     def _text(self) -> str | None:
         try:
-            return (self.path / RECIPE).read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            return read_text(self.path / RECIPE, LARGEST_CONFIG)
+        except (OSError, BadText):
             return None
 
     def _warn_of_other_text(self, text: str) -> None:

@@ -20,6 +20,7 @@ from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.names import SUFFIX, check_clash, check_name, plain
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, to_text
 from mfv_dsl.library.card import card_text, is_foreign
 from mfv_dsl.library.header import Header, read_header
 
@@ -117,12 +118,16 @@ class Library:
         ``license`` is for vectors whose files name none."""
         path = self.root / CARD
         content = path.read_bytes() if path.is_file() and self._holds(path) else b""
-        old = content.decode("utf-8", errors="replace")
+        try:
+            old = to_text(content)
+        except BadText:  # nothing of ours, and its author's words would be lost
+            old = str(path)
         if is_foreign(old) and not force:
             return content
-        recipes = {
-            path.name: path.read_text(encoding="utf-8", errors="replace") for path in self.recipes()
-        }
+        recipes = {}
+        for path in self.recipes():
+            with suppress(OSError, BadText):
+                recipes[path.name] = read_text(path, LARGEST_CONFIG)
         return card_text(self.root.resolve().name, self._metadata(), recipes, old, license).encode()
 
     def _metadata(self) -> dict[str, Mapping[str, Any]]:

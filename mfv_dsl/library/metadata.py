@@ -10,9 +10,10 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.texts import BadText, parse_json
 from mfv_dsl.library.lineage import lineage_fault
 from mfv_dsl.library.schema import SCHEMA, problem
 
@@ -131,30 +132,10 @@ def strict_json(text: str, what: str) -> Any:
     """``text`` as JSON, strictly: no key twice, no NaN, no half characters, not nested without end.
     ``what`` names it in the :class:`Unreadable` that is raised."""
     try:
-        value = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_constant)
-        # lone surrogates have no encoding, and 1e999 is no number
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except RecursionError:
-        raise Unreadable(f"{what} is nested too deeply") from None
-    except ValueError as error:
-        why = str(error) if isinstance(error, _NotStrict) else "JSON"
-        raise Unreadable(f"{what} is not {why}") from None
-    return value
-
-
-class _NotStrict(ValueError):
-    pass
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        raise _NotStrict("JSON with every key once")
-    return entries
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _NotStrict(f"JSON: it holds {name}")
+        return parse_json(text)
+    except BadText as error:
+        why = str(error).removeprefix("it is not JSON: ")
+        raise Unreadable(f"{what} is not JSON: {why}") from None
 
 
 def _digest(metadata: Mapping[str, Any]) -> str:

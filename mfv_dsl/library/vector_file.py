@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
 from mfv_dsl.base.short import Short
 from mfv_dsl.library import stored
 from mfv_dsl.library.sources import file_of
@@ -57,7 +58,7 @@ def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any]) -
             raise _cannot_save(f"{what} is a {type(value).__name__}, not a mapping of keys")
     if not isinstance(path, str | os.PathLike):
         raise _cannot_save(f"its path is a {type(path).__name__}, not a text or a path")
-    path = Path(path)
+    path = user_path(path)
     return stored.write(path, arrays_of(vector), metadata_of(vector, metadata, path.stem))
 
 

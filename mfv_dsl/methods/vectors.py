@@ -98,10 +98,6 @@ class Vector(Short):
     def __rtruediv__(self, dividend: object) -> Vector:
         raise ArgumentError(f"nothing can be divided by a vector, and this is {shown(dividend)}")
 
-    def __len__(self) -> int:
-        """How many numbers it has."""
-        return len(self.residual)
-
     def numpy(self) -> np.ndarray:
         """Its numbers, (d_model,) float32, as an array of their own."""
         numbers: np.ndarray = self.residual.detach().cpu().float().numpy().copy()

@@ -155,7 +155,13 @@ def _weights(model: Any) -> tuple[tuple[Any, ...], ...]:
             for number, total in zip(numbers, sums, strict=True):
                 samples[number] = total
     return tuple(
-        (id(weight), weight._version, str(weight.dtype), str(weight.device), repr(sample))
+        (
+            id(weight),
+            0 if weight.is_inference() else weight._version,
+            str(weight.dtype),
+            str(weight.device),
+            repr(sample),
+        )
         for weight, sample in zip(weights, samples, strict=True)
     )
 
@@ -163,25 +169,28 @@ def _weights(model: Any) -> tuple[tuple[Any, ...], ...]:
 def _sample(weight: Any) -> Any:
     """The sum of eight of a tensor's numbers, evenly spaced."""
     flat = weight.detach().view(-1) if weight.is_contiguous() else weight.detach()[:1].reshape(-1)
-    return flat[:: max(1, len(flat) // 8)][:8].double().sum().float()
+    return flat[:: max(1, len(flat) // 8)][:8].float().sum()
 
 
 def _key(constructor: str, device: str | None, arguments: Mapping[str, Any]) -> str | None:
     """What a model is known by; None where its files are not there (yet)."""
+    from mfv_dsl.models.devices import devices
+
     entry = CONSTRUCTOR["model"].get(constructor)
     if entry is None:
         return None
     values = {p.name: p.default for p in entry.parameters} | dict(arguments)
-    place = device or values.pop("device", None) or "cpu"
+    place = device or values.get("device")
     values.pop("device", None)
     try:
+        where = [str(one) for one in devices(place)]
         sources = constructor_module("model", constructor).sources(**values)
     except (MfvError, TypeError):
         return None
     folders = [source["folder"] for source in sources.values() if "folder" in source]
     files = [value for value in values.values() if isinstance(value, str)]
     stamps = [_stamp(Path(path).expanduser()) for path in (*folders, *files)]
-    return repr((constructor, str(place), sorted(values.items()), sources, stamps))
+    return repr((constructor, where, sorted(values.items()), sources, stamps))
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int, int]]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
+from mfv_dsl import inputs, inspection
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.engine.edits import Edit
@@ -162,6 +163,13 @@ def test_arguments_of_a_run_and_its_table(tmp_path: Path, monkeypatch: pytest.Mo
     check(lambda x: mfv.run(recipe, "out", profile=x), (None,))
     check(lambda x: result.table(where=x), (None, {}))
     check(lambda x: result.table(first=x), (None, 99))
+
+
+def test_arguments_of_a_question(tiny: OpenFlamingo):
+    question = inspection.about_scene(seed=3)
+    vector = inputs.VectorInput(mfv.load_vector("vectors/flamingo-tiny", "left").vector)
+    check(lambda x: inspection.ask(tiny, question, vector, layer=x), (None, 0))
+    check(lambda x: inspection.ask(tiny, question, vector, 1, scale=x), (0, -1, 99, 0.5))
 
 
 def test_arguments_of_edits():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import logging
 import pickle
@@ -167,6 +168,19 @@ def test_a_run_is_logged_and_prints_nothing(
         isinstance(handler, logging.NullHandler)
         for handler in logging.getLogger("mfv_dsl").handlers
     )
+
+
+def test_no_module_prints_but_those_of_the_command_line():
+    package = Path(mfv.__file__).parent
+    for file in package.rglob("*.py"):
+        if (package / "cli") in file.parents:
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        programs = [node for node in tree.body if isinstance(node, ast.If)]  # if run by itself
+        own = {id(node) for program in programs for node in ast.walk(program)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+                assert id(node) in own, f"{file}, line {node.lineno}"
 
 
 def test_progress_is_shown_where_it_is_asked_for(capfd: pytest.CaptureFixture[str]):

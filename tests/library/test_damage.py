@@ -160,7 +160,7 @@ MADE: dict[str, tuple[bytes, str]] = {
     ),
     "metadata that are no text": (packed('{"__metadata__":{"mfv":{}}}', b""), "not a vector of"),
     "a header key twice": (
-        packed('{"__metadata__":{"mfv":"{}"},"residual":1,"residual":2}', b""), "every key once",
+        packed('{"__metadata__":{"mfv":"{}"},"residual":1,"residual":2}', b""), "is there twice",
     ),
     "white space in the header": (
         packed('{"__metadata__": {"mfv":"{}"}}', b""), "not written in the canonical form",
@@ -172,7 +172,7 @@ MADE: dict[str, tuple[bytes, str]] = {
     "metadata with Infinity": (rebuilt(sealing=lambda said: '{"x_a":-Infinity}'), "-Infinity"),
     "metadata of deep brackets": (rebuilt(sealing=lambda said: "[" * 90_000), "nested too deeply"),
     "half a character": (rebuilt(sealing=lambda said: '{"x_a":"\\ud800"}'), "is not JSON"),
-    "a metadata key twice": (rebuilt(sealing=lambda said: '{"a":1,"a":1}'), "every key once"),
+    "a metadata key twice": (rebuilt(sealing=lambda said: '{"a":1,"a":1}'), "is there twice"),
     "metadata with white space": (
         rebuilt(sealing=lambda said: metadata_text(said).replace(":", ": ", 1)),
         "not canonical JSON",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.hub_cache import cached_revision, choice_of
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
@@ -54,7 +55,8 @@ def find(part: CheckpointPart, name: str) -> Path | None:
         return path if (path := part / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(part.name, name, revision=part.revision)
+    revision = cached_revision(part.name, part.revision)
+    cached = try_to_load_from_cache(part.name, name, revision=revision)
     return Path(cached) if isinstance(cached, str) else None
 
 
@@ -182,6 +184,8 @@ def _missing(layout: CheckpointLayout, missing: dict[str, list[str]]) -> MfvErro
         place = part if isinstance(part, Path) else f"the cache ({HF_HUB_CACHE})"
         size = _size(layout, kind, names)
         notes.append(f"{kind}: {', '.join(names)}{size}\nlooked for in {place}")
+        if isinstance(part, Repository) and (choice := choice_of(part.name, part.revision)):
+            notes.append(choice)
         if (command := _command(layout, kind, names)) is not None:
             commands.append(command)
     repositories = [part for kind, part in layout.parts.items()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.files import hash_sample, hash_tensors
+from mfv_dsl.base.files import hash_sample, hash_tensors, read_regular
+from mfv_dsl.base.hub_cache import cached_revision, folder_of, snapshots
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 
@@ -57,7 +58,8 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
     def snapshot(here: bool) -> Path:
         return Path(
             snapshot_download(
-                path, revision=revision, local_files_only=here, allow_patterns=_PATTERNS,
+                path, revision=cached_revision(path, revision) if here else revision,
+                local_files_only=here, allow_patterns=_PATTERNS,
                 ignore_patterns=_IGNORED,
             )
         )  # fmt: skip
@@ -98,17 +100,14 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
 
 def _presence(path: str, revision: str | None, missing: list[str]) -> list[str]:
     """What the Hub's cache has of a repository whose revision it lacks, or lacks files of."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
     if missing:
         return [f"the Hub's cache has it without {', '.join(missing)}"]
-    folder = Path(HF_HUB_CACHE) / f"models--{path.replace('/', '--')}"
-    commits = sorted(entry.name for entry in folder.glob("snapshots/*"))
+    commits = snapshots(path)
     if not commits:
         return []
     return [
-        f"the Hub's cache ({folder}) does not have its revision `{revision or 'main'}` whole; it "
-        f'has {", ".join(commits)}, which `revision="..."` names'
+        f"the Hub's cache ({folder_of(path)}) does not have its revision `{revision or 'main'}` "
+        f'whole; it has {", ".join(commits)}, which `revision="..."` names'
     ]
 
 
@@ -208,7 +207,7 @@ def input_hash(folder: Path) -> str:
 def fingerprint(folder: Path) -> str:
     """SHA-256 that tells which weights these are: of config.json and of every weight file's size
     and content (of large files of some blocks, the first and the last among them)."""
-    digest = hashlib.sha256((folder / _CONFIG).read_bytes())
+    digest = hashlib.sha256(read_regular(folder / _CONFIG, LARGEST_CONFIG))
     for file in weight_files(folder):
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         hash_sample(digest, file)

@@ -284,13 +284,28 @@ def test_a_folder_has_no_commit(checkpoint: Checkpoint):
     assert models.sources("hf", path=folder) == {"checkpoint": {"folder": folder}}
 
 
-def test_what_the_cache_has_is_told(cache: Path, checkpoint: Checkpoint):
+def test_a_single_snapshot_is_the_main_branch_where_the_cache_does_not_say(
+    cache: Path, checkpoint: Checkpoint
+):
+    snapshot = cached(cache, checkpoint("llava"), ref=None)
+    assert locate(NAME) == locate(NAME, revision="main") == snapshot
+    assert constructor.facts(NAME).family == "llava"
+    with pytest.raises(MfvError, match="does not have its revision `v2` whole"):
+        locate(NAME, revision="v2")
+    cached(cache, checkpoint("qwen3_vl"), OTHER, ref="main")
+    assert locate(NAME).name == OTHER  # now it says
+
+
+def test_of_several_snapshots_none_is_taken_unless_named(cache: Path, checkpoint: Checkpoint):
     cached(cache, checkpoint("llava"), ref=None)
+    cached(cache, checkpoint("qwen3_vl"), OTHER, ref=None)
     with pytest.raises(MfvError) as raised:
         locate(NAME)
     assert raised.value.code == "MFV7263"
-    assert f"does not have its revision `main` whole; it has {COMMIT}" in str(raised.value)
+    listed = ", ".join(sorted((COMMIT, OTHER)))
+    assert f"does not have its revision `main` whole; it has {listed}" in str(raised.value)
     assert constructor.facts(NAME) is None
+    assert constructor.facts(NAME, revision=OTHER).family == "qwen3_vl"
 
 
 def test_a_snapshot_without_weights_is_not_there(cache: Path, checkpoint: Checkpoint):
