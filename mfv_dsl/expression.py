@@ -26,6 +26,7 @@ from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.from_python import as_call, as_syntax
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.sharing import shared_parts, short_text
 from mfv_dsl.lang.syntax import (
     Binary,
     Call,
@@ -87,7 +88,8 @@ class Expression:
         return cls(parse_expression(Source(as_text(text, "an expression"), "<expression>")))
 
     def __str__(self) -> str:
-        return unparse(self.syntax)
+        """Its text; of one that is too long to write, its last step, with names for its parts."""
+        return short_text(self.syntax)
 
     def __repr__(self) -> str:
         text = str(self)
@@ -196,7 +198,7 @@ class Expression:
         text = (
             f"mfv 1\nmodel {_MODEL} = {call_of('model', model)}\n"
             f"dataset {_DATASET} = {call_of('dataset', dataset)}\n"
-            f"{block}vector {_RESULT} = {self}\n"
+            f"{block}{_declarations(self.syntax, 'vector')}"
         )
         return load_recipe(Source(text, "<expression>"), given.facts, find=at_hand), given
 
@@ -350,15 +352,22 @@ def _kind(syntax: Expr) -> str:
     return "Vector"
 
 
+def _declarations(syntax: Expr, kind: str) -> str:
+    """The expression as the declaration of the result, behind those of its shared parts."""
+    parts, rest = shared_parts(syntax)
+    lines = [*parts, (kind, _RESULT, rest)]
+    return "".join(f"{kind} {name} = {unparse(value)}\n" for kind, name, value in lines)
+
+
 def _check_form(expression: Expression) -> None:
     """Raise RecipeError for what is wrong with an expression whatever its model and dataset."""
-    text, kind = str(expression), _kind(expression.syntax)
+    syntax, kind = expression.syntax, _kind(expression.syntax)
     if kind == "Number":
-        text = f"({text}) * zeros()"
+        syntax = Binary("*", syntax, Call(Name("zeros")))
     item = "heads" if kind == "Heads" else "vector"
     lines = (
         f"mfv 1\nmodel {_MODEL} = tiny()\ndataset {_DATASET} = scenes()\n"
-        f"{item} {_RESULT} = {text}\n"
+        f"{_declarations(syntax, item)}"
     )
     found = check_source(Source(lines, "<expression>"), lambda entry, arguments: None).diagnostics
     if any(one.severity == "error" and one.code not in _OF_ITS_PLACE for one in found):

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 #: what was asked for on the command line is not there
 USAGE = (
@@ -13,6 +17,9 @@ USAGE = (
     "MFV5355",
     "MFV6014",
     "MFV6015",
+    "MFV6070",
+    "MFV6071",
+    "MFV6072",
     "MFV6101",
     "MFV6102",
     "MFV6110",
@@ -49,7 +56,8 @@ def _run(received: list[str]) -> None:
         try:
             from mfv_dsl.cli.app import app
 
-            app()
+            with _plain_warnings():
+                app()
         except (Exception, SystemExit):
             if received:  # a library, while it was loaded, made another error of it
                 raise Interrupted(received[0]) from None
@@ -71,6 +79,22 @@ def _run(received: list[str]) -> None:
         help = "this should not happen: please report it, with what MFV_DEBUG=1 shows"
         show_error(MfvError("MFV5900", f"the run failed with {what}", help=help))
         sys.exit(3)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Our own warnings on one line of stderr, without the line of code that they come from."""
+    with warnings.catch_warnings():
+        usual, own = warnings.showwarning, os.path.dirname(os.path.dirname(__file__))
+
+        def show(message: Warning | str, *where: Any) -> None:
+            if isinstance(message, UserWarning) and str(where[1]).startswith(own):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                usual(message, *where)
+
+        warnings.showwarning = show
+        yield
 
 
 def _unwritable_output(error: OSError) -> str | None:

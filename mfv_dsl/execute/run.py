@@ -92,6 +92,8 @@ def _perform(
             performance.cached.add(step.key)
         else:
             try:
+                if step.key in store and not settings.fresh:  # it was there, and is damaged
+                    check_answers(session, [step])
                 inputs = _inputs(step, performance)
                 with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
                     value = _performed(session, step, inputs)

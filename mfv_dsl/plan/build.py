@@ -119,7 +119,7 @@ class BlockPlanner(EvalPlanner):
         """
         base = self.context_of(block)
         relations = self.relations_of(block)
-        saved: list[Saved] = []
+        saved: dict[str, Saved] = {}  # by name in small letters
         for expr in block["vectors"]:
             each = is_per_relation(expr)
             for relation in relations if each else [None]:
@@ -129,19 +129,21 @@ class BlockPlanner(EvalPlanner):
                     vector_name(expr, bound), self.vector(expr, context),
                     self.source_text(expr, context), _relation_of(expr, context),
                 )  # fmt: skip
-                check_clash(check_name(vector.name), [other.name for other in saved])
-                for other in saved:
-                    if other.name == vector.name and other.step != vector.step:
-                        raise MfvError(
-                            "MFV5006",
-                            f"two different vectors would be saved as `{vector.name}` in "
-                            f"{block.name}",
-                            help="declare one as `vector NAME = ...` and save it by that name",
-                        )
-                if vector not in saved:
-                    saved.append(vector)
+                other = saved.setdefault(check_name(vector.name).lower(), vector)
+                check_clash(vector.name, [other.name])
+                if other.step != vector.step:
+                    raise MfvError(
+                        "MFV5006",
+                        f"two different vectors would be saved as `{vector.name}` in {block.name}",
+                        help="declare one as `vector NAME = ...` and save it by that name",
+                    )
         return Save(
-            block.name, block["layer"], block["license"], base.model, base.dataset, tuple(saved)
+            block.name,
+            block["layer"],
+            block["license"],
+            base.model,
+            base.dataset,
+            tuple(saved.values()),
         )
 
 

@@ -52,8 +52,8 @@ def _refuse(checked: Checked, name: str, size: int) -> None:
         f"{size / 1e6:.1f} MB, and {MOST / 1e6:.1f} MB is the most"
     )
     help = "save parts of it, and combine in a second recipe what is loaded from there"
-    names = {**checked.vectors, **checked.tunes}
-    item = names.get(name.partition("(")[0])
+    label = name.partition("(")[0]
+    item = checked.vectors.get(label) or checked.tunes.get(label)
     span = None if item is None else item.span
     source = None if item is None else checked.recipe.source
     raise MfvError("MFV6073", message, help, diagnostics=[

@@ -7,9 +7,12 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from mfv_dsl.base import hashes
+from mfv_dsl.base import files, hashes
+from mfv_dsl.base.files import hash_tensors
 from mfv_dsl.base.hashes import content_hashes
 
 
@@ -103,3 +106,25 @@ def test_a_pipe_is_no_file(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="it is a pipe"):
         of(tmp_path / "pipe")
+
+
+def test_other_values_in_one_tensor_of_a_large_file_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(files, "_WHOLE", 1 << 10)
+    tensors = {f"t{i}": np.full((64, 256), i, np.float32) for i in range(20)} | {
+        "scalar": np.zeros((), np.float32), "empty": np.zeros((0, 3), np.float32),
+    }  # fmt: skip
+
+    def hashed(changed: str = "") -> str:
+        one = {n: np.asarray(t + 1) if n == changed else t for n, t in tensors.items()}
+        save_file(one, tmp_path / "weights.safetensors")
+        digest = hashlib.sha256()
+        hash_tensors(digest, tmp_path / "weights.safetensors")
+        return digest.hexdigest()
+
+    usual = hashed()
+    assert hashed() == usual
+    assert len({usual, *(hashed(name) for name in tensors)}) == len(tensors)  # `empty` has none
+    (tmp_path / "short").write_bytes(b"\xff" * 2000)
+    hash_tensors(hashlib.sha256(), tmp_path / "short")  # no such file, which loading tells

@@ -273,13 +273,13 @@ def test_recipes_of_one_name_keep_their_results(here: Path):
     }
     assert names == {"runs/r": {"zero", "raw"}, "runs/b/r": {"zero", "other"}}
     done = mfv_command("run", "b/r.mfv", "--quiet", "--out", "runs/r")
-    assert done.returncode == 3 and "error[MFV6070]" in done.stderr
+    assert done.returncode == 2 and "error[MFV6070]" in done.stderr
     assert mfv_command("run", str(here / "r.mfv"), "--quiet").returncode == 0  # the same recipe
     whole = (here / "runs/r/results.json").read_bytes()
     done = mfv_command("run", "r.mfv", "--only", "raw", "--quiet")
     assert done.returncode == 0 and (here / "runs/r-only-raw/results.json").exists()
     done = mfv_command("run", "r.mfv", "--only", "raw", "--quiet", "--out", "runs/r")
-    assert done.returncode == 3 and "error[MFV6071]" in done.stderr
+    assert done.returncode == 2 and "error[MFV6071]" in done.stderr
     assert (here / "runs/r/results.json").read_bytes() == whole
 
 
@@ -296,3 +296,13 @@ def test_the_heads_of_a_changed_recipe_are_its_own(here: Path):
     assert (here / "runs/r/notes.txt").read_text() == "mine"
     assert stat.S_IMODE((here / "runs/r/results.json").stat().st_mode) == 0o600
     assert table([here / "runs/r"], "head", first=1).columns == ("head", "left")
+
+
+@pytest.mark.slow
+def test_a_command_warns_in_one_line(here: Path):
+    for relation in ("left", "right"):
+        sizes = ("--trials", "2", "--shots", "1", "--heads", "{L3H1}")
+        done = mfv_command("extract", relation, *sizes, "--quiet", cwd=here)
+        assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "another text" in line]
+    assert line.startswith("warning: runs/extract holds the run of another text")

@@ -9,7 +9,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.base.files import hash_sample
+from mfv_dsl.base.files import hash_sample, hash_tensors
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
@@ -17,7 +17,7 @@ from mfv_dsl.models.checkpoints.layout import (
     Repository,
     checkpoint_layout,
 )
-from mfv_dsl.models.checkpoints.locate import NEEDED, OPTIONAL, find, locate, weight_files
+from mfv_dsl.models.checkpoints.locate import NEEDED, find, locate, weight_files
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, LANGUAGES
 from mfv_dsl.models.families import facts_from_config
 from mfv_dsl.models.sites import flamingo_paths
@@ -90,14 +90,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _inputs(layout: CheckpointLayout) -> str:
-    """A hash of the files of a tokenizer that it may do without; empty where there are none, and
-    for a repository, which its revision tells."""
+    """A hash of a little of every tensor of large weight files; empty where there are none, and for
+    a repository, which its revision tells."""
     part = layout.language
     if isinstance(part, Repository):
         return ""
-    files = [path for name in OPTIONAL if (path := find(part, name)) is not None]
-    content = b"".join(file.name.encode() + b"\n" + file.read_bytes() for file in files)
-    return hashlib.sha256(content).hexdigest() if files else ""
+    nothing = hashlib.sha256().digest()
+    digest = hashlib.sha256()
+    for path in weight_files("language", part)[0]:
+        if path.suffix == ".safetensors":
+            hash_tensors(digest, path)
+    return "" if digest.digest() == nothing else digest.hexdigest()
 
 
 def _identify(digest: hashlib._Hash, kind: str, part: CheckpointPart) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.files import hash_sample, read_regular
+from mfv_dsl.base.files import hash_sample, hash_tensors, read_regular
 from mfv_dsl.base.hub_cache import cached_revision, folder_of, snapshots
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
@@ -192,8 +192,11 @@ def _listed(names: list[str], most: int = 5) -> str:
 
 def input_hash(folder: Path) -> str:
     """SHA-256 of the files that make tokens and pixels of prompts: of tokenizer, chat template and
-    processor, and of what generation begins and ends with."""
+    processor, and of what generation begins and ends with; and of a little of every tensor in
+    weight files that the fingerprint takes a sample of."""
     digest = hashlib.sha256()
+    for file in weight_files(folder):
+        hash_tensors(digest, file)
     for file in sorted(path for name in _INPUTS for path in folder.glob(name) if path.is_file()):
         data = file.read_bytes()
         digest.update(f"{file.relative_to(folder).as_posix()} {len(data)}\n".encode())
