@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import warnings
@@ -33,8 +34,10 @@ from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.treatments import treatments
 
 TRACED = 2  # prompts of every pass that are traced
+_log = logging.getLogger(__name__)
 
 
 class Silence:
@@ -84,22 +87,23 @@ def _perform(
     performance = Performance({}, {}, set(), {}, {}, {})
     check_answers(session, new)
     for group in in_groups(plan.steps, [] if settings.trace else new):
-        started, to_do = time.perf_counter(), []
+        started = time.perf_counter()
+        work: list[tuple[Step, Mapping[str, Any]]] = []
         for step in group:
-            value = None if settings.fresh else _stored(store, step.key)
+            value = None if settings.fresh else _stored(store, step)
             if value is not None:
                 performance.cached.add(step.key)
-                performance.values[step.key] = value
-                performance.seconds[step.key] = round(time.perf_counter() - started, 3)
+                _note_value(performance, step, value, time.perf_counter() - started)
                 continue
-            failed = [performance.failures[k] for k in step.input_keys if k in performance.failures]
-            if failed:
-                performance.failures[step.key] = failed[0]
-            else:
-                to_do.append((step, inputs_of(step, performance.values)))
+            try:
+                if step.key in store and not settings.fresh:  # it was there, and is damaged
+                    check_answers(session, [step])
+                work.append((step, _inputs(step, performance)))
+            except Exception as error:
+                _note_failure(performance, step, error, go_on)
         with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
-            results = _performed(session, to_do)
-        for (step, _), value in zip(to_do, results, strict=True):
+            results = _performed(session, work)
+        for (step, _), value in zip(work, results, strict=True):
             try:
                 if isinstance(value, Exception):
                     raise value
@@ -108,14 +112,36 @@ def _perform(
                     store.put(step.key, value, step.label, step.operation)
                     store.drop_parts(step.key)
             except Exception as error:
-                if not go_on or not _is_of_the_step(error):
-                    raise
-                performance.failures[step.key] = _of_step(error, step)
-                continue
-            performance.values[step.key] = value
-            seconds = (time.perf_counter() - started) / len(to_do)
-            performance.seconds[step.key] = round(seconds, 3)
+                _note_failure(performance, step, error, go_on)
+            else:
+                seconds = (time.perf_counter() - started) / len(work)
+                _note_value(performance, step, value, seconds)
     return replace(performance, devices=session.devices)
+
+
+def _note_value(performance: Performance, step: Step, value: Any, seconds: float) -> None:
+    performance.values[step.key] = value
+    performance.seconds[step.key] = round(seconds, 3)
+    how = "from the store" if step.key in performance.cached else "done"
+    _log.info("%s: %s, %.3f s", step.label, how, seconds)
+
+
+def _note_failure(performance: Performance, step: Step, error: Exception, go_on: bool) -> None:
+    if not go_on or not _is_of_the_step(error):
+        raise error
+    performance.failures[step.key] = _of_step(error, step)
+    _log.warning("%s: %s", step.label, performance.failures[step.key].message)
+
+
+def _inputs(step: Step, performance: Performance) -> dict[str, Any]:
+    """The values of a step's inputs; an evaluation, of which each condition writes one of them,
+    gets the error in place of one that failed, unless all of them need it."""
+    failed = [key for key in step.input_keys if key in performance.failures]
+    separate = [step.inputs[t.name] for t in treatments(step.parameters) if t.name in step.inputs]
+    shared = step.operation != "evaluate" or any(key not in separate for key in failed)
+    if failed and (shared or len(set(failed)) == len(set(separate))):
+        raise performance.failures[failed[0]]
+    return inputs_of(step, {**performance.values, **performance.failures})
 
 
 def _is_of_the_step(error: Exception) -> bool:
@@ -184,10 +210,10 @@ def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stored(store: Store, key: str) -> Any:
+def _stored(store: Store, step: Step) -> Any:
     """The value of a finished step, None where there is none to be trusted."""
     try:
-        return store.get(key)
+        return store.get(step.key, step.operation)
     except KeyError:
         return None
     except Damaged as error:

@@ -18,6 +18,7 @@ from torch.nn.functional import kl_div
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import give_way, is_out_of_memory, rows_at_once
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
@@ -65,8 +66,8 @@ class Epoch:
     norm: float
 
 
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class Checkpoint(Short):
     """All that the next epoch needs: the learned ``value`` and Adam's two running means."""
 
     epoch: Epoch
@@ -75,8 +76,8 @@ class Checkpoint:
     square: torch.Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Course:
+@dataclass(frozen=True, eq=False, repr=False)
+class Course(Short):
     """What one vector is trained on: a step for each of ``batches`` in an epoch, where
     ``settings.kl`` is weighed with one of ``off_task`` each; and what is learned."""
 

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
@@ -46,8 +47,8 @@ STILL = 0.1
 Keep = Callable[[str, Callable[[], Any]], Any]
 
 
-@dataclass(frozen=True)
-class Training:
+@dataclass(frozen=True, repr=False)
+class Training(Short):
     """How training went: ``epochs`` from the start (0) on; which one was ``chosen``; ``n``
     validation prompts chose it."""
 
@@ -74,15 +75,15 @@ class Training:
         return fall if falling else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tuned(Vector):
     """A vector that was trained."""
 
     training: Training = field(kw_only=True, repr=False)
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
+@dataclass(frozen=True, eq=False, repr=False)
+class Task(Short):
     """One vector to be trained, as :func:`tune` takes it."""
 
     batches: Sequence[PromptBatch]
