@@ -118,10 +118,9 @@ class Injection:
         edits = [Edit("lm.resid", layer, "add", value) for value in added]
         for prefix, edit in zip(self.prefixes, edits, strict=True):
             check_variants(self.backend.sites, [[edit]], (), len(prefix.batch))
-        before = [prefix.before(layer + 1) for prefix in self.prefixes]
-        state = None
-        if None not in before:
-            state = self._state(layer + 1)
+        tokens = [prefix.before(layer + 1) for prefix in self.prefixes]
+        before = [part for part in tokens if part is not None]
+        state = self._state(layer + 1) if len(before) == len(tokens) else None
         if state is None and len(self.prefixes) > 1:
             singles = map(Injection, zip(self.prefixes, strict=True))
             return together([
