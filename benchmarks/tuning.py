@@ -2,6 +2,7 @@
 
     python benchmarks/tuning.py                        # mini-batches of 32, 1, 8 and 16
     python benchmarks/tuning.py --batch 32 --epochs 10 --rounds 3
+    python benchmarks/tuning.py --ours --epochs 40     # what is done once weighs less
 
 The plain way is what published code does, written afresh: the prompts of a mini-batch one at a
 time; for each its picture drawn, preprocessed and encoded anew, one ``Flamingo.forward`` with a
@@ -208,18 +209,21 @@ def require_gradients(model: OpenFlamingo, as_loaded: bool) -> None:
 
 
 def measure(
-    model: OpenFlamingo, size: int, settings: Settings, prompts: int, rounds: int
+    model: OpenFlamingo, size: int, settings: Settings, prompts: int, rounds: int, others: bool
 ) -> dict[str, object]:
-    """One size of mini-batch: seconds of all ways, ratios, agreement."""
+    """One size of mini-batch: seconds of all ways, ratios, agreement; without ``others`` of ours
+    alone."""
     batches = mini_batches("left", size, prompts)
     eight = ["left", *(relation for relation in SCENES.relations if relation != "left")][:8]
-    ways: dict[str, list[Result]] = {name: [] for name in (*OTHERS, "alone", "eight")}
+    theirs = OTHERS if others else ()
+    ways: dict[str, list[Result]] = {name: [] for name in (*theirs, "alone", "eight")}
     for _ in range(rounds):
-        require_gradients(model, True)
-        ways["plain, as loaded"].append(plain(model, batches, settings))
-        require_gradients(model, False)
-        ways["plain, frozen"].append(plain(model, batches, settings))
-        ways["batched"].append(batched(model, batches, settings))
+        if others:
+            require_gradients(model, True)
+            ways["plain, as loaded"].append(plain(model, batches, settings))
+            require_gradients(model, False)
+            ways["plain, frozen"].append(plain(model, batches, settings))
+            ways["batched"].append(batched(model, batches, settings))
         ways["alone"].append(shared_prefix(model, ["left"], size, settings, prompts))
         ways["eight"].append(shared_prefix(model, eight, size, settings, prompts))
     steps = settings.epochs * len(batches)
@@ -231,7 +235,7 @@ def measure(
         per_step = [1000 * r.seconds / steps for r in results]
         print(f"  {LABELS[name]:<36}{middle(per_step)}")
         result[name] = per_step
-    for name in OTHERS:
+    for name in theirs:
         for ours in ("alone", "eight"):
             pairs = list(zip(ways[name], ways[ours], strict=True))
             ratios = [other.seconds / own.seconds for other, own in pairs]
@@ -269,6 +273,7 @@ def main() -> None:
     parser.add_argument("--layer", type=int, default=4)
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--ours", action="store_true", help="alone and together, and no other way")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -277,7 +282,7 @@ def main() -> None:
     warm = Settings(arguments.layer, 1, arguments.lr)
     once(model, warm)
     results = [
-        measure(model, size, settings, arguments.prompts, arguments.rounds)
+        measure(model, size, settings, arguments.prompts, arguments.rounds, not arguments.ours)
         for size in arguments.batch
     ]
     if arguments.json:
