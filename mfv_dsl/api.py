@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,7 +29,7 @@ from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_every_profile, check_source, load_recipe
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.overrides import in_option
-from mfv_dsl.lang.parser import read_source
+from mfv_dsl.lang.parser import read_source, source_from_bytes
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.lock import NAME as LOCK_NAME
@@ -37,6 +38,9 @@ from mfv_dsl.library.sources import at_hand
 from mfv_dsl.loading import device_of
 from mfv_dsl.plan.build import build_plan
 from mfv_dsl.progress import Progress, listening
+
+#: What stands for standard input where a recipe's file is asked for.
+STDIN = "-"
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.run_folder import Origin
@@ -84,7 +88,8 @@ class Recipe(Short):
         """Read a recipe from a file.
 
         Args:
-            path: The file; a bare name, ``quickstart``, is one of the bundled recipes.
+            path: The file; a bare name, ``quickstart``, is one of the bundled recipes; ``-`` is
+                standard input.
             overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in it.
             profile: The name of one of its profiles; ``overrides`` come after it.
 
@@ -98,14 +103,8 @@ class Recipe(Short):
         (2, 3, 4)
         """
         source, lock = _read(path)
-        return cls(
-            source.text,
-            source.name,
-            options_of(overrides),
-            lock,
-            profile,
-            find_recipe(path).absolute(),
-        )
+        file = None if str(path) == STDIN else find_recipe(path).absolute()
+        return cls(source.text, source.name, options_of(overrides), lock, profile, file)
 
     @staticmethod
     def findings(
@@ -299,6 +298,7 @@ class Recipe(Short):
             Its rows, the folder, and every step's value.
 
         Raises:
+            RecipeError: The errors of its plan, such as MFV7110 for more items than there are.
             MfvError: What :meth:`plan` raises; MFV6001 for a vector that is nowhere, MFV6020 for
                 one that is not pinned, MFV6070 to MFV6072 for a folder that holds something else
                 than an earlier run of the recipe, MFV6102 for one that cannot be made; MFV53xx for
@@ -369,7 +369,10 @@ class Recipe(Short):
 
 
 def _read(path: str | Path) -> tuple[Source, Lock]:
-    """A recipe's text, and what ``mfv.lock`` beside it pins."""
+    """A recipe's text, and what ``mfv.lock`` beside it pins; ``-`` is standard input, which has no
+    lock."""
+    if str(path) == STDIN:
+        return source_from_bytes(sys.stdin.buffer.read(), "<stdin>"), NO_LOCK
     file = find_recipe(as_path(path, "a recipe's file"))
     try:
         source = read_source(file, str(path))

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -125,7 +126,28 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     Folders that are missing are made.  ``durable=False`` leaves it to the system when the bytes are
     on the disk.  Raises OSError where it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = missing_folders(path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, data, durable)
+    except BaseException:
+        remove_empty(made)
+        raise
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """Those of ``path`` and the folders above it that are not there, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of ``folders``, the innermost first, that have nothing in them."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _write(path: Path, data: bytes, durable: bool) -> None:
     status = _regular_status(path)
     mode = 0o666 if status is None else stat.S_IMODE(status.st_mode)
     handle, temporary = _temporary(path, mode & 0o666)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mfv_dsl.library.folder import Library
     from mfv_dsl.library.header import Header
 
-app = typer.Typer(help="Stored vectors and libraries of them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Stored vectors and libraries of them.", no_args_is_help=True, rich_markup_mode=None
+)
 
 FolderArgument = Annotated[str, typer.Argument(help="A library folder.", metavar="FOLDER")]
 FoldersArgument = Annotated[

@@ -33,6 +33,7 @@ from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.treatments import treatments
 
 TRACED = 2  # prompts of every pass that are traced
 _log = logging.getLogger(__name__)
@@ -91,12 +92,9 @@ def _perform(
             performance.cached.add(step.key)
         else:
             try:
-                for key in step.input_keys:
-                    if key in performance.failures:
-                        raise performance.failures[key]
                 if step.key in store and not settings.fresh:  # it was there, and is damaged
                     check_answers(session, [step])
-                inputs = inputs_of(step, performance.values)
+                inputs = _inputs(step, performance)
                 with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
                     value = _performed(session, step, inputs)
                 performance.touches[step.key] = [str(touch) for touch in touches]
@@ -114,6 +112,17 @@ def _perform(
         how = "from the store" if step.key in performance.cached else "done"
         _log.info("%s: %s, %.3f s", step.label, how, performance.seconds[step.key])
     return replace(performance, devices=session.devices)
+
+
+def _inputs(step: Step, performance: Performance) -> dict[str, Any]:
+    """The values of a step's inputs; an evaluation, of which each condition writes one of them,
+    gets the error in place of one that failed, unless all of them need it."""
+    failed = [key for key in step.input_keys if key in performance.failures]
+    separate = [step.inputs[t.name] for t in treatments(step.parameters) if t.name in step.inputs]
+    shared = step.operation != "evaluate" or any(key not in separate for key in failed)
+    if failed and (shared or len(set(failed)) == len(set(separate))):
+        raise performance.failures[failed[0]]
+    return inputs_of(step, {**performance.values, **performance.failures})
 
 
 def _is_of_the_step(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
@@ -165,7 +166,7 @@ class Store:
 
     def entries(self) -> Iterator[StoredStep | Path]:
         """Every stored step, or the path of a file that cannot be read, in order of key."""
-        for path in sorted(self.root.glob("steps/*/*.safetensors")):
+        for path in self._files():
             try:
                 tree, tensors, metadata = _read(path)
                 fault = form_fault(_value(path, tree, tensors), metadata["operation"])
@@ -179,9 +180,15 @@ class Store:
                     metadata["key"], metadata["label"], metadata["operation"], size, path
                 )
 
+    def _files(self) -> list[Path]:
+        """The files of all stored steps, in order of key; OSError where the store is no folder."""
+        if os.path.lexists(self.root):
+            os.listdir(self.root)
+        return sorted(self.root.glob("steps/*/*.safetensors"))
+
     def clear(self) -> int:
         """Remove every stored step; how many there were."""
-        paths = list(self.root.glob("steps/*/*.safetensors"))
+        paths = self._files()
         for path in paths:
             path.unlink(missing_ok=True)
         return len(paths)

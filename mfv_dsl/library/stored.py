@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.library.header import (
@@ -43,12 +44,14 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, dict(header.metadata)
 
 
+@disk_trouble()
 def write(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> str:
     """Write a vector file atomically; returns its content hash.
 
     ``metadata`` is without what is filled in here: ``format_version``, the hashes, and
     ``created`` where it is not given: ``$SOURCE_DATE_EPOCH``, else now.  A file that says the same
-    already, but for such a moment, is left as it is.
+    already, but for such a moment, is left as it is.  MFV6120 to MFV6124 where it cannot be
+    written.
     """
     arrays = _stored(arrays)
     digest = hash_of(arrays)

@@ -240,10 +240,10 @@ def test_each_layers_vector_is_a_recipes_and_all_are_edited_at_once(
     edits = [Edit("lm.resid", layer, "add", vector) for layer, vector in vectors.items()]
     with HookPlan.of(tiny, edits).attach():
         wanted = tiny.forward(batch)
+    plans = [mfv.load(str(folder), f"mood_L{layer}").bind(tiny, layer=layer) for layer in vectors]
     with contextlib.ExitStack() as stack:
-        for layer in vectors:
-            vector = mfv.load(str(folder), f"mood_L{layer}")
-            stack.enter_context(vector.bind(tiny, layer=layer).attach())
+        for plan in plans:
+            stack.enter_context(plan.attach())
         assert torch.equal(tiny.forward(batch), wanted)
     assert not torch.equal(tiny.forward(batch), wanted)
 
