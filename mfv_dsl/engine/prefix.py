@@ -14,9 +14,9 @@ Gradients reach the values of edits; the prefix is a constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -28,10 +28,14 @@ from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
 from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.engine.trace import note
+from mfv_dsl.engine.tree import Tree
 from mfv_dsl.engine.variants import VariantHooks, check_variants
 from mfv_dsl.models.base import Backend, Continuation, PromptBatch
+from mfv_dsl.models.branches import Kept
 
 Variant = Sequence[Edit]
+Grown = TypeVar("Grown")
+_GROWN = 4  # tokens of a tree for each variant, about
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,15 @@ class Chunk:
     ``scores`` has them in that order.  ``unedited`` scores the last token without edits, run
     together with them, as a single variant: differences to it are free of rounding that another
     pass would bring.  ``readings``, in the order of the reads, are each
-    (prompts, variants, [heads,] width), taken after the edits.
+    (prompts, variants, [heads,] width), taken after the edits.  ``grown`` is what was made of
+    the tree behind them, where one was grown.
     """
 
     variants: tuple[int, ...]
     scores: Scores
     unedited: Scores
     readings: tuple[torch.Tensor, ...]
+    grown: Any = None
 
 
 def encode_prefix(backend: Backend, batch: PromptBatch) -> Prefix:
@@ -75,6 +81,7 @@ class Prefix:
         self.backend, self.batch = backend, batch
         self._state = state
         self._unedited: list[torch.Tensor] = []  # the last token before each stage, (prompts, 1, d)
+        self._kept: Kept = {}  # and what it leaves in each stage for further tokens
 
     @property
     def nbytes(self) -> int:
@@ -102,7 +109,7 @@ class Prefix:
         the model, and for one that never fired.
         """
         check_variants(self.backend.sites, variants, reads, len(self.batch))
-        ask = _Ask(self._answers() if targets is None else targets, top, logits, tuple(reads))
+        ask = _Ask(self.answers if targets is None else targets, top, logits, tuple(reads))
         yield from self._chunks(variants, ask, at_once)
 
     def scores(
@@ -120,6 +127,26 @@ class Prefix:
         place = torch.tensor([i for chunk in chunks for i in chunk.variants]).argsort()
         together = concatenate_scores([chunk.scores for chunk in chunks])
         return together.variants(place.to(together.likeliest.device))
+
+    @torch.no_grad()
+    def grow(
+        self,
+        variants: Sequence[Variant],
+        targets: torch.Tensor,
+        grown: Callable[[Tree], Grown],
+        *,
+        top: int = 0,
+    ) -> list[tuple[tuple[int, ...], Grown]]:
+        """Run ``variants``, and let ``grown`` run further tokens behind them: for each chunk of
+        them, the places of its variants in the list given and what ``grown`` makes of its
+        :class:`~mfv_dsl.engine.tree.Tree`.
+
+        ``grown`` may be called again with fewer variants, where memory ran out.  ``targets`` and
+        ``top`` are for the token behind the prompt; arguments and errors as for :meth:`run`.
+        """
+        check_variants(self.backend.sites, variants, (), len(self.batch))
+        ask = _Ask(targets, top, False, (), grown)
+        return [(chunk.variants, chunk.grown) for chunk in self._chunks(variants, ask, None)]
 
     def injected(self, layer: int, added: torch.Tensor, *, logits: bool = False) -> Scores:
         """Scores of the batch's answers with ``added``, (d_model,) or (prompts, d_model), added to
@@ -139,12 +166,15 @@ class Prefix:
                     hidden = stage(hidden)
                 note(self.batch, [edit], variant=0)
                 return score(
-                    hidden, continuation.logits, continuation.vocabulary, self._answers(),
+                    hidden, continuation.logits, continuation.vocabulary, self.answers,
                     keep_logits=logits,
                 )  # fmt: skip
         return self.scores([[edit]], logits=logits)  # a model that cannot start in the middle
 
-    def _answers(self) -> torch.Tensor:
+    @property
+    def answers(self) -> torch.Tensor:
+        """The first token of each prompt's answer, (prompts,).  Raises MfvError (MFV7247) for
+        prompts that came without."""
         if self.batch.answers is None:
             raise MfvError(
                 "MFV7247",
@@ -159,7 +189,7 @@ class Prefix:
         with self.backend.continuation(self._state) as continuation:
             joins = [_joins(continuation, variant) for variant in variants]
             if at_once is None:
-                at_once = self._variants_at_once(continuation, variants)
+                at_once = self._variants_at_once(continuation, variants, ask)
         order = sorted(range(len(variants)), key=joins.__getitem__)
         n_done = 0
         while n_done < len(order):
@@ -173,8 +203,14 @@ class Prefix:
                 note(self.batch, [*variants[i], *ask.reads], variant=i)
             yield chunk
 
-    def _variants_at_once(self, continuation: Continuation, variants: Sequence[Variant]) -> int:
+    def _variants_at_once(
+        self, continuation: Continuation, variants: Sequence[Variant], ask: _Ask
+    ) -> int:
         row_bytes = continuation.row_bytes
+        if ask.grown:  # each leaves keys and values, and so do some tokens behind it
+            facts, size = self.backend.facts, self.batch.dtype.itemsize
+            width = facts.kv_width or facts.n_heads * facts.head_dim
+            row_bytes += _GROWN * 2 * size * facts.n_layers * width
         if torch.is_grad_enabled() and any(e.value.requires_grad for v in variants for e in v):
             row_bytes *= len(continuation.stages)  # every layer is kept for the backward pass
         return max(1, rows_at_once(self.backend.device, row_bytes) // len(self.batch))
@@ -198,6 +234,8 @@ class Prefix:
                 + [continuation.stage_of(read.layer) for read in ask.reads]
             )
             hidden = self._before(continuation, first)
+            kept = dict(self._kept)
+            continuation.branches.kept = kept if ask.grown else None
             # row 0 is the unedited token; a variant without edits is that row
             rows: list[Variant] = [(), *(edits for _, edits in work if edits)]
             hooks = VariantHooks(backend.model, backend.sites, rows, ask.reads)
@@ -215,8 +253,14 @@ class Prefix:
                 ask.targets,
                 ask.top,
                 ask.logits,
+                ranks=not ask.grown,
             )
-        place = torch.tensor(_places(work), device=hidden.device)
+            places = _places(work)
+            place = torch.tensor(places, device=hidden.device)
+            grown = None
+            if ask.grown:
+                chosen = scores.variants(place)
+                grown = ask.grown(Tree(continuation, kept, tuple(part), places, chosen))
         readings = []
         for read in ask.reads:
             reading = hooks.read(read)
@@ -228,6 +272,7 @@ class Prefix:
             scores=scores.variants(place),
             unedited=scores.variants(torch.zeros_like(place[:1])).detach(),
             readings=tuple(readings),
+            grown=grown,
         )
 
     @torch.no_grad()
@@ -235,9 +280,11 @@ class Prefix:
         """The unedited last token before ``stage``, (prompts, 1, d_model); run once, then kept."""
         if not self._unedited:
             self._unedited.append(continuation.start)
+        continuation.branches.kept = self._kept
         while len(self._unedited) <= stage:
             number = len(self._unedited) - 1
             self._unedited.append(continuation.stages[number](self._unedited[number]))
+        continuation.branches.kept = None
         return self._unedited[stage]
 
 
@@ -277,6 +324,7 @@ class _Ask:
     top: int
     logits: bool
     reads: tuple[Read, ...]
+    grown: Callable[[Tree], Any] | None = None
 
 
 def _bytes(state: Any) -> int:

@@ -201,5 +201,14 @@ class TextModel:
 
         attentions = (layer.self_attn for layer in self.model.model.layers)
         past = LookedBack(dict(zip(map(id, attentions), state.past, strict=True)))
+
+        def further(tokens: torch.Tensor) -> torch.Tensor:
+            positions = state.positions + len(past.branches.rows)
+            return self.model.model(
+                tokens, position_ids=positions.expand(-1, tokens.shape[1]), use_cache=False
+            ).last_hidden_state
+
         with last_tokens(self.model.config, past):
-            yield Continuation(state.start, (whole,), self.model.lm_head, 50, 4096)
+            yield Continuation(
+                state.start, (whole,), self.model.lm_head, 50, 4096, past.branches, further
+            )
