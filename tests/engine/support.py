@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,14 @@ def lively_mpt(
     model = small_mpt_flamingo(layers, heads, d_model, every=every, qk_ln=qk_ln, clip=clip)
     enliven(model.model.lang_encoder, seed=1)
     return model
+
+
+def double(model: OpenFlamingo) -> OpenFlamingo:
+    """The same model in float64."""
+    return OpenFlamingo(
+        copy.deepcopy(model.model).double(), model.tokenizer, model.preprocess, model.facts, 40,
+        model.pad_token,
+    )  # fmt: skip
 
 
 def mixed_batch(
