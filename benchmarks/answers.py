@@ -5,8 +5,9 @@
 What is timed is what an eval does: prompts rendered and their pictures encoded, then all
 conditions measured: one vector added at each of ten layers (at every layer of the small LLaVA).
 The names of the bundled models' objects are single tokens; ``full, two tokens`` scores each with
-the token that the model was taught to end it with, and ``full, another end`` with one that it was
-not: no answer is likely then, and none can be left out before it is run.  The plain way runs each
+every token that the model writes behind it (the Flamingo another name, the LLaVA a full stop), and
+``full, another end`` with one that it does not: no answer is likely then, and no beginning can be
+left out.  The plain way runs each
 prompt anew for each condition, with a cache, whole answers as a tree.  All ways run in one process
 on one thread, in turns; ratios are taken round by round, and the middle one is printed.
 """
@@ -37,7 +38,6 @@ from mfv_dsl.execute.session import batched
 from mfv_dsl.methods.answers import measure_answers, object_names
 from mfv_dsl.models import load
 from mfv_dsl.models.base import Backend, PromptBatch
-from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.feature_cache import FeatureCache
 
@@ -48,13 +48,11 @@ MODELS: dict[str, Callable[[], Backend]] = {
 }
 
 
-#: The token that ends a name, and one that does not.
-ENDS: dict[type, Callable[[Any], tuple[int, int]]] = {
-    OpenFlamingo: lambda model: (model.model.eoc_token_id, model.answer_tokens(["ring."])[0][-1]),
-    VisionLanguageModel: lambda model: (
-        model.answer_tokens(["ring."])[0][-1], model.answer_tokens(["ring"])[0][0]
-    ),
-}  # fmt: skip
+def endings(model: Any, first: list[int]) -> tuple[list[int], list[int]]:
+    """Tokens that the model writes behind a name, one of ``first``, and one that it does not."""
+    if isinstance(model, VisionLanguageModel):
+        return [model.answer_tokens(["red ring."])[0][-1]], first[:1]
+    return first, [model.model.eoc_token_id]
 
 
 def sweep(model: Backend) -> list[list[Edit]]:
@@ -69,16 +67,21 @@ def ways(model: Backend, batches: list[PromptBatch]) -> dict[str, Callable[[], o
     """What is timed, by name."""
     names, variants = object_names(SCENES, "test"), sweep(model)
     short = model.answer_tokens(names)
-    end, other = ENDS[type(model)](model)
+    usual, other = endings(model, [tokens[0] for tokens in short])
     places = {name: number for number, name in enumerate(names)}
 
-    def targets(batch: PromptBatch) -> np.ndarray:
-        return np.array([places[prompt.query.answer] for prompt in batch.prompts])
+    def targets(batch: PromptBatch, each: int) -> np.ndarray:
+        return np.array([places[prompt.query.answer] * each for prompt in batch.prompts])
 
-    def whole(last: int) -> Callable[[], object]:
-        sequences = [(*tokens, last) for tokens in short]
+    def with_ends(ends: list[int]) -> list[tuple[int, ...]]:
+        return [(*tokens, end) for tokens in short for end in ends]
+
+    def whole(ends: list[int]) -> Callable[[], object]:
+        sequences = with_ends(ends)
         return lambda: [
-            likeliest_sequences(encode_prefix(model, batch), sequences, targets(batch), variants)
+            likeliest_sequences(
+                encode_prefix(model, batch), sequences, targets(batch, len(ends)), variants
+            )
             for batch in batches
         ]
 
@@ -91,12 +94,12 @@ def ways(model: Backend, batches: list[PromptBatch]) -> dict[str, Callable[[], o
     return {
         "first_token": asked("first_token"),
         "full": asked("full"),
-        "full, two tokens": whole(end),
+        "full, two tokens": whole(usual),
         "full, another end": whole(other),
         "generate": asked("generate"),
         "full, plain": each(lambda batch, edits: sequence_log_p(model, batch, short, edits)),
         "full, two tokens, plain": each(
-            lambda batch, edits: sequence_log_p(model, batch, [(*s, end) for s in short], edits)
+            lambda batch, edits: sequence_log_p(model, batch, with_ends(usual), edits)
         ),
         "generate, plain": each(lambda batch, edits: generate(model, batch, 2, edits)),
     }

@@ -122,8 +122,8 @@ def evaluate(plan: Plan, step: Step) -> Description:
         passes, variants = 2 * passes, variants * (len(step.input_keys) + 1)
     known = p.get("correct_with")
     asked = 0 if known is None else p["items"] * (2 if trials else 1)  # which items these are
-    # whole answers need the prompt anew under each condition; `generate` also scores the first
-    passes = {"full": variants, "generate": passes + variants}.get(p["answer"], passes)
+    if p["answer"] == "generate" and not facts.shares_prefix:
+        variants *= 2  # the first token is scored by a pass of its own
     return Description(
         _prompts(p, p["items"])
         + (f", and as many from {p['select_on']}" if trials else "")
