@@ -6,58 +6,69 @@ mfv.run("recipes/quickstart.mfv")
 mfv.compile("fv(left) - fv(right) + fv(above)").vector(heads="top(10)")
 mfv.load_model("tiny")
 
-Every function of the language that makes a vector or a number is a function here too:
-``mfv.fv("left")``, ``mfv.normalize(v)``, ``mfv.reject(v, w)``.
+Every function of the language is a function here too: ``mfv.fv("left")``, ``mfv.normalize(v)``,
+``mfv.reject(v, w)``, ``mfv.top(10)``.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.version import __version__
 
 if TYPE_CHECKING:
-    from mfv_dsl.api import Recipe, compile, load_model, run
+    from mfv_dsl.api import Recipe, compile, run
+    from mfv_dsl.base.arguments import ArgumentError
     from mfv_dsl.base.errors import MfvError, RecipeError
     from mfv_dsl.expression import Expression
-    from mfv_dsl.library.vector_file import load_vector, save_vector
+    from mfv_dsl.loading import clear_models, load_dataset, load_model
     from mfv_dsl.methods.vectors import Vector
+    from mfv_dsl.vector_objects import load_vector, save_vector
 
 #: exported name -> module; imported when first used, so that `import mfv_dsl` stays instant
 _EXPORTS = {
+    "ArgumentError": "mfv_dsl.base.arguments",
     "Expression": "mfv_dsl.expression",
     "MfvError": "mfv_dsl.base.errors",
     "Recipe": "mfv_dsl.api",
     "RecipeError": "mfv_dsl.base.errors",
     "Vector": "mfv_dsl.methods.vectors",
+    "clear_models": "mfv_dsl.loading",
     "compile": "mfv_dsl.api",
-    "load_model": "mfv_dsl.api",
-    "load_vector": "mfv_dsl.library.vector_file",
+    "load_dataset": "mfv_dsl.loading",
+    "load_model": "mfv_dsl.loading",
+    "load_vector": "mfv_dsl.vector_objects",
     "run": "mfv_dsl.api",
-    "save_vector": "mfv_dsl.library.vector_file",
+    "save_vector": "mfv_dsl.vector_objects",
 }
 
 __all__ = [
+    "ArgumentError",
     "Expression",
     "MfvError",
     "Recipe",
     "RecipeError",
     "Vector",
     "__version__",
+    "clear_models",
     "compile",
+    "load_dataset",
     "load_model",
     "load_vector",
     "run",
     "save_vector",
 ]
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
 
 def _words() -> list[str]:
-    """The functions of the language that are exported."""
+    """The functions of the language."""
     from mfv_dsl.lang.entries import FUNCTIONS
 
-    return [entry.name for entry in FUNCTIONS if entry.result in ("Vector", "Number")]
+    return [entry.name for entry in FUNCTIONS]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,41 +4,54 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.arguments import path as as_path
+from mfv_dsl.base.arguments import text as as_text
+from mfv_dsl.base.arguments import texts, truth
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
 from mfv_dsl.base.names import plain
-from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder
+from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder, user_path
+from mfv_dsl.base.short import Short
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
-from mfv_dsl.expression import Expression
+from mfv_dsl.expression import DatasetLike, Expression, ModelLike
+from mfv_dsl.given import Given, Kind, by_name, call_of, options_of, origin_of, same_call
 from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_every_profile, check_source, load_recipe
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.overrides import in_option
-from mfv_dsl.lang.parser import read_source
+from mfv_dsl.lang.parser import read_source, source_from_bytes
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin, read_lock
 from mfv_dsl.library.sources import at_hand
+from mfv_dsl.loading import device_of
 from mfv_dsl.plan.build import build_plan
+from mfv_dsl.progress import Progress, listening
+
+#: What stands for standard input where a recipe's file is asked for.
+STDIN = "-"
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.run_folder import Origin
     from mfv_dsl.execute.session import Listener
-    from mfv_dsl.models.openflamingo import OpenFlamingo
 
 
-@dataclass(frozen=True)
-class Recipe:
+NO_OBJECTS = Given()
+
+
+@dataclass(frozen=True, repr=False)
+class Recipe(Short):
     """A checked recipe.
 
     Args:
@@ -47,10 +60,13 @@ class Recipe:
         overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in the text.
         profile: The name of one of its profiles; ``overrides`` come after it.
         lock: What ``mfv.lock``, beside the recipe, pins of the vectors that it loads.
+        given: Models and datasets that are loaded already, by the recipe's names;
+            :meth:`with_objects` gives them.
         file: Where the text was read.
 
     Raises:
         RecipeError: Everything that is wrong with the text, in source order.
+        MfvError: MFV5119 for arguments of the wrong types.
 
     >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes()\\neval raw {\\n  on = [left]\\n}"
     >>> [step.label for step in Recipe(text).plan().steps]
@@ -63,6 +79,7 @@ class Recipe:
     lock: Lock = field(default=NO_LOCK, hash=False)
     profile: str | None = None
     file: Path | None = field(default=None, compare=False, repr=False)
+    given: Given = field(default=NO_OBJECTS, hash=False, compare=False)
 
     @classmethod
     def from_file(
@@ -71,7 +88,8 @@ class Recipe:
         """Read a recipe from a file.
 
         Args:
-            path: The file; a bare name, ``quickstart``, is one of the bundled recipes.
+            path: The file; a bare name, ``quickstart``, is one of the bundled recipes; ``-`` is
+                standard input.
             overrides: ``NAME.ATTRIBUTE=VALUE`` each, checked as if they were written in it.
             profile: The name of one of its profiles; ``overrides`` come after it.
 
@@ -85,9 +103,8 @@ class Recipe:
         (2, 3, 4)
         """
         source, lock = _read(path)
-        return cls(
-            source.text, source.name, tuple(overrides), lock, profile, find_recipe(path).absolute()
-        )
+        file = None if str(path) == STDIN else find_recipe(path).absolute()
+        return cls(source.text, source.name, options_of(overrides), lock, profile, file)
 
     @staticmethod
     def findings(
@@ -106,6 +123,7 @@ class Recipe:
         def find(path: str, name: str | None) -> VectorFacts | None:
             return at_hand(path, name, lock)
 
+        overrides = options_of(overrides)
         result = check_source(source, None, overrides, find, profile)
         own = (*result.diagnostics, *_of_plan(result.checked, source, overrides))
         if profile:
@@ -117,13 +135,23 @@ class Recipe:
         return (*own, *of_profiles)
 
     def __post_init__(self) -> None:
+        as_text(self.text, "a recipe")
+        as_text(self.name, "a recipe's name")
+        if self.profile is not None:
+            as_text(self.profile, "profile")
+        object.__setattr__(self, "overrides", options_of(self.overrides))
         _ = self.checked
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the objects that it was given, which stay in their process."""
+        return {**self.__dict__, "given": NO_OBJECTS}
 
     @cached_property
     def checked(self) -> Checked:
         """The recipe with every name resolved and every option filled in."""
         return load_recipe(
             Source(self.text, self.name),
+            self.given.facts if self.given.objects else None,
             overrides=self.overrides,
             find=lambda path, name: at_hand(path, name, self.lock),
             profile=self.profile,
@@ -154,7 +182,8 @@ class Recipe:
         return self.folder_of(())
 
     def folder_of(self, only: Sequence[str]) -> Path:
-        """:attr:`folder`, and for a run of ``only`` some of its blocks one beside it.
+        """Where a run of ``only`` some of its blocks leaves its results where :attr:`folder` holds
+        a run of the whole or of others.
 
         >>> Recipe.from_file("quickstart").folder_of(["raw"]).as_posix()
         'runs/quickstart-only-raw'
@@ -170,6 +199,38 @@ class Recipe:
             parts.append(f"only-{names if whole else digest[:6]}")
         return run_folder(self.name, "-".join(parts))
 
+    def with_objects(
+        self,
+        model: ModelLike | Mapping[str, ModelLike] | None = None,
+        dataset: DatasetLike | Mapping[str, DatasetLike] | None = None,
+    ) -> Recipe:
+        """The recipe with another model or dataset in place of its own: text, or what is loaded
+        already and is not loaded again.
+
+        Args:
+            model: In place of its only model, or by the names of several.
+            dataset: Likewise.
+
+        Raises:
+            RecipeError: What is wrong with it then.
+            MfvError: MFV5118 for an object of another make, and where the recipe has several and
+                it is not said which is meant; MFV5119 for a value of the wrong type.
+        """
+        objects, changes = dict(self.given.objects), list(self.overrides)
+        kinds: tuple[tuple[Kind, Any, Any], ...] = (
+            ("model", model, self.checked.models), ("dataset", dataset, self.checked.datasets),
+        )  # fmt: skip
+        for kind, value, declared in kinds:
+            for name, one in by_name(kind, value, declared).items():
+                call, origin = call_of(kind, one), origin_of(kind, one)
+                old = declared[name]
+                entry = CONSTRUCTOR[kind][old.constructor]
+                if origin is None or not same_call(origin, entry, old.arguments):
+                    changes.append(f"{name}={call}")
+                if origin is not None:
+                    objects[name] = one
+        return replace(self, overrides=tuple(changes), given=Given(objects))
+
     def check(self) -> tuple[Diagnostic, ...]:
         """Its warnings; errors were raised when it was made."""
         return self.checked.warnings
@@ -184,12 +245,13 @@ class Recipe:
             MfvError: What :func:`~mfv_dsl.plan.build.build_plan` raises, such as MFV5003 for a name
                 that the recipe has not.
         """
+        names = None if only is None else texts(only, "only")
         try:
-            plan = build_plan(self.checked, only)
+            plan = build_plan(self.checked, names)
         except MfvError as error:
             raise self._shown(error) from None
         errors = tuple(map(self._in_option, plan.errors))
-        return InteractivePlan.of(replace(plan, errors=errors))
+        return InteractivePlan.of(replace(plan, errors=errors), self.given.objects)
 
     def _shown(self, error: MfvError) -> MfvError:
         """The error with its place in the option of ``overrides`` that it comes from."""
@@ -210,13 +272,17 @@ class Recipe:
         trace: bool = False,
         download: bool = False,
         locked: bool = False,
+        progress: Progress = None,
+        model: ModelLike | Mapping[str, ModelLike] | None = None,
+        dataset: DatasetLike | Mapping[str, DatasetLike] | None = None,
     ) -> InteractiveResult:
         """Run it.  Finished steps are kept in the store (``$MFV_HOME``, default ``.mfv``) and not
-        run again.
+        run again, and a model that this process has loaded is not loaded again.
 
         Args:
-            out: The folder for results and vectors; :meth:`folder_of` the run if left out.  What
-                an earlier run of the recipe wrote there is replaced, and nothing else.
+            out: The folder for results and vectors; :attr:`folder` if left out, or where that
+                would lose results of other blocks than ``only``, :meth:`folder_of` them.  What an
+                earlier run of the recipe wrote there is replaced, and nothing else.
             listener: Who is told how far it is.
             device: Where models run, in place of what the recipe says.
             fresh: Run finished steps all the same.
@@ -224,33 +290,51 @@ class Recipe:
             trace: Leave ``trace.txt``, too: what was read and written where, for the first prompts.
             download: Fetch the files of a model that are not on this machine.
             locked: Refuse vectors that are not what ``mfv.lock`` pins.
+            progress: Whether to show how far it is; in notebooks if left out.
+            model: In place of the recipe's own, as for :meth:`with_objects`.
+            dataset: Likewise.
 
         Returns:
             Its rows, the folder, and every step's value.
 
         Raises:
+            RecipeError: The errors of its plan, such as MFV7110 for more items than there are.
             MfvError: What :meth:`plan` raises; MFV6001 for a vector that is nowhere, MFV6020 for
                 one that is not pinned, MFV6070 to MFV6072 for a folder that holds something else
                 than an earlier run of the recipe, MFV6102 for one that cannot be made; MFV53xx for
-                what comes out wrong as it runs, MFV70xx for a model that cannot be loaded.
+                what comes out wrong as it runs, MFV70xx for a model that cannot be loaded; MFV5119
+                for an argument of the wrong type, MFV5120 for a model that is not as it was loaded.
         """
         from mfv_dsl.execute.run import run_plan
+        from mfv_dsl.execute.run_folder import RunFolder
         from mfv_dsl.execute.session import RunSettings
 
-        folder = Path(out) if out is not None else self.folder_of(only or ())
+        flags = {"fresh": fresh, "trace": trace, "download": download, "locked": locked}
+        fresh, trace, download, locked = (truth(value, name) for name, value in flags.items())
+        device = device_of(device)
+        if model is not None or dataset is not None:
+            return self.with_objects(model, dataset).run(
+                out, listener, device=device, fresh=fresh, only=only, trace=trace,
+                download=download, locked=locked, progress=progress,
+            )  # fmt: skip
+        names = () if only is None else texts(only, "only")
+        folder = self.folder if out is None else user_path(as_path(out, "out"))
+        if out is None and RunFolder(folder).has_others(self._origin(folder, names)):
+            folder = self.folder_of(names)
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
-        result = run_plan(
-            recipe.plan(only),
-            self.text_as_run,
-            folder,
-            listener,
-            RunSettings(device, fresh, trace, download),
-            name=recipe_label(self.name),
-            origin=self._origin(folder, only or ()),
-        )
-        return InteractiveResult.of(result)
+        with listening(progress, listener) as told:
+            result = run_plan(
+                recipe.plan(only),
+                self.text_as_run,
+                folder,
+                told,
+                RunSettings(device, fresh, trace, download, self.given.objects),
+                name=recipe_label(self.name),
+                origin=replace(self._origin(folder, names), names_folder=out is not None),
+            )
+        return InteractiveResult.of(result, self.given.objects)
 
     def _origin(self, folder: Path, only: Sequence[str]) -> Origin:
         """What a run of it in ``folder`` says of where it comes from."""
@@ -268,8 +352,9 @@ class Recipe:
         """The recipe once everything was downloaded that its models' facts depend on."""
         from mfv_dsl import models
 
-        for model in self.checked.models.values():
-            models.fetch(model.constructor, **model.arguments)
+        for name, model in self.checked.models.items():
+            if name not in self.given.objects:
+                models.fetch(model.constructor, **model.arguments)
         return replace(self)
 
     def fetched(self, only: Sequence[str] | None = None) -> Recipe:
@@ -284,8 +369,11 @@ class Recipe:
 
 
 def _read(path: str | Path) -> tuple[Source, Lock]:
-    """A recipe's text, and what ``mfv.lock`` beside it pins."""
-    file = find_recipe(path)
+    """A recipe's text, and what ``mfv.lock`` beside it pins; ``-`` is standard input, which has no
+    lock."""
+    if str(path) == STDIN:
+        return source_from_bytes(sys.stdin.buffer.read(), "<stdin>"), NO_LOCK
+    file = find_recipe(as_path(path, "a recipe's file"))
     try:
         source = read_source(file, str(path))
     except OSError as error:
@@ -315,31 +403,51 @@ def compile(text: str) -> Expression | Recipe:
 
     Raises:
         RecipeError: Everything that is wrong with a recipe; that an expression does not parse.
+        MfvError: MFV5119 for what is no text.
 
     >>> compile("fv(left) - fv(right)")
     Expression('fv(left) - fv(right)')
     """
-    if text.lstrip().startswith("mfv ") or "\n" in text.strip():
+    if as_text(text, "what is compiled").lstrip().startswith("mfv ") or "\n" in text.strip():
         return Recipe(text, "<text>")
     return Expression.parse(text)
 
 
 def run(
-    recipe: str | Path,
+    recipe: str | Path | Recipe,
     out: str | Path | None = None,
     device: str | None = None,
     *,
     profile: str | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | Mapping[str, object] = (),
+    only: Sequence[str] | None = None,
+    fresh: bool = False,
+    download: bool = False,
+    trace: bool = False,
+    locked: bool = False,
+    progress: Progress = None,
+    model: ModelLike | Mapping[str, ModelLike] | None = None,
+    dataset: DatasetLike | Mapping[str, DatasetLike] | None = None,
+    listener: Listener | None = None,
 ) -> InteractiveResult:
     """Run a recipe: :meth:`Recipe.from_file`, then :meth:`Recipe.run`.
 
     Args:
-        recipe: The file, or a bundled recipe's name, such as ``quickstart``.
+        recipe: The file, a bundled recipe's name, such as ``quickstart``, or a :class:`Recipe`.
         out: The folder for results and vectors; :attr:`Recipe.folder` if left out.
         device: Where models run, in place of what the recipe says.
         profile: The name of one of its profiles.
-        overrides: ``NAME.ATTRIBUTE=VALUE`` each, which come after the profile.
+        overrides: ``NAME.ATTRIBUTE=VALUE`` each, or values by ``NAME.ATTRIBUTE``; they come after
+            the profile.
+        only: Names of the tunes, evals and saves to run, with what they need.
+        fresh: Run finished steps all the same.
+        download: Fetch the files of a model that are not on this machine.
+        trace: Leave ``trace.txt``, too.
+        locked: Refuse vectors that are not what ``mfv.lock`` pins.
+        progress: Whether to show how far it is; in notebooks if left out.
+        model: In place of the recipe's own: text, or one of :func:`load_model`; several by name.
+        dataset: Likewise, text or one of :func:`load_dataset`.
+        listener: Who is told how far it is, in place of ``progress``.
 
     Returns:
         Its rows, the folder, and every step's value.
@@ -347,27 +455,14 @@ def run(
     Raises:
         MfvError: What both raise.
     """
-    return Recipe.from_file(recipe, overrides, profile).run(out, device=device)
-
-
-def load_model(name: str, device: str | None = None, **arguments: Any) -> OpenFlamingo:
-    """Load a model: ``load_model("tiny")``, ``load_model("openflamingo", path="…", dtype="bf16")``.
-
-    Args:
-        name: The constructor's, as in a recipe.
-        device: Where it runs; as the arguments say if left out.
-        arguments: The constructor's; with ``download=True`` missing files are fetched.
-
-    Returns:
-        The model; its ``generate`` is :func:`mfv_dsl.engine.generation.generate_texts`.
-
-    Raises:
-        MfvError: MFV7001 for a kind of model that cannot be loaded, other MFV70xx for files that
-            are missing, do not fit or cannot be fetched.
-    """
-    from mfv_dsl import models
-    from mfv_dsl.engine.generation import generate_texts
-
-    model = models.load(name, device=device, **arguments)
-    model.generate = MethodType(generate_texts, model)
-    return model
+    if isinstance(recipe, Recipe):
+        changes = (*recipe.overrides, *options_of(overrides))
+        chosen = replace(
+            recipe, overrides=changes, profile=recipe.profile if profile is None else profile
+        )
+    else:
+        chosen = Recipe.from_file(recipe, options_of(overrides), profile)
+    return chosen.run(
+        out, listener, device=device, fresh=fresh, only=only, trace=trace, download=download,
+        locked=locked, progress=progress, model=model, dataset=dataset,
+    )  # fmt: skip

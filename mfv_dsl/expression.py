@@ -12,24 +12,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mfv_dsl.base.arguments import ArgumentError, shown
+from mfv_dsl.base.arguments import text as as_text
+from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.source import Source
+from mfv_dsl.given import Given, call_of, not_loaded, origin_of
 from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.checker import load_recipe
-from mfv_dsl.lang.constructed import as_call
+from mfv_dsl.lang.checker import check_source, load_recipe
 from mfv_dsl.lang.entries import FUNCTION
+from mfv_dsl.lang.from_python import as_call, as_syntax
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.sharing import shared_parts, short_text
 from mfv_dsl.lang.syntax import (
     Binary,
     Call,
     Expr,
-    Keyword,
     ListExpr,
     Name,
     Number,
+    SetExpr,
     Text,
     Unary,
 )
@@ -38,21 +43,34 @@ from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.expressions import Planner
 from mfv_dsl.plan.steps import needed
+from mfv_dsl.progress import Progress, listening
 
 if TYPE_CHECKING:
+    from mfv_dsl.data.items import Dataset
     from mfv_dsl.engine.attach import HookPlan
     from mfv_dsl.execute.session import Listener
     from mfv_dsl.methods.vectors import Vector
+    from mfv_dsl.models.base import Backend
     from mfv_dsl.models.sites import SiteSource
+    from mfv_dsl.vector_objects import InteractiveVector
 
+#: A model as text, as in a recipe, or one of :func:`mfv_dsl.load_model`.
+ModelLike: TypeAlias = "str | Backend"
+#: A dataset as text, as in a recipe, or one of :func:`mfv_dsl.load_dataset`.
+DatasetLike: TypeAlias = "str | Dataset"
 _MODEL, _DATASET, _RESULT = "model_", "dataset_", "result"
+#: Errors that depend on where in a recipe an expression stands.
+_OF_ITS_PLACE = ("MFV2010", "MFV5351")
+#: An option of `defaults` that is a set of heads.
+_HEADS = Parameter("heads", ("Heads",), "")
 
 
 @dataclass(frozen=True)
 class Expression:
     """A vector expression, such as ``fv(left) - fv(right) + fv(above)``.
 
-    ``+``, ``-``, and ``*`` and ``/`` with numbers make new ones.
+    ``+``, ``-``, and ``*`` and ``/`` with numbers make new ones.  Sets of heads, such as
+    ``top(10)``, are expressions too; they take ``|``, ``&`` and ``-``.
 
     >>> Expression.parse("fv(left)") - 2 * Expression.parse("fv(right)")
     Expression('fv(left) - 2 * fv(right)')
@@ -60,76 +78,148 @@ class Expression:
 
     syntax: Expr
 
+    #: numpy leaves products with its numbers to this class
+    __array_ufunc__ = None
+
     @classmethod
     def parse(cls, text: str) -> Expression:
-        """The expression that ``text`` writes; raises RecipeError."""
-        return cls(parse_expression(Source(text, "<expression>")))
+        """The expression that ``text`` writes; raises RecipeError, and ArgumentError (MFV5119) for
+        what is no text."""
+        return cls(parse_expression(Source(as_text(text, "an expression"), "<expression>")))
 
     def __str__(self) -> str:
-        return unparse(self.syntax)
+        """Its text; of one that is too long to write, its last step, with names for its parts."""
+        return short_text(self.syntax)
 
     def __repr__(self) -> str:
-        return f"Expression({str(self)!r})"
+        text = str(self)
+        return f"Expression({text if len(text) <= 500 else text[:500] + ' …'!r})"
 
     def __add__(self, other: Expression) -> Expression:
-        return self._with("+", other)
+        return self._joined("+", other)
+
+    def __radd__(self, other: object) -> Expression:
+        return self if _is_nothing(other) else self._joined("+", other, other_first=True)
 
     def __sub__(self, other: Expression) -> Expression:
-        return self._with("-", other)
+        return self._joined("-", other)
+
+    def __rsub__(self, other: object) -> Expression:
+        return self._joined("-", other, other_first=True)
 
     def __mul__(self, factor: float | Expression) -> Expression:
-        return self._with("*", factor)
+        return self._joined("*", factor)
 
     def __rmul__(self, factor: float) -> Expression:
-        return Expression(Binary("*", _syntax(factor), self.syntax))
+        return self._joined("*", factor, other_first=True)
 
     def __truediv__(self, divisor: float | Expression) -> Expression:
-        return self._with("/", divisor)
+        return self._joined("/", divisor)
+
+    def __rtruediv__(self, dividend: object) -> Expression:
+        return self._joined("/", dividend, other_first=True)
+
+    def __or__(self, other: object) -> Expression:
+        return self._joined("|", other)
+
+    def __ror__(self, other: object) -> Expression:
+        return self._joined("|", other, other_first=True)
+
+    def __and__(self, other: object) -> Expression:
+        return self._joined("&", other)
+
+    def __rand__(self, other: object) -> Expression:
+        return self._joined("&", other, other_first=True)
 
     def __neg__(self) -> Expression:
-        return Expression(Unary("-", self.syntax))
+        negative = Expression(Unary("-", self.syntax))
+        if _kind(self.syntax) not in ("Vector", "Number"):
+            _check_form(negative)
+        return negative
 
-    def _with(self, operator: str, other: object) -> Expression:
-        return Expression(Binary(operator, self.syntax, _syntax(other)))
+    def __pos__(self) -> Expression:
+        return self
+
+    def _joined(self, operator: str, other: object, other_first: bool = False) -> Expression:
+        """The operation on this and another side; what cannot be joined is an error at once."""
+        if isinstance(other, str):
+            raise ArgumentError(
+                f"{shown(other)} is text, and not a vector or a number",
+                f'a relation\'s vector is fv("{other}")' if other.isidentifier() else None,
+            )
+        sides = (self.syntax, as_syntax(other))
+        left, right = reversed(sides) if other_first else sides
+        joined = Expression(Binary(operator, left, right))
+        kinds = _kind(left), _kind(right)
+        divisor = right if operator == "/" else None
+        heads = kinds == ("Heads", "Heads") and operator in "|&-"
+        if not heads and (
+            not {"Heads", "Other"}.isdisjoint(kinds)
+            or operator in "|&"
+            or (operator in "+-" and kinds[0] != kinds[1])
+            or (operator == "*" and kinds == ("Vector", "Vector"))
+            or (operator == "/" and kinds[1] == "Vector")
+            or (isinstance(divisor, Number) and divisor.value == 0)
+        ):
+            _check_form(joined)
+        return joined
 
     def check(
-        self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
+        self, model: ModelLike = "tiny()", dataset: DatasetLike = "scenes()", **defaults: object
     ) -> Checked:
         """Check it as the vector of a recipe.
 
         Args:
-            model: The constructor of its model; ``tiny`` is short for ``tiny()``.
-            dataset: The constructor of its dataset, likewise.
-            defaults: As in a recipe's ``defaults``: ``heads="top(10)"``, ``shots=4``.
+            model: The model that it is computed on: its constructor, ``"tiny"`` is short for
+                ``"tiny()"``, or one of :func:`mfv_dsl.load_model`.
+            dataset: Where prompts come from: its constructor, or one of
+                :func:`mfv_dsl.load_dataset`.
+            defaults: As in a recipe's ``defaults``: ``heads="top(10)"`` or heads as pairs
+                ``[(4, 1), (2, 6)]``, ``shots=4``.  None leaves an option out.
 
         Raises:
             RecipeError: Everything that is wrong with it.
+            MfvError: MFV5118 for a model or dataset of another make, MFV5119 for a value of the
+                wrong type.
         """
-        lines = "".join(f"  {name} = {value}\n" for name, value in defaults.items())
+        return self._checked(model, dataset, defaults)[0]
+
+    def _checked(
+        self, model: ModelLike, dataset: DatasetLike, defaults: Mapping[str, object]
+    ) -> tuple[Checked, Given]:
+        """The expression as the vector of a recipe, and the objects that the recipe names."""
+        given = Given.of({_MODEL: ("model", model), _DATASET: ("dataset", dataset)})
+        lines = "".join(
+            f"  {name} = {_default(name, value)}\n"
+            for name, value in defaults.items()
+            if value is not None
+        )
         block = f"defaults {{\n{lines}}}\n" if lines else ""
         text = (
-            f"mfv 1\nmodel {_MODEL} = {as_call(model)}\n"
-            f"dataset {_DATASET} = {as_call(dataset)}\n"
-            f"{block}vector {_RESULT} = {self}\n"
+            f"mfv 1\nmodel {_MODEL} = {call_of('model', model)}\n"
+            f"dataset {_DATASET} = {call_of('dataset', dataset)}\n"
+            f"{block}{_declarations(self.syntax, 'vector')}"
         )
-        return load_recipe(Source(text, "<expression>"), find=at_hand)
+        return load_recipe(Source(text, "<expression>"), given.facts, find=at_hand), given
 
     def plan(
-        self, model: str = "tiny()", dataset: str = "scenes()", **defaults: object
+        self, model: ModelLike = "tiny()", dataset: DatasetLike = "scenes()", **defaults: object
     ) -> InteractivePlan:
         """The steps that compute it; the arguments are those of :meth:`check`.
 
         Raises:
             RecipeError: Everything that is wrong with it.
-            MfvError: MFV5306 for a number in it that is too large or divided by zero.
+            MfvError: MFV5306 for a number in it that is too large or divided by zero, and as
+                :meth:`check`.
 
         >>> plan = Expression.parse("normalize(fv(left))").plan(heads="{L4H2}")
         >>> [step.operation for step in plan.steps]
         ['activations', 'head_set', 'extract', 'normalize']
         """
-        return self._planned(self.check(model, dataset, **defaults))[0]
+        checked, given = self._checked(model, dataset, defaults)
+        return replace(_planned(checked)[0], given=given.objects)
 
-    def terms(self, dataset: str = "scenes()") -> Mapping[str, float]:
+    def terms(self, dataset: DatasetLike = "scenes()") -> Mapping[str, float]:
         """Its linear form: the coefficient of every vector it is made of, like terms merged.
 
         >>> Expression.parse("2 * fv(left) - (fv(left) + fv(right)) / 2").terms()
@@ -142,17 +232,20 @@ class Expression:
 
     def vector(
         self,
-        model: str = "tiny()",
-        dataset: str = "scenes()",
+        model: ModelLike = "tiny()",
+        dataset: DatasetLike = "scenes()",
         listener: Listener | None = None,
+        progress: Progress = None,
         **defaults: object,
-    ) -> Vector:
-        """Compute it: extract what it needs and combine.  Finished steps come from the store.
+    ) -> InteractiveVector:
+        """Compute it: extract what it needs and combine.  Finished steps come from the store, and a
+        model that this process has loaded is not loaded again.
 
         Args:
             model: As for :meth:`check`, and so ``dataset`` and ``defaults``.
             dataset: Where prompts come from.
             listener: Who is told how far it is.
+            progress: Whether to show how far it is: in notebooks if left out.
             defaults: Options of its calls.
 
         Returns:
@@ -160,25 +253,32 @@ class Expression:
 
         Raises:
             RecipeError: Everything that is wrong with it.
-            MfvError: MFV6001 for a vector that is nowhere; what the steps raise as they run.
+            MfvError: MFV5120 for a model that is not as it was loaded, MFV6001 for a vector that is
+                nowhere; as :meth:`check`, and what the steps raise as they run.
         """
         from mfv_dsl.execute.loads import fetch_loads
         from mfv_dsl.execute.run import perform
+        from mfv_dsl.execute.session import RunSettings
+        from mfv_dsl.vector_objects import interactive
 
-        plan, key = self._planned(self.check(model, dataset, **defaults))
+        checked, given = self._checked(model, dataset, defaults)
+        plan, key = _planned(checked)
         if fetch_loads(plan):
-            plan, key = self._planned(self.check(model, dataset, **defaults))
-        vector: Vector = perform(plan, listener).values[key]
-        return replace(vector, expression=str(self))
+            plan, key = _planned(self._checked(model, dataset, defaults)[0])
+        with listening(progress, listener) as told:
+            settings = RunSettings(given=given.objects)
+            vector: Vector = perform(plan, told, settings).values[key]
+        return interactive(replace(vector, expression=str(self)))
 
     def bind(
         self,
         model: Any,
         layer: int | str,
         scale: float = 1.0,
-        dataset: str = "scenes()",
-        constructor: str = "tiny()",
+        dataset: DatasetLike = "scenes()",
+        constructor: ModelLike | None = None,
         sites: SiteSource | None = None,
+        attention_output: str | None = None,
         **defaults: object,
     ) -> HookPlan:
         """Compute it and bind its injection to the user's own model.
@@ -189,29 +289,89 @@ class Expression:
             layer: The decoder layer to add it at, or ``native``: each head's own.
             scale: The factor before it.
             dataset: Where prompts come from.
-            constructor: The model that it is computed on.
+            constructor: The model that it is computed on; ``model`` itself if left out, which then
+                has to be one of ``load_model``.
             sites: Where a model of another make keeps its parts
                 (:func:`mfv_dsl.models.sites.find_sites`).
+            attention_output: Which module of a decoder layer is the attention's output projection,
+                where that is not found: ``"out_proj"``.
             defaults: As for :meth:`check`.
 
         Returns:
             The edit: ``with steer.bind(model, layer=1).attach(): model(...)``.
 
         Raises:
-            MfvError: What :meth:`vector` raises; MFV51xx for a model that it does not fit.
+            MfvError: MFV5118 where it is not said what it is computed on, MFV5119 for a layer or
+                scale that is none, MFV5103 for a layer that ``model`` does not have; what
+                :meth:`vector` raises; MFV51xx for a model that it does not fit.
         """
-        from mfv_dsl.engine.attach import HookPlan
-        from mfv_dsl.methods.evaluation import adding
+        from mfv_dsl.vector_objects import binding
 
-        vector = self.vector(constructor, dataset, **defaults)
-        return HookPlan.of(model, adding(vector, layer, scale), sites)
+        own = binding(model, layer, scale, sites, attention_output)
+        if constructor is None:
+            if origin_of("model", model) is None:
+                raise not_loaded("model", model)
+            constructor = model
+        return own(self.vector(constructor, dataset, **defaults))
 
-    @staticmethod
-    def _planned(checked: Checked) -> tuple[InteractivePlan, str]:
-        planner = Planner(checked)
-        key = planner.vector(checked.vectors[_RESULT].value, Context(_MODEL, _DATASET))
-        steps = needed(planner.steps.values(), [key])
-        return InteractivePlan(checked.models, checked.datasets, steps, (), ()), key
+
+def _planned(checked: Checked) -> tuple[InteractivePlan, str]:
+    planner = Planner(checked)
+    key = planner.vector(checked.vectors[_RESULT].value, Context(_MODEL, _DATASET))
+    steps = needed(planner.steps.values(), [key])
+    return InteractivePlan(checked.models, checked.datasets, steps, (), ()), key
+
+
+def _default(name: str, value: object) -> str:
+    """The text of a value in ``defaults``; text is the language's own."""
+    if isinstance(value, str):
+        return value
+    return unparse(as_syntax(value, _HEADS if name == "heads" else None))
+
+
+def _is_nothing(value: object) -> bool:
+    """Whether a value is the 0 that ``sum`` begins with."""
+    return isinstance(value, int) and not isinstance(value, bool) and value == 0
+
+
+def _kind(syntax: Expr) -> str:
+    """``Number``, ``Vector``, ``Heads`` or ``Other``, as far as a tree shows: a name may be any."""
+    if isinstance(syntax, Number):
+        return "Number"
+    if isinstance(syntax, Unary):
+        return _kind(syntax.operand)
+    if isinstance(syntax, Binary):
+        kinds = {_kind(syntax.left), _kind(syntax.right)}
+        return kinds.pop() if len(kinds) == 1 else "Vector"
+    if isinstance(syntax, Call) and syntax.function.text in FUNCTION:
+        return FUNCTION[syntax.function.text].result
+    if isinstance(syntax, SetExpr):
+        return "Heads"
+    if isinstance(syntax, ListExpr | Text) or syntax in (Name("true"), Name("false")):
+        return "Other"
+    return "Vector"
+
+
+def _declarations(syntax: Expr, kind: str) -> str:
+    """The expression as the declaration of the result, behind those of its shared parts."""
+    parts, rest = shared_parts(syntax)
+    lines = [*parts, (kind, _RESULT, rest)]
+    return "".join(f"{kind} {name} = {unparse(value)}\n" for kind, name, value in lines)
+
+
+def _check_form(expression: Expression) -> None:
+    """Raise RecipeError for what is wrong with an expression whatever its model and dataset."""
+    syntax, kind = expression.syntax, _kind(expression.syntax)
+    if kind == "Number":
+        syntax = Binary("*", syntax, Call(Name("zeros")))
+    item = "heads" if kind == "Heads" else "vector"
+    lines = (
+        f"mfv 1\nmodel {_MODEL} = tiny()\ndataset {_DATASET} = scenes()\n"
+        f"{_declarations(syntax, item)}"
+    )
+    found = check_source(Source(lines, "<expression>"), lambda entry, arguments: None).diagnostics
+    if any(one.severity == "error" and one.code not in _OF_ITS_PLACE for one in found):
+        raise RecipeError(found)
 
 
 def function(name: str) -> Callable[..., Expression]:
@@ -219,7 +379,9 @@ def function(name: str) -> Callable[..., Expression]:
 
     It takes what the language's takes, in the same order or by name; a name that Python keeps for
     itself has an underscore behind it (``from_``).  A relation, a path and a name are text; any
-    other text is an expression of the language: ``heads="top(5)"``.
+    other text is an expression of the language: ``heads="top(5)"``.  Heads may be pairs
+    ``[(4, 1), (2, 6)]``.  What is wrong with the call whatever its model and dataset is raised at
+    once: RecipeError, and ArgumentError (MFV5119) for values that the language does not have.
 
     >>> reject = function("reject")
     >>> str(reject(function("fv")("left"), function("fv")("above")))
@@ -228,47 +390,11 @@ def function(name: str) -> Callable[..., Expression]:
     entry = FUNCTION[name]
 
     def call(*arguments: object, **options: object) -> Expression:
-        values = {key.removesuffix("_"): value for key, value in options.items()}
-        variadic = bool(entry.parameters) and entry.parameters[0].variadic
-        if len(arguments) > len(entry.parameters) and not variadic:
-            raise TypeError(f"{name}() takes {len(entry.parameters)} arguments")
-        if not variadic:
-            values |= {p.name: a for p, a in zip(entry.parameters, arguments, strict=False)}
-            arguments = ()
-        positional = [_syntax(argument) for argument in arguments]
-        keywords = []
-        for key, value in values.items():
-            parameter = entry.parameter(key)
-            if parameter is not None and parameter.positional and value is not None:
-                positional.append(_argument(parameter, value))
-            elif value is not None:
-                keywords.append(Keyword(Name(key), _argument(parameter, value)))
-        return Expression(Call(Name(name), tuple(positional), tuple(keywords)))
+        made = Expression(as_call(entry, arguments, options))
+        _check_form(made)
+        return made
 
     call.__name__ = call.__qualname__ = name
+    call.__module__ = "mfv_dsl"
     call.__doc__ = f"{entry.doc[0].upper()}{entry.doc[1:]}: ``{entry.example}``."
     return call
-
-
-def _argument(parameter: Parameter | None, value: object) -> Expr:
-    """An argument's value; text stands for an expression of the language, unless a relation or a
-    text is wanted."""
-    if not isinstance(value, str):
-        return _syntax(value)
-    if parameter is not None and parameter.types == ("Relation",):
-        return Name(value)
-    if parameter is not None and parameter.types == ("Text",):
-        return Text(value)
-    return parse_expression(Source(value, "<option>"))
-
-
-def _syntax(value: object) -> Expr:
-    if isinstance(value, Expression):
-        return value.syntax
-    if isinstance(value, bool):
-        return Name("true" if value else "false")
-    if isinstance(value, int | float):
-        return Number(value) if value >= 0 else Unary("-", Number(-value))
-    if isinstance(value, list | tuple):
-        return ListExpr(tuple(_syntax(part) for part in value))
-    raise TypeError(f"a {type(value).__name__} does not belong in a vector expression")

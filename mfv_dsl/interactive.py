@@ -1,10 +1,13 @@
-"""Plans and results as the Python interface gives them: plans bind to models, and both show
-themselves in a notebook."""
+"""What the Python interface gives: plans that bind to models, results that show themselves in a
+notebook, and vectors that are saved and bound."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.arguments import known_options
 from mfv_dsl.base.places import finished
 from mfv_dsl.execute.run_result import RunResult
 from mfv_dsl.plan.explain import explain_plan
@@ -15,24 +18,46 @@ if TYPE_CHECKING:
     from mfv_dsl.engine.hooks import Hooks
 
 
+@dataclass(frozen=True, repr=False)
 class InteractivePlan(Plan):
     """A plan whose evals can be bound to the user's own model."""
 
-    @classmethod
-    def of(cls, plan: Plan) -> InteractivePlan:
-        """``plan`` with the methods of this class."""
-        return cls(**vars(plan))
+    #: Models and datasets that are loaded already, by the plan's names.
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
-    def bind(self, model: Any, *names: Any, **options: Any) -> HookPlan:
+    @classmethod
+    def of(cls, plan: Plan, given: Mapping[str, Any] | None = None) -> InteractivePlan:
+        """``plan`` with the methods of this class."""
+        values = {item.name: getattr(plan, item.name) for item in fields(Plan)}
+        return cls(**values, given=given or getattr(plan, "given", {}))
+
+    def bind(
+        self,
+        model: Any,
+        eval: str | None = None,
+        relation: str | None = None,
+        **options: Any,
+    ) -> HookPlan:
         """The edits of one eval bound to the user's own model: ``bind(model, "raw", "left",
         layer=1)``; see :func:`mfv_dsl.execute.bind.bind`."""
-        from mfv_dsl.execute.bind import bind
+        from mfv_dsl.execute.bind import OPTIONS, bind
 
-        return bind(self, model, *names, **options)
+        known_options(options, OPTIONS, "bind()")
+        return bind(self, model, eval, relation, given=self.given, **options)
 
-    def attach(self, model: Any, *names: Any, **options: Any) -> Hooks:
+    def attach(
+        self,
+        model: Any,
+        eval: str | None = None,
+        relation: str | None = None,
+        **options: Any,
+    ) -> Hooks:
         """``with plan.attach(model, "raw", "left", layer=1): model(...)``"""
-        return self.bind(model, *names, **options).attach()
+        return self.bind(model, eval, relation, **options).attach()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the objects that it was given, which stay in their process."""
+        return {**self.__dict__, "given": {}}
 
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html import plan_html
@@ -40,13 +65,19 @@ class InteractivePlan(Plan):
         return plan_html(self, explain_plan(self, finished(step.key for step in self.steps)))
 
 
+@dataclass(frozen=True, repr=False)
 class InteractiveResult(RunResult):
-    """What a run gave; its plan binds."""
+    """What a run gave; its plan binds, and its vectors are saved and bound."""
 
     @classmethod
-    def of(cls, result: RunResult) -> InteractiveResult:
+    def of(cls, result: RunResult, given: Mapping[str, Any] | None = None) -> InteractiveResult:
         """``result`` with the methods of this class."""
-        return cls(**{**vars(result), "plan": InteractivePlan.of(result.plan)})
+        from mfv_dsl.vector_objects import interactive
+
+        values = {key: interactive(value) for key, value in result.values.items()}
+        plan = InteractivePlan.of(result.plan, given)
+        own = {item.name: getattr(result, item.name) for item in fields(RunResult)}
+        return cls(**{**own, "plan": plan, "values": values})
 
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html import results_html

@@ -11,10 +11,11 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import missing_folders, remove_empty
 from mfv_dsl.base.names import DEVICES
 from mfv_dsl.base.places import store_root
 
@@ -129,14 +130,12 @@ def folder_for(path: Path, *, what: str = "cannot write into", code: str = "") -
     made: list[Path] = []
     try:
         with disk_trouble(path, what=what, code=code):
-            made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+            made = missing_folders(path)
             path.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=path).close()
         yield
     except BaseException:
-        for folder in made:
-            with suppress(OSError):  # something is in it
-                folder.rmdir()
+        remove_empty(made)
         raise
 
 
@@ -166,10 +165,21 @@ def check_path(path: str | Path) -> None:
             if not os.path.isdir(folder):
                 os.stat(folder)  # a link that leads nowhere or in circles
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+            if _is_too_long(here.relative_to(folder), folder):
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), text)
             if not os.access(folder, os.W_OK | os.X_OK):
                 code = errno.EROFS if _read_only(folder) else errno.EACCES
                 raise OSError(code, os.strerror(code), str(folder))
             return
+
+
+def _is_too_long(path: Path, folder: Path) -> bool:
+    """Whether a part of ``path`` is longer than the disk of ``folder`` lets a name be."""
+    try:
+        most = os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        most = 255
+    return any(len(os.fsencode(part)) > most for part in path.parts)
 
 
 def _read_only(folder: Path) -> bool:

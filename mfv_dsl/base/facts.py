@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mfv_dsl.base.short import Short
+
 #: Precisions of a model's weights, and the bytes that one number takes.
 PRECISIONS = {"bf16": 2, "fp16": 2, "fp32": 4}
 
 
-@dataclass(frozen=True)
-class ModelFacts:
+@dataclass(frozen=True, repr=False)
+class ModelFacts(Short):
     """A model's shape, known from its configuration.
 
     ``n_layers`` decoder layers of ``n_heads`` attention heads, each ``head_dim`` numbers wide;
@@ -23,7 +25,8 @@ class ModelFacts:
     none or not known.  ``layers_without_heads`` are those decoder layers that have no
     self-attention.  ``attention`` names the code of its attention where that was chosen;
     ``quantize`` says as what weights are held that are not held in ``precision``; ``weights`` is
-    about how many bytes all take, 0 where not known.
+    about how many bytes all take, 0 where not known.  ``inputs`` is a hash of the files that make
+    tokens and pixels of prompts, where they are not in the fingerprint.
 
     What work is counted with, 0 where it is not known: ``parameters`` of the whole model,
     ``layer_parameters`` of a decoder layer on average, with its cross-attention where there is one,
@@ -52,6 +55,7 @@ class ModelFacts:
     layer_parameters: int = 0
     output_parameters: int = 0
     picture_work: int = 0
+    inputs: str = field(default="", compare=False)
 
     @property
     def head_layers(self) -> tuple[int, ...]:
@@ -74,10 +78,10 @@ class ModelFacts:
 
     @property
     def identity(self) -> str:
-        """Fingerprint, precision and a chosen attention: models of one identity give the same
-        results.  Vectors of one fingerprint belong together; finished steps are found again by
-        identity."""
-        chosen = (self.precision, "fp32"), (self.attention, "auto")
+        """Fingerprint, files of tokenizer and processor, precision and a chosen attention:
+        models of one identity give the same results.  Vectors of one fingerprint belong together;
+        finished steps are found again by identity."""
+        chosen = (self.inputs[:16], ""), (self.precision, "fp32"), (self.attention, "auto")
         return ":".join([self.fingerprint, *(name for name, usual in chosen if name != usual)])
 
     @property
@@ -86,8 +90,8 @@ class ModelFacts:
         return self.precision if self.quantize == "none" else f"{self.quantize}, {self.precision}"
 
 
-@dataclass(frozen=True)
-class DatasetFacts:
+@dataclass(frozen=True, repr=False)
+class DatasetFacts(Short):
     """What a dataset offers, known without reading images; ``hash`` is that of its items,
     ``counts`` how many it has of a relation and split, ``images`` on how many different images,
     where that is not the same, and ``warnings`` what its files should be looked at for, each a code

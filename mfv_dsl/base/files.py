@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +16,8 @@ from typing import BinaryIO
 #: A file up to _WHOLE bytes is hashed whole, of a larger one _BLOCKS blocks of _BLOCK bytes, evenly
 #: spaced, the first and the last among them.
 _WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
+#: Bytes at the beginning and in the middle of a tensor that are hashed.
+_PIECE = 4 << 10
 
 #: How a pointer begins that git-LFS leaves in a file's place; the whole of it is below 1,024 bytes.
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -88,6 +92,32 @@ def hash_sample(digest: hashlib._Hash, path: Path) -> None:
             digest.update(file.read(_BLOCK))
 
 
+def hash_tensors(digest: hashlib._Hash, path: Path) -> None:
+    """Hash, of a safetensors file of which :func:`hash_sample` takes a sample, its header and a
+    little of every tensor, so that other values in any one of them are another hash."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= _WHOLE:
+            return
+        start = 8 + int.from_bytes(file.read(8), "little")
+        if start > size:  # no such file; reading it will tell
+            return
+        header = file.read(start - 8)
+        digest.update(header)
+        try:
+            places = sorted(
+                tuple(map(int, entry["data_offsets"]))
+                for name, entry in json.loads(header).items()
+                if name != "__metadata__"
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return
+        for first, last in places:
+            for place in (first, max(first, (first + last - _PIECE) // 2)):
+                file.seek(start + place)
+                digest.update(file.read(min(_PIECE, last - place)))
+
+
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a whole file or nothing: temporary file beside it, flush to disk, rename.
 
@@ -96,7 +126,28 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     Folders that are missing are made.  ``durable=False`` leaves it to the system when the bytes are
     on the disk.  Raises OSError where it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = missing_folders(path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, data, durable)
+    except BaseException:
+        remove_empty(made)
+        raise
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """Those of ``path`` and the folders above it that are not there, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of ``folders``, the innermost first, that have nothing in them."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _write(path: Path, data: bytes, durable: bool) -> None:
     status = _regular_status(path)
     mode = 0o666 if status is None else stat.S_IMODE(status.st_mode)
     handle, temporary = _temporary(path, mode & 0o666)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.suggest import suggest
 
 
 def store_root() -> Path:
@@ -53,7 +54,7 @@ def identity_of_place(path: str | Path) -> tuple[object, ...]:
     if "://" in str(path):
         return (str(path),)
     try:
-        there = Path(os.path.realpath(path))
+        there = Path(os.path.realpath(user_path(path)))
         rest: list[str] = []
         while not there.exists() and there != there.parent:
             rest.insert(0, there.name)
@@ -90,7 +91,7 @@ def run_folder(recipe: str, variant: str = "") -> Path:
     >>> run_folder("/home/me/steer.mfv").as_posix()
     'runs/home/me/steer'
     """
-    path = _from_here(recipe)[0]
+    path = _from_here("stdin" if recipe == "<stdin>" else recipe)[0]
     name = path.stem if path.suffix.lower() == ".mfv" else path.name
     return Path("runs", *path.parts[:-1], f"{name}-{variant}" if variant else name)
 
@@ -130,9 +131,10 @@ def bundled_name(file: Path) -> str | None:
 
 
 def find_recipe(path: str | Path) -> Path:
-    """``path`` if it is a file, else the bundled recipe of that name (``paper/heads``).
+    """``path`` if it is a file, else the bundled recipe of that name (``paper/heads``), else the
+    file ``path.mfv``.
 
-    MfvError (MFV6101) if there is neither.
+    MfvError (MFV6101) if there is none of these.
     """
     here = Path(path)
     if here.is_file():
@@ -142,10 +144,21 @@ def find_recipe(path: str | Path) -> Path:
     recipe = folder / (inside if here.suffix == ".mfv" else f"{inside}.mfv")
     if not here.is_absolute() and ".." not in here.parts and recipe.exists():
         return recipe
+    with_suffix = here.with_name(f"{here.name}.mfv") if here.name else here
+    if with_suffix.is_file():
+        return with_suffix
     if here.exists():  # what it is, is said where it is read
         return here
-    names = ", ".join(
-        file.relative_to(folder).with_suffix("").as_posix()
-        for file in sorted(folder.rglob("*.mfv"))
-    )
-    raise MfvError("MFV6101", f"there is no recipe {path}", help=f"the bundled recipes are {names}")
+    names = bundled_recipes()
+    near = suggest(str(path), names)
+    raise MfvError(
+        "MFV6101", f"there is no recipe {path}",
+        help=f"did you mean `{near}`?" if near else f"the bundled recipes are {', '.join(names)}",
+    )  # fmt: skip
+
+
+def bundled_recipes() -> list[str]:
+    """The names of the recipes that come with mfv-dsl."""
+    folder = bundled("recipes")
+    files = sorted(folder.rglob("*.mfv"))
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]

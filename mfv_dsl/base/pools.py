@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
@@ -31,11 +31,11 @@ def too_few_images(
     )
 
 
-def check_pool(
+def shortages_of_pool(
     facts: DatasetFacts, relation: str, split: str, prompts: tuple[str, int],
     shots: tuple[str, int] = ("", 0),
-) -> None:  # fmt: skip
-    """Refuse prompts that a dataset cannot give.
+) -> Iterator[MfvError]:  # fmt: skip
+    """Why a dataset cannot give prompts.
 
     Args:
         facts: What it has; nothing is refused where it does not say how many.
@@ -44,15 +44,15 @@ def check_pool(
         prompts: How many, behind the name of the argument that says it.
         shots: How many demonstrations each has, likewise.
 
-    Raises:
-        MfvError: MFV7110 for too few items, MFV7111 for too few images.
+    Returns:
+        MFV7110 for too few items, MFV7111 for too few images.
     """
     items = _number(facts.counts, relation, split)
     if items is not None and prompts[1] > items:
-        raise too_few_items(prompts[1], relation, split, items, prompts[0])
+        yield too_few_items(prompts[1], relation, split, items, prompts[0])
     images = _number(facts.images or facts.counts, relation, split)
     if images is not None and shots[1] >= images:
-        raise too_few_images(shots[1], relation, split, images, min(1, images), shots[0])
+        yield too_few_images(shots[1], relation, split, images, min(1, images), shots[0])
 
 
 def _number(numbers: Mapping[str, Mapping[str, int]], relation: str, split: str) -> int | None:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.base.texts import line_starts
 
 
@@ -25,8 +26,8 @@ class Span:
         return Span(min(self.start, other.start), max(self.end, other.end))
 
 
-@dataclass(frozen=True)
-class Source:
+@dataclass(frozen=True, repr=False)
+class Source(Short):
     """A text and the name it is shown under (a path, ``<expression>``, ``--set raw.layer``).
 
     >>> source = Source("mfv 1\\nmodel m = tiny()\\n")

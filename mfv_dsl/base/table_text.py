@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 #: What LaTeX takes for a command, and how it is written so that it is shown.
@@ -55,9 +55,32 @@ class TextTable:
         csv.writer(text, lineterminator="\n").writerows([self.columns, *self.lines])
         return text.getvalue()
 
+    def folded(self, width: int) -> Iterator[TextTable]:
+        """The table in parts that are each ``width`` wide at most, if columns let them: the rows'
+        names, and so many columns as fit.
+
+        >>> table = TextTable(("", "left", "right"), (("raw", "0.5", "0.75"),))
+        >>> [part.columns for part in table.folded(10)]
+        [('', 'left'), ('', 'right')]
+        """
+        widths, first = self._widths(), 1
+        while first < len(self.columns) or first == 1:
+            last, used = first, widths[0]
+            while last < len(widths) and (last == first or used + 2 + widths[last] <= width):
+                used += 2 + widths[last]
+                last += 1
+            kept = (0, *range(first, last))
+            rows = [tuple(row[i] for i in kept) for row in (self.columns, *self.lines)]
+            yield TextTable(rows[0], tuple(rows[1:]))
+            first = max(last, 2)
+
+    def _widths(self) -> list[int]:
+        rows: Sequence[Sequence[str]] = [self.columns, *self.lines]
+        return [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
+
     def __str__(self) -> str:
         rows: Sequence[Sequence[str]] = [self.columns, *self.lines]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
+        widths = self._widths()
         return "\n".join(
             "  ".join(
                 cell.rjust(width) if i else cell.ljust(width)

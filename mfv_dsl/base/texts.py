@@ -169,7 +169,7 @@ def tidy(name: str) -> str:
     """A name with single blanks between its words and none around it, without characters that have
     no shape, in the Unicode form NFC: what looks the same is the same.
 
-    >>> tidy(" coffee\u00a0\u200b mug "), len(tidy("cafe\u0301"))
+    >>> tidy(" coffee\\u00a0\\u200b mug "), len(tidy("cafe\\u0301"))
     ('coffee mug', 4)
     """
     if name.isascii() and name.isprintable():

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 #: what was asked for on the command line is not there
 USAGE = (
@@ -13,6 +17,9 @@ USAGE = (
     "MFV5355",
     "MFV6014",
     "MFV6015",
+    "MFV6070",
+    "MFV6071",
+    "MFV6072",
     "MFV6101",
     "MFV6102",
     "MFV6110",
@@ -32,21 +39,29 @@ def main() -> None:
     from mfv_dsl.cli.interruption import Interrupted, show_interruption, signals_raise
 
     try:
-        with signals_raise():
-            _run()
+        with signals_raise() as received:
+            _run(received)
     except Interrupted as end:
         show_interruption(end, sys.argv[1:])
         sys.exit(end.exit_code)
 
 
-def _run() -> None:
+def _run(received: list[str]) -> None:
     from mfv_dsl.base.disk import disk_error, is_disk_error
     from mfv_dsl.base.errors import MfvError, RecipeError
-    from mfv_dsl.cli.app import app
+    from mfv_dsl.cli.interruption import Interrupted
     from mfv_dsl.cli.output import show_error
 
     try:
-        app()
+        try:
+            from mfv_dsl.cli.app import app
+
+            with _plain_warnings():
+                app()
+        except (Exception, SystemExit):
+            if received:  # a library, while it was loaded, made another error of it
+                raise Interrupted(received[0]) from None
+            raise
     except RecipeError as error:
         show_error(error)
         sys.exit(1)
@@ -57,21 +72,36 @@ def _run() -> None:
         if "MFV_DEBUG" in os.environ:
             raise
         if isinstance(error, OSError) and is_disk_error(error):
-            show_error(disk_error(error, _unwritable_output()))
-            sys.exit(3)
+            named = disk_error(error, _unwritable_output(error))
+            show_error(named)
+            sys.exit(2 if named.code in USAGE else 3)
         what = f"{type(error).__name__}: {error}"
         help = "this should not happen: please report it, with what MFV_DEBUG=1 shows"
         show_error(MfvError("MFV5900", f"the run failed with {what}", help=help))
         sys.exit(3)
 
 
-def _unwritable_output() -> str | None:
-    """``standard output`` where that is what cannot be written."""
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Our own warnings on one line of stderr, without the line of code that they come from."""
+    with warnings.catch_warnings():
+        usual, own = warnings.showwarning, os.path.dirname(os.path.dirname(__file__))
+
+        def show(message: Warning | str, *where: Any) -> None:
+            if isinstance(message, UserWarning) and str(where[1]).startswith(own):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                usual(message, *where)
+
+        warnings.showwarning = show
+        yield
+
+
+def _unwritable_output(error: OSError) -> str | None:
+    """``standard output`` where that is what cannot be written: it alone has no name."""
     from mfv_dsl.cli.interruption import drop_output
 
-    try:
-        sys.stdout.flush()
-    except OSError:
-        drop_output()
-        return "standard output"
-    return None
+    if error.filename is not None or sys.stdout.isatty():
+        return None
+    drop_output()
+    return "standard output"

@@ -13,13 +13,13 @@ import typer
 from mfv_dsl.cli.options import (
     DefaultLayerOption,
     ItemsOption,
-    JsonFlag,
     LayerOption,
     OutputOptions,
     PlotOption,
     ScaleOption,
     VectorArgument,
     VectorOptions,
+    check_picture,
     grouped,
     parse_layer,
     save_picture,
@@ -104,24 +104,38 @@ def identify(
         )
 
 
+@grouped
 def similarity(
     vectors: Annotated[
-        list[str], typer.Argument(help="Vector files, or folders of them.", metavar="VECTORS...")
+        list[str],
+        typer.Argument(help="Vector files, folders of them, or expressions.", metavar="VECTORS..."),
     ],
     plot: PlotOption = None,
-    as_json: JsonFlag = False,
+    *,
+    options: VectorOptions,
+    output: OutputOptions,
 ) -> None:
-    """Show the cosine of every two vectors."""
-    from mfv_dsl.cli.output import print_result
-    from mfv_dsl.inputs import read_vectors
+    """Show the cosine of every two vectors.
+
+    A vector that is zero has no direction, and so no cosine with any.
+    """
     from mfv_dsl.methods import geometry
     from mfv_dsl.report.analysis_tables import similarity_table
     from mfv_dsl.report.heatmap import heat_map
 
-    members = read_vectors(vectors)
-    names, cosines = list(members), geometry.similarity(list(members.values()))
-    data = {"names": names, "cosines": cosines.tolist()}
-    print_result(data, similarity_table(names, cosines), as_json)
+    check_picture(plot)
+    with output.progress() as listener:
+        members = options.read_all(vectors, listener)
+    names = list(members)
+    cosines = geometry.similarity(list(members.values()), zero_is_nan=True)
+    data = {
+        "names": names,
+        "cosines": [[None if math.isnan(c) else c for c in row] for row in cosines.tolist()],
+    }
+    output.show(data, similarity_table(names, cosines))
+    zero = [name for name, own in zip(names, cosines.diagonal(), strict=True) if math.isnan(own)]
+    if zero:
+        typer.echo(f"without direction, as they are zero: {', '.join(zero)}", err=True)
     if plot is not None:
         save_picture(heat_map(cosines, names, names, "cosine similarity"), plot)
 
@@ -184,11 +198,14 @@ def cost(
 ) -> None:  # fmt: skip
     """Measure what adding each vector costs on prompts that it is not for: how far the answers move
     (KL divergence of the next token), and how many are still right."""
+    from mfv_dsl.base.disk import check_path
     from mfv_dsl.inputs import relations_of
     from mfv_dsl.methods.off_task import cost_rows
     from mfv_dsl.report.analysis_tables import cost_table
 
     at, measured = parse_layer(layer), []
+    if out is not None:
+        check_path(out)
     with output.progress() as listener:
         wanted = options.read_all(vectors, listener)
         probe = options.open_probe()
@@ -223,7 +240,7 @@ def _write_costs(
     """Write what was measured, one row a vector and kind of prompt, into ``cost.json``."""
     import json
 
-    from mfv_dsl.base.errors import MfvError
+    from mfv_dsl.base.disk import disk_trouble
     from mfv_dsl.base.files import write_atomically
 
     rows = [
@@ -231,15 +248,10 @@ def _write_costs(
         for name, own, rows in measured
         for row in rows
     ]
-    try:
+    with disk_trouble(folder, what="cannot write into the folder", code="MFV6102"):
         write_atomically(
             folder / "cost.json", (json.dumps({"rows": rows}, indent=2) + "\n").encode()
         )
-    except OSError as error:
-        raise MfvError(
-            "MFV6102", f"cannot write into the folder {folder}: {error.strerror}",
-            help="name another by --out",
-        ) from None  # fmt: skip
     typer.echo(f"results in {folder}", err=True)
 
 
@@ -277,6 +289,7 @@ def ask(
     from mfv_dsl.inputs import open_model
     from mfv_dsl.report.analysis_tables import answers_table
 
+    check_picture(plot)
     if image is not None and query is None:
         raise typer.BadParameter("a picture needs a --query, the object that is asked about")
     at = None if layer is None else parse_layer(layer)

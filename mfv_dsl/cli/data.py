@@ -14,6 +14,7 @@ from mfv_dsl.cli.options import (
     ProfileOption,
     QuietFlag,
     SetOptions,
+    check_picture,
     grouped,
     save_picture,
 )
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from mfv_dsl.lang.checked import Constructed
     from mfv_dsl.models.openflamingo import OpenFlamingo
 
-app = typer.Typer(help="Datasets: check them, look at prompts, make them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Datasets: check them, look at prompts, make them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 class Corruption(str, Enum):
@@ -104,6 +109,7 @@ def show(
     profile: ProfileOption = None,
 ) -> None:
     """Draw one prompt as a model gets it, and its corrupted twin."""
+    check_picture(out)
     from mfv_dsl.data import open_dataset
     from mfv_dsl.inspection import prompt_rows
     from mfv_dsl.report.prompt_picture import prompt_picture
@@ -147,9 +153,9 @@ def make(
 
 
 def _datasets(text: str, sets: list[str] | None, profile: str | None) -> Mapping[str, Constructed]:
-    from mfv_dsl.data.declarations import declared_datasets
+    from mfv_dsl.data.declarations import declared_datasets, is_recipe
 
-    if not text.lower().endswith(".mfv"):
+    if not is_recipe(text):
         if sets:
             raise typer.BadParameter("--set changes a recipe; change the expression itself")
         if profile is not None:

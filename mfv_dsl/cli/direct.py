@@ -20,9 +20,11 @@ from mfv_dsl.cli.options import (
     OptionGroup,
     PlotOption,
     QuietFlag,
+    SeedOption,
     ShotsOption,
     TrialsOption,
     VectorOptions,
+    check_picture,
     grouped,
     save_picture,
 )
@@ -91,7 +93,8 @@ def extract(
     text = _recipe(
         options,
         _block(
-            "defaults", shots=options.shots, trials=options.trials, heads=options.heads
+            "defaults", shots=options.shots, trials=options.trials, heads=options.heads,
+            seed=options.seed,
         ),
         _block(f"save {_quoted(out)}", vectors="[fv(each)]", on=_listed(relations)),
     )  # fmt: skip
@@ -110,16 +113,18 @@ def heads(
     options: ModelOptions,
     shots: ShotsOption = None,
     trials: TrialsOption = None,
+    seed: SeedOption = None,
     out: ResultsOption = None,
     running: RunOptions,
 ) -> None:
     """Rank attention heads by their effect on relations, and measure few-shot answers with and
     without the best ones."""
+    check_picture(plot)
     on, k_shot = _listed(relations), 4 if shots is None else shots
     pooled = "" if on is None else f", on={on}"
     text = _recipe(
         options,
-        _block("defaults", shots=shots, trials=trials),
+        _block("defaults", shots=shots, trials=trials, seed=seed),
         f"heads best = top({k}, by={by}{pooled})",
         _block("eval intact", shots=k_shot, on=on),
         _block("eval without_them", shots=k_shot, ablate="best", on=on),
@@ -170,13 +175,14 @@ def eval_(
     options: ModelOptions,
     heads: HeadsOption = None,
     trials: TrialsOption = None,
+    seed: SeedOption = None,
     out: ResultsOption = None,
     running: RunOptions,
 ) -> None:
     """Measure how often the model answers correctly under one condition or a sweep."""
     text = _recipe(
         options,
-        _block("defaults", trials=trials, heads=heads),
+        _block("defaults", trials=trials, heads=heads, seed=seed),
         _block(
             "eval measured", shots=shots, add=add, patch=patch, ablate=ablate, layer=layer,
             scale=scale, choose=_listed(choose), on=_listed(on), items=items, split=split,
@@ -203,7 +209,8 @@ def tune(
     text = _recipe(
         options,
         _block(
-            "defaults", shots=options.shots, trials=options.trials, heads=options.heads
+            "defaults", shots=options.shots, trials=options.trials, heads=options.heads,
+            seed=options.seed,
         ),
         _block("tune tuned", start=start, layer=layer, on=on, epochs=epochs, lr=lr, batch=batch),
         _block("eval trained", add="tuned(each)", layer=layer, on=on),

@@ -1,8 +1,10 @@
-"""Commands about the installation: models, doctor, version."""
+"""Commands about the installation: models, recipes, doctor, version."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
+from itertools import takewhile
 
 import typer
 
@@ -17,6 +19,32 @@ def models(as_json: JsonFlag = False) -> None:
 
     rows = catalogue()
     print_result([vars(row) for row in rows], models_table(rows), as_json)
+
+
+def recipes(as_json: JsonFlag = False) -> None:
+    """List the bundled recipes, each with the first sentence that it says of itself."""
+    from mfv_dsl.base.places import bundled, bundled_recipes
+    from mfv_dsl.cli.output import print_json
+
+    rows = {
+        name: _purpose((bundled("recipes") / f"{name}.mfv").read_text(encoding="utf-8"))
+        for name in bundled_recipes()
+    }
+    if as_json:
+        print_json([{"name": name, "purpose": purpose} for name, purpose in rows.items()])
+        return
+    width = max(map(len, rows))
+    for name, purpose in rows.items():
+        typer.echo(f"{name:<{width}}  {purpose}")
+
+
+def _purpose(text: str) -> str:
+    """The first sentence of a recipe's first comment."""
+    lines = [line.strip() for line in text.splitlines()]
+    start = next((i for i, line in enumerate(lines) if line.startswith("#")), len(lines))
+    comment = takewhile(lambda line: line.startswith("#"), lines[start:])
+    words = " ".join(line.lstrip("# ") for line in comment)
+    return re.split(r"(?<=[.:?])\s", words, maxsplit=1)[0].rstrip(".:")
 
 
 def doctor(as_json: JsonFlag = False) -> None:
@@ -44,4 +72,4 @@ def version() -> None:
     typer.echo(f"mfv-dsl {__version__}")
 
 
-COMMANDS = (models, doctor, version)
+COMMANDS = (models, recipes, doctor, version)

@@ -5,6 +5,7 @@ Click takes Python's KeyboardInterrupt for itself, so that the signals raise an 
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 #: The signals that end a command, and what is said of each.
 _SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "ended (SIGTERM)", "SIGHUP": "ended (SIGHUP)"}
@@ -33,15 +35,18 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[list[str]]:
     """Within, the signals that end a command raise :class:`Interrupted`, once; after that they end
-    the process at once.  Those that were being ignored, as after ``nohup``, still are."""
-    before = {}
+    the process at once.  Those that were being ignored, as after ``nohup``, still are.  Yields the
+    list of the names of those that arrived."""
+    before: dict[int, Any] = {}
+    received: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         for other in before:
             signal.signal(other, signal.SIG_DFL)
-        raise Interrupted(signal.Signals(number).name)
+        received.append(signal.Signals(number).name)
+        raise Interrupted(received[0])
 
     for name in _SIGNALS:
         number = getattr(signal, name, None)
@@ -49,10 +54,18 @@ def signals_raise() -> Iterator[None]:
             with suppress(ValueError):  # in another thread than the main one there are no signals
                 before[number] = signal.signal(number, stop)
     try:
-        yield
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        atexit.unregister(_end_quietly)
+        atexit.register(_end_quietly)  # Python's own handler would show a traceback
+
+
+def _end_quietly() -> None:
+    for name in _SIGNALS:
+        with suppress(AttributeError, ValueError):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 @contextmanager
@@ -65,11 +78,13 @@ def kept(say: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-def kept_steps(keys: Sequence[str]) -> str:
-    """What of the steps with these keys an interrupted run leaves behind."""
+def kept_steps(keys: Sequence[str] = ()) -> str:
+    """What of the steps with these keys, if they are known, an interrupted run leaves behind."""
     from mfv_dsl.base.places import finished, store_root
 
     keys = list(dict.fromkeys(keys))
+    if not keys:
+        return f"finished steps are kept in {store_root()}"
     done = len(finished(keys))
     return f"{done} of {len(keys)} steps are finished and kept in {store_root()}"
 
@@ -77,7 +92,7 @@ def kept_steps(keys: Sequence[str]) -> str:
 def show_interruption(end: Interrupted, arguments: Sequence[str]) -> None:
     """One message on stderr: what is kept, and the command that goes on."""
     command = shlex.join(["mfv", *(word for word in arguments if word not in _FRESH)])
-    kept = end.kept or "what was finished is kept"
+    kept = end.kept or kept_steps()
     lines = f"{_SIGNALS[end.name]}: {kept}\n  to go on: {command}\n"
     with suppress(OSError, ValueError):  # the terminal may be gone
         sys.stderr.write(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,13 @@ from mfv_dsl.cli.options import JsonFlag, ProfileOption, SetOptions
 
 
 def check(
-    recipes: Annotated[list[str], typer.Argument(help="Recipe files.", metavar="RECIPE...")],
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Recipe files, folders of them, names of bundled ones; - for standard input.",
+            metavar="RECIPE...",
+        ),
+    ],
     profile: ProfileOption = None,
     sets: SetOptions = None,
     as_json: JsonFlag = False,
@@ -28,14 +35,14 @@ def check(
     from mfv_dsl.cli.output import print_json, show_diagnostics
 
     diagnostics: list[Diagnostic] = []
-    for recipe in recipes:
+    for recipe in _files(recipes):
         try:
             own = Recipe.findings(recipe, sets or (), profile)
         except MfvError as error:
             own = error.diagnostics
         diagnostics += own
         if not as_json and all(diagnostic.severity == "warning" for diagnostic in own):
-            typer.echo(f"{recipe}: ok")
+            typer.echo(f"{'<stdin>' if recipe == '-' else recipe}: ok")
     if as_json:
         print_json([to_json(diagnostic) for diagnostic in diagnostics])
     elif diagnostics:
@@ -45,7 +52,11 @@ def check(
 
 def fmt(
     recipes: Annotated[
-        list[str], typer.Argument(help="Recipe files; - for stdin to stdout.", metavar="RECIPE...")
+        list[str],
+        typer.Argument(
+            help="Recipe files, or folders of them; - for stdin to stdout.",
+            metavar="RECIPE...",
+        ),
     ],
     only_check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if a file would change.")
@@ -55,6 +66,7 @@ def fmt(
     ),
 ) -> None:
     """Format recipes in place: spaces, indents and blank lines; never comments or line breaks."""
+    from mfv_dsl.base.disk import disk_trouble
     from mfv_dsl.base.errors import MfvError
     from mfv_dsl.base.files import write_atomically
     from mfv_dsl.cli.output import show_error
@@ -62,7 +74,7 @@ def fmt(
     from mfv_dsl.lang.parser import read_source, source_from_bytes
 
     failed = changed = False
-    for recipe in recipes:
+    for recipe in _files(recipes):
         try:
             if recipe == "-":
                 source = source_from_bytes(sys.stdin.buffer.read(), "<stdin>")
@@ -89,7 +101,9 @@ def fmt(
         elif recipe == "-":
             sys.stdout.write(formatted)
         elif differs:
-            write_atomically(Path(recipe).resolve(), formatted.encode())  # a link stays one
+            with disk_trouble(recipe):
+                # a link stays one
+                write_atomically(Path(recipe).resolve(), formatted.encode())
             typer.echo(f"{recipe}: formatted", err=True)
     raise typer.Exit(1 if failed or (only_check and changed) else 0)
 
@@ -101,7 +115,7 @@ def explain(
     from mfv_dsl.lang.codes import explain as page
 
     try:
-        typer.echo(page(code.upper()), nl=False)
+        typer.echo(page(f"MFV{code}" if code.isdecimal() else code.upper()), nl=False)
     except KeyError as error:
         raise _nothing_found(f"there is no error code {code}", error.args[0]) from None
 
@@ -118,6 +132,14 @@ def reference(
         typer.echo(entry(name), nl=False)
     except KeyError as error:
         raise _nothing_found(f"the language has no word {name}", error.args[0]) from None
+
+
+def _files(recipes: list[str]) -> Iterator[str]:
+    """The files that are meant: of a folder all its recipes."""
+    for recipe in recipes:
+        folder = Path(recipe)
+        inside = sorted(folder.rglob("*.mfv")) if folder.is_dir() else []
+        yield from map(str, inside) if inside else (recipe,)
 
 
 def _nothing_found(message: str, near: str | None) -> typer.Exit:

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from mfv_dsl.base.names import is_vector_file
-
 if TYPE_CHECKING:
     from PIL import Image
     from rich.table import Table
@@ -36,7 +34,7 @@ SetOptions = Annotated[
         "--set",
         metavar="NAME[.ATTRIBUTE]=VALUE",
         help="Give an attribute or a declaration another value, as if written in the recipe; may "
-        "be repeated: --set defaults.shots=8 --set raw.layer=0..3 --set 'model=tiny()'",
+        "be repeated: --set defaults.shots=8 --set raw.layer=0..3 --set 'flamingo=tiny()'",
     ),
 ]
 ProfileOption = Annotated[
@@ -48,12 +46,15 @@ ProfileOption = Annotated[
     ),
 ]
 RecipeArgument = Annotated[
-    str, typer.Argument(help="A recipe file, or the name of a bundled one.", metavar="RECIPE")
+    str,
+    typer.Argument(
+        help="A recipe file, the name of a bundled one, or - for standard input.", metavar="RECIPE"
+    ),
 ]
 VectorArgument = Annotated[
     str,
     typer.Argument(
-        help="A .safetensors file, or an expression such as 'fv(left) - fv(right)'.",
+        help="folder/name, a .safetensors file, or an expression such as 'fv(left) - fv(right)'.",
         metavar="VECTOR",
     ),
 ]
@@ -82,6 +83,9 @@ HeadsOption = Annotated[
 ]
 TrialsOption = Annotated[
     int | None, typer.Option("--trials", help="Prompts per relation to find heads and average.")
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of everything drawn. [default: 1234]")
 ]
 ShotsOption = Annotated[
     int | None, typer.Option("--shots", help="Demonstrations in the prompts fv() averages over.")
@@ -121,22 +125,25 @@ class VectorOptions(ModelOptions):
     heads: HeadsOption = None
     shots: ShotsOption = None
     trials: TrialsOption = None
+    seed: SeedOption = None
 
     def read_vector(self, text: str, listener: Listener) -> VectorInput:
         """The vector of a file or of an expression."""
+        from mfv_dsl.cli.interruption import kept, kept_steps
         from mfv_dsl.inputs import read_vector
 
-        return read_vector(
-            text, self.model, self.dataset, listener,
-            heads=self.heads, shots=self.shots, trials=self.trials,
-        )  # fmt: skip
+        with kept(kept_steps):
+            return read_vector(
+                text, self.model, self.dataset, listener,
+                heads=self.heads, shots=self.shots, trials=self.trials, seed=self.seed,
+            )  # fmt: skip
 
     def read_all(self, texts: Sequence[str], listener: Listener) -> dict[str, Vector]:
         """The vectors of files, of folders of files and of expressions, by name: files of one name
         by their paths."""
-        from mfv_dsl.inputs import read_vectors
+        from mfv_dsl.inputs import read_vectors, vector_files
 
-        files = [text for text in texts if is_vector_file(text) or Path(text).is_dir()]
+        files = [text for text in texts if vector_files(text) is not None]
         vectors = read_vectors(files) if files else {}
         computed = [text for text in texts if text not in files]
         return vectors | {text: self.read_vector(text, listener).vector for text in computed}
@@ -212,6 +219,35 @@ def parse_layer(text: str) -> int | str:
         raise typer.BadParameter(f"`{text}` is neither a layer's number nor `native`") from None
 
 
+def check_picture(path: Path | None) -> None:
+    """Refuse (MFV5355), before any work, a picture that could not be written after it."""
+    from PIL import Image
+
+    from mfv_dsl.base.disk import check_path
+    from mfv_dsl.base.errors import MfvError
+
+    if path is None:
+        return
+    reason = ""
+    if path.suffix.lower() not in Image.registered_extensions():
+        reason = (
+            f"`{path.suffix}` is no kind of picture" if path.suffix else "its name has no ending"
+        )
+    elif path.is_dir():
+        reason = "it is a folder"
+    elif not path.parent.is_dir():
+        reason = f"there is no folder {path.parent}"
+    else:
+        try:
+            check_path(path if not path.exists() else path.parent)
+        except MfvError as error:
+            reason = error.message
+    if reason:
+        raise MfvError(
+            "MFV5355", f"cannot write the picture {path}: {reason}", help="name a .png file"
+        )
+
+
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture in the format that its name's ending says."""
     import io
@@ -225,6 +261,7 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         kind = Image.registered_extensions().get(path.suffix.lower())
         if kind is None:
             raise ValueError(f"unknown file extension: {path.suffix}")
+        path.parent.stat()  # a folder that is missing is a slip, and is not made
         data = io.BytesIO()
         picture.save(data, kind)
         write_atomically(path, data.getvalue())

@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
+from itertools import takewhile
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, render
 from mfv_dsl.base.errors import MfvError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
     from rich.tree import Tree
 
@@ -69,13 +72,43 @@ def print_result(data: Any, table: Table | Tree, as_json: bool, lines: Sequence[
 
 
 def print_table(table: Table | Tree) -> None:
-    """A table or tree on stdout, as wide as it needs to be where stdout is not a terminal."""
+    """A table or tree on stdout.  Where stdout is a terminal, a table that is wider is folded: its
+    columns go on below, behind those on the left that name the rows.  Elsewhere, as in a pipe or a
+    file, a row is always one line."""
     from rich.console import Console
+    from rich.table import Table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(160, Console(width=10**6).measure(table).maximum))
-    console.print(table)
+    for part in _folded(table, console) if isinstance(table, Table) else (table,):
+        console.print(part)
+
+
+def _folded(table: Table, console: Console) -> Iterator[Table]:
+    """The table in parts that are each as wide as the console at most, if columns let them."""
+
+    def part(numbers: Sequence[int]) -> Table:
+        one = copy(table)
+        one.columns = [copy(table.columns[number]) for number in numbers]
+        for place, column in enumerate(one.columns):
+            column._index = place
+        return one
+
+    def fits(numbers: Sequence[int]) -> bool:
+        return console.measure(part(numbers), options=wide).maximum <= console.width
+
+    wide = console.options.update(max_width=10**6)
+    names = list(takewhile(lambda i: table.columns[i].justify == "left", range(len(table.columns))))
+    others = [number for number in range(len(table.columns)) if number not in names]
+    if not names or not others or fits([*names, *others]):
+        yield table
+        return
+    while others:
+        counts = range(len(others), 1, -1)
+        count = next((n for n in counts if fits([*names, *others[:n]])), 1)
+        yield part([*names, *others[:count]])
+        others = others[count:]
 
 
 def print_notes(notes: Sequence[str]) -> None:

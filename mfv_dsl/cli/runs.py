@@ -233,10 +233,12 @@ def _estimate(steps: Plan, done: Collection[str], ask: _Ask) -> Estimate | None:
             help="give `--rate` alone, `--device` alone, or `--measure` with or without `--device`",
         )  # fmt: skip
     if ask.measure:
+        from mfv_dsl.cli.interruption import kept
         from mfv_dsl.execute.measure import measure_plan
         from mfv_dsl.execute.session import RunSettings
 
-        return measure_plan(steps, done, RunSettings(device=ask.device))
+        with kept(lambda: "a measurement keeps nothing"):
+            return measure_plan(steps, done, RunSettings(device=ask.device))
     if ask.rate is not None:
         return estimate_by_arithmetic(steps, done, stated_rate(ask.rate))
     if ask.device == "cpu":

@@ -7,7 +7,7 @@ import typer
 from mfv_dsl.cli.options import JsonFlag
 from mfv_dsl.cli.output import print_json
 
-app = typer.Typer(help="The store of finished steps.", no_args_is_help=True)
+app = typer.Typer(help="The store of finished steps.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,10 @@ import typer
 
 
 def table(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of runs, or their names in runs/.", metavar="RUN..."),
+    ],
     rows: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,10 +80,20 @@ def table(
     if evals:
         kept.setdefault("eval", []).extend(evals)
     labels = [records.label_of(name, text) for name, text in _pairs(label, "--label")]
+    folders = [_folder(run) for run in runs]
     made = records.table(
-        runs, rows or "condition", cols or "relation", value, kept, labels, of, first, corner
+        folders, rows or "condition", cols or "relation", value, kept, labels, of, first, corner
     )
-    typer.echo(FORMS[asked[0] if asked else "text"](made), nl=False)
+    if not asked and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        typer.echo("\n".join(f"{part}\n" for part in made.folded(width)), nl=False)
+    else:
+        typer.echo(FORMS[asked[0] if asked else "text"](made), nl=False)
+
+
+def _folder(run: Path) -> Path:
+    inside = Path("runs") / run
+    return inside if not run.exists() and inside.is_dir() else run
 
 
 def _pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:

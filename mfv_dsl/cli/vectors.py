@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from mfv_dsl.library.folder import Library
     from mfv_dsl.library.header import Header
 
-app = typer.Typer(help="Stored vectors and libraries of them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Stored vectors and libraries of them.", no_args_is_help=True, rich_markup_mode=None
+)
 
 FolderArgument = Annotated[str, typer.Argument(help="A library folder.", metavar="FOLDER")]
 FoldersArgument = Annotated[
@@ -153,7 +156,7 @@ def card(
 
     library = _library(folder)
     path = library.root / CARD
-    if path.is_file() and KEPT not in path.read_text(errors="replace") and not force:
+    if path.is_file() and KEPT.encode() not in path.read_bytes() and not force:
         raise MfvError(
             "MFV6009", f"{path} was not written by mfv", help="`--force` replaces it all the same"
         )
@@ -218,17 +221,22 @@ def export(
     layer: Annotated[
         int | None, typer.Option(help="Where it is to be added, if its file does not say.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="For .pt: its model, where its file's is not at hand.")
+    ] = None,
     hookpoint: Annotated[
-        str, typer.Option(help="For .pt: the module's path, with {layer}.")
-    ] = "layers.{layer}",
+        str | None,
+        typer.Option(
+            help="For .pt: a decoder layer's path below the base model, with {layer}.  "
+            "[default: where the model's family has it]"
+        ),
+    ] = None,
 ) -> None:
     """Write a vector for another tool."""
-    from mfv_dsl.library.convert import export as write
+    from mfv_dsl.foreign import export_vector
 
     arrays, metadata = _read(vector)
-    wanted = metadata.get("layer") if layer is None else layer
-    at = wanted if isinstance(wanted, int) else None
-    write(file, arrays["residual"], at, metadata["model"].get("id", ""), hookpoint)
+    export_vector(file, arrays["residual"], metadata, layer, model, hookpoint)
     typer.echo(f"exported to {file}", err=True)
 
 
@@ -236,30 +244,64 @@ def export(
 def import_(
     file: Annotated[
         Path,
-        typer.Argument(help="A .gguf, .npy or .pt file, or a .ckpt or .pkl of the official code."),
+        typer.Argument(
+            help="GGUF, numpy, safetensors, a torch file or a pickle: a vector, vectors by layer, "
+            "or mean head outputs."
+        ),
     ],
     folder: FolderArgument,
     model: Annotated[str | None, typer.Option(help="The model it is of, e.g. tiny.")] = None,
-    layer: Annotated[int | None, typer.Option(help="The layer it is to be added at.")] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER", help="The layer it is to be added at; all: a vector for each it has."
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Its name.  [default: the file's]")] = None,
     relation: Annotated[str | None, typer.Option(help="The relation it stands for.")] = None,
+    entry: Annotated[
+        str | None, typer.Option(help="The part of the file to take, e.g. state/vector.")
+    ] = None,
     bias: Annotated[
         str, typer.Option(help="none, or per_head, as the official code's vectors are.")
     ] = "none",
     effects: Annotated[
         Path | None,
-        typer.Option(help="For pickled activations: the pickled effects to choose heads by."),
+        typer.Option(help="For mean head outputs: the effects to choose heads by."),
     ] = None,
-    heads: Annotated[int, typer.Option(min=1, help="With --effects: how many heads.")] = 10,
+    heads: Annotated[
+        str,
+        typer.Option(
+            metavar="HEADS",
+            help="For mean head outputs: how many, by --effects, or which: '{L4H1, L3H7}'.",
+        ),
+    ] = "10",
     license: Annotated[str | None, typer.Option(help="The licence it is given under.")] = None,
 ) -> None:
-    """Read a vector of another tool into a library.  Nothing in the file is run."""
-    from mfv_dsl.foreign import ImportOptions, import_file
+    """Read vectors of another tool into a library.  Nothing in the file is run."""
+    import warnings
+
+    from mfv_dsl.foreign import ImportOptions, import_file, parse_heads
     from mfv_dsl.library.folder import Library
 
-    options = ImportOptions(model, layer, name, relation, bias, effects, heads, license)
-    for path in import_file(file, Library(folder), options):
+    options = ImportOptions(
+        model, _layer(layer), name, relation, bias, effects, parse_heads(heads), license, entry
+    )
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always", UserWarning)
+        paths = import_file(file, Library(folder), options)
+    for remark in remarks:
+        typer.echo(f"warning: {remark.message}", err=True)
+    for path in paths:
         typer.echo(f"imported {path}", err=True)
+
+
+def _layer(text: str | None) -> int | Literal["all"] | None:
+    if text is None or text == "all":
+        return text  # type: ignore[return-value]
+    if not re.fullmatch("-?[0-9]{1,9}", text):
+        raise typer.BadParameter(f"{text!r} is neither a number nor all", param_hint="--layer")
+    return int(text)
 
 
 def _libraries(folders: list[str] | None) -> Iterator[Library]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.origin import Origin
 from mfv_dsl.lang.constructors import constructor_module
 
 if TYPE_CHECKING:
@@ -27,8 +29,27 @@ def open_dataset(constructor: str, **arguments: Any) -> Dataset:
     >>> open_dataset("scenes", relations=["left"], count=10).items("left", "test")[0].query
     'yellow diamond'
     """
-    dataset: Dataset = constructor_module("dataset", constructor).dataset(**arguments)
-    return dataset
+    dataset: Any = constructor_module("dataset", constructor).dataset(**arguments)
+    dataset.origin = Origin(constructor, dict(arguments))
+    opened: Dataset = dataset
+    return opened
+
+
+def origin_of(dataset: Any) -> Origin | None:
+    """What a recipe would call an opened dataset; None of any other object."""
+    origin = getattr(dataset, "origin", None)
+    return origin if isinstance(origin, Origin) and hasattr(dataset, "items") else None
+
+
+def facts_of(dataset: Any) -> DatasetFacts:
+    """Facts of an opened dataset that has an origin, without reading its files again."""
+    origin = dataset.origin
+    facts: DatasetFacts = (
+        dataset.table.facts
+        if hasattr(dataset, "table")
+        else constructor_module("dataset", origin.constructor).facts(**origin.arguments)
+    )
+    return facts
 
 
 def is_of_files(constructor: str) -> bool:

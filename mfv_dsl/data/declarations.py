@@ -10,7 +10,24 @@ from mfv_dsl.base.places import find_recipe
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.constructed import constructed
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.parser import read_source
+
+
+def is_recipe(text: str) -> bool:
+    """Whether a text names a recipe rather than a dataset.
+
+    >>> is_recipe("quickstart"), is_recipe("scenes"), is_recipe("scenes(count=4)")
+    (True, False, False)
+    """
+    if "(" in text or text in CONSTRUCTOR["dataset"]:
+        return False
+    if text.lower().endswith(".mfv"):
+        return True
+    try:
+        return find_recipe(text).is_file()
+    except MfvError:
+        return False
 
 
 def declared_datasets(
@@ -20,7 +37,7 @@ def declared_datasets(
     declared all the same.
 
     Args:
-        text: A recipe file, ending in ``.mfv``, or an expression such as ``pairs("pairs.jsonl")``.
+        text: A recipe, by its file or its name, or an expression such as ``pairs("pairs.jsonl")``.
         overrides: What changes a recipe, ``NAME.ATTRIBUTE=VALUE``.
         profile: The name of one of the recipe's profiles.
 
@@ -34,7 +51,7 @@ def declared_datasets(
     >>> list(declared_datasets("scenes"))
     ['scenes']
     """
-    if not text.lower().endswith(".mfv"):
+    if not is_recipe(text):
         return {text: replace(constructed("dataset", text, with_facts=False), name=text)}
     try:
         source = read_source(find_recipe(text), text)

@@ -23,10 +23,11 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.image_files import ImageFile, files_in
 from mfv_dsl.data.names import relation_name
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.scene_graphs import NoScene, SceneGraph, object_name, scene_of
-from mfv_dsl.data.table import ImageFile, Options, Table, build, deal, files_in, of_files
+from mfv_dsl.data.table import Options, Table, build, deal, of_files
 from mfv_dsl.data.text_files import need_folder, read_json
 
 #: Names of backgrounds and of parts, which are not asked about.
@@ -130,7 +131,7 @@ def read(
         split_of, _ = deal([row for row in rows if row.split is None], replace(common, test=0))
         rows = [replace(row, split=row.split or split_of[row.image]) for row in rows]
     image_files = files_in(root, (row.image for row in rows))
-    findings += _other_suffix(image_files, ending)
+    findings += _other_suffix(image_files, ending, common)
     remark = ""
     if taken_as_they_are:
         remark = f"{taken_as_they_are:,} images not filtered" + (
@@ -146,14 +147,14 @@ def read(
 facts, dataset = of_files(read)
 
 
-def _other_suffix(images: Mapping[str, ImageFile], ending: str) -> list[Finding]:
+def _other_suffix(images: Mapping[str, ImageFile], ending: str, options: Options) -> list[Finding]:
     """What to do where images are missing that are there with another suffix."""
     instead = [Path(file.instead).suffix for file in images.values() if file.instead]
     if not instead:
         return []
     (suffix, count), *_ = Counter(instead).most_common(1)
     what = f'{count:,} images are there as {suffix}, not {ending}: `suffix = "{suffix}"`'
-    return [Finding("warning", "MFV7108", "", what)]
+    return [Finding("error" if options.missing == "error" else "warning", "MFV7108", "", what)]
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:

@@ -17,11 +17,12 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import read_regular
 from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.images import LARGEST
 from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.names import relation_name
 from mfv_dsl.data.rows import ItemRow
-from mfv_dsl.data.table import ImageFile, Options, Table, build, of_files
+from mfv_dsl.data.table import Options, Table, build, of_files
 
 
 def read(

@@ -27,6 +27,8 @@ def is_blank(name: str) -> bool:
     >>> is_blank(" \\u200b"), is_blank("cup")
     (True, False)
     """
+    if name.isascii() and name.isprintable():
+        return not name.strip()
     seen = tidy(name).translate(_FILLERS)
     return not any(unicodedata.category(character)[0] in "LNPS" for character in seen)
 

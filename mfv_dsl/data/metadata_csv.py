@@ -22,12 +22,12 @@ from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import SHOWN, Finding
-from mfv_dsl.data.image_paths import image_name
+from mfv_dsl.data.image_files import files_in, image_name
 from mfv_dsl.data.items import SPLITS
 from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.names import cleaned
 from mfv_dsl.data.rows import ItemRow
-from mfv_dsl.data.table import Options, Table, build, files_in, of_files
+from mfv_dsl.data.table import Options, Table, build, of_files
 from mfv_dsl.data.text_files import need_folder, read_csv
 
 TABLE = "metadata.csv"

@@ -1,8 +1,10 @@
 """The dataset ``pairs("file")``: one item a line, as JSON or as CSV.
 
 Each line of JSON (``.jsonl``) is an object with the keys ``image``, ``query``, ``answer``,
-``relation`` and, for all lines or none, ``split``; a file that ends in ``.csv`` or ``.tsv`` has
-columns of these names.  Images are paths relative to the file's own folder, or to ``images``.
+``relation`` and, for all lines or none, ``split``; a file that ends in ``.json`` may also be one
+list of such objects.  A file that ends in ``.csv`` or ``.tsv``, or otherwise does not begin as JSON
+does, has columns of these names.  Images are paths relative to the file's own folder, or to
+``images``.
 """
 
 from __future__ import annotations
@@ -11,21 +13,24 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import BadText, excerpt, parse_json, tidy
 from mfv_dsl.data.findings import SHOWN, Finding
-from mfv_dsl.data.image_paths import image_name
+from mfv_dsl.data.image_files import files_in, image_name
 from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.rows import ItemRow
-from mfv_dsl.data.table import Options, Table, build, files_in, of_files
+from mfv_dsl.data.table import Options, Table, build, of_files
 from mfv_dsl.data.text_files import need_folder, read_csv, read_text
 
 NEEDED = ("image", "query", "answer", "relation")
 KEYS = (*NEEDED, "split")
-_CSV = (".csv", ".tsv")
+_CSV, _JSON = (".csv", ".tsv"), (".jsonl", ".json", ".ndjson")
+#: Records, each with its place in the file.
+Records: TypeAlias = "list[tuple[str, Mapping[str, Any]]]"
 #: What may stand around a line of JSON; files put together have byte order marks in their middle.
 _AROUND = " \t\f\v\u00a0\ufeff"
 
@@ -34,14 +39,14 @@ def read(file: str, images: str | None = None, **options: Any) -> Table:
     """The table in a file; ``images`` is the folder that its image paths start from."""
     path = user_path(file)
     root = path.parent if images is None else user_path(images)
-    lines, findings = _csv_lines(path) if path.suffix.lower() in _CSV else _json_lines(path)
+    records, findings = _records(path)
     need_folder(root)
     rows = []
-    for line, record in lines:
-        row, row_findings = _row(line, record)
+    for place, record in records:
+        row, row_findings = _row(place, record)
         findings += row_findings
         rows += [row] if row else []
-    findings += _unknown_keys(lines)
+    findings += _unknown_keys(records)
     image_files = files_in(root, (row.image for row in rows))
     return build(f"pairs({file})", rows, image_files, Options(**options), findings)
 
@@ -49,24 +54,23 @@ def read(file: str, images: str | None = None, **options: Any) -> Table:
 facts, dataset = of_files(read)
 
 
-def _unknown_keys(lines: list[tuple[int, Mapping[str, Any]]]) -> list[Finding]:
-    counts = Counter(key for _, record in lines for key in record if key not in KEYS)
-    first = {key: line for line, record in reversed(lines) for key in record if key in counts}
+def _unknown_keys(records: Records) -> list[Finding]:
+    counts = Counter(key for _, record in records for key in record if key not in KEYS)
+    first = {key: place for place, record in reversed(records) for key in record if key in counts}
     findings = []
     for key, count in list(counts.items())[:SHOWN]:
         near = suggest(key, KEYS)
         what = f"there is no key `{excerpt(key)}`" + (f"; did you mean `{near}`?" if near else "")
         what += f" ({count:,} lines have it)" if count > 1 else ""
-        findings.append(Finding("error", "MFV7107", f"line {first[key]}", what))
+        findings.append(Finding("error", "MFV7107", first[key], what))
     if len(counts) > SHOWN:
         what = f"and {len(counts) - SHOWN:,} more keys that there are not"
         findings.append(Finding("error", "MFV7107", "", what))
     return findings
 
 
-def _row(line: int, record: Mapping[str, Any]) -> tuple[ItemRow | None, list[Finding]]:
-    """The item on a line, and what is wrong with it."""
-    place = f"line {line}"
+def _row(place: str, record: Mapping[str, Any]) -> tuple[ItemRow | None, list[Finding]]:
+    """The item at a place, and what is wrong with it."""
     findings = []
     missing = [key for key in NEEDED if _is_missing(record.get(key))]
     if missing:
@@ -87,26 +91,40 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and is_blank(value))
 
 
-def _json_lines(path: Path) -> tuple[list[tuple[int, Mapping[str, Any]]], list[Finding]]:
-    lines: list[tuple[int, Mapping[str, Any]]] = []
+def _records(path: Path) -> tuple[Records, list[Finding]]:
+    """The records of a file, and what is wrong with lines that are none."""
+    suffix = path.suffix.lower()
+    text = "" if suffix in _CSV else read_text(path)
+    begins = text.lstrip(f"{_AROUND}\n")[:1]
+    if suffix in _CSV or (suffix not in _JSON and begins not in ("{", "[")):
+        table = read_csv(path, "MFV7107")
+        return [(f"line {line}", row) for line, row in table.rows], list(table.findings)
+    if suffix == ".json" and begins == "[":
+        return _objects(_list(path, text))
+    values: list[tuple[str, Any]] = []
     findings = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         line = line.strip(_AROUND)
-        if not line:
-            continue
         try:
-            record = parse_json(line)
+            values += [(f"line {number}", parse_json(line))] if line else []
         except BadText as error:
             findings.append(Finding("error", "MFV7107", f"line {number}", str(error)))
-            continue
-        if isinstance(record, dict):
-            lines.append((number, record))
-        else:
-            what = "is JSON, but not an object `{...}`"
-            findings.append(Finding("error", "MFV7107", f"line {number}", what))
-    return lines, findings
+    records, more = _objects(values)
+    return records, findings + more
 
 
-def _csv_lines(path: Path) -> tuple[list[tuple[int, Mapping[str, Any]]], list[Finding]]:
-    table = read_csv(path, "MFV7107")
-    return list(table.rows), list(table.findings)
+def _list(path: Path, text: str) -> list[tuple[str, Any]]:
+    try:
+        content = parse_json(text)
+    except BadText as error:
+        raise MfvError("MFV7106", f"cannot read {path}: {error}") from None
+    return [(f"entry {number}", value) for number, value in enumerate(content, 1)]
+
+
+def _objects(values: list[tuple[str, Any]]) -> tuple[Records, list[Finding]]:
+    what = "is JSON, but not an object `{...}`"
+    return [(place, value) for place, value in values if isinstance(value, dict)], [
+        Finding("error", "MFV7107", place, what)
+        for place, value in values
+        if not isinstance(value, dict)
+    ]

@@ -13,6 +13,8 @@ from mfv_dsl.data.names import relation_name
 
 #: Characters of a name at most; a longer one is a broken file, not an object.
 LONGEST_NAME = 500
+#: Characters of a relation at most, as of every name in a recipe.
+LONGEST_RELATION = 100
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # as a recipe writes a relation
 
 
@@ -49,7 +51,10 @@ def bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
     """Relations that a recipe cannot name."""
     findings = []
     for name, row in {row.relation: row for row in reversed(rows)}.items():
-        if not _NAME.fullmatch(name) or name == "each":
+        if len(name) > LONGEST_RELATION:
+            what = f"a recipe cannot name a relation of {len(name):,} characters"
+            findings.append(Finding("error", "MFV7107", row.place, what))
+        elif not _NAME.fullmatch(name) or name == "each":
             better = relation_name(name)
             what = f"a recipe cannot name the relation `{excerpt(name)}`"
             if _NAME.fullmatch(better) and better != "each":
@@ -62,11 +67,15 @@ def twin_relations(rows: Sequence[ItemRow]) -> list[Finding]:
     """Warnings of relations that may be one, spelled in two ways."""
     first = {row.relation: row for row in reversed(rows)}
     findings = []
-    for group in differing_by_case(first, lambda name: name.casefold().replace("_", "")):
+    for group in differing_by_case(first, _folded):
         what = f"these relations are told apart: {listed(group)}; if they are one, spell it alike"
         place = first[group[-1]].place
         findings.append(Finding("warning", "MFV7131", place, what))
     return findings
+
+
+def _folded(relation: str) -> str:
+    return relation_name(relation).casefold().replace("_", "")
 
 
 def repeats(rows: Sequence[ItemRow]) -> list[Finding]:

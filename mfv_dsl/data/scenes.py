@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.origin import Origin
+from mfv_dsl.base.short import short
 from mfv_dsl.data.items import SPLITS, Item
 
 if TYPE_CHECKING:
@@ -95,12 +97,17 @@ class _Rendered(ABC):
 
     def __init__(self, **arguments: Any) -> None:
         about = facts(**arguments)
+        self.origin = Origin("scenes", arguments)
         self.relations, self.splits, self.hash = about.relations, about.splits, about.hash
         self.seed: int = arguments.get("seed", 0)
         self.count: int = arguments.get("count", 240)
         self.objects: str = arguments.get("objects", "familiar")
         self.size: int | None = arguments.get("size")
         self._pools: dict[tuple[str, str], Any] = {}
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={short(value)}" for name, value in self.origin.arguments.items())
+        return f"<scenes({given})>"
 
     def items(self, relation: str, split: str) -> tuple[Item, ...]:
         items: tuple[Item, ...] = self._pool(relation, split)[-1]

@@ -19,16 +19,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from pathlib import Path
-from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.short import Short
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import SHOWN, Finding, in_order, refuse_errors
-from mfv_dsl.data.image_paths import Folder
+from mfv_dsl.data.image_files import ImageFile, with_contents
 from mfv_dsl.data.items import SPLITS, Item
 from mfv_dsl.data.names import read_synonyms
 from mfv_dsl.data.rows import ItemRow, bad_names, bad_relations, repeats, twin_relations
@@ -56,25 +55,8 @@ class Options:
     missing: str = "error"
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """An image by its path or by what opens it, and its size in bytes, None where it is missing.
-
-    ``instead`` is a file that is there in place of a missing one, and ``outside`` whether it lies
-    outside of the table's folder.
-    """
-
-    source: Path | Callable[[], BinaryIO]
-    bytes: int | None
-    instead: str | None = None
-    outside: bool = False
-
-    def open(self) -> Path | BinaryIO:
-        return self.source if isinstance(self.source, Path) else self.source()
-
-
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Short):
     """A dataset of files without its pixels.
 
     ``items`` by relation and split, in the order of the file; ``dropped`` counts what each declared
@@ -92,6 +74,29 @@ class Table:
     remark: str = ""
 
     @property
+    def facts(self) -> DatasetFacts:
+        """What is known of it without its images."""
+        counts = {
+            relation: {split: len(self.items[relation, split]) for split in self.splits}
+            for relation in self.relations
+        }
+        images = {
+            relation: {
+                split: len({item.image for item in self.items[relation, split]})
+                for split in self.splits
+            }
+            for relation in self.relations
+        }
+        warnings = tuple(
+            (finding.code, f"{self.name}: {finding}")
+            for finding in self.findings
+            if finding.code in _WARNED_OF
+        )
+        return DatasetFacts(
+            self.relations, self.splits, self.hash, self.description, counts, images, warnings
+        )
+
+    @property
     def description(self) -> str:
         """How many items and images there are, and what was left out."""
         number = sum(map(len, self.items.values()))
@@ -99,29 +104,6 @@ class Table:
         size = f"{number:,} items on {len(self.images):,} images of {self.name}"
         size += f"; {self.remark}" if self.remark else ""
         return size + (f"; left out: {left_out[2:]}" if left_out else "")
-
-
-def files_in(folder: Path, images: Iterable[str]) -> dict[str, ImageFile]:
-    """The images of these names under ``folder``."""
-    within = Folder(folder)
-    return {image: _file(within, image) for image in dict.fromkeys(images)}
-
-
-def _file(folder: Folder, image: str) -> ImageFile:
-    path = folder.path(image)
-    size = _size(path)
-    if size is None:
-        return ImageFile(path, None, folder.instead(image))
-    return ImageFile(path, size, outside=not folder.holds(image))
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file, None where there is none or its name is impossible."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_size if S_ISREG(status.st_mode) else None
 
 
 def build(
@@ -187,6 +169,8 @@ def build(
         notes += map(str, in_order(problems)[:SHOWN])
         raise MfvError("MFV7115", f"nothing is left of {name}", notes=notes)
     row_images = {row.image: images[row.image] for row in rows}
+    if not has_errors:
+        row_images = with_contents(row_images)
     items = {pool: tuple(members) for pool, members in pools.items()}
     return Table(
         name,
@@ -328,7 +312,7 @@ def _hash(
     items: Mapping[tuple[str, str], Sequence[Item]],
     images: Mapping[str, ImageFile],
 ) -> str:
-    """A hash of all items in their order and of the images' names and sizes in bytes."""
+    """A hash of all items in their order and of the images' names, sizes and contents."""
     content = [
         _VERSION,
         list(relations),
@@ -336,7 +320,10 @@ def _hash(
             [*pool, [[i.image, i.query, i.answer, sorted(i.neighbours.items())] for i in members]]
             for pool, members in items.items()
         ],
-        [[image, file.bytes] for image, file in images.items()],
+        [
+            [image, file.bytes, *([file.content] if file.content else [])]
+            for image, file in images.items()
+        ],
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -351,6 +338,9 @@ class FileDataset:
         refuse_errors(table.name, table.findings)
         self.table = table
         self.relations, self.splits, self.hash = table.relations, table.splits, table.hash
+
+    def __repr__(self) -> str:
+        return f"<{self.table.description[:500]}>"
 
     def items(self, relation: str, split: str) -> tuple[Item, ...]:
         if (relation, split) not in self.table.items:
@@ -380,25 +370,7 @@ def of_files(
     def facts(**arguments: Any) -> DatasetFacts:
         table = read(**arguments)
         refuse_errors(table.name, table.findings)
-        counts = {
-            relation: {split: len(table.items[relation, split]) for split in table.splits}
-            for relation in table.relations
-        }
-        images = {
-            relation: {
-                split: len({item.image for item in table.items[relation, split]})
-                for split in table.splits
-            }
-            for relation in table.relations
-        }
-        warnings = tuple(
-            (finding.code, f"{table.name}: {finding}")
-            for finding in table.findings
-            if finding.code in _WARNED_OF
-        )
-        return DatasetFacts(
-            table.relations, table.splits, table.hash, table.description, counts, images, warnings
-        )
+        return table.facts
 
     def dataset(**arguments: Any) -> FileDataset:
         return FileDataset(read(**arguments))

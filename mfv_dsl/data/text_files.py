@@ -129,7 +129,10 @@ def _records(text: str) -> Iterator[tuple[int, list[str]]]:
     skipped = 1 if told else 0
     separator = told[1] if told else _separator(text)
     reader = csv.reader(
-        io.StringIO(rest if told else text, newline="\n"), delimiter=separator, strict=True
+        io.StringIO(rest if told else text, newline="\n"),
+        delimiter=separator,
+        strict=True,
+        skipinitialspace=True,
     )
     while True:
         line = reader.line_num + skipped + 1

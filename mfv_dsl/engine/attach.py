@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
+from mfv_dsl.base.arguments import ArgumentError, shown
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
-from mfv_dsl.engine.hooks import Hooks
+from mfv_dsl.engine.hooks import EDITED, Hooks, find_site
 from mfv_dsl.models.sites import SiteSource, SiteTable, find_sites, unknown_projection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HookPlan:
     """Edits, and the model and sites that they are bound to."""
 
@@ -22,25 +25,78 @@ class HookPlan:
     edits: tuple[Edit, ...]
 
     @classmethod
-    def of(cls, model: Any, edits: Sequence[Edit], sites: SiteSource | None = None) -> HookPlan:
+    def of(
+        cls,
+        model: Any,
+        edits: Sequence[Edit],
+        sites: SiteSource | None = None,
+        attention_output: str | None = None,
+    ) -> HookPlan:
         """Bind ``edits`` to ``model``: one loaded by :func:`mfv_dsl.load_model`, an
         ``open_flamingo.Flamingo``, or a transformers causal language model.
 
-        ``sites`` says where a model of another make keeps its parts
+        ``sites`` says where a model of another make keeps its parts, ``attention_output`` which
+        module of a decoder layer is its attention's output projection
         (:func:`~mfv_dsl.models.sites.find_sites`).  Raises MfvError: MFV5108 where the parts that
         the edits need are not known, MFV5102 to MFV5105 for edits that do not fit.
         """
-        if sites is None and hasattr(model, "sites") and hasattr(model, "model"):
-            plan = cls(model.model, model.sites, tuple(edits))
+        given = sites is not None or attention_output is not None
+        if not given and hasattr(model, "sites") and hasattr(model, "model"):
+            plan = cls(model.model, model.sites, ())
+        elif isinstance(model, nn.Module):
+            plan = cls(model, find_sites(model, sites, attention_output), ())
         else:
-            plan = cls(model, find_sites(model, sites), tuple(edits))
+            raise MfvError(
+                "MFV5108", f"a {type(model).__name__} is no model that edits can be bound to",
+                help="give a model of PyTorch, or one from mfv_dsl.load_model",
+            )  # fmt: skip
+        return plan.with_edits(edits)
+
+    def with_edits(self, edits: Sequence[Edit]) -> HookPlan:
+        """Other edits, bound to the same model.  Raises MfvError as :meth:`of`."""
+        for edit in edits:
+            if not isinstance(edit, Edit):
+                raise ArgumentError(f"an edit is an `Edit`, and this is {shown(edit)}")
+            check_numbers(self.model, edit)
+        plan = replace(self, edits=tuple(edits))
         at_projection = any(edit.site in ("lm.attn", "lm.attn.out") for edit in plan.edits)
         if at_projection and "lm.attn" not in plan.sites:
-            raise unknown_projection(plan.model)
+            raise unknown_projection(plan.model, plan.sites)
         Hooks(plan.model, plan.sites, plan.edits)  # refuses what does not fit
         return plan
 
+    def check_layer(self, layer: int | str) -> None:
+        """Refuse (MFV5103) a layer of the residual stream that the model does not have."""
+        if isinstance(layer, int):
+            find_site(self.sites, "lm.resid", layer)
+
     def attach(self) -> Hooks:
-        """A context in which every forward call of the model is edited; the edits are made at the
-        last position of each call.  Leaving it without a call is an error."""
-        return Hooks(self.model, self.sites, self.edits)
+        """A context in which every forward call of the model is edited.
+
+        The edits are made at each row's last token that the call's ``attention_mask`` (rows,
+        tokens) does not leave out, wherever the padding is; without a mask at the last position.
+        In a generation with a cache that is the new token of every call.  Leaving the block without
+        a call is an error.
+        """
+        return Hooks(self.model, self.sites, self.edits, by_mask=True)
+
+    def __repr__(self) -> str:
+        edits = [str(edit) for edit in self.edits]
+        more = f" and {len(edits) - 5} more" if len(edits) > 5 else ""
+        return f"HookPlan({type(self.model).__name__}: {'; '.join(edits[:5]) or 'no edits'}{more})"
+
+
+def check_numbers(model: nn.Module, edit: Edit) -> None:
+    """Refuse (MFV5370) an edit whose value is not all numbers in the model's precision."""
+    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+    dtype = next(dtypes, torch.float32)
+    if not bool(edit.value.to(dtype).isfinite().all()):
+        raise MfvError(
+            "MFV5370", f"what is written, {edit}, is not all numbers in {dtype}",
+            help="look at the vector and its scale",
+        )  # fmt: skip
+
+
+def is_edited(model: nn.Module) -> bool:
+    """Whether edits are attached to a module of ``model`` now, by :meth:`HookPlan.attach`."""
+    return any(module in EDITED for module in model.modules())

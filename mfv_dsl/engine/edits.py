@@ -7,22 +7,26 @@ positions counted from the end (-1 is the last), or ``None`` for all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
+
+from mfv_dsl.base.arguments import ArgumentError, shown
+from mfv_dsl.base.short import Short
 
 LAST = (-1,)
 EditOperation: TypeAlias = Literal["add", "replace", "scale", "project_out"]
 
 
-@dataclass(frozen=True)
-class Edit:
+@dataclass(frozen=True, repr=False)
+class Edit(Short):
     """One change of the activations at a site.
 
     ``operation``: ``add`` adds ``value``, ``replace`` puts it in place, ``scale`` multiplies by it,
     ``project_out`` removes the component along it.  ``value`` has shape (..., width) for a site
     without heads and (..., heads, width) for the chosen ``heads`` of a site with heads; a leading
-    dimension, if any, is the prompt.
+    dimension, if any, is the prompt.  Raises ArgumentError (MFV5119) for another operation, and for
+    a value that is no tensor.
     """
 
     site: str
@@ -31,6 +35,17 @@ class Edit:
     value: torch.Tensor
     heads: tuple[int, ...] | None = None
     positions: tuple[int, ...] | None = LAST
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.operation, str) or self.operation not in get_args(EditOperation):
+            raise ArgumentError(
+                f"an edit's operation is one of {', '.join(get_args(EditOperation))}, and this is "
+                f"{shown(self.operation)}"
+            )
+        if not isinstance(self.value, torch.Tensor):
+            raise ArgumentError(
+                f"an edit's value has to be a tensor, and this is {shown(self.value)}"
+            )
 
     def __str__(self) -> str:
         heads = "" if self.heads is None else f", heads {', '.join(map(str, self.heads))}"

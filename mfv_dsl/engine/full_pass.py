@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.pictures import encoded_now, is_of_pictures
@@ -14,8 +15,8 @@ from mfv_dsl.engine.trace import note
 from mfv_dsl.models.base import Backend, PromptBatch
 
 
-@dataclass(frozen=True)
-class Pass:
+@dataclass(frozen=True, repr=False)
+class Pass(Short):
     """What one pass gave: ``logits`` (prompts, vocabulary) of the next token, and the readings in
     the order asked for, each (prompts, positions, [heads,] width), or where pictures are encoded
     (pictures or their tiles, positions, width)."""

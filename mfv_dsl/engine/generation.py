@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import LAST, Edit
 from mfv_dsl.engine.finite import NotFinite, check_edits, remedy
 from mfv_dsl.engine.hooks import Hooks, find_site
@@ -16,8 +17,8 @@ from mfv_dsl.engine.trace import note
 from mfv_dsl.models.base import Backend, Decoder, Picture, PromptBatch, TextBackend
 
 
-@dataclass(frozen=True)
-class Generation:
+@dataclass(frozen=True, repr=False)
+class Generation(Short):
     """The continuation of one prompt: ``tokens``, without the end token, and their summed
     log-probability ``log_p`` in nats, with it."""
 

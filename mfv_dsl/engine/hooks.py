@@ -15,18 +15,22 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.engine.calls import Calls
 from mfv_dsl.engine.edits import Edit, EditOperation, Read
 from mfv_dsl.models.sites import Site, SiteTable
 
 #: What a hook makes of a module's input or output.
 Change = Callable[[torch.Tensor], torch.Tensor]
 AnyHooks = TypeVar("AnyHooks", bound="PlacedHooks")
+#: The modules to which users have edits attached now, with how many.
+EDITED: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 class PlacedHooks(ABC):
@@ -77,8 +81,11 @@ class Hooks(PlacedHooks):
     """A context in which edits are made and activations read.
 
     After the context ``firings`` tells how often each edit and read fired, ``read(r)`` gives what
-    was read.  Raises MfvError: MFV5102 to MFV5105 where an edit or a read does not fit the model
-    (before any hook is placed), MFV5101 on leaving where one never fired.
+    was read.  ``by_mask``: in calls with an ``attention_mask`` positions count from each row's last
+    real token; otherwise from the end of the rows, which are padded on the left.  Raises MfvError:
+    MFV5102 to MFV5105 where an edit or a read does not fit the model (before any hook is placed),
+    MFV5101 on leaving where one never fired; as the model runs MFV5115 to MFV5117 for states, masks
+    and positions with which an edit cannot be made.
     """
 
     def __init__(
@@ -87,9 +94,14 @@ class Hooks(PlacedHooks):
         sites: SiteTable,
         edits: Sequence[Edit] = (),
         reads: Sequence[Read] = (),
+        *,
+        by_mask: bool = False,
     ) -> None:
         super().__init__()
         self.edits, self.reads = tuple(edits), tuple(reads)
+        self._calls = Calls(model, sites) if by_mask else None
+        self._marked: list[nn.Module] = []
+        self._last_call: dict[tuple[str, int], int] = {}
         self.firings: Counter[int] = Counter()
         self._readings: dict[int, list[torch.Tensor]] = {}
         self._work: dict[tuple[str, int], list[Edit | Read]] = defaultdict(list)
@@ -124,9 +136,51 @@ class Hooks(PlacedHooks):
             )
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
+    def __enter__(self) -> Hooks:
+        super().__enter__()
+        if self._calls is not None:
+            self._calls.__enter__()
+            for module, _, _ in self._bound:
+                EDITED[module] = EDITED.get(module, 0) + 1
+                self._marked.append(module)
+        return self
+
+    def _remove(self) -> None:
+        super()._remove()
+        if self._calls is not None:
+            self._calls.__exit__()
+        while self._marked:
+            module = self._marked.pop()
+            EDITED[module] -= 1
+            if not EDITED[module]:
+                del EDITED[module]
+
     def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
         for module, site, work in self._bound:
             yield module, site, self._function(site, work)
+
+    def _ends(self, site: Site, place: Edit | Read, tensor: torch.Tensor) -> torch.Tensor | None:
+        """Each row's last real token, (rows,), where that is not the last place of every row."""
+        if self._calls is None or site.of_pictures:
+            return None
+        width = site.width * (site.heads or 1)
+        if tensor.ndim != 3 or tensor.shape[-1] != width:
+            raise MfvError(
+                "MFV5115",
+                f"what passes through {place.site}[{place.layer}] has shape {tuple(tensor.shape)}, "
+                f"and an edit is made in (rows, tokens, {width})",
+                help="make the edit by a hook of your own, or at another site",
+            )
+        if self._calls.running:
+            if self._last_call.get((place.site, place.layer)) == self._calls.number:
+                raise MfvError(
+                    "MFV5115",
+                    f"the model passes through {place.site}[{place.layer}] more than once in a "
+                    "call, so what an edit there means is not known",
+                    help="make the edit by a hook of your own, or at another site",
+                )
+            self._last_call[place.site, place.layer] = self._calls.number
+        return self._calls.ends(tensor)
 
     def _unfired(self) -> Iterator[str]:
         for work in self._all:
@@ -138,11 +192,13 @@ class Hooks(PlacedHooks):
             shape = tensor.shape
             if site.of_pictures:
                 tensor = tensor.reshape(-1, *shape[-2:])
+            ends = self._ends(site, works[0], tensor)
             for work in works:
                 if isinstance(work, Edit):
-                    tensor = apply(work, site, tensor)
+                    tensor = apply(work, site, tensor, ends)
                 else:
-                    reading = split_heads(site, _at(tensor, work.positions)).detach().clone()
+                    taken = _at(tensor, work.positions, ends)
+                    reading = split_heads(site, taken).detach().clone()
                     earlier = self._readings.get(id(work), []) if site.of_pictures else []
                     self._readings[id(work)] = [*earlier, reading]
                 self.firings[id(work)] += 1
@@ -151,20 +207,47 @@ class Hooks(PlacedHooks):
         return run
 
 
-def apply(edit: Edit, site: Site, tensor: torch.Tensor) -> torch.Tensor:
-    """``tensor`` (prompts, length, site width) with ``edit`` made; the input is untouched."""
+def apply(
+    edit: Edit, site: Site, tensor: torch.Tensor, ends: torch.Tensor | None = None
+) -> torch.Tensor:
+    """``tensor`` (prompts, length, site width) with ``edit`` made; the input is untouched.
+
+    ``ends`` (prompts,) is the place of each prompt's last token, where rows are padded behind it.
+    """
     if site.of_pictures and edit.positions is None:  # thousands of places, and one value for all
         return apply_operation(edit.operation, tensor, edit.value)
     out = tensor.clone()
+    every = edit.positions is None
     positions = range(tensor.shape[1]) if edit.positions is None else edit.positions
     for position in positions:
-        before, after = (split_heads(site, part[:, position]) for part in (tensor, out))
+        at = _place(tensor, position, None if every else ends)
+        before = split_heads(site, tensor[at])
         if site.heads is None:
-            after.copy_(apply_operation(edit.operation, before, edit.value))
+            out[at] = apply_operation(edit.operation, before, edit.value)
         else:
             heads = slice(None) if edit.heads is None else list(edit.heads)
+            after = before.clone()
             after[:, heads] = apply_operation(edit.operation, before[:, heads], edit.value)
+            out[at] = after.flatten(-2)
     return out
+
+
+def _place(tensor: torch.Tensor, position: int, ends: torch.Tensor | None) -> tuple[Any, Any]:
+    """The index of ``position`` in every row of ``tensor`` (prompts, length, width)."""
+    length = tensor.shape[1]
+    at: tuple[Any, Any]
+    if ends is None or position >= 0:
+        fits, at = -length <= position < length, (slice(None), position)
+    else:
+        places = ends + (position + 1)
+        fits, at = bool((places >= 0).all()), (torch.arange(len(places)), places)
+    if not fits:
+        raise MfvError(
+            "MFV5117",
+            f"there is no position {position}: the model is called with {length} tokens",
+            help="in a generation each call has the new token alone; edit the last, -1, or all",
+        )
+    return at
 
 
 def apply_operation(
@@ -189,8 +272,13 @@ def split_heads(site: Site, tensor: torch.Tensor) -> torch.Tensor:
     return tensor.view(*tensor.shape[:-1], site.heads, site.width)
 
 
-def _at(tensor: torch.Tensor, positions: tuple[int, ...] | None) -> torch.Tensor:
-    return tensor if positions is None else tensor[:, list(positions)]
+def _at(
+    tensor: torch.Tensor, positions: tuple[int, ...] | None, ends: torch.Tensor | None
+) -> torch.Tensor:
+    """``tensor`` at some positions of every row, (prompts, positions, width)."""
+    if positions is None:
+        return tensor
+    return torch.stack([tensor[_place(tensor, position, ends)] for position in positions], 1)
 
 
 def find_site(sites: SiteTable, name: str, layer: int) -> Site:
@@ -260,8 +348,8 @@ def place_hook(
         return module.register_forward_pre_hook(before)
 
     def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (run(output[0]), *output[1:])
+        if isinstance(output, tuple | list):
+            return type(output)([run(output[0]), *output[1:]])
         return run(output)
 
     return module.register_forward_hook(after, prepend=site.of_pictures)

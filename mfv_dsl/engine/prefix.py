@@ -22,6 +22,7 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import give_way, is_out_of_memory, rows_at_once
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact
 from mfv_dsl.engine.full_pass import full_pass
@@ -38,8 +39,8 @@ Grown = TypeVar("Grown")
 _GROWN = 4  # tokens of a tree for each variant, about
 
 
-@dataclass(frozen=True)
-class Chunk:
+@dataclass(frozen=True, repr=False)
+class Chunk(Short):
     """Results of some variants: ``variants`` are their places in the list given.
 
     ``scores`` has them in that order.  ``unedited`` scores the last token without edits, run

@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.finite import holds_numbers
 
 _SLICE_BYTES = 64 << 20  # of logits at a time
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, repr=False)
+class Scores(Short):
     """Scores of next-token distributions, one per prompt and variant.
 
     ``log_p`` and ``rank`` (prompts, variants), or (prompts, variants, targets) where every prompt

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from mfv_dsl.base.arguments import plain_number, shown
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.execute.conditions import Point
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.run import inputs_of, perform
+from mfv_dsl.execute.session import RunSettings
+from mfv_dsl.models.loaded import origin_of
 from mfv_dsl.models.sites import SiteSource
 from mfv_dsl.plan.descriptions import model_facts
 from mfv_dsl.plan.steps import Plan, needed
+
+#: What :func:`bind` takes by name.
+OPTIONS = ("layer", "scale", "k", "vector", "sites", "attention_output")
 
 
 def bind(
@@ -26,6 +34,8 @@ def bind(
     k: int | None = None,
     vector: str | None = None,
     sites: SiteSource | None = None,
+    attention_output: str | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> HookPlan:
     """The edits of one condition of an eval, bound to the user's own model.
 
@@ -43,6 +53,9 @@ def bind(
         vector: The text of the vector, where the eval lists several.
         sites: Where a model of another make keeps its parts
             (:func:`mfv_dsl.models.sites.find_sites`).
+        attention_output: Which module of a decoder layer is the attention's output projection.
+        given: Models and datasets that are loaded already, by the plan's names; ``model`` is one
+            where it is a model of the plan.
 
     Returns:
         The edits: ``with bind(...).attach(): model(...)``.
@@ -63,20 +76,37 @@ def bind(
         _only("vector", vector, {text: i for i, text in enumerate(row.vectors)} or {None: 0}),
     )
     part = replace(plan, steps=needed(plan.steps, step.input_keys), rows=(), saves=())
-    values = perform(part).values
+    settings = RunSettings(given=_given(plan, model, given or {}))
+    own = HookPlan.of(model, (), sites, attention_output)
+    values = perform(part, settings=settings).values
     inputs = inputs_of(step, values)
     edits = edits_of(parameters, inputs, at, model_facts(plan, step).head_dim)
     if not edits:
         raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")
-    return HookPlan.of(model, edits, sites)
+    return own.with_edits(edits)
+
+
+def _given(plan: Plan, model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """``given``, and the user's own model where it is one of the plan's."""
+    identity = getattr(getattr(model, "facts", None), "identity", None)
+    own = {
+        name: model
+        for name, declared in plan.models.items()
+        if origin_of(model) is not None
+        and isinstance(declared.facts, ModelFacts)
+        and declared.facts.identity == identity
+    }
+    return {**own, **given}
 
 
 def _only(noun: str, choice: Any, candidates: dict[Any, Any]) -> Any:
     """The candidate of the name ``choice``, or the only candidate where the choice is left out."""
     if choice is None and len(candidates) == 1:
         return next(iter(candidates.values()))
-    if choice in candidates:
-        return candidates[choice]
+    name = choice if isinstance(choice, str) else plain_number(choice)
+    if name is not None and name in candidates:
+        return candidates[name]
     names = ", ".join(map(str, candidates)) or "none"
-    problem = f"say which {noun}" if choice is None else f"there is no {noun} {choice}"
+    told = shown(choice) if name is None else name
+    problem = f"say which {noun}" if choice is None else f"there is no {noun} {told}"
     raise MfvError("MFV5109", problem, help=f"there are: {names}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.treatments import Treatment, treatments
 
@@ -38,8 +39,8 @@ class Point:
         return Treatment(self.control, self.vector, self.k)
 
 
-@dataclass(frozen=True)
-class Condition:
+@dataclass(frozen=True, repr=False)
+class Condition(Short):
     """One measured condition.  ``answered`` (prompts,) says for which of the evaluation's relations
     each answer would be right, -1 for none; ``weights`` (prompts, candidates) are a blend's."""
 
@@ -58,8 +59,8 @@ class Failure:
     is_trial: bool = False
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Short):
     """Conditions measured on one split, the trials that settled ``choose`` on another, and the
     zero-shot outcomes on the same items; ``images`` (prompts) shows which items share one, and
     ``relations`` are those that the queries' pictures show.  ``failures`` are the conditions and

@@ -17,7 +17,8 @@ def edits_of(
     """The edits of the condition ``point`` of an evaluation with these parameters and values of
     inputs, none where it writes nothing.
 
-    Raises MfvError: MFV5109 for a blend, MFV5307 where there are no heads to ablate.
+    Raises MfvError: MFV5109 for a blend, MFV5307 where there are no heads to ablate, and what
+    stands in the place of an input that failed.
     """
     mode = parameters.get("mode", "none")
     if mode == "none":
@@ -27,6 +28,8 @@ def edits_of(
             "MFV5109", "a blend is another vector for every item, so there is none to attach"
         )
     treatment = inputs[point.treatment.name]
+    if isinstance(treatment, MfvError):
+        raise treatment
     if mode == "add":
         assert point.layer is not None and point.scale is not None
         return adding(treatment, point.layer, point.scale)

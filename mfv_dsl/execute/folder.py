@@ -18,6 +18,7 @@ from safetensors.torch import save
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.short import Short
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import (
     RESULTS_FORMAT,
@@ -41,8 +42,8 @@ from mfv_dsl.version import __version__
 _PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy", "safetensors")
 
 
-@dataclass(frozen=True)
-class Performance:
+@dataclass(frozen=True, repr=False)
+class Performance(Short):
     """What running a plan's steps gave, by key: value, seconds, whether it came from the store, and
     where traced what was read and written; by model, if it was loaded, where it ran; and why steps
     have no value."""
@@ -55,8 +56,8 @@ class Performance:
     failures: dict[str, MfvError]
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(Short):
     """What a run shows: rows, what was tried to settle ``choose``, the mean weights of blends'
     candidates, how vectors were trained, what must be said beside, and which vectors were made
     linear behind a norm."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.library.address import hub_address
@@ -53,10 +54,8 @@ def pin_loads(checked: Checked, lock: Lock) -> dict[Key, Pin]:
         file = file_of(path, name)
         content = read_file(file)[0].metadata["content_sha256"]
         pins[path, name] = Pin(content, _commit(path, file))
-    try:
+    with disk_trouble(lock.path, what="cannot write", code="MFV6023"):
         write_lock(lock.path, {**lock.pins, **pins})
-    except OSError as error:
-        raise MfvError("MFV6023", f"cannot write {lock.path}: {error.strerror}") from None
     return pins
 
 

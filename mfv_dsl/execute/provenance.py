@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,20 +11,26 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.execute.tuning_rows import training_metadata
-from mfv_dsl.lang.checked import Constructed
-from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.constructed import model_id
 from mfv_dsl.library.header import read_header
+from mfv_dsl.library.lineage import Lineage
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import vector_hash
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.descriptions import model_facts
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import Treatment, treatments
+from mfv_dsl.plan.vector_files import MOST_OF_LOADED
 from mfv_dsl.version import __version__
 
 _OF_A_FILE = (
     "kind", "relation", "heads", "linearised", "prompt", "dataset", "tuning", "seed", "parents",
+    "ancestors",
 )  # fmt: skip
+#: What a vector was made of.
+_BEHIND = ("parents", "ancestors")
+#: Result rows that a vector's file holds at most; of more, those of the best accuracy.
+MOST_ROWS = 200
 
 
 def vector_metadata(
@@ -48,7 +55,7 @@ def vector_metadata(
         **source,
         "relation": relation or source.get("relation"),
         "model": {
-            "id": _model_id(model),
+            "id": model_id(model),
             **_present(
                 revision=trained.get("commit"),
                 precision=None if facts.weights_as == "fp32" else facts.weights_as,
@@ -63,49 +70,60 @@ def vector_metadata(
     }
 
 
-def _model_id(model: Constructed) -> str:
-    """What a model is called in files: its path, or the constructor with the name of a model that
-    is not its first."""
-    name = model.arguments.get("name")
-    other = name not in (None, CONSTRUCTOR["model"][model.constructor].parameters[0].default)
-    return model.arguments.get("path") or model.constructor + (f"-{name}" if other else "")
-
-
 def origin(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     """What a vector was made of: prompts and heads, a file, or other vectors."""
+    lineage, made = Lineage(), dict[str, tuple[int, bool]]()
+    for ancestor in _vectors_behind(plan, step, values):
+        own = _own(plan, ancestor, values, made)
+        if len(json.dumps([own.get(key) for key in _BEHIND])) > MOST_OF_LOADED:
+            own = {key: value for key, value in own.items() if key not in _BEHIND}
+        parts = [(made[key][0], factor) for key, factor in _terms(ancestor, values)]
+        name = {"name": ancestor.label, "hash": vector_hash(values[ancestor.key])}
+        number = lineage.add({**name, **own}, parts or lineage.graft(own))
+        made[ancestor.key] = number, "allow_mismatch" in own
+    own = _own(plan, step, values, made)
+    parts = [(made[key][0], factor) for key, factor in _terms(step, values)]
+    if not parts and step.operation in ("extract", "load", "tune"):
+        return own
+    return {**own, **lineage.metadata(parts)}
+
+
+def _vectors_behind(plan: Plan, step: Step, values: Mapping[str, Any]) -> list[Step]:
+    """The vectors that a step's was made of, each once and behind those that it was made of."""
+    order: dict[str, Step] = {}
+    work = [(step, False)]
+    while work:
+        one, complete = work.pop()
+        if complete:
+            order[one.key] = one
+        elif one.key not in order:
+            work.append((one, True))
+            terms = _terms(one, values)
+            work += [(plan[key], False) for key, _ in reversed(terms) if key not in order]
+    del order[step.key]
+    return list(order.values())
+
+
+def _own(
+    plan: Plan, step: Step, values: Mapping[str, Any], made: Mapping[str, tuple[int, bool]]
+) -> dict[str, Any]:
+    """What is said of a vector but for the vectors that it was made of; of a loaded one with them.
+    ``made`` tells of these, by key, whether they may mismatch."""
     if step.operation == "extract":
         return {"kind": "extracted", "step": step.key, **_extracted(plan, step, values)}
     if step.operation == "load":
         return {"step": step.key, **_loaded(step)}
     if step.operation == "tune":
-        training = {"kind": "tuned", "step": step.key, "relation": step.parameters["relation"],
-                    **training_metadata(plan, step, values[step.key])}  # fmt: skip
-        starts = _parents(plan, step, values)
-        return {**training, "parents": starts} if starts else training
-    parents = _parents(plan, step, values)
-    mismatched = any("allow_mismatch" in parent for parent in parents)
+        return {"kind": "tuned", "step": step.key, "relation": step.parameters["relation"],
+                **training_metadata(plan, step, values[step.key])}  # fmt: skip
+    mismatched = any(made[key][1] for key, _ in _terms(step, values))
     return {
-        "kind": "composed",
-        "step": step.key,
-        "parents": parents,
-        **({"allow_mismatch": True} if mismatched else {}),
-    }
-
-
-def _parents(plan: Plan, step: Step, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": plan[key].label,
-            "hash": vector_hash(values[key]),
-            "coefficient": coefficient,
-            **origin(plan, plan[key], values),
-        }
-        for key, coefficient in _terms(step, values)
-    ]
+        "kind": "composed", "step": step.key, **({"allow_mismatch": True} if mismatched else {})
+    }  # fmt: skip
 
 
 def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[str, Any]]:
-    """The result rows of the evals that used exactly this vector."""
+    """The result rows of the evals that used exactly this vector, :data:`MOST_ROWS` at most."""
     own = {
         (row.eval, row.relation, row.shots)
         for row in plan.rows
@@ -113,11 +131,16 @@ def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[s
         and plan[row.step].parameters.get("mode") in ("add", "patch")
         and [t for t in treatments(plan[row.step].parameters) if not t.control] == [Treatment()]
     }
-    return [
-        row.to_json()
+    rows = [
+        row
         for row in results
         if (row.eval, row.relation, row.shots) in own and not row.control and not row.error
     ]
+    if len(rows) > MOST_ROWS:
+        best = sorted(rows, key=lambda row: row.accuracy or 0.0, reverse=True)[:MOST_ROWS]
+        kept = {id(row) for row in best}
+        rows = [row for row in rows if id(row) in kept]
+    return [row.to_json() for row in rows]
 
 
 def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ and ``cost`` (what a vector costs elsewhere, written by ``mfv cost``).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +15,15 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from mfv_dsl.base.arguments import ArgumentError, shown, texts, whole
 from mfv_dsl.base.columns import MEAN, cell, free_name, relations_in, with_names
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
-from mfv_dsl.base.texts import BadText, read_json, reason
+from mfv_dsl.base.texts import BadText, parse_json, read_json, reason
 from mfv_dsl.execute.run_folder import RunFolder
 
 RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
@@ -62,8 +63,13 @@ def table(
         MfvError: MFV6110 to MFV6112 as :func:`~mfv_dsl.base.pivot.pivot`; MFV6113 for a folder
             without such results.
     """
-    across, down, values = (_listed(names) for names in (cols, rows, value))
-    kept = {field: _listed(texts) for field, texts in (where or {}).items()}
+    across, down = _listed(cols, "cols"), _listed(rows, "rows")
+    values = _listed(value, "value")
+    if where is not None and not isinstance(where, Mapping):
+        raise ArgumentError(f"where has to be a dictionary, and this is {shown(where)}")
+    kept = {field: _listed(names, "where") for field, names in (where or {}).items()}
+    if first is not None:
+        first = whole(first, "first", least=1)
     kind = of or _kind([*down, *across, *kept], folders, values)
     if kind not in _READ:
         near = suggest(kind, _READ)
@@ -86,12 +92,10 @@ def label_of(pattern: str, text: str) -> Label:
     return Label(pattern, text)
 
 
-def _listed(names: Sequence[str] | str | None) -> list[str]:
+def _listed(names: Sequence[str] | str | None, what: str) -> list[str]:
     """Names as a list; in one text they are separated by commas."""
-    if names is None:
-        return []
-    texts = [names] if isinstance(names, str) else names
-    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    listed = () if names is None else texts(names, what)
+    return [name.strip() for text in listed for name in text.split(",") if name.strip()]
 
 
 def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence[str]) -> str:
@@ -316,8 +320,9 @@ def _with_interval(arrays: Mapping[str, Any], layer: int, head: int) -> str:
 def _effect(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file of effects says, and its arrays by layer and head."""
     try:
+        open_regular(file).close()  # the library would wait for a pipe
         with safe_open(file, framework="numpy") as stored:
-            said = json.loads(stored.metadata()["mfv"])
+            said = parse_json(stored.metadata()["mfv"])
             names = [name for name in stored.keys() if name not in ("cie", "p_corrupted")]  # noqa: SIM118
             return said, {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.plan.steps import EvalRow, Plan
@@ -35,8 +36,8 @@ def _optional(empty: Any) -> Any:
     return field(default_factory=lambda: empty, metadata={"optional": True})
 
 
-@dataclass(frozen=True)
-class ResultRow:
+@dataclass(frozen=True, repr=False)
+class ResultRow(Short):
     """One condition: accuracy with its 95 % interval, mean probability of the answer, and the
     paired difference in accuracy from zero-shot on the same items with its interval.
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import warnings
@@ -32,8 +33,10 @@ from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.treatments import treatments
 
 TRACED = 2  # prompts of every pass that are traced
+_log = logging.getLogger(__name__)
 
 
 class Silence:
@@ -84,15 +87,14 @@ def _perform(
     check_answers(session, new)
     for step in plan.steps:
         started = time.perf_counter()
-        value = None if settings.fresh else _stored(store, step.key)
+        value = None if settings.fresh else _stored(store, step)
         if value is not None:
             performance.cached.add(step.key)
         else:
             try:
-                for key in step.input_keys:
-                    if key in performance.failures:
-                        raise performance.failures[key]
-                inputs = inputs_of(step, performance.values)
+                if step.key in store and not settings.fresh:  # it was there, and is damaged
+                    check_answers(session, [step])
+                inputs = _inputs(step, performance)
                 with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
                     value = _performed(session, step, inputs)
                 performance.touches[step.key] = [str(touch) for touch in touches]
@@ -103,10 +105,24 @@ def _perform(
                 if not go_on or not _is_of_the_step(error):
                     raise
                 performance.failures[step.key] = _of_step(error, step)
+                _log.warning("%s: %s", step.label, performance.failures[step.key].message)
                 continue
         performance.values[step.key] = value
         performance.seconds[step.key] = round(time.perf_counter() - started, 3)
+        how = "from the store" if step.key in performance.cached else "done"
+        _log.info("%s: %s, %.3f s", step.label, how, performance.seconds[step.key])
     return replace(performance, devices=session.devices)
+
+
+def _inputs(step: Step, performance: Performance) -> dict[str, Any]:
+    """The values of a step's inputs; an evaluation, of which each condition writes one of them,
+    gets the error in place of one that failed, unless all of them need it."""
+    failed = [key for key in step.input_keys if key in performance.failures]
+    separate = [step.inputs[t.name] for t in treatments(step.parameters) if t.name in step.inputs]
+    shared = step.operation != "evaluate" or any(key not in separate for key in failed)
+    if failed and (shared or len(set(failed)) == len(set(separate))):
+        raise performance.failures[failed[0]]
+    return inputs_of(step, {**performance.values, **performance.failures})
 
 
 def _is_of_the_step(error: Exception) -> bool:
@@ -151,10 +167,10 @@ def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stored(store: Store, key: str) -> Any:
+def _stored(store: Store, step: Step) -> Any:
     """The value of a finished step, None where there is none to be trusted."""
     try:
-        return store.get(key)
+        return store.get(step.key, step.operation)
     except KeyError:
         return None
     except Damaged as error:

@@ -18,6 +18,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, read_text
 
 MANIFEST, RECIPE = "manifest.json", "recipe.mfv"
 #: What every run writes, and those of its files whose names depend on the recipe.
@@ -43,6 +44,7 @@ class Origin:
     profile: str | None = None
     set: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    names_folder: bool = False  # whether whoever runs it named the folder
 
     def to_json(self) -> dict[str, Any]:
         """The origin as in ``manifest.json``."""
@@ -68,25 +70,34 @@ class RunFolder:
         manifest = self._manifest()
         if manifest is None:
             self._check_strangers(text)
-        elif not self._is_same(manifest, origin, text):
+        elif self._is_refused(manifest, origin, text):
             raise MfvError(
                 "MFV6070", f"{self.path} holds the run of another recipe, {manifest['recipe']}",
                 help="name another folder by --out, or remove it first",
             )  # fmt: skip
         else:
-            parts = manifest.get("only") or ()
-            if origin.only and not (parts and set(parts) <= set(origin.only)):
+            if self.has_others(origin):
+                parts = manifest.get("only") or ()
                 what = f"the run of {', '.join(parts)} alone" if parts else "a run of the whole"
                 raise MfvError(
                     "MFV6071", f"{self.path} holds {what} recipe, and `--only` would leave only "
                     f"{', '.join(origin.only)} of it",
                     help="name another folder by --out, or remove it first",
                 )  # fmt: skip
-            if origin.source == "text" and manifest.get("source") == "text":
+            if "text" in (origin.source, manifest.get("source")):
                 self._warn_of_other_text(text)
         for name in _FOLDERS:
             if (self.path / name).is_symlink():
                 raise self._in_the_way(name, "a link")
+
+    def has_others(self, origin: Origin) -> bool:
+        """Whether the run that is there has other parts of the recipe than those to be run, or all
+        of it; False where there is none."""
+        manifest = self._manifest()
+        if manifest is None or not origin.only:
+            return False
+        parts = manifest.get("only") or ()
+        return not (parts and set(parts) <= set(origin.only))
 
     def write(self, files: Mapping[str, Write], manifest: Mapping[str, Any]) -> None:
         """Write the files of a run, by their names in the folder, and its manifest; take away those
@@ -112,31 +123,34 @@ class RunFolder:
     def _manifest(self) -> dict[str, Any] | None:
         """What the run that is there says of itself; None where there is none."""
         try:
-            manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            manifest = read_json(self.path / MANIFEST, LARGEST_CONFIG, finite=False)
+        except (OSError, BadText):
             return None
         if not isinstance(manifest, dict) or "mfv_version" not in manifest:
             return None
         return {"recipe": "?", **manifest}
 
-    def _is_same(self, manifest: Mapping[str, Any], origin: Origin, text: str) -> bool:
-        """Whether a manifest is that of a run of the same recipe, whatever is changed in it."""
+    def _is_refused(self, manifest: Mapping[str, Any], origin: Origin, text: str) -> bool:
+        """Whether a manifest is that of a run of another recipe, whatever is changed in it.  Texts
+        have no place to be known by: where the folder was named, others are warned of."""
         source, same_name = manifest.get("source"), manifest["recipe"] == origin.recipe
         if source is None:  # of an older version, which knew the name alone
-            return same_name or self._text() == text
-        return source == origin.source and (source != "text" or same_name)
+            return not same_name and self._text() != text
+        if "text" in (source, origin.source) and origin.names_folder:
+            return False
+        return source != origin.source or (source == "text" and not same_name)
 
     def _text(self) -> str | None:
         try:
-            return (self.path / RECIPE).read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            return read_text(self.path / RECIPE, LARGEST_CONFIG)
+        except (OSError, BadText):
             return None
 
     def _warn_of_other_text(self, text: str) -> None:
         if self._text() not in (None, text):
             warnings.warn(
-                f"{self.path} holds the run of another text of this name, whose results are "
-                "replaced; to keep both, name another folder by --out (out= in Python)",
+                f"{self.path} holds the run of another text, whose results are replaced; to keep "
+                "both, name another folder by --out (out= in Python)",
                 stacklevel=4,
             )
 

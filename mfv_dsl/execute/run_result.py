@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import kind_of, names, short
 from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.tuning_rows import TuningRow
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """What a run gave: its plan, its results, its folder, the files that ``save`` wrote, every
     step's value by key, how many steps were found in the store, by key why steps have no value, and
@@ -32,6 +33,18 @@ class RunResult:
     cached: int = 0  # steps that were found in the store
     failures: dict[str, MfvError] = field(default_factory=dict)
     unsaved: list[MfvError] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        evals = names(dict.fromkeys(row.eval for row in self.rows))
+        parts = [
+            f"{len(self.rows)} rows" + (f" of {evals}" if evals else ""),
+            f"{len(self.tunes)} trainings" if self.tunes else "",
+            f"{len(self.saved)} vectors saved" if self.saved else "",
+            f"{len(self.notes)} notes" if self.notes else "",
+            f"{len(self.failures)} steps failed" if self.failures else "",
+            f"in {short(self.folder)}, {self.seconds:.0f} s",
+        ]
+        return f"{kind_of(self)}({', '.join(filter(None, parts))})"
 
     @property
     def rows(self) -> list[ResultRow]:

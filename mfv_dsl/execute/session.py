@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mfv_dsl import data, models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.data.findings import listed
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.table import FileDataset
+from mfv_dsl.engine.attach import is_edited
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
+from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Plan, Step
 
@@ -33,12 +35,14 @@ class RunSettings:
         trace: Note what the steps that are run read and write where, for the first prompts of
             every pass.
         download: Fetch the files of a model that are not on this machine.
+        given: Models and datasets that are loaded already, by the plan's names for them.
     """
 
     device: str | None = None
     fresh: bool = False
     trace: bool = False
     download: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 #: As the recipe says, from the store where it can be, from the files that are here.
@@ -89,6 +93,24 @@ def prompt_bytes(facts: ModelFacts, length: int, itemsize: int) -> int:
     return length * (itemsize * token + 4 * length)
 
 
+def as_loaded(backend: Any) -> Backend:
+    """A model that the user holds, if it is as it was loaded; MfvError (MFV5120) otherwise, as what
+    is computed on it is kept under the name of the model that was loaded."""
+    problem = None
+    if is_edited(backend.model):
+        problem = "edits are attached to it"
+    elif not is_unchanged(backend):
+        problem = "its weights were changed, or it is in training mode"
+    if problem is not None:
+        raise MfvError(
+            "MFV5120", f"the model is not as it was loaded: {problem}",
+            help="leave the block of `attach`, or load the model again after "
+            "mfv_dsl.clear_models()",
+        )  # fmt: skip
+    model: Backend = backend
+    return model
+
+
 class Session:
     """Models and datasets of a plan, made when first needed."""
 
@@ -113,6 +135,8 @@ class Session:
     def backend(self, step: Step) -> Backend:
         """The model that a step runs, loaded when it is first asked for."""
         assert step.model is not None
+        if step.model not in self._backends and step.model in self.settings.given:
+            self._backends[step.model] = as_loaded(self.settings.given[step.model])
         if step.model in self._failed:  # it would fail again
             raise self._failed[step.model]
         if step.model not in self._backends:
@@ -122,10 +146,13 @@ class Session:
             if self.settings.device is not None:
                 arguments["device"] = self.settings.device
             try:
-                self._backends[step.model] = models.load(declaration.constructor, **arguments)
+                backend = models.load(declaration.constructor, **arguments)
+                if is_edited(backend.model):  # by the user, around this run
+                    backend = models.load_anew(declaration.constructor, **arguments)
             except MfvError as error:
                 self._failed[step.model] = error
                 raise
+            self._backends[step.model] = backend
             progress(1)
         return self._backends[step.model]
 
@@ -137,11 +164,21 @@ class Session:
     def dataset(self, step: Step) -> Dataset:
         """The dataset that a step reads, opened when it is first asked for."""
         assert step.dataset is not None
+        if step.dataset not in self._datasets and step.dataset in self.settings.given:
+            self._datasets[step.dataset] = self.settings.given[step.dataset]
         if step.dataset not in self._datasets:
             declaration = self.plan.datasets[step.dataset]
-            self._datasets[step.dataset] = data.open_dataset(
-                declaration.constructor, **declaration.arguments
-            )
+            opened = data.open_dataset(declaration.constructor, **declaration.arguments)
+            if (
+                isinstance(declaration.facts, DatasetFacts)
+                and opened.hash != declaration.facts.hash
+            ):
+                raise MfvError(
+                    "MFV6074", f"the files of the dataset `{step.dataset}` have changed since the "
+                    "recipe was read",
+                    help="read the recipe again, and run it when its files are there to stay",
+                )  # fmt: skip
+            self._datasets[step.dataset] = opened
         return self._datasets[step.dataset]
 
     def prompts(self, step: Step, n: int, split: str, shots: int) -> list[Prompt]:

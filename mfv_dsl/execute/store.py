@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
@@ -21,10 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mfv_dsl.base.disk import folder_for
-from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.files import open_regular, write_atomically
 from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.finite import check_finite, not_numbers
+from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
@@ -55,6 +57,13 @@ _TYPES: dict[str, type] = {
         Checkpoint,
     )
 }
+
+
+#: What reading a file of another form may raise.
+_UNREADABLE = (
+    OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
+    IndexError, OverflowError,
+)  # fmt: skip
 
 
 class Damaged(Exception):
@@ -101,26 +110,24 @@ class Store:
     def __contains__(self, key: str) -> bool:
         return self.path(key).exists()
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str, operation: str | None = None) -> Any:
         """The value of a finished step.
 
-        Raises KeyError where there is none, :class:`Damaged` where the file is not what was
-        written.
+        With the ``operation`` that made it, its form is looked at too.  Raises KeyError where
+        there is none, :class:`Damaged` where the file is not what was written, or not what such an
+        operation gives.
         """
-        return self._get(self.path(key), key)
+        value = self._get(self.path(key), key)
+        fault = None if operation is None else form_fault(value, operation)
+        if fault is not None:
+            raise Damaged(f"{self.path(key)} holds a value of another form: {fault}")
+        return value
 
     @staticmethod
     def _get(path: Path, key: str) -> Any:
         if not path.exists():
             raise KeyError(key)
-        tree, tensors, _ = _read(path)
-        try:
-            value = _decode(tree, tensors)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise Damaged(f"{path} holds a value of another form: {error!r}") from None
-        if any(not_numbers(value)):  # kept by an earlier version
-            raise Damaged(f"{path} holds NaN or infinity")
-        return value
+        return _value(path, *_read(path)[:2])
 
     def put(self, key: str, value: Any, label: str, operation: str) -> None:
         """Keep the value of a finished step; ``label`` and ``operation`` are for people.
@@ -141,6 +148,8 @@ class Store:
         }
         metadata["sha256"] = _hash(metadata, tensors)
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        with suppress(OSError):  # nothing of ours is an empty folder
+            path.rmdir()
         write_atomically(path, save(tensors, metadata={"mfv": text}))
 
     def drop_parts(self, key: str) -> None:
@@ -157,9 +166,12 @@ class Store:
 
     def entries(self) -> Iterator[StoredStep | Path]:
         """Every stored step, or the path of a file that cannot be read, in order of key."""
-        for path in sorted(self.root.glob("steps/*/*.safetensors")):
+        for path in self._files():
             try:
-                _, _, metadata = _read(path)
+                tree, tensors, metadata = _read(path)
+                fault = form_fault(_value(path, tree, tensors), metadata["operation"])
+                if fault is not None:
+                    raise Damaged(f"{path} holds a value of another form: {fault}")
             except Damaged:
                 yield path
             else:
@@ -168,9 +180,15 @@ class Store:
                     metadata["key"], metadata["label"], metadata["operation"], size, path
                 )
 
+    def _files(self) -> list[Path]:
+        """The files of all stored steps, in order of key; OSError where the store is no folder."""
+        if os.path.lexists(self.root):
+            os.listdir(self.root)
+        return sorted(self.root.glob("steps/*/*.safetensors"))
+
     def clear(self) -> int:
         """Remove every stored step; how many there were."""
-        paths = list(self.root.glob("steps/*/*.safetensors"))
+        paths = self._files()
         for path in paths:
             path.unlink(missing_ok=True)
         return len(paths)
@@ -189,7 +207,10 @@ class StoredParts:
         try:
             if self.fresh:
                 raise KeyError(key)
-            return self.store._get(path, key)
+            value = self.store._get(path, key)
+            if (fault := form_fault(value)) is not None:
+                raise Damaged(f"{path} holds a value of another form: {fault}")
+            return value
         except (KeyError, Damaged):
             value = make()
             self.store._put(path, key, value, f"{step.label}, part {name}", step.operation)
@@ -203,6 +224,7 @@ def default_store() -> Store:
 
 def _read(path: Path) -> tuple[Any, dict[str, torch.Tensor], dict[str, Any]]:
     try:
+        open_regular(path).close()  # what is no file may never end
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["mfv"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -210,8 +232,19 @@ def _read(path: Path) -> tuple[Any, dict[str, torch.Tensor], dict[str, Any]]:
         if digest != _hash(metadata, tensors) or path.stem != metadata["key"]:
             raise Damaged(f"{path} does not match its hash")
         return metadata["value"], tensors, metadata
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise Damaged(f"{path} cannot be read: {error}") from None
+
+
+def _value(path: Path, tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    try:
+        value = _decode(tree, tensors)
+        has_numbers = not any(not_numbers(value))
+    except _UNREADABLE as error:
+        raise Damaged(f"{path} holds a value of another form: {error!r}") from None
+    if not has_numbers:  # kept by an earlier version
+        raise Damaged(f"{path} holds NaN or infinity")
+    return value
 
 
 def _hash(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.methods.intervals import wilson
 from mfv_dsl.methods.tuning import Tuned
 from mfv_dsl.plan.steps import Plan, Step
 
 
-@dataclass(frozen=True)
-class TuningRow:
+@dataclass(frozen=True, repr=False)
+class TuningRow(Short):
     """One trained vector: ``accuracy`` on the ``n`` validation prompts in the epoch that they
     ``chose``, with its 95 % interval, beside that of the start; ``norm`` likewise."""
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
+from mfv_dsl.base.short import Short
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.syntax import Declaration, RecipeTree
 
 
-@dataclass(frozen=True)
-class Constructed:
+@dataclass(frozen=True, repr=False)
+class Constructed(Short):
     """A declared model or dataset: constructor, all its arguments as plain values, its facts.
 
     ``facts`` is None for a constructor whose facts cannot be had before it runs.
@@ -43,8 +45,8 @@ class Setting:
     span: Span | None
 
 
-@dataclass(frozen=True)
-class CheckedBlock:
+@dataclass(frozen=True, repr=False)
+class CheckedBlock(Short):
     """An ``eval``, ``tune`` or ``save`` with all its attributes; ``block["layer"]`` is the value of
     one."""
 
@@ -59,8 +61,8 @@ class CheckedBlock:
         return self.settings[attribute].value
 
 
-@dataclass(frozen=True)
-class Checked:
+@dataclass(frozen=True, repr=False)
+class Checked(Short):
     """A recipe that passed: declarations by name, in source order."""
 
     recipe: RecipeTree
@@ -79,7 +81,12 @@ class Checked:
     #: findings that did not stop the recipe
     warnings: tuple[Diagnostic, ...] = ()
 
-    @property
+    @cached_property
     def tunes(self) -> dict[str, CheckedBlock]:
         """The `tune` blocks by name."""
         return {block.name: block for block in self.blocks if block.kind == "tune"}
+
+    @cached_property
+    def evals(self) -> dict[str, CheckedBlock]:
+        """The `eval` blocks by name."""
+        return {block.name: block for block in self.blocks if block.kind == "eval"}

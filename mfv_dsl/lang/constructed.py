@@ -8,6 +8,7 @@ from typing import Literal
 from mfv_dsl.base.source import Source
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.checker import load_recipe, registry_facts
+from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import Name
 
@@ -49,3 +50,31 @@ def constructed(
     source = Source(f"mfv 1\n{kind} it = {as_call(text)}\n", _SHOWN_AS)
     checked = load_recipe(source, registry_facts if with_facts else lambda entry, arguments: None)
     return (checked.models if kind == "model" else checked.datasets)["it"]
+
+
+def model_id(model: Constructed) -> str:
+    """What a model is called in files: its path, or the constructor with the name of a model that
+    is not its first."""
+    name = model.arguments.get("name")
+    other = name not in (None, CONSTRUCTOR["model"][model.constructor].parameters[0].default)
+    return model.arguments.get("path") or model.constructor + (f"-{name}" if other else "")
+
+
+def calls_of_id(id: str) -> list[str]:
+    """The constructors that :func:`model_id` may have made ``id`` of, as they are typed.
+
+    >>> calls_of_id("tiny-llava")[0], calls_of_id("org/model")
+    ('tiny("llava")', ['openflamingo("org/model")', 'hf("org/model")'])
+    """
+    if '"' in id or "\\" in id or not id.isprintable():
+        return []
+    calls = []
+    for entry in CONSTRUCTOR["model"].values():
+        first = entry.parameters[0]
+        if first.name == "path":
+            calls.append(f'{entry.name}("{id}")')
+        elif id == entry.name:
+            calls.append(f"{entry.name}()")
+        elif id.startswith(f"{entry.name}-"):
+            calls.append(f'{entry.name}("{id.removeprefix(f"{entry.name}-")}")')
+    return calls

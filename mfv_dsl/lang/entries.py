@@ -11,22 +11,30 @@ from __future__ import annotations
 from mfv_dsl.lang.constructors import DATASETS, MODELS
 from mfv_dsl.lang.registry import Control, Entry, Parameter, Ranking, Unit, by_name
 
+#: What no number of things is above that anybody means.
+MOST = 10**9
 UNITS: dict[str, Unit] = {
     unit.name: unit
     for unit in (
         Unit("layer", "a decoder layer, from 0", whole=True, minimum=0),
-        Unit("count", "how many, at least 1", whole=True, minimum=1),
-        Unit("demonstrations", "how many demonstrations, 0 or more", whole=True, minimum=0),
+        Unit("count", "how many, at least 1", whole=True, minimum=1, maximum=MOST),
+        Unit(
+            "demonstrations",
+            "how many demonstrations, 0 or more",
+            whole=True,
+            minimum=0,
+            maximum=MOST,
+        ),
         Unit("factor", "a factor without a unit"),
         Unit("learning rate", "a step size above 0", above=0),
         Unit("decay", "0 or more", minimum=0),
         Unit("weight", "how much a term of a loss counts, 0 or more", minimum=0),
         Unit("length", "a vector's Euclidean length, above 0", above=0),
-        Unit("seed", "a whole number, 0 or more", whole=True, minimum=0),
-        Unit("amount", "a whole number, 0 or more", whole=True, minimum=0),
+        Unit("seed", "a whole number, 0 or more", whole=True, minimum=0, maximum=2**63 - 1),
+        Unit("amount", "a whole number, 0 or more", whole=True, minimum=0, maximum=MOST),
         Unit("part", "a part of the whole, from 0 to 1", minimum=0, maximum=1),
         Unit("share", "0 or more", minimum=0),
-        Unit("pixels", "an image's side, at least 8", whole=True, minimum=8),
+        Unit("pixels", "an image's side, at least 8", whole=True, minimum=8, maximum=8192),
     )
 }
 CONSTANTS = {"true": True, "false": False}

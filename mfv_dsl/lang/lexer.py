@@ -22,6 +22,7 @@ MAX_CHARACTERS = 2_000_000
 MAX_TOKENS = 100_000
 MAX_DIGITS = 30
 MAX_NAME = 100
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = '"\\nrt'
 _DIGITS = frozenset("0123456789")
@@ -64,9 +65,10 @@ def lex(source: Source) -> LexResult:
         message = "this file is too large to be a recipe"
         label = f"more than {MAX_CHARACTERS:,} characters"
         return LexResult((), (Diagnostic("MFV1016", message, source, Span(0, 1), label),), False)
-    if "\0" in source.text:
-        at = source.text.index("\0")
-        message = "this is not a text file: it has a NUL character"
+    if wrong := _NO_TEXT.search(source.text):
+        at = wrong.start()
+        what = "a NUL character" if wrong[0] == "\0" else "half a character"
+        message = f"this is not a text file: it has {what}"
         return LexResult((), (Diagnostic("MFV1017", message, source, Span(at, at + 1)),), False)
     mender = _Mender(source)
     tokens: list[Token] = []

@@ -296,8 +296,12 @@ def _in_unit(
         amount = int(amount)
     low = unit.minimum is not None and amount < unit.minimum
     low = low or (unit.above is not None and amount <= unit.above)
-    if low or (unit.maximum is not None and amount > unit.maximum):
-        scope.error("MFV4003", node, f"{subject} cannot be {amount}", f"{unit.name}: {unit.doc}")
+    high = unit.maximum is not None and amount > unit.maximum
+    if low or high:
+        most = f", {unit.maximum:,} at most" if high and unit.maximum != 1 else ""
+        scope.error(
+            "MFV4003", node, f"{subject} cannot be {amount}", f"{unit.name}: {unit.doc}{most}"
+        )
         return None
     if unit.name == "layer":
         facts = scope.model_facts(context)

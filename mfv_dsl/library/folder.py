@@ -10,16 +10,18 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.files import missing_folders, remove_empty, write_atomically
 from mfv_dsl.base.names import SUFFIX, check_clash, check_name, plain
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, to_text
 from mfv_dsl.library.card import card_text, is_foreign
 from mfv_dsl.library.header import Header, read_header
 
@@ -117,12 +119,16 @@ class Library:
         ``license`` is for vectors whose files name none."""
         path = self.root / CARD
         content = path.read_bytes() if path.is_file() and self._holds(path) else b""
-        old = content.decode("utf-8", errors="replace")
+        try:
+            old = to_text(content)
+        except BadText:  # nothing of ours, and its author's words would be lost
+            old = str(path)
         if is_foreign(old) and not force:
             return content
-        recipes = {
-            path.name: path.read_text(encoding="utf-8", errors="replace") for path in self.recipes()
-        }
+        recipes = {}
+        for path in self.recipes():
+            with suppress(OSError, BadText):
+                recipes[path.name] = read_text(path, LARGEST_CONFIG)
         return card_text(self.root.resolve().name, self._metadata(), recipes, old, license).encode()
 
     def _metadata(self) -> dict[str, Mapping[str, Any]]:
@@ -141,29 +147,46 @@ class Library:
     def writing(self) -> Iterator[None]:
         """Hold the library's lock; at the end, index and card are made anew.
 
-        MFV6008 where another writer does not let go of it or the folder cannot be written.
+        MFV6008 where another writer does not let go of it or the folder cannot be written, MFV6120
+        to MFV6124 where the disk fails later.
         """
         from filelock import FileLock, Timeout
 
+        made: list[Path] = []
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / LOCK, timeout=PATIENCE)
-            lock.acquire()
+            with disk_trouble(self.root, what="cannot write to", code="MFV6008"):
+                made = missing_folders(self.root)
+                self.root.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(self.root / LOCK, timeout=PATIENCE)
+                lock.acquire()
         except Timeout:
             raise MfvError(
-                "MFV6008", f"another process has been writing to {self.root} for a minute"
-            ) from None
-        except OSError as error:
-            raise MfvError("MFV6008", f"cannot write to {self.root}: {error.strerror}") from None
+                "MFV6008", f"another process has been writing to {self.root} for a minute",
+                help=f"wait until it ends; `fuser {self.root / LOCK}` says which one it is",
+            ) from None  # fmt: skip
         try:
-            self._sweep()
-            try:
-                yield
-            finally:
-                self.write_index()
-                self.write_card()
+            with disk_trouble(self.root):
+                self._sweep()
+                try:
+                    yield
+                finally:
+                    self.write_index()
+                    self.write_card()
+        except BaseException:
+            self._leave_nothing(made)
+            raise
         finally:
             lock.release()
+
+    def _leave_nothing(self, made: Sequence[Path]) -> None:
+        """Remove what is not worth keeping of a library that could not be begun: its lock where
+        nothing else is, its index and card too where the folders ``made`` are its own."""
+        own = {LOCK, INDEX, CARD} if made else {LOCK}
+        with suppress(OSError):
+            if set(os.listdir(self.root)) <= own:
+                for name in own:
+                    (self.root / name).unlink(missing_ok=True)
+        remove_empty(made)
 
     def put(self, name: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> Path:
         """Write a vector, within :meth:`writing`; returns its file.

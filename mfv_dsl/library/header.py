@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import stat
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular
+from mfv_dsl.base.short import Short
 from mfv_dsl.library.metadata import Unreadable, read_metadata, strict_json
 
 LARGEST = 512 << 20  # bytes of a file; all 5,120 heads of a model 8,192 wide take 168 MiB
@@ -44,8 +46,8 @@ class Part:
     stop: int
 
 
-@dataclass(frozen=True)
-class Header:
+@dataclass(frozen=True, repr=False)
+class Header(Short):
     """What a vector file says of itself, and where its tensors are."""
 
     metadata: Mapping[str, Any]
@@ -117,13 +119,10 @@ def parse_header(data: bytes, size: int, path: object = "a vector file") -> Head
 
 def _read(path: Path, with_content: bool) -> tuple[Header, bytes]:
     try:
-        status = path.stat()
-        size = status.st_size
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("it is not a file")
-        if size > LARGEST:
-            raise Unreadable(f"the file is larger than {LARGEST >> 20} MiB")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST:
+                raise Unreadable(f"the file is larger than {LARGEST >> 20} MiB")
             data = file.read(8)
             data += file.read(_length(data, size))
             header = parse_header(data, size, path)

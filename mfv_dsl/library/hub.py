@@ -10,7 +10,9 @@ from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.hub_cache import cached_revision, choice_of
 from mfv_dsl.base.names import SUFFIX, check_name
+from mfv_dsl.base.texts import BadText, to_text
 from mfv_dsl.library.address import HubAddress
 from mfv_dsl.library.folder import CARD, INDEX, Library
 from mfv_dsl.library.header import LARGEST, read_file
@@ -32,21 +34,37 @@ def cached_file(address: HubAddress, filename: str) -> Path | None:
     """A file of the Hub that was downloaded before; asks nobody."""
     from huggingface_hub import try_to_load_from_cache
 
+    revision = cached_revision(address.repo, address.revision)
     with _hub_errors(address, filename):
-        path = try_to_load_from_cache(address.repo, filename, revision=address.revision)
+        path = try_to_load_from_cache(address.repo, filename, revision=revision)
     return Path(path) if isinstance(path, str) else None
 
 
 def download(address: HubAddress, filename: str) -> Path:
-    """A file of the Hub, fetched into huggingface_hub's cache unless it is there already."""
+    """A file of the Hub, fetched into huggingface_hub's cache unless it is there already.
+
+    Where the Hub is out of reach and the cache does not say which snapshot is the main branch, a
+    single one is.
+    """
     from huggingface_hub import HfApi
 
-    with _hub_errors(address, filename):
-        facts = HfApi().hf_hub_download(
-            address.repo, filename, revision=address.revision, dry_run=True
-        )
-        _check_size(address, filename, facts.file_size)
-        return Path(HfApi().hf_hub_download(address.repo, filename, revision=address.revision))
+    try:
+        with _hub_errors(address, filename):
+            facts = HfApi().hf_hub_download(
+                address.repo, filename, revision=address.revision, dry_run=True
+            )
+            _check_size(address, filename, facts.file_size)
+            return Path(HfApi().hf_hub_download(address.repo, filename, revision=address.revision))
+    except MfvError as error:
+        if error.code != "MFV6034":
+            raise
+        if (choice := choice_of(address.repo, address.revision)) is not None:
+            raise MfvError(error.code, error.message, choice, error.notes) from None
+        is_single = cached_revision(address.repo, address.revision) != address.revision
+        here = cached_file(address, filename) if is_single else None
+        if here is None:
+            raise
+        return here
 
 
 def pull(address: HubAddress, library: Library) -> list[str]:
@@ -70,11 +88,11 @@ def pull(address: HubAddress, library: Library) -> list[str]:
             _check_size(address, name, files[name].size)
             paths[name] = Path(api.hf_hub_download(address.repo, name, revision=info.sha))
     contents = {name: read_file(paths[name])[1] for name in vectors}
+    texts = {name: _recipe(address, name, paths[name]) for name in recipes}
     with library.writing():
         for name, data in contents.items():
             library.put_file(name.removesuffix(SUFFIX), data)
-        for name in recipes:
-            text = paths[name].read_text(encoding="utf-8", errors="replace")
+        for name, text in texts.items():
             library.put_recipe(name.removesuffix(".mfv"), text)
         if CARD in paths and not (library.root / CARD).exists():
             write_atomically(library.root / CARD, paths[CARD].read_bytes())
@@ -118,6 +136,13 @@ def push(address: HubAddress, files: list[Upload], create: bool, private: bool) 
         )
     url: str = commit.commit_url
     return url
+
+
+def _recipe(address: HubAddress, name: str, path: Path) -> str:
+    try:
+        return to_text(path.read_bytes())
+    except BadText as error:
+        raise MfvError("MFV6032", f"{name} of {address} cannot be read: {error}") from None
 
 
 def _check_size(address: HubAddress, filename: str, size: int | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.short import Short
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 
 NAME = "mfv.lock"
@@ -28,8 +29,8 @@ class Pin:
     revision: str | None = None
 
 
-@dataclass(frozen=True)
-class Lock:
+@dataclass(frozen=True, repr=False)
+class Lock(Short):
     """Pins by path and name, as the recipe writes them; ``path`` is the file they stand in."""
 
     pins: Mapping[tuple[str, str | None], Pin] = field(default_factory=dict)

@@ -10,17 +10,20 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.texts import BadText, parse_json
+from mfv_dsl.library.lineage import lineage_fault
 from mfv_dsl.library.schema import SCHEMA, problem
 
-FORMAT_VERSION = "1.1"  # the newest that is known
+FORMAT_VERSION = "1.2"  # the newest that is known
 #: Keys that came after 1.0, each with the version that brought it.
-_NEWER = {"linearised": "1.1"}
+_NEWER = {"linearised": "1.1", "ancestors": "1.2"}
 OWN = "x_"  # keys that begin so are the user's
 
 _BLANK = "0" * 64
+_DEEPEST = 200  # levels of what is written; what is read may have as many as Python follows
 
 
 class Unreadable(Exception):
@@ -35,13 +38,36 @@ def canonical(value: Any) -> str:
 def metadata_text(metadata: Mapping[str, Any]) -> str:
     """The text of ``metadata`` in a file, with its hash; keys without a value are left out.
 
-    ValueError for what does not fit the schema.
+    ValueError for what does not fit the schema or is no JSON: an object's keys are texts, and
+    nothing is nested without end.
     """
-    entries = {key: value for key, value in metadata.items() if value is not None}
+    plain_metadata = _plain(metadata, "")
+    entries = {key: value for key, value in plain_metadata.items() if value is not None}
     entries["metadata_sha256"] = _digest(entries)
-    if (fault := problem(json.loads(canonical(entries)))) is not None:
+    plain = json.loads(canonical(entries))
+    if (fault := problem(plain) or lineage_fault(plain)) is not None:
         raise ValueError(f"these metadata cannot be written: {fault}")
     return canonical(entries)
+
+
+def _plain(value: Any, at: str, depth: int = 0) -> Any:
+    """``value`` in the types of JSON; numbers of numpy and torch are numbers, tuples lists."""
+    if depth > _DEEPEST:
+        raise ValueError(f"`{at[:40]}…` is nested more than {_DEEPEST} levels deep")
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                inside = f"`{at}`" if at else "the metadata"
+                raise ValueError(f"{inside} has a key of type {type(key).__name__}: {key!r:.60}")
+        dot = f"{at}." if at else ""
+        return {str(key): _plain(part, dot + key, depth + 1) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, f"{at}[{i}]", depth + 1) for i, part in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        return _plain(value.item(), at, depth + 1)
+    raise ValueError(f"`{at}` is a {type(value).__name__}, which is not JSON serializable")
 
 
 def version_for(metadata: Mapping[str, Any]) -> str:
@@ -52,9 +78,13 @@ def version_for(metadata: Mapping[str, Any]) -> str:
     ('1.0', '1.1')
     """
     versions = ["1.0", *(version for key, version in _NEWER.items() if key in metadata)]
-    parents = metadata.get("parents")
-    for parent in parents if isinstance(parents, list | tuple) else ():
-        versions += [version_for(parent)] if isinstance(parent, Mapping) else []
+    work = [metadata]
+    while work:
+        parents = work.pop().get("parents")
+        for parent in parents if isinstance(parents, list | tuple) else ():
+            if isinstance(parent, Mapping):
+                versions += [version for key, version in _NEWER.items() if key in parent]
+                work.append(parent)
     return max(versions)
 
 
@@ -82,6 +112,8 @@ def _read_metadata(text: str, path: object) -> dict[str, Any]:
         )
     if (fault := problem(metadata)) is not None:
         raise Unreadable(f"in its metadata {fault}")
+    if (fault := lineage_fault(metadata)) is not None:
+        raise Unreadable(f"in its metadata {fault}")
     if canonical(metadata) != text:
         raise Unreadable("its metadata is not canonical JSON")
     if metadata["metadata_sha256"] != _digest(metadata):
@@ -100,30 +132,10 @@ def strict_json(text: str, what: str) -> Any:
     """``text`` as JSON, strictly: no key twice, no NaN, no half characters, not nested without end.
     ``what`` names it in the :class:`Unreadable` that is raised."""
     try:
-        value = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_constant)
-        # lone surrogates have no encoding, and 1e999 is no number
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except RecursionError:
-        raise Unreadable(f"{what} is nested too deeply") from None
-    except ValueError as error:
-        why = str(error) if isinstance(error, _NotStrict) else "JSON"
-        raise Unreadable(f"{what} is not {why}") from None
-    return value
-
-
-class _NotStrict(ValueError):
-    pass
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        raise _NotStrict("JSON with every key once")
-    return entries
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _NotStrict(f"JSON: it holds {name}")
+        return parse_json(text)
+    except BadText as error:
+        why = str(error).removeprefix("it is not JSON: ")
+        raise Unreadable(f"{what} is not JSON: {why}") from None
 
 
 def _digest(metadata: Mapping[str, Any]) -> str:

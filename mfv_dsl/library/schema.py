@@ -62,6 +62,13 @@ _SCALE = {
     "minItems": 2,
     "maxItems": 2,
 }
+#: one vector of a sum: its place among the ancestors, and its coefficient or null
+_PART = {
+    "type": "array",
+    "prefixItems": [_COUNT, {"type": ["number", "null"]}],
+    "minItems": 2,
+    "maxItems": 2,
+}
 _LINEARISED = {
     "type": "object",
     "description": "How the norm behind the heads was made linear, where there is one.",
@@ -93,7 +100,7 @@ _ORIGIN: dict[str, Any] = {
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Metadata of a vector file, format 1.1",
+    "title": "Metadata of a vector file, format 1.2",
     "type": "object",
     "required": [
         "bias", "content_sha256", "created", "expression", "format_version", "kind",
@@ -123,6 +130,11 @@ SCHEMA: dict[str, Any] = {
             "description": "Whether the projection's bias is in it, once per head.",
         },
         **_ORIGIN,
+        "ancestors": {
+            "type": "array", "items": {"$ref": "#/$defs/ancestor"},
+            "description": "The vectors behind it, each once and behind those it was made of; "
+            "there where one is shared or the tree is deep.",
+        },
         "metrics": {
             "type": "array", "items": _OBJECT,
             "description": "Results of the evals of the same recipe that used exactly this vector.",
@@ -144,7 +156,21 @@ SCHEMA: dict[str, Any] = {
                 "name": _TEXT,
                 "hash": {**_HASH, "description": "Its content_sha256."},
                 "coefficient": {"type": ["number", "null"]},
+                "ancestor": {**_COUNT, "description": "Its place in `ancestors`."},
                 **_ORIGIN,
+            },
+        },
+        "ancestor": {
+            "type": "object",
+            "required": ["name", "hash"],
+            "properties": {
+                "name": _TEXT,
+                "hash": {**_HASH, "description": "Its content_sha256."},
+                **_ORIGIN,
+                "parents": {
+                    "type": "array", "items": _PART,
+                    "description": "[place in `ancestors`, coefficient or null]",
+                },
             },
         },
     },

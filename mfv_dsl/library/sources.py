@@ -105,7 +105,8 @@ def _name_of(path: str, name: str | None) -> str:
 
 def _here_or_bundled(path: str) -> Path:
     here = user_path(path)
-    if not os.path.exists(here) and here.parts[:1] == ("vectors",) and ".." not in here.parts:
-        inside = bundled("vectors").joinpath(*here.parts[1:])
-        return inside if os.path.exists(inside) else here
-    return here
+    if not here.parts or os.path.exists(here) or here.is_absolute() or ".." in here.parts:
+        return here
+    inside = here.relative_to("vectors") if here.parts[0] == "vectors" else here
+    there = bundled("vectors") / inside
+    return there if os.path.exists(there) else here

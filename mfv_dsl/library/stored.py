@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.library.header import (
@@ -43,12 +44,14 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, dict(header.metadata)
 
 
+@disk_trouble()
 def write(path: Path, arrays: Arrays, metadata: Mapping[str, Any]) -> str:
     """Write a vector file atomically; returns its content hash.
 
     ``metadata`` is without what is filled in here: ``format_version``, the hashes, and
     ``created`` where it is not given: ``$SOURCE_DATE_EPOCH``, else now.  A file that says the same
-    already, but for such a moment, is left as it is.
+    already, but for such a moment, is left as it is.  MFV6120 to MFV6124 where it cannot be
+    written.
     """
     arrays = _stored(arrays)
     digest = hash_of(arrays)
@@ -93,8 +96,10 @@ def _stored(arrays: Arrays) -> dict[str, np.ndarray]:
 def _fault(arrays: Arrays, model: Mapping[str, Any]) -> str | None:
     """What no vector's values can be, in words; None if they can."""
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            return f"`{name}` holds values that are not finite"
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            place = ", ".join(map(str, bad[0]))
+            return f"`{name}` is not finite at [{place}]: {array[tuple(bad[0])]}"
     if "heads.index" not in arrays:
         return None
     index = arrays["heads.index"]

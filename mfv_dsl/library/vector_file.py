@@ -6,6 +6,7 @@ shapes, dtypes, values and hashes, and refuses what does not fit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import user_path
+from mfv_dsl.base.short import Short
 from mfv_dsl.library import stored
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.methods.vectors import Space, Vector
 
 
-@dataclass(frozen=True)
-class StoredVector:
+@dataclass(frozen=True, repr=False)
+class StoredVector(Short):
     """A vector and everything its file says of it: the keys of ``docs/vector-format.md``."""
 
     vector: Vector
@@ -46,8 +50,24 @@ def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any]) -
     >>> left = load_vector("vectors/flamingo-tiny", "left").vector
     >>> save_vector("twice_left.safetensors", 2 * left, {"relation": "left", "x_by": "me"})
     """
-    path = Path(path)
+    if not isinstance(vector, Vector):
+        why = f"it is a {type(vector).__name__}, not a Vector"
+        raise _cannot_save(why, "the vector of an expression is its `.vector()`")
+    for what, value in (("metadata", metadata), ("`model` in the metadata", _model(metadata))):
+        if not isinstance(value, Mapping):
+            raise _cannot_save(f"{what} is a {type(value).__name__}, not a mapping of keys")
+    if not isinstance(path, str | os.PathLike):
+        raise _cannot_save(f"its path is a {type(path).__name__}, not a text or a path")
+    path = user_path(path)
     return stored.write(path, arrays_of(vector), metadata_of(vector, metadata, path.stem))
+
+
+def _model(metadata: Any) -> Any:
+    return metadata.get("model", {}) if isinstance(metadata, Mapping) else {}
+
+
+def _cannot_save(why: str, help: str | None = None) -> MfvError:
+    return MfvError("MFV6004", f"a vector file cannot hold this: {why}", help=help)
 
 
 def load_vector(path: str | Path, name: str | None = None) -> StoredVector:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods.finite import check_heads, check_scores
@@ -19,8 +20,8 @@ from mfv_dsl.models.base import Backend, PromptBatch
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class TaskMean:
+@dataclass(frozen=True, repr=False)
+class TaskMean(Short):
     """``mean`` (layers, heads, head_dim) float32: each head's output at the last token, before the
     output projection, averaged over ``n_used`` of ``n`` prompts; :func:`rows_of` says which layer a
     row is, and NaN is where a layer has no such heads.  ``correct`` tells which of the prompts the

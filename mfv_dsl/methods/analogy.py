@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite, check_edits
 from mfv_dsl.engine.prefix import encode_prefix
@@ -29,8 +30,8 @@ from mfv_dsl.models.base import Backend, PromptBatch
 Candidates = Sequence[Sequence[Edit]]
 
 
-@dataclass(frozen=True)
-class BlendOutcomes:
+@dataclass(frozen=True, repr=False)
+class BlendOutcomes(Short):
     """Outcomes under one condition's blends, and ``weights`` (prompts, candidates), which add up to
     1 for each prompt; or why they are no numbers (``failure``)."""
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.engine.candidates import likeliest_sequences
 from mfv_dsl.engine.finite import NotFinite, check_edits
@@ -33,8 +34,8 @@ from mfv_dsl.models.base import Backend, PromptBatch
 _SHOWN = 5  # groups of names in a message
 
 
-@dataclass(frozen=True)
-class Answers:
+@dataclass(frozen=True, repr=False)
+class Answers(Short):
     """Outcomes of prompts, and the object that each answer names, None where it names none; or why
     there are none of either that could be told (``failure``)."""
 

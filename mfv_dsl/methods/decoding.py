@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_site
 from mfv_dsl.methods.residual_stream import Stream
@@ -29,8 +30,8 @@ from mfv_dsl.models.base import Backend
 NORMS = ("final", "none", "after_stream")
 
 
-@dataclass(frozen=True)
-class VectorTokens:
+@dataclass(frozen=True, repr=False)
+class VectorTokens(Short):
     """The tokens that a vector speaks for most, at ``layer``, or whatever the layer (None).
 
     ``scores`` are logits less their mean over the vocabulary, which no softmax sees, best first.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mfv_dsl.base.arguments import layer_of, number
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
@@ -54,9 +55,11 @@ def measure_many(
 def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
     of decoder layer ``layer``, or, for ``native``, each head's part at its own layer's attention
-    output.  Raises MfvError (MFV5305) where ``native`` asks for parts that the vector lacks."""
-    if layer != "native":
-        return [Edit("lm.resid", int(layer), "add", scale * vector.residual)]
+    output.  Raises MfvError: MFV5119 for a layer or scale that is none, MFV5305 where ``native``
+    asks for parts that the vector lacks."""
+    layer, scale = layer_of(layer), number(scale, "scale")
+    if isinstance(layer, int):
+        return [Edit("lm.resid", layer, "add", scale * vector.residual)]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
     assert outputs is not None
     by_layer = sorted({head[0] for head in heads})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.methods.residual_stream import Stream
 from mfv_dsl.methods.vectors import Vector, check_space
 
@@ -18,15 +19,16 @@ COLLINEAR = 30.0
 _ROUNDING = 1e-6
 
 
-def similarity(vectors: Sequence[Vector]) -> np.ndarray:
-    """The cosine of every two of ``vectors``, (n, n) float64."""
-    directions, _ = _directions(vectors)
+def similarity(vectors: Sequence[Vector], *, zero_is_nan: bool = False) -> np.ndarray:
+    """The cosine of every two of ``vectors``, (n, n) float64.  With one that is zero MFV5304, or if
+    ``zero_is_nan`` NaN."""
+    directions, _ = _directions(vectors, zero_is_nan=zero_is_nan)
     cosines: np.ndarray = directions.T @ directions
     return cosines
 
 
-@dataclass(frozen=True)
-class Decomposition:
+@dataclass(frozen=True, repr=False)
+class Decomposition(Short):
     """A vector as a sum of the members of a library, by least squares.
 
     By name: ``coefficients`` of the members as they are, ``cosines`` of the vector with each alone.
@@ -91,18 +93,22 @@ def against_stream(vector: Vector, stream: Stream) -> list[Ratio]:
     ]
 
 
-def _directions(vectors: Sequence[Vector]) -> tuple[np.ndarray, np.ndarray]:
-    """``vectors`` at length 1 as columns (d_model, n), and their lengths (n,), in float64."""
+def _directions(
+    vectors: Sequence[Vector], *, zero_is_nan: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """``vectors`` at length 1 as columns (d_model, n), and their lengths (n,), in float64.  Of one
+    that is zero MFV5304, or a direction of NaN."""
     for vector in vectors:
         check_space(vectors[0], vector)
     columns = np.stack([vector.residual.double().cpu().numpy() for vector in vectors], axis=1)
     lengths = np.linalg.norm(columns, axis=0)
     for vector, length in zip(vectors, lengths, strict=True):
-        if length == 0:
+        if length == 0 and not zero_is_nan:
             raise MfvError(
                 "MFV5304", f"`{vector.expression or 'a vector'}` is zero and has no direction"
             )
-    return columns / lengths, lengths
+    with np.errstate(invalid="ignore"):
+        return columns / lengths, lengths
 
 
 def _by_name(library: Mapping[str, Vector], values: np.ndarray) -> dict[str, float]:

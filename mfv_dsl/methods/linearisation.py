@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.models.base import Backend
 
 #: Prompts whose head outputs are kept to measure the error on.
@@ -37,8 +38,8 @@ _LARGE = 1e3  # beside it no ε of a norm counts
 _ROUNDING = 0.02  # of a norm in the lowest precision, as a share
 
 
-@dataclass(frozen=True)
-class NormSamples:
+@dataclass(frozen=True, repr=False)
+class NormSamples(Short):
     """How the norm behind the heads scaled the extraction prompts.
 
     ``scales`` (layers,) float32: the mean of s(x) at the last token.  ``outputs``
@@ -50,8 +51,8 @@ class NormSamples:
     outputs: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Linearisation:
+@dataclass(frozen=True, repr=False)
+class Linearisation(Short):
     """How what a vector's heads write was made linear: by the ``scales`` of their layers, each
     (layer, mean scale).
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite, not_finite
 from mfv_dsl.engine.full_pass import full_pass
@@ -28,8 +29,8 @@ from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.sites import Site
 
 
-@dataclass(frozen=True)
-class Mediation:
+@dataclass(frozen=True, repr=False)
+class Mediation(Short):
     """Effects of the heads of one site on corrupted prompts of one relation.
 
     ``cie`` (prompts, layers, heads) float32; ``p_corrupted`` (prompts,).  ``correct``

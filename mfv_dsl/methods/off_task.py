@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.data.off_task import OFF_TASKS
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
@@ -28,8 +29,8 @@ from mfv_dsl.models.base import Backend, PromptBatch
 _AT_ONCE = 4  # variants whose whole distributions are held
 
 
-@dataclass(frozen=True)
-class OffTaskCost:
+@dataclass(frozen=True, repr=False)
+class OffTaskCost(Short):
     """What one set of edits changes on off-task prompts.
 
     By prompt, each (n,): ``kl_per_prompt`` in nats, ``correct_before`` and ``correct_after``,

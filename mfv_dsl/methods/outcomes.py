@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mfv_dsl.base.short import Short
 
-@dataclass(frozen=True)
-class Outcomes:
+
+@dataclass(frozen=True, repr=False)
+class Outcomes(Short):
     """Per prompt: ``p_answer``, probability of the answer's first token; ``correct``, whether that
     token was the likeliest of the vocabulary; ``said``, the likeliest token.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.full_pass import full_pass
@@ -14,8 +15,8 @@ from mfv_dsl.methods.activations import Progress
 from mfv_dsl.models.base import Backend, PromptBatch
 
 
-@dataclass(frozen=True)
-class Stream:
+@dataclass(frozen=True, repr=False)
+class Stream(Short):
     """The residual stream at the last token of ``n`` prompts, at the output of every decoder layer.
 
     ``mean`` (layers, d_model) float32 is the mean state; ``norm`` (layers,) float32 the mean of the

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_module, find_site
 from mfv_dsl.methods.linearisation import NormSamples, as_written
@@ -18,8 +19,8 @@ from mfv_dsl.models.projections import weights_of
 Head = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Heads:
+@dataclass(frozen=True, repr=False)
+class Heads(Short):
     """A set of heads, best first where ranked, and then with the ``scores`` (layers, heads) that
     they were ranked by."""
 

@@ -29,6 +29,7 @@ import torch
 from torch.nn.functional import kl_div
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.prefix import Prefix
 from mfv_dsl.engine.prefix_cache import PrefixCache
@@ -85,8 +86,8 @@ class Epoch:
     norm: float
 
 
-@dataclass(frozen=True)
-class Training:
+@dataclass(frozen=True, repr=False)
+class Training(Short):
     """How training went: ``epochs`` from the start (0) on; which one was ``chosen``; ``n``
     validation prompts chose it."""
 
@@ -113,15 +114,15 @@ class Training:
         return fall if falling else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tuned(Vector):
     """A vector that was trained."""
 
     training: Training = field(kw_only=True, repr=False)
 
 
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class Checkpoint(Short):
     """All that the next epoch needs: the learned ``value`` and Adam's two running means."""
 
     epoch: Epoch

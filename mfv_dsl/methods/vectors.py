@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
+from mfv_dsl.base.arguments import ArgumentError, number, plain_number, shown
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.methods.linearisation import (
     Linearisation,
@@ -32,8 +35,8 @@ class Space:
     site: str = "lm.resid"
 
 
-@dataclass(frozen=True, eq=False)
-class Vector:
+@dataclass(frozen=True, eq=False, repr=False)
+class Vector(Short):
     """A vector of the residual stream, and where it has them its per-head parts.
 
     ``residual`` (d_model,).  With parts: ``heads`` lists k (layer, head); ``head_means``
@@ -58,15 +61,22 @@ class Vector:
         """Whether the vector is known head by head."""
         return self.heads is not None
 
+    #: numpy leaves products with its numbers to this class
+    __array_ufunc__ = None
+
     def __add__(self, other: Vector) -> Vector:
-        if not isinstance(other, Vector):
-            return NotImplemented
-        return combine([(1.0, self), (1.0, other)])
+        return combine([(1.0, self), (1.0, _other(other, "+"))])
+
+    def __radd__(self, other: object) -> Vector:
+        if isinstance(other, int) and not isinstance(other, bool) and other == 0:
+            return self  # what `sum` begins with
+        return _other(other, "+") + self
 
     def __sub__(self, other: Vector) -> Vector:
-        if not isinstance(other, Vector):
-            return NotImplemented
-        return combine([(1.0, self), (-1.0, other)])
+        return combine([(1.0, self), (-1.0, _other(other, "-"))])
+
+    def __rsub__(self, other: object) -> Vector:
+        return _other(other, "-") - self
 
     def __neg__(self) -> Vector:
         return combine([(-1.0, self)])
@@ -76,18 +86,43 @@ class Vector:
             raise MfvError(
                 "MFV5301", "two vectors cannot be multiplied", help="did you mean dot(v, w)?"
             )
-        return combine([(float(factor), self)])
+        return combine([(float(number(factor, "the factor of a vector")), self)])
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Vector:
-        if divisor == 0:
+        if (divisor := number(divisor, "what a vector is divided by")) == 0:
             raise MfvError("MFV5306", "a vector cannot be divided by zero")
         return combine([(1.0 / float(divisor), self)])
+
+    def __rtruediv__(self, dividend: object) -> Vector:
+        raise ArgumentError(f"nothing can be divided by a vector, and this is {shown(dividend)}")
+
+    def numpy(self) -> np.ndarray:
+        """Its numbers, (d_model,) float32, as an array of their own."""
+        numbers: np.ndarray = self.residual.detach().cpu().float().numpy().copy()
+        return numbers
+
+    def made_like(self, vector: Vector) -> Vector:
+        """``vector`` with the methods of this one's class."""
+        return vector
 
     def norm(self) -> float:
         """Euclidean length."""
         return float(self.residual.double().norm())
+
+
+def _other(value: object, operator: str) -> Vector:
+    """The other side of a sum.  Raises ArgumentError (MFV5119) for what is no vector."""
+    if isinstance(value, Vector):
+        return value
+    vector = getattr(value, "vector", None)  # of a stored one
+    if isinstance(vector, Vector):
+        return vector
+    raise ArgumentError(
+        f"`{operator}` joins a vector to another one, and this is {shown(value)}",
+        "a number can scale a vector: write `*`" if plain_number(value) is not None else None,
+    )
 
 
 def function_vector(
@@ -150,7 +185,7 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     residual = sum((c * v.residual for c, v in terms), torch.zeros_like(first.residual))
     if not _holds(residual):
         raise _too_large(expression)
-    result = Vector(residual, first.space, expression)
+    result = first.made_like(Vector(residual, first.space, expression))
     if not all(vector.has_parts for _, vector in terms):
         return result
     heads = tuple(sorted({head for _, vector in terms for head in vector.heads or ()}))

@@ -1,30 +1,15 @@
-"""Models behind one protocol.  :func:`load` is the only way a model comes to be."""
+"""Models behind one protocol.  :func:`load` is the only way a model comes to be, once in a process;
+:func:`load_anew` gives another of its kind."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mfv_dsl.data.template import OPENFLAMINGO, Template
 from mfv_dsl.lang.constructors import constructor_module
+from mfv_dsl.models.loaded import load, load_anew
 
-if TYPE_CHECKING:
-    from mfv_dsl.models.openflamingo import OpenFlamingo
-
-
-def load(
-    constructor: str, device: str | None = None, download: bool = False, **arguments: Any
-) -> OpenFlamingo:
-    """Load the model that ``constructor(**arguments)`` names in a recipe.
-
-    ``device`` comes before the constructor's own argument; ``download`` lets files that are missing
-    be fetched.  Raises MfvError: MFV7001 for a kind of model that cannot be loaded.
-    """
-    if device is not None:
-        arguments["device"] = device
-    model: OpenFlamingo = constructor_module("model", constructor).load(
-        download=download, **arguments
-    )
-    return model
+__all__ = ["fetch", "load", "load_anew", "sources", "template"]
 
 
 def sources(constructor: str, **arguments: Any) -> dict[str, dict[str, str]]:

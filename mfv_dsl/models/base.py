@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.short import Short
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.branches import Branches
 from mfv_dsl.models.sites import SiteTable
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 Picture: TypeAlias = "np.ndarray | Image.Image | str | Path"
 
 
-@dataclass(frozen=True)
-class PromptBatch:
+@dataclass(frozen=True, repr=False)
+class PromptBatch(Short):
     """Prompts as a model takes them, padded on the left.
 
     ``tokens``, ``mask`` (prompts, length); ``media`` (prompts, images, latents, d_visual), the
@@ -86,6 +87,15 @@ class Continuation:
     def stage_of(self, layer: int) -> int:
         """The stage that runs decoder layer ``layer``."""
         return layer if len(self.stages) > 1 else 0
+
+
+def shown_model(facts: ModelFacts, device: torch.device) -> str:
+    """A loaded model in a line."""
+    what = facts.description[:100] or facts.family
+    return (
+        f"<{what}: {facts.n_layers} layers, {facts.n_heads} heads, d_model {facts.d_model}, "
+        f"{facts.weights_as}, on {device}>"
+    )
 
 
 class Decoder(Protocol):

@@ -51,6 +51,12 @@ class Family(ModulePaths):
     alibi: bool = False
     under_flamingo: bool = False
 
+    @property
+    def hookpoint(self) -> str:
+        """The path of a decoder layer, with ``{layer}``, in the model without its output head,
+        which transformers calls ``base_model``."""
+        return f"{self.layers.removeprefix(f'{self.core}.')}.{{layer}}"
+
 
 _GPT_NEOX = Family(
     core="gpt_neox",
@@ -169,7 +175,21 @@ def facts_from_config(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
     as :func:`family_of`, and KeyError, TypeError or ValueError where a size is not there.
     """
     family = family_of(config.get("model_type", ""))
-    layers, heads, d_model = (
-        int(config[name]) for name in (family.n_layers, family.n_heads, family.d_model)
-    )
-    return layers, heads, int(config.get("head_dim") or d_model // heads), d_model
+    names = family.n_layers, family.n_heads, family.d_model
+    layers, heads, d_model = (whole(config[name]) for name in names)
+    return layers, heads, whole(config.get("head_dim") or d_model // heads), d_model
+
+
+def whole(value: Any) -> int:
+    """A size in a configuration.  Raises TypeError or ValueError for what is none.
+
+    >>> whole(64)
+    64
+    """
+    try:
+        size = int(value)
+    except OverflowError:  # an infinity
+        size = 0
+    if not 0 < size < 1 << 40:
+        raise ValueError(f"{value!r:.40} is no size")
+    return size

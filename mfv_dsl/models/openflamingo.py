@@ -17,7 +17,7 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.loading import ahead
 from mfv_dsl.data.template import OPENFLAMINGO
-from mfv_dsl.models.base import Continuation, Picture, PromptBatch
+from mfv_dsl.models.base import Continuation, Picture, PromptBatch, shown_model
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
 from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
@@ -75,6 +75,9 @@ class OpenFlamingo:
                 if block is not None
             ],
         )
+
+    def __repr__(self) -> str:
+        return shown_model(self.facts, self.device)
 
     @property
     def device(self) -> torch.device:

@@ -12,6 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.models.families import FAMILIES, Family, ModulePaths, family_of
+from mfv_dsl.models.module_search import (
+    D_MODEL,
+    N_HEADS,
+    config_of,
+    find_layers,
+    find_projection,
+    has_module,
+    heads_of,
+    is_softmax_attention,
+    linear_sizes,
+    module_lists,
+    named_projections,
+    size_of,
+    used_once,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,6 +57,8 @@ class Site:
         return self.path.format(layer=layer // self.every)
 
 
+#: Models in which states are (tokens, rows, width).
+_TOKENS_FIRST = ("xlnet",)
 SiteTable: TypeAlias = Mapping[str, Site]
 #: How a user tells the sites of a model of a family that is not in the table.
 SiteSource: TypeAlias = "ModulePaths | Callable[[nn.Module], SiteTable]"
@@ -56,8 +73,8 @@ def flamingo_sites(
     """
     block = f"lang_encoder.{family.layers}.{{layer}}"
     table = _decoder_sites(
-        family, block, f"{block}.decoder_layer", facts.n_layers, facts.d_model, facts.n_heads,
-        facts.head_dim,
+        family, block, f"{block}.decoder_layer", tuple(range(facts.n_layers)), facts.d_model,
+        facts.n_heads, facts.head_dim,
     )  # fmt: skip
     if cross_attention:
         _, heads, head_dim = cross_attention[0]
@@ -77,70 +94,103 @@ def flamingo_paths(model_type: str) -> dict[str, str]:
     return {name: site.path for name, site in flamingo_sites(family_of(model_type), facts).items()}
 
 
-def find_sites(model: nn.Module, source: SiteSource | None = None) -> SiteTable:
+def find_sites(
+    model: nn.Module, source: SiteSource | None = None, attention_output: str | None = None
+) -> SiteTable:
     """The site table of a user's own model: a transformers model or an ``open_flamingo.Flamingo``.
 
     Without ``source`` its parts are looked for where the families of
-    :data:`~mfv_dsl.models.families.FAMILIES` have them.  Any model whose decoder layers are there
-    has ``lm.resid``; with a known projection it has ``lm.attn`` and ``lm.attn.out`` too, and
-    ``lm.mlp`` where its family is known by name.  For another model ``source`` is the paths of its
-    modules, ``layers`` from the model and the others from a decoder layer, or a function that makes
-    the table from the model::
+    :data:`~mfv_dsl.models.families.FAMILIES` have them, then for a list of as many modules as the
+    configuration has layers, and in them for a linear map from all heads to the residual stream
+    with the usual name.  What is found has ``lm.resid``; with a projection also ``lm.attn`` and
+    ``lm.attn.out``, and ``lm.mlp`` where the family is known by name.  ``attention_output`` says
+    which module of a decoder layer is the projection: its path there, or the end of it.  For
+    another model ``source`` is the paths of its modules, ``layers`` from the model and the others
+    from a decoder layer, or a function that makes the table from the model::
 
         find_sites(model, ModulePaths(layers="model.blocks", projection="attn.proj"))
 
     Raises MfvError (MFV5108) where the layers are not found, where there is no module at a given
-    path, and where the configuration does not give the sizes.
+    path or it is no linear map from heads to the residual stream, for a model of an encoder and a
+    decoder, and where the configuration does not give the sizes.
     """
-    if isinstance(source, ModulePaths):
-        for path in (source.projection, source.mlp):
-            first = f"{source.layers}.0" + ("" if path is None else f".{path}")
-            if not _has(model, first):
-                raise _unknown(model, f"a {type(model).__name__} has no module {first}")
-        return _sites(model, source, source.layers, "")
-    if source is not None:
+    if source is not None and not isinstance(source, ModulePaths):
         return source(model)
     part = ".decoder_layer" if hasattr(model, "lang_encoder") else ""
-    places = [(row, path) for row in _rows(model) for path in _places(row) if _has(model, path)]
-    if not places:
-        raise _unknown(
-            model,
-            f"the decoder layers of a {type(model).__name__} are not where any known architecture "
-            "has them",
-        )
-    for row, path in places:
-        if _has(model, f"{path}.0{part}.{row.projection}"):
-            return _sites(model, row, path, part)
-    return _sites(model, ModulePaths(places[0][1]), places[0][1], part)
+    paths, layers = (source, source.layers) if source is not None else _paths_of(model, part)
+    if attention_output is not None:
+        paths = replace(paths, projection=_named(model, f"{layers}.0{part}", attention_output))
+    if source is not None:
+        part = ""
+        for path in (paths.projection, paths.mlp):
+            first = f"{layers}.0" + ("" if path is None else f".{path}")
+            if not has_module(model, first):
+                raise _unknown(model, f"a {type(model).__name__} has no module {first}")
+    given = source is not None or attention_output is not None
+    return _sites(model, paths, layers, part, given)
 
 
-def unknown_projection(model: nn.Module) -> MfvError:
-    """MFV5108: heads are to be edited in a model whose attention's projection is not known."""
+def unknown_projection(model: nn.Module, sites: SiteTable) -> MfvError:
+    """MFV5108: heads are to be edited in a model whose attention's projection is not known;
+    ``sites`` are those that are."""
     return _unknown(
         model,
         f"the attention's output projection of a {type(model).__name__} is not where any known "
         "architecture has it, so its heads cannot be edited",
+        (f"sites that can be edited: {', '.join(sites)}",),
     )
 
 
-def _unknown(model: nn.Module, problem: str) -> MfvError:
-    places = dict.fromkeys(row.layers for row in FAMILIES.values())
+def _unknown(model: nn.Module, problem: str, notes: Sequence[str] = ()) -> MfvError:
+    lists = [
+        f"{path} ({len(modules)} of {type(modules[0]).__name__})"
+        for path, modules in module_lists(model).items()
+    ]
+    listed = ", ".join(lists[:8]) + (" and more" if len(lists) > 8 else "")
     return MfvError(
         "MFV5108",
         problem,
         help="say where they are by `sites=ModulePaths(layers=..., projection=...)` of "
         "mfv_dsl.models.families:\nthe decoder layers' path in the model, the attention's output "
-        "projection's in a layer;\nor by `sites=` a function that makes the site table from the "
-        f"model\nknown places of decoder layers: {', '.join(places)}",
+        'projection\'s in a layer;\nwhere the layers are found, `attention_output="out_proj"` '
+        "names the projection alone;\nor by `sites=` a function that makes the site table from "
+        f"the model\nlists of modules that it has: {listed or 'none'}",
+        notes=notes,
     )
 
 
-def _rows(model: Any) -> list[Family]:
-    """The rows that may be the model's: its own by name, then all others.  What lies behind an
-    unknown model's MLP is not known, so its output may not be what the residual stream gets."""
-    own = FAMILIES.get(getattr(_text_config(model), "model_type", ""))
-    others = [replace(row, mlp=None) for row in dict.fromkeys(FAMILIES.values())]
-    return others if own is None else [own, *others]
+def _paths_of(model: nn.Module, part: str) -> tuple[ModulePaths, str]:
+    """Where a model keeps its parts, and the path of its decoder layers."""
+    kind, config = type(model).__name__, config_of(model)
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        raise _unknown(
+            model, f"a {kind} has an encoder and a decoder, and which of them is meant is not known"
+        )
+    if getattr(config, "model_type", "") in _TOKENS_FIRST:
+        raise _unknown(model, f"the states of a {kind} are (tokens, rows, width), not rows first")
+    own = FAMILIES.get(getattr(config, "model_type", ""))
+    for path in _places(own) if own is not None else ():
+        if own is not None and has_module(model, f"{path}.0{part}.{own.projection}"):
+            return own, path
+    places = [path for row in dict.fromkeys(FAMILIES.values()) for path in _places(row)]
+    layers = next((path for path in places if has_module(model, f"{path}.0")), None)
+    if layers is None and _is_headless(model):
+        raise _unknown(model, f"a {kind} has no output head, so it is a part of a model")
+    layers = layers or find_layers(model, config)
+    if layers is None:
+        raise _unknown(
+            model,
+            f"the decoder layers of a {kind} are not where any known architecture has them",
+        )
+    return ModulePaths(layers), layers
+
+
+def _is_headless(model: Any) -> bool:
+    """Whether a model of transformers is one without an output head."""
+    try:
+        return hasattr(model, "get_output_embeddings") and model.get_output_embeddings() is None
+    except NotImplementedError:  # transformers' own, where there can be none
+        return True
 
 
 def _places(row: Family) -> list[str]:
@@ -150,53 +200,100 @@ def _places(row: Family) -> list[str]:
     return [*(f"{holder}{row.layers}" for holder in around), f"model.language_model.{without_head}"]
 
 
-def _has(model: nn.Module, path: str) -> bool:
-    try:
-        model.get_submodule(path)
-    except AttributeError:
-        return False
-    return True
+def _named(model: nn.Module, layer: str, name: str) -> str:
+    """The path in a decoder layer of the module that a user calls ``name``."""
+    if not has_module(model, layer):
+        raise _unknown(model, f"a {type(model).__name__} has no module {layer}")
+    places = named_projections(model.get_submodule(layer), name)
+    if len(places) != 1:
+        several = f": {', '.join(places)}" if places else ""
+        raise _unknown(
+            model, f"{len(places) or 'no'} modules of {layer} are called {name!r}{several}"
+        )
+    return places[0]
 
 
-def _sites(model: nn.Module, paths: ModulePaths, layers: str, part: str) -> SiteTable:
-    """The table of ``model``, whose decoder layers are at ``layers``, in each under ``part``."""
-    config = _text_config(model)
-    d_model = _size(config, "hidden_size", "d_model")
-    heads = _size(config, "num_attention_heads", "n_heads")
-    if d_model is None or heads is None:
+def _sites(model: nn.Module, paths: ModulePaths, layers: str, part: str, given: bool) -> SiteTable:
+    """The table of ``model``, whose decoder layers are at ``layers``, in each under ``part``;
+    ``given``: by the user, so that a projection that is none is an error."""
+    config = config_of(model)
+    d_model, heads = size_of(config, D_MODEL), size_of(config, N_HEADS)
+    wanted = paths.projection is not None and given
+    if d_model is None or (heads is None and wanted):
         raise _unknown(
             model,
             f"the configuration of a {type(model).__name__} does not give hidden_size and "
             "num_attention_heads",
         )
-    width = d_model // heads
-    if paths.projection is not None:
-        projection: Any = model.get_submodule(f"{layers}.0{part}.{paths.projection}")
-        inputs = getattr(projection, "in_features", None) or projection.weight.shape[0]
-        width = int(inputs) // heads
-    count = sum(1 for _ in model.get_submodule(layers).children())
+    modules = model.get_submodule(layers)
     block = f"{layers}.{{layer}}"
-    return _decoder_sites(paths, block, f"{block}{part}", count, d_model, heads, width)
+    numbers = tuple(number for number, _ in used_once(modules, ""))
+    projection = _projection(modules, paths, part, d_model, heads)
+    if projection is None and wanted:
+        raise _unknown(
+            model,
+            f"{layers}.0.{paths.projection} of a {type(model).__name__} is no linear map from "
+            f"{heads} heads to {d_model} numbers",
+        )
+    table = _decoder_sites(
+        replace(paths, projection=None), block, f"{block}{part}", numbers, d_model, 1, d_model
+    )
+    if projection is None:
+        return table
+    attention = _decoder_sites(
+        ModulePaths(layers, projection.path), block, f"{block}{part}", projection.layers, d_model,
+        projection.heads, projection.head_dim,
+    )  # fmt: skip
+    return {name: site for name, site in attention.items() if name != "lm.resid"} | table
 
 
-def _text_config(model: Any) -> Any:
-    """The language model's configuration, None where there is none."""
-    config = getattr(getattr(model, "lang_encoder", model), "config", None)
-    return config.get_text_config() if hasattr(config, "get_text_config") else config
+@dataclass(frozen=True)
+class _Projection:
+    """The attention's output projection: its path in a decoder layer, the layers that have one of
+    the same sizes there, and the heads."""
+
+    path: str
+    layers: tuple[int, ...]
+    heads: int
+    head_dim: int
 
 
-def _size(config: Any, *names: str) -> int | None:
-    sizes = (getattr(config, name, None) for name in names)
-    return next((int(size) for size in sizes if size is not None), None)
+def _projection(
+    layers: Any, paths: ModulePaths, part: str, d_model: int, heads: int | None
+) -> _Projection | None:
+    """The attention's output projection, None where it is not known.  An attention's own number of
+    heads comes before ``heads`` of the configuration, which some have for their encoder alone."""
+    part = part.removeprefix(".")
+    found: dict[tuple[str, int, int], list[int]] = {}
+    for number, layer in enumerate(layers):
+        inner = layer.get_submodule(part)
+        path = paths.projection or find_projection(inner, d_model)
+        if path is None or not has_module(inner, path):
+            continue
+        own = heads_of(inner, path) or heads
+        sizes = linear_sizes(inner.get_submodule(path))
+        if (
+            own is not None
+            and sizes is not None
+            and sizes[1] == d_model
+            and sizes[0] % own == 0
+            and is_softmax_attention(inner, path)
+        ):
+            found.setdefault((path, own, sizes[0] // own), []).append(number)
+    for (path, own, width), numbers in found.items():
+        place = f"{part}.{path}" if part else path
+        alone = {number for number, _ in used_once(layers, place)}
+        if kept := tuple(number for number in numbers if number in alone):
+            return _Projection(path, kept, own, width)
+    return None
 
 
 def _decoder_sites(
-    paths: ModulePaths, block: str, decoder: str, n_layers: int, d_model: int, heads: int,
-    head_dim: int,
+    paths: ModulePaths, block: str, decoder: str, layers: tuple[int, ...], d_model: int,
+    heads: int, head_dim: int,
 ) -> dict[str, Site]:  # fmt: skip
-    """Sites of ``n_layers`` decoder layers; ``block`` is the path of a whole one, ``decoder`` of
-    what ``paths`` count from."""
-    layers = tuple(range(n_layers))
+    """Sites of the decoder layers of these numbers; ``block`` is the path of a whole one,
+    ``decoder`` of what ``paths`` count from."""
     table = {}
     if paths.projection is not None:
         projection = f"{decoder}.{paths.projection}"

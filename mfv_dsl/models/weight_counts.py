@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
+
+from mfv_dsl.base.files import open_regular
+from mfv_dsl.base.texts import parse_json
 
 _OUTPUT = ("lm_head.weight", "embed_out.weight")
 _EMBEDDINGS = ("embed_in.weight", "embed_tokens.weight", "wte.weight")
@@ -49,11 +51,11 @@ def shapes_in(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     Raises OSError for a file that cannot be read, and ValueError, KeyError, TypeError or
     AttributeError for one of another kind.
     """
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 0 < length <= file.stat().st_size:
             raise ValueError("no safetensors")
-        for name, entry in json.loads(stream.read(length)).items():
+        for name, entry in parse_json(stream.read(length).decode()).items():
             if name != "__metadata__":
                 yield name, tuple(entry["shape"])
 

@@ -17,6 +17,7 @@ from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.evals import EvalPlanner
 from mfv_dsl.plan.located import located, placed
 from mfv_dsl.plan.steps import EvalRow, Plan, Save, Saved, TuneRow, needed
+from mfv_dsl.plan.vector_files import check_files
 
 
 def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
@@ -37,7 +38,8 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
             ``only`` that the recipe has not, MFV5004 for names that stand for one another through
             too many levels, MFV5306 for a number that is too large or divided by zero, MFV5313 for
             a ``tune`` that scales a zero vector, MFV5351 for a blend where one vector is needed;
-            of a save, MFV5006, MFV6005 and MFV6006 for names that are no files' or taken.
+            of a save, MFV5006, MFV6005 and MFV6006 for names that are no files' or taken, and
+            MFV6073 for a vector of more others than a file can name.
 
     >>> from mfv_dsl.base.source import Source
     >>> from mfv_dsl.lang.checker import load_recipe
@@ -87,6 +89,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     steps = needed(planner.steps.values(), ends)
     keys = {step.key for step in steps}
     tunes = [TuneRow(*names, key) for names, key in planner.tuned.items() if key in keys]
+    check_files(checked, steps, saves, tunes)
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
         tuple(planner.warnings.values()), tuple(tunes), tuple(errors.values()),
@@ -116,7 +119,7 @@ class BlockPlanner(EvalPlanner):
         """
         base = self.context_of(block)
         relations = self.relations_of(block)
-        saved: list[Saved] = []
+        saved: dict[str, Saved] = {}  # by name in small letters
         for expr in block["vectors"]:
             each = is_per_relation(expr)
             for relation in relations if each else [None]:
@@ -126,19 +129,21 @@ class BlockPlanner(EvalPlanner):
                     vector_name(expr, bound), self.vector(expr, context),
                     self.source_text(expr, context), _relation_of(expr, context),
                 )  # fmt: skip
-                check_clash(check_name(vector.name), [other.name for other in saved])
-                for other in saved:
-                    if other.name == vector.name and other.step != vector.step:
-                        raise MfvError(
-                            "MFV5006",
-                            f"two different vectors would be saved as `{vector.name}` in "
-                            f"{block.name}",
-                            help="declare one as `vector NAME = ...` and save it by that name",
-                        )
-                if vector not in saved:
-                    saved.append(vector)
+                other = saved.setdefault(check_name(vector.name).lower(), vector)
+                check_clash(vector.name, [other.name])
+                if other.step != vector.step:
+                    raise MfvError(
+                        "MFV5006",
+                        f"two different vectors would be saved as `{vector.name}` in {block.name}",
+                        help="declare one as `vector NAME = ...` and save it by that name",
+                    )
         return Save(
-            block.name, block["layer"], block["license"], base.model, base.dataset, tuple(saved)
+            block.name,
+            block["layer"],
+            block["license"],
+            base.model,
+            base.dataset,
+            tuple(saved.values()),
         )
 
 

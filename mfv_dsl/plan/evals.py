@@ -46,7 +46,7 @@ class EvalPlanner(Planner):
     def _comparisons(self, block: CheckedBlock, relation: str) -> Iterator[tuple[str, str]]:
         """The evals that a block is compared with, each with the step that measures the relation
         there; the checker sees to it that these have one number of shots."""
-        evals = {other.name: other for other in self.checked.blocks if other.kind == "eval"}
+        evals = self.checked.evals
         for name in each_of(block["against"]):
             (shots,) = sweep(evals[name]["shots"])
             yield name, self._evaluate(evals[name], relation, shots)

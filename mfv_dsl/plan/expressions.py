@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM
 from mfv_dsl.lang.registry import Parameter
@@ -265,6 +265,7 @@ class Planner(HeadPlanner):
 def _content(path: str) -> str | None:
     """SHA-256 of a file; None where it cannot be read."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        with open_regular(path) as file:
+            return hashlib.sha256(file.read()).hexdigest()
     except OSError:
         return None

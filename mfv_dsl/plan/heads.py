@@ -27,7 +27,8 @@ class HeadPlanner(StepPlanner, ABC):
 
     def __init__(self, checked: Checked) -> None:
         super().__init__(checked)
-        #: keys of declared sets of heads: found once, used often
+        #: keys of sets of heads, by the expression in the checked recipe and what it stands under:
+        #: found once, used often
         self._sets: dict[tuple[Any, ...], str] = {}
 
     # -- what heads are scored by -----------------------------------------------------------------
@@ -100,11 +101,14 @@ class HeadPlanner(StepPlanner, ABC):
     def heads(self, expr: Expr, context: Context) -> str:
         """The step of a set of heads."""
         if isinstance(expr, Name):
-            outer = replace(context, relations={})
-            key = (expr.text, context.model, context.dataset, context.variation)
-            if key not in self._sets:
-                self._sets[key] = self.heads(self.checked.heads[expr.text].value, outer)
-            return self._sets[key]
+            return self.heads(self.checked.heads[expr.text].value, replace(context, relations={}))
+        key = (id(expr), context.model, context.dataset, context.variation,
+               *context.relations.items())  # fmt: skip
+        if key not in self._sets:
+            self._sets[key] = self._set(expr, context)
+        return self._sets[key]
+
+    def _set(self, expr: Expr, context: Context) -> str:
         if isinstance(expr, Binary):
             inputs = {
                 "left": self.heads(expr.left, context),

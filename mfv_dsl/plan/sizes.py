@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
-from mfv_dsl.base.pools import check_pool
+from mfv_dsl.base.pools import shortages_of_pool
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS
 
@@ -24,10 +24,7 @@ def shortages(
     """Why a step cannot draw its prompts (MFV7110, MFV7111); each error's ``argument`` names the
     attribute that asks for more than there is."""
     for pool in _pools(operation, parameters):
-        try:
-            check_pool(facts, *pool)
-        except MfvError as error:
-            yield error
+        yield from shortages_of_pool(facts, *pool)
 
 
 def _pools(operation: str, parameters: Mapping[str, Any]) -> Iterator[_Pool]:

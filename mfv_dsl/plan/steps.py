@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from mfv_dsl.base.diagnostics import Diagnostic
+from mfv_dsl.base.short import Short, kind_of, names
 from mfv_dsl.lang.checked import Constructed
 
 #: The steps that a step takes its inputs from, by the name of the input: one key, or several.
@@ -25,8 +27,8 @@ def keys_of(inputs: Inputs) -> tuple[str, ...]:
     return tuple(keys)
 
 
-@dataclass(frozen=True)
-class Step:
+@dataclass(frozen=True, repr=False)
+class Step(Short):
     """One step.  ``label`` is for people and not part of ``key``; ``inputs`` are keys by name."""
 
     key: str
@@ -43,8 +45,8 @@ class Step:
         return keys_of(self.inputs)
 
 
-@dataclass(frozen=True)
-class EvalRow:
+@dataclass(frozen=True, repr=False)
+class EvalRow(Short):
     """What an ``eval`` shows: the step that measures one relation under one number of shots.
 
     ``vectors`` are the texts of the vectors where the eval lists several; ``against`` pairs the
@@ -79,8 +81,8 @@ class Saved:
     relation: str | None
 
 
-@dataclass(frozen=True)
-class Save:
+@dataclass(frozen=True, repr=False)
+class Save(Short):
     """A ``save``: the library's folder, the layer and licence that are noted in the files, the
     model and dataset that it is for, and the vectors."""
 
@@ -92,7 +94,7 @@ class Save:
     vectors: tuple[Saved, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Steps in an order in which each comes after its inputs, and what is shown and written.
 
@@ -108,8 +110,22 @@ class Plan:
     tunes: tuple[TuneRow, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
 
+    def __repr__(self) -> str:
+        shown = {
+            "steps": [str(len(self.steps))] if self.steps else [],
+            "evals": dict.fromkeys(row.eval for row in self.rows),
+            "tunes": dict.fromkeys(row.tune for row in self.tunes),
+            "saves": [save.folder for save in self.saves],
+        }
+        parts = [f"{what}: {names(values)}" for what, values in shown.items() if values]
+        return f"{kind_of(self)}({'; '.join(parts) or 'nothing'})"
+
     def __getitem__(self, key: str) -> Step:
-        return next(step for step in self.steps if step.key == key)
+        return self._by_key[key]
+
+    @cached_property
+    def _by_key(self) -> dict[str, Step]:
+        return {step.key: step for step in self.steps}
 
     @property
     def metrics(self) -> Mapping[str, tuple[str, ...]]:

@@ -44,7 +44,7 @@ def similarity_table(names: Sequence[str], cosines: np.ndarray) -> Table:
     """The cosine of every two vectors."""
     table = grid({"": "left", **dict.fromkeys(names, "right")})
     for name, row in zip(names, cosines, strict=True):
-        table.add_row(name, *(decimals(cosine) for cosine in row))
+        table.add_row(name, *("–" if cosine != cosine else decimals(cosine) for cosine in row))
     return table
 
 

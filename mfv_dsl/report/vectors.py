@@ -85,7 +85,28 @@ def difference_table(difference: Mapping[str, Any], names: tuple[str, str]) -> T
 
 
 def _origin(tree: Tree, metadata: Mapping[str, Any]) -> None:
-    """What the vector, or a parent of it, was made of."""
+    """Where the vector, or a parent of it, comes from, and what it was made of; of vectors that
+    several were made of, this stands at the first."""
+    ancestors, shown = metadata.get("ancestors", ()), set[int]()
+    work: list[tuple[Tree, Mapping[str, Any]]] = [(tree, metadata)]
+    while work:
+        branch, vector = work.pop()
+        _own_origin(branch, vector)
+        made_of = branch.add("made of") if vector.get("parents") else branch
+        parts = []
+        for part in vector.get("parents", ()):
+            number, factor = part if isinstance(part, list) else (None, part["coefficient"])
+            number = part.get("ancestor") if isinstance(part, dict) else number
+            of = part if number is None else ancestors[number]
+            times = "" if factor is None else f"{factor:g} × "
+            again = " (see above)" if number in shown else ""
+            text = f"{times}{of['name']} ({of['hash'][:12]}){again}"
+            parts.append((made_of.add(_text(text)), {} if again else of))
+            shown |= set() if number is None else {number}
+        work += reversed(parts)
+
+
+def _own_origin(tree: Tree, metadata: Mapping[str, Any]) -> None:
     if "source" in metadata:
         mismatch = ", allowed to mismatch" if metadata.get("allow_mismatch") else ""
         tree.add(_text(f"from {metadata['source']}{mismatch}"))
@@ -104,12 +125,6 @@ def _origin(tree: Tree, metadata: Mapping[str, Any]) -> None:
     if "tuning" in metadata:
         settings = ", ".join(f"{key} {value}" for key, value in metadata["tuning"].items())
         tree.add(_text(f"tuned: {settings}"))
-    if metadata.get("parents"):
-        branch = tree.add("made of")
-        for parent in metadata["parents"]:
-            factor = parent["coefficient"]
-            times = "" if factor is None else f"{factor:g} × "
-            _origin(branch.add(_text(f"{times}{parent['name']} ({parent['hash'][:12]})")), parent)
 
 
 def _linearised(made: Mapping[str, Any]) -> str:

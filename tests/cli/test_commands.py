@@ -185,12 +185,14 @@ def test_a_folder_that_cannot_be_made_is_found_before_the_work(tmp_path: Path):
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_run_that_fails_says_why(tmp_path: Path):
+def test_more_trials_than_items_are_told_by_check_and_run_alike(tmp_path: Path):
     (tmp_path / "r.mfv").write_text(SMALL.replace("trials = 12", "trials = 41"))
-    done = mfv_command("run", "r.mfv", cwd=tmp_path)
-    assert done.returncode == 3
-    assert "error[MFV7110]: 41 prompts of" in done.stderr
-    assert "Traceback" not in done.stderr
+    for command in ("check", "run", "plan"):
+        done = mfv_command(command, "r.mfv", cwd=tmp_path)
+        assert done.returncode == 1
+        assert "error[MFV7110]: 41 prompts of" in done.stderr and "r.mfv:5:32" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["r.mfv"]
 
 
 def test_models_and_version():
@@ -248,7 +250,7 @@ def test_a_profile_is_what_runs_and_takes_no_other_place(tmp_path: Path):
     )
     said = json.loads(done.stdout)
     assert [(row["layer"], row["n"]) for row in said["rows"]] == [(5, 7)]
-    assert said["folder"] == "runs/r-short"
+    assert said["folder"] == "runs/r-short-only-raw"
     more = mfv_command(
         "run", "r.mfv", "--profile", "short", "--set", "raw.layer=5", "--only", "raw", "--json",
         cwd=tmp_path,
@@ -260,7 +262,7 @@ def test_a_profile_is_what_runs_and_takes_no_other_place(tmp_path: Path):
         manifest = json.loads((tmp_path / "runs" / folder / "manifest.json").read_text())
         origin = {"recipe": "r.mfv", "profile": "short", "set": options}
         assert {key: manifest[key] for key in origin} == origin
-    first = json.loads((tmp_path / "runs" / "r-short" / "plan.json").read_text())
+    first = json.loads((tmp_path / "runs" / "r-short-only-raw" / "plan.json").read_text())
     by_hand = ("defaults.items=7", "raw.layer=5", "raw.scale=2", "d.count=30")
     by_set = mfv.Recipe(SMALL, "r", by_hand).plan(["raw"])
     assert [step["key"] for step in first["steps"]] == [step.key for step in by_set.steps]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 import mfv_dsl as mfv
@@ -169,6 +170,30 @@ def test_export_and_import(here: Path):
     assert vectors("import", "steer.pt", "new", "--model", "tiny()", "--name", "s").exit_code == 0
     assert mfv.load_vector("new", "s").metadata["layer"] == 2
     assert vectors("verify", "new").exit_code == 0
+    left = ("export", "vectors/mine/left", "left.pt", "--layer", "3", "--hookpoint")
+    assert vectors(*left, "blocks.{layer}").exit_code == 0
+    assert list(torch.load("left.pt", weights_only=True)) == ["blocks.3"]
+    assert refused(*left, "blocks.3") == "MFV6044"
+
+
+def test_import_of_every_layer_and_of_named_heads(here: Path):
+    torch.save({4: torch.ones(128), 5: torch.zeros(128)}, "mood.PT")
+    assert refused("import", "mood.PT", "new", "--model", "tiny") == "MFV6040"
+    done = vectors("import", "mood.PT", "new", "--model", "tiny", "--layer", "all")
+    assert done.exit_code == 0 and Library("new").names() == ["mood_L4", "mood_L5"]
+    assert vectors("import", "mood.PT", "new", "--model", "tiny", "--layer", "x").exit_code == 2
+    torch.save({"a": torch.ones(128), "b": {"c": torch.zeros(128)}}, "two.pt")
+    two = ("import", "two.pt", "new", "--model", "tiny", "--layer", "1")
+    assert refused(*two) == "MFV6041"
+    assert vectors(*two, "--entry", "b/c").exit_code == 0
+    torch.save({"a": torch.ones(128), "rate": 0.1}, "one.pt")
+    done = vectors("import", "one.pt", "new", "--model", "tiny", "--layer", "1")
+    assert done.exit_code == 0 and "warning: one.pt: of it `a` alone was taken" in done.stderr
+    torch.save(torch.ones(10, 8, 2, 16), "means.pt")
+    means = ("import", "means.pt", "new", "--model", "tiny", "--layer", "4", "--heads")
+    assert refused(*means, "10") == "MFV6040" and refused(*means, "L4") == "MFV6040"
+    assert vectors(*means, "{L4H1, L5H2}").exit_code == 0
+    assert mfv.load_vector("new", "means").vector.heads == ((4, 1), (5, 2))
 
 
 def test_addresses_must_be_of_the_hub(here: Path):

@@ -62,8 +62,9 @@ def test_marks_in_names_have_their_line(
 
 
 def test_every_reader_refuses_them(tmp_path: Path):
+    from mfv_dsl.data.image_files import ImageFile
     from mfv_dsl.data.rows import ItemRow
-    from mfv_dsl.data.table import ImageFile, Options, build
+    from mfv_dsl.data.table import Options, build
 
     images = {"a.png": ImageFile(tmp_path, 1)}
     for name, what in (("\u200b", "missing or empty"), ("<image>", "holds `<image>`")):
@@ -123,12 +124,14 @@ def test_marks_of_the_model_itself(
     assert marks_of(tiny.tokenizer) == {"<PAD>", "<unk>", "<|endofchunk|>", "<image>"}
     assert tiny.marks == marks_of(tiny.tokenizer)
     monkeypatch.setattr("mfv_dsl.models.openflamingo.marks_of", lambda _: frozenset({"[EYE]"}))
+    mfv.clear_models()  # so that one with these marks is loaded
     spoil(tmp_path, items, "query", "[EYE] cup")
     with pytest.raises(MfvError, match=r"line 3: the name `\[EYE\] cup` holds `\[EYE\]`") as caught:
         recipe(tmp_path).run(tmp_path / "run")
     assert caught.value.code == "MFV7124"
     findings = check(tmp_path, model=mfv.load_model("tiny")).findings
     assert ("MFV7124", "line 3") in {(f.code, f.place) for f in findings}
+    mfv.clear_models()
 
 
 def test_marks_of_transformers_tokenizers():

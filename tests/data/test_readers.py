@@ -515,8 +515,9 @@ READER = """
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.data.image_files import files_in
 from mfv_dsl.data.rows import ItemRow
-from mfv_dsl.data.table import Options, Table, build, files_in, of_files
+from mfv_dsl.data.table import Options, Table, build, of_files
 
 
 def read(folder: str, **options: Any) -> Table:

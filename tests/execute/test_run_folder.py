@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -123,8 +124,17 @@ def test_another_text_of_one_name_is_warned_of(tmp_path: Path):
     text = Origin("heads")
     write(tmp_path, origin=text)
     write(tmp_path, origin=text)
-    with pytest.warns(UserWarning, match="another text of this name"):
+    with pytest.warns(UserWarning, match="holds the run of another text"):
         write(tmp_path, origin=text, text=RECIPE + "# more\n")
+    # a recipe of a file, and a text of another name, where the folder was named and where not
+    for other in (OF, Origin("more")):
+        refused("MFV6070", tmp_path, other, "mfv 1\n")
+        named = replace(other, names_folder=True)
+        with pytest.warns(UserWarning, match="holds the run of another text"):
+            RunFolder(tmp_path).check(named, "mfv 1\n")
+    write(tmp_path, origin=replace(OF, names_folder=True), text=RECIPE + "# more\n")
+    refused("MFV6070", tmp_path, text, "mfv 1\n")
+    refused("MFV6070", tmp_path, Origin("r.mfv", "../b/r.mfv", names_folder=True), "mfv 1\n")
 
 
 @pytest.mark.parametrize("name", ["results.csv", "recipe.mfv", "plan.json", "manifest.json"])
@@ -286,3 +296,13 @@ def test_the_heads_of_a_changed_recipe_are_its_own(here: Path):
     assert (here / "runs/r/notes.txt").read_text() == "mine"
     assert stat.S_IMODE((here / "runs/r/results.json").stat().st_mode) == 0o600
     assert table([here / "runs/r"], "head", first=1).columns == ("head", "left")
+
+
+@pytest.mark.slow
+def test_a_command_warns_in_one_line(here: Path):
+    for relation in ("left", "right"):
+        sizes = ("--trials", "2", "--shots", "1", "--heads", "{L3H1}")
+        done = mfv_command("extract", relation, *sizes, "--quiet", cwd=here)
+        assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "another text" in line]
+    assert line.startswith("warning: runs/extract holds the run of another text")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,16 @@ import torch
 
 import mfv_dsl as mfv
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
-from mfv_dsl.execute.operations import heads
+from mfv_dsl.execute.operations import PERFORM, heads
 from mfv_dsl.execute.store import Damaged, Store, StoredStep
+from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
 from mfv_dsl.methods.vectors import Space, Vector
+from tests.cli.support import mfv_command
 
 RECIPE = """mfv 1
 model m = tiny()
@@ -196,3 +199,64 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
     assert (tmp_path / "c" / "results.csv").read_text() == wanted_text
     kinds = {type(entry) for entry in store.entries()}
     assert kinds == {StoredStep}
+
+
+# -- entries whose hash is right and whose form is not -------------------------------------------
+GOOD = Vector(torch.ones(4), Space("f", 4), "x", ((0, 1),), torch.ones(1, 2), torch.ones(1, 4))
+OF_ANOTHER_FORM = {
+    "a number for a text": (replace(GOOD, expression=3), "extract"),
+    "a text for a tensor": (replace(GOOD, residual="numbers"), "extract"),
+    "a number for a part": (replace(GOOD, space=4), "normalize"),
+    "another length": (replace(GOOD, residual=torch.ones(3)), "linear"),
+    "fewer parts": (replace(GOOD, head_means=torch.ones(2, 2)), "extract"),
+    "no parts of heads": (replace(GOOD, head_projected=None), "extract"),
+    "a number for a vector": (1.5, "extract"),
+    "a vector for a number": (GOOD, "cosine"),
+    "nothing for heads": (None, "top"),
+    "texts for heads": (Heads((("L1", "H2"),)), "top"),
+    "one number for a head": (Heads((1, 2)), "head_set"),
+    "three numbers for a head": (Heads(((1, 2, 3),)), "head_set"),
+    "a tuple for an evaluation": ((1, 2), "evaluate"),
+    "outcomes of other lengths": (
+        Evaluation((), (), replace(outcomes(), said=np.array([1])), (), ()), "evaluate",
+    ),
+    "a matrix for mean outputs": (TaskMean("left", torch.ones(2, 3), (True,), 1), "activations"),
+    "effects of no prompts": (Mediation("left", np.ones((2, 3)), np.ones(1)), "mediation"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ANOTHER_FORM)
+def test_an_entry_of_another_form_is_damaged(name: str, tmp_path: Path):
+    value, operation = OF_ANOTHER_FORM[name]
+    store = Store(tmp_path)
+    store.put("a" * 64, value, "x", operation)
+    with pytest.raises(Damaged, match="another form"):
+        store.get("a" * 64, operation)
+    assert list(store.entries()) == [store.path("a" * 64)]
+
+
+def test_every_operations_value_has_a_form():
+    for operation, perform in PERFORM.items():
+        assert "return" in perform.__annotations__, operation
+    assert form_fault(GOOD, "extract") is None
+    assert form_fault(Heads(((1, 2),), torch.ones(3, 4)), "top") is None
+    assert form_fault(2, "norm") is None and form_fault(True, "norm") is not None
+
+
+@pytest.mark.slow
+def test_an_entry_of_another_form_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
+    recipe = mfv.Recipe(RECIPE)
+    rows = recipe.run(tmp_path / "out").rows
+    store = Store(tmp_path / "store")
+    for step in recipe.plan().steps:
+        value = store.get(step.key)
+        broken = replace(value, relations=(1,)) if isinstance(value, Evaluation) else "a text"
+        store.put(step.key, broken, step.label, step.operation)
+    assert all(isinstance(entry, Path) for entry in store.entries())
+    done = mfv_command("cache", "verify")
+    assert done.returncode == 3 and f"{len(recipe.plan().steps)} damaged" in done.stderr
+    with pytest.warns(UserWarning, match="another form.*the step is run again"):
+        again = recipe.run(tmp_path / "out")
+    assert [row.accuracy for row in again.rows] == [row.accuracy for row in rows]
+    assert again.cached == 0 and mfv_command("cache", "verify").returncode == 0

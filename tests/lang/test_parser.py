@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.source import Source
-from mfv_dsl.lang.parser import parse, parse_expression, source_from_bytes
+from mfv_dsl.lang.parser import parse, parse_expression, read_source, source_from_bytes
 from mfv_dsl.lang.syntax import Binary, Call, Declaration, Gap, Name, Number, Range, Unary
 from mfv_dsl.lang.unparse import unparse
 from tests.lang.support import HEAD, checked, codes
@@ -104,6 +108,50 @@ def test_bytes_become_text():
     assert caught.value.code == "MFV1017"
     with pytest.raises(RecipeError):
         source_from_bytes(bytes(range(256)), "binary")
+    (half,) = parse(Source("mfv 1\n# \ud83d\n")).diagnostics
+    assert half.code == "MFV1017" and "half a character" in half.message
+    for encoding in ("utf-16", "utf-32"):
+        assert source_from_bytes("mfv 1\n# é\n".encode(encoding), "a").text == "mfv 1\n# é\n"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_by_any_end(end: str):
+    text = HEAD + "vector a = fv(left)\n\nvector b = fv(lefft)\n"
+    (found,) = checked(text.replace("\n", end), "a.mfv").diagnostics
+    line = text[: text.index("lefft")].count("\n") + 1
+    assert f"a.mfv:{line}:15" in str(RecipeError([found]))
+    assert f"{line} | vector b = fv(lefft)\n" in str(RecipeError([found]))
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\v"])
+def test_other_line_ends_are_refused_where_they_are(end: str):
+    text = f"mfv 1\n# a comment{end}vector a = fv(left){end}vector b = fv(right)\n"
+    found = parse(Source(text)).diagnostics
+    assert {diagnostic.code for diagnostic in found} == {"MFV1008"}
+    assert len(found) == 2
+
+
+def test_regular_files_alone_are_recipes(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.mfv")
+    for path in (tmp_path / "pipe.mfv", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="not a file"):
+            read_source(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory is not told here")
+def test_a_long_text_takes_memory_of_its_length(tmp_path: Path):
+    for name, content in (("sound", '"' + "a" * 1_900_000 + '"'), ("open", '"' + "a" * 1_900_000)):
+        (tmp_path / name).write_text(f"mfv 1\nvector a = load({content}, left)\n")
+        code = (
+            "import sys\nfrom mfv_dsl.lang.parser import parse, read_source\n"
+            "parse(read_source(sys.argv[1]))\n"
+            "print([line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line][0])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / name],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert int(done.stdout) < 150_000  # KiB
 
 
 HOSTILE = {
@@ -118,6 +166,7 @@ HOSTILE = {
     "a long string": ('vector a = load("' + "a" * 1_000_000 + '", "left")', []),
     "a long comment": ("# " + "a" * 1_000_000, []),
     "a long blank": (" " * 1_000_000 + "vector a = fv(left)", []),
+    "an endless string": ('vector a = load("' + "\\\\" * 5_000_000 + '", "left")', ["MFV1016"]),
     "quotes": ("“" * 100_000, None),
     "semicolons": (";" * 100_000, None),
     "a chain": ("\n".join(f"vector v{i} = v{i + 1}" for i in range(3_000)), ["MFV2002"]),

@@ -160,7 +160,7 @@ MADE: dict[str, tuple[bytes, str]] = {
     ),
     "metadata that are no text": (packed('{"__metadata__":{"mfv":{}}}', b""), "not a vector of"),
     "a header key twice": (
-        packed('{"__metadata__":{"mfv":"{}"},"residual":1,"residual":2}', b""), "every key once",
+        packed('{"__metadata__":{"mfv":"{}"},"residual":1,"residual":2}', b""), "is there twice",
     ),
     "white space in the header": (
         packed('{"__metadata__": {"mfv":"{}"}}', b""), "not written in the canonical form",
@@ -172,7 +172,7 @@ MADE: dict[str, tuple[bytes, str]] = {
     "metadata with Infinity": (rebuilt(sealing=lambda said: '{"x_a":-Infinity}'), "-Infinity"),
     "metadata of deep brackets": (rebuilt(sealing=lambda said: "[" * 90_000), "nested too deeply"),
     "half a character": (rebuilt(sealing=lambda said: '{"x_a":"\\ud800"}'), "is not JSON"),
-    "a metadata key twice": (rebuilt(sealing=lambda said: '{"a":1,"a":1}'), "every key once"),
+    "a metadata key twice": (rebuilt(sealing=lambda said: '{"a":1,"a":1}'), "is there twice"),
     "metadata with white space": (
         rebuilt(sealing=lambda said: metadata_text(said).replace(":", ": ", 1)),
         "not canonical JSON",
@@ -284,8 +284,8 @@ MADE: dict[str, tuple[bytes, str]] = {
     "tensors that overlap": (rebuilt(header=overlap), "overlaps another tensor, or leaves a gap"),
     "tensors in the wrong order": (rebuilt(header=swap), "overlaps another tensor"),
     "a gap at the end": (rebuilt(body=lambda body: body + bytes(8)), "and its header describes"),
-    "not a number": (rebuilt(body=number(np.nan)), "not finite"),
-    "infinity": (rebuilt(body=number(-np.inf, at=64)), "not finite"),
+    "not a number": (rebuilt(body=number(np.nan)), "`heads.mean` is not finite at [0, 0]: nan"),
+    "infinity": (rebuilt(body=number(-np.inf, at=64)), " is not finite at [1, 0]: -inf"),
     "a head below 0": (rebuilt(body=index(-1, 0, 2, 3)), "heads that the model does not have"),
     "a head of no layer": (rebuilt(body=index(4, 0, 2, 3)), "heads that the model does not have"),
     "a head twice": (rebuilt(body=index(2, 3, 2, 3)), "names a head twice"),

@@ -95,6 +95,48 @@ def test_a_link_out_of_the_library_is_not_followed(tmp_path: Path):
     assert not library.path("left").is_symlink()
 
 
+def test_what_the_index_leaves_out_can_be_removed(tmp_path: Path):
+    outside = write(tmp_path / "secret.safetensors", good_file())
+    library = filled(tmp_path / "library", "right")
+    links = {
+        "out": outside, "gone": tmp_path / "nowhere",
+        "loop": library.root / "loop.safetensors", "same": library.root / "right.safetensors",
+    }  # fmt: skip
+    for name, target in links.items():
+        (library.root / f"{name}.safetensors").symlink_to(target)
+    os.mkfifo(library.root / "pipe.safetensors")
+    assert list(library.index()["vectors"]) == ["right", "same"]
+    with library.writing():
+        for name in (*links, "pipe"):
+            library.remove(name)
+    assert library.names() == ["right"] and outside.read_bytes() == good_file()
+    with library.writing(), pytest.raises(MfvError, match="there is no vector file"):
+        library.remove("out")
+
+
+def test_the_index_command_says_what_it_leaves_out(tmp_path: Path):
+    library = filled(tmp_path / "library", "right")
+    outside = write(tmp_path / "a.safetensors", good_file())
+    (library.root / "out.safetensors").symlink_to(outside)
+    done = subprocess.run(
+        [sys.executable, "-m", "mfv_dsl", "vectors", "index", str(library.root)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"{library.root}: 1 vectors\n" in done.stderr
+    assert "left out: " in done.stderr and "leads out of its library" in done.stderr
+
+
+def test_pipes_are_neither_recipes_nor_cards_of_a_library(tmp_path: Path):
+    library = filled(tmp_path, "left")
+    for name in ("r.mfv", "README.md", "index.json"):
+        (tmp_path / name).unlink(missing_ok=True)
+        os.mkfifo(tmp_path / name)
+    assert library.recipes() == []
+    filled(tmp_path, "right")
+    assert {row["error"] for row in verify_library(library)} == {None}
+    assert KEPT in (tmp_path / "README.md").read_text()
+
+
 def test_links_out_of_a_library_are_not_in_its_card_nor_pushed(tmp_path: Path):
     secret = tmp_path / "secret"
     secret.write_text("the secret")
@@ -118,7 +160,10 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path):
     library = filled(tmp_path, "left")
     os.mkfifo(tmp_path / "pipe.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
-    assert [error.split(": ")[-1] for error in errors(library)] == ["it is not a file"] * 2
+    assert [error.split(": ")[-1] for error in errors(library)] == [
+        "it is a folder, not a file",
+        "it is a pipe, not a file",
+    ]
 
 
 def test_a_missing_vector_names_those_that_are_there(tmp_path: Path):
@@ -209,6 +254,13 @@ def test_the_card_keeps_what_its_author_wrote(tmp_path: Path):
     filled(tmp_path, "below")
     assert 'license: "mit"' in card.read_text()
     assert card.read_text().startswith("---\nlibrary_name: mfv")
+    for own in (f"{KEPT}\ncaf\xe9\n".encode("latin-1"), f"{KEPT}\né".encode("utf-16-le")):
+        card.write_bytes(own)  # words that cannot be read are not written anew
+        filled(tmp_path, "above_left")
+        assert card.read_bytes() == own
+    card.write_bytes(f"{KEPT}\r\n\r\nMeine Wörter\r\n".encode("utf-8-sig"))
+    filled(tmp_path, "above_right")
+    assert card.read_text().endswith(f"{KEPT}\n\nMeine Wörter\n")
 
 
 def test_the_card_holds_models_results_and_recipes(tmp_path: Path):

@@ -97,6 +97,17 @@ def test_the_bundled_files_fit_the_schema(path: Path):
         assert problem(lacking) == f"`{key}` is missing"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", " ", "\0"])
+@pytest.mark.parametrize(
+    "key", ["format_version", "created", "content_sha256", "metadata_sha256", "layer"]
+)
+def test_patterns_fit_whole_texts(key: str, end: str):
+    said = dict(read_file(BUNDLED[0])[0].metadata) | {"layer": "native"}
+    assert problem(said) is None
+    assert problem(said | {key: said[key] + end}) is not None
+    assert problem(said | {key: end + said[key]}) is not None
+
+
 def words(schema: Any) -> set[str]:
     """The words of JSON schema that a schema uses, names of properties left out."""
     if isinstance(schema, list):

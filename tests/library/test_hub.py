@@ -22,6 +22,7 @@ from mfv_dsl.library.address import HubAddress, hub_address
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.header import LARGEST
 from mfv_dsl.library.lock import read_lock
+from mfv_dsl.library.sources import at_hand
 from tests.library.hub_server import Hub, serving
 from tests.library.support import good_file
 
@@ -274,6 +275,27 @@ def test_python_loads_from_the_hub(hub: Hub, tmp_path: Path):
     vector = mfv.load(str(REPO), "left").vector(dataset="scenes(count=20)")
     assert vector.residual.equal(stored.vector.residual)
     assert code(mfv.load_vector, str(REPO)) == "MFV6014"
+
+
+def test_a_single_snapshot_is_used_where_the_cache_has_no_main_branch_and_the_hub_is_away(
+    hub: Hub, tmp_path: Path
+):
+    first = upload(hub)
+    mfv.load_vector(f"{REPO}@{first}", "left")  # by its commit: no branch is noted
+    assert not list((tmp_path / "cache").glob("*/refs/main"))
+    hub.fault = "silent"
+    assert mfv.load_vector(str(REPO), "left").metadata["name"] == "left"
+    facts = at_hand(str(REPO), "left")
+    assert facts is not None and facts.revision == first
+    hub.fault = None
+    second = upload(hub, right=(TINY / f"right{SUFFIX}").read_bytes())
+    mfv.load_vector(f"{REPO}@{second}", "left")
+    hub.fault = "silent"
+    with pytest.raises(MfvError) as found:
+        mfv.load_vector(str(REPO), "left")
+    assert found.value.code == "MFV6034"
+    assert ", ".join(sorted((first, second))) in (found.value.help or "")
+    assert at_hand(str(REPO), "left") is None
 
 
 def test_show_takes_an_address(hub: Hub, tmp_path: Path):

@@ -143,6 +143,14 @@ def test_the_moment_of_a_reproducible_build(tmp_path: Path, monkeypatch: pytest.
     assert load_vector(tmp_path / "c").metadata["created"] == moment  # as it is given
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """A mapping in a mapping, and so on."""
+    deep: dict[str, Any] = {}
+    for _ in range(levels):
+        deep = {"a": deep}
+    return deep
+
+
 @pytest.mark.parametrize(
     ("vector", "metadata", "says"),
     [
@@ -153,6 +161,17 @@ def test_the_moment_of_a_reproducible_build(tmp_path: Path, monkeypatch: pytest.
         (made(), {"x_note": float("nan")}, "not JSON compliant"),
         (made(), {"x_note": object()}, "not JSON serializable"),
         (made(), {"x_note": "x" * 2_000_000}, "its header would be"),
+        (made(), {"x_note": nested(5000)}, "nested more than 200 levels deep"),
+        (made(), {"parents": nested(5000)["a"]}, "nested more than 200 levels deep"),
+        (made(), {"x_note": {"a": {1: 2}}}, "`x_note.a` has a key of type int: 1"),
+        (made(), {("x",): 1}, "the metadata has a key of type tuple"),
+        (made(), {"x_note": [np.ones(2)]}, r"`x_note\[0\]` is a ndarray"),
+        (made(), {"x_note": b"bytes"}, "`x_note` is a bytes"),
+        (made(), {"x_note": {1}}, "`x_note` is a set"),
+        (made(), {"x_note": 10**5000}, "limit"),
+        (made(), {"model": "tiny"}, "`model` in the metadata is a str"),
+        (made(), {"model": None}, "`model` in the metadata is a NoneType"),
+        (made(), {"parents": "text"}, "`parents` is not of type array"),
         (made(), {"parents": [{"name": "a", "hash": "0" * 64}]}, "`parents.0..coefficient` is mis"),
         (made(), {"model": {"n_layers": 2}}, "names heads that the model does not have"),
         (Vector(torch.tensor([float("inf")]), Space("a", 1)), {}, "not finite"),
@@ -172,6 +191,38 @@ def test_what_could_not_be_read_again_is_not_written(
         save_vector(tmp_path / "v.safetensors", vector, {**METADATA, **metadata})
     assert found.value.code == "MFV6004"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "vector", "metadata", "says"),
+    [
+        (3, made(), {}, "its path is a int"),
+        ("v", None, {}, "it is a NoneType, not a Vector"),
+        ("v", np.ones(6), {}, "it is a ndarray, not a Vector"),
+        ("v", made(), None, "metadata is a NoneType"),
+        ("v", made(), [1], "metadata is a list"),
+    ],
+)
+def test_arguments_of_other_types_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: Any,
+    vector: Any,
+    metadata: Any,
+    says: str,
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MfvError, match=says) as found:
+        save_vector(path, vector, metadata)
+    assert found.value.code == "MFV6004"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(tmp_path: Path):
+    notes = {"x_a": np.float32(0.5), "x_b": torch.tensor(2), "x_c": (1, [np.int64(3)])}
+    save_vector(tmp_path / "v", made(), {**METADATA, **notes, "layer": np.int64(4)})
+    found = load_vector(tmp_path / "v").metadata
+    assert (found["x_a"], found["x_b"], found["x_c"], found["layer"]) == (0.5, 2, [1, [3]], 4)
 
 
 def test_other_files_are_refused(tmp_path: Path):

@@ -11,6 +11,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.hooks import Hooks, find_module
+from mfv_dsl.library.hookpoints import layer_of_path
 from mfv_dsl.models.families import FAMILIES, ModulePaths
 from mfv_dsl.models.sites import Site, SiteTable, find_sites
 
@@ -62,6 +63,15 @@ def test_every_path_of_a_family_is_there(model: nn.Module):
     model.get_submodule(f"{family.layers}.0.{family.attention}")
     for name in (family.n_layers, family.n_heads, family.d_model):
         assert getattr(model.config, name) in (LAYERS, HEADS, WIDTH)
+
+
+def test_other_tools_find_a_layer_by_its_hookpoint(model: nn.Module):
+    """They count a module's path from transformers' base model."""
+    family = FAMILIES[model.config.model_type]
+    path = family.hookpoint.replace("{layer}", "1")
+    own = model.get_submodule(find_sites(model)["lm.resid"].module_path(1))
+    assert model.base_model.get_submodule(path) is own
+    assert layer_of_path(path) == layer_of_path(f"{family.layers}.1") == 1
 
 
 def test_a_layer_adds_what_its_sites_say(model: nn.Module):

@@ -22,6 +22,7 @@ from mfv_dsl.models.tiny.constructor import LLAVA, facts, load, sources
 from mfv_dsl.models.tiny.facts import WEIGHTS
 from mfv_dsl.models.tiny.load import load_folder
 from mfv_dsl.models.tiny.tokenizer import build_tokenizer
+from tests.base.test_files import POINTER
 from tools.tiny.sequences import IN_CONTEXT_RELATIONS, in_context, statements
 from tools.tiny.train import GROUNDING_LAYERS, Running, Trainer
 
@@ -147,6 +148,13 @@ def test_what_is_no_model_in_the_bundled_layout_is_refused(tmp_path: Path):
         assert found.value.code == code and said in str(found.value)
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS, folder)
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(POINTER)
+    with pytest.raises(MfvError, match="git-LFS pointer .* `git lfs pull`") as found:
+        facts(str(folder))
+    assert found.value.code == "MFV7202" and str(weights) in str(found.value)
+    weights.write_bytes(whole)
     config = json.loads((folder / "config.json").read_text())
     config["language"]["hidden_size"] = 64
     (folder / "config.json").write_text(json.dumps(config))

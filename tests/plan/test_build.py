@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
@@ -188,3 +189,31 @@ def test_saved_vectors_say_what_they_are():
 def test_two_vectors_do_not_share_a_file():
     with pytest.raises(mfv.MfvError, match="two different vectors would be saved as `left`"):
         plan('save "x" { vectors = [fv(left), fv(left, shots=2)] }')
+
+
+def many_evals(count: int) -> str:
+    return "".join(
+        f"eval e{i} {{ add = fv(left), seed = {i}, on = [left] }}\n" for i in range(count)
+    )
+
+
+def test_planning_takes_time_in_proportion_to_the_evals():
+    """Four times as many take about four times as long; by pairs it would be sixteen times."""
+    seconds = {}
+    for count in (400, 1600):
+        recipe = mfv.Recipe(HEAD + many_evals(count))
+        started = time.process_time()
+        made = recipe.plan()
+        seconds[count] = time.process_time() - started
+        assert len(made.rows) == count and made[made.rows[-1].step].parameters["seed"] == count - 1
+    assert seconds[1600] < 9 * seconds[400] + 0.2
+    assert seconds[1600] < 3
+
+
+def test_a_step_is_found_by_its_key_alone():
+    made = plan("eval e { add = fv(left) }")
+    for step in made.steps:
+        assert made[step.key] is step
+    with pytest.raises(KeyError):
+        made["0" * 64]
+    assert mfv.Recipe(HEAD + "eval e { add = fv(left) }").plan() == made

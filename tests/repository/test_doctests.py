@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import os
 from importlib import import_module
+from pathlib import Path
 from pkgutil import walk_packages
 
 import pytest
@@ -17,6 +19,9 @@ PACKAGES = (
 )
 MODULES = [
     "mfv_dsl.api",
+    "mfv_dsl.given",
+    "mfv_dsl.loading",
+    "mfv_dsl.models.loaded",
     "mfv_dsl.execute.store",
     "mfv_dsl.expression",
     *PACKAGES,
@@ -33,6 +38,13 @@ def test_the_examples_of_a_module_are_true(name):
     assert doctest.testmod(import_module(name)).failed == 0
 
 
+def test_the_page_on_python_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = Path(__file__).parents[2] / "docs" / "python.md"
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testfile(os.fspath(page), module_relative=False)
+    assert result.failed == 0 and result.attempted > 30
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -41,6 +53,9 @@ def test_the_examples_of_a_module_are_true(name):
         "base.diagnostics.render",
         "execute.store.Store",
         "expression.Expression",
+        "given.options_of",
+        "loading.load_dataset",
+        "loading.load_model",
         "lang.checker.check",
         "lang.checker.check_source",
         "lang.checker.load_recipe",

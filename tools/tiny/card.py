@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _parameters() -> int:
-    from mfv_dsl.api import load_model
+    from mfv_dsl import load_model
 
     return sum(parameter.numel() for parameter in set(load_model("tiny").model.parameters()))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
+from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.execute.conditions import (
     Condition,
@@ -117,14 +118,25 @@ def _measured(
         errors = [blend.failure for blend in blends]
         return tuple(conditions), _failures(step, points, errors)
     head_dim = session.backend(step).facts.head_dim
-    variants = [edits_of(step.parameters, inputs, point, head_dim) for point in points]
-    answers = session.answers(step, prompts, split, variants)
+    variants: dict[Point, list[Edit]] = {}
+    errors: dict[Point, MfvError] = {}
+    for point in points:
+        try:
+            variants[point] = edits_of(step.parameters, inputs, point, head_dim)
+        except MfvError as error:
+            errors[point] = error
+    answers = session.answers(step, prompts, split, list(variants.values())) if variants else []
     conditions = [
         Condition(point, answer.outcomes, answered_relations(prompts, answer.names, relations))
-        for point, answer in zip(points, answers, strict=True)
+        for point, answer in zip(variants, answers, strict=True)
         if answer.failure is None
     ]
-    return tuple(conditions), _failures(step, points, [answer.failure for answer in answers])
+    errors |= {
+        point: answer.failure
+        for point, answer in zip(variants, answers, strict=True)
+        if answer.failure is not None
+    }
+    return tuple(conditions), _failures(step, points, [errors.get(point) for point in points])
 
 
 def _failures(

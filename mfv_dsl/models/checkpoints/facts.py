@@ -9,7 +9,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.base.files import hash_sample
+from mfv_dsl.base.files import hash_sample, hash_tensors
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
@@ -37,7 +37,7 @@ def facts(path: str, dtype: str = "bf16", device: str = "auto") -> ModelFacts:
         _identify(digest, kind, part)
     return ModelFacts(
         *shape, fingerprint=digest.hexdigest(), description=layout.name, precision=dtype,
-        family=family, paths=flamingo_paths(family), **_work(path),
+        family=family, paths=flamingo_paths(family), inputs=_inputs(layout), **_work(path),
     )  # fmt: skip
 
 
@@ -89,6 +89,20 @@ def read_config(path: Path) -> dict[str, Any]:
     return settings
 
 
+def _inputs(layout: CheckpointLayout) -> str:
+    """A hash of a little of every tensor of large weight files; empty where there are none, and for
+    a repository, which its revision tells."""
+    part = layout.language
+    if isinstance(part, Repository):
+        return ""
+    nothing = hashlib.sha256().digest()
+    digest = hashlib.sha256()
+    for path in weight_files("language", part)[0]:
+        if path.suffix == ".safetensors":
+            hash_tensors(digest, path)
+    return "" if digest.digest() == nothing else digest.hexdigest()
+
+
 def _identify(digest: hashlib._Hash, kind: str, part: CheckpointPart) -> None:
     """Add what tells a part from another: its repository, or its files' content."""
     if isinstance(part, Repository):
@@ -97,5 +111,8 @@ def _identify(digest: hashlib._Hash, kind: str, part: CheckpointPart) -> None:
     configs = [find(part, name) for name in NEEDED[kind]]
     files = [path for path in configs if path is not None] + weight_files(kind, part)[0]
     for path in files:
-        digest.update(f"{kind} {path.name} {path.stat().st_size}\n".encode())
-        hash_sample(digest, path)
+        try:
+            digest.update(f"{kind} {path.name} {path.stat().st_size}\n".encode())
+            hash_sample(digest, path)
+        except OSError as error:  # among them a pointer of git-LFS
+            raise MfvError("MFV7215", f"{path} cannot be read: {error.strerror}") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.hub_cache import cached_revision, choice_of
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
@@ -26,7 +27,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "language": ("config.json", "tokenizer.json"),
     "vision": ("open_clip_config.json",),
 }
-_OPTIONAL = ("tokenizer_config.json", "special_tokens_map.json")
+OPTIONAL = ("tokenizer_config.json", "special_tokens_map.json")
 #: Files that weights may be in, the first that is there counts; an index names further files.
 _WEIGHTS = {
     "checkpoint": ("checkpoint.pt", "checkpoint.safetensors"),
@@ -54,7 +55,8 @@ def find(part: CheckpointPart, name: str) -> Path | None:
         return path if (path := part / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(part.name, name, revision=part.revision)
+    revision = cached_revision(part.name, part.revision)
+    cached = try_to_load_from_cache(part.name, name, revision=revision)
     return Path(cached) if isinstance(cached, str) else None
 
 
@@ -162,7 +164,7 @@ def _fetch(kind: str, part: Repository) -> None:
 def _files_of_part(kind: str, offered: list[str], get: Callable[[str], Path]) -> Iterator[str]:
     """Those of the files ``offered`` that a part needs."""
     yield from NEEDED[kind]
-    yield from (name for name in _OPTIONAL if kind == "language" and name in offered)
+    yield from (name for name in OPTIONAL if kind == "language" and name in offered)
     weights = next((name for name in _WEIGHTS[kind] if name in offered), None)
     if weights is not None:
         yield weights
@@ -182,6 +184,8 @@ def _missing(layout: CheckpointLayout, missing: dict[str, list[str]]) -> MfvErro
         place = part if isinstance(part, Path) else f"the cache ({HF_HUB_CACHE})"
         size = _size(layout, kind, names)
         notes.append(f"{kind}: {', '.join(names)}{size}\nlooked for in {place}")
+        if isinstance(part, Repository) and (choice := choice_of(part.name, part.revision)):
+            notes.append(choice)
         if (command := _command(layout, kind, names)) is not None:
             commands.append(command)
     repositories = [part for kind, part in layout.parts.items()
@@ -224,7 +228,7 @@ def _command(layout: CheckpointLayout, kind: str, names: list[str]) -> str | Non
     source, part = _repository(layout, kind), layout.parts[kind]
     if source is None:
         return None
-    extras = [name for name in _OPTIONAL if kind == "language"]
+    extras = [name for name in OPTIONAL if kind == "language"]
     revision = f" --revision {source.revision}" if source.revision != "main" else ""
     place = f" --local-dir {part}" if isinstance(part, Path) else ""
     return f"hf download {source.name} {' '.join([*names, *extras])}{revision}{place}"

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular
 
 _LISTED = 20
 
@@ -30,7 +31,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     understood.  Raises MFV7215 for a file that is damaged, or that holds anything but tensors.
     """
     try:
-        if path.suffix == ".safetensors":
+        open_regular(path).close()  # nothing else is mapped, nor a pointer of git-LFS
+        if path.suffix.lower() == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UNREADABLE as error:
@@ -55,9 +57,10 @@ def unreadable(path: Path, error: Exception) -> MfvError:
             notes=(f"reading it would call {code[1]}",),
             help="get it again from where it is published",
         )
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return MfvError(
         "MFV7215",
-        f"{path} cannot be read: {str(error).strip().partition(chr(10))[0]}",
+        f"{path} cannot be read: {why.strip().partition(chr(10))[0]}",
         help="get it again; a download that was cut off looks like this",
     )
 

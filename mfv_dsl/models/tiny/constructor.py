@@ -4,6 +4,7 @@ until one is loaded."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.template import IMAGE, OPENFLAMINGO, Template
 from mfv_dsl.models.tiny.facts import WEIGHTS, folder_facts, read_config
 from mfv_dsl.models.vlm.facts import facts_of
+from mfv_dsl.models.vlm.folder import input_hash
 from mfv_dsl.models.vlm.prompts import Form
 
 LLAVA = Path(__file__).parents[1] / "llava" / "weights"
@@ -52,8 +54,10 @@ def facts(name: str = "flamingo") -> ModelFacts:
     folder, is_flamingo = _located(name)
     if is_flamingo:
         return folder_facts(folder)
-    described = "the bundled small LLaVA" if name in FOLDERS else f"the model in {folder}"
-    return facts_of(folder, described, "fp32", "plain")
+    if name in FOLDERS:  # whose files are all of one version of mfv-dsl
+        return facts_of(folder, "the bundled small LLaVA", "fp32", "plain")
+    known = facts_of(folder, f"the model in {folder}", "fp32", "plain")
+    return replace(known, inputs=input_hash(folder))
 
 
 def load(name: str = "flamingo", device: Any = None, download: bool = False) -> Any:

@@ -10,7 +10,9 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
+from mfv_dsl.models.families import whole
 from mfv_dsl.models.sites import flamingo_paths
 from mfv_dsl.models.weight_counts import count_weights
 
@@ -26,18 +28,19 @@ def folder_facts(folder: Path) -> ModelFacts:
     try:
         language, vision = config["language"], config["vision"]
         layers, heads, width = (
-            int(language[name])
+            whole(language[name])
             for name in ("num_hidden_layers", "num_attention_heads", "hidden_size")
         )
-        patches = (int(vision["image_size"]) // int(vision["patch_size"])) ** 2 + 1
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        head_dim = whole(width // heads)
+        patches = (whole(vision["image_size"]) // whole(vision["patch_size"])) ** 2 + 1
+    except (KeyError, TypeError, ValueError) as error:
         raise unfit(folder, f"config.json does not give the sizes of a Flamingo: {error}") from None
     fingerprint = _fingerprint(folder)
     counts = count_weights([folder / "model.safetensors"], layers)
     return ModelFacts(
         n_layers=layers,
         n_heads=heads,
-        head_dim=width // heads,
+        head_dim=head_dim,
         d_model=width,
         fingerprint=fingerprint,
         description="the bundled small Flamingo"
@@ -81,14 +84,15 @@ def _fingerprint(folder: Path) -> str:
     files = tuple(folder / name for name in ("config.json", "tokenizer.json", "model.safetensors"))
     try:
         stats = [file.stat() for file in files]
+        return _hash(files, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
     except OSError as error:
         raise unfit(folder, f"{error.filename} cannot be read: {error.strerror}") from None
-    return _hash(files, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
 
 
 @lru_cache(maxsize=8)
 def _hash(files: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        with open_regular(file) as content:
+            digest.update(hashlib.sha256(content.read()).digest())
     return digest.hexdigest()

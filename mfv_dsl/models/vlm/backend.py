@@ -19,7 +19,7 @@ from torch import nn
 
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
-from mfv_dsl.models.base import Continuation
+from mfv_dsl.models.base import Continuation, shown_model
 from mfv_dsl.models.branches import Branches
 from mfv_dsl.models.marks import marks_of, unknown_words
 from mfv_dsl.models.parallel_attention import LookedBack, last_tokens, register
@@ -82,6 +82,9 @@ class VisionLanguageModel:
         self.banned_tokens = frozenset({self.image_token})
         self._softcap = getattr(config, "final_logit_softcapping", None)
         self.is_exact = False
+
+    def __repr__(self) -> str:
+        return shown_model(self.facts, self.device)
 
     @property
     def device(self) -> torch.device:

@@ -10,7 +10,7 @@ import torch
 from mfv_dsl.models.base import PromptBatch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VlmBatch(PromptBatch):
     """Prompts of a vision-language model.
 

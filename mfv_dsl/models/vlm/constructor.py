@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
@@ -9,7 +10,7 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.template import Template
 from mfv_dsl.models.vlm.attention_choice import check_attention
 from mfv_dsl.models.vlm.facts import facts_of, known_facts, read_architecture
-from mfv_dsl.models.vlm.folder import NOT_HERE, commit_of, locate
+from mfv_dsl.models.vlm.folder import NOT_HERE, commit_of, input_hash, locate
 from mfv_dsl.models.vlm.prompts import Form
 from mfv_dsl.models.vlm.table_file import Row, read_row
 
@@ -36,7 +37,8 @@ def facts(
         if error.code != NOT_HERE:
             raise
         return known_facts(path, revision, dtype, prompt, pixels, tiles, quantize, attention, given)
-    return facts_of(folder, path, dtype, prompt, pixels, tiles, quantize, attention, given)
+    known = facts_of(folder, path, dtype, prompt, pixels, tiles, quantize, attention, given)
+    return replace(known, inputs=input_hash(folder))
 
 
 def fetch(path: str, revision: str | None = None, **_: Any) -> None:

@@ -104,25 +104,32 @@ def read_architecture(
     """
     given = None if row is None else read_row(row)
     config = read_config(folder)
-    model_type = config.get("model_type")
+    model_type = str(config.get("model_type"))
     known = given is not None or model_type in ARCHITECTURES or model_type in REFUSED
     if "auto_map" in config and not known:
         raise MfvError(
             "MFV7265", f"the code of {path} comes with its weights; such code is not run",
             help="models whose code is in transformers can be loaded", argument="path",
         )  # fmt: skip
-    if not isinstance(config.get("text_config", {}), dict):
-        raise MfvError("MFV7267", f"the `text_config` in the config.json of {path} is no object")
+    for name in ("text_config", "vision_config", "perceiver_config"):
+        if not isinstance(config.get(name) or {}, dict):
+            raise MfvError("MFV7267", f"the `{name}` in the config.json of {path} is no object")
     if config.get("quantization_config"):
         raise MfvError(
             "MFV7282", f"the weights of {path} were quantised by whoever published them",
             help="take the repository with the whole weights; `quantize=nf4` or `int8` makes them "
             "smaller when they are loaded", argument="path",
         )  # fmt: skip
-    if given is not None:
-        check_served(config, path)
-        return config, given
-    return config, _as_configured(architecture_of(config, path), config)
+    try:
+        if given is not None:
+            check_served(config, path)
+            return config, given
+        return config, _as_configured(architecture_of(config, path), config)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MfvError(
+            "MFV7267", f"the config.json of {path} has a value of another kind than it should be",
+            notes=[f"{type(error).__name__}: {error}"],
+        ) from None  # fmt: skip
 
 
 def _as_configured(row: Architecture, config: Mapping[str, Any]) -> Architecture:
@@ -161,7 +168,13 @@ def facts_of(
     if architecture is not None:
         weights += row_identity(row, model_type)
     facts = _facts(model_type, row, shape, weights, path, dtype, prompt, pixels, tiles, quantize)
-    tokens = features(config, read_processor(folder), row, pixels, tiles or 1)
+    try:
+        tokens = features(config, read_processor(folder), row, pixels, tiles or 1)
+    except (TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
+        raise MfvError(
+            "MFV7267", f"the configuration of {path} does not give the sizes of its pictures",
+            notes=[f"{type(error).__name__}: {error}"],
+        ) from None  # fmt: skip
     return replace(
         facts, kv_width=kv_heads * shape[2], context=_context(config), picture_tokens=tokens,
         layers_without_heads=layers_without_heads(config, row), attention=attention,

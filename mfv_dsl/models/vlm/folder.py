@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.files import hash_sample
+from mfv_dsl.base.files import hash_sample, hash_tensors, read_regular
+from mfv_dsl.base.hub_cache import cached_revision, folder_of, snapshots
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 
 _CONFIG = "config.json"
 _PROCESSORS = "processor_config.json", "preprocessor_config.json"
 _INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
+#: The files that make tokens and pixels of prompts, as far as a model has them.
+_INPUTS = (
+    "tokenizer*.json", "tokenizer*.model", "*.tiktoken", "spiece.model", "vocab.json", "vocab.txt",
+    "merges.txt", "added_tokens.json", "special_tokens_map.json", "chat_template.*",
+    "additional_chat_templates/*", *_PROCESSORS, "image_processor_config.json",
+    "generation_config.json",
+)  # fmt: skip
 #: What is fetched of a repository; some have their weights a second time, in another layout.
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _IGNORED = ["consolidated*", "original/*", "onnx/*"]
@@ -50,7 +58,8 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
     def snapshot(here: bool) -> Path:
         return Path(
             snapshot_download(
-                path, revision=revision, local_files_only=here, allow_patterns=_PATTERNS,
+                path, revision=cached_revision(path, revision) if here else revision,
+                local_files_only=here, allow_patterns=_PATTERNS,
                 ignore_patterns=_IGNORED,
             )
         )  # fmt: skip
@@ -91,17 +100,14 @@ def locate(path: str, revision: str | None = None, download: bool = False) -> Pa
 
 def _presence(path: str, revision: str | None, missing: list[str]) -> list[str]:
     """What the Hub's cache has of a repository whose revision it lacks, or lacks files of."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
     if missing:
         return [f"the Hub's cache has it without {', '.join(missing)}"]
-    folder = Path(HF_HUB_CACHE) / f"models--{path.replace('/', '--')}"
-    commits = sorted(entry.name for entry in folder.glob("snapshots/*"))
+    commits = snapshots(path)
     if not commits:
         return []
     return [
-        f"the Hub's cache ({folder}) does not have its revision `{revision or 'main'}` whole; it "
-        f'has {", ".join(commits)}, which `revision="..."` names'
+        f"the Hub's cache ({folder_of(path)}) does not have its revision `{revision or 'main'}` "
+        f'whole; it has {", ".join(commits)}, which `revision="..."` names'
     ]
 
 
@@ -184,10 +190,24 @@ def _listed(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def input_hash(folder: Path) -> str:
+    """SHA-256 of the files that make tokens and pixels of prompts: of tokenizer, chat template and
+    processor, and of what generation begins and ends with; and of a little of every tensor in
+    weight files that the fingerprint takes a sample of."""
+    digest = hashlib.sha256()
+    for file in weight_files(folder):
+        hash_tensors(digest, file)
+    for file in sorted(path for name in _INPUTS for path in folder.glob(name) if path.is_file()):
+        data = file.read_bytes()
+        digest.update(f"{file.relative_to(folder).as_posix()} {len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
 def fingerprint(folder: Path) -> str:
     """SHA-256 that tells which weights these are: of config.json and of every weight file's size
     and content (of large files of some blocks, the first and the last among them)."""
-    digest = hashlib.sha256((folder / _CONFIG).read_bytes())
+    digest = hashlib.sha256(read_regular(folder / _CONFIG, LARGEST_CONFIG))
     for file in weight_files(folder):
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         hash_sample(digest, file)

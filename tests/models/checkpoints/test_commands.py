@@ -9,11 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import mfv_dsl as mfv
 from mfv_dsl.execute.environment import DeviceMemory, _where
+from mfv_dsl.foreign import ImportOptions, export_vector, import_file
+from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN
 from mfv_dsl.models.vlm.known import KNOWN as KNOWN_VLMS
@@ -57,6 +60,21 @@ def test_a_recipe_runs_on_a_checkpoint(kind: str, request: pytest.FixtureRequest
     assert again.cached == len(again.plan.steps)
     manifest = json.loads((tmp_path / "again" / "manifest.json").read_text())
     assert manifest["models"]["m"]["device"] is None  # nothing had to be loaded
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [("neox", "layers.1"), ("mpt", "blocks.1"), ("mosaic", "blocks.1")]
+)
+def test_a_vector_for_other_tools_names_the_layer_as_its_family_does(
+    kind: str, wanted: str, request: pytest.FixtureRequest, tmp_path: Path
+):
+    path, residual = request.getfixturevalue(kind), np.ones(32, np.float32)
+    said = {"model": {"id": str(path), "d_model": 32, "n_layers": 4}, "layer": 1}
+    export_vector(tmp_path / "v.pt", residual, said)
+    assert list(torch.load(tmp_path / "v.pt", weights_only=True)) == [wanted]
+    options = ImportOptions(f'openflamingo("{path}")')
+    (made,) = import_file(tmp_path / "v.pt", Library(tmp_path / "lib"), options)
+    assert load_vector(made).metadata["layer"] == 1
 
 
 def test_vectors_of_one_model_combine_across_precisions(neox: Path, tmp_path: Path):

@@ -15,6 +15,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.checkpoints.load import load_checkpoint as load
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN
 from mfv_dsl.models.devices import devices
+from tests.base.test_files import POINTER
 from tests.models.checkpoints.support import as_of_2023, write_gpt_neox, write_json
 
 RPJ = "openflamingo/OpenFlamingo-4B-vitl-rpj3b"
@@ -153,6 +154,15 @@ def test_files_that_are_no_weights(folder: Path):
         assert str(path) in refused(folder, "MFV7215")
     torch.save([torch.zeros(2)], path)
     assert "holds no tensors by name" in refused(folder, "MFV7215")
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint.pt", "language/model.safetensors", "vision/open_clip_model.safetensors"]
+)
+def test_a_pointer_of_git_lfs_in_the_weights_place_is_named(folder: Path, name: str):
+    (folder / name).write_bytes(POINTER)
+    said = refused(folder, "MFV7215")
+    assert str(folder / name) in said and "git-LFS pointer" in said and "git lfs pull" in said
 
 
 def test_damaged_configurations(folder: Path):

@@ -19,6 +19,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 import mfv_dsl
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.tiny import constructor as tiny
 from mfv_dsl.models.vlm import constructor
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES
 from mfv_dsl.models.vlm.facts import (
@@ -283,13 +284,28 @@ def test_a_folder_has_no_commit(checkpoint: Checkpoint):
     assert models.sources("hf", path=folder) == {"checkpoint": {"folder": folder}}
 
 
-def test_what_the_cache_has_is_told(cache: Path, checkpoint: Checkpoint):
+def test_a_single_snapshot_is_the_main_branch_where_the_cache_does_not_say(
+    cache: Path, checkpoint: Checkpoint
+):
+    snapshot = cached(cache, checkpoint("llava"), ref=None)
+    assert locate(NAME) == locate(NAME, revision="main") == snapshot
+    assert constructor.facts(NAME).family == "llava"
+    with pytest.raises(MfvError, match="does not have its revision `v2` whole"):
+        locate(NAME, revision="v2")
+    cached(cache, checkpoint("qwen3_vl"), OTHER, ref="main")
+    assert locate(NAME).name == OTHER  # now it says
+
+
+def test_of_several_snapshots_none_is_taken_unless_named(cache: Path, checkpoint: Checkpoint):
     cached(cache, checkpoint("llava"), ref=None)
+    cached(cache, checkpoint("qwen3_vl"), OTHER, ref=None)
     with pytest.raises(MfvError) as raised:
         locate(NAME)
     assert raised.value.code == "MFV7263"
-    assert f"does not have its revision `main` whole; it has {COMMIT}" in str(raised.value)
+    listed = ", ".join(sorted((COMMIT, OTHER)))
+    assert f"does not have its revision `main` whole; it has {listed}" in str(raised.value)
     assert constructor.facts(NAME) is None
+    assert constructor.facts(NAME, revision=OTHER).family == "qwen3_vl"
 
 
 def test_a_snapshot_without_weights_is_not_there(cache: Path, checkpoint: Checkpoint):
@@ -357,3 +373,28 @@ def test_pixels_are_for_models_that_take_any_size(checkpoint: Any):
     with pytest.raises(MfvError, match="pictures of one size") as raised:
         facts_of(checkpoint("llava"), "l", "fp32", "plain", pixels=4096)
     assert (raised.value.code, raised.value.argument) == ("MFV7280", "pixels")
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+             "processor_config.json", "special_tokens_map.json", "generation_config.json"]
+)  # fmt: skip
+def test_files_of_prompts_are_in_the_identity_and_vectors_stay(
+    name: str, checkpoint: Callable[[str], Path], tmp_path: Path
+):
+    folder = shutil.copytree(checkpoint("llava"), tmp_path / "model")
+    usual = constructor.facts(str(folder))
+    assert usual is not None
+    (folder / "README.md").write_text("a card")
+    assert constructor.facts(str(folder)) == usual
+    path = folder / name
+    path.write_bytes((path.read_bytes() if path.exists() else b"{}") + b"\n")
+    changed = constructor.facts(str(folder))
+    assert changed is not None and changed.identity != usual.identity
+    assert changed.fingerprint == usual.fingerprint
+
+
+def test_the_bundled_models_keep_their_identity():
+    for name in ("flamingo", "llava"):
+        about = tiny.facts(name)
+        assert about.inputs == "" and about.identity == about.fingerprint

@@ -18,6 +18,8 @@ from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate_texts
 from mfv_dsl.engine.pictures import edit_pictures
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.foreign import hookpoint_of
+from mfv_dsl.library.hookpoints import layer_of_path
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.attribution import attribute
 from mfv_dsl.methods.mediation import mediate, mediate_plain
@@ -266,3 +268,14 @@ def test_keys_and_values_of_pictures_are_made_once(loaded: Loaded):
         assert projection(None) is state.standing[id(projection)]
         raise RuntimeError("stop")
     assert "forward" not in vars(projection)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_other_tools_find_a_layer_by_its_hookpoint(loaded: Loaded, name: str):
+    """They count a module's path from transformers' base model."""
+    model = loaded(name)
+    for layer in (0, 1):
+        path = hookpoint_of(model.facts).replace("{layer}", str(layer))
+        own = model.model.get_submodule(model.sites["lm.resid"].module_path(layer))
+        assert model.model.base_model.get_submodule(path) is own
+        assert layer_of_path(path) == layer

@@ -1,0 +1,78 @@
+"""Tables with random damage: each is read, or refused with an error of ours, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data import open_dataset
+from mfv_dsl.data.names import read_synonyms
+
+GRAPHS = {"7": {"width": 100, "height": 100, "objects": {
+    "1": {"name": "Cup", "w": 20, "h": 50, "relations": [{"name": "on", "object": "2"}]},
+    "2": {"name": "table", "w": 40, "h": 50, "relations": []},
+}}}  # fmt: skip
+SUBSET = [{
+    "image_id": 7, "objects": [{"name": "man"}, {"name": "hat"}],
+    "relations": [{"subject": "man", "predicate": "on", "object": "hat"}],
+}]  # fmt: skip
+LINE = '{{"image": "{}.png", "query": "cup", "answer": "lamp", "relation": "left"}}\n'
+TABLES: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "pairs.csv": (
+        'image,query,answer,relation,split\na.png,cup,"la,mp",left,test\nb.png,mug,x,right,train\n',
+        lambda path: open_dataset("pairs", file=str(path)),
+    ),
+    "pairs.jsonl": (
+        LINE.format("a") + LINE.format("b"), lambda path: open_dataset("pairs", file=str(path))
+    ),
+    "metadata.csv": (
+        "image_name,anchor,left_object,random_object1,anchor_pos\na.png,cup,lamp,x,1\nb.png,mug,,y,2",
+        lambda path: open_dataset("metadata_csv", folder=str(path.parent)),
+    ),
+    "graphs.json": (
+        json.dumps(GRAPHS),
+        lambda path: open_dataset("gqa", file=str(path), images=str(path.parent), min_objects=0),
+    ),
+    "subset.json": (
+        json.dumps(SUBSET),
+        lambda path: open_dataset("gqa", file=str(path), images=str(path.parent)),
+    ),
+    "synonyms.csv": ("canonical,synonym\nmug,coffee mug\n", lambda path: read_synonyms(str(path))),
+}  # fmt: skip
+BITS = [
+    b'"', b",", b";", b"\t", b"\n", b"\r", b"\0", b"{", b"}", b"[", b"]", b":", b"null", b"NaN",
+    b"1e999", b"-1", b"9" * 400, b"9" * 5000, b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9", b"\\ud800",
+    b"\xe2\x80\x8b", b"..", b"/", b"true", b"{}", b"[]", b"<image>", b"sep=;\n", b" ", b"[" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_damaged_table_is_read_or_refused(name: str, tmp_path: Path):
+    text, read = TABLES[name]
+    for image in ("a.png", "b.png", "7.jpg"):
+        (tmp_path / image).write_bytes(b"x")
+    read(_written(tmp_path / name, text.encode()))
+    rng = random.Random(name)
+    refused = []
+    for _ in range(100):
+        data = bytearray(text.encode())
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(len(data) + 1)
+            gone = rng.choice((0, 0, rng.randint(1, 20)))
+            data[at : at + gone] = rng.choice([*BITS, b""])
+        try:
+            read(_written(tmp_path / name, bytes(data)))
+        except MfvError as error:
+            refused.append(str(error))
+    assert len(refused) > 30 and max(map(len, refused)) < 10_000
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
