@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import torch
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.memory import give_way, is_out_of_memory, rows_at_once
+from mfv_dsl.base.memory import AtOnce, rows_at_once
 from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact
@@ -192,14 +192,11 @@ class Prefix:
             if at_once is None:
                 at_once = self._variants_at_once(continuation, variants, ask)
         order = sorted(range(len(variants)), key=joins.__getitem__)
-        n_done = 0
-        while n_done < len(order):
-            part = order[n_done : n_done + at_once]
-            chunk = self._attempt(part, [(joins[i], variants[i]) for i in part], ask)
-            if chunk is None:
-                at_once = give_way(self.backend.device, len(part), "variants")
-                continue
-            n_done += len(part)
+
+        def run(part: list[int]) -> Chunk:
+            return self._chunk(part, [(joins[i], variants[i]) for i in part], ask)
+
+        for part, chunk in AtOnce(self.backend.device, "variants", at_once).of(order, run):
             for i in part:
                 note(self.batch, [*variants[i], *ask.reads], variant=i)
             yield chunk
@@ -215,15 +212,6 @@ class Prefix:
         if torch.is_grad_enabled() and any(e.value.requires_grad for v in variants for e in v):
             row_bytes *= len(continuation.stages)  # every layer is kept for the backward pass
         return max(1, rows_at_once(self.backend.device, row_bytes) // len(self.batch))
-
-    def _attempt(self, part: list[int], work: list[tuple[int, Variant]], ask: _Ask) -> Chunk | None:
-        """The chunk, or None where memory ran out and a smaller one may do."""
-        try:
-            return self._chunk(part, work, ask)
-        except Exception as error:
-            if len(part) > 1 and is_out_of_memory(error):
-                return None
-            raise
 
     def _chunk(self, part: list[int], work: list[tuple[int, Variant]], ask: _Ask) -> Chunk:
         """Run the variants of ``work``, (stage where it branches off, edits), in that order."""

@@ -32,3 +32,8 @@ class PrefixCache:
             self._left -= prefix.nbytes
             self._prefixes[id(batch)] = prefix
         return prefix
+
+    def forget(self) -> None:
+        """Let go of all that is kept, and keep nothing more: memory is short."""
+        self._prefixes.clear()
+        self._left = 0

@@ -26,6 +26,7 @@ from mfv_dsl.engine.candidates import likeliest_sequences
 from mfv_dsl.engine.finite import NotFinite, check_edits
 from mfv_dsl.engine.greedy import continue_greedily
 from mfv_dsl.engine.prefix import Variant, encode_prefix
+from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
@@ -144,7 +145,11 @@ def measure_answers(
     answered = _asker(backend, how, names)
     errors = [_refused(backend, edits) for edits in variants]
     sound = [edits for edits, error in zip(variants, errors, strict=True) if error is None]
-    parts = [answered(batch, sound) for batch in batches] if sound else []
+
+    def measured(rows: Rows) -> list[Answers]:
+        return answered(rows.batch, [rows.edits(edits) for edits in sound])
+
+    parts = [part for _, part in in_parts(backend, batches, measured)] if sound else []
     found = iter(map(partial(_together, backend, batches), sound, zip(*parts, strict=True)))
     return [next(found) if error is None else Answers.failed(error) for error in errors]
 

@@ -18,7 +18,7 @@ one token a prompt.  The gradient is the same as through the whole model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import pairwise
@@ -29,10 +29,12 @@ import torch
 from torch.nn.functional import kl_div
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.memory import AtOnce, Result, is_out_of_memory
 from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Read
-from mfv_dsl.engine.prefix import Prefix
 from mfv_dsl.engine.prefix_cache import PrefixCache
+from mfv_dsl.engine.rows import Rows, in_parts
+from mfv_dsl.engine.scoring import Scores
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.tuning_variables import VARIABLES, TuningVariable
 from mfv_dsl.methods.vectors import Space, Vector, check_space, random_like
@@ -197,10 +199,12 @@ def random_start(
 ) -> Vector:
     """A random direction, :data:`RANDOM_SHARE` as long as the residual stream is on average at the
     last token of ``batches``, at the output of the layer that it will be added to."""
-    lengths = []
-    for batch in batches:
-        (chunk,) = prefixes.of(batch).run([()], reads=[Read("lm.resid", settings.layer)])
-        lengths.append(chunk.readings[0].double().norm(dim=-1).flatten().cpu())
+
+    def measured(rows: Rows) -> torch.Tensor:
+        (chunk,) = prefixes.of(rows.batch).run([()], reads=[Read("lm.resid", settings.layer)])
+        return chunk.readings[0].double().norm(dim=-1).flatten().cpu()
+
+    lengths = [part for _, part in in_parts(backend, batches, measured)]
     facts = backend.facts
     long = torch.zeros(facts.d_model)
     long[0] = RANDOM_SHARE * float(torch.cat(lengths).mean())
@@ -222,12 +226,13 @@ class _Trainer:
         batches: Sequence[PromptBatch], validation: Sequence[PromptBatch],
         off_task: Sequence[PromptBatch], settings: Settings, progress: Progress,
     ) -> None:  # fmt: skip
-        self.device = backend.device
+        self.backend, self.device = backend, backend.device
+        self.at_once = AtOnce(backend.device, "prompts")
         self.variable, self.prefixes, self.settings = variable, prefixes, settings
         self.batches, self.validation, self.off_task = batches, validation, off_task
         self.progress = progress
         self.steps = 0  # made here, not those of an earlier run
-        self._unedited: dict[int, torch.Tensor] = {}
+        self._unedited: dict[tuple[int, int, int], torch.Tensor] = {}
 
     def start(self) -> Checkpoint:
         value = self._limit(self.variable.first())
@@ -249,14 +254,12 @@ class _Trainer:
         for i in order.tolist():
             share = n_steps / (settings.epochs * len(self.batches))
             adam.param_groups[0]["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * share))
-            with torch.enable_grad():
-                loss, kl = self.loss(i, value)
-                (value.grad,) = torch.autograd.grad(loss, value)
+            loss, kl, value.grad = self.gradient(i, value)
             adam.step()
             with torch.no_grad():
                 value.copy_(self._limit(value))
-            total += loss.detach().cpu() * len(self.batches[i])
-            off_task += kl.detach().cpu() * len(self.batches[i])
+            total += loss * len(self.batches[i])
+            off_task += kl * len(self.batches[i])
             n_steps += 1
             self.steps += 1
             self.progress(1)
@@ -267,33 +270,80 @@ class _Trainer:
             float(off_task / prompts) if settings.kl else None,
         )  # fmt: skip
 
-    def loss(self, i: int, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of mini-batch ``i`` and its KL on off-task prompts, both with gradients."""
+    def gradient(self, i: int, value: torch.Tensor) -> tuple[float, float, torch.Tensor]:
+        """The loss of mini-batch ``i``, its KL on off-task prompts, and the loss's gradient.  Where
+        memory runs out, they are summed over parts of the mini-batch."""
+        total, kl, gradient = 0.0, 0.0, torch.zeros_like(value)
+        rows = Rows(self.backend, self.batches[i], self.batches[i])
+        for part, (loss, off_task, slope) in self._in_parts([rows], partial(self._part, i, value)):
+            first, last = part.share
+            total += (last - first) * loss
+            kl += (last - first) * off_task
+            gradient += (last - first) * slope
+        return total, kl, gradient
+
+    def _in_parts(
+        self, batches: Iterable[Rows], run: Callable[[Rows], Result]
+    ) -> Iterator[tuple[Rows, Result]]:
+        """As :func:`~mfv_dsl.engine.rows.in_parts`, where the prefixes that are kept give way
+        first."""
+
+        def attempt(rows: Rows) -> Result:
+            try:
+                return run(rows)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    self.prefixes.forget()
+                raise
+
+        return self.at_once.of_each(batches, attempt)
+
+    def _part(self, i: int, value: torch.Tensor, rows: Rows) -> tuple[float, float, torch.Tensor]:
+        """:meth:`gradient` of some prompts of mini-batch ``i``."""
+        with torch.enable_grad():
+            loss, kl = self.loss(i, rows, value)
+            (gradient,) = torch.autograd.grad(loss, value)
+        return float(loss.detach()), float(kl.detach()), gradient
+
+    def loss(self, i: int, rows: Rows, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of some prompts of mini-batch ``i`` and its KL on as large a share of off-task
+        prompts, both with gradients."""
         settings, vector = self.settings, self.variable.vector(value)
-        scores = self.prefixes.of(self.batches[i]).injected(settings.layer, vector)
+        scores = self.prefixes.of(rows.batch).injected(settings.layer, vector)
         loss, kl = -scores.log_p.mean(), vector.new_zeros(())
         if settings.weight_decay:
             loss = loss + settings.weight_decay / 2 * vector.square().sum().to(loss.device)
         if settings.sparsity:
             loss = loss + settings.sparsity * self.variable.penalty(value).to(loss.device)
         if settings.kl:
-            kl = self._off_task_kl(self.prefixes.of(self.off_task[i]), vector)
+            kl = self._off_task_kl(i, rows.share, vector)
             loss = loss + settings.kl * kl
         return loss, kl
 
-    def _off_task_kl(self, prefix: Prefix, vector: torch.Tensor) -> torch.Tensor:
-        """Mean KL(unedited ‖ edited) of the next token over a batch's prompts."""
-        if id(prefix.batch) not in self._unedited:
+    def _off_task_kl(
+        self, i: int, share: tuple[float, float], vector: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean KL(unedited ‖ edited) of the next token over the prompts of off-task batch ``i``, or
+        a ``share`` of them, as large a part of the mean."""
+        batch = self.off_task[i]
+        first, last = (round(bound * len(batch)) for bound in share)
+        if first == last:
+            return vector.new_zeros(())
+        whole = last - first == len(batch)
+        prefix = self.prefixes.of(batch if whole else batch[first:last])
+        place = i, first, last
+        if place not in self._unedited:
             with torch.no_grad():
                 unedited = prefix.scores([()], logits=True).logits
             assert unedited is not None
-            self._unedited[id(prefix.batch)] = unedited[:, 0].float().log_softmax(-1)
+            self._unedited[place] = unedited[:, 0].float().log_softmax(-1)
         edited = prefix.injected(self.settings.layer, vector, logits=True).logits
         assert edited is not None
-        return kl_div(
-            edited[:, 0].float().log_softmax(-1), self._unedited[id(prefix.batch)],
+        mean = kl_div(
+            edited[:, 0].float().log_softmax(-1), self._unedited[place],
             reduction="batchmean", log_target=True,
         )  # fmt: skip
+        return mean * ((last - first) / len(batch) / (share[1] - share[0]))
 
     def _limit(self, value: torch.Tensor) -> torch.Tensor:
         longest = self.settings.max_norm
@@ -308,8 +358,13 @@ class _Trainer:
         result = self.variable.result(value)
         vector = result.residual.to(self.device)
         n_correct, nll, n, is_finite = 0, 0.0, 0, True
-        for batch in self.validation:
-            scores = self.prefixes.of(batch).injected(self.settings.layer, vector)
+        rows = (Rows(self.backend, batch, batch) for batch in self.validation)
+
+        def measured(part: Rows) -> Scores:
+            return self.prefixes.of(part.batch).injected(self.settings.layer, vector)
+
+        for part, scores in self._in_parts(rows, measured):
+            batch = part.batch
             n_correct += int((scores.likeliest[:, 0].cpu() == batch.answers.cpu()).sum())
             nll -= float(scores.log_p.double().sum())
             is_finite = is_finite and bool(scores.finite.all())

@@ -19,7 +19,7 @@ from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
 
-BATCH = 64  # prompts a pass
+BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
 #: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
 OFF_TASK_SHOTS = 4
 _HEADS_SHOWN = 12

@@ -266,13 +266,13 @@ def test_every_epoch_takes_the_mini_batches_in_an_order_of_its_own(
 ):  # fmt: skip
     trainer = trainer_of(tiny, train, validation, Settings(LAYER, epochs=3, lr=RATE))
     taken: list[int] = []
-    usual = trainer.loss
+    usual = trainer.gradient
 
-    def listening(i: int, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def listening(i: int, value: torch.Tensor) -> tuple[float, float, torch.Tensor]:
         taken.append(i)
         return usual(i, value)
 
-    monkeypatch.setattr(trainer, "loss", listening)
+    monkeypatch.setattr(trainer, "gradient", listening)
     checkpoint = trainer.start()
     for number in (1, 2, 3):
         checkpoint = trainer.epoch(number, checkpoint)

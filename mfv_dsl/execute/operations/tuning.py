@@ -23,14 +23,14 @@ def tune(session: Session, step: Step, inputs: Values) -> Tuned:
     train = session.prompts(step, p["items"], TRAINING_SPLIT, p["shots"])
     validation = session.prompts(step, p["select_items"], p["select_on"], p["shots"])
     off_task = _off_task(session, step) if p["kl"] else []
-    batches = session.batches(step, train, p["batch"])
+    batches = list(session.batches(step, train, p["batch"]))  # all of them, in every epoch
     return tuning.tune(
         session.backend(step),
         batches,
-        session.batches(step, validation),
+        list(session.batches(step, validation)),
         inputs["start"] if "start" in inputs else p["start"],
         Settings(**{field.name: p[field.name] for field in fields(Settings)}),
-        session.batches(step, off_task, p["batch"]),
+        list(session.batches(step, off_task, p["batch"])),
         keep=partial(session.part, step),
         progress=session.listener.begin(step.label, p["epochs"] * len(batches)),
     )
