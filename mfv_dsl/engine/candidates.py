@@ -160,8 +160,8 @@ class _Search:
         columns = np.arange(len(prompts)) - np.repeat(counts.cumsum() - counts, counts)
         most = max(len(trie.children[node]) for node in nodes)
         going_on = np.zeros((len(nodes), most), int)  # 0, the root, where there are fewer
-        for place, node in enumerate(nodes):
-            going_on[place, : len(trie.children[node])] = trie.children[node]
+        for i, node in enumerate(nodes):
+            going_on[i, : len(trie.children[node])] = trie.children[node]
         shape = len(chosen), int(counts.max())
         tokens, parents = np.full(shape, trie.tokens[nodes[0]]), np.zeros(shape, int)
         targets = np.zeros((*shape, most), int)
@@ -170,14 +170,16 @@ class _Search:
         behind = variants if level == 1 else self.rows[prompts, variants, trie.parents[run]]
         parents[prompts, columns] = behind
         targets[prompts, columns] = trie.tokens[going_on[numbers]]
-        first, scores = self.tree.step(level, *map(torch.from_numpy, (tokens, parents, targets)))
+        first, scores = self.tree.step(
+            level, torch.from_numpy(tokens), torch.from_numpy(parents), torch.from_numpy(targets)
+        )
         self.rows[prompts, variants, run] = first + columns
         self.is_run[prompts, variants, run] = True
         added = scores.log_p.double().cpu().numpy()[prompts, columns]  # (run, most)
         row, place = np.nonzero(going_on[numbers])
-        children = going_on[numbers[row], place]
+        nodes_behind = going_on[numbers[row], place]
         total = self.log_p[prompts, variants, run][row] + added[row, place]
-        self.log_p[prompts[row], variants[row], children] = total
+        self.log_p[prompts[row], variants[row], nodes_behind] = total
         held = scores.finite.cpu().numpy()[prompts, columns]
         self.finite[prompts[~held], variants[~held]] = False
 

@@ -71,10 +71,12 @@ def _by_copies(
         scores = score(hidden, continuation.logits, continuation.vocabulary, tokens[:, 0])
         tree = Tree(continuation, kept, tuple(range(len(variants))), rows[0].tolist(), scores)
         behind = [scores.log_p]
-        for level in range(1, _FURTHER + 1) if further is not None else ():
+        if further is not None:
+            said = further[:, None].expand(rows.shape)
             targets = tokens[:, None].expand(-1, len(variants), -1)
-            _, scores = tree.step(level, further[:, None].expand(rows.shape), rows, targets)
-            behind.append(scores.log_p[..., 0])
+            for level in range(1, _FURTHER + 1):
+                _, scores = tree.step(level, said, rows, targets)
+                behind.append(scores.log_p[..., 0])
     return torch.stack(behind)
 
 

@@ -86,10 +86,10 @@ class Tree:
         branches.rows = tuple(rows.to(tokens.device) for rows in behind)
         hidden = self._continuation.further(tokens)
         here = self._levels[level]
-        for module, pair in kept.items():
+        for module, (keys, values) in kept.items():
             if module in here:
-                pair = tuple(
-                    torch.cat(both, dim=2) for both in zip(here[module], pair, strict=True)
-                )
-            here[module] = pair
+                before = here[module]
+                keys = torch.cat([before[0], keys], dim=2)
+                values = torch.cat([before[1], values], dim=2)
+            here[module] = keys, values
         return hidden
