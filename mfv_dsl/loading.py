@@ -7,6 +7,7 @@ scenes = load_dataset("scenes", relations=["left", "right"], seed=3)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ def load_model(
         arguments: The constructor's, in its order.
         device: Where it runs; as the options say if left out.
         download: Whether files that are missing are fetched.
-        options: The constructor's, by name.
+        options: The constructor's, by name; ``architecture`` may also be an
+            :class:`~mfv_dsl.models.vlm.architectures.Architecture`.
 
     Returns:
         The model; its ``generate`` is :func:`mfv_dsl.engine.generation.generate_texts`.
@@ -57,10 +59,16 @@ def load_model(
     from mfv_dsl import models
     from mfv_dsl.engine.generation import generate_texts
 
+    row = options.get("architecture")
+    if is_dataclass(row):  # a recipe can name a file alone, and a model of it alone is kept
+        del options["architecture"]
     constructor, values = _constructor("model", name, arguments, options)
     place = device_of(device) or values.pop("device", None)
     values.pop("device", None)
-    model = models.load(constructor, place, truth(download, "download"), **values)
+    load = models.load
+    if is_dataclass(row):
+        load, values["architecture"] = models.load_anew, row
+    model = load(constructor, place, truth(download, "download"), **values)
     model.generate = MethodType(generate_texts, model)
     return model
 

@@ -250,7 +250,7 @@ def test_a_profile_is_what_runs_and_takes_no_other_place(tmp_path: Path):
     )
     said = json.loads(done.stdout)
     assert [(row["layer"], row["n"]) for row in said["rows"]] == [(5, 7)]
-    assert said["folder"] == "runs/r-short-only-raw"
+    assert said["folder"] == "runs/r-short"
     more = mfv_command(
         "run", "r.mfv", "--profile", "short", "--set", "raw.layer=5", "--only", "raw", "--json",
         cwd=tmp_path,
@@ -262,7 +262,7 @@ def test_a_profile_is_what_runs_and_takes_no_other_place(tmp_path: Path):
         manifest = json.loads((tmp_path / "runs" / folder / "manifest.json").read_text())
         origin = {"recipe": "r.mfv", "profile": "short", "set": options}
         assert {key: manifest[key] for key in origin} == origin
-    first = json.loads((tmp_path / "runs" / "r-short-only-raw" / "plan.json").read_text())
+    first = json.loads((tmp_path / "runs" / "r-short" / "plan.json").read_text())
     by_hand = ("defaults.items=7", "raw.layer=5", "raw.scale=2", "d.count=30")
     by_set = mfv.Recipe(SMALL, "r", by_hand).plan(["raw"])
     assert [step["key"] for step in first["steps"]] == [step.key for step in by_set.steps]

@@ -45,7 +45,7 @@ NAME = "someone/small-llava"
 RECIPE = """\
 mfv 1
 model m = hf("{path}")
-dataset shapes = scenes(relations=[left, right], count=8)
+dataset shapes = scenes(relations=[left, right])
 eval raw {{
   add = fv(each)
   layer = 1..2
