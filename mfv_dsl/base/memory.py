@@ -73,13 +73,16 @@ class AtOnce:
     def __init__(self, device: torch.device, what: str, size: int | None = None) -> None:
         self._device, self._what, self.size = device, what, size
 
-    def of(self, items: Items, run: Callable[[Items], Result]) -> Iterator[tuple[Items, Result]]:
-        """Some of ``items`` and what ``run`` gives for them, until all are done.  Where memory runs
-        out, ``run`` is called again with half as many and a MemoryWarning says so; it has to leave
-        nothing behind that a second call would add to.  One item that is too much is an error."""
+    def of(
+        self, items: Items, run: Callable[[Items], Result], most: int | None = None
+    ) -> Iterator[tuple[Items, Result]]:
+        """Some of ``items``, at most ``most``, and what ``run`` gives for them, until all are done.
+        Where memory runs out, ``run`` is called again with half as many and a MemoryWarning says
+        so; it has to leave nothing behind that a second call would add to.  One item that is too
+        much is an error."""
         n_done = 0
         while n_done < len(items):
-            size = len(items) if self.size is None else self.size
+            size = min(limit for limit in (self.size, most, len(items)) if limit is not None)
             whole = n_done == 0 and size >= len(items)
             part = items if whole else items[n_done : n_done + size]
             results = _attempted(run, part)

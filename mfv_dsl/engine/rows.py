@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import torch
 
-from mfv_dsl.base.memory import AtOnce
+from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.memory import AtOnce, rows_at_once
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.generation import follow
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -49,8 +50,20 @@ class Rows:
 def in_parts(
     backend: Backend, batches: Iterable[PromptBatch], run: Callable[[Rows], Result]
 ) -> Iterator[tuple[Rows, Result]]:
-    """What ``run`` gives for the prompts of every batch, for fewer of them at a time from when
-    memory ran out.  Whatever runs a model over prompts goes through here: ``run`` may make
-    prefixes, full passes, or what it likes of them, and has to leave nothing behind."""
-    rows = (Rows(backend, batch, batch) for batch in batches)
-    return AtOnce(backend.device, "prompts").of_each(rows, run)
+    """What ``run`` gives for the prompts of every batch, for as many of them at a time as memory
+    suggests, and for fewer from when it ran out all the same.  Whatever runs a model over
+    prompts goes through here: ``run`` may make prefixes, full passes, or what it likes of them,
+    and has to leave nothing behind."""
+    at_once = AtOnce(backend.device, "prompts")
+    for batch in batches:
+        bytes_ = prompt_bytes(backend.facts, batch.tokens.shape[1], batch.dtype.itemsize)
+        most = rows_at_once(backend.device, bytes_)
+        yield from at_once.of(Rows(backend, batch, batch), run, most)
+
+
+def prompt_bytes(facts: ModelFacts, length: int, itemsize: int) -> int:
+    """About how many bytes a prompt of ``length`` tokens takes while it is run: keys and values,
+    which are recorded beside the model's own, a layer's activations, and a mask."""
+    width = facts.kv_width or facts.d_model
+    token = 4 * facts.n_layers * width + 24 * facts.d_model
+    return length * (itemsize * token + 4 * length)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, overload
 
 from mfv_dsl import data, models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
+from mfv_dsl.base.facts import PRECISIONS, DatasetFacts
 from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.data.findings import listed
 from mfv_dsl.data.items import Dataset, Prompt
@@ -17,6 +17,7 @@ from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.table import FileDataset
 from mfv_dsl.engine.attach import is_edited
+from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -124,14 +125,6 @@ class Pairs(Sequence[tuple[PromptBatch, PromptBatch]]):
         if isinstance(number, slice):
             return list(zip(self.sources[number], self.targets[number], strict=True))
         return self.sources[number], self.targets[number]
-
-
-def prompt_bytes(facts: ModelFacts, length: int, itemsize: int) -> int:
-    """About how many bytes a prompt of ``length`` tokens takes while it is run: keys and values,
-    which are recorded beside the model's own, a layer's activations, and a mask."""
-    width = facts.kv_width or facts.d_model
-    token = 4 * facts.n_layers * width + 24 * facts.d_model
-    return length * (itemsize * token + 4 * length)
 
 
 def as_loaded(backend: Any) -> Backend:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,9 +14,12 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.engine import rows as engine_rows
+from mfv_dsl.engine.rows import in_parts, prompt_bytes
 from mfv_dsl.execute import session
 from mfv_dsl.execute.operations.heads import _shared_out
-from mfv_dsl.execute.session import batched, prompt_bytes
+from mfv_dsl.execute.session import batched
+from mfv_dsl.methods.evaluation import measure
 from mfv_dsl.methods.residual_stream import residual_stream
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.plan.lengths import prompt_tokens
@@ -61,6 +65,20 @@ def test_a_batch_is_never_larger_than_the_plan_says(
     room_for(1 << 60, monkeypatch)
     prompts = draw_prompts(scenes, "left", "test", 10, 0) * 13
     assert len(batched(models.load("tiny"), scenes, prompts)) == 3
+
+
+def test_prompts_that_are_longer_than_was_thought_are_run_in_smaller_parts(
+    scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+):
+    model = models.load("tiny")
+    batch = model.batch(draw_prompts(scenes, "left", "test", 10, 2), scenes)
+    each = prompt_bytes(model.facts, batch.tokens.shape[1], batch.dtype.itemsize)
+    monkeypatch.setattr(engine_rows, "rows_at_once", lambda _, bytes_: 4 * each // bytes_)
+    sizes = [len(part) for part, _ in in_parts(model, [batch, batch[:3]], len)]
+    assert sizes == [4, 4, 2, 3]
+    found = measure(model, [batch])
+    monkeypatch.undo()
+    np.testing.assert_allclose(found.p_answer, measure(model, [batch]).p_answer, atol=1e-5)
 
 
 def test_pictures_are_encoded_when_their_batch_is_taken(
