@@ -96,10 +96,10 @@ class _Trie:
         for number, sequence in enumerate(sequences):
             through = [place[sequence[:length]] for length in range(len(sequence) + 1)]
             self.passes[number, through] = True
-        self.children: list[np.ndarray] = [
-            np.flatnonzero((self.parents == node) & (self.levels > 0))
-            for node in range(len(beginnings))
-        ]
+        children: list[list[int]] = [[] for _ in beginnings]
+        for node in range(1, len(beginnings)):
+            children[self.parents[node]].append(node)
+        self.children = [np.array(nodes, int) for nodes in children]
 
     @cached_property
     def inner(self) -> list[np.ndarray]:
