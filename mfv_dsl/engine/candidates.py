@@ -50,7 +50,7 @@ def likeliest_sequences(
     if isinstance(prefix, FullPasses):
         return _by_full_passes(prefix, sequences, targets, variants)
     trie = _Trie(sequences)
-    first = torch.tensor(trie.tokens[trie.children[0]]).expand(len(prefix.batch), -1)
+    first = torch.from_numpy(trie.tokens[trie.children[0]]).expand(len(prefix.batch), -1)
     shape = len(prefix.batch), len(variants)
     found = Likeliest(np.zeros(shape, int), np.zeros(shape), np.zeros(shape, bool))
     for places, part in prefix.grow(variants, first, lambda tree: _searched(trie, targets, tree)):

@@ -60,7 +60,7 @@ def _by_copies(
     """Log-probabilities of ``tokens`` (prompts, 1) behind the copies, and where there are
     ``further`` (prompts,) tokens behind each copy with one and with two of them;
     (1 or 3, prompts, variants)."""
-    rows = torch.arange(len(variants)).expand(len(batch), -1)
+    rows = torch.arange(len(variants), device=backend.device).expand(len(batch), -1)
     with backend.continuation(backend.prefix(batch)) as continuation:
         kept: Kept = {}
         continuation.branches.kept = kept
@@ -69,7 +69,7 @@ def _by_copies(
             for stage in continuation.stages:
                 hidden = stage(hidden)
         scores = score(hidden, continuation.logits, continuation.vocabulary, tokens[:, 0])
-        tree = Tree(continuation, kept, tuple(range(len(variants))), rows[0].tolist(), scores)
+        tree = Tree(continuation, kept, tuple(range(len(variants))), range(len(variants)), scores)
         behind = [scores.log_p]
         if further is not None:
             said = further[:, None].expand(rows.shape)

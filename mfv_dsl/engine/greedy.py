@@ -41,7 +41,7 @@ def continue_greedily(
     backend = prefix.backend
     if isinstance(prefix, FullPasses):
         return _by_full_passes(prefix, variants, max_new_tokens)
-    banned = torch.tensor(sorted(backend.banned_tokens))
+    banned = torch.tensor(sorted(backend.banned_tokens), device="cpu")
 
     def grown(tree: Tree) -> Continuations:
         return _Greedy(tree, banned, backend.end_tokens, max_new_tokens).run()
@@ -51,7 +51,8 @@ def continue_greedily(
     for places, part in chunks:
         for place, generated in zip(places, part.tokens, strict=True):
             tokens[place] = generated
-    order = torch.tensor([place for places, _ in chunks for place in places]).argsort()
+    done = [place for places, _ in chunks for place in places]
+    order = torch.tensor(done, device="cpu").argsort()
     first = concatenate_scores([_on_processor(part.first) for _, part in chunks])
     finite = torch.cat([part.finite for _, part in chunks], dim=1)
     return Continuations(tokens, first.variants(order), finite[:, order])
@@ -85,7 +86,7 @@ class _Greedy:
 
     def __init__(self, tree: Tree, banned: torch.Tensor, ends: frozenset[int], most: int) -> None:
         self.tree, self.banned, self.most = tree, banned, most
-        self.ends = torch.tensor(sorted(ends))
+        self.ends = torch.tensor(sorted(ends), device="cpu")
         self.finite = tree.scores.finite.cpu().clone()
 
     def run(self) -> Continuations:
@@ -93,7 +94,9 @@ class _Greedy:
         next_token = self._allowed(self.tree.scores)  # (prompts, variants)
         prompts, variants = next_token.shape
         tokens: list[list[list[int]]] = [[[] for _ in range(prompts)] for _ in range(variants)]
-        row = torch.arange(variants).repeat(prompts, 1)  # of each branch, in the level before
+        row = torch.arange(variants, device="cpu").repeat(
+            prompts, 1
+        )  # of each branch, in the level before
         alive = self.finite & ~torch.isin(next_token, self.ends)
         for level in range(1, self.most + 1):
             places = alive.nonzero(as_tuple=True)
@@ -103,11 +106,11 @@ class _Greedy:
                 break
             column = alive.cumsum(1) - 1
             shape = prompts, int(alive.sum(1).max())
-            said, parents = torch.zeros(2, *shape, dtype=torch.long)
+            said, parents = torch.zeros(2, *shape, dtype=torch.long, device="cpu")
             said += int(next_token[places][0])  # any, where a prompt has fewer branches
             here = places[0], column[places]
             said[here], parents[here] = next_token[places], row[places]
-            nothing = torch.zeros(*shape, 0, dtype=torch.long)
+            nothing = torch.zeros(*shape, 0, dtype=torch.long, device="cpu")
             _, scores = self.tree.step(level, said, parents, nothing, top=1 + len(self.banned))
             row = torch.zeros_like(row).index_put(places, here[1])
             next_token = next_token.index_put(places, self._allowed(scores)[here])

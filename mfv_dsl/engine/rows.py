@@ -43,7 +43,7 @@ class Rows:
         """Edits of the whole batch, those with a value per prompt cut to these prompts."""
         if len(self.batch) == len(self.whole):
             return list(edits)
-        rows = torch.arange(self.start, self.start + len(self.batch))
+        rows = torch.arange(self.start, self.start + len(self.batch), device="cpu")
         return [follow(edit, rows, self.backend) for edit in edits]
 
 

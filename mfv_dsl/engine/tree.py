@@ -32,7 +32,7 @@ class Tree:
     ) -> None:  # fmt: skip
         self.variants, self.scores = variants, scores
         self._continuation = continuation
-        self._roots = torch.tensor(rows)
+        self._roots = torch.tensor(rows, device=continuation.start.device)
         self._levels: list[Kept] = [kept]
         self._behind: list[tuple[torch.Tensor, ...]] = [()]  # by level, as Branches.rows
 
@@ -48,6 +48,7 @@ class Tree:
         likeliest (``top``).
         """
         device = self._continuation.start.device
+        tokens, parents = tokens.to(device), parents.to(device)
         prompts, rows = tokens.shape
         if level == 1:
             behind: tuple[torch.Tensor, ...] = (self._roots[parents],)
@@ -62,9 +63,7 @@ class Tree:
         parts = []
         for start in range(0, rows, at_once):
             columns = slice(start, start + at_once)
-            hidden = self._run(
-                level, tokens[:, columns].to(device), [b[:, columns] for b in behind]
-            )
+            hidden = self._run(level, tokens[:, columns], [b[:, columns] for b in behind])
             parts.append(
                 score(
                     hidden, self._continuation.logits, self._continuation.vocabulary,

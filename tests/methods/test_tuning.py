@@ -301,7 +301,7 @@ def test_a_bound_and_a_decay_keep_the_vector_short(
         trainer_of(tiny, train, validation, Settings(LAYER, weight_decay=decay))
         for decay in (0.0, 0.5)
     ]
-    gradients = [torch.autograd.grad(trainer.loss(0, value)[0], value)[0] for trainer in trainers]
+    gradients = [trainer.gradient(0, value)[2] for trainer in trainers]
     torch.testing.assert_close(gradients[1] - gradients[0], 0.5 * value.detach())
 
 
@@ -408,7 +408,11 @@ def test_kl_leaves_other_tasks_alone(
             after = prefix.injected(LAYER, made.residual, logits=True).logits[:, 0].log_softmax(-1)
             costs.append(float((before.exp() * (before - after)).sum(-1).mean()))
             trainer = trainer_of(tiny, train, validation, settings)
-            weighed = trainer._off_task_kl(prefix, made.residual)
+            trainer.off_task = elsewhere
+            weighed = trainer._off_task_kl(0, (0.0, 1.0), made.residual)
+            halves = [trainer._off_task_kl(0, share, made.residual)
+                      for share in ((0.0, 0.5), (0.5, 1.0))]  # fmt: skip
+        assert float(sum(halves) / 2) == pytest.approx(float(weighed), rel=1e-3, abs=1e-6)
         assert float(weighed) == pytest.approx(costs[-1], rel=1e-4)
         accuracies.append(made.training.epochs[-1].accuracy)
         seen = [epoch.off_task_kl for epoch in made.training.epochs[1:]]
