@@ -98,7 +98,7 @@ def test_a_prefix_that_was_used_otherwise_serves_too(model: OpenFlamingo, scenes
     """What the unedited last token left below the edits is there, whoever ran it."""
     prefix = encode_prefix(model, mixed_batch(model, scenes))
     with torch.no_grad():
-        prefix.injected(3, torch.ones(32))
+        prefix.before(4)
         prefix.scores([[], [Edit("lm.resid", 1, "add", torch.ones(32))]])
     variants = [[Edit("lm.resid", 3, "add", 2 * torch.ones(32))], []]
     assert compare(prefix, variants) < 1e-5

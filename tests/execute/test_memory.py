@@ -31,8 +31,6 @@ from mfv_dsl.methods.evaluation import measure, measure_many
 from mfv_dsl.methods.mediation import mediate
 from mfv_dsl.methods.off_task import off_task_cost
 from mfv_dsl.methods.residual_stream import residual_stream
-from mfv_dsl.methods.tuning import Settings, tune
-from mfv_dsl.methods.vectors import Space, Vector
 
 torch.set_num_threads(1)
 what, room = sys.argv[1], int(sys.argv[2]) << 20
@@ -42,7 +40,6 @@ batch = model.batch(draw_prompts(scenes, "left", "test", 64, 4), scenes)
 names, mean = object_names(scenes, "test"), torch.zeros(10, 8, 16)
 width = model.facts.d_model
 each = Edit("lm.resid", 2, "add", torch.randn(64, width, generator=torch.manual_seed(0)))
-start = Vector(torch.ones(width), Space(model.facts.fingerprint, width))
 texts = ["<image>Q:red circle. A:"] * 256
 pictures = [[picture] for picture in np.random.default_rng(0).integers(
     0, 255, (256, 40, 40, 3), dtype=np.uint8)]
@@ -50,11 +47,6 @@ pictures = [[picture] for picture in np.random.default_rng(0).integers(
 def asked(how):
     answers = measure_answers(model, [batch], [[], [each]], how, names)
     return [one.outcomes.p_answer for one in answers]
-
-def trained():
-    tuned = tune(model, [batch], [batch], start, Settings(5, epochs=2, kl=0.5), [batch])
-    epochs = tuned.training.epochs
-    return [tuned.residual, *(epoch.nll for epoch in epochs), epochs[1].loss, epochs[1].off_task_kl]
 
 WORK = {
     "full pass": lambda: [measure(model, [batch], [each]).p_answer],
@@ -66,7 +58,6 @@ WORK = {
     "mediation": lambda: [mediate(model, [batch], "left", mean).cie],
     "gradient": lambda: [attribute(model, [batch], "left", mean).cie],
     "cost": lambda: [off_task_cost(model, [batch], [each]).kl_per_prompt],
-    "training": trained,
     "pictures": lambda: [model.texts(texts, pictures).media],
 }
 
@@ -104,7 +95,7 @@ def under_a_limit(what: str, room: int, *model: str) -> int:
 QUICK = ("full pass", "prefix", "pictures")
 ROOM = {
     "full pass": 24, "prefix": 24, "full": 24, "generate": 24, "mean": 24, "stream": 24,
-    "mediation": 24, "gradient": 24, "cost": 24, "training": 24, "pictures": 16,
+    "mediation": 24, "gradient": 24, "cost": 24, "pictures": 16,
 }  # fmt: skip
 
 

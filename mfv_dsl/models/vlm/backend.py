@@ -36,6 +36,7 @@ from mfv_dsl.models.vlm.prompts import Form
 from mfv_dsl.models.vlm.recorded_pass import (
     BlockCall,
     RecordedPrefix,
+    join_prefixes,
     last_output,
     recorded_calls,
     recorded_outputs,
@@ -253,9 +254,12 @@ class VisionLanguageModel:
                 further=partial(self._further, state.batch, past.branches),
             )
 
-    def _further(self, batch: VlmBatch, branches: Branches, tokens: torch.Tensor) -> torch.Tensor:
+    def _further(
+        self, batch: VlmBatch | None, branches: Branches, tokens: torch.Tensor
+    ) -> torch.Tensor:
         """``tokens`` (prompts, rows) through all layers by the model's own code, each behind what
         ``branches`` say; without a cache, as the attention has all that they look back on."""
+        assert batch is not None
         depth, rows = len(branches.rows), tokens.shape[1]
         self.check_length(batch.tokens.shape[1] + depth, "the text with what was generated")
         positions = (batch.positions[..., -1:] + depth).expand(*batch.positions.shape[:-1], rows)
@@ -269,6 +273,9 @@ class VisionLanguageModel:
                 batch.media if self.architecture.looks_back_at_pictures else None,
             )  # fmt: skip
         return outputs[0]
+
+    def joined(self, states: Sequence[RecordedPrefix], first: int) -> RecordedPrefix | None:
+        return join_prefixes(states, first)
 
     def _blocks(self) -> Iterator[tuple[int, nn.Module]]:
         """Blocks in the order in which they run, each with the stage that it belongs to."""
