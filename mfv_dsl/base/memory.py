@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -38,11 +40,75 @@ def rows_at_once(device: torch.device, row_bytes: int) -> int:
     return 1 << max(0, (budget // max(1, row_bytes)).bit_length() - 1)
 
 
+#: What libraries say on a processor.
+_SAID = ("can't allocate memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory ran out, on whatever device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
+
+
+class Sliceable(Protocol):
+    """Whatever has a length and parts: a list, a tensor, a batch of prompts."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: slice, /) -> Any: ...
+
+
+Items = TypeVar("Items", bound=Sliceable)
+Result = TypeVar("Result")
+
+
+class AtOnce:
+    """How many items are worked on together: fewer from when memory first ran out, for good.
+
+    ``what`` the items are is said in the warning; ``size`` is how many it is at first, by default
+    all that there are.
+    """
+
+    def __init__(self, device: torch.device, what: str, size: int | None = None) -> None:
+        self._device, self._what, self.size = device, what, size
+
+    def of(
+        self, items: Items, run: Callable[[Items], Result], most: int | None = None
+    ) -> Iterator[tuple[Items, Result]]:
+        """Some of ``items``, at most ``most``, and what ``run`` gives for them, until all are done.
+        Where memory runs out, ``run`` is called again with half as many and a MemoryWarning says
+        so; it has to leave nothing behind that a second call would add to.  One item that is too
+        much is an error."""
+        n_done = 0
+        while n_done < len(items):
+            size = min(limit for limit in (self.size, most, len(items)) if limit is not None)
+            whole = n_done == 0 and size >= len(items)
+            part = items if whole else items[n_done : n_done + size]
+            results = _attempted(run, part)
+            if results:
+                n_done += len(part)
+                yield part, results[0]
+            else:
+                self.size = give_way(self._device, len(part), self._what)
+
+    def of_each(
+        self, batches: Iterable[Items], run: Callable[[Items], Result]
+    ) -> Iterator[tuple[Items, Result]]:
+        """The same of every one of ``batches``."""
+        for batch in batches:
+            yield from self.of(batch, run)
+
+
+def _attempted(run: Callable[[Items], Result], part: Items) -> tuple[Result] | tuple[()]:
+    """What ``run`` gives, or nothing where memory ran out and a smaller part may do.  What it held
+    is let go before it is tried again."""
+    try:
+        return (run(part),)
+    except Exception as error:
+        if len(part) > 1 and is_out_of_memory(error):
+            return ()
+        raise
 
 
 def give_way(device: torch.device, size: int, what: str) -> int:

@@ -1,13 +1,15 @@
-"""Whether parallel copies of a last token give what full passes give, seen before it is relied on.
+"""Whether parallel copies of a last token, and tokens behind them, give what the model's own passes
+give, seen before it is relied on.
 
 A model whose passes are recorded and replayed is checked once, on the first prompts that it gets:
-the unedited token and a few heads, both ways.  What an unknown architecture, or a new version of a
-library, does otherwise is so an error, never another number.
+the unedited token and a few heads, each with two more tokens behind it, both ways.  What an unknown
+architecture, or a new version of a library, does otherwise is so an error, never another number.
 """
 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 
@@ -16,38 +18,75 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.scoring import score
+from mfv_dsl.engine.tree import Tree
 from mfv_dsl.engine.variants import VariantHooks
-from mfv_dsl.models.base import Backend, PromptBatch
+from mfv_dsl.models.base import Backend, PromptBatch, TextBackend
+from mfv_dsl.models.branches import Kept
 
 #: The largest difference of log-probabilities that is rounding, by precision.
 TOLERANCE = {
     torch.float64: 1e-9, torch.float32: 2e-3, torch.bfloat16: 0.25, torch.float16: 0.1
 }  # fmt: skip
 _PROMPTS = 2
+_FURTHER = 2  # tokens
 
 
 @torch.no_grad()
 def largest_difference(backend: Backend, batch: PromptBatch) -> float:
-    """The largest difference of a prompt's likeliest token's log-probability between copies and
-    full passes, over the unedited token and three heads; on the first prompts of ``batch``."""
+    """The largest difference of log-probabilities between copies and the model's own passes, over
+    the unedited token and three heads; on the first prompts of ``batch``.  Of every prompt the
+    token that is the likeliest behind it is looked at, behind it and behind each of two tokens
+    more."""
     batch = batch[:_PROMPTS]
-    unedited = _log_p(backend.forward(batch))
-    tokens = unedited.argmax(-1, keepdim=True)
+    tokens = _log_p(backend.forward(batch)).argmax(-1, keepdim=True)
     variants = [[], *_edits(backend, batch)]
-    state = backend.prefix(batch)
-    with backend.continuation(state) as continuation:
+    further = batch.tokens[:, -1] if _is_room(backend, batch) else None
+    copies = _by_copies(backend, batch, variants, tokens, further)
+    passes = []
+    for edits in variants:
+        with backend.decoding(batch) as decoder:
+            with Hooks(backend.model, backend.sites, edits):
+                behind = [decoder.prompt()]
+            if further is not None:
+                behind += [decoder.step(further) for _ in range(_FURTHER)]
+        passes.append(torch.stack([_log_p(logits).gather(1, tokens)[:, 0] for logits in behind]))
+    return float((torch.stack(passes, dim=2) - copies.to(passes[0])).abs().max())
+
+
+def _by_copies(
+    backend: Backend, batch: PromptBatch, variants: list[list[Edit]], tokens: torch.Tensor,
+    further: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
+    """Log-probabilities of ``tokens`` (prompts, 1) behind the copies, and where there are
+    ``further`` (prompts,) tokens behind each copy with one and with two of them;
+    (1 or 3, prompts, variants)."""
+    rows = torch.arange(len(variants), device=backend.device).expand(len(batch), -1)
+    with backend.continuation(backend.prefix(batch)) as continuation:
+        kept: Kept = {}
+        continuation.branches.kept = kept
         hidden = continuation.start.expand(-1, len(variants), -1)
         with VariantHooks(backend.model, backend.sites, variants):
             for stage in continuation.stages:
                 hidden = stage(hidden)
-        copies = score(
-            hidden, continuation.logits, continuation.vocabulary, tokens[:, 0], keep_logits=False
-        ).log_p
-    passes = []
-    for edits in variants:
-        with Hooks(backend.model, backend.sites, edits):
-            passes.append(_log_p(backend.forward(batch)).gather(1, tokens)[:, 0])
-    return float((torch.stack(passes, dim=1) - copies.to(passes[0])).abs().max())
+        scores = score(hidden, continuation.logits, continuation.vocabulary, tokens[:, 0])
+        tree = Tree(continuation, kept, tuple(range(len(variants))), range(len(variants)), scores)
+        behind = [scores.log_p]
+        if further is not None:
+            said = further[:, None].expand(rows.shape)
+            targets = tokens[:, None].expand(-1, len(variants), -1)
+            for level in range(1, _FURTHER + 1):
+                _, scores = tree.step(level, said, rows, targets)
+                behind.append(scores.log_p[..., 0])
+    return torch.stack(behind)
+
+
+def _is_room(backend: Backend, batch: PromptBatch) -> bool:
+    """Whether the model takes further tokens behind these prompts."""
+    try:
+        cast(TextBackend, backend).check_length(batch.tokens.shape[1] + _FURTHER, "the prompts")
+    except MfvError:
+        return False
+    return True
 
 
 def check_exact(backend: Backend, batch: PromptBatch) -> None:

@@ -14,14 +14,14 @@ Gradients reach the values of edits; the prefix is a constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.memory import give_way, is_out_of_memory, rows_at_once
+from mfv_dsl.base.memory import AtOnce, rows_at_once
 from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact
@@ -29,10 +29,14 @@ from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
 from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.engine.trace import note
+from mfv_dsl.engine.tree import Tree
 from mfv_dsl.engine.variants import VariantHooks, check_variants
 from mfv_dsl.models.base import Backend, Continuation, PromptBatch
+from mfv_dsl.models.branches import Kept
 
 Variant = Sequence[Edit]
+Grown = TypeVar("Grown")
+_GROWN = 4  # tokens of a tree for each variant, about
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,13 +46,15 @@ class Chunk(Short):
     ``scores`` has them in that order.  ``unedited`` scores the last token without edits, run
     together with them, as a single variant: differences to it are free of rounding that another
     pass would bring.  ``readings``, in the order of the reads, are each
-    (prompts, variants, [heads,] width), taken after the edits.
+    (prompts, variants, [heads,] width), taken after the edits.  ``grown`` is what was made of
+    the tree behind them, where one was grown.
     """
 
     variants: tuple[int, ...]
     scores: Scores
     unedited: Scores
     readings: tuple[torch.Tensor, ...]
+    grown: Any = None
 
 
 def encode_prefix(backend: Backend, batch: PromptBatch) -> Prefix:
@@ -77,6 +83,7 @@ class Prefix:
         #: What the backend knows of it.
         self.state = state
         self._unedited: list[torch.Tensor] = []  # the last token before each stage, (prompts, 1, d)
+        self._kept: Kept = {}  # and what it leaves in each stage for further tokens
 
     @property
     def nbytes(self) -> int:
@@ -130,6 +137,26 @@ class Prefix:
         together = concatenate_scores([chunk.scores for chunk in chunks])
         return together.variants(place.to(together.likeliest.device))
 
+    @torch.no_grad()
+    def grow(
+        self,
+        variants: Sequence[Variant],
+        targets: torch.Tensor,
+        grown: Callable[[Tree], Grown],
+        *,
+        top: int = 0,
+    ) -> list[tuple[tuple[int, ...], Grown]]:
+        """Run ``variants``, and let ``grown`` run further tokens behind them: for each chunk of
+        them, the places of its variants in the list given and what ``grown`` makes of its
+        :class:`~mfv_dsl.engine.tree.Tree`.
+
+        ``grown`` may be called again with fewer variants, where memory ran out.  ``targets`` and
+        ``top`` are for the token behind the prompt; arguments and errors as for :meth:`run`.
+        """
+        check_variants(self.backend.sites, variants, (), len(self.batch))
+        ask = _Ask(targets, top, False, (), grown)
+        return [(chunk.variants, chunk.grown) for chunk in self._chunks(variants, ask, None)]
+
     def edited(self, edit: Edit, *, logits: bool = False) -> Scores:
         """The scores of the one variant that is ``edit``, whose value may be one for each prompt,
         (prompts, d_model)."""
@@ -162,34 +189,28 @@ class Prefix:
         with self.backend.continuation(self.state) as continuation:
             joins = [_joins(continuation, variant) for variant in variants]
             if at_once is None:
-                at_once = self._variants_at_once(continuation, variants)
+                at_once = self._variants_at_once(continuation, variants, ask)
         order = sorted(range(len(variants)), key=joins.__getitem__)
-        n_done = 0
-        while n_done < len(order):
-            part = order[n_done : n_done + at_once]
-            chunk = self._attempt(part, [(joins[i], variants[i]) for i in part], ask)
-            if chunk is None:
-                at_once = give_way(self.backend.device, len(part), "variants")
-                continue
-            n_done += len(part)
+
+        def run(part: list[int]) -> Chunk:
+            return self._chunk(part, [(joins[i], variants[i]) for i in part], ask)
+
+        for part, chunk in AtOnce(self.backend.device, "variants", at_once).of(order, run):
             for i in part:
                 note(self.batch, [*variants[i], *ask.reads], variant=i)
             yield chunk
 
-    def _variants_at_once(self, continuation: Continuation, variants: Sequence[Variant]) -> int:
+    def _variants_at_once(
+        self, continuation: Continuation, variants: Sequence[Variant], ask: _Ask
+    ) -> int:
         row_bytes = continuation.row_bytes
+        if ask.grown:  # each leaves keys and values, and so do some tokens behind it
+            facts, size = self.backend.facts, self.batch.dtype.itemsize
+            width = facts.kv_width or facts.n_heads * facts.head_dim
+            row_bytes += _GROWN * 2 * size * facts.n_layers * width
         if torch.is_grad_enabled() and any(e.value.requires_grad for v in variants for e in v):
             row_bytes *= len(continuation.stages)  # every layer is kept for the backward pass
         return max(1, rows_at_once(self.backend.device, row_bytes) // len(self.batch))
-
-    def _attempt(self, part: list[int], work: list[tuple[int, Variant]], ask: _Ask) -> Chunk | None:
-        """The chunk, or None where memory ran out and a smaller one may do."""
-        try:
-            return self._chunk(part, work, ask)
-        except Exception as error:
-            if len(part) > 1 and is_out_of_memory(error):
-                return None
-            raise
 
     def _chunk(self, part: list[int], work: list[tuple[int, Variant]], ask: _Ask) -> Chunk:
         """Run the variants of ``work``, (stage where it branches off, edits), in that order."""
@@ -201,6 +222,8 @@ class Prefix:
                 + [continuation.stage_of(read.layer) for read in ask.reads]
             )
             hidden = self._before(continuation, first)
+            kept = dict(self._kept)
+            continuation.branches.kept = kept if ask.grown else None
             # row 0 is the unedited token; a variant without edits is that row
             rows: list[Variant] = [(), *(edits for _, edits in work if edits)]
             hooks = VariantHooks(backend.model, backend.sites, rows, ask.reads)
@@ -218,8 +241,14 @@ class Prefix:
                 ask.targets,
                 ask.top,
                 ask.logits,
+                ranks=not ask.grown,
             )
-        place = torch.tensor(_places(work), device=hidden.device)
+            places = _places(work)
+            place = torch.tensor(places, device=hidden.device)
+            grown = None
+            if ask.grown:
+                chosen = scores.variants(place)
+                grown = ask.grown(Tree(continuation, kept, tuple(part), places, chosen))
         readings = []
         for read in ask.reads:
             reading = hooks.read(read)
@@ -231,6 +260,7 @@ class Prefix:
             scores=scores.variants(place),
             unedited=scores.variants(torch.zeros_like(place[:1])).detach(),
             readings=tuple(readings),
+            grown=grown,
         )
 
     @torch.no_grad()
@@ -238,9 +268,11 @@ class Prefix:
         """The unedited last token before ``stage``, (prompts, 1, d_model); run once, then kept."""
         if not self._unedited:
             self._unedited.append(continuation.start)
+        continuation.branches.kept = self._kept
         while len(self._unedited) <= stage:
             number = len(self._unedited) - 1
             self._unedited.append(continuation.stages[number](self._unedited[number]))
+        continuation.branches.kept = None
         return self._unedited[stage]
 
 
@@ -286,6 +318,7 @@ class _Ask:
     top: int
     logits: bool
     reads: tuple[Read, ...]
+    grown: Callable[[Tree], Any] | None = None
 
 
 def _bytes(state: Any) -> int:

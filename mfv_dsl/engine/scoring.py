@@ -19,7 +19,8 @@ class Scores(Short):
 
     ``log_p`` and ``rank`` (prompts, variants), or (prompts, variants, targets) where every prompt
     has several: log-probability of the target token in nats, and how many tokens come before it
-    (0: it is the likeliest; of equals the first token of the vocabulary wins).  ``likeliest``
+    (0: it is the likeliest; of equals the first token of the vocabulary wins); ``rank`` is
+    (prompts, variants, 0) where it was not asked for.  ``likeliest``
     (prompts, variants) is the likeliest token.  ``top`` and ``top_log_p``
     (prompts, variants, k) are the k likeliest tokens, the likeliest first.  ``finite``
     (prompts, variants): whether all logits are numbers, and so is the state that they come from;
@@ -73,15 +74,20 @@ def score(
     targets: torch.Tensor,
     top: int = 0,
     keep_logits: bool = False,
+    ranks: bool = True,
 ) -> Scores:
     """Score ``logits_of(hidden)`` against ``targets``, a bounded slice of rows at a time.
 
-    ``hidden`` (prompts, variants, d_model); ``targets`` (prompts,) or (prompts, targets).
+    ``hidden`` (prompts, variants, d_model); ``targets`` (prompts,) or (prompts, targets), or
+    (prompts, variants, targets) where each variant has its own.  Without ``ranks`` there are none.
     """
     prompts, variants = hidden.shape[:2]
     rows = hidden.flatten(0, 1)
     held = holds_numbers(rows.detach())
-    token_rows = targets.to(hidden.device).reshape(prompts, -1).repeat_interleave(variants, dim=0)
+    tokens = targets.to(hidden.device)
+    if targets.ndim < 3:
+        tokens = tokens.reshape(prompts, 1, -1).expand(-1, variants, -1)
+    token_rows = tokens.flatten(0, 1)
     step = max(1, _SLICE_BYTES // (vocabulary * 12))
     flat = concatenate_scores(
         [
@@ -91,6 +97,7 @@ def score(
                 held[i : i + step],
                 top,
                 keep_logits,
+                ranks,
             )
             for i in range(0, len(rows), step)
         ],
@@ -98,7 +105,8 @@ def score(
     )
     shaped = flat.map_tensors(lambda part: part.reshape(prompts, variants, *part.shape[1:]))
     if targets.ndim == 1:
-        return replace(shaped, log_p=shaped.log_p[..., 0], rank=shaped.rank[..., 0])
+        rank = shaped.rank[..., 0] if ranks else shaped.rank
+        return replace(shaped, log_p=shaped.log_p[..., 0], rank=rank)
     return shaped
 
 
@@ -128,18 +136,19 @@ def _logits(raw: torch.Tensor, held: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 
 def _score_rows(
-    raw: torch.Tensor, targets: torch.Tensor, held: torch.Tensor, top: int, keep_logits: bool
-) -> Scores:
+    raw: torch.Tensor, targets: torch.Tensor, held: torch.Tensor, top: int, keep_logits: bool,
+    ranks: bool,
+) -> Scores:  # fmt: skip
     """``raw`` (rows, vocabulary), ``targets`` (rows, targets); ``held`` (rows,) tells which states
     are numbers."""
     logits, finite = _logits(raw, held)
     total = logits.logsumexp(-1, keepdim=True)
     target_logits = logits.gather(1, targets)
+    ranked = targets if ranks else targets[:, :0]
     with torch.no_grad():
-        rank = torch.stack(
-            [_rank(logits, target_logits[:, i], targets[:, i]) for i in range(targets.shape[1])],
-            dim=1,
-        )
+        rank = torch.empty_like(ranked)
+        for i in range(ranked.shape[1]):
+            rank[:, i] = _rank(logits, target_logits[:, i], targets[:, i])
         tokens = logits.topk(min(top, logits.shape[1]), dim=-1).indices
     return Scores(
         log_p=(target_logits - total).masked_fill(~finite[:, None], torch.nan),

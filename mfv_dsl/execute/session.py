@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 from mfv_dsl import data, models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.facts import DatasetFacts, ModelFacts
+from mfv_dsl.base.facts import PRECISIONS, DatasetFacts
 from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.data.findings import listed
 from mfv_dsl.data.items import Dataset, Prompt
@@ -17,11 +17,13 @@ from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.table import FileDataset
 from mfv_dsl.engine.attach import is_edited
+from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
+from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
 
 
@@ -63,34 +65,66 @@ class Parts(Protocol):
         """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
 
 
+class Batches(Sequence[PromptBatch]):
+    """Batches of prompts, each rendered and its pictures encoded when it is taken, so that no more
+    of them are held than are in use.  Taking one twice does the work twice."""
+
+    def __init__(
+        self, backend: Backend, dataset: Dataset, prompts: Sequence[Prompt], size: int
+    ) -> None:
+        self._backend, self._dataset = backend, dataset
+        self._parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, number: int) -> PromptBatch: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[PromptBatch]: ...
+
+    def __getitem__(self, number: int | slice) -> PromptBatch | list[PromptBatch]:
+        if isinstance(number, slice):
+            return [self[place] for place in range(len(self))[number]]
+        return self._backend.batch(self._parts[number], self._dataset)
+
+
 def batched(
     backend: Backend, dataset: Dataset, prompts: Sequence[Prompt], size: int | None = None
-) -> list[PromptBatch]:
-    """Prompts rendered and encoded, ``size`` at a time; by default as many as a plan counts with,
-    and fewer where their pictures make them so long that memory suggests it."""
-    whole = [
-        backend.batch(prompts[start : start + (size or BATCH)], dataset)
-        for start in range(0, len(prompts), size or BATCH)
-    ]
-    if size is not None or not backend.facts.picture_tokens:
-        return whole
-    return [part for batch in whole for part in _parts_that_fit(backend, batch)]
+) -> Batches:
+    """Prompts rendered and encoded, ``size`` at a time; by default as many as memory suggests, and
+    at most as many as a plan counts with."""
+    size = fitting(backend, prompts) if size is None else size
+    return Batches(backend, dataset, prompts, size)
 
 
-def _parts_that_fit(backend: Backend, batch: PromptBatch) -> list[PromptBatch]:
-    size = prompt_bytes(backend.facts, batch.tokens.shape[1], batch.dtype.itemsize)
-    at_once = rows_at_once(backend.device, size)
-    if at_once >= len(batch):
-        return [batch]
-    return [batch[start : start + at_once] for start in range(0, len(batch), at_once)]
+def fitting(backend: Backend, prompts: Sequence[Prompt]) -> int:
+    """How many of ``prompts`` are run at a time, as memory suggests."""
+    shots = max((len(prompt.demonstrations) for prompt in prompts), default=0)
+    length = prompt_tokens(backend.facts, shots)
+    bytes_ = prompt_bytes(backend.facts, length, PRECISIONS[backend.facts.precision])
+    return min(BATCH, rows_at_once(backend.device, bytes_))
 
 
-def prompt_bytes(facts: ModelFacts, length: int, itemsize: int) -> int:
-    """About how many bytes a prompt of ``length`` tokens takes while it is run: keys and values,
-    which are recorded beside the model's own, a layer's activations, and a mask."""
-    width = facts.kv_width or facts.d_model
-    token = 4 * facts.n_layers * width + 24 * facts.d_model
-    return length * (itemsize * token + 4 * length)
+@dataclass(frozen=True)
+class Pairs(Sequence[tuple[PromptBatch, PromptBatch]]):
+    """Batches of two kinds of prompts side by side, each made when it is taken."""
+
+    sources: Batches
+    targets: Batches
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[PromptBatch, PromptBatch]: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[tuple[PromptBatch, PromptBatch]]: ...
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return list(zip(self.sources[number], self.targets[number], strict=True))
+        return self.sources[number], self.targets[number]
 
 
 def as_loaded(backend: Any) -> Backend:
@@ -190,9 +224,7 @@ class Session:
         """A part of a long step, which an interrupted run need not make again."""
         return make() if self.parts is None else self.parts.keep(step, name, make)
 
-    def batches(
-        self, step: Step, prompts: list[Prompt], size: int | None = None
-    ) -> list[PromptBatch]:
+    def batches(self, step: Step, prompts: list[Prompt], size: int | None = None) -> Batches:
         """Prompts rendered and encoded, as by :func:`batched`."""
         return batched(self.backend(step), self.dataset(step), prompts, size)
 

@@ -11,7 +11,8 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Read
-from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.full_pass import Pass, full_pass
+from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.finite import check_heads, check_scores
 from mfv_dsl.methods.linearisation import NormRecorder, NormSamples, is_behind_norm
 from mfv_dsl.methods.outcomes import outcomes
@@ -78,9 +79,13 @@ def task_mean(
     total[[rows.index(read.layer) for read in reads]] = 0
     correct: list[bool] = []
     norm = NormRecorder(backend) if site == "lm.attn" and is_behind_norm(backend) else None
-    for batch in batches:
+
+    def read_heads(rows: Rows) -> Pass:
         with torch.no_grad():
-            output = full_pass(backend, batch, reads=reads)
+            return full_pass(backend, rows.batch, reads=reads)
+
+    for rows_run, output in in_parts(backend, batches, read_heads):
+        batch = rows_run.batch
         answered = outcomes(output.logits, batch.answers)
         check_scores(backend, batch, np.isfinite(answered.p_answer))
         correct_rows = answered.correct

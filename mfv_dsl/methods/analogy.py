@@ -21,6 +21,7 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite, check_edits
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.rows import in_parts
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
@@ -84,7 +85,10 @@ def measure_blends(
     parts: list[list[Outcomes]] = [[] for _ in conditions]
     weights = []
     for sources, targets in batches:
-        weights.append(analogy_weights(backend, sources, conditions))
+        at_once = in_parts(
+            backend, [sources], lambda rows: analogy_weights(backend, rows.batch, conditions)
+        )
+        weights.append(torch.cat([part for _, part in at_once]))
         variants = [
             blend_edits(candidates, weights[-1][:, number])
             for number, candidates in enumerate(conditions)
@@ -113,4 +117,4 @@ def _failure(
         return error
     numbers = result.weights.sum(-1) + result.outcomes.p_answer
     edits = [edit for candidate in candidates for edit in candidate]
-    return failure(backend, [targets for _, targets in batches], edits, numbers)
+    return failure(backend, (targets for _, targets in batches), edits, numbers)

@@ -11,20 +11,22 @@ answer or as a neighbour.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from unicodedata import combining, normalize
 
 import numpy as np
+import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.data.items import Dataset, Item, Prompt
+from mfv_dsl.engine.candidates import likeliest_sequences
 from mfv_dsl.engine.finite import NotFinite, check_edits
-from mfv_dsl.engine.generation import generate
-from mfv_dsl.engine.prefix import Variant
-from mfv_dsl.engine.sequences import sequence_log_p
+from mfv_dsl.engine.greedy import continue_greedily
+from mfv_dsl.engine.prefix import Variant, encode_prefix
+from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
@@ -140,71 +142,94 @@ def measure_answers(
     MfvError: MFV5340 and MFV5375 for names that the tokens do not tell apart, under ``first`` and
     ``full``.
     """
-    ask = _asker(backend, batches, how, names)
-    nothing: list[Outcomes | None] = [None] * len(variants)
-    first = nothing if how == "full" else measure_many(backend, batches, variants)
-    answers = []
-    for edits, outcomes in zip(variants, first, strict=True):
-        try:
-            check_edits(backend, edits)
-            answers.append(ask(edits, outcomes))
-        except NotFinite as error:
-            answers.append(Answers.failed(error))
-    return answers
+    answered = _asker(backend, how, names)
+    errors = [_refused(backend, edits) for edits in variants]
+    sound = [edits for edits, error in zip(variants, errors, strict=True) if error is None]
+
+    def measured(rows: Rows) -> list[Answers]:
+        return answered(rows.batch, [rows.edits(edits) for edits in sound])
+
+    parts = [part for _, part in in_parts(backend, batches, measured)] if sound else []
+    found = iter(map(partial(_together, backend, batches), sound, zip(*parts, strict=True)))
+    return [next(found) if error is None else Answers.failed(error) for error in errors]
 
 
-def _asker(
-    backend: Backend, batches: Sequence[PromptBatch], how: str, names: Sequence[str]
-) -> Callable[[Variant, Outcomes | None], Answers]:
-    """What gives the answers under a variant, of whose first tokens the outcomes are known but for
-    ``full``."""
+def _refused(backend: Backend, edits: Variant) -> NotFinite | None:
+    try:
+        check_edits(backend, edits)
+    except NotFinite as error:
+        return error
+    return None
+
+
+def _together(
+    backend: Backend, batches: Sequence[PromptBatch], edits: Variant, parts: Sequence[Answers]
+) -> Answers:
+    """Answers under one variant to the prompts of all batches; a failure where some scores are no
+    numbers."""
+    outcomes = concatenate_outcomes([part.outcomes for part in parts])
+    error = failure(backend, batches, edits, outcomes.p_answer)
+    if error is not None:
+        return Answers.failed(error)
+    return Answers(outcomes, tuple(name for part in parts for name in part.names))
+
+
+#: The answers to a batch of prompts under each variant; ``p_answer`` is NaN where scores are none.
+_Asker = Callable[[PromptBatch, Sequence[Variant]], list[Answers]]
+
+
+def _asker(backend: Backend, how: str, names: Sequence[str]) -> _Asker:
+    """What asks in one of the four ways; names that cannot be told apart are refused now."""
     if how == "full":
-        return partial(_full, backend, batches, names, name_tokens(backend, names))
-    begins = {} if how == "generate" else begun_by(backend, names, how)
+        return partial(_full, backend, names, name_tokens(backend, names))
+    if how == "generate":
+        return partial(_generated, backend, names)
+    return partial(_begun, backend, begun_by(backend, names, how))
 
-    def ask(edits: Variant, first: Outcomes | None) -> Answers:
-        assert first is not None
-        error = failure(backend, batches, edits, first.p_answer)
-        if error is not None:
-            raise error
-        if how == "generate":
-            return _generated(backend, batches, names, edits, first)
-        return Answers(first, tuple(begins.get(token) for token in first.said.tolist()))
 
-    return ask
+def _begun(
+    backend: Backend, begins: Mapping[int, str], batch: PromptBatch, variants: Sequence[Variant]
+) -> list[Answers]:
+    """The objects that the likeliest tokens begin."""
+    return [
+        Answers(outcomes, tuple(begins.get(token) for token in outcomes.said.tolist()))
+        for outcomes in measure_many(backend, [batch], variants)
+    ]
 
 
 def _full(
-    backend: Backend, batches: Sequence[PromptBatch], names: Sequence[str],
-    tokens: Sequence[tuple[int, ...]], edits: Variant, _: Outcomes | None,
-) -> Answers:  # fmt: skip
-    first = np.array([sequence[0] for sequence in tokens])
+    backend: Backend, names: Sequence[str], tokens: Sequence[tuple[int, ...]], batch: PromptBatch,
+    variants: Sequence[Variant],
+) -> list[Answers]:  # fmt: skip
+    """The objects whose whole names are likeliest."""
     place = {name: i for i, name in enumerate(names)}
-    parts, answers = [], []
-    for batch in batches:
-        log_p = sequence_log_p(backend, batch, tokens, edits).numpy()
-        best = log_p.argmax(axis=1)
-        targets = np.array([place[prompt.query.answer] for prompt in batch.prompts])
-        p_answer = np.exp(log_p[np.arange(len(batch)), targets])
-        parts.append(Outcomes(p_answer, best == targets, first[best]))
-        answers += [names[i] for i in best]
-    return Answers(concatenate_outcomes(parts), tuple(answers))
+    targets = np.array([place[prompt.query.answer] for prompt in batch.prompts])
+    likeliest = likeliest_sequences(encode_prefix(backend, batch), tokens, targets, variants)
+    p_answers = np.exp(np.where(likeliest.finite, likeliest.target_log_p, np.nan))
+    first = np.array([sequence[0] for sequence in tokens])
+    return [
+        Answers(Outcomes(p_answer, best == targets, first[best]), tuple(names[i] for i in best))
+        for p_answer, best in zip(p_answers.T, likeliest.best.T, strict=True)
+    ]
 
 
 def _generated(
-    backend: Backend, batches: Sequence[PromptBatch], names: Sequence[str], edits: Variant,
-    first: Outcomes,
-) -> Answers:  # fmt: skip
-    """``first`` are the outcomes on the first token."""
+    backend: Backend, names: Sequence[str], batch: PromptBatch, variants: Sequence[Variant]
+) -> list[Answers]:
+    """The objects whose names greedy generations begin with; ``p_answer`` and ``said`` are of the
+    first token."""
     longest = max(map(len, backend.answer_tokens([f"{name}." for name in names])))
-    answers = [
-        begun_with(backend.text(generation.tokens), names)
-        for batch in batches
-        for generation in generate(backend, batch, longest, edits)
-    ]
-    targets = [prompt.query.answer for batch in batches for prompt in batch.prompts]
-    correct = np.array([answer == target for answer, target in zip(answers, targets, strict=True)])
-    return Answers(replace(first, correct=correct), tuple(answers))
+    targets = [prompt.query.answer for prompt in batch.prompts]
+    found = continue_greedily(encode_prefix(backend, batch), variants, longest)
+    p_answers = found.first.p.double().masked_fill(~found.finite, torch.nan).numpy()
+    answers = []
+    for p_answer, said, tokens in zip(
+        p_answers.T, found.first.likeliest.numpy().T, found.tokens, strict=True
+    ):
+        objects = tuple(begun_with(backend.text(generated), names) for generated in tokens)
+        correct = np.array([name == target for name, target in zip(objects, targets, strict=True)])
+        answers.append(Answers(Outcomes(p_answer, correct, said), objects))
+    return answers
 
 
 def begun_with(text: str, names: Sequence[str]) -> str | None:

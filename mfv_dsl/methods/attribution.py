@@ -16,6 +16,7 @@ import torch
 
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.activations import Progress, rows_of
 from mfv_dsl.methods.finite import check_heads, check_scores
 from mfv_dsl.methods.mediation import Mediation, concatenate_effects
@@ -34,10 +35,15 @@ def attribute(
 
     ``progress`` counts heads of a batch, so that both can be told alike.
     """
+
+    def estimated(rows: Rows) -> Mediation:
+        return _estimate(backend, rows.batch, relation, mean, site)
+
     parts = []
-    for batch in twins:
-        parts.append(_estimate(backend, batch, relation, mean, site))
-        progress(int((~np.isnan(parts[-1].cie[0])).sum()))
+    for rows, part in in_parts(backend, twins, estimated):
+        parts.append(part)
+        if rows.share[1] == 1.0:
+            progress(int((~np.isnan(part.cie[0])).sum()))
     return concatenate_effects(parts, relation)
 
 

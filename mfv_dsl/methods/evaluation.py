@@ -12,6 +12,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes, outcomes
 from mfv_dsl.methods.selection import Head
@@ -24,10 +25,13 @@ def measure(
 ) -> Outcomes:
     """Outcomes on all prompts of ``batches``, in their order, under ``edits``, by full passes.
     Raises MfvError (MFV5370) where the model computes no numbers."""
-    with torch.no_grad():
-        result = concatenate_outcomes(
-            [outcomes(full_pass(backend, b, edits).logits, b.answers) for b in batches]
-        )
+
+    def measured(rows: Rows) -> Outcomes:
+        with torch.no_grad():
+            logits = full_pass(backend, rows.batch, rows.edits(edits)).logits
+        return outcomes(logits, rows.batch.answers)
+
+    result = concatenate_outcomes([part for _, part in in_parts(backend, batches, measured)])
     error = failure(backend, batches, edits, result.p_answer)
     if error is not None:
         raise error
@@ -40,16 +44,20 @@ def measure_many(
     """For each variant, a list of edits at the last token, what :func:`measure` gives; every
     prompt's earlier tokens are run once for all variants.  ``p_answer`` is NaN, in place of an
     error, where the model computes no numbers: other variants are none the worse for it."""
-    parts: list[list[Outcomes]] = [[] for _ in variants]
-    with torch.no_grad():
-        for batch in batches if variants else ():
-            scores = encode_prefix(backend, batch).scores(variants)
-            p_answer = scores.p.double().cpu().numpy()
-            likeliest = scores.likeliest.cpu().numpy()
-            correct = likeliest == batch.answers[:, None].cpu().numpy()
-            for i, part in enumerate(parts):
-                part.append(Outcomes(p_answer[:, i], correct[:, i], likeliest[:, i]))
-    return [concatenate_outcomes(part) for part in parts]
+
+    def measured(rows: Rows) -> list[Outcomes]:
+        own = [rows.edits(edits) for edits in variants]
+        with torch.no_grad():
+            scores = encode_prefix(backend, rows.batch).scores(own)
+        p_answer = scores.p.double().cpu().numpy()
+        likeliest = scores.likeliest.cpu().numpy()
+        correct = likeliest == rows.batch.answers[:, None].cpu().numpy()
+        return [Outcomes(*part) for part in zip(p_answer.T, correct.T, likeliest.T, strict=True)]
+
+    if not variants:
+        return []
+    parts = [part for _, part in in_parts(backend, batches, measured)]
+    return [concatenate_outcomes(list(part)) for part in zip(*parts, strict=True)]
 
 
 def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:

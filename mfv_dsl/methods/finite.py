@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from mfv_dsl.models.base import Backend, PromptBatch
 
 
 def failure(
-    backend: Backend, batches: Sequence[PromptBatch], edits: Sequence[Edit], p_answer: np.ndarray
+    backend: Backend, batches: Iterable[PromptBatch], edits: Sequence[Edit], p_answer: np.ndarray
 ) -> NotFinite | None:
     """The error (MFV5370) of scores under ``edits`` of which some are NaN, ``p_answer`` (prompts,)
     of ``batches``; None where all are numbers."""

@@ -22,6 +22,7 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite, not_finite
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.activations import Progress, rows_of
 from mfv_dsl.methods.finite import check_scores
 from mfv_dsl.methods.outcomes import outcomes
@@ -81,10 +82,41 @@ def mediate(
         effects = mediate(model, [twins], "left", task_mean(model, [intact], "left").mean)
         effects.aie.argmax()  # the place of the head with the largest average indirect effect
     """
+    heads = sum(backend.sites[site].heads or 1 for _ in backend.sites[site].layers)
+    told = _Told(progress)
+
+    def measured(rows: Rows) -> Mediation:
+        first, last = rows.share
+        done = 0
+
+        def report(units: int) -> None:
+            nonlocal done
+            done += units
+            told.reach(heads * first + (last - first) * done)
+
+        return head_effects(backend, rows.batch, relation, mean, report, site)
+
     parts = []
-    for batch in twins:
-        parts.append(head_effects(backend, batch, relation, mean, progress, site))
+    for rows, part in in_parts(backend, twins, measured):
+        parts.append(part)
+        told.reach(heads * rows.share[1])
+        if rows.share[1] == 1.0:
+            told.units = 0
     return concatenate_effects(parts, relation)
+
+
+@dataclass
+class _Told:
+    """Units of a batch's work that were told; what is done again is not told again."""
+
+    progress: Progress
+    units: int = 0
+
+    def reach(self, units: float) -> None:
+        whole = int(units + 1e-6)
+        if whole > self.units:
+            self.progress(whole - self.units)
+            self.units = whole
 
 
 def head_effects(

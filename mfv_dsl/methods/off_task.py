@@ -20,6 +20,7 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.data.off_task import OFF_TASKS
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.finite import check_scores
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
@@ -145,28 +146,42 @@ def off_task_costs(
 ) -> list[OffTaskCost]:
     """For each variant, a list of edits, what :func:`off_task_cost` gives; every prompt's earlier
     tokens are run once for all variants."""
-    divergence: list[list[np.ndarray]] = [[] for _ in variants]
-    after: list[list[np.ndarray]] = [[] for _ in variants]
-    before: list[np.ndarray] = []
-    with torch.no_grad():
-        for batch in batches if variants else ():
-            answers = batch.answers[:, None].cpu()
-            for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
-                for column, variant in enumerate(chunk.variants):
-                    finite = chunk.scores.finite[:, column] & chunk.unedited.finite[:, 0]
-                    check_scores(backend, batch, finite, variants[variant])
-                p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
-                kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
-                correct = chunk.scores.likeliest.cpu() == answers
-                for column, variant in enumerate(chunk.variants):
-                    divergence[variant].append(kl[:, column].double().cpu().numpy())
-                    after[variant].append(correct[:, column].numpy())
-            before.append((chunk.unedited.likeliest.cpu() == answers)[:, 0].numpy())
-            progress(len(batch))
+    if not variants:
+        return []
+
+    def measured(rows: Rows) -> list[OffTaskCost]:
+        return _costs(backend, rows.batch, [rows.edits(edits) for edits in variants])
+
+    parts = []
+    for rows, part in in_parts(backend, batches, measured):
+        parts.append(part)
+        progress(len(rows))
+    names = ("kl_per_prompt", "correct_before", "correct_after")
     return [
-        OffTaskCost(np.concatenate(kl), np.concatenate(before), np.concatenate(correct))
-        for kl, correct in zip(divergence, after, strict=True)
+        OffTaskCost(*(np.concatenate([getattr(cost, name) for cost in costs]) for name in names))
+        for costs in zip(*parts, strict=True)
     ]
+
+
+@torch.no_grad()
+def _costs(
+    backend: Backend, batch: PromptBatch, variants: Sequence[Sequence[Edit]]
+) -> list[OffTaskCost]:
+    """What each variant costs on one batch."""
+    answers = batch.answers[:, None].cpu()
+    costs: dict[int, OffTaskCost] = {}
+    for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
+        for column, variant in enumerate(chunk.variants):
+            finite = chunk.scores.finite[:, column] & chunk.unedited.finite[:, 0]
+            check_scores(backend, batch, finite, variants[variant])
+        p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
+        kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
+        after = (chunk.scores.likeliest.cpu() == answers).numpy()
+        before = (chunk.unedited.likeliest.cpu() == answers)[:, 0].numpy()
+        for column, variant in enumerate(chunk.variants):
+            numbers = kl[:, column].double().cpu().numpy()
+            costs[variant] = OffTaskCost(numbers, before, after[:, column])
+    return [costs[variant] for variant in range(len(variants))]
 
 
 def _log_p(logits: torch.Tensor | None) -> torch.Tensor:

@@ -10,7 +10,8 @@ import torch
 from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.finite import not_finite
-from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.full_pass import Pass, full_pass
+from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -40,9 +41,13 @@ def residual_stream(
     reads = [Read("lm.resid", layer) for layer in site.layers]
     total = torch.zeros(len(reads), site.width, dtype=torch.float64)
     lengths: list[torch.Tensor] = []  # each (layers, prompts)
-    for batch in batches:
+
+    def read_stream(rows: Rows) -> Pass:
         with torch.no_grad():
-            output = full_pass(backend, batch, reads=reads)
+            return full_pass(backend, rows.batch, reads=reads)
+
+    for rows, output in in_parts(backend, batches, read_stream):
+        batch = rows.batch
         for read, reading in zip(reads, output.readings, strict=True):
             if not bool(reading.isfinite().all()):
                 what = f"the states of the stream at lm.resid[{read.layer}] are"

@@ -14,6 +14,7 @@ from torch import nn
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.short import Short
 from mfv_dsl.data.items import Dataset, Prompt
+from mfv_dsl.models.branches import Branches
 from mfv_dsl.models.sites import SiteTable
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class Continuation:
     decoder layer, or a single one for a model that cannot start in the middle.  ``logits`` turns
     what the last stage gives, or any rows of it (..., d_model), into logits (..., vocabulary).
     ``row_bytes`` is about what one copy of one token takes at its peak.
+
+    ``further`` carries further tokens (prompts, rows) through all layers, each behind the copies
+    and tokens that ``branches`` say, and gives what ``logits`` turns into logits,
+    (prompts, rows, d_model).  Raises MfvError (MFV7244) for a text that is longer than the model
+    takes.
     """
 
     start: torch.Tensor
@@ -75,6 +81,8 @@ class Continuation:
     logits: Callable[[torch.Tensor], torch.Tensor]
     vocabulary: int
     row_bytes: int
+    branches: Branches
+    further: Callable[[torch.Tensor], torch.Tensor]
 
     def stage_of(self, layer: int) -> int:
         """The stage that runs decoder layer ``layer``."""

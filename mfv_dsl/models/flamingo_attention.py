@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from mfv_dsl.models.branches import Branches
 from mfv_dsl.models.parallel_attention import Past, attend
 
 
@@ -38,17 +39,19 @@ class Media(NamedTuple):
 
 
 def attend_past_mpt(
-    attention: Any, hidden_states: torch.Tensor, past: Past, bias: torch.Tensor, **_: Any
+    attention: Any, hidden_states: torch.Tensor, past: Past, branches: Branches, bias: Any, **_: Any
 ) -> tuple[torch.Tensor, None]:
-    """``MptAttention.forward`` of copies, (prompts, copies, d_model); ``bias`` (heads, 1, slots) is
-    ALiBi's, seen from the last slot."""
+    """``MptAttention.forward`` of copies, (prompts, copies, d_model), or of tokens behind them;
+    ``bias(slots)`` (heads, 1, slots) is ALiBi's, seen from the last slot."""
     mixed = attention.Wqkv(hidden_states)
     if attention.clip_qkv:
         mixed = mixed.clamp(min=-attention.clip_qkv, max=attention.clip_qkv)
     query, key, value = (
         part.unflatten(-1, (attention.n_heads, -1)).transpose(1, 2) for part in mixed.chunk(3, -1)
     )
-    read = attend(query * attention.softmax_scale, key, value, past, bias)
+    before = branches.pass_through(attention, key, value)
+    slots = past.keys.shape[2] + len(branches.rows)
+    read = attend(query * attention.softmax_scale, key, value, past, bias(slots), branch=before)
     return attention.out_proj(read.flatten(2)), None
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.memory import AtOnce
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.loading import ahead
 from mfv_dsl.data.template import OPENFLAMINGO
@@ -218,7 +219,8 @@ class OpenFlamingo:
         media = latents.new_zeros(len(rows), most, *latents.shape)
         if not keys:
             return media
-        encoded = torch.cat([self._encode(part.to(self.device, latents.dtype)) for part in pixels])
+        at_once = AtOnce(self.device, "pictures")
+        encoded = torch.cat([part for _, part in at_once.of_each(pixels, self._encode)])
         place = {key: i for i, key in enumerate(keys)}
         for i, row in enumerate(rows):
             media[i, : len(row)] = encoded[[place[key] for key in row]]
@@ -237,6 +239,7 @@ class OpenFlamingo:
             yield torch.cat(stack)
 
     def _encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        pixels = pixels.to(self.device, self.model.perceiver.latents.dtype)
         tokens = self.model.vision_encoder(pixels)[1]  # before ln_post, as trained
         latents: torch.Tensor = self.model.perceiver(tokens[:, None, None])
         return latents[:, 0]

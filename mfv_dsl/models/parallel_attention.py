@@ -1,4 +1,5 @@
-"""Attention of parallel copies of a last token: to what came before, and each to itself alone.
+"""Attention of parallel copies of a last token: to what came before, and each to itself alone; and
+of tokens behind such copies, each to those that it stands behind.
 
 Nothing of the prefix is copied per copy, and nothing of it changes.  :func:`attend_last_token` has
 the form of transformers' attention interface.  A model never runs a whole prompt under it: the
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.nn.functional import pad
+
+from mfv_dsl.models.branches import Branches
 
 #: The name of :func:`attend_last_token` in transformers' attention interface.
 LAST_TOKEN = "mfv_last_token"
@@ -60,10 +63,11 @@ class Past(NamedTuple):
 @dataclass
 class LookedBack:
     """What self-attention modules look back on, by the module's identity; what those of ``modules``
-    do is kept when they first run."""
+    do is kept when they first run.  ``branches`` are the tokens behind that."""
 
     past: dict[int, Past] = field(default_factory=dict)
     modules: frozenset[int] = frozenset()
+    branches: Branches = field(default_factory=Branches)
 
 
 _CURRENT: ContextVar[LookedBack] = ContextVar("looked_back")
@@ -102,9 +106,11 @@ def attend_last_token(
     *,
     scaling: float,
     softcap: float | None = None,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The attention of copies of the last token: each sees the past and itself.
+    """The attention of copies of the last token: each sees the past and itself; and of tokens
+    behind them.
 
     A module that is to be kept gets the last token alone, behind its cache, when it first runs.  A
     module without a past is cross-attention: all copies see the same.
@@ -115,7 +121,11 @@ def attend_last_token(
         if id(module) in state.modules:
             state.past[id(module)] = _past(key, value, attention_mask)
         return _attend_all(query, key, value, attention_mask, scaling, softcap), None
-    return attend(query * scaling, key, value, past, softcap=softcap), None
+    before = state.branches.pass_through(module, key, value)
+    read = attend(
+        query * scaling, key, value, past, softcap=softcap, branch=before, window=sliding_window
+    )
+    return read, None
 
 
 def _past(keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> Past:
@@ -137,12 +147,16 @@ def attend(
     before: Past,
     bias: torch.Tensor | None = None,
     softcap: float | None = None,
+    branch: tuple[torch.Tensor, torch.Tensor] | None = None,
+    window: int | None = None,
 ) -> torch.Tensor:
     """Attention of copies to a prefix and each to itself alone, (prompts, copies, heads, head_dim).
 
     ``query`` (prompts, heads, copies, head_dim), scaled; ``key`` and ``value`` with the key-value
     heads, which may be fewer; ``bias`` (heads, 1, slots) is added to the scores; ``softcap`` bounds
-    them by tanh.
+    them by tanh.  ``branch`` has the keys and values of tokens between the prefix and the copies,
+    for each copy its own, (prompts, key-value heads, copies, tokens, head_dim); ``bias`` then has
+    slots for them before the last, and what is ``window`` tokens back or more is not seen.
     """
     prompts, heads, copies, head_dim = query.shape
     groups = heads // key.shape[1]
@@ -150,16 +164,28 @@ def attend(
     own = (query * key[:, :, None]).sum(-1)
     scores = query.flatten(2, 3) @ before.keys.transpose(-1, -2)
     scores[..., -1] = own.flatten(2)
+    unseen, slots = before.unseen, before.values.shape[2]
+    if branch is not None:
+        between = (query[..., None, :] * branch[0][:, :, None]).sum(-1).flatten(2, 3)
+        scores = torch.cat([scores[..., :-1], between, scores[..., -1:]], dim=-1)
+        unseen = pad(unseen, (0, between.shape[-1]), value=False)
+        if window is not None:
+            back = torch.arange(unseen.shape[-1] - 1, -1, -1, device=unseen.device)
+            unseen = unseen | (back >= window)
     if softcap is not None:
         scores = (scores / softcap).tanh() * softcap
     if bias is not None:
         bias_of_copies = bias.unflatten(0, (-1, groups)).expand(-1, -1, copies, -1)
         scores = scores + bias_of_copies.flatten(1, 2)
-    scores = scores.masked_fill_(before.unseen, -torch.inf)
+    scores = scores.masked_fill_(unseen, -torch.inf)
     weights = scores.softmax(-1).to(before.values.dtype)
-    read = (weights @ before.values).unflatten(2, (groups, copies))
+    # the last of the prefix's slots has no value
+    read = (weights[..., :slots] @ before.values).unflatten(2, (groups, copies))
     own = weights[..., -1].unflatten(2, (groups, copies))
     out = read + own[..., None] * value[:, :, None]
+    if branch is not None:
+        between = weights[..., slots - 1 : -1].unflatten(2, (groups, copies))
+        out = out + (between[..., None] * branch[1][:, :, None]).sum(-2)
     return out.reshape(prompts, heads, copies, head_dim).transpose(1, 2).contiguous()
 
 

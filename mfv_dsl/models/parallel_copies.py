@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from mfv_dsl.models.base import Continuation, PromptBatch
+from mfv_dsl.models.branches import Branches
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.flamingo_attention import Media, attend_media, attend_past_mpt
 from mfv_dsl.models.flamingo_passes import FlamingoPasses
@@ -26,12 +27,14 @@ from mfv_dsl.models.parallel_attention import LookedBack, Past, last_tokens
 @dataclass(frozen=True)
 class PrefixState:
     """A batch's prefix, run: the embedded last tokens ``start`` (prompts, 1, d_model), their
-    ``positions`` (prompts, 1), and by layer what they look back on, on that layer's device."""
+    ``positions`` (prompts, 1), and by layer what they look back on, on that layer's device.
+    ``length`` is that of the longest prompt."""
 
     start: torch.Tensor
     positions: torch.Tensor
     past: tuple[Past, ...]
     media: tuple[Media | None, ...]
+    length: int
 
     @classmethod
     def joined(cls, states: Sequence[PrefixState], first: int) -> PrefixState:
@@ -75,6 +78,7 @@ def run_prefix(flamingo: FlamingoPasses, batch: PromptBatch) -> PrefixState:
             None if block is None else Media.of(block.attn, batch.media, images)
             for block in language.gated_cross_attn_layers
         ),
+        length=batch.tokens.shape[1],
     )
 
 
@@ -84,7 +88,7 @@ def continuation(flamingo: FlamingoPasses, state: PrefixState) -> Iterator[Conti
     language = flamingo.model.lang_encoder
     attentions = map(id, _attentions(flamingo))
     past = LookedBack(dict(zip(attentions, state.past, strict=True)))
-    forwards = dict(_forwards(flamingo, state))
+    forwards = dict(_forwards(flamingo, state, past.branches))
     try:
         for module, forward in forwards.items():
             module.forward = forward
@@ -93,7 +97,7 @@ def continuation(flamingo: FlamingoPasses, state: PrefixState) -> Iterator[Conti
             layer.condition_media_locations(())  # attend_media needs none
             layer.condition_use_cached_media(True)
         with last_tokens(language.config, past):
-            yield _continuation(flamingo, state)
+            yield _continuation(flamingo, state, past.branches)
     finally:
         for module in forwards:
             module.__dict__.pop("forward", None)
@@ -107,7 +111,7 @@ def _attentions(flamingo: FlamingoPasses) -> Iterator[Any]:
 
 
 def _forwards(
-    flamingo: FlamingoPasses, state: PrefixState
+    flamingo: FlamingoPasses, state: PrefixState, branches: Branches
 ) -> Iterator[tuple[nn.Module, Callable[..., Any]]]:
     """Modules of which copies need another ``forward``, and that.  A family whose attention is
     called through transformers' interface needs one for its cross-attention only."""
@@ -119,37 +123,55 @@ def _forwards(
         return
     core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
     for attention, past in zip(_attentions(flamingo), state.past, strict=True):
-        slots, device = past.keys.shape[2], past.keys.device
-        bias = core.build_mpt_alibi_tensor(flamingo.facts.n_heads, slots, device=device)
-        yield attention, partial(attend_past_mpt, attention, past=past, bias=bias)
+        bias = lru_cache(maxsize=2)(
+            partial(core.build_mpt_alibi_tensor, flamingo.facts.n_heads, device=past.keys.device)
+        )
+        yield (
+            attention,
+            partial(attend_past_mpt, attention, past=past, branches=branches, bias=bias),
+        )
 
 
-def _continuation(flamingo: FlamingoPasses, state: PrefixState) -> Continuation:
+def _continuation(flamingo: FlamingoPasses, state: PrefixState, branches: Branches) -> Continuation:
     language, facts = flamingo.model.lang_encoder, flamingo.facts
     linear = [part for part in flamingo.layers[0].modules() if isinstance(part, nn.Linear)]
     width = 12 * facts.d_model + 2 * max(part.out_features for part in linear)
     slots, size = state.past[0].keys.shape[2], state.start.element_size()
     return Continuation(
         start=state.start,
-        stages=tuple(_stages(flamingo, state)),
+        stages=tuple(_stages(flamingo, state.start, state.positions)),
         logits=flamingo.unembed,
         vocabulary=language.get_output_embeddings().out_features,
         row_bytes=size * width + facts.n_heads * slots * (2 * size + 8),
+        branches=branches,
+        further=partial(_further, flamingo, state, branches),
     )
 
 
+def _further(
+    flamingo: FlamingoPasses, state: PrefixState, branches: Branches, tokens: torch.Tensor
+) -> torch.Tensor:
+    """``tokens`` (prompts, rows) through all layers, each behind what ``branches`` say."""
+    depth = len(branches.rows)
+    flamingo.check_length(state.length + depth, "the text with what was generated")
+    hidden: torch.Tensor = flamingo.model.lang_encoder.get_input_embeddings()(tokens)
+    for stage in _stages(flamingo, hidden, state.positions + depth):
+        hidden = stage(hidden)
+    return hidden
+
+
 def _stages(
-    flamingo: FlamingoPasses, state: PrefixState
+    flamingo: FlamingoPasses, like: torch.Tensor, positions: torch.Tensor
 ) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
-    """Each decoder layer for copies of the last token."""
+    """Each decoder layer for tokens that all are at one of ``positions`` (prompts, 1)."""
     if flamingo.family.alibi:
         for layer in flamingo.layers:
             yield partial(_hidden_states, partial(layer, position_bias=None))
         return
     core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
-    rotary = core.rotary_emb(state.start, position_ids=state.positions)
+    rotary = core.rotary_emb(like, position_ids=positions)
     for layer in flamingo.layers:
-        yield partial(layer, position_ids=state.positions, position_embeddings=rotary)
+        yield partial(layer, position_ids=positions, position_embeddings=rotary)
 
 
 def _hidden_states(layer: Callable[..., Any], hidden: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
 
-BATCH = 64  # prompts a pass
+BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
 #: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
 OFF_TASK_SHOTS = 4
 _HEADS_SHOWN = 12
@@ -122,8 +122,8 @@ def evaluate(plan: Plan, step: Step) -> Description:
         passes, variants = 2 * passes, variants * (len(step.input_keys) + 1)
     known = p.get("correct_with")
     asked = 0 if known is None else p["items"] * (2 if trials else 1)  # which items these are
-    # whole answers need the prompt anew under each condition; `generate` also scores the first
-    passes = {"full": variants, "generate": passes + variants}.get(p["answer"], passes)
+    if p["answer"] == "generate" and not facts.shares_prefix:
+        variants *= 2  # the first token is scored by a pass of its own
     return Description(
         _prompts(p, p["items"])
         + (f", and as many from {p['select_on']}" if trials else "")

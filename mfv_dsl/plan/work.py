@@ -27,8 +27,8 @@ from mfv_dsl.plan.steps import Plan, Step
 
 #: Tokens of an answer that is written out, about.
 _ANSWER_TOKENS = 4
-#: Names that are scored whole, about, where the dataset is not opened.
-_NAMES = 32
+#: Tokens of names that are scored whole, about: of those that may be the likeliest.
+_NAME_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ def _evaluate(plan: Plan, step: Step) -> Work:
     asked = Work()  # which items are answered with examples
     if (known := p.get("correct_with")) is not None:
         asked = _answered(facts, items * passes, known)
-    if p["answer"] == "full":
-        return asked + _read(facts, copies, shots) + _written(facts, copies * _NAMES, shots)
-    if p["answer"] == "generate":
-        work += _read(facts, copies, shots) + _written(facts, copies * _ANSWER_TOKENS, shots)
+    tokens = {"full": _NAME_TOKENS, "generate": _ANSWER_TOKENS}.get(p["answer"], 0)
+    work += _written(facts, copies * tokens, shots)
+    if p["answer"] == "generate" and not facts.shares_prefix:
+        work += _read(facts, copies, shots)
     return asked + work + _copies(facts, copies, above, shots)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,14 @@ def lively_mpt(
     model = small_mpt_flamingo(layers, heads, d_model, every=every, qk_ln=qk_ln, clip=clip)
     enliven(model.model.lang_encoder, seed=1)
     return model
+
+
+def double(model: OpenFlamingo) -> OpenFlamingo:
+    """The same model in float64."""
+    return OpenFlamingo(
+        copy.deepcopy(model.model).double(), model.tokenizer, model.preprocess, model.facts, 40,
+        model.pad_token,
+    )  # fmt: skip
 
 
 def mixed_batch(
@@ -201,5 +210,14 @@ class TextModel:
 
         attentions = (layer.self_attn for layer in self.model.model.layers)
         past = LookedBack(dict(zip(map(id, attentions), state.past, strict=True)))
+
+        def further(tokens: torch.Tensor) -> torch.Tensor:
+            positions = state.positions + len(past.branches.rows)
+            return self.model.model(
+                tokens, position_ids=positions.expand(-1, tokens.shape[1]), use_cache=False
+            ).last_hidden_state
+
         with last_tokens(self.model.config, past):
-            yield Continuation(state.start, (whole,), self.model.lm_head, 50, 4096)
+            yield Continuation(
+                state.start, (whole,), self.model.lm_head, 50, 4096, past.branches, further
+            )

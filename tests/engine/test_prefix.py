@@ -21,6 +21,7 @@ from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.engine.support import (
     TextModel,
+    double,
     lively_flamingo,
     mixed_batch,
     random_variants,
@@ -119,13 +120,6 @@ def test_double_precision(scenes: Scenes):
     variants = random_variants(model.sites, 4, 6, dtype=torch.float64)
     assert encode_prefix(model, batch).scores(variants).p.dtype == torch.float64
     check_parity(model, batch, variants, 1e-12)
-
-
-def double(model: OpenFlamingo) -> OpenFlamingo:
-    return OpenFlamingo(
-        copy.deepcopy(model.model).double(), model.tokenizer, model.preprocess, model.facts, 40,
-        model.pad_token,
-    )  # fmt: skip
 
 
 def test_prompts_of_one_token_and_without_pictures(model: OpenFlamingo, batch: PromptBatch):

@@ -40,7 +40,8 @@ HEAVY = {
 #: Of other packages' insides, the engine knows the protocol of models and their sites alone, and
 #: whoever shows results their form alone.
 ONLY = {
-    ("engine", "models"): {"mfv_dsl.models.base", "mfv_dsl.models.sites",
+    ("engine", "models"): {"mfv_dsl.models.base", "mfv_dsl.models.branches",
+                           "mfv_dsl.models.sites",
                            "mfv_dsl.models.families"},
     ("report", "execute"): {"mfv_dsl.execute.results", "mfv_dsl.execute.tuning_rows",
                             "mfv_dsl.execute.heads", "mfv_dsl.execute.environment"},

@@ -21,7 +21,7 @@ from mfv_dsl.execute.conditions import (
 )
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.operations.registry import Values, performs
-from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.session import Pairs, Session, fitting
 from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
     answered_relations,
@@ -33,7 +33,6 @@ from mfv_dsl.methods.answers import (
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.outcomes import selected
 from mfv_dsl.methods.vectors import Vector
-from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Step
 
 
@@ -159,12 +158,14 @@ def _blends(
     split: str, prompts: list[Prompt],
 ) -> list[BlendOutcomes]:  # fmt: skip
     """Every condition of ``points``, its layer and scale, measured on ``prompts``."""
-    sources = session.batches(step, source_pairs(session, step, split), BATCH)
+    backend = session.backend(step)
+    size = fitting(backend, prompts)  # those have the more demonstrations
+    sources = session.batches(step, source_pairs(session, step, split), size)
     conditions = [
         [adding(vector, point.layer, point.scale) for vector in candidates] for point in points
     ]
-    pairs = list(zip(sources, session.batches(step, prompts, BATCH), strict=True))
-    return measure_blends(session.backend(step), pairs, conditions)
+    pairs = Pairs(sources, session.batches(step, prompts, size))
+    return measure_blends(backend, pairs, conditions)
 
 
 def source_pairs(session: Session, step: Step, split: str) -> list[Prompt]:

@@ -127,5 +127,5 @@ class _Prompts:
         if key not in self._batches:
             if self._free is None:
                 self._free = free_bytes(self._session.backend(step).device)
-            self._batches[key] = self._session.batches(step, draw(), size)
+            self._batches[key] = list(self._session.batches(step, draw(), size))
         return self._batches[key]

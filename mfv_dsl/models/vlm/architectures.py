@@ -58,6 +58,11 @@ class Architecture:
         a head writes is not linear in its output and has to be made so."""
         return self.attention_output != "self_attn.o_proj"
 
+    @property
+    def looks_back_at_pictures(self) -> bool:
+        """Whether text looks at the pictures by cross-attention, so that they are no tokens."""
+        return self.features in ("cross_states", "perceiver")
+
 
 _QWEN_MARK = "<|vision_start|><|image_pad|><|vision_end|>"
 _QWEN = Architecture(

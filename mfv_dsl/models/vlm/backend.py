@@ -20,6 +20,7 @@ from torch import nn
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.base import Continuation, shown_model
+from mfv_dsl.models.branches import Branches
 from mfv_dsl.models.marks import marks_of, unknown_words
 from mfv_dsl.models.parallel_attention import LookedBack, last_tokens, register
 from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
@@ -36,6 +37,7 @@ from mfv_dsl.models.vlm.recorded_pass import (
     BlockCall,
     RecordedPrefix,
     join_prefixes,
+    last_output,
     recorded_calls,
     recorded_outputs,
     replayable,
@@ -227,7 +229,7 @@ class VisionLanguageModel:
                 self.step_options(batch), self.step_media(batch), cache,
             )  # fmt: skip
         start, calls = replayable(calls)
-        return RecordedPrefix(start, state, calls, standing)
+        return RecordedPrefix(start, state, calls, batch, standing)
 
     @contextmanager
     def continuation(self, state: RecordedPrefix) -> Iterator[Continuation]:
@@ -236,8 +238,9 @@ class VisionLanguageModel:
             stages[call.stage].append(call)
         slots = max((past.keys.shape[2] for past in state.past.past.values()), default=1)
         size = state.start.element_size()
+        past = replace(state.past, branches=Branches())
         with (
-            self._last_tokens(state.past),
+            self._last_tokens(past),
             standing_outputs(self._of_pictures(), state.standing),
         ):
             yield Continuation(
@@ -247,7 +250,29 @@ class VisionLanguageModel:
                 vocabulary=self.model.get_output_embeddings().out_features,
                 row_bytes=size * 16 * self.facts.d_model
                 + self.facts.n_heads * slots * (2 * size + 8),
+                branches=past.branches,
+                further=partial(self._further, state.batch, past.branches),
             )
+
+    def _further(
+        self, batch: VlmBatch | None, branches: Branches, tokens: torch.Tensor
+    ) -> torch.Tensor:
+        """``tokens`` (prompts, rows) through all layers by the model's own code, each behind what
+        ``branches`` say; without a cache, as the attention has all that they look back on."""
+        assert batch is not None
+        depth, rows = len(branches.rows), tokens.shape[1]
+        self.check_length(batch.tokens.shape[1] + depth, "the text with what was generated")
+        positions = (batch.positions[..., -1:] + depth).expand(*batch.positions.shape[:-1], rows)
+        options = {
+            name: value.expand(-1, rows, *value.shape[2:])
+            for name, value in self.step_options(batch).items()
+        }
+        with last_output(self.layers[-1]) as outputs:
+            self.run(
+                tokens, torch.ones_like(tokens), positions, options,
+                batch.media if self.architecture.looks_back_at_pictures else None,
+            )  # fmt: skip
+        return outputs[0]
 
     def joined(self, states: Sequence[RecordedPrefix], first: int) -> RecordedPrefix | None:
         return join_prefixes(states, first)

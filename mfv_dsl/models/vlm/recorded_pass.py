@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mfv_dsl.models.parallel_attention import LookedBack, Past
+from mfv_dsl.models.vlm.batch import VlmBatch
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class BlockCall:
 @dataclass(frozen=True)
 class RecordedPrefix:
     """A batch's prefix: the last tokens as they enter the first block (prompts, 1, d_model), what
-    attention looks back on, and every block's call.  ``standing`` has by the module's identity what
-    modules gave that give every copy the same."""
+    attention looks back on, every block's call, and the ``batch`` itself, None of
+    several together, behind which no further tokens are run.  ``standing`` has by the
+    module's identity what modules gave that give every copy the same."""
 
     start: torch.Tensor
     past: LookedBack
     calls: tuple[BlockCall, ...]
+    batch: VlmBatch | None
     standing: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
 
@@ -63,7 +66,7 @@ def join_prefixes(prefixes: Sequence[RecordedPrefix], first: int) -> RecordedPre
         if module in running
     }
     start = torch.cat([prefix.start for prefix in prefixes])
-    return RecordedPrefix(start, LookedBack(past), joined_calls, standing)
+    return RecordedPrefix(start, LookedBack(past), joined_calls, None, standing)
 
 
 class _NotJoined(Exception):
@@ -146,6 +149,25 @@ def recorded_outputs(modules: Sequence[nn.Module]) -> Iterator[dict[int, torch.T
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def last_output(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """What the last ``layer`` gives while the block of code runs, (prompts, rows, d_model); what
+    follows it gets the last row alone."""
+    outputs: list[torch.Tensor] = []
+
+    def note(module: nn.Module, _: Any, output: Any) -> Any:
+        hidden = output[0] if isinstance(output, tuple) else output
+        outputs.append(hidden)
+        short = hidden[:, -1:]
+        return (short, *output[1:]) if isinstance(output, tuple) else short
+
+    handle = layer.register_forward_hook(note)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from mfv_dsl.engine.candidates import likeliest_sequences
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.exactness import largest_difference
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
+from mfv_dsl.engine.greedy import continue_greedily
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.engine.sequences import sequence_log_p
@@ -63,6 +66,9 @@ def test_what_is_made_on_the_processor_is_moved(name: str, loaded: Loaded):
         generate(model, batch, 2, changes[:1])
         sequence_log_p(model, batch, [(1, 2), (1, 3)])
         off_task_costs(model, [batch], [changes[:1]])
+        prefix = encode_prefix(model, batch)
+        likeliest_sequences(prefix, [(1, 2), (1, 3), (4,)], np.zeros(2, int), [[], changes[:1]])
+        continue_greedily(prefix, [[], changes[:1]], 3)
 
 
 def test_the_test_sees_what_is_not_moved(loaded: Loaded):

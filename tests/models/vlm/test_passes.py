@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.engine.candidates import likeliest_sequences
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact, largest_difference
 from mfv_dsl.engine.full_pass import full_pass
-from mfv_dsl.engine.generation import generate_texts
+from mfv_dsl.engine.generation import generate, generate_texts
+from mfv_dsl.engine.greedy import continue_greedily
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import FullPasses, Prefix, encode_prefix
+from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.load import load_folder
@@ -239,3 +243,53 @@ def test_half_precision_passes_the_check(dtype: str, checkpoint: Any):
     batch = batch_of(model)
     check_exact(model, batch)
     assert batch.dtype == model.model.dtype != torch.float32
+
+
+# -- tokens behind the last one -------------------------------------------------------------------
+#: Names of several tokens, some of which begin alike, and one that begins another.
+SEQUENCES = [(70, 71), (70, 72, 80), (70, 72, 81), (75,), (76, 70, 70, 70), (76, 70)]
+
+
+def further_differences(model: VisionLanguageModel, batch: VlmBatch) -> float:
+    """The largest difference of an answer's log-probability between branches and passes of their
+    own over all edits; the likeliest answers and generations are compared, too."""
+    variants = [[], *([edit] for edit in edits(model))][::3]
+    targets, rows = np.arange(len(batch)) * 2 % len(SEQUENCES), np.arange(len(batch))
+    prefix = encode_prefix(model, batch)
+    found = likeliest_sequences(prefix, SEQUENCES, targets, variants)
+    generated = continue_greedily(prefix, variants[:4], 4)
+    largest = 0.0
+    for number, variant in enumerate(variants):
+        log_p = sequence_log_p(model, batch, SEQUENCES, variant).numpy()
+        assert found.best[:, number].tolist() == log_p.argmax(1).tolist()
+        difference = np.abs(log_p[rows, targets] - found.target_log_p[:, number])
+        largest = max(largest, float(difference.max()))
+    for number, variant in enumerate(variants[:4]):
+        wanted = [generation.tokens for generation in generate(model, batch, 4, variant)]
+        assert generated.tokens[number] == wanted
+    return largest
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_answers_behind_a_shared_prefix_are_those_of_passes_of_their_own(name: str, loaded: Loaded):
+    """Gemma 3's window is shorter than these prompts."""
+    model = loaded(name)
+    batch = batch_of(model, (2, 0, 1))
+    assert further_differences(model, batch) < 1e-5
+    assert further_differences(in_double(model), batch_of(in_double(model))) < 1e-9
+
+
+def test_a_model_that_goes_on_wrongly_is_refused(loaded: Loaded, monkeypatch: pytest.MonkeyPatch):
+    """Further tokens that are taken for the last one's neighbours, a place too early."""
+    model = loaded("llava")
+    batch = batch_of(model)
+    assert largest_difference(model, batch) < 1e-4
+
+    def misplaced(self: Any, part: VlmBatch, branches: Any, tokens: torch.Tensor) -> torch.Tensor:
+        early = dataclasses.replace(part, positions=part.positions - 1)
+        return further(self, early, branches, tokens)
+
+    further = VisionLanguageModel._further
+    monkeypatch.setattr(VisionLanguageModel, "_further", misplaced)
+    with pytest.raises(MfvError, match="not exact"):
+        check_exact(model, batch)
