@@ -38,7 +38,7 @@ from mfv_dsl.progress import Progress, listening
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.run_folder import Origin
-    from mfv_dsl.execute.session import Listener
+    from mfv_dsl.execute.settings import Listener
 
 
 NO_OBJECTS = Given()
@@ -285,9 +285,9 @@ class Recipe(Short):
                 what comes out wrong as it runs, MFV70xx for a model that cannot be loaded; MFV5119
                 for an argument of the wrong type, MFV5120 for a model that is not as it was loaded.
         """
-        from mfv_dsl.execute.run import run_plan
+        from mfv_dsl.execute.finished import recall
         from mfv_dsl.execute.run_folder import RunFolder
-        from mfv_dsl.execute.session import RunSettings
+        from mfv_dsl.execute.settings import RunSettings
 
         flags = {"fresh": fresh, "trace": trace, "download": download, "locked": locked}
         fresh, trace, download, locked = (truth(value, name) for name, value in flags.items())
@@ -304,16 +304,15 @@ class Recipe(Short):
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
+        plan, text, name = recipe.plan(only), self.text_as_run, recipe_label(self.name)
+        settings = RunSettings(device, fresh, trace, download, self.given.objects)
+        origin = replace(self._origin(folder, names), names_folder=out is not None)
         with listening(progress, listener) as told:
-            result = run_plan(
-                recipe.plan(only),
-                self.text_as_run,
-                folder,
-                told,
-                RunSettings(device, fresh, trace, download, self.given.objects),
-                name=recipe_label(self.name),
-                origin=replace(self._origin(folder, names), names_folder=out is not None),
-            )
+            result = recall(plan, text, folder, settings, name=name, origin=origin)
+            if result is None:
+                from mfv_dsl.execute.run import run_plan
+
+                result = run_plan(plan, text, folder, told, settings, name=name, origin=origin)
         return InteractiveResult.of(result, self.given.objects)
 
     def _origin(self, folder: Path, only: Sequence[str]) -> Origin:

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from mfv_dsl.execute.operations import PERFORM
-from mfv_dsl.execute.run import Silence
-from mfv_dsl.execute.session import RunSettings, Session
+from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.settings import RunSettings, Silence
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.plan.descriptions import BATCH, training_items
 from mfv_dsl.plan.estimate import Estimate, duration
