@@ -27,7 +27,7 @@ from mfv_dsl.execute.run_result import RunResult, StoredValues
 from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.library.folder import CARD, INDEX
 from mfv_dsl.plan.steps import Plan
-from mfv_dsl.version import __version__, package_versions
+from mfv_dsl.version import package_versions
 
 
 def remember(result: RunResult, text: str, name: str, origin: Origin) -> None:
@@ -81,9 +81,17 @@ def _identity(plan: Plan, text: str, name: str, origin: Origin) -> str:
     """A hash of all that a run's files depend on beside the values of its steps."""
     folders = [str(Path(item.folder).absolute()) for item in plan.saves]
     parts = [
-        plan.to_json(), text, name, origin.to_json(), folders, __version__, package_versions(),
+        plan.to_json(), text, name, origin.to_json(), folders, _program(), package_versions(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _program() -> list[tuple[str, int, int]]:
+    """The files of this program, with their sizes and moments of change: another version of it may
+    make other rows of the same values."""
+    package = Path(__file__).parents[1]
+    stats = {path.relative_to(package).as_posix(): path.stat() for path in package.rglob("*.py")}
+    return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items())
 
 
 def _record(folder: Path) -> Path:
