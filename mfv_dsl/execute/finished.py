@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -28,6 +29,8 @@ from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.library.folder import CARD, INDEX
 from mfv_dsl.plan.steps import Plan
 from mfv_dsl.version import package_versions
+
+_log = logging.getLogger(__name__)
 
 
 def remember(result: RunResult, text: str, name: str, origin: Origin) -> None:
@@ -74,6 +77,7 @@ def recall(
             return None
     values = StoredValues({step.key: step.operation for step in plan.steps}, store_root())
     seconds = time.perf_counter() - started
+    _log.info("%s holds this run already, all %d steps of it", folder, len(plan.steps))
     return RunResult(plan, results, folder, saved, seconds, values, len(plan.steps))
 
 
