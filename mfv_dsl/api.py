@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,35 +15,30 @@ from mfv_dsl.base.arguments import text as as_text
 from mfv_dsl.base.arguments import texts, truth
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.facts import VectorFacts
 from mfv_dsl.base.names import plain
 from mfv_dsl.base.places import bundled_name, find_recipe, recipe_label, run_folder, user_path
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.source import Source
 from mfv_dsl.execute.loads import check_lock, fetch_loads, pin_loads
 from mfv_dsl.expression import DatasetLike, Expression, ModelLike
+from mfv_dsl.findings import STDIN, findings, read_recipe
 from mfv_dsl.given import Given, Kind, by_name, call_of, options_of, origin_of, same_call
 from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.checker import check_every_profile, check_source, load_recipe
+from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.overrides import in_option
-from mfv_dsl.lang.parser import read_source, source_from_bytes
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.library.lock import NAME as LOCK_NAME
-from mfv_dsl.library.lock import NO_LOCK, Lock, Pin, read_lock
+from mfv_dsl.library.lock import NO_LOCK, Lock, Pin
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.loading import device_of
 from mfv_dsl.plan.build import build_plan
 from mfv_dsl.progress import Progress, listening
 
-#: What stands for standard input where a recipe's file is asked for.
-STDIN = "-"
-
 if TYPE_CHECKING:
     from mfv_dsl.execute.run_folder import Origin
-    from mfv_dsl.execute.session import Listener
+    from mfv_dsl.execute.settings import Listener
 
 
 NO_OBJECTS = Given()
@@ -102,7 +96,7 @@ class Recipe(Short):
         >>> {block.name: block["layer"] for block in quickstart.checked.blocks}["raw"]
         (2, 3, 4)
         """
-        source, lock = _read(path)
+        source, lock = read_recipe(path)
         file = None if str(path) == STDIN else find_recipe(path).absolute()
         return cls(source.text, source.name, options_of(overrides), lock, profile, file)
 
@@ -118,21 +112,7 @@ class Recipe(Short):
         Raises:
             MfvError: Those of :meth:`from_file` that are not about the recipe's text.
         """
-        source, lock = _read(path)
-
-        def find(path: str, name: str | None) -> VectorFacts | None:
-            return at_hand(path, name, lock)
-
-        overrides = options_of(overrides)
-        result = check_source(source, None, overrides, find, profile)
-        own = (*result.diagnostics, *_of_plan(result.checked, source, overrides))
-        if profile:
-            return own
-        of_profiles = list(check_every_profile(source, find=find))
-        for name in () if result.checked is None else profiles_of(result.checked.recipe):
-            checked = check_source(source, None, (), find, name).checked
-            of_profiles += [d for d in _of_plan(checked, source) if d not in (*own, *of_profiles)]
-        return (*own, *of_profiles)
+        return findings(path, options_of(overrides), profile)
 
     def __post_init__(self) -> None:
         as_text(self.text, "a recipe")
@@ -305,9 +285,9 @@ class Recipe(Short):
                 what comes out wrong as it runs, MFV70xx for a model that cannot be loaded; MFV5119
                 for an argument of the wrong type, MFV5120 for a model that is not as it was loaded.
         """
-        from mfv_dsl.execute.run import run_plan
+        from mfv_dsl.execute.finished import recall
         from mfv_dsl.execute.run_folder import RunFolder
-        from mfv_dsl.execute.session import RunSettings
+        from mfv_dsl.execute.settings import RunSettings
 
         flags = {"fresh": fresh, "trace": trace, "download": download, "locked": locked}
         fresh, trace, download, locked = (truth(value, name) for name, value in flags.items())
@@ -324,16 +304,15 @@ class Recipe(Short):
         recipe = (self.with_models() if download else self).fetched(only)
         if locked:
             check_lock(recipe.plan(only), recipe.checked, self.lock, self.name)
+        plan, text, name = recipe.plan(only), self.text_as_run, recipe_label(self.name)
+        settings = RunSettings(device, fresh, trace, download, self.given.objects)
+        origin = replace(self._origin(folder, names), names_folder=out is not None)
         with listening(progress, listener) as told:
-            result = run_plan(
-                recipe.plan(only),
-                self.text_as_run,
-                folder,
-                told,
-                RunSettings(device, fresh, trace, download, self.given.objects),
-                name=recipe_label(self.name),
-                origin=replace(self._origin(folder, names), names_folder=out is not None),
-            )
+            result = recall(plan, text, folder, settings, name=name, origin=origin)
+            if result is None:
+                from mfv_dsl.execute.run import run_plan
+
+                result = run_plan(plan, text, folder, told, settings, name=name, origin=origin)
         return InteractiveResult.of(result, self.given.objects)
 
     def _origin(self, folder: Path, only: Sequence[str]) -> Origin:
@@ -366,33 +345,6 @@ class Recipe(Short):
         """Write ``mfv.lock`` beside the recipe, so that it pins what the recipe loads; gives the
         pins by path and name.  Raises MfvError (MFV6023) where there is no file to write."""
         return pin_loads(self.checked, self.lock)
-
-
-def _read(path: str | Path) -> tuple[Source, Lock]:
-    """A recipe's text, and what ``mfv.lock`` beside it pins; ``-`` is standard input, which has no
-    lock."""
-    if str(path) == STDIN:
-        return source_from_bytes(sys.stdin.buffer.read(), "<stdin>"), NO_LOCK
-    file = find_recipe(as_path(path, "a recipe's file"))
-    try:
-        source = read_source(file, str(path))
-    except OSError as error:
-        raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
-    return source, read_lock(file.parent / LOCK_NAME)
-
-
-def _of_plan(
-    checked: Checked | None, source: Source, overrides: Sequence[str] = ()
-) -> list[Diagnostic]:
-    """Why no plan can be made of a checked recipe, or none that can be run."""
-    if checked is None:
-        return []
-    try:
-        found = build_plan(checked).errors
-    except MfvError as error:
-        # what a model or dataset is that is not on this machine, nobody can say
-        found = () if error.code == "MFV5001" else error.diagnostics
-    return [in_option(diagnostic, source, overrides) for diagnostic in found]
 
 
 def compile(text: str) -> Expression | Recipe:

@@ -48,7 +48,7 @@ from mfv_dsl.progress import Progress, listening
 if TYPE_CHECKING:
     from mfv_dsl.data.items import Dataset
     from mfv_dsl.engine.attach import HookPlan
-    from mfv_dsl.execute.session import Listener
+    from mfv_dsl.execute.settings import Listener
     from mfv_dsl.methods.vectors import Vector
     from mfv_dsl.models.base import Backend
     from mfv_dsl.models.sites import SiteSource
@@ -258,7 +258,7 @@ class Expression:
         """
         from mfv_dsl.execute.loads import fetch_loads
         from mfv_dsl.execute.run import perform
-        from mfv_dsl.execute.session import RunSettings
+        from mfv_dsl.execute.settings import RunSettings
         from mfv_dsl.vector_objects import interactive
 
         checked, given = self._checked(model, dataset, defaults)

@@ -18,7 +18,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import is_vector_file
 from mfv_dsl.base.source import Source
 from mfv_dsl.data.items import Dataset
-from mfv_dsl.execute.session import Listener
+from mfv_dsl.execute.settings import Listener
 from mfv_dsl.expression import Expression
 from mfv_dsl.lang.constructed import as_call, constructed
 from mfv_dsl.lang.parser import parse_expression

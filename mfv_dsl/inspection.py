@@ -26,8 +26,8 @@ from mfv_dsl.data.one_picture import OnePicture
 from mfv_dsl.data.prompts import DEFAULT_SEED, corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.template import OPENFLAMINGO
-from mfv_dsl.execute.run import Silence
-from mfv_dsl.execute.session import Listener, batched
+from mfv_dsl.execute.session import batched
+from mfv_dsl.execute.settings import Listener, Silence
 from mfv_dsl.inputs import VectorInput, open_model, relations_of
 from mfv_dsl.lang.constructed import constructed
 from mfv_dsl.methods.evaluation import adding

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.arguments import known_options
 from mfv_dsl.base.places import finished
-from mfv_dsl.execute.run_result import RunResult
+from mfv_dsl.execute.run_result import RunResult, StoredValues
 from mfv_dsl.plan.explain import explain_plan
 from mfv_dsl.plan.steps import Plan
 
@@ -72,9 +72,11 @@ class InteractiveResult(RunResult):
     @classmethod
     def of(cls, result: RunResult, given: Mapping[str, Any] | None = None) -> InteractiveResult:
         """``result`` with the methods of this class."""
-        from mfv_dsl.vector_objects import interactive
-
-        values = {key: interactive(value) for key, value in result.values.items()}
+        values: Mapping[str, Any]
+        if isinstance(result.values, StoredValues):
+            values = result.values.shown_as(_interactive)
+        else:
+            values = {key: _interactive(value) for key, value in result.values.items()}
         plan = InteractivePlan.of(result.plan, given)
         own = {item.name: getattr(result, item.name) for item in fields(RunResult)}
         return cls(**{**own, "plan": plan, "values": values})
@@ -83,3 +85,10 @@ class InteractiveResult(RunResult):
         from mfv_dsl.report.html import results_html
 
         return results_html(self.rows, self.plan.metrics, self.notes)
+
+
+def _interactive(value: Any) -> Any:
+    """A step's value; a vector that is saved and bound."""
+    from mfv_dsl.vector_objects import interactive
+
+    return interactive(value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mfv_dsl.base.arguments import ArgumentError, shown, truth
 
 if TYPE_CHECKING:
-    from mfv_dsl.execute.session import Listener
+    from mfv_dsl.execute.settings import Listener
 
 #: Whether progress is shown; None: in notebooks.
 Progress: TypeAlias = "bool | None"

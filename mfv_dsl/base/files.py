@@ -16,6 +16,7 @@ from typing import BinaryIO
 #: A file up to _WHOLE bytes is hashed whole, of a larger one _BLOCKS blocks of _BLOCK bytes, evenly
 #: spaced, the first and the last among them.
 _WHOLE, _BLOCKS, _BLOCK = 64 << 20, 64, 64 << 10
+_AT_ONCE = 256 << 10  # bytes of a file that is hashed whole
 #: Bytes at the beginning and in the middle of a tensor that are hashed.
 _PIECE = 4 << 10
 
@@ -85,11 +86,24 @@ def hash_sample(digest: hashlib._Hash, path: Path) -> None:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size <= _WHOLE:
-            digest.update(file.read())
+            _hash_rest(digest, file)
             return
         for i in range(_BLOCKS):
             file.seek((size - _BLOCK) * i // (_BLOCKS - 1))
             digest.update(file.read(_BLOCK))
+
+
+def hash_whole(path: str | Path) -> str:
+    """SHA-256 of a regular file's content, of which a little at a time is in memory."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        _hash_rest(digest, file)
+    return digest.hexdigest()
+
+
+def _hash_rest(digest: hashlib._Hash, file: BinaryIO) -> None:
+    while block := file.read(_AT_ONCE):
+        digest.update(block)
 
 
 def hash_tensors(digest: hashlib._Hash, path: Path) -> None:

@@ -7,7 +7,6 @@ which a file's status changed (``ctime``) cannot be set by hand.  Hashes are kep
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import time
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from mfv_dsl.base.files import open_regular
+from mfv_dsl.base.files import hash_whole
 from mfv_dsl.base.places import store_root
 
 NAME = "hashes.sqlite"
@@ -26,7 +25,6 @@ _SETTLED = 3_000_000_000
 _THREADS = 8
 #: Hashes of fewer files make no store where there is none.
 _FEW = 200
-_AT_ONCE = 1 << 20
 
 #: What tells whether a file is as it was.
 State = str
@@ -58,7 +56,7 @@ def content_hashes(files: Mapping[Path, os.stat_result]) -> dict[Path, str]:
     if missing:
         settled = time.time_ns() - _SETTLED
         with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-            hashes |= zip(missing, pool.map(_hash, missing), strict=True)
+            hashes |= zip(missing, pool.map(hash_whole, missing), strict=True)
         _keep({
             names[path]: (states[names[path]], hashes[names[path]])
             for path, status in files.items()
@@ -73,14 +71,6 @@ def _state(status: os.stat_result) -> State:
         map(str, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino,
                   status.st_dev))
     )  # fmt: skip
-
-
-def _hash(name: str) -> str:
-    digest = hashlib.sha256()
-    with open_regular(name) as file:
-        while block := file.read(_AT_ONCE):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 # -- kept between processes -----------------------------------------------------------------------

@@ -54,10 +54,10 @@ def _run(received: list[str]) -> None:
 
     try:
         try:
-            from mfv_dsl.cli.app import app
+            from mfv_dsl.cli.app import app_for
 
             with _plain_warnings():
-                app()
+                app_for(sys.argv[1:])()
         except (Exception, SystemExit):
             if received:  # a library, while it was loaded, made another error of it
                 raise Interrupted(received[0]) from None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from typing import Annotated, Any
 
 import typer
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from mfv_dsl.cli import analyses, data, direct, installation, language, runs, store, tables, vectors
 
@@ -62,3 +66,21 @@ app.command("eval")(direct.eval_)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="cache")
 app.add_typer(vectors.app, name="vectors")
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The application with the command alone that ``arguments`` begin with: building the others
+    takes as long as a check.  All of them where that is none, or is about them."""
+    asked = next(iter(arguments), "")
+    commands = [c for c in app.registered_commands if _name(c) == asked]
+    groups = [group for group in app.registered_groups if group.name == asked]
+    if asked == "help" or not (commands or groups):
+        return app
+    narrow = copy(app)
+    narrow.registered_commands, narrow.registered_groups = commands, groups
+    return narrow
+
+
+def _name(command: CommandInfo) -> str:
+    assert command.callback is not None
+    return command.name or get_command_name(command.callback.__name__)

@@ -29,15 +29,15 @@ def check(
 
     Every profile of a recipe is checked too, or with --profile that one alone.
     """
-    from mfv_dsl.api import Recipe
     from mfv_dsl.base.diagnostics import Diagnostic, to_json
     from mfv_dsl.base.errors import MfvError
     from mfv_dsl.cli.output import print_json, show_diagnostics
+    from mfv_dsl.findings import findings
 
     diagnostics: list[Diagnostic] = []
     for recipe in _files(recipes):
         try:
-            own = Recipe.findings(recipe, sets or (), profile)
+            own = findings(recipe, tuple(sets or ()), profile)
         except MfvError as error:
             own = error.diagnostics
         diagnostics += own

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.table import Table
 
-    from mfv_dsl.execute.session import Listener
+    from mfv_dsl.execute.settings import Listener
     from mfv_dsl.inputs import VectorInput
     from mfv_dsl.inspection import Probe
     from mfv_dsl.methods.vectors import Vector

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from mfv_dsl.execute.run_result import RunResult
-    from mfv_dsl.execute.session import Listener
+    from mfv_dsl.execute.settings import Listener
 
 
 def show_error(error: MfvError) -> None:
@@ -120,7 +120,7 @@ def print_notes(notes: Sequence[str]) -> None:
 @contextmanager
 def progress_bars(quiet: bool) -> Iterator[Listener]:
     """Progress bars on stderr, one per piece of work, gone when it is done."""
-    from mfv_dsl.execute.run import Silence
+    from mfv_dsl.execute.settings import Silence
 
     if quiet:
         yield Silence()

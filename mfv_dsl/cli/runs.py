@@ -235,7 +235,7 @@ def _estimate(steps: Plan, done: Collection[str], ask: _Ask) -> Estimate | None:
     if ask.measure:
         from mfv_dsl.cli.interruption import kept
         from mfv_dsl.execute.measure import measure_plan
-        from mfv_dsl.execute.session import RunSettings
+        from mfv_dsl.execute.settings import RunSettings
 
         with kept(lambda: "a measurement keeps nothing"):
             return measure_plan(steps, done, RunSettings(device=ask.device))

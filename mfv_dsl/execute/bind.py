@@ -13,7 +13,7 @@ from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.execute.conditions import Point
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.run import inputs_of, perform
-from mfv_dsl.execute.session import RunSettings
+from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.models.loaded import origin_of
 from mfv_dsl.models.sites import SiteSource
 from mfv_dsl.plan.descriptions import model_facts

@@ -6,9 +6,8 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,13 @@ from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.short import Short
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import (
-    RESULTS_FORMAT,
-    ResultRow,
     choices_csv,
     confusion_csv,
     results_csv,
 )
-from mfv_dsl.execute.run_folder import RECIPE, Origin, RunFolder, Write
-from mfv_dsl.execute.tuning_rows import TuningRow, curves
+from mfv_dsl.execute.rows import Results
+from mfv_dsl.execute.run_folder import FINISHED, RECIPE, RESULTS, Origin, RunFolder, Write
+from mfv_dsl.execute.tuning_rows import curves
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import arrays_of, metadata_of, save_vector
 from mfv_dsl.methods.means import effect_intervals
@@ -37,9 +35,7 @@ from mfv_dsl.methods.statistics import sign_flip_test
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan, Save, Step
-from mfv_dsl.version import __version__
-
-_PACKAGES = ("torch", "transformers", "open_flamingo", "open_clip_torch", "numpy", "safetensors")
+from mfv_dsl.version import __version__, package_versions
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,32 +50,6 @@ class Performance(Short):
     touches: dict[str, list[str]]
     devices: dict[str, str]
     failures: dict[str, MfvError]
-
-
-@dataclass(frozen=True, repr=False)
-class Results(Short):
-    """What a run shows: rows, what was tried to settle ``choose``, the mean weights of blends'
-    candidates, how vectors were trained, what must be said beside, and which vectors were made
-    linear behind a norm."""
-
-    rows: list[ResultRow]
-    choices: list[dict[str, Any]]
-    weights: list[dict[str, Any]]
-    tunes: list[TuningRow]
-    notes: list[dict[str, str]]
-    linearised: list[dict[str, Any]] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """The results as plain data, as in ``results.json``."""
-        return {
-            "format": RESULTS_FORMAT,
-            "rows": [row.to_json() for row in self.rows],
-            "choices": self.choices,
-            "weights": self.weights,
-            "tunes": [asdict(row) for row in self.tunes],
-            "notes": self.notes,
-            **({"linearised": self.linearised} if self.linearised else {}),
-        }
 
 
 def write_run(
@@ -98,7 +68,7 @@ def write_run(
     }  # fmt: skip
     labels = [step.label for step in plan.steps if step.parameters.get("allow_mismatch")]
     mismatches = {"allow_mismatch": labels} if labels else {}
-    files["results.json"] = _json({**results.to_json(), **mismatches})
+    files[RESULTS] = _json({**results.to_json(), **mismatches})
     for name, table in (
         ("results", results_csv(results.rows)),
         ("confusion", confusion_csv(results.rows)),
@@ -127,7 +97,7 @@ def manifest(plan: Plan, performance: Performance) -> dict[str, Any]:
     return {
         "mfv_version": __version__,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": package_versions(),
         "models": {
             name: {
                 "constructor": model.constructor,
@@ -139,7 +109,7 @@ def manifest(plan: Plan, performance: Performance) -> dict[str, Any]:
             for name, model in plan.models.items()
         },
         "threads": torch.get_num_threads(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "finished": time.strftime(FINISHED, time.gmtime()),
         "seconds": performance.seconds,
         "steps": {
             step.key: {"label": step.label, "cached": step.key in performance.cached}
@@ -205,10 +175,3 @@ def _bytes(data: bytes) -> Write:
 
 def _json(data: Any) -> Write:
     return _bytes((json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -17,8 +17,8 @@ import torch
 
 from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.operations import PERFORM, TOGETHER
-from mfv_dsl.execute.run import Silence
-from mfv_dsl.execute.session import RunSettings, Session
+from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.settings import RunSettings, Silence
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.plan.descriptions import BATCH, training_items
 from mfv_dsl.plan.estimate import Estimate, duration

@@ -5,100 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.short import Short
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
+from mfv_dsl.execute.rows import ALWAYS, CONDITION, Difference, ResultRow
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.plan.steps import EvalRow, Plan
 
-#: Of ``results.json``.  Before 2, ``all`` stood in place of a relation for all of them together,
-#: and ``other`` among the answers for none's.
-RESULTS_FORMAT = 2
 CHOSEN = "chosen"  # a value that was settled for each relation
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference in accuracy with its 95 % interval."""
-
-    difference: float
-    low: float
-    high: float
-
-
-def _optional(empty: Any) -> Any:
-    """A field that a row shows only where there is something in it."""
-    return field(default_factory=lambda: empty, metadata={"optional": True})
-
-
-@dataclass(frozen=True, repr=False)
-class ResultRow(Short):
-    """One condition: accuracy with its 95 % interval, mean probability of the answer, and the
-    paired difference in accuracy from zero-shot on the same items with its interval.
-
-    Over all relations ``relation`` is None, and what was settled for each is ``chosen``.  ``k``
-    and ``vector`` are there where the eval sweeps them, ``control`` where the row is one;
-    ``against`` holds the differences from other evals, by name.  For a single relation ``answers``
-    holds the shares of items whose answer was that relation's object, and ``answers_other`` the
-    share of those whose answer was none's.
-
-    A condition that gave no numbers is a row with ``error``, its code, message and help, and None
-    for all that was to be measured; so is the row over all relations where one of them is so.
-    """
-
-    eval: str
-    relation: str | None
-    shots: int
-    layer: int | str | None
-    scale: float | str | None
-    n: int | None
-    accuracy: float | None
-    ci_low: float | None
-    ci_high: float | None
-    mean_p_answer: float | None
-    difference: float | None
-    difference_low: float | None
-    difference_high: float | None
-    vector: str | None = _optional(None)
-    k: int | str | None = _optional(None)
-    control: str = _optional("")
-    against: Mapping[str, Difference] = _optional({})
-    answers: Mapping[str, float] = _optional({})
-    answers_other: float | None = _optional(None)
-    error: Mapping[str, str] = _optional({})
-
-    @classmethod
-    def failed(
-        cls, row: EvalRow, relation: str | None, at: Point, error: MfvError,
-        vectors: Sequence[str] = (),
-    ) -> ResultRow:  # fmt: skip
-        """The row of a condition without numbers."""
-        nothing = dict.fromkeys(name for name in ALWAYS if name not in CONDITION)
-        return cls(
-            eval=row.eval, relation=relation, shots=row.shots, layer=at.layer, scale=at.scale,
-            vector=row.vectors[at.vector] if row.vectors else None, k=at.k, control=at.control,
-            error={"code": error.code, "message": error.message, "help": error.help or ""},
-            **nothing,
-        )  # fmt: skip
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as plain data; optional fields only where there is something in them."""
-        row = asdict(self)
-        return {
-            name: value
-            for name, value in row.items()
-            if name in ALWAYS or value not in (None, "", {})
-        }
-
-
-#: The fields that every row shows, and those that tell a condition from another.
-ALWAYS = tuple(f.name for f in fields(ResultRow) if not f.metadata)
-CONDITION = ("eval", "relation", "shots", "layer", "scale", "vector", "k", "control")
 
 
 @dataclass(frozen=True)

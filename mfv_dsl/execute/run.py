@@ -10,7 +10,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +22,18 @@ from mfv_dsl.base.memory import is_out_of_memory
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
-from mfv_dsl.execute.folder import Performance, Results, write_library, write_run
+from mfv_dsl.execute.finished import remember
+from mfv_dsl.execute.folder import Performance, write_library, write_run
 from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.notes import failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, result_rows
+from mfv_dsl.execute.rows import Results
 from mfv_dsl.execute.run_folder import Origin, RunFolder
 from mfv_dsl.execute.run_result import RunResult
-from mfv_dsl.execute.session import AS_DECLARED, Listener, RunSettings, Session
+from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings, Silence
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.plan.steps import Plan, Step
@@ -38,14 +41,6 @@ from mfv_dsl.plan.treatments import treatments
 
 TRACED = 2  # prompts of every pass that are traced
 _log = logging.getLogger(__name__)
-
-
-class Silence:
-    """A listener that tells nobody."""
-
-    def begin(self, label: str, total: int) -> Callable[[int], None]:
-        """A counter that counts nothing."""
-        return lambda units: None
 
 
 def perform(
@@ -292,7 +287,10 @@ def _run_plan(
             unsaved.append(error)
     if unsaved and not (saved or rows or done.tunes):
         raise unsaved[0]
-    return RunResult(
+    result = RunResult(
         plan, results, folder, saved, time.perf_counter() - started, values,
         len(performance.cached), performance.failures, unsaved,
     )  # fmt: skip
+    if not result.failed:
+        remember(result, text, name, origin)
+    return result

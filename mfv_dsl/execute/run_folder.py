@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
@@ -19,16 +20,21 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, read_text
+from mfv_dsl.plan.steps import Plan
+from mfv_dsl.version import __version__
 
-MANIFEST, RECIPE = "manifest.json", "recipe.mfv"
+MANIFEST, RECIPE, RESULTS = "manifest.json", "recipe.mfv", "results.json"
 #: What every run writes, and those of its files whose names depend on the recipe.
 _ALWAYS = (
-    RECIPE, MANIFEST, "plan.json", "results.json", "results.csv", "confusion.csv", "choices.csv",
+    RECIPE, MANIFEST, "plan.json", RESULTS, "results.csv", "confusion.csv", "choices.csv",
 )  # fmt: skip
 _FOLDERS = ("aie", "vectors", "tune")
 _OF_OLDER_RUNS = re.compile(
     r"trace\.txt|tune/[^/]+/[^/]+\.json|(aie|vectors)/\w+_[0-9a-f]{8}\.safetensors"
 )
+
+#: How the manifest says when a run was finished.
+FINISHED = "%Y-%m-%dT%H:%M:%SZ"
 
 #: What writes a file to a path.
 Write = Callable[[Path], object]
@@ -111,6 +117,32 @@ class RunFolder:
         for name, write in files.items():
             write(self.path / name)
         self._write_manifest({**manifest, "files": names})
+
+    def results(self) -> list[str]:
+        """The names of the files that the run which is there has written, but the manifest."""
+        return sorted(self._files() - {MANIFEST})
+
+    def is_again(self, origin: Origin, plan: Plan) -> bool:
+        """Note in the manifest that the run which is there was run again and all its steps were in
+        the store; False where the manifest is not that of such a run."""
+        manifest = self._manifest()
+        if manifest is None or manifest.get("unfinished"):
+            return False
+        models = manifest.get("models")
+        if not isinstance(models, dict) or models.keys() != plan.models.keys():
+            return False
+        same = {**origin.to_json(), "mfv_version": __version__}
+        if any(manifest.get(name) != value for name, value in same.items()):
+            return False
+        steps = {step.key: {"label": step.label, "cached": True} for step in plan.steps}
+        again = {
+            "models": {name: {**model, "device": None} for name, model in models.items()},
+            "finished": time.strftime(FINISHED, time.gmtime()),
+            "seconds": dict.fromkeys(steps, 0.0),
+            "steps": steps,
+        }
+        self._write_manifest({**manifest, **again})
+        return True
 
     def is_unfinished(self) -> bool:
         """Whether a run was stopped while it wrote its files."""

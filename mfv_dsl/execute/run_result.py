@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,36 @@ from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
     from mfv_dsl.base.table_text import TextTable
-    from mfv_dsl.execute.folder import Results
-    from mfv_dsl.execute.results import ResultRow
-    from mfv_dsl.execute.tuning_rows import TuningRow
+    from mfv_dsl.execute.rows import ResultRow, Results, TuningRow
+
+
+class StoredValues(Mapping[str, Any]):
+    """Values of finished steps by key, each read from the store when it is first asked for;
+    ``shown`` makes of a value what is given."""
+
+    def __init__(
+        self, operations: Mapping[str, str], root: Path, shown: Callable[[Any], Any] | None = None
+    ) -> None:
+        self._operations, self._root, self._shown = dict(operations), root.absolute(), shown
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._read:
+            from mfv_dsl.execute.store import Store
+
+            value = Store(self._root).get(key, self._operations[key])
+            self._read[key] = value if self._shown is None else self._shown(value)
+        return self._read[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._operations)
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def shown_as(self, shown: Callable[[Any], Any]) -> StoredValues:
+        """The same values as ``shown`` makes them."""
+        return StoredValues(self._operations, self._root, shown)
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,7 +56,7 @@ class RunResult:
     folder: Path
     saved: list[Path]
     seconds: float
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     cached: int = 0  # steps that were found in the store
     failures: dict[str, MfvError] = field(default_factory=dict)
     unsaved: list[MfvError] = field(default_factory=list)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, overload
 
 from mfv_dsl import data, models
@@ -18,6 +17,7 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.table import FileDataset
 from mfv_dsl.engine.attach import is_edited
 from mfv_dsl.engine.rows import prompt_bytes
+from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -25,37 +25,6 @@ from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How a plan is run; nothing of it is in a step's key.
-
-    Attributes:
-        device: Where models run, in place of what the recipe says.
-        fresh: Run the steps that the store holds, too.
-        trace: Note what the steps that are run read and write where, for the first prompts of
-            every pass.
-        download: Fetch the files of a model that are not on this machine.
-        given: Models and datasets that are loaded already, by the plan's names for them.
-    """
-
-    device: str | None = None
-    fresh: bool = False
-    trace: bool = False
-    download: bool = False
-    given: Mapping[str, Any] = field(default_factory=dict)
-
-
-#: As the recipe says, from the store where it can be, from the files that are here.
-AS_DECLARED = RunSettings()
-
-
-class Listener(Protocol):
-    """Who is told how far a run is."""
-
-    def begin(self, label: str, total: int) -> Callable[[int], None]:
-        """A piece of work of ``total`` units starts; call the result with units as they finish."""
 
 
 class Parts(Protocol):

@@ -4,35 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from mfv_dsl.base.short import Short
+from mfv_dsl.execute.rows import TuningRow
 from mfv_dsl.methods.intervals import wilson
 from mfv_dsl.methods.tuning import Tuned
 from mfv_dsl.plan.steps import Plan, Step
-
-
-@dataclass(frozen=True, repr=False)
-class TuningRow(Short):
-    """One trained vector: ``accuracy`` on the ``n`` validation prompts in the epoch that they
-    ``chose``, with its 95 % interval, beside that of the start; ``norm`` likewise."""
-
-    tune: str
-    relation: str
-    variable: str
-    layer: int
-    epochs: int
-    chosen: int
-    n: int
-    start_accuracy: float
-    accuracy: float
-    ci_low: float
-    ci_high: float
-    start_nll: float
-    nll: float
-    start_norm: float
-    norm: float
 
 
 def tuning_rows(plan: Plan, values: Mapping[str, Any]) -> list[TuningRow]:

@@ -156,6 +156,20 @@ def check_source(
     return CheckResult(None if broken else result.checked, tuple(findings))
 
 
+def check_each_profile(
+    source: Source, facts: Facts | None = None, find: VectorFinder = no_vectors
+) -> dict[str, CheckResult]:
+    """What :func:`check_source` gives with each profile of a text, by its name.
+
+    >>> text = 'mfv 1\\nmodel m = tiny()\\nprofile other { m = tinny() }\\n'
+    >>> [name for name, result in check_each_profile(Source(text)).items() if not result.checked]
+    ['other']
+    """
+    recipe = parse(source).recipe
+    names = () if recipe is None else profiles_of(recipe)
+    return {name: check_source(source, facts, (), find, name) for name in names}
+
+
 def check_every_profile(
     source: Source, facts: Facts | None = None, find: VectorFinder = no_vectors
 ) -> tuple[Diagnostic, ...]:
@@ -165,12 +179,17 @@ def check_every_profile(
     >>> [diagnostic.message for diagnostic in check_every_profile(Source(text))]
     ['unknown model constructor `tinny`']
     """
-    recipe = parse(source).recipe
-    profiles = {} if recipe is None else profiles_of(recipe)
-    known = list(check_source(source, facts, (), find).diagnostics) if profiles else []
+    results = check_each_profile(source, facts, find)
+    known = check_source(source, facts, (), find).diagnostics if results else ()
+    return of_profiles(results, known)
+
+
+def of_profiles(
+    results: Mapping[str, CheckResult], known: Sequence[Diagnostic]
+) -> tuple[Diagnostic, ...]:
+    """The diagnostics under profiles that are not ``known`` without, each once, in source order."""
     findings: list[Diagnostic] = []
-    for name in profiles:
-        result = check_source(source, facts, (), find, name)
+    for result in results.values():
         findings += [d for d in result.diagnostics if d not in (*known, *findings)]
     return tuple(sorted(findings, key=_place))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,9 @@ STARTS = ("recipe", "item", "attribute", "expression")
 
 def grammar_text() -> str:
     """The text of ``grammars/mfv.lark``, of the installed package or of the checkout."""
-    packaged = resources.files("mfv_dsl").joinpath("grammars", "mfv.lark")
-    if packaged.is_file():
-        return packaged.read_text(encoding="utf-8")
-    checkout = Path(__file__).resolve().parents[2] / "grammars" / "mfv.lark"
-    return checkout.read_text(encoding="utf-8")
+    package = Path(__file__).resolve().parents[1]
+    packaged, checkout = (at / "grammars" / "mfv.lark" for at in (package, package.parent))
+    return (packaged if packaged.is_file() else checkout).read_text(encoding="utf-8")
 
 
 class KeepTokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lark import Token
@@ -50,8 +51,10 @@ def source_from_bytes(data: bytes, name: str) -> Source:
         raise RecipeError([diagnostic]) from None
 
 
+@lru_cache(maxsize=4)
 def parse(source: Source) -> ParseResult:
-    """The tree of a recipe; never raises, whatever the text.
+    """The tree of a recipe; never raises, whatever the text.  The last few are kept: a recipe is
+    checked once for itself and once for each of its profiles.
 
     >>> result = parse(Source("mfv 1\\nvector steer = 2 * fv(left)\\n"))
     >>> result.recipe.items[0].name.text, result.diagnostics

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
+from mfv_dsl.base.hub_cache import snapshots
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.models.checkpoints.locate import is_here
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, memory
@@ -106,6 +107,8 @@ def _running(known: KnownModel, dtype: str) -> int:
 
 
 def _weights_are_here(name: str) -> bool:
+    if not snapshots(name):
+        return False
     try:
         return bool(weight_files(locate(name)))
     except MfvError:

@@ -23,13 +23,13 @@ def own_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(hashes, "_known", {})
     monkeypatch.setattr(hashes, "_SETTLED", -(10**12))  # as if a while had gone by
     hashed: list[str] = []
-    plain = hashes._hash
+    plain = hashes.hash_whole
 
     def noted(name: str) -> str:
         hashed.append(Path(name).name)
         return plain(name)
 
-    monkeypatch.setattr(hashes, "_hash", noted)
+    monkeypatch.setattr(hashes, "hash_whole", noted)
     return hashed
 
 

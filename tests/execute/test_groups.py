@@ -14,7 +14,7 @@ from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.operations import TOGETHER, tuning
 from mfv_dsl.execute.operations.registry import Together
 from mfv_dsl.execute.run import perform
-from mfv_dsl.execute.session import RunSettings
+from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.methods.tuning import Tuned
 from mfv_dsl.plan.steps import Plan, Step
 

@@ -11,7 +11,7 @@ import mfv_dsl as mfv
 from mfv_dsl.execute import measure
 from mfv_dsl.execute.measure import kind_of, measure_plan
 from mfv_dsl.execute.run import perform
-from mfv_dsl.execute.session import RunSettings
+from mfv_dsl.execute.settings import RunSettings
 from tests.cli.support import mfv_command
 
 RECIPE = """mfv 1

@@ -7,6 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from mfv_dsl.cli.app import app, app_for
+from mfv_dsl.findings import findings
+from mfv_dsl.lang.parser import parse
 from tests.lang.support import HEAD
 
 #: what a checker on Lark costs before its own first line
@@ -68,18 +74,62 @@ main()
 """
 
 
-def test_the_check_command_imports_nothing_heavy(tmp_path):
-    recipe = tmp_path / "recipe.mfv"
-    recipe.write_text(HEAD + "eval raw { add = fv(each) - fv(left), layer = 0..5 }\n")
+#: Libraries that take long to import, and what they would bring.
+HEAVY = {
+    "torch", "numpy", "scipy", "transformers", "PIL", "safetensors", "open_clip", "httpx",
+    "huggingface_hub.hf_api",
+}  # fmt: skip
+
+
+def imported_by(arguments: list[str], folder: Path) -> tuple[str, set[str]]:
+    """What ``mfv`` prints, and the modules that its process has loaded at the end."""
     result = subprocess.run(
-        [sys.executable, "-c", COMMAND, "check", str(recipe)],
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, check=True,
+        env=os.environ | {"HF_HOME": str(folder), "MFV_HOME": str(folder / "store")},
     )  # fmt: skip
-    assert result.stdout == f"{recipe}: ok\n"
-    imported = set(result.stderr.split())
-    assert {"lark", "typer", "mfv_dsl.lang.checker"} <= imported
-    heavy = {"torch", "numpy", "transformers", "PIL", "safetensors", "open_clip", "huggingface_hub"}
-    assert heavy & imported == set()
+    return result.stdout, set(result.stderr.split())
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "models", "recipes", "reference"])
+def test_a_command_that_runs_no_model_imports_nothing_heavy(command, tmp_path):
+    recipe = tmp_path / "recipe.mfv"
+    recipe.write_text(
+        HEAD + "eval raw { add = fv(each) - fv(left), layer = 0..5 }\n"
+        'profile llava { flamingo = tiny("llava"), raw.layer = 0..1 }\n'
+    )
+    files = [str(recipe)] if command in ("check", "plan") else []
+    printed, modules = imported_by([command, *files], tmp_path)
+    if command == "check":
+        assert printed == f"{recipe}: ok\n"
+        assert {"lark", "mfv_dsl.lang.checker", "mfv_dsl.plan.build"} <= modules
+        assert {"mfv_dsl.api", "mfv_dsl.expression"} & modules == set()
+    assert printed and "typer" in modules
+    assert modules & HEAVY == set()
+
+
+def test_a_command_is_built_alone_and_is_the_same():
+    for arguments in (["check", "-h"], ["vectors", "push", "-h"], ["eval", "-h"]):
+        alone, whole = (
+            CliRunner().invoke(made, arguments, prog_name="mfv")
+            for made in (app_for(arguments), app)
+        )
+        assert alone.exit_code == 0
+        assert alone.output == whole.output
+    assert len(app_for(["check"]).registered_commands) == 1
+    for others in ([], ["-h"], ["help", "check"], ["chekc"]):
+        assert app_for(others) is app
+
+
+def test_a_recipe_is_read_once_for_all_its_profiles(tmp_path):
+    path = tmp_path / "recipe.mfv"
+    path.write_text(
+        HEAD + "eval raw { add = fv(each), layer = 0 }\n"
+        "profile one { raw.layer = 1 }\nprofile two { raw.layer = 99 }\n"
+    )
+    parse.cache_clear()
+    (found,) = findings(path)
+    assert "99" in found.message
+    assert parse.cache_info().misses == 1
 
 
 def test_an_error_class_costs_no_parser():

@@ -18,8 +18,8 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.execute.blend_weights import vector_text
 from mfv_dsl.execute.operations.evaluation import source_pairs
-from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.settings import Silence
 from mfv_dsl.methods.analogy import analogy_weights, blend_edits, measure_blends
 from mfv_dsl.methods.evaluation import adding, measure
 from mfv_dsl.methods.outcomes import outcomes

@@ -22,7 +22,7 @@ from mfv_dsl.data.world import COLOURS, FAMILIAR_KINDS, SHAPES
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
-from mfv_dsl.execute.run import Silence
+from mfv_dsl.execute.settings import Silence
 from mfv_dsl.methods.answers import (
     answered_relations,
     begun_by,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.hub_cache import cached_revision, choice_of
+from mfv_dsl.base.hub_cache import cached_revision, choice_of, snapshots
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
@@ -53,6 +53,8 @@ def find(part: CheckpointPart, name: str) -> Path | None:
     """The file ``name`` of a part, if it is here."""
     if isinstance(part, Path):
         return path if (path := part / name).is_file() else None
+    if not snapshots(part.name):  # nothing of it; the Hub's client takes long to import
+        return None
     from huggingface_hub import try_to_load_from_cache
 
     revision = cached_revision(part.name, part.revision)

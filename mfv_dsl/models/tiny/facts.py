@@ -10,7 +10,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.base.files import open_regular
+from mfv_dsl.base.files import hash_whole
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 from mfv_dsl.models.families import whole
 from mfv_dsl.models.sites import flamingo_paths
@@ -93,6 +93,5 @@ def _fingerprint(folder: Path) -> str:
 def _hash(files: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        with open_regular(file) as content:
-            digest.update(hashlib.sha256(content.read()).digest())
+        digest.update(bytes.fromhex(hash_whole(file)))
     return digest.hexdigest()

@@ -1,0 +1,123 @@
+"""Runs that are there already: their folder and libraries hold just what they would write.
+
+A run in which nothing failed leaves a record in the store: what was run, and hashes of the files of
+its steps and of all that it wrote.  As long as every one of them is as it was, the same run gives
+what is there, and neither torch nor a model is loaded.  Otherwise it is run as ever, and its
+finished steps come from the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.base.disk import disk_trouble
+from mfv_dsl.base.files import hash_whole, write_atomically
+from mfv_dsl.base.names import plain
+from mfv_dsl.base.places import step_file, store_root
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
+from mfv_dsl.execute.rows import Results
+from mfv_dsl.execute.run_folder import RESULTS, Origin, RunFolder
+from mfv_dsl.execute.run_result import RunResult, StoredValues
+from mfv_dsl.execute.settings import RunSettings
+from mfv_dsl.library.folder import CARD, INDEX
+from mfv_dsl.plan.steps import Plan
+from mfv_dsl.version import package_versions
+
+_log = logging.getLogger(__name__)
+
+
+def remember(result: RunResult, text: str, name: str, origin: Origin) -> None:
+    """Leave the record of a run in which nothing failed; none where the disk does not let it, or
+    where the results would not come back from their file as they are."""
+    data = json.loads(json.dumps(result.results.to_json()))
+    if result.failed or Results.of_json(data) != result.results:
+        return
+    with suppress(OSError):
+        record = {
+            "run": _identity(result.plan, text, name, origin),
+            "saved": list(map(str, result.saved)),
+            "files": _hashes(_files(result, name)),
+        }
+        write_atomically(_record(result.folder), json.dumps(record).encode())
+
+
+def recall(
+    plan: Plan, text: str, folder: Path, settings: RunSettings, *, name: str, origin: Origin
+) -> RunResult | None:
+    """What :func:`~mfv_dsl.execute.run.run_plan` would give, if all of it is there; else None.  Of
+    what it would write, the manifest alone is written.
+
+    Raises:
+        MfvError: Of the folder, as ``run_plan``.
+    """
+    started = time.perf_counter()
+    if settings.fresh or settings.trace or plan.errors:
+        return None
+    try:
+        record = read_json(_record(folder), LARGEST_CONFIG)
+        if record["run"] != _identity(plan, text, name, origin):
+            return None
+        files, run = record["files"], RunFolder(folder)
+        if not set(map(str, _steps(plan))) <= set(files) or _hashes(map(Path, files)) != files:
+            return None
+        results = Results.of_json(json.loads((folder / RESULTS).read_bytes()))
+        saved = [Path(path) for path in record["saved"]]
+    except (OSError, BadText, ValueError, KeyError, TypeError, AttributeError):
+        return None  # there is no record, or something of it is gone
+    run.check(origin, text)
+    with disk_trouble():
+        if not run.is_again(origin, plan):
+            return None
+    values = StoredValues({step.key: step.operation for step in plan.steps}, store_root())
+    seconds = time.perf_counter() - started
+    _log.info("%s holds this run already, all %d steps of it", folder, len(plan.steps))
+    return RunResult(plan, results, folder, saved, seconds, values, len(plan.steps))
+
+
+def _identity(plan: Plan, text: str, name: str, origin: Origin) -> str:
+    """A hash of all that a run's files depend on beside the values of its steps."""
+    folders = [str(Path(item.folder).absolute()) for item in plan.saves]
+    parts = [
+        plan.to_json(), text, name, origin.to_json(), folders, _program(), package_versions(),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _program() -> list[tuple[str, int, int]]:
+    """The files of this program, with their sizes and moments of change: another version of it may
+    make other rows of the same values."""
+    package = Path(__file__).parents[1]
+    stats = {path.relative_to(package).as_posix(): path.stat() for path in package.rglob("*.py")}
+    return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items())
+
+
+def _record(folder: Path) -> Path:
+    """The file of the record of the run in a folder."""
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    return store_root() / "runs" / f"{place}.json"
+
+
+def _steps(plan: Plan) -> list[Path]:
+    return [step_file(store_root(), step.key).absolute() for step in plan.steps]
+
+
+def _files(result: RunResult, name: str) -> list[Path]:
+    """The files of a run's steps, of its folder without the manifest, and of its libraries."""
+    libraries = {path.parent for path in result.saved}
+    return [
+        *_steps(result.plan),
+        *(result.folder / file for file in RunFolder(result.folder).results()),
+        *result.saved,
+        *(root / file for root in libraries for file in (INDEX, CARD, f"{plain(name)}.mfv")),
+    ]
+
+
+def _hashes(files: Iterable[Path]) -> dict[str, Any]:
+    return {str(path.absolute()): hash_whole(path) for path in files}
