@@ -8,6 +8,7 @@ It is what :mod:`benchmarks.mediation` compares the engine with, beside the publ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,76 +18,92 @@ from transformers import DynamicCache
 from mfv_dsl.models.base import PromptBatch
 
 
-@torch.no_grad()
-def cached_effects(flamingo: nn.Module, batch: PromptBatch, mean: torch.Tensor) -> torch.Tensor:
-    """Effects of every head on the answers' probabilities, (prompts, layers, heads).
+class CachedPrefix:
+    """A batch's earlier tokens, run once by ``language``, the ``lang_encoder`` of an
+    ``open_flamingo.Flamingo`` over GPT-NeoX.  Within ``with``, the last tokens can be run."""
 
-    ``flamingo`` is an ``open_flamingo.Flamingo`` over GPT-NeoX, ``batch`` holds encoded pictures,
-    tokens, mask and answers, and ``mean`` (layers, heads, head_dim) is put in.
-    """
-    language: Any = flamingo.lang_encoder
-    layers = language._get_decoder_layers()
-    prompts, heads, width = len(batch.tokens), mean.shape[1], mean.shape[2]
-    mean = mean.to(batch.media)
-    positions = (batch.mask.cumsum(-1) - 1).clamp_min(0)
-    for layer in layers:
-        layer.condition_vis_x(batch.media)
-    cache = language(
-        input_ids=batch.tokens[:, :-1], attention_mask=batch.mask[:, :-1],
-        position_ids=positions[:, :-1], use_cache=True, logits_to_keep=1,
-    ).past_key_values  # fmt: skip
-    pairs = [(layer.keys, layer.values) for layer in cache.layers]
-    # text sees its last picture only, so that is all that the last token is given
-    pictures = (batch.tokens == language.media_token_id).sum(-1)
-    media = batch.media[torch.arange(prompts, device=pictures.device), pictures - 1][:, None]
-    location = torch.ones_like(pictures, dtype=torch.bool)[:, None]
+    def __init__(self, language: Any, batch: PromptBatch) -> None:
+        self.language, self.mask = language, batch.mask
+        positions = (batch.mask.cumsum(-1) - 1).clamp_min(0)
+        self.position = positions[:, -1:]
+        self.layers: Sequence[Any] = language._get_decoder_layers()
+        for layer in self.layers:
+            layer.condition_vis_x(batch.media)
+        cache = language(
+            input_ids=batch.tokens[:, :-1], attention_mask=batch.mask[:, :-1],
+            position_ids=positions[:, :-1], use_cache=True, logits_to_keep=1,
+        ).past_key_values  # fmt: skip
+        self.past = [(layer.keys, layer.values) for layer in cache.layers]
+        # text sees its last picture only, so that is all that the last token is given
+        pictures = (batch.tokens == language.media_token_id).sum(-1)
+        rows = torch.arange(len(pictures), device=pictures.device)
+        self.media = batch.media[rows, pictures - 1][:, None]
+        self.location = torch.ones_like(pictures, dtype=torch.bool)[:, None]
 
-    def last_token(rows: int) -> torch.Tensor:
-        """Probabilities of the answers, (prompts, rows), each last token ``rows`` times."""
+    def __enter__(self) -> CachedPrefix:
+        self.language._use_cached_vision_x = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.language._use_cached_vision_x = False
+        self.language.clear_conditioned_layers()
+
+    def logits(self, last: torch.Tensor) -> torch.Tensor:
+        """Logits (rows, vocabulary) behind ``last`` (rows, 1): the last tokens of the batch, once
+        or several times one after the other."""
+        prompts = len(self.mask)
+        copies = len(last) // prompts
 
         def repeated(tensor: torch.Tensor) -> torch.Tensor:
-            # rows of one prompt see its pictures through a broadcast
-            return tensor if prompts == 1 or rows == 1 else tensor.repeat_interleave(rows, 0)
+            return tensor.repeat(copies, *[1] * (tensor.ndim - 1))
 
-        for layer in layers:
-            layer.condition_vis_x(repeated(media))
-            layer.condition_media_locations(repeated(location))
-        past = DynamicCache(
-            (
-                (
-                    keys[:, None].expand(-1, rows, -1, -1, -1).flatten(0, 1),
-                    values[:, None].expand(-1, rows, -1, -1, -1).flatten(0, 1),
-                )
-                for keys, values in pairs
+        for layer in self.layers:
+            # rows of a single prompt see its picture through a broadcast
+            layer.condition_vis_x(self.media if prompts == 1 else repeated(self.media))
+            layer.condition_media_locations(
+                self.location if prompts == 1 else repeated(self.location)
             )
-        )
-        logits = language(
-            input_ids=batch.tokens[:, -1:].repeat_interleave(rows, 0),
-            attention_mask=batch.mask.repeat_interleave(rows, 0),
-            position_ids=positions[:, -1:].repeat_interleave(rows, 0),
-            past_key_values=past,
-        ).logits[:, -1]
-        p = logits.softmax(-1).gather(1, batch.answers.repeat_interleave(rows)[:, None])
-        return p.unflatten(0, (prompts, rows))[..., 0]
+        logits: torch.Tensor = self.language(
+            input_ids=last,
+            attention_mask=repeated(self.mask),
+            position_ids=repeated(self.position),
+            past_key_values=DynamicCache((repeated(k), repeated(v)) for k, v in self.past),
+        ).logits
+        return logits[:, -1]
 
-    language._use_cached_vision_x = True  # the last token sees the last picture of the prefix
-    try:
-        before = last_token(1)
-        effects = []
-        for number, layer in enumerate(layers):
 
-            def put_in(_: nn.Module, inputs: tuple[torch.Tensor], number: int = number) -> Any:
-                states = inputs[0].unflatten(0, (prompts, heads))
+@torch.no_grad()
+def cached_probabilities(
+    flamingo: nn.Module, batch: PromptBatch, mean: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The answers' probabilities, (prompts,), and those with each head replaced, (prompts, layers,
+    heads); an effect is the difference.
+
+    ``batch`` holds encoded pictures, tokens, mask and answers of prompts with pictures, and
+    ``mean`` (layers, heads, head_dim) is put in.
+    """
+    heads, width = mean.shape[1:]
+    mean = mean.to(batch.media)
+
+    with CachedPrefix(flamingo.lang_encoder, batch) as prefix:
+
+        def probabilities(copies: int) -> torch.Tensor:
+            logits = prefix.logits(batch.tokens[:, -1:].repeat(copies, 1))
+            p = logits.softmax(-1).gather(1, batch.answers.repeat(copies)[:, None])
+            return p.unflatten(0, (copies, len(batch)))[..., 0].T
+
+        before, after = probabilities(1)[:, 0], []
+        for layer, means in zip(prefix.layers, mean, strict=True):
+
+            def put_in(_: nn.Module, inputs: Any, means: torch.Tensor = means) -> Any:
+                states = inputs[0].unflatten(0, (heads, len(batch)))
                 for head in range(heads):
-                    states[:, head, -1, head * width : (head + 1) * width] = mean[number, head]
+                    states[head, :, -1, head * width : (head + 1) * width] = means[head]
                 return (states.flatten(0, 1),)
 
-            handle = layer.decoder_layer.attention.dense.register_forward_pre_hook(put_in)
+            hook = layer.decoder_layer.attention.dense.register_forward_pre_hook(put_in)
             try:
-                effects.append(last_token(heads) - before)
+                after.append(probabilities(heads))
             finally:
-                handle.remove()
-    finally:
-        language._use_cached_vision_x = False
-        language.clear_conditioned_layers()
-    return torch.stack(effects, 1)
+                hook.remove()
+    return before, torch.stack(after, 1)

@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.kv_cache import cached_effects
+from benchmarks.kv_cache import cached_probabilities
 from benchmarks.measuring import agree, machine, middle, ratios
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Prompt
@@ -174,7 +174,8 @@ def by_hand(setting: Setting, at_once: int) -> torch.Tensor:
             batch, prompts=batch.prompts[rows], tokens=batch.tokens[rows], mask=batch.mask[rows],
             media=batch.media[rows], answers=batch.answers[rows],
         )  # fmt: skip
-        parts.append(cached_effects(setting.model.model, part, setting.mean))
+        before, after = cached_probabilities(setting.model.model, part, setting.mean)
+        parts.append(after - before[:, None, None])
     return torch.cat(parts)
 
 
