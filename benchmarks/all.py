@@ -57,10 +57,11 @@ WAYS = (
     ("nnsight, batched invokes behind a KV cache", "nnsight, invokes on a KV cache"),
     ("pyvene 0.1, a call a head", "pyvene, a call per head"),
     ("transformers' KV cache and hooks, a prompt at a time", "KV cache by hand, a prompt at once"),
-    ("transformers' KV cache and hooks, all prompts batched", "KV cache by hand, all prompts"),
+    ("the same, all prompts batched, all pictures handed on", "the same, handing on all pictures"),
+    ("the same, all prompts batched, the last picture only", "KV cache by hand, all prompts"),
 )
-_BLOCK = re.compile(r"<!-- printed: (.*?) -->\n.*?\n<!-- end -->", re.DOTALL)
-_RATIOS = re.compile(r"<!-- ratios -->\n.*?<!-- end -->", re.DOTALL)
+_BLOCK = re.compile(r"<!-- printed: (.*?) -->\n(?:(?!<!--).*\n)*<!-- end -->")
+_RATIOS = re.compile(r"<!-- ratios -->\n(?:(?!<!--).*\n)*<!-- end -->")
 _RATE = re.compile(r"^this machine: (\d+) GFLOP/s", re.M)
 
 
@@ -85,6 +86,7 @@ def main() -> int:
 
 def write(page: str) -> None:
     """Write the page, and the tables of ratios that follow from it."""
+    write_atomically(PAGE, page.encode())  # first, lest figures are lost
     write_atomically(PAGE, with_ratios(page, page).encode())
     front = FRONT.read_text(encoding="utf-8")
     write_atomically(FRONT, with_ratios(front, page).encode())

@@ -20,9 +20,12 @@ from mfv_dsl.models.base import PromptBatch
 
 class CachedPrefix:
     """A batch's earlier tokens, run once by ``language``, the ``lang_encoder`` of an
-    ``open_flamingo.Flamingo`` over GPT-NeoX.  Within ``with``, the last tokens can be run."""
+    ``open_flamingo.Flamingo`` over GPT-NeoX.  Within ``with``, the last tokens can be run.
 
-    def __init__(self, language: Any, batch: PromptBatch) -> None:
+    Text sees its last picture only, so that is all that the last tokens are given, unless
+    ``all_pictures`` are, as open_flamingo's own cache has them."""
+
+    def __init__(self, language: Any, batch: PromptBatch, all_pictures: bool = False) -> None:
         self.language, self.mask = language, batch.mask
         positions = (batch.mask.cumsum(-1) - 1).clamp_min(0)
         self.position = positions[:, -1:]
@@ -34,11 +37,12 @@ class CachedPrefix:
             position_ids=positions[:, :-1], use_cache=True, logits_to_keep=1,
         ).past_key_values  # fmt: skip
         self.past = [(layer.keys, layer.values) for layer in cache.layers]
-        # text sees its last picture only, so that is all that the last token is given
-        pictures = (batch.tokens == language.media_token_id).sum(-1)
-        rows = torch.arange(len(pictures), device=pictures.device)
-        self.media = batch.media[rows, pictures - 1][:, None]
-        self.location = torch.ones_like(pictures, dtype=torch.bool)[:, None]
+        marks = batch.tokens[:, :-1] == language.media_token_id
+        self.media, self.location = batch.media, marks
+        if not all_pictures:
+            rows = torch.arange(len(marks), device=marks.device)
+            self.media = batch.media[rows, marks.sum(-1) - 1][:, None]
+            self.location = marks.any(-1, keepdim=True)
 
     def __enter__(self) -> CachedPrefix:
         self.language._use_cached_vision_x = True
@@ -58,7 +62,7 @@ class CachedPrefix:
             return tensor.repeat(copies, *[1] * (tensor.ndim - 1))
 
         for layer in self.layers:
-            # rows of a single prompt see its picture through a broadcast
+            # rows of a single prompt see its pictures through a broadcast
             layer.condition_vis_x(self.media if prompts == 1 else repeated(self.media))
             layer.condition_media_locations(
                 self.location if prompts == 1 else repeated(self.location)
@@ -74,7 +78,7 @@ class CachedPrefix:
 
 @torch.no_grad()
 def cached_probabilities(
-    flamingo: nn.Module, batch: PromptBatch, mean: torch.Tensor
+    flamingo: nn.Module, batch: PromptBatch, mean: torch.Tensor, all_pictures: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The answers' probabilities, (prompts,), and those with each head replaced, (prompts, layers,
     heads); an effect is the difference.
@@ -85,7 +89,7 @@ def cached_probabilities(
     heads, width = mean.shape[1:]
     mean = mean.to(batch.media)
 
-    with CachedPrefix(flamingo.lang_encoder, batch) as prefix:
+    with CachedPrefix(flamingo.lang_encoder, batch, all_pictures) as prefix:
 
         def probabilities(copies: int) -> torch.Tensor:
             logits = prefix.logits(batch.tokens[:, -1:].repeat(copies, 1))
