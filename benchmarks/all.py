@@ -42,7 +42,7 @@ QUICK = {
     "mediation": "--model tiny --prompts 2 --rounds 1 --passes 1",
     "vision_language": "--layers 2 --prompts 1 --sample 2",
     "pictures": "--prompts 2 --rounds 1",
-    "paper": "--count 1",
+    "paper": "",
     "loading": "--megabytes 50",
     "tuning": "--batch 4 --prompts 8 --epochs 1 --rounds 1",
     "other_libraries": "--prompts 1 --rounds 1",
