@@ -14,6 +14,7 @@ from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.mediation import mediate
@@ -83,7 +84,7 @@ def measure_ours(model: OpenFlamingo, prompts: int) -> Ours:
     def step() -> torch.Tensor:
         value = vector.clone().requires_grad_()
         prefix = encode_prefix(model, model.batch(questions[:1], SCENES))
-        loss = -prefix.injected(LAYER, value).log_p.mean()
+        loss = -Injection([prefix]).log_p(LAYER, [value]).mean()
         (gradient,) = torch.autograd.grad(loss, value)
         return gradient
 

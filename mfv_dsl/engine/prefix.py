@@ -15,7 +15,7 @@ Gradients reach the values of edits; the prefix is a constant.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -74,13 +74,21 @@ class Prefix:
 
     def __init__(self, backend: Backend, batch: PromptBatch, state: Any) -> None:
         self.backend, self.batch = backend, batch
-        self._state = state
+        #: What the backend knows of it.
+        self.state = state
         self._unedited: list[torch.Tensor] = []  # the last token before each stage, (prompts, 1, d)
 
     @property
     def nbytes(self) -> int:
         """The memory that what was run takes."""
-        return _bytes(self._state)
+        return _bytes(self.state)
+
+    @property
+    def row_bytes(self) -> int:
+        """About what one copy of one token takes while all its layers are kept for a backward
+        pass."""
+        with self.backend.continuation(self.state) as continuation:
+            return continuation.row_bytes * len(continuation.stages)
 
     def run(
         self,
@@ -103,7 +111,7 @@ class Prefix:
         the model, and for one that never fired.
         """
         check_variants(self.backend.sites, variants, reads, len(self.batch))
-        ask = _Ask(self._answers() if targets is None else targets, top, logits, tuple(reads))
+        ask = _Ask(self.answers if targets is None else targets, top, logits, tuple(reads))
         yield from self._chunks(variants, ask, at_once)
 
     def scores(
@@ -122,30 +130,24 @@ class Prefix:
         together = concatenate_scores([chunk.scores for chunk in chunks])
         return together.variants(place.to(together.likeliest.device))
 
-    def injected(self, layer: int, added: torch.Tensor, *, logits: bool = False) -> Scores:
-        """Scores of the batch's answers with ``added``, (d_model,) or (prompts, d_model), added to
-        the residual stream at the output of decoder layer ``layer``; one variant.
+    def edited(self, edit: Edit, *, logits: bool = False) -> Scores:
+        """The scores of the one variant that is ``edit``, whose value may be one for each prompt,
+        (prompts, d_model)."""
+        return self.scores([[edit]], logits=logits)
 
-        The same as :meth:`scores` of that one edit, for whoever needs it many times over: the token
-        without the edit is not run beside it, nor the layers up to and with ``layer`` again.
-        """
-        edit = Edit("lm.resid", layer, "add", added)
-        check_variants(self.backend.sites, [[edit]], (), len(self.batch))
-        with self.backend.continuation(self._state) as continuation:
-            stages = continuation.stages
-            if len(stages) > 1:
-                hidden = self._before(continuation, layer + 1)
-                hidden = hidden + added.to(hidden).unsqueeze(-2)
-                for stage in stages[layer + 1 :]:
-                    hidden = stage(hidden)
-                note(self.batch, [edit], variant=0)
-                return score(
-                    hidden, continuation.logits, continuation.vocabulary, self._answers(),
-                    keep_logits=logits,
-                )  # fmt: skip
-        return self.scores([[edit]], logits=logits)  # a model that cannot start in the middle
+    def before(self, stage: int) -> torch.Tensor | None:
+        """The unedited last tokens before ``stage``, (prompts, 1, d_model); run once, then kept.
+        None of a model that cannot start in the middle."""
+        if len(self._unedited) <= stage:
+            with self.backend.continuation(self.state) as continuation:
+                if len(continuation.stages) == 1:
+                    return None
+                self._before(continuation, stage)
+        return self._unedited[stage]
 
-    def _answers(self) -> torch.Tensor:
+    @property
+    def answers(self) -> torch.Tensor:
+        """The first tokens of the batch's answers, (prompts,); MFV7247 where it has none."""
         if self.batch.answers is None:
             raise MfvError(
                 "MFV7247",
@@ -157,7 +159,7 @@ class Prefix:
     def _chunks(
         self, variants: Sequence[Variant], ask: _Ask, at_once: int | None
     ) -> Iterator[Chunk]:
-        with self.backend.continuation(self._state) as continuation:
+        with self.backend.continuation(self.state) as continuation:
             joins = [_joins(continuation, variant) for variant in variants]
             if at_once is None:
                 at_once = self._variants_at_once(continuation, variants)
@@ -192,7 +194,7 @@ class Prefix:
     def _chunk(self, part: list[int], work: list[tuple[int, Variant]], ask: _Ask) -> Chunk:
         """Run the variants of ``work``, (stage where it branches off, edits), in that order."""
         backend = self.backend
-        with backend.continuation(self._state) as continuation:
+        with backend.continuation(self.state) as continuation:
             stages = continuation.stages
             first = min(
                 [join for join, _ in work]
@@ -255,19 +257,25 @@ class FullPasses(Prefix):
             output = full_pass(self.backend, self.batch, variant, ask.reads)
             yield Chunk((place,), self._scores(output.logits, ask), unedited, output.readings)
 
-    def injected(self, layer: int, added: torch.Tensor, *, logits: bool = False) -> Scores:
-        """As :meth:`Prefix.injected`."""
-        return self.scores([[Edit("lm.resid", layer, "add", _by_position(added))]], logits=logits)
+    @property
+    def row_bytes(self) -> int:
+        """About what a layer's activations of a whole prompt take, all layers kept."""
+        facts, length = self.backend.facts, self.batch.tokens.shape[1]
+        return 24 * facts.d_model * length * facts.n_layers * self.batch.dtype.itemsize
+
+    def edited(self, edit: Edit, *, logits: bool = False) -> Scores:
+        """As :meth:`Prefix.edited`."""
+        value = edit.value[:, None] if edit.value.ndim > 1 else edit.value  # for each position
+        return self.scores([[replace(edit, value=value)]], logits=logits)
+
+    def before(self, stage: int) -> torch.Tensor | None:
+        """None: every variant is a whole pass."""
+        return None
 
     def _scores(self, logits: torch.Tensor, ask: _Ask) -> Scores:
         return score(
             logits[:, None], lambda rows: rows, logits.shape[-1], ask.targets, ask.top, ask.logits
         )
-
-
-def _by_position(value: torch.Tensor) -> torch.Tensor:
-    """A value for each prompt, (prompts, d_model), as one for each prompt and position."""
-    return value[:, None] if value.ndim > 1 else value
 
 
 @dataclass(frozen=True)

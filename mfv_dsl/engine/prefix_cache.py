@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mfv_dsl.base.memory import free_bytes
+from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import Prefix, encode_prefix
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -22,6 +25,7 @@ class PrefixCache:
         self._prefixes: dict[
             int, Prefix
         ] = {}  # by the identity of the batch, which its prefix holds
+        self._injections: dict[tuple[int, ...], Injection] = {}  # likewise
 
     def of(self, batch: PromptBatch) -> Prefix:
         """The prefix of ``batch``."""
@@ -32,3 +36,19 @@ class PrefixCache:
             self._left -= prefix.nbytes
             self._prefixes[id(batch)] = prefix
         return prefix
+
+    def together(self, batches: Sequence[PromptBatch], keep: bool) -> Injection:
+        """The last tokens of ``batches`` behind their prefixes.  With ``keep`` they are joined once
+        and for all where what is left of the memory allows it: right for batches that come together
+        again, once the prefixes of all batches have found their place."""
+        key = tuple(map(id, batches))
+        if key in self._injections:
+            return self._injections[key]
+        prefixes = [self.of(batch) for batch in batches]
+        size = sum(prefix.nbytes for prefix in prefixes)
+        fits = keep and len(batches) > 1 and size <= self._left
+        injection = Injection(prefixes, keep=fits)
+        if fits:
+            self._left -= size
+            self._injections[key] = injection
+        return injection

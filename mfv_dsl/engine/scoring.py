@@ -102,13 +102,37 @@ def score(
     return shaped
 
 
+def log_probabilities(
+    rows: torch.Tensor,
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    vocabulary: int,
+    targets: torch.Tensor,
+) -> torch.Tensor:
+    """Log-probabilities of ``targets`` (rows,) under ``logits_of(rows)``, (rows,): the ``log_p``
+    of :func:`score` and nothing else, for whoever takes gradients."""
+    held = holds_numbers(rows.detach())
+    targets = targets.to(rows.device)[:, None]
+    step = max(1, _SLICE_BYTES // (vocabulary * 12))
+    parts = []
+    for i in range(0, len(rows), step):
+        logits, finite = _logits(logits_of(rows[i : i + step]), held[i : i + step])
+        reached = logits.gather(1, targets[i : i + step])[:, 0]
+        parts.append((reached - logits.logsumexp(-1)).masked_fill(~finite, torch.nan))
+    return torch.cat(parts)
+
+
+def _logits(raw: torch.Tensor, held: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (rows, vocabulary) in the precision of scores, and which rows are all numbers."""
+    logits = raw if raw.dtype == torch.float64 else raw.float()
+    return logits, held & logits.detach().isfinite().all(-1)
+
+
 def _score_rows(
     raw: torch.Tensor, targets: torch.Tensor, held: torch.Tensor, top: int, keep_logits: bool
 ) -> Scores:
     """``raw`` (rows, vocabulary), ``targets`` (rows, targets); ``held`` (rows,) tells which states
     are numbers."""
-    logits = raw if raw.dtype == torch.float64 else raw.float()
-    finite = held & logits.detach().isfinite().all(-1)
+    logits, finite = _logits(raw, held)
     total = logits.logsumexp(-1, keepdim=True)
     target_logits = logits.gather(1, targets)
     with torch.no_grad():

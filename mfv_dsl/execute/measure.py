@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from mfv_dsl.execute.operations import PERFORM
+from mfv_dsl.execute.groups import in_groups
+from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.run import Silence
 from mfv_dsl.execute.session import RunSettings, Session
 from mfv_dsl.methods.activations import TaskMean
@@ -177,6 +178,8 @@ class _Meter:
         self.measured: dict[str, _Measured] = {}
         self.left_out: set[str] = set()
         self.least, self.most = BATCH, 0
+        steps = session.plan.steps
+        self._groups = {s.key: group for group in in_groups(steps, steps) for s in group}
         self._values: dict[str, Any] = {}
         self._alias: dict[str, str] = {}
         self._done = self._seconds = 0.0
@@ -203,14 +206,15 @@ class _Meter:
             self.measured[kind] = _Measured(once=self._run(step, inputs, 0)[0])
             return
         few = _whole_batches(step, min(size, _FEW), size)
-        if self._too_long(step, few / size):
+        n = len(self._members(step))
+        if self._too_long(step, n * few / size):
             self.left_out.add(step.operation)
             return
         if not self._warm:
             self._sample(step, inputs, few)
             self._warm = True
         first = self._sample(step, inputs, few)
-        at_most = max(4 * few, int(few * _AIM / max(1e-3, first.seconds)))
+        at_most = max(4 * few, int(few * _AIM / max(1e-3, n * first.seconds)))
         prompts = _whole_batches(step, min(size, BATCH, at_most), size)
         last = self._sample(step, inputs, prompts) if prompts > few else first
         if "batch" in step.parameters:  # what counts is how many mini-batches there are
@@ -256,17 +260,10 @@ class _Meter:
         self, step: Step, inputs: Mapping[str, Any], prompts: int, **more: int
     ) -> tuple[float, float]:
         """Seconds of a step on ``prompts`` prompts, and of asking the unedited model;
-        its value is kept."""
-        p = step.parameters
-        size = _size(self.session.plan, step)
-        share = prompts / size if size else 1.0
-        full = {**p, "items": size} if "items" in p else p  # of a training it may be all
-        few = {name: max(1, round(full[name] * share)) for name in _SIZES if name in p}
-        if "correct_only" in p and not p.get("norm"):
-            few["correct_only"] = False
-        if "correct_with" in p:  # few prompts may leave none
-            few["correct_with"] = None
-        small = replace(step, parameters={**p, **few, **more})
+        its value is kept.  Steps that share their passes are run together, a part of the seconds
+        each."""
+        members = [self._small(member, prompts, more) for member in self._members(step)]
+        small, p = members[0], step.parameters
         values = dict(inputs)
         if isinstance(values.get("mean"), TaskMean) and prompts:  # of another number of prompts
             values["mean"] = replace(values["mean"], correct=(True,) * prompts)
@@ -274,9 +271,36 @@ class _Meter:
         if step.operation == "evaluate":
             plain = self._plain(small, prompts, (0, p.get("correct_with") or 0))
         started = time.perf_counter()
-        self._values[self._alias[step.key]] = PERFORM[step.operation](self.session, small, values)
+        if len(members) > 1:
+            shared = TOGETHER[step.operation].perform
+            value = shared(self.session, members, [values] * len(members))[0]
+            if isinstance(value, Exception):
+                raise value
+        else:
+            value = PERFORM[step.operation](self.session, small, values)
+        self._values[self._alias[step.key]] = value
         _finish()
-        return time.perf_counter() - started, plain
+        return (time.perf_counter() - started) / len(members), plain
+
+    def _members(self, step: Step) -> list[Step]:
+        """The step and those of its kind that share its passes."""
+        others = [other for other in self._groups[step.key] if other.key != step.key]
+        return [step, *(other for other in others if kind_of(other) == kind_of(step))]
+
+    def _small(self, step: Step, prompts: int, more: Mapping[str, int]) -> Step:
+        """The step on ``prompts`` prompts."""
+        p = step.parameters
+        size = _size(self.session.plan, step)
+        share = prompts / size if size else 1.0
+        full = {**p, "items": size} if "items" in p else p  # of a training it may be all
+        few: dict[str, Any] = {
+            name: max(1, round(full[name] * share)) for name in _SIZES if name in p
+        }
+        if "correct_only" in p and not p.get("norm"):
+            few["correct_only"] = False
+        if "correct_with" in p:  # few prompts may leave none
+            few["correct_with"] = None
+        return replace(step, parameters={**p, **few, **more})
 
     def _plain(self, small: Step, prompts: int, shots: tuple[int, ...]) -> float:
         """Seconds of asking the unedited model, with each number of demonstrations once for a

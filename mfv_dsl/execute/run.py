@@ -23,8 +23,9 @@ from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
 from mfv_dsl.execute.folder import Performance, Results, write_library, write_run
+from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.notes import failure_notes, linearised, notes
-from mfv_dsl.execute.operations import PERFORM
+from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, result_rows
 from mfv_dsl.execute.run_folder import Origin, RunFolder
@@ -85,33 +86,51 @@ def _perform(
     session = Session(plan, listener, settings, StoredParts(store, settings.fresh))
     performance = Performance({}, {}, set(), {}, {}, {})
     check_answers(session, new)
-    for step in plan.steps:
+    for group in in_groups(plan.steps, [] if settings.trace else new):
         started = time.perf_counter()
-        value = None if settings.fresh else _stored(store, step)
-        if value is not None:
-            performance.cached.add(step.key)
-        else:
+        work: list[tuple[Step, Mapping[str, Any]]] = []
+        for step in group:
+            value = None if settings.fresh else _stored(store, step)
+            if value is not None:
+                performance.cached.add(step.key)
+                _note_value(performance, step, value, time.perf_counter() - started)
+                continue
             try:
                 if step.key in store and not settings.fresh:  # it was there, and is damaged
                     check_answers(session, [step])
-                inputs = _inputs(step, performance)
-                with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
-                    value = _performed(session, step, inputs)
+                work.append((step, _inputs(step, performance)))
+            except Exception as error:
+                _note_failure(performance, step, error, go_on)
+        with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
+            results = _performed(session, work)
+        for (step, _), value in zip(work, results, strict=True):
+            try:
+                if isinstance(value, Exception):
+                    raise value
                 performance.touches[step.key] = [str(touch) for touch in touches]
                 if not getattr(value, "failures", ()):
                     store.put(step.key, value, step.label, step.operation)
                     store.drop_parts(step.key)
             except Exception as error:
-                if not go_on or not _is_of_the_step(error):
-                    raise
-                performance.failures[step.key] = _of_step(error, step)
-                _log.warning("%s: %s", step.label, performance.failures[step.key].message)
-                continue
-        performance.values[step.key] = value
-        performance.seconds[step.key] = round(time.perf_counter() - started, 3)
-        how = "from the store" if step.key in performance.cached else "done"
-        _log.info("%s: %s, %.3f s", step.label, how, performance.seconds[step.key])
+                _note_failure(performance, step, error, go_on)
+            else:
+                seconds = (time.perf_counter() - started) / len(work)
+                _note_value(performance, step, value, seconds)
     return replace(performance, devices=session.devices)
+
+
+def _note_value(performance: Performance, step: Step, value: Any, seconds: float) -> None:
+    performance.values[step.key] = value
+    performance.seconds[step.key] = round(seconds, 3)
+    how = "from the store" if step.key in performance.cached else "done"
+    _log.info("%s: %s, %.3f s", step.label, how, seconds)
+
+
+def _note_failure(performance: Performance, step: Step, error: Exception, go_on: bool) -> None:
+    if not go_on or not _is_of_the_step(error):
+        raise error
+    performance.failures[step.key] = _of_step(error, step)
+    _log.warning("%s: %s", step.label, performance.failures[step.key].message)
 
 
 def _inputs(step: Step, performance: Performance) -> dict[str, Any]:
@@ -145,11 +164,35 @@ def _of_step(error: Exception, step: Step) -> MfvError:
     )  # fmt: skip
 
 
-def _performed(session: Session, step: Step, inputs: Mapping[str, Any]) -> Any:
+def _performed(session: Session, work: Sequence[tuple[Step, Mapping[str, Any]]]) -> list[Any]:
+    """For each step its value, or the exception that it ends with.  Several are performed together;
+    where that fails as a whole, one after the other, so that it costs those alone that fail."""
+    if len(work) > 1:
+        steps, inputs = zip(*work, strict=True)
+        try:
+            results = TOGETHER[steps[0].operation].perform(session, steps, inputs)
+        except Exception as error:
+            if not _is_of_the_step(error):
+                raise
+        else:
+            return [_named(value, step) for value, step in zip(results, steps, strict=True)]
+    return [_performed_alone(session, *item) for item in work]
+
+
+def _performed_alone(session: Session, step: Step, inputs: Mapping[str, Any]) -> Any:
     try:
         return PERFORM[step.operation](session, step, inputs)
-    except NotFinite as error:
-        raise named(error, step.label) from error
+    except Exception as error:
+        return _named(error, step)
+
+
+def _named(value: Any, step: Step) -> Any:
+    """``value``; numbers that are none with the name of the step that they came out of."""
+    if not isinstance(value, NotFinite):
+        return value
+    error = named(value, step.label)
+    error.__cause__ = value
+    return error
 
 
 def failures_within(values: Mapping[str, Any]) -> list[MfvError]:

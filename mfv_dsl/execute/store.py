@@ -33,7 +33,8 @@ from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
-from mfv_dsl.methods.tuning import Checkpoint, Epoch, Training, Tuned
+from mfv_dsl.methods.training import Checkpoint, Epoch
+from mfv_dsl.methods.tuning import Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
 

@@ -12,29 +12,27 @@ prompts are ones whose next token v should leave alone; the KL is over the whole
 
 Nothing below the injection depends on v: a mini-batch's prefix and the last token's hidden state at
 the injected layer are run once and kept for all epochs, and a step runs only the layers above, on
-one token a prompt.  The gradient is the same as through the whole model.
+one token a prompt.  The gradient is the same as through the whole model.  Several vectors are
+trained in the same steps (:func:`tune_together`, :mod:`mfv_dsl.methods.training`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn.functional import kl_div
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Read
-from mfv_dsl.engine.prefix import Prefix
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
-from mfv_dsl.methods.tuning_variables import VARIABLES, TuningVariable
+from mfv_dsl.methods.training import Checkpoint, Course, Epoch, Settings, Trainer
+from mfv_dsl.methods.tuning_variables import VARIABLES
 from mfv_dsl.methods.vectors import Space, Vector, check_space, random_like
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -47,43 +45,6 @@ STILL = 0.1
 
 #: Gives the named part of a long piece of work: as kept by an earlier run, else made.
 Keep = Callable[[str, Callable[[], Any]], Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a vector is trained; see the module's formula.
-
-    ``max_norm`` bounds the vector's length: the start is shortened to it, and so is the vector
-    after each step.  ``variable`` is a key of
-    :data:`~mfv_dsl.methods.tuning_variables.VARIABLES`.  ``seed`` orders the mini-batches anew for
-    each epoch, and draws a random start.
-    """
-
-    layer: int
-    epochs: int = 10
-    lr: float = 0.1
-    weight_decay: float = 0.0
-    max_norm: float | None = None
-    kl: float = 0.0
-    variable: str = "vector"
-    sparsity: float = 0.0
-    seed: int = 1234
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch, or (number 0) the start.
-
-    ``loss``, and of it ``off_task_kl`` where it is weighed: means over the epoch's prompts, each
-    before its own step; None for the start.  After the epoch: ``accuracy`` and ``nll`` (mean
-    negative log-probability of the answer) on the validation prompts, and the vector's ``norm``.
-    """
-
-    loss: float | None
-    off_task_kl: float | None
-    accuracy: float
-    nll: float
-    norm: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,13 +83,15 @@ class Tuned(Vector):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Checkpoint(Short):
-    """All that the next epoch needs: the learned ``value`` and Adam's two running means."""
+class Task(Short):
+    """One vector to be trained, as :func:`tune` takes it."""
 
-    epoch: Epoch
-    value: torch.Tensor
-    mean: torch.Tensor
-    square: torch.Tensor
+    batches: Sequence[PromptBatch]
+    validation: Sequence[PromptBatch]
+    start: Vector | str
+    settings: Settings
+    off_task: Sequence[PromptBatch] = ()
+    keep: Keep = lambda _, make: make()
 
 
 def tune(
@@ -159,36 +122,116 @@ def tune(
     Raises MfvError MFV5305 and MFV5313 for a start that has nothing to learn, MFV5314 where the
     loss is no longer finite, MFV5315 where a mask keeps no head.
     """
+    task = Task(batches, validation, start, settings, off_task, keep)
+    (vector,) = tune_together(backend, [task], progress=progress)
+    if isinstance(vector, MfvError):
+        raise vector
+    return vector
+
+
+def tune_together(
+    backend: Backend, tasks: Sequence[Task], *, progress: Progress = lambda _: None
+) -> list[Tuned | MfvError]:
+    """Train several vectors that are added at one layer, a step of all in one pass of the model.
+
+    What comes of each is what :func:`tune` makes of it alone, but for rounding: in float32 the
+    vectors are apart by less than a millionth of their length.  In place of a vector whose training
+    fails is the error; the others go on.  An epoch that was kept of some of the tasks is made again
+    with the others, so that it has the same bits as in one go.
+    """
+    assert len({task.settings.layer for task in tasks}) <= 1, "one layer at a time"
     prefixes = PrefixCache(backend)
-    if start == "random":
-        start = keep("start", partial(random_start, backend, prefixes, batches, settings))
-    elif start == "normal":
-        start = normal_start(backend, settings.seed)
-    assert isinstance(start, Vector)
-    space = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
-    check_space(Vector(start.residual, space, "this model"), start)
-    variable = VARIABLES[settings.variable](start, backend.device)
-    trainer = _Trainer(
-        backend, variable, prefixes, batches, validation, off_task, settings, progress
-    )
-    checkpoints: list[Checkpoint] = [keep("epoch/0", trainer.start)]
-    for number in range(1, settings.epochs + 1):
-        before = trainer.steps
-        checkpoints.append(keep(f"epoch/{number}", partial(trainer.epoch, number, checkpoints[-1])))
-        if trainer.steps == before:  # kept from an earlier run
-            progress(len(batches))
-    epochs = tuple(checkpoint.epoch for checkpoint in checkpoints)
-    best = max(range(len(epochs)), key=lambda i: (epochs[i].accuracy, -epochs[i].nll))
-    vector = variable.result(checkpoints[best].value)
-    if vector.heads == ():
-        raise MfvError(
-            "MFV5315", "the mask that did best on validation keeps no head",
-            help="lower `sparsity`",
-        )  # fmt: skip
-    training = Training(epochs, best, sum(map(len, validation)))
-    return Tuned(
-        **{item.name: getattr(vector, item.name) for item in fields(vector)}, training=training
-    )
+    trainer = Trainer(backend, prefixes, progress)
+    runs = [_Run(backend, prefixes, task) for task in tasks]
+    for number in range(1 + max((task.settings.epochs for task in tasks), default=0)):
+        running = [r for r in runs if r.error is None and number <= r.task.settings.epochs]
+        epoch = _Epoch(trainer, running, number)
+        for place, run in enumerate(running):
+            run.go_on(f"epoch/{number}", partial(epoch.checkpoint, place))
+        if not epoch.is_made and number:  # kept from an earlier run
+            progress(sum(len(run.task.batches) for run in running))
+    return [run.result() for run in runs]
+
+
+class _Run:
+    """One vector's way through its epochs: its checkpoints, or the error that ended it."""
+
+    def __init__(self, backend: Backend, prefixes: PrefixCache, task: Task) -> None:
+        self.task = task
+        self.checkpoints: list[Checkpoint] = []
+        self.error: MfvError | None = None
+        try:
+            start = self._start(backend, prefixes)
+            space = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
+            check_space(Vector(start.residual, space, "this model"), start)
+            variable = VARIABLES[task.settings.variable](start, backend.device)
+        except MfvError as error:
+            self.error = error
+        else:
+            self.course = Course(
+                task.batches, task.validation, task.off_task, task.settings, variable
+            )
+
+    def _start(self, backend: Backend, prefixes: PrefixCache) -> Vector:
+        task, start = self.task, self.task.start
+        if start == "random":
+            start = task.keep(
+                "start", partial(random_start, backend, prefixes, task.batches, task.settings)
+            )
+        elif start == "normal":
+            start = normal_start(backend, task.settings.seed)
+        assert isinstance(start, Vector)
+        return start
+
+    def go_on(self, name: str, make: Callable[[], Checkpoint]) -> None:
+        """Take the next checkpoint: as kept by an earlier run, else made."""
+        try:
+            self.checkpoints.append(self.task.keep(name, make))
+        except MfvError as error:
+            self.error = error
+
+    def result(self) -> Tuned | MfvError:
+        """The vector of the best epoch."""
+        if self.error is not None:
+            return self.error
+        epochs = tuple(checkpoint.epoch for checkpoint in self.checkpoints)
+        best = max(range(len(epochs)), key=lambda i: (epochs[i].accuracy, -epochs[i].nll))
+        vector = self.course.variable.result(self.checkpoints[best].value)
+        if vector.heads == ():
+            return MfvError(
+                "MFV5315", "the mask that did best on validation keeps no head",
+                help="lower `sparsity`",
+            )  # fmt: skip
+        training = Training(epochs, best, sum(map(len, self.task.validation)))
+        values = {item.name: getattr(vector, item.name) for item in fields(vector)}
+        return Tuned(**values, training=training)
+
+
+class _Epoch:
+    """An epoch of several runs, made when the first of them needs it."""
+
+    def __init__(self, trainer: Trainer, runs: Sequence[_Run], number: int) -> None:
+        self._trainer, self._runs, self._number = trainer, runs, number
+        self._before = [run.checkpoints[-1] for run in runs] if number else []
+        self._made: list[Checkpoint | MfvError] = []
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it was made now, not by an earlier run."""
+        return bool(self._made)
+
+    def checkpoint(self, place: int) -> Checkpoint:
+        """What comes of the epoch for the run at ``place``."""
+        if not self._made:
+            courses = [run.course for run in self._runs]
+            if self._number:
+                self._made = self._trainer.epoch(courses, self._number, self._before)
+            else:
+                self._made = self._trainer.starts(courses)
+        made = self._made[place]
+        if isinstance(made, MfvError):
+            raise made
+        return made
 
 
 @torch.no_grad()
@@ -212,113 +255,3 @@ def normal_start(backend: Backend, seed: int) -> Vector:
     facts, generator = backend.facts, torch.Generator().manual_seed(seed)
     numbers = torch.randn(facts.d_model, generator=generator)
     return Vector(numbers, Space(facts.fingerprint, facts.d_model))
-
-
-class _Trainer:
-    """Makes one checkpoint after the other."""
-
-    def __init__(
-        self, backend: Backend, variable: TuningVariable, prefixes: PrefixCache,
-        batches: Sequence[PromptBatch], validation: Sequence[PromptBatch],
-        off_task: Sequence[PromptBatch], settings: Settings, progress: Progress,
-    ) -> None:  # fmt: skip
-        self.device = backend.device
-        self.variable, self.prefixes, self.settings = variable, prefixes, settings
-        self.batches, self.validation, self.off_task = batches, validation, off_task
-        self.progress = progress
-        self.steps = 0  # made here, not those of an earlier run
-        self._unedited: dict[int, torch.Tensor] = {}
-
-    def start(self) -> Checkpoint:
-        value = self._limit(self.variable.first())
-        return self._checkpoint(value, torch.zeros_like(value), torch.zeros_like(value))
-
-    def epoch(self, number: int, before: Checkpoint) -> Checkpoint:
-        """Epoch ``number``, from 1, which goes on from ``before``."""
-        settings = self.settings
-        value = before.value.to(self.device).clone().requires_grad_()
-        adam = torch.optim.Adam([value], lr=settings.lr)
-        n_steps = (number - 1) * len(self.batches)
-        adam.state[value] = {
-            "step": torch.tensor(float(n_steps)),
-            "exp_avg": before.mean.to(self.device).clone(),
-            "exp_avg_sq": before.square.to(self.device).clone(),
-        }
-        total, off_task = torch.zeros(2, dtype=torch.float64)
-        order = np.random.default_rng([settings.seed, number]).permutation(len(self.batches))
-        for i in order.tolist():
-            share = n_steps / (settings.epochs * len(self.batches))
-            adam.param_groups[0]["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * share))
-            with torch.enable_grad():
-                loss, kl = self.loss(i, value)
-                (value.grad,) = torch.autograd.grad(loss, value)
-            adam.step()
-            with torch.no_grad():
-                value.copy_(self._limit(value))
-            total += loss.detach().cpu() * len(self.batches[i])
-            off_task += kl.detach().cpu() * len(self.batches[i])
-            n_steps += 1
-            self.steps += 1
-            self.progress(1)
-        prompts = sum(map(len, self.batches))
-        mean, square = adam.state[value]["exp_avg"], adam.state[value]["exp_avg_sq"]
-        return self._checkpoint(
-            value.detach(), mean, square, float(total / prompts),
-            float(off_task / prompts) if settings.kl else None,
-        )  # fmt: skip
-
-    def loss(self, i: int, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of mini-batch ``i`` and its KL on off-task prompts, both with gradients."""
-        settings, vector = self.settings, self.variable.vector(value)
-        scores = self.prefixes.of(self.batches[i]).injected(settings.layer, vector)
-        loss, kl = -scores.log_p.mean(), vector.new_zeros(())
-        if settings.weight_decay:
-            loss = loss + settings.weight_decay / 2 * vector.square().sum().to(loss.device)
-        if settings.sparsity:
-            loss = loss + settings.sparsity * self.variable.penalty(value).to(loss.device)
-        if settings.kl:
-            kl = self._off_task_kl(self.prefixes.of(self.off_task[i]), vector)
-            loss = loss + settings.kl * kl
-        return loss, kl
-
-    def _off_task_kl(self, prefix: Prefix, vector: torch.Tensor) -> torch.Tensor:
-        """Mean KL(unedited ‖ edited) of the next token over a batch's prompts."""
-        if id(prefix.batch) not in self._unedited:
-            with torch.no_grad():
-                unedited = prefix.scores([()], logits=True).logits
-            assert unedited is not None
-            self._unedited[id(prefix.batch)] = unedited[:, 0].float().log_softmax(-1)
-        edited = prefix.injected(self.settings.layer, vector, logits=True).logits
-        assert edited is not None
-        return kl_div(
-            edited[:, 0].float().log_softmax(-1), self._unedited[id(prefix.batch)],
-            reduction="batchmean", log_target=True,
-        )  # fmt: skip
-
-    def _limit(self, value: torch.Tensor) -> torch.Tensor:
-        longest = self.settings.max_norm
-        return value if longest is None else self.variable.limit(value, longest)
-
-    @torch.no_grad()
-    def _checkpoint(
-        self, value: torch.Tensor, mean: torch.Tensor, square: torch.Tensor,
-        loss: float | None = None, off_task_kl: float | None = None,
-    ) -> Checkpoint:  # fmt: skip
-        """Measure the vector that ``value`` yields on the validation prompts."""
-        result = self.variable.result(value)
-        vector = result.residual.to(self.device)
-        n_correct, nll, n, is_finite = 0, 0.0, 0, True
-        for batch in self.validation:
-            scores = self.prefixes.of(batch).injected(self.settings.layer, vector)
-            n_correct += int((scores.likeliest[:, 0].cpu() == batch.answers.cpu()).sum())
-            nll -= float(scores.log_p.double().sum())
-            is_finite = is_finite and bool(scores.finite.all())
-            n += len(batch)
-        is_finite = is_finite and all(bool(part.isfinite().all()) for part in (value, vector))
-        if not is_finite or not math.isfinite(nll + (loss or 0.0) + (off_task_kl or 0.0)):
-            raise MfvError(
-                "MFV5314", "the loss is not a finite number any more",
-                help="lower `lr`, or bound the vector by `max_norm`",
-            )  # fmt: skip
-        epoch = Epoch(loss, off_task_kl, n_correct / n, nll / n, result.norm())
-        return Checkpoint(epoch, value, mean, square)

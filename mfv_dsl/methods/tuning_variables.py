@@ -41,8 +41,7 @@ class TuningVariable:
 
     def limit(self, value: torch.Tensor, longest: float) -> torch.Tensor:
         """The value of the vector at length ``longest`` at most."""
-        length = self.vector(value).norm()
-        return value * (longest / length) if length > longest else value
+        return value * (longest / self.vector(value).norm()).clamp_max(1.0)
 
 
 class ScaleVariable(TuningVariable):

@@ -141,6 +141,10 @@ class Backend(Protocol):
         """Make the model ready to run last tokens behind the prefix ``state``; leaving the block
         puts the model back as it was."""
 
+    def joined(self, states: Sequence[Any], first: int) -> Any:
+        """The prefixes ``states`` as one, the prompts of all in turn, for a continuation whose
+        stages from ``first`` on are run; None where this model's cannot be joined."""
+
     def decoding(self, batch: PromptBatch) -> AbstractContextManager[Decoder]:
         """Make the model ready to continue ``batch`` token by token; leaving the block puts the
         model back as it was."""

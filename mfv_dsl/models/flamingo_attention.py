@@ -3,6 +3,7 @@ open_flamingo's cross-attention, and the self-attention of transformers' MPT."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -29,6 +30,11 @@ class Media(NamedTuple):
             for part in attention.to_kv(last.to(device)).chunk(2, dim=-1)
         )
         return cls(keys, values, (images == 0)[:, None, None, None].to(device))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Media]) -> Media:
+        """Those of several batches as one, the prompts of all in turn."""
+        return cls(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def attend_past_mpt(

@@ -286,6 +286,9 @@ class OpenFlamingo:
     def continuation(self, state: PrefixState) -> AbstractContextManager[Continuation]:
         return continuation(self, state)
 
+    def joined(self, states: Sequence[PrefixState], first: int) -> PrefixState:
+        return PrefixState.joined(states, first)
+
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
         language = self.model.lang_encoder
         device = hidden.device

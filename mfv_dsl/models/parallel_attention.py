@@ -7,7 +7,7 @@ prompt runs under the model's own attention.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -44,6 +44,16 @@ class Past(NamedTuple):
             pad(keys, (0, 0, left, 1)).masked_fill_(padding, 0),
             pad(values, (0, 0, left, 1)).masked_fill_(padding, 0),
             unseen,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Past]) -> Past:
+        """Several prefixes as one, the prompts of all in turn; the shorter ones padded."""
+        slots = max(part.keys.shape[2] for part in parts)
+        return cls(
+            torch.cat([pad(p.keys, (0, 0, slots - p.keys.shape[2], 0)) for p in parts]),
+            torch.cat([pad(p.values, (0, 0, slots - p.keys.shape[2], 0)) for p in parts]),
+            torch.cat([pad(p.unseen, (slots - p.keys.shape[2], 0), value=True) for p in parts]),
         )
 
 

@@ -7,7 +7,7 @@ though it gives the same bits, takes as long as one more generated token; so it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,25 @@ class PrefixState:
     positions: torch.Tensor
     past: tuple[Past, ...]
     media: tuple[Media | None, ...]
+
+    @classmethod
+    def joined(cls, states: Sequence[PrefixState], first: int) -> PrefixState:
+        """Several batches' prefixes as one, the prompts of all in turn.  Layers below ``first``
+        keep those of the first batch, and are not to be run."""
+        past = [state.past for state in states]
+        media = [state.media for state in states]
+        return cls(
+            start=torch.cat([state.start for state in states]),
+            positions=torch.cat([state.positions for state in states]),
+            past=tuple(
+                Past.joined(parts) if layer >= first else parts[0]
+                for layer, parts in enumerate(zip(*past, strict=True))
+            ),
+            media=tuple(
+                Media.joined(parts) if layer >= first and None not in parts else parts[0]
+                for layer, parts in enumerate(zip(*media, strict=True))
+            ),
+        )
 
 
 @torch.no_grad()

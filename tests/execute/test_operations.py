@@ -16,12 +16,14 @@ import mfv_dsl as mfv
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.execute.operations import tuning
 from mfv_dsl.execute.run import RunResult
-from mfv_dsl.methods import tuning
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.evaluation import adding, measure
 from mfv_dsl.methods.outcomes import Outcomes
-from mfv_dsl.methods.tuning import Settings, Tuned
+from mfv_dsl.methods.training import Settings
+from mfv_dsl.methods.tuning import Task
+from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo
 
@@ -164,30 +166,30 @@ def test_a_training_is_given_all_that_its_block_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Listens to what training is called with, and lets it train."""
-    calls: list[tuple[Any, ...]] = []
-    usual = tuning.tune
+    tasks: list[Task] = []
+    usual = tuning.tune_together
 
-    def listening(*arguments: Any, **options: Any) -> Tuned:
-        calls.append(arguments)
-        return usual(*arguments, **options)
+    def listening(model: Any, these: Sequence[Task], **options: Any) -> Any:
+        tasks.extend(these)
+        return usual(model, these, **options)
 
-    monkeypatch.setattr(tuning, "tune", listening)
+    monkeypatch.setattr(tuning, "tune_together", listening)
     monkeypatch.chdir(tmp_path)
     mfv.Recipe(TUNE).run(tmp_path / "out", fresh=True)
-    ((_, batches, validation, start, settings, off_task),) = calls
-    assert start.heads == ((1, 6), (2, 6))
-    assert settings == Settings(
+    (task,) = tasks
+    assert isinstance(task.start, Vector) and task.start.heads == ((1, 6), (2, 6))
+    assert task.settings == Settings(
         layer=2, epochs=2, lr=0.05, weight_decay=1e-4, max_norm=60, kl=0.2, variable="head_mask",
         sparsity=0.03, seed=9,
     )  # fmt: skip
     data = Scenes(relations=["left", "right", "above"], count=40)
-    assert [len(batch) for batch in batches] == [3, 3, 1]
-    assert prompts_of(batches) == draw_prompts(data, "right", "train", 7, 1, 9)
-    assert prompts_of(validation) == draw_prompts(data, "right", "extract", 5, 1, 9)
+    assert [len(batch) for batch in task.batches] == [3, 3, 1]
+    assert prompts_of(task.batches) == draw_prompts(data, "right", "train", 7, 1, 9)
+    assert prompts_of(task.validation) == draw_prompts(data, "right", "extract", 5, 1, 9)
     # four of each other relation, in turn
     left, above = (draw_prompts(data, name, "train", 4, 4, 9) for name in ("left", "above"))
     in_turn = [prompt for pair in zip(left, above, strict=True) for prompt in pair]
-    assert prompts_of(off_task) == in_turn[:7]
+    assert prompts_of(task.off_task) == in_turn[:7]
 
 
 def prompts_of(batches: Sequence[PromptBatch]) -> list[Prompt]:

@@ -28,7 +28,8 @@ from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.methods.off_task import off_task_cost
 from mfv_dsl.methods.residual_stream import residual_stream
 from mfv_dsl.methods.selection import output_norms
-from mfv_dsl.methods.tuning import Settings, tune
+from mfv_dsl.methods.training import Settings
+from mfv_dsl.methods.tuning import tune
 from mfv_dsl.methods.vectors import Space, Vector, combine, function_vector
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo

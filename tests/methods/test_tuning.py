@@ -20,12 +20,15 @@ from mfv_dsl.engine import prefix_cache
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.hooks import Hooks
+from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.store import Store
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import tuning
-from mfv_dsl.methods.tuning import Checkpoint, Epoch, Settings, Training, Tuned, tune
+from mfv_dsl.methods.training import Checkpoint, Course, Epoch, Settings, Trainer
+from mfv_dsl.methods.tuning import Training, Tuned, tune
 from mfv_dsl.methods.tuning_variables import VARIABLES, HeadMaskVariable, HeadScalesVariable
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models.base import PromptBatch
@@ -92,8 +95,8 @@ def test_the_gradient_is_the_plain_ways(scenes: Scenes, layer: int):
     batch = mixed_batch(model, scenes, (0, 1, 2, 0, 0))
     vector = torch.randn(32, generator=torch.Generator().manual_seed(layer))
     leaf = vector.clone().requires_grad_()
-    prefix = encode_prefix(model, batch)
-    (found,) = torch.autograd.grad(-prefix.injected(layer, leaf).log_p.mean(), leaf)
+    injection = Injection([encode_prefix(model, batch)])
+    (found,) = torch.autograd.grad(-injection.log_p(layer, [leaf]).mean(), leaf)
     wanted = plain_gradient(model, batch, scenes, layer, vector)
     assert wanted.norm() > 1e-3
     assert (found - wanted).norm() < 1e-5 * wanted.norm()
@@ -109,17 +112,18 @@ def test_an_injection_is_the_edit_of_the_prefix_engine(scenes: Scenes, lead: tup
     ]
     for model, batch in cases:
         prefix = encode_prefix(model, batch)
+        injection = Injection([prefix])
         for layer in range(model.facts.n_layers):
             added = torch.randn(*lead, 32, generator=generator)
             with tracing() as touches, torch.no_grad():
-                found = prefix.injected(layer, added, logits=True)
+                found = injection.scores(layer, [added], logits=True)
                 wanted = prefix.scores([[Edit("lm.resid", layer, "add", added)]], logits=True)
             assert found.logits is not None and wanted.logits is not None
             torch.testing.assert_close(found.logits, wanted.logits, atol=1e-5, rtol=1e-4)
             assert torch.equal(found.likeliest, wanted.likeliest)
             assert len(touches) == 6  # three prompts each time
     with pytest.raises(mfv.MfvError, match="no layer 9"):
-        prefix.injected(9, torch.zeros(32))
+        injection.scores(9, [torch.zeros(32)])
 
 
 @pytest.mark.slow
@@ -264,18 +268,18 @@ def test_every_epoch_takes_the_mini_batches_in_an_order_of_its_own(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch],
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
-    trainer = trainer_of(tiny, train, validation, Settings(LAYER, epochs=3, lr=RATE))
-    taken: list[int] = []
-    usual = trainer.loss
+    course = course_of(tiny, train, validation, Settings(LAYER, epochs=3, lr=RATE))
+    trainer, taken = trainer_of(tiny), list[int]()
+    usual = trainer.losses
 
-    def listening(i: int, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        taken.append(i)
-        return usual(i, value)
+    def listening(work: Any) -> Any:
+        taken.extend(number for _, number, _ in work)
+        return usual(work)
 
-    monkeypatch.setattr(trainer, "loss", listening)
-    checkpoint = trainer.start()
+    monkeypatch.setattr(trainer, "losses", listening)
+    checkpoints = trainer.starts([course])
     for number in (1, 2, 3):
-        checkpoint = trainer.epoch(number, checkpoint)
+        checkpoints = trainer.epoch([course], number, checkpoints)
     orders = [tuple(taken[start : start + 5]) for start in (0, 5, 10)]
     assert [sorted(order) for order in orders] == [list(range(5))] * 3
     assert len(set(orders)) == 3
@@ -297,22 +301,23 @@ def test_a_bound_and_a_decay_keep_the_vector_short(
     assert decayed.training.epochs[-1].norm < 0.8 * free.training.epochs[-1].norm
     # the penalty is half the squared length: its gradient is the vector
     value = torch.randn(128, requires_grad=True)
-    trainers = [
-        trainer_of(tiny, train, validation, Settings(LAYER, weight_decay=decay))
-        for decay in (0.0, 0.5)
-    ]
-    gradients = [torch.autograd.grad(trainer.loss(0, value)[0], value)[0] for trainer in trainers]
+    gradients = []
+    for decay in (0.0, 0.5):
+        course = course_of(tiny, train, validation, Settings(LAYER, weight_decay=decay))
+        ((loss, _),) = trainer_of(tiny).losses([(course, 0, value)])
+        gradients += torch.autograd.grad(loss, value)
     torch.testing.assert_close(gradients[1] - gradients[0], 0.5 * value.detach())
 
 
-def trainer_of(
+def trainer_of(model: OpenFlamingo) -> Trainer:
+    return Trainer(model, PrefixCache(model), lambda _: None)
+
+
+def course_of(
     model: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], settings: Settings
-) -> tuning._Trainer:
+) -> Course:
     variable = VARIABLES[settings.variable](zeros(model), model.device)
-    prefixes = tuning.PrefixCache(model)
-    return tuning._Trainer(
-        model, variable, prefixes, train, validation, (), settings, lambda _: None
-    )
+    return Course(train, validation, (), settings, variable)
 
 
 def test_a_scale(
@@ -405,10 +410,9 @@ def test_kl_leaves_other_tasks_alone(
         prefix = encode_prefix(tiny, elsewhere[0])
         with torch.no_grad():
             before = prefix.scores([()], logits=True).logits[:, 0].log_softmax(-1)
-            after = prefix.injected(LAYER, made.residual, logits=True).logits[:, 0].log_softmax(-1)
+            after = Injection([prefix]).logits(LAYER, [made.residual]).log_softmax(-1)
             costs.append(float((before.exp() * (before - after)).sum(-1).mean()))
-            trainer = trainer_of(tiny, train, validation, settings)
-            weighed = trainer._off_task_kl(prefix, made.residual)
+            (weighed,) = trainer_of(tiny).off_task_kl(elsewhere, LAYER, [made.residual])
         assert float(weighed) == pytest.approx(costs[-1], rel=1e-4)
         accuracies.append(made.training.epochs[-1].accuracy)
         seen = [epoch.off_task_kl for epoch in made.training.epochs[1:]]
@@ -466,7 +470,7 @@ class Interrupting:
         self.left, self.told = after, [0]
 
     def begin(self, label: str, total: int) -> Callable[[int], None]:
-        if label != "tuned(left)":
+        if label != "tuned(left), tuned(right)":
             return lambda _: None
 
         def done(units: int) -> None:
@@ -478,30 +482,36 @@ class Interrupting:
         return done
 
 
+@pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.slow
-def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_training_goes_on(
+    lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     recipe = mfv.Recipe(RECIPE)
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "whole"))
     whole = recipe.run(tmp_path / "a", only=["trained"])
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "cut"))
     made: list[int] = []
-    usual = tuning._Trainer.epoch
+    usual = Trainer.epoch
 
-    def counted(trainer: Any, number: int, before: Checkpoint) -> Checkpoint:
-        checkpoint = usual(trainer, number, before)
+    def counted(trainer: Any, courses: Any, number: int, before: Any) -> Any:
+        checkpoints = usual(trainer, courses, number, before)
         made.append(number)
-        return checkpoint
+        return checkpoints
 
-    monkeypatch.setattr(tuning._Trainer, "epoch", counted)
+    monkeypatch.setattr(Trainer, "epoch", counted)
     with pytest.raises(KeyboardInterrupt):  # three steps an epoch: in the fourth
         recipe.run(tmp_path / "b", Interrupting(10), only=["trained"])
     assert made == [1, 2, 3]
     store = Store(tmp_path / "cut")
-    assert len(list(store.root.glob("parts/*/*"))) == 4  # the start and three epochs
+    assert len(list(store.root.glob("parts/*/*"))) == 2 * 4  # the start and three epochs of both
+    if lost:  # it was stopped between the two
+        parts = sorted(store.root.glob("parts/*/*"), key=lambda path: path.stat().st_mtime_ns)
+        parts[-1].unlink()
     listener = Interrupting(10**6)
     resumed = recipe.run(tmp_path / "b", listener, only=["trained"])
-    assert made == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]  # the rest of left, then right
-    assert listener.told == [15]
+    assert made == [1, 2, 3, *([3] if lost else []), 4, 5]
+    assert listener.told == [2 * 15]
     assert not list(store.root.glob("parts/*"))
     assert resumed.rows == whole.rows and resumed.tunes == whole.tunes
     for key, value in whole.values.items():

@@ -23,6 +23,7 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
+from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.models import device_map
 from mfv_dsl.models.device_map import bytes_of, device_of, moved, split_layers, spread
@@ -177,12 +178,15 @@ def test_a_full_pass_meets_no_tensor_of_another_device(two_devices: OpenFlamingo
 def test_nor_does_the_prefix_engine(two_devices: OpenFlamingo, scenes: Scenes):
     edits, reads = plan(two_devices)
     prefix = encode_prefix(two_devices, mixed_batch(two_devices, scenes))
-    assert [past.keys.device for past in prefix._state.past] == [CPU, CPU, META, META]
-    assert [media.keys.device for media in prefix._state.media] == [CPU, CPU, META, META]
+    assert [past.keys.device for past in prefix.state.past] == [CPU, CPU, META, META]
+    assert [media.keys.device for media in prefix.state.media] == [CPU, CPU, META, META]
     variants = [[], edits, edits[:1], edits[2:]]
     for chunk in prefix.run(variants, reads=reads, at_once=2):
         assert chunk.scores.p.shape == (4, 2)
         assert [reading.device for reading in chunk.readings] == [CPU, CPU, META, META]
+    for layer in (0, 2):
+        together = Injection([prefix, prefix])
+        assert together.log_p(layer, [torch.zeros(32, device=CPU)] * 2).shape == (8,)
 
 
 @pytest.mark.slow

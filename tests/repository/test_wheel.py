@@ -84,7 +84,7 @@ def test_wheel_carries_grammar_weights_recipes_and_vectors(wheel: Path):
     ):  # fmt: skip
         assert f"mfv_dsl/{name}" in names
     assert not [name for name in names if name.startswith(("tests/", "tools/"))]
-    assert wheel.stat().st_size < 16 * 2**20
+    assert wheel.stat().st_size < 17 * 2**20  # most of it weights
 
 
 def test_wheel_carries_the_page_of_every_error_code(wheel: Path):

@@ -14,6 +14,15 @@ from mfv_dsl.execute.operations import (
     tuning,
     vectors,
 )
-from mfv_dsl.execute.operations.registry import PERFORM
+from mfv_dsl.execute.operations.registry import PERFORM, TOGETHER
 
-__all__ = ["PERFORM", "activations", "evaluation", "heads", "numbers", "tuning", "vectors"]
+__all__ = [
+    "PERFORM",
+    "TOGETHER",
+    "activations",
+    "evaluation",
+    "heads",
+    "numbers",
+    "tuning",
+    "vectors",
+]

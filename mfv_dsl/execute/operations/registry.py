@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.session import Session
 from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Step
@@ -13,7 +15,20 @@ from mfv_dsl.plan.steps import Step
 Values: TypeAlias = Mapping[str, Any]
 Perform: TypeAlias = Callable[[Session, Step, Values], Any]
 
+#: What several steps give, each a value, or the error that it ends with.
+PerformTogether: TypeAlias = Callable[[Session, Sequence[Step], Sequence[Values]], list[Any]]
+
+
+@dataclass(frozen=True)
+class Together:
+    """How steps of an operation are performed together: those for which ``alike`` is equal."""
+
+    alike: Callable[[Step], Hashable]
+    perform: PerformTogether
+
+
 PERFORM: dict[str, Perform] = {}
+TOGETHER: dict[str, Together] = {}
 
 
 def performs(operation: str) -> Callable[[Perform], Perform]:
@@ -28,6 +43,27 @@ def performs(operation: str) -> Callable[[Perform], Perform]:
 
     def register(perform: Perform) -> Perform:
         PERFORM[operation] = perform
+        return perform
+
+    return register
+
+
+def performs_together(
+    operation: str, alike: Callable[[Step], Hashable]
+) -> Callable[[PerformTogether], PerformTogether]:
+    """Register a function as what ``operation`` does for several steps at once, all of them
+    ``alike``: ``perform(session, steps, inputs)`` gives for each its value or the MfvError that it
+    ends with.  A step alone is performed by it, too."""
+
+    def register(perform: PerformTogether) -> PerformTogether:
+        def alone(session: Session, step: Step, inputs: Values) -> Any:
+            (value,) = perform(session, [step], [inputs])
+            if isinstance(value, MfvError):
+                raise value
+            return value
+
+        performs(operation)(alone)
+        TOGETHER[operation] = Together(alike, perform)
         return perform
 
     return register

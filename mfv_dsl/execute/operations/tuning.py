@@ -1,45 +1,131 @@
-"""The training of a vector."""
+"""The training of vectors."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import fields
 from functools import partial
 
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.memory import free_bytes
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import draw_in_turn
-from mfv_dsl.execute.operations.registry import Values, performs
+from mfv_dsl.engine.tensors import tensors_in
+from mfv_dsl.execute.operations.registry import Values, performs_together
 from mfv_dsl.execute.session import Session
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
-from mfv_dsl.methods import tuning
-from mfv_dsl.methods.tuning import Settings, Tuned
+from mfv_dsl.methods.training import Settings
+from mfv_dsl.methods.tuning import Task, Tuned, tune_together
+from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS
 from mfv_dsl.plan.steps import Step
 
+_SHARE = 4  # of free memory, one part in so many is for the prompts of trainings in one go
 
-@performs("tune")
-def tune(session: Session, step: Step, inputs: Values) -> Tuned:
-    """Train the vector of one relation; every finished epoch is kept as a part of the step."""
+_Batches = list[PromptBatch]
+
+
+def _place(step: Step) -> Hashable:
+    return step.model, step.parameters["layer"]
+
+
+@performs_together("tune", alike=_place)
+def tune(
+    session: Session, steps: Sequence[Step], inputs: Sequence[Values]
+) -> list[Tuned | MfvError]:
+    """Train the vectors of several relations, seeds or starts in the same steps of the model; every
+    finished epoch is kept as a part of its step."""
+    results: list[Tuned | MfvError] = []
+    prompts = _Prompts(session)
+    while len(results) < len(steps):
+        left = list(zip(steps, inputs, strict=True))[len(results) :]
+        tasks: list[Task | MfvError] = []
+        for step, values in left:
+            if tasks and not prompts.leave_room:
+                break
+            tasks.append(_task(session, prompts, step, values))
+        results += _trained(session, steps[len(results) :][: len(tasks)], tasks)
+        prompts.clear()
+    return results
+
+
+def _trained(
+    session: Session, steps: Sequence[Step], tasks: Sequence[Task | MfvError]
+) -> list[Tuned | MfvError]:
+    ready = [task for task in tasks if isinstance(task, Task)]
+    if not ready:
+        return [task for task in tasks if isinstance(task, MfvError)]
+    total = sum(task.settings.epochs * len(task.batches) for task in ready)
+    label = ", ".join(step.label for step in steps)
+    progress = session.listener.begin(label, total)
+    vectors = iter(tune_together(session.backend(steps[0]), ready, progress=progress))
+    return [next(vectors) if isinstance(task, Task) else task for task in tasks]
+
+
+def _task(session: Session, prompts: _Prompts, step: Step, inputs: Values) -> Task | MfvError:
+    """What one step trains, or why it cannot."""
     p = step.parameters
-    train = session.prompts(step, p["items"], TRAINING_SPLIT, p["shots"])
-    validation = session.prompts(step, p["select_items"], p["select_on"], p["shots"])
-    off_task = _off_task(session, step) if p["kl"] else []
-    batches = session.batches(step, train, p["batch"])
-    return tuning.tune(
-        session.backend(step),
-        batches,
-        session.batches(step, validation),
-        inputs["start"] if "start" in inputs else p["start"],
-        Settings(**{field.name: p[field.name] for field in fields(Settings)}),
-        session.batches(step, off_task, p["batch"]),
-        keep=partial(session.part, step),
-        progress=session.listener.begin(step.label, p["epochs"] * len(batches)),
-    )
+    try:
+        return Task(
+            prompts.batches(step, p["items"], TRAINING_SPLIT, p["batch"]),
+            prompts.batches(step, p["select_items"], p["select_on"]),
+            inputs["start"] if "start" in inputs else p["start"],
+            Settings(**{field.name: p[field.name] for field in fields(Settings)}),
+            prompts.off_task(step) if p["kl"] else [],
+            keep=partial(session.part, step),
+        )
+    except MfvError as error:
+        return error
 
 
-def _off_task(session: Session, step: Step) -> list[Prompt]:
-    """As many few-shot prompts of other relations as there are training prompts, relation by
-    relation in turn, from the same split."""
-    p = step.parameters
-    return draw_in_turn(
-        session.dataset(step), p["off_task"], TRAINING_SPLIT, p["items"], OFF_TASK_SHOTS, p["seed"]
-    )
+class _Prompts:
+    """The prompts of several steps, encoded once where they are the same."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._batches: dict[Hashable, _Batches] = {}
+        self._free: int | None = None
+
+    @property
+    def leave_room(self) -> bool:
+        """Whether as much again as the prompts so far take may be held."""
+        parts = [batch for batches in self._batches.values() for batch in batches]
+        held = sum(tensor.nbytes for tensor in tensors_in(parts))
+        return self._free is None or 2 * held <= self._free // _SHARE
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._batches.clear()
+
+    def batches(self, step: Step, n: int, split: str, size: int | None = None) -> _Batches:
+        """Prompts of the step's relation and seed, ``size`` at a time."""
+        p = step.parameters
+        key = (step.dataset, p["relation"], p["shots"], p["seed"], n, split, size)
+
+        def draw() -> list[Prompt]:
+            return self._session.prompts(step, n, split, p["shots"])
+
+        return self._once(key, step, draw, size)
+
+    def off_task(self, step: Step) -> _Batches:
+        """As many few-shot prompts of other relations as there are training prompts, relation by
+        relation in turn, from the same split."""
+        p = step.parameters
+        key = (step.dataset, tuple(p["off_task"]), p["items"], p["seed"], p["batch"])
+
+        def draw() -> list[Prompt]:
+            return draw_in_turn(
+                self._session.dataset(step), p["off_task"], TRAINING_SPLIT, p["items"],
+                OFF_TASK_SHOTS, p["seed"],
+            )  # fmt: skip
+
+        return self._once(key, step, draw, p["batch"])
+
+    def _once(
+        self, key: Hashable, step: Step, draw: Callable[[], list[Prompt]], size: int | None
+    ) -> _Batches:
+        if key not in self._batches:
+            if self._free is None:
+                self._free = free_bytes(self._session.backend(step).device)
+            self._batches[key] = self._session.batches(step, draw(), size)
+        return self._batches[key]

@@ -35,6 +35,7 @@ from mfv_dsl.models.vlm.prompts import Form
 from mfv_dsl.models.vlm.recorded_pass import (
     BlockCall,
     RecordedPrefix,
+    join_prefixes,
     recorded_calls,
     recorded_outputs,
     replayable,
@@ -247,6 +248,9 @@ class VisionLanguageModel:
                 row_bytes=size * 16 * self.facts.d_model
                 + self.facts.n_heads * slots * (2 * size + 8),
             )
+
+    def joined(self, states: Sequence[RecordedPrefix], first: int) -> RecordedPrefix | None:
+        return join_prefixes(states, first)
 
     def _blocks(self) -> Iterator[tuple[int, nn.Module]]:
         """Blocks in the order in which they run, each with the stage that it belongs to."""

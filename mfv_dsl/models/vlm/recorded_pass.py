@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mfv_dsl.models.parallel_attention import LookedBack
+from mfv_dsl.models.parallel_attention import LookedBack, Past
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,71 @@ class RecordedPrefix:
     past: LookedBack
     calls: tuple[BlockCall, ...]
     standing: Mapping[int, torch.Tensor] = field(default_factory=dict)
+
+
+def join_prefixes(prefixes: Sequence[RecordedPrefix], first: int) -> RecordedPrefix | None:
+    """Several batches' prefixes as one, the prompts of all in turn, with the calls of the stages
+    from ``first`` on; None where something in them is not one row a prompt, such as a cache."""
+    join = _Join([len(prefix.start) for prefix in prefixes])
+    calls = [[call for call in prefix.calls if call.stage >= first] for prefix in prefixes]
+    try:
+        joined_calls = tuple(
+            BlockCall(
+                alike[0].stage, alike[0].block, join([call.arguments for call in alike]),
+                join([call.options for call in alike]),
+            )
+            for alike in zip(*calls, strict=True)
+        )  # fmt: skip
+        standing = join([prefix.standing for prefix in prefixes])
+    except _NotJoined:
+        return None
+    running = {id(getattr(call.block, "self_attn", None)) for call in joined_calls}
+    past = {
+        module: Past.joined([prefix.past.past[module] for prefix in prefixes])
+        for module in prefixes[0].past.past
+        if module in running
+    }
+    start = torch.cat([prefix.start for prefix in prefixes])
+    return RecordedPrefix(start, LookedBack(past), joined_calls, standing)
+
+
+class _NotJoined(Exception):
+    """Something is not one row a prompt."""
+
+
+class _Join:
+    """Puts values together that are alike but for their ``sizes`` in prompts."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._sizes = sizes
+        self._tensors: dict[tuple[int, ...], torch.Tensor] = {}  # layers share some
+
+    def __call__(self, values: Sequence[Any]) -> Any:
+        first = values[0]
+        if any(type(value) is not type(first) for value in values):
+            raise _NotJoined
+        if isinstance(first, torch.Tensor):
+            return self._tensor(values)
+        if isinstance(first, Mapping):
+            return {name: self([value[name] for value in values]) for name in first}
+        if isinstance(first, tuple | list):
+            return type(first)(map(self, zip(*values, strict=True)))
+        is_plain = first is None or isinstance(first, bool | int | float | str)
+        if not is_plain or any(value != first for value in values):
+            raise _NotJoined
+        return first
+
+    def _tensor(self, values: Sequence[torch.Tensor]) -> torch.Tensor:
+        key = tuple(map(id, values))
+        if key not in self._tensors:
+            rest = values[0].shape[1:]
+            if any(
+                value.shape != (size, *rest)
+                for value, size in zip(values, self._sizes, strict=True)
+            ):
+                raise _NotJoined
+            self._tensors[key] = torch.cat(list(values))
+        return self._tensors[key]
 
 
 def run_calls(calls: Sequence[BlockCall], hidden: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.exactness import largest_difference
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
+from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.methods.off_task import off_task_costs
@@ -54,7 +55,9 @@ def test_what_is_made_on_the_processor_is_moved(name: str, loaded: Loaded):
     with torch.no_grad(), torch.device("meta"), ElsewhereByDefault():
         full_pass(model, batch, changes[:2], reads)
         list(encode_prefix(model, batch).run([[], *([edit] for edit in changes)], reads=reads))
-        encode_prefix(model, batch).injected(1, torch.zeros(model.facts.d_model, device="cpu"))
+        vector = torch.zeros(model.facts.d_model, device="cpu")
+        Injection([encode_prefix(model, batch)]).scores(1, [vector])
+        Injection([encode_prefix(model, batch), encode_prefix(model, batch)]).log_p(1, [vector] * 2)
         largest_difference(model, batch)
         generate(model, batch, 3, beams=2)
         generate(model, batch, 2, changes[:1])

@@ -15,6 +15,7 @@ from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact, largest_difference
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate_texts
+from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import FullPasses, Prefix, encode_prefix
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.batch import VlmBatch
@@ -98,6 +99,41 @@ def test_copies_equal_full_passes_at_every_site(name: str, loaded: Loaded):
 def test_and_in_double_precision_to_its_rounding(name: str, loaded: Loaded):
     model = in_double(loaded(name))
     assert differences(model, batch_of(model))[0] < 1e-12
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("shots", [((2, 0, 1), (1,), (0, 2)), ((1,), (1,)), ((1, 1, 1),) * 2])
+def test_vectors_added_to_several_batches_at_once(
+    name: str, shots: tuple[tuple[int, ...], ...], loaded: Loaded
+):
+    """Also where the batches have the same shape, so that no size tells prompts from the rest."""
+    model = loaded(name)
+    prefixes = [encode_prefix(model, batch_of(model, numbers)) for numbers in shots]
+    generator = torch.Generator().manual_seed(1)
+    for layer in (0, model.facts.n_layers - 2):
+        vectors = [torch.randn(model.facts.d_model, generator=generator) for _ in prefixes]
+        with torch.no_grad():
+            found = Injection(prefixes).log_p(layer, vectors)
+            wanted = [
+                prefix.scores([[Edit("lm.resid", layer, "add", vector)]]).log_p[:, 0]
+                for prefix, vector in zip(prefixes, vectors, strict=True)
+            ]
+        torch.testing.assert_close(found, torch.cat(wanted), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["llava", pytest.param("qwen3_vl", marks=pytest.mark.slow)])
+def test_they_take_one_pass(name: str, loaded: Loaded):
+    model = loaded(name)
+    prefixes = [encode_prefix(model, batch_of(model, numbers)) for numbers in ((2, 1), (0,))]
+    injection, vector = Injection(prefixes), torch.zeros(model.facts.d_model)
+    injection.log_p(1, [vector, vector])
+    rows: list[int] = []
+    handle = model.layers[-1].register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    try:
+        injection.log_p(1, [vector, vector])
+    finally:
+        handle.remove()
+    assert rows == [3]
 
 
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl", "mistral3", "internvl", "smolvlm"])
