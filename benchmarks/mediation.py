@@ -1,4 +1,4 @@
-"""All-head causal mediation: the prefix engine against one full pass per head.
+"""All-head causal mediation: the prefix engine, one full pass per head, and a KV cache by hand.
 
     python benchmarks/mediation.py                # both models, all figures
     python benchmarks/mediation.py --model tiny --rounds 9
@@ -9,10 +9,18 @@ one ``Flamingo.forward`` of one prompt, its images encoded each time, the head r
 no autograd graph.  One pass per head is too slow to repeat for every head and prompt, so some
 passes over different heads are timed in each round and multiplied by the number of heads and the
 one unedited pass.  Our side is timed whole: images encoded once, prefix, all heads, all prompts.
-Both sides run in one process on one thread, in turns; the ratio is taken round by round.
 
-Also printed: the largest difference between the two sides' probabilities, peak memory, time against
-prompts, shots and heads, and the rate of multiplications reached against this machine's own.
+The KV-cache script (:mod:`benchmarks.kv_cache`) is what a careful user writes with open_flamingo,
+transformers and hooks: images encoded once, the prefix once, then for every layer one batch of last
+tokens with a row for each head; a prompt at a time, or with all prompts in the batch.  The last
+tokens are given their last picture, which is all that text sees, or all pictures, as open_flamingo
+does by itself.  It is timed whole, too.
+
+All run in one process on one thread, in turns; ratios are taken round by round.  Effects must be
+the same within rounding, else the script fails.
+
+Also printed: the largest differences of effects, peak memory, time against prompts, shots and
+heads, and the rate of multiplications reached against this machine's own.
 """
 
 from __future__ import annotations
@@ -24,7 +32,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +40,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
+from benchmarks.kv_cache import cached_probabilities
+from benchmarks.measuring import agree, machine, middle, ratios
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt, draw_prompts
@@ -92,6 +102,10 @@ MODELS: dict[str, Callable[[], OpenFlamingo]] = {
     "4b": shape_of_4b,
 }
 USUAL = ("tiny", "16x16")
+OURS, PLAIN = "shared prefix (mediate)", "a full pass a head (official way)"
+ONE, ALL = "KV cache by hand, a prompt at once", "KV cache by hand, all prompts"
+PICTURES = "the same, handing on all pictures"
+ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 0.05}  # of probabilities
 
 
 def clock() -> float:
@@ -152,12 +166,40 @@ def plain(setting: Setting, passes: int, first: int) -> float:
     return (clock() - started) / passes * (setting.heads + 1)
 
 
-def largest_difference(setting: Setting) -> float:
-    """Between the effects of both ways, over all heads of two prompts."""
-    batch = setting.model.batch(setting.prompts[:2], SCENES)
-    fast = mediate(setting.model, [batch], "left", setting.mean).cie
-    slow = mediate_plain(setting.model, [batch], "left", setting.mean).cie
-    return float(abs(fast - slow).max())
+def by_hand(setting: Setting, at_once: int, all_pictures: bool = False) -> torch.Tensor:
+    """Effects by the KV-cache script, (prompts, layers, heads), so many prompts at once."""
+    batch = setting.batch()
+    parts = []
+    for start in range(0, len(setting.prompts), at_once):
+        rows = slice(start, start + at_once)
+        part = replace(
+            batch, prompts=batch.prompts[rows], tokens=batch.tokens[rows], mask=batch.mask[rows],
+            media=batch.media[rows], answers=batch.answers[rows],
+        )  # fmt: skip
+        before, after = cached_probabilities(setting.model.model, part, setting.mean, all_pictures)
+        parts.append(after - before[:, None, None])
+    return torch.cat(parts)
+
+
+def timed_by_hand(setting: Setting, at_once: int, all_pictures: bool = False) -> float:
+    """Seconds a prompt of the KV-cache script."""
+    started = clock()
+    by_hand(setting, at_once, all_pictures)
+    return (clock() - started) / len(setting.prompts)
+
+
+def differences(setting: Setting) -> dict[str, float]:
+    """Largest differences of our effects from the other ways', over all heads of two prompts."""
+    two = replace(setting, prompts=setting.prompts[:2])
+    batch = two.batch()
+    ours = torch.from_numpy(mediate(two.model, [batch], "left", two.mean).cie)
+    others = {
+        PLAIN: torch.from_numpy(mediate_plain(two.model, [batch], "left", two.mean).cie),
+        ONE: by_hand(two, 1).float().cpu(),
+        ALL: by_hand(two, 2).float().cpu(),
+        PICTURES: by_hand(two, 2, all_pictures=True).float().cpu(),
+    }
+    return {name: float((other - ours).abs().max()) for name, other in others.items()}
 
 
 def matrix_rate(model: OpenFlamingo) -> float:
@@ -221,33 +263,39 @@ def variants_seconds(setting: Setting) -> float:
     return clock() - started
 
 
-def middle(values: list[float]) -> str:
-    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
-
-
 def measure(name: str, prompts: int, shots: int, rounds: int, passes: int) -> dict[str, object]:
     """One model: ratio, agreement, rate and scaling."""
     model = MODELS[name]()
     setting = Setting.of(model, prompts, shots)
     length = setting.batch().tokens.shape[1]
+    apart = differences(setting)
+    agree(apart, ROUNDING[setting.batch().media.dtype])
+    ways: dict[str, Callable[[int], float]] = {
+        OURS: lambda _: shared_prefix(setting),
+        PLAIN: lambda turn: plain(setting, passes, turn * passes),
+        ONE: lambda _: timed_by_hand(setting, 1),
+        ALL: lambda _: timed_by_hand(setting, prompts),
+        PICTURES: lambda _: timed_by_hand(setting, prompts, all_pictures=True),
+    }
     shared_prefix(setting), plain(setting, 1, 0)
-    shared_seconds, plain_seconds = [], []
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(rounds):
-        shared_seconds.append(shared_prefix(setting))
-        plain_seconds.append(plain(setting, passes, turn * passes))
-    ratios = [slow / fast for slow, fast in zip(plain_seconds, shared_seconds, strict=True)]
+        for way, run in ways.items():
+            seconds[way].append(run(turn))
+    compared = ratios(seconds, OURS)
     work = work_of(setting, length)
     rate = work.variants * prompts / variants_seconds(setting)
     own = matrix_rate(model)
-    difference = largest_difference(setting)
     facts = model.facts
     for line in (
         f"\n{name}: {facts.n_layers} layers x {facts.n_heads} heads, d = {facts.d_model}; "
         f"{prompts} prompts of {length} tokens",
-        f"  plain, s a prompt          {middle(plain_seconds)}",
-        f"  shared prefix, s a prompt  {middle(shared_seconds)}",
-        f"  ratio                      {middle(ratios)}",
-        f"  largest difference of effects, the same images: {difference:.1e}",
+        f"  {'':36}{'ms a prompt':36}{'ratio':26}difference",
+        *(
+            f"  {way:36}{middle([1000 * value for value in seconds[way]]):36}"
+            + (f"{middle(compared[way]):26}{apart[way]:.1e}" if way in apart else "1")
+            for way in ways
+        ),
         f"  multiply-adds a prompt: plain {work.plain / 1e9:.2f} G, shared prefix "
         f"{(work.prefix + work.variants) / 1e9:.2f} G, ratio "
         f"{work.plain / (work.prefix + work.variants):.0f}",
@@ -266,8 +314,8 @@ def measure(name: str, prompts: int, shots: int, rounds: int, passes: int) -> di
     curve = "; ".join(f"{what}: {1000 * value:.1f}" for what, value in scaling.items())
     if curve:
         print(f"  shared prefix, ms a prompt: {curve}")
-    return {"model": name, "prompts": prompts, "tokens": length, "ratio": ratios,
-            "plain": plain_seconds, "shared": shared_seconds, "difference": difference,
+    return {"model": name, "prompts": prompts, "tokens": length,
+            "seconds": seconds, "ratios": compared, "differences": apart,
             "rate": rate, "matrix_rate": own, "scaling": scaling}  # fmt: skip
 
 
@@ -296,8 +344,8 @@ def heads_curve() -> None:
     for layers, heads in ((2, 4), (4, 8), (8, 8), (16, 8)):
         setting = Setting.of(small_flamingo(layers, heads, 128), 8, 4)
         shared_prefix(setting), plain(setting, 1, 0)
-        ratios = [plain(setting, 4, 4 * i) / shared_prefix(setting) for i in range(3)]
-        print(f"  {layers} x {heads}: {middle(ratios)}")
+        times = [plain(setting, 4, 4 * i) / shared_prefix(setting) for i in range(3)]
+        print(f"  {layers} x {heads}: {middle(times)}")
 
 
 def main() -> None:
@@ -309,11 +357,15 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=8, help="plain passes a round")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quick", action="store_true", help="one round of the bundled model")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.model, arguments.rounds, arguments.prompts = ["tiny"], 1, 4
     torch.set_num_threads(arguments.threads)
     global DEVICE
     DEVICE = torch.device(arguments.device)
+    print(machine())
     results = [
         measure(name, arguments.prompts if name == "tiny" else min(8, arguments.prompts),
                 arguments.shots, arguments.rounds, arguments.passes)

@@ -11,6 +11,9 @@ prompts.  The ways:
 - nnsight: ``NNsight(model)``, one trace per head that assigns into ``dense.input``; and one trace
   per layer with an invoke per head, for which a bare ``NNsight`` must be told how to join inputs
   (``_batch_size`` and ``_batch``, as its documentation says);
+- the same with a cached prefix: the earlier tokens are run once with transformers' KV cache, and
+  a layer's invokes are a batch of last tokens behind it;
+- a KV cache and hooks by hand, without a library (:mod:`benchmarks.kv_cache`);
 - pyvene: an ``IntervenableModel`` per layer on the path of ``dense.input`` with a constant source,
   called once per head with the last token as the unit and the head's columns as the subspace.
   (A subspace of its own for every row, to join the heads of a layer, gives other values in 0.1.8.)
@@ -28,7 +31,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +44,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from torch import nn
 
+from benchmarks.kv_cache import CachedPrefix, cached_probabilities
+from benchmarks.measuring import agree, machine, middle, ratios
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.methods.mediation import Mediation, mediate, mediate_plain
@@ -75,6 +79,22 @@ class Conditioned(nn.Module):
         """``tokens`` are those of the batch, once or several times one after the other."""
         media = self._batch.media.repeat(len(tokens) // len(self._batch), 1, 1, 1)
         return self._forward(replace(self._batch, tokens=tokens, mask=mask, media=media))
+
+
+class Behind(nn.Module):
+    """The language encoder behind a batch's cached prefix: last tokens to their logits."""
+
+    def __init__(self, backend: OpenFlamingo) -> None:
+        super().__init__()
+        self.language = backend.model.lang_encoder
+        self.config = self.language.config
+        self.prefix: CachedPrefix | None = None
+
+    def forward(self, last: torch.Tensor) -> torch.Tensor:
+        """``last`` (rows, 1) are the last tokens of the batch, once or several times one after the
+        other."""
+        assert self.prefix is not None
+        return self.prefix.logits(last)
 
 
 class Task:
@@ -112,7 +132,7 @@ def probabilities(effects: Mediation) -> torch.Tensor:
 
 
 def with_nnsight(task: Task) -> dict[str, Way]:
-    """One trace per head; and one trace per layer, with an invoke per head."""
+    """One trace per head; one per layer, with an invoke per head; and that on a cached prefix."""
     import nnsight
 
     class Joining(nnsight.NNsight):
@@ -127,6 +147,8 @@ def with_nnsight(task: Task) -> dict[str, Way]:
 
     tokens, mask = task.batch.tokens, task.batch.mask
     single, joining = nnsight.NNsight(task.model()), Joining(task.model())
+    behind = Behind(load("tiny")).eval()
+    joining_behind = Joining(behind)
 
     @torch.no_grad()
     def a_head() -> torch.Tensor:
@@ -156,7 +178,27 @@ def with_nnsight(task: Task) -> dict[str, Way]:
             columns_of_heads += [task.answer(outputs[head]) for head in range(task.heads)]
         return task.table(columns_of_heads)
 
-    return {"nnsight, a trace per head": a_head, "nnsight, an invoke per head": a_layer}
+    @torch.no_grad()
+    def cached() -> torch.Tensor:
+        columns_of_heads = []
+        with CachedPrefix(behind.language, task.batch) as behind.prefix:
+            for layer in range(task.layers):
+                block = joining_behind.language.gpt_neox.layers[layer].decoder_layer
+                with joining_behind.trace() as tracer:
+                    outputs = nnsight.save({})
+                    for head in range(task.heads):
+                        value, columns = task.mean[layer, head], task.columns(head)
+                        with tracer.invoke(tokens[:, -1:]):
+                            block.attention.dense.input[:, -1, columns] = value
+                            outputs[head] = joining_behind.output
+                columns_of_heads += [task.answer(outputs[head]) for head in range(task.heads)]
+        return task.table(columns_of_heads)
+
+    return {
+        "nnsight, a trace per head": a_head,
+        "nnsight, an invoke per head": a_layer,
+        "nnsight, invokes on a KV cache": cached,
+    }
 
 
 def with_pyvene(task: Task) -> dict[str, Way]:
@@ -207,7 +249,14 @@ def ways(task: Task) -> tuple[dict[str, Way], dict[str, str]]:
     def ours(function: Callable[..., Mediation]) -> Way:
         return lambda: probabilities(function(task.backend, [task.batch], "left", task.mean))
 
-    all_ways = {OURS: ours(mediate), "mediate_plain": ours(mediate_plain)}
+    def by_hand() -> torch.Tensor:
+        return cached_probabilities(task.backend.model, task.batch, task.mean)[1]
+
+    all_ways = {
+        OURS: ours(mediate),
+        "mediate_plain": ours(mediate_plain),
+        "a KV cache and hooks by hand": by_hand,
+    }
     libraries = {}
     for name, prepare in LIBRARIES.items():
         try:
@@ -220,18 +269,15 @@ def ways(task: Task) -> tuple[dict[str, Way], dict[str, str]]:
     return all_ways, libraries
 
 
-def middle(values: list[float], digits: int = 3) -> str:
-    """Median and range."""
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):.{digits}g} ({low:.{digits}g} to {high:.{digits}g})"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one round of two prompts")
     parser.add_argument("--json", action="store_true", help="print the measurements too")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.prompts, arguments.rounds = 2, 1
     torch.set_num_threads(1)
     task = Task(arguments.prompts)
     all_ways, libraries = ways(task)
@@ -239,32 +285,26 @@ def main() -> None:
     differences = {
         name: float((run() - expected).abs().max()) for name, run in all_ways.items()
     }  # also warms up
-    for name, difference in differences.items():
-        assert difference < TOLERANCE, f"{name} differs from mediate_plain by {difference:.1e}"
+    agree(differences, TOLERANCE)
     seconds: dict[str, list[float]] = {name: [] for name in all_ways}
     for _ in range(arguments.rounds):
         for name, run in all_ways.items():
             started = time.process_time()
             run()
             seconds[name].append(time.process_time() - started)
-    ratios = {
-        name: [
-            seconds_of_round / ours
-            for seconds_of_round, ours in zip(times, seconds[OURS], strict=True)
-        ]
-        for name, times in seconds.items()
-    }
+    compared = ratios(seconds, OURS)
     prompts, length = task.batch.tokens.shape
     print(f"{task.layers} x {task.heads} heads, {prompts} prompts of {length} tokens; "
           f"CPU seconds, median and range of {arguments.rounds} rounds")  # fmt: skip
-    print(f"{'':30}{'seconds':26}{'ratio':24}difference")
+    print(f"{'':32}{'seconds':26}{'ratio':24}difference")
     for name in all_ways:
-        print(f"{name:30}{middle(seconds[name]):26}{middle(ratios[name]):24}"
+        print(f"{name:32}{middle(seconds[name], 3):26}{middle(compared[name], 3):24}"
               f"{differences[name]:.0e}")  # fmt: skip
-    for name, state in {"torch": torch.__version__, **libraries}.items():
+    for name, state in libraries.items():
         print(f"{name} {state}")
+    print(machine())
     if arguments.json:
-        results = {"prompts": prompts, "tokens": length, "seconds": seconds, "ratios": ratios,
+        results = {"prompts": prompts, "tokens": length, "seconds": seconds, "ratios": compared,
                  "differences": differences, "libraries": libraries}  # fmt: skip
         print(json.dumps(results, indent=2))
 
