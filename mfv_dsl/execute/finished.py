@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -100,7 +101,7 @@ def _program() -> list[tuple[str, int, int]]:
 
 def _record(folder: Path) -> Path:
     """The file of the record of the run in a folder."""
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    place = hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()
     return store_root() / "runs" / f"{place}.json"
 
 
