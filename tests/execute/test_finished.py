@@ -134,7 +134,10 @@ def test_whatever_is_not_as_it_was_is_made_again(change: str, recipe: Path) -> N
     before = written(recipe.parent)
     CHANGES[change](recipe.parent)
     assert not is_given_back(mfv.run(recipe))
-    assert written(recipe.parent) == before
+    after = written(recipe.parent)
+    assert after.keys() == before.keys()
+    if change != "library":  # whose index has a hash of the new file, made at another moment
+        assert after == before
     assert is_given_back(mfv.run(recipe))
 
 
