@@ -169,6 +169,8 @@ def _performed(session: Session, work: Sequence[tuple[Step, Mapping[str, Any]]])
         except Exception as error:
             if not _is_of_the_step(error):
                 raise
+            if not isinstance(error, MfvError) and not is_out_of_memory(error):
+                warnings.warn(f"{steps[0].label} and others one by one: {error!r}", stacklevel=2)
         else:
             return [_named(value, step) for value, step in zip(results, steps, strict=True)]
     return [_performed_alone(session, *item) for item in work]

@@ -53,6 +53,7 @@ class PrefixState:
                 Media.joined(parts) if layer >= first and None not in parts else parts[0]
                 for layer, parts in enumerate(zip(*media, strict=True))
             ),
+            length=max(state.length for state in states),
         )
 
 

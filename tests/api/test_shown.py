@@ -158,11 +158,12 @@ def test_a_run_is_logged_and_prints_nothing(
     text = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left], count=9)\neval e {\n}\n"
     recipe = mfv.Recipe(text, overrides={"e.items": 3})
     with caplog.at_level(logging.INFO, "mfv_dsl"):
-        recipe.run(tmp_path)
-        recipe.run(tmp_path)
-    told = [record.message for record in caplog.records if record.name == "mfv_dsl.execute.run"]
+        for folder in ("one", "other", "one"):
+            recipe.run(tmp_path / folder)
+    told = [record.message for record in caplog.records]
     assert any(line.startswith("e: left, 0 shots: done") for line in told), told
-    assert any("from the store" in line for line in told)
+    assert any(line.startswith("e: left, 0 shots: from the store") for line in told)
+    assert any("one holds this run already, all 1 steps" in line for line in told)
     assert capfd.readouterr() == ("", "")
     assert any(
         isinstance(handler, logging.NullHandler)
