@@ -201,6 +201,7 @@ def test_nothing_is_computed_on_a_model_that_is_being_edited(scenes_here: Any):
 
 
 # -- the models that are kept ---------------------------------------------------------------------
+@pytest.mark.slow
 def test_models_are_let_go(loads: Any):
     model = mfv.load_model("tiny")
     assert mfv.clear_models() == 1 and mfv.clear_models() == 0
@@ -221,6 +222,7 @@ def test_a_model_whose_files_have_changed_is_another(loads: Any, tmp_path: Path)
     assert mfv.load_model("tiny", str(folder)) is not first and loads() == 2
 
 
+@pytest.mark.slow
 def test_only_so_much_is_kept(loads: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loaded, "KEPT_BYTES", 1)
     names = []

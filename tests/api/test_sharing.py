@@ -39,6 +39,7 @@ def test_names_of_parts_change_no_step(monkeypatch: pytest.MonkeyPatch):
     assert {step.key for step in parts.steps} == {step.key for step in whole.steps}
 
 
+@pytest.mark.slow
 def test_a_chain_of_many_rounds(monkeypatch: pytest.MonkeyPatch):
     v = mfv.fv("left")
     for _ in range(150):

@@ -117,6 +117,7 @@ def recipe(folder: Path, answer: str = "first_token") -> mfv.Recipe:
     return mfv.Recipe(text, "e")
 
 
+@pytest.mark.slow
 def test_marks_of_the_model_itself(
     tmp_path: Path, items: list[dict[str, Any]], tiny: OpenFlamingo,
     monkeypatch: pytest.MonkeyPatch,

@@ -60,6 +60,7 @@ def test_gqa(folder: Path):
     assert min(found.values()) >= 0.85 and len(found) == 5  # and all together
 
 
+@pytest.mark.slow
 def test_pairs(folder: Path):
     items = write_pairs(folder / "set", 90)
     for number, item in enumerate(items):

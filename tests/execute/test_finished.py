@@ -99,6 +99,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_it_loads_no_library_that_computes(recipe: Path) -> None:
     def run() -> tuple[str, set[str]]:
         done = subprocess.run(
@@ -154,6 +155,7 @@ def test_a_damaged_or_lost_step_is_run_again(recipe: Path) -> None:
     assert written(recipe.parent) == before
 
 
+@pytest.mark.slow
 def test_another_run_is_not_given_back(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_given_back(mfv.run(recipe))
     assert not is_given_back(mfv.run(recipe, fresh=True))

@@ -100,6 +100,7 @@ def test_a_vector_does_not_depend_on_what_is_trained_beside_it(
     assert alone.training.chosen == together.training.chosen
 
 
+@pytest.mark.slow
 def test_one_that_fails_costs_that_one(tmp_path: Path):
     text = f"""
     tune a {{ start = fv(each), {SHORT}, on = [left, above] }}
@@ -130,6 +131,7 @@ def test_a_group_that_fails_as_a_whole_is_performed_one_by_one(monkeypatch: pyte
     assert all(isinstance(performance.values[row.step], Tuned) for row in plan.tunes)
 
 
+@pytest.mark.slow
 def test_prompts_that_fill_the_memory_are_taken_a_few_relations_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ):

@@ -112,6 +112,7 @@ def test_every_damage_is_noticed(tmp_path: Path):
     assert store.clear() == 1 and key not in store
 
 
+@pytest.mark.slow
 def test_a_second_run_redoes_nothing_and_a_change_only_what_it_touches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -140,6 +141,7 @@ def test_a_damaged_step_is_reported_and_made_again(tmp_path: Path, monkeypatch: 
     assert kinds == [StoredStep] * len(first.values)
 
 
+@pytest.mark.slow
 def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Mediation stopped between two batches measures only the rest."""
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))

@@ -51,6 +51,7 @@ def cold(program: str, text: str, cache: Path) -> list[str]:
     return result.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_cold_check_is_quick_and_light(tmp_path):
     """It takes 1.7 times the processor time of a process that does nothing but import Lark."""
     lines = "".join(

@@ -50,6 +50,7 @@ def test_an_expression_survives_text(tree):
     assert parse_expression(Source(unparse(tree))) == tree
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(strategies.recipes)
 def test_a_recipe_survives_text_and_formatting(recipe):

@@ -87,6 +87,7 @@ def test_addresses():
 
 
 # -- push and pull ---------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("lfs", [True, False])
 def test_what_is_pushed_is_pulled(hub: Hub, tmp_path: Path, lfs: bool):
     hub.lfs = lfs

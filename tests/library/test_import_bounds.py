@@ -224,6 +224,7 @@ OF_EFFECTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("read", "what"),
     [(read_foreign, what) for what in BOMBS] + [(read_effects, what) for what in OF_EFFECTS],

@@ -254,6 +254,7 @@ eval b { add = quick(left), items = 5, on = [left] }
     assert item["tune"] == "slow"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch]
 ):

@@ -120,6 +120,7 @@ def llava() -> Any:
     return load("llava")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 8])
 def test_relations_of_the_bundled_models(size: int, tiny: OpenFlamingo, scenes: Scenes, llava: Any):
     for model, layer in ((tiny, 4), (llava, 2)):
@@ -151,6 +152,7 @@ CASES: dict[str, tuple[Settings, ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_settings_are_each_ones_own(case: str, scenes: Scenes):
     model = lively_flamingo(3, 4, 32, 2)

@@ -127,6 +127,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(value[key], (*at, key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "file"),
     [("tiny", "config.json"), ("llava", "config.json"), ("llava", "processor_config.json")],

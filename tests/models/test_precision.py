@@ -56,6 +56,7 @@ def test_probabilities_are_in_single_precision(half: OpenFlamingo, scenes: Scene
         assert one.log_p == pytest.approx(float(log_p.log_softmax(-1).max()), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_means_effects_and_vectors_are_in_single_precision(half: OpenFlamingo, scenes: Scenes):
     prompts = draw_prompts(scenes, "left", "extract", 10, 2)
     batches = [half.batch(prompts[:7], scenes), half.batch(prompts[7:], scenes)]

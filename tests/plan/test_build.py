@@ -197,6 +197,7 @@ def many_evals(count: int) -> str:
     )
 
 
+@pytest.mark.slow
 def test_planning_takes_time_in_proportion_to_the_evals():
     """Four times as many take about four times as long; by pairs it would be sixteen times."""
     seconds = {}

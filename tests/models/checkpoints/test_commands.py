@@ -136,6 +136,7 @@ def test_models_lists_the_published_checkpoints(tmp_path: Path):
         assert row["here"] is False
 
 
+@pytest.mark.slow
 def test_models_finds_what_is_in_the_cache(tmp_path: Path):
     """A snapshot counts when all of its weights are there."""
     name = "HuggingFaceTB/SmolVLM-256M-Instruct"

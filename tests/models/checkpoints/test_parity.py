@@ -87,6 +87,7 @@ def test_images_matter_and_each_texts_own(neox: Path, pictures):
     assert (usual[2] - other[2]).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_files_as_they_were_published(neox: Path, tmp_path: Path, pictures):
     """Pickled shards in half precision with buffers of old; the training form of the checkpoint."""
     folder = tmp_path / "old"

@@ -81,6 +81,7 @@ def test_everything_runs(name: str, checkpoint: Checkpoint, tmp_path: Path):
     assert stored.metadata["model"]["id"] == str(checkpoint(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llava", "qwen3_vl"])
 def test_a_vector_is_what_its_heads_write(name: str, checkpoint: Checkpoint, tmp_path: Path):
     """By hooks on the model's own projections, without the engine."""
