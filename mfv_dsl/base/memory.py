@@ -90,7 +90,7 @@ class AtOnce:
                 n_done += len(part)
                 yield part, results[0]
             else:
-                self.size = give_way(self._device, len(part), self._what)
+                self.size = self._give_way(len(part))
 
     def of_each(
         self, batches: Iterable[Items], run: Callable[[Items], Result]
@@ -98,6 +98,17 @@ class AtOnce:
         """The same of every one of ``batches``."""
         for batch in batches:
             yield from self.of(batch, run)
+
+    def _give_way(self, size: int) -> int:
+        """Half of ``size``, after memory ran out; a MemoryWarning says so."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        warnings.warn(
+            f"memory ran out with {size} {self._what} at a time; going on with {size // 2}",
+            MemoryWarning,
+            stacklevel=3,
+        )
+        return size // 2
 
 
 def _attempted(run: Callable[[Items], Result], part: Items) -> tuple[Result] | tuple[()]:
@@ -109,17 +120,3 @@ def _attempted(run: Callable[[Items], Result], part: Items) -> tuple[Result] | t
         if len(part) > 1 and is_out_of_memory(error):
             return ()
         raise
-
-
-def give_way(device: torch.device, size: int, what: str) -> int:
-    """Half of ``size``, after memory ran out; a MemoryWarning says that there were too many
-    ``what``."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    smaller = size // 2
-    warnings.warn(
-        f"memory ran out with {size} {what} at a time; going on with {smaller}",
-        MemoryWarning,
-        stacklevel=3,
-    )
-    return smaller

@@ -188,9 +188,9 @@ class Store:
         return sorted(self.root.glob("steps/*/*.safetensors"))
 
     def clear(self) -> int:
-        """Remove every stored step; how many there were."""
+        """Remove every stored step, and what is noted of runs; how many steps there were."""
         paths = self._files()
-        for path in paths:
+        for path in (*paths, *self.root.glob("runs/*.json")):
             path.unlink(missing_ok=True)
         return len(paths)
 

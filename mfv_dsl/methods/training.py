@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch.nn.functional import kl_div
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.memory import give_way, is_out_of_memory, rows_at_once
+from mfv_dsl.base.memory import AtOnce, rows_at_once
 from mfv_dsl.base.short import Short
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix_cache import PrefixCache
@@ -25,8 +24,6 @@ from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.tuning_variables import TuningVariable
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import Backend, PromptBatch
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class Trainer:
     def __init__(self, backend: Backend, prefixes: PrefixCache, progress: Progress) -> None:
         self.backend, self.device = backend, backend.device
         self.prefixes, self.progress = prefixes, progress
-        self._at_once: int | None = None  # courses in a step, where memory sets a bound
+        self._at_once = AtOnce(self.device, "vectors in training")
         self._settled = False  # whether every batch has been taken, and comes with the same others
         self._unedited: dict[int, torch.Tensor] = {}  # by the identity of the batch
 
@@ -127,8 +124,8 @@ class Trainer:
         """Epoch ``number``, from 1, which goes on from ``before``, of each course; MFV5314 of one
         whose loss is no longer finite."""
         values = [c.value.to(self.device).clone().requires_grad_() for c in before]
-        if self._at_once is None:
-            self._at_once = self._fitting(courses)
+        if self._at_once.size is None:
+            self._at_once.size = self._fitting(courses)
         adam = _Adam(courses, number, values, before)
         losses: list[list[torch.Tensor]] = [[] for _ in courses]
         orders = [course.order(number) for course in courses]
@@ -174,7 +171,8 @@ class Trainer:
                 values[i].grad = gradient
             return [(i, torch.stack(loss).detach()) for i, loss in zip(part, losses, strict=True)]
 
-        yield from self._in_parts(list(taken), run)
+        for _, losses in self._at_once.of(list(taken), run):
+            yield from losses
 
     def losses(
         self, work: Sequence[tuple[Course, int, torch.Tensor]]
@@ -225,23 +223,6 @@ class Trainer:
     def _injection(self, batches: Sequence[PromptBatch]) -> Injection:
         return self.prefixes.together(batches, self._settled)
 
-    def _in_parts(
-        self, members: Sequence[int], run: Callable[[Sequence[int]], Iterable[Result]]
-    ) -> Iterator[Result]:
-        """What ``run`` gives for all ``members``, for as many at a time as memory suggests."""
-        n_done = 0
-        while n_done < len(members):
-            part = members[n_done : n_done + (self._at_once or len(members))]
-            try:
-                results = run(part)
-            except Exception as error:
-                if len(part) == 1 or not is_out_of_memory(error):
-                    raise
-                self._at_once = give_way(self.device, len(part), "vectors in training")
-                continue
-            n_done += len(part)
-            yield from results
-
     def _checkpoints(
         self,
         courses: Sequence[Course],
@@ -281,9 +262,10 @@ class Trainer:
                 return [(i, int(hit.sum()), -float(reached.sum())) for i, hit, reached in found]
 
             members = [i for i, c in enumerate(courses) if number < len(c.validation)]
-            for i, hits, loss in self._in_parts(members, run):
-                correct[i] += hits
-                nll[i] += loss
+            for _, found in self._at_once.of(members, run):
+                for i, hits, loss in found:
+                    correct[i] += hits
+                    nll[i] += loss
         sizes = [sum(map(len, course.validation)) for course in courses]
         return [(c / n, total / n) for c, total, n in zip(correct, nll, sizes, strict=True)]
 

@@ -19,6 +19,7 @@ from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute import finished
 from mfv_dsl.execute.rows import Results
 from mfv_dsl.execute.run_result import StoredValues
+from mfv_dsl.execute.store import default_store
 from mfv_dsl.interactive import InteractiveResult
 from mfv_dsl.vector_objects import InteractiveVector
 
@@ -180,3 +181,10 @@ def test_a_run_with_errors_is_not_given_back(recipe: Path, monkeypatch: pytest.M
         for _ in range(2):
             result = mfv.run(recipe)
             assert result.unsaved and not is_given_back(result)
+
+
+def test_an_emptied_store_notes_no_run(recipe: Path) -> None:
+    result = mfv.run(recipe)
+    assert len(list(store_root().glob("runs/*.json"))) == 1
+    assert default_store().clear() == len(result.plan.steps)
+    assert list(store_root().glob("runs/*.json")) == []

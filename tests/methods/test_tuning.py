@@ -14,7 +14,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import mfv_dsl as mfv
-from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine import prefix_cache
 from mfv_dsl.engine.edits import Edit, Read
@@ -36,20 +35,9 @@ from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.report.tables import tuning_table
 from tests.engine.support import TextModel, lively_flamingo, mixed_batch
 from tests.execute.test_store import same
+from tests.methods.support import batches, zeros
 
 LAYER, RATE = 1, 0.6
-
-
-def batches(
-    model: OpenFlamingo, data: Scenes, relation: str, split: str, n: int, size: int, shots: int = 0
-) -> list[PromptBatch]:
-    prompts = draw_prompts(data, relation, split, n, shots)
-    return [model.batch(prompts[i : i + size], data) for i in range(0, n, size)]
-
-
-def zeros(model: OpenFlamingo) -> Vector:
-    facts = model.facts
-    return Vector(torch.zeros(facts.d_model), Space(facts.fingerprint, facts.d_model), "zeros()")
 
 
 @pytest.fixture(scope="module")

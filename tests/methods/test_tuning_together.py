@@ -13,33 +13,21 @@ import torch
 
 import mfv_dsl as mfv
 from mfv_dsl.base.memory import MemoryWarning
-from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.training import Epoch, Settings
 from mfv_dsl.methods.tuning import Task, Tuned, tune, tune_together
-from mfv_dsl.methods.vectors import Space, Vector, function_vector
-from mfv_dsl.models.base import Continuation, PromptBatch
+from mfv_dsl.methods.vectors import Vector, function_vector
+from mfv_dsl.models.base import Continuation
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.tiny.constructor import load
 from tests.engine.support import TextModel, lively_flamingo, lively_mpt, mixed_batch
 from tests.execute.test_store import same
+from tests.methods.support import batches, zeros
 
 CLOSE = 1e-6  # of a vector's length
 RELATIONS = ("left", "above", "right", "below")
-
-
-def batches(
-    model: Any, data: Scenes, relation: str, split: str, n: int, size: int, shots: int = 0
-) -> list[PromptBatch]:
-    prompts = draw_prompts(data, relation, split, n, shots)
-    return [model.batch(prompts[i : i + size], data) for i in range(0, n, size)]
-
-
-def zeros(model: Any) -> Vector:
-    facts = model.facts
-    return Vector(torch.zeros(facts.d_model), Space(facts.fingerprint, facts.d_model), "zeros()")
 
 
 def raw(model: Any) -> Vector:
