@@ -72,6 +72,8 @@ class Checked(Short):
     vectors: Mapping[str, Declaration]
     blocks: tuple[CheckedBlock, ...]
     defaults: Mapping[str, Setting]
+    #: what `defaults for` a function says, by the function's name
+    reaching: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     #: type of every expression node, by span: Number, Text, Relation, Heads, Vector, Family, …
     types: Mapping[Span, str] = field(default_factory=dict)
     #: options of every call, by the call's span: written, else from defaults, else the registry's

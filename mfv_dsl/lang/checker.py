@@ -14,6 +14,14 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
 from mfv_dsl.lang.checked import Checked, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.defaults import (
+    KINDS,
+    check_defaults,
+    default_settings,
+    enter_defaults,
+    reaching_settings,
+    written_out,
+)
 from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
@@ -68,9 +76,9 @@ def check(
     ['`steer` is declared twice']
     """
     scope = Scope(recipe.source, find)
-    named = _declare(scope, recipe)
+    named = _declare(scope, written_out(recipe))
     _construct(scope, facts or registry_facts)
-    blocks.check_defaults(scope)
+    check_defaults(scope)
     _expressions(scope)
     checked_blocks = tuple(
         blocks.check_block(scope, item)
@@ -101,7 +109,8 @@ def _checked(
         heads={item.name.text: item for item in declared if item.kind.text == "heads"},
         vectors={item.name.text: item for item in declared if item.kind.text == "vector"},
         blocks=checked_blocks,
-        defaults=blocks.default_settings(scope, context),
+        defaults=default_settings(scope, context),
+        reaching=reaching_settings(scope, context),
         types=scope.types,
         options=scope.options,
         loads=scope.loads,
@@ -223,7 +232,6 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int]:
 def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
     """Enter every name; the items whose kind and shape are right."""
     right: list[Item] = []
-    defaults: Block | None = None
     for item in recipe.items:
         usable = _shape(scope, item)
         _not_each(scope, item)
@@ -239,14 +247,9 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
         if usable:
             right.append(item)
         if usable and isinstance(item, Block) and item.kind.text == "defaults":
-            if defaults is not None:
-                scope.error(
-                    "MFV2008", item.kind, "`defaults` is given twice", "and again",
-                    secondary=[Label(defaults.kind.span, "given here")],
-                )  # fmt: skip
-            else:
-                defaults = item
-                scope.defaults = blocks.attributes_of(scope, item)
+            enter_defaults(scope, item, blocks.attributes_of(scope, item))
+        elif isinstance(item, Block):
+            scope.kinds_of_blocks.add(item.kind.text)
     return right
 
 
@@ -295,6 +298,8 @@ def _shape(scope: Scope, item: Item) -> bool:
                 "a family needs a name of its own",
             )  # fmt: skip
         return True
+    if item.reach is not None:
+        return _reach(scope, item, item.reach)
     label = "name" if isinstance(item.label, Name) else "text" if item.label else ""
     if label != entry.label or item.label == Text(""):
         needs = {"name": "a name", "text": 'a folder in `"`', "": "nothing"}[entry.label]
@@ -306,6 +311,22 @@ def _shape(scope: Scope, item: Item) -> bool:
             "MFV2019", item.label, f"`{item.label.text}` is a function of the language",
             "a family needs a name of its own",
         )  # fmt: skip
+    return True
+
+
+def _reach(scope: Scope, item: Block, reach: Name) -> bool:
+    """Whether a block with a third name is a `defaults for` something that takes values."""
+    if item.kind.text != "defaults" or item.label is not None:
+        at = reach if item.label is None else item.label
+        scope.error(
+            "MFV2020", at, f"`{item.kind.text}` takes no second name", "",
+            "values for one kind of block stand in `defaults for eval { ... }`",
+        )  # fmt: skip
+        return False
+    if reach.text not in KINDS:
+        listed = f"there are: {', '.join(KINDS)}"
+        scope.unknown("MFV2005", "kind for `defaults`:", reach, KINDS, listed)
+        return False
     return True
 
 
@@ -346,7 +367,7 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
     before = len(scope.findings)
     arguments, _ = calls.bind(scope, node, entry)
     settings = {
-        p.name: calls.option(scope, p, arguments.get(p.name), TypingContext(), f"`{entry.name}`")
+        p.name: calls.option(scope, entry, p, arguments.get(p.name), TypingContext())
         for p in entry.parameters
     }
     scope.types[node.span] = entry.result

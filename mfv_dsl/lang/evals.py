@@ -43,9 +43,10 @@ def calls_behind(scope: Scope, expressions: Iterable[Expr]) -> Iterator[Call]:
                     work += [a.value for a in item.attributes if a.name.text == "start"]
                 elif item.kind.text in ("heads", "vector"):
                     work.append(item.value)
-        if "heads" in scope.defaults and "defaults" not in visited and any(map(_own_heads, calls)):
+        heads = scope.heads_of_fv
+        if heads is not None and "defaults" not in visited and any(map(_own_heads, calls)):
             visited.add("defaults")
-            work.append(scope.defaults["heads"].value)
+            work.append(heads.value)
 
 
 def _own_heads(call: Call) -> bool:
@@ -105,7 +106,7 @@ def _tops(scope: Scope, expression: Expr) -> list[int]:
             options = scope.options.get(call.span, {})
             k = options["k"].value if "k" in options else None
             counts.append(1 if k is None else k)  # it may be wrong, and reported
-        elif _own_heads(call) and "heads" not in scope.defaults:
+        elif _own_heads(call) and scope.heads_of_fv is None:
             counts.append(DEFAULT_HEADS)
     return counts
 
