@@ -15,6 +15,7 @@ from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
 from mfv_dsl.lang.checked import Checked, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION, ITEM
+from mfv_dsl.lang.expansion import expand
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
@@ -67,8 +68,9 @@ def check(
     >>> [diagnostic.message for diagnostic in check(tree).diagnostics]
     ['`steer` is declared twice']
     """
-    scope = Scope(recipe.source, find)
-    named = _declare(scope, recipe)
+    expanded = expand(recipe)
+    scope = Scope(recipe.source, find, findings=[*expanded.findings])
+    named = _declare(scope, expanded.recipe)
     _construct(scope, facts or registry_facts)
     blocks.check_defaults(scope)
     _expressions(scope)
@@ -80,10 +82,12 @@ def check(
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
-    findings = tuple(sorted([*scope.findings, *scope.circles], key=_place))
+    found = expanded.copies.each_once([*scope.findings, *scope.circles])
+    findings = tuple(sorted(found, key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings)
-    return CheckResult(_checked(scope, recipe, checked_blocks, findings), findings)
+    checked = _checked(scope, recipe, checked_blocks, findings)
+    return CheckResult(replace(checked, copies=expanded.copies), findings)
 
 
 def _checked(
