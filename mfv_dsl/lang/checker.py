@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +12,7 @@ from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
-from mfv_dsl.lang.checked import Checked, Constructed
+from mfv_dsl.lang.checked import Checked, CheckedBlock, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.loads import VectorFinder
@@ -40,6 +40,11 @@ class CheckResult:
 
     checked: Checked | None
     diagnostics: tuple[Diagnostic, ...]
+    #: what was found of names, types and options on the way, also where there are errors; of a
+    #: text that could not be read None
+    scope: Scope | None = field(default=None, compare=False, repr=False)
+    #: the blocks as far as they are right, in source order
+    blocks: tuple[CheckedBlock, ...] = field(default=(), compare=False, repr=False)
 
 
 def registry_facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | DatasetFacts | None:
@@ -82,8 +87,9 @@ def check(
     saves.check_saves(scope, checked_blocks)
     findings = tuple(sorted([*scope.findings, *scope.circles], key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
-        return CheckResult(None, findings)
-    return CheckResult(_checked(scope, recipe, checked_blocks, findings), findings)
+        return CheckResult(None, findings, scope, checked_blocks)
+    checked = _checked(scope, recipe, checked_blocks, findings)
+    return CheckResult(checked, findings, scope, checked_blocks)
 
 
 def _checked(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 from mfv_dsl.base.source import Source, Span
@@ -24,8 +25,9 @@ class Node:
 
     def children(self) -> Iterator[Node]:
         """Direct child nodes, field by field."""
-        for item in fields(self):
-            value = getattr(self, item.name)
+        kind: Any = type(self)  # which mypy does not take for hashable
+        for name in _fields(kind):
+            value = getattr(self, name)
             if isinstance(value, Node):
                 yield value
             elif isinstance(value, tuple):
@@ -33,9 +35,17 @@ class Node:
 
     def walk(self) -> Iterator[Node]:
         """This node and all below it, depth first."""
-        yield self
-        for child in self.children():
-            yield from child.walk()
+        work: list[Node] = [self]
+        while work:
+            node = work.pop()
+            yield node
+            work += reversed(tuple(node.children()))
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a kind of node that may hold nodes."""
+    return tuple(item.name for item in fields(kind) if item.name != "span")
 
 
 # -- expressions --------------------------------------------------------------------------------
