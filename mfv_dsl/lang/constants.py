@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic, Label
+from mfv_dsl.base.source import Span
 from mfv_dsl.lang.copies import Copies
+from mfv_dsl.lang.scope import Use
 from mfv_dsl.lang.syntax import (
     Binary,
     Block,
@@ -25,8 +27,11 @@ from mfv_dsl.lang.syntax import (
 LET = "let"
 
 
-def without_constants(recipe: RecipeTree, copies: Copies, findings: list[Diagnostic]) -> RecipeTree:
-    """The recipe with the values of its constants in place of their names, where a value stands.
+def without_constants(
+    recipe: RecipeTree, copies: Copies, findings: list[Diagnostic], uses: dict[Span, Use]
+) -> RecipeTree:
+    """The recipe with the values of its constants in place of their names, where a value stands;
+    ``uses`` gets the places of these.
 
     Finds MFV2040 for a constant of what has to be made, MFV2009 for one that is made of itself,
     MFV2008 for one that is called as an eval, MFV2011 for a parameter of that name.
@@ -37,7 +42,7 @@ def without_constants(recipe: RecipeTree, copies: Copies, findings: list[Diagnos
             constants.setdefault(item.name.text, item)  # a second one is reported by the checker
     if not constants:
         return recipe
-    values = _Values(recipe, constants, copies, findings)
+    values = _Values(recipe, constants, copies, findings, uses)
     values.check_names()
     return replace(recipe, items=tuple(map(values.item, recipe.items)))
 
@@ -47,9 +52,9 @@ class _Values:
 
     def __init__(
         self, recipe: RecipeTree, constants: Mapping[str, Declaration], copies: Copies,
-        findings: list[Diagnostic],
+        findings: list[Diagnostic], uses: dict[Span, Use],
     ) -> None:  # fmt: skip
-        self.recipe, self.copies, self.findings = recipe, copies, findings
+        self.recipe, self.copies, self.findings, self.uses = recipe, copies, findings, uses
         self.constants = constants
         self.values: dict[str, Expr] = {}
         for name in constants:
@@ -86,6 +91,7 @@ class _Values:
             value = self.values.get(part.text)
             if value is None:
                 return None
+            self.uses[part.span] = Use("name", part.text)
             if isinstance(value, Gap):
                 return Gap("", span=part.span)
             return self.copies.at(part.span, value, f"the constant `{part.text}`")

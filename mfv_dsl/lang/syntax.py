@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 from mfv_dsl.base.source import Source, Span
@@ -24,20 +25,27 @@ class Node:
 
     def children(self) -> Iterator[Node]:
         """Direct child nodes, field by field."""
-        for item in fields(self):
-            value = getattr(self, item.name)
+        kind: Any = type(self)  # which mypy does not take for hashable
+        for name in _fields(kind):
+            value = getattr(self, name)
             if isinstance(value, Node):
                 yield value
             elif isinstance(value, tuple):
                 yield from (part for part in value if isinstance(part, Node))
 
     def walk(self) -> Iterator[Node]:
-        """This node and all below it, depth first, however deep it is."""
+        """This node and all below it, depth first."""
         work: list[Node] = [self]
         while work:
             node = work.pop()
             yield node
-            work += reversed([*node.children()])
+            work += reversed(tuple(node.children()))
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a kind of node that may hold nodes."""
+    return tuple(item.name for item in fields(kind) if item.name != "span")
 
 
 # -- expressions --------------------------------------------------------------------------------
@@ -219,9 +227,10 @@ def rewritten(
 
 
 def _parts(node: Node, labels: tuple[str, ...]) -> Iterator[Node]:
-    for item in fields(node):
-        if item.name not in labels:
-            value = getattr(node, item.name)
+    kind: Any = type(node)
+    for name in _fields(kind):
+        if name not in labels:
+            value = getattr(node, name)
             for part in value if isinstance(value, tuple) else (value,):
                 if isinstance(part, Node):
                     yield part
@@ -230,16 +239,15 @@ def _parts(node: Node, labels: tuple[str, ...]) -> Iterator[Node]:
 def _with_parts(node: Node, parts: list[Node], labels: tuple[str, ...]) -> Node:
     left = iter(parts)
     changes: dict[str, Any] = {}
-    for item in fields(node):
-        value = getattr(node, item.name)
-        if item.name in labels:
+    kind: Any = type(node)
+    for name in _fields(kind):
+        value = getattr(node, name)
+        if name in labels:
             continue
         if isinstance(value, Node):
-            changes[item.name] = next(left)
+            changes[name] = next(left)
         elif isinstance(value, tuple):
-            changes[item.name] = tuple(
-                next(left) if isinstance(part, Node) else part for part in value
-            )
+            changes[name] = tuple(next(left) if isinstance(part, Node) else part for part in value)
     return replace(node, **changes)
 
 
