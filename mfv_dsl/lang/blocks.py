@@ -88,6 +88,9 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if entry.name == "eval":
         _check_eval(scope, attributes, suggestions, settings, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
+    if entry.lines:
+        label = entry.name
+        settings["numbers"] = _numbers(scope, block, context, subject)
     if entry.name == "save":
         check_folder(scope, block.label, label)
     if entry.name == "tune":
@@ -99,6 +102,18 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if facts and context.dataset and settings["on"].origin == "registry":
         settings["on"] = Setting(facts[0].relations, "registry", None)
     return CheckedBlock(entry.name, label, settings, context.model, context.dataset, block.span)
+
+
+def _numbers(scope: Scope, block: Block, context: TypingContext, subject: str) -> Setting:
+    """The lines of a `report`."""
+    if not block.values:
+        scope.error(
+            "MFV2015", block.kind, f"{subject} has no numbers", "",
+            f"each line is one, for example:\n{ITEM[block.kind.text].example}",
+        )  # fmt: skip
+    for value in block.values:
+        expressions.expect(scope, value, context, "Number", subject)
+    return Setting(block.values, "written", block.kind.span)
 
 
 def _setting(

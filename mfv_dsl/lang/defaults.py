@@ -8,14 +8,16 @@ before they are checked; what it says of functions is found by
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from mfv_dsl.base.diagnostics import Label
+from mfv_dsl.base.diagnostics import Diagnostic, Label
+from mfv_dsl.base.source import Span
 from mfv_dsl.lang import values
 from mfv_dsl.lang.checked import Setting
+from mfv_dsl.lang.copies import Copies
 from mfv_dsl.lang.entries import FUNCTIONS, ITEM, ITEMS, all_entries, takers
-from mfv_dsl.lang.registry import Entry, by_name
+from mfv_dsl.lang.registry import Entry, Parameter, by_name
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Item, RecipeTree
 
@@ -27,15 +29,18 @@ _OF_ANOTHER_FORM = ("MFV3001", "MFV3013")
 def _kinds() -> Iterator[Entry]:
     """What `defaults for` may name: blocks with attributes, and functions with options."""
     yield from (entry for entry in ITEMS if entry.form == "block" and entry.parameters)
-    yield from (
-        entry for entry in FUNCTIONS if not all(p.positional for p in entry.parameters)
-    )  # fmt: skip
+    yield from (entry for entry in FUNCTIONS if any(map(_is_option, entry.parameters)))
+
+
+def _is_option(parameter: Parameter) -> bool:
+    """Whether a call may leave a parameter of a function out."""
+    return not parameter.positional and not parameter.required
 
 
 KINDS = by_name(_kinds())
 
 
-def written_out(recipe: RecipeTree) -> RecipeTree:
+def written_out(recipe: RecipeTree, copies: Copies) -> RecipeTree:
     """The recipe with what `defaults for` says of blocks as attributes of those that do not say it
     themselves."""
     given: dict[str, dict[str, Attribute]] = {}
@@ -49,15 +54,15 @@ def written_out(recipe: RecipeTree) -> RecipeTree:
                         given.setdefault(kind, {}).setdefault(attribute.name.text, attribute)
     if not given:
         return recipe
-    return replace(recipe, items=tuple(_with(item, given) for item in recipe.items))
+    return replace(recipe, items=tuple(_with(item, given, copies) for item in recipe.items))
 
 
-def _with(item: Item, given: dict[str, dict[str, Attribute]]) -> Item:
+def _with(item: Item, given: dict[str, dict[str, Attribute]], copies: Copies) -> Item:
     if not isinstance(item, Block) or item.kind.text not in given:
         return item
     own = {attribute.name.text for attribute in item.attributes}
     more = [
-        replace(attribute, given=True)
+        replace(copies.again(attribute), given=True)
         for name, attribute in given[item.kind.text].items()
         if name not in own
     ]
@@ -112,12 +117,12 @@ def _check_reaching(
     parameter = entry.parameter(name)
     subject = f"`{entry.name}`"
     if parameter is None:
-        words = [p.name for p in entry.parameters if not p.positional]
+        words = [p.name for p in entry.parameters if entry.kind == "item" or _is_option(p)]
         scope.unknown(
             "MFV2004", f"attribute of `defaults for {entry.name}`:", attribute.name, words,
             f"{subject} takes: {', '.join(words)}",
         )  # fmt: skip
-    elif parameter.positional:
+    elif entry.kind == "function" and not _is_option(parameter):
         scope.error(
             "MFV2018", attribute.name, f"`{name}` of {subject} cannot come from `defaults`",
             "each call says this itself",
@@ -148,6 +153,20 @@ def _not_taken(scope: Scope, attribute: Attribute) -> None:
         "MFV2004", "attribute of `defaults`:", attribute.name, sorted(names),
         "no block and no function takes it",
     )  # fmt: skip
+
+
+def once_in_defaults(scope: Scope, findings: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    """The findings, but of one kind at one place of a `defaults for` the first alone: it is about
+    each of the blocks."""
+    blocks = [block.span for reach, block in scope.default_blocks.items() if reach is not None]
+    seen: set[tuple[str, Span]] = set()
+    for finding in findings:
+        span = finding.span
+        if span is not None and any(b.start <= span.start < b.end for b in blocks):
+            if (finding.code, span) in seen:
+                continue
+            seen.add((finding.code, span))
+        yield finding
 
 
 def default_settings(scope: Scope, context: TypingContext) -> dict[str, Setting]:

@@ -65,9 +65,10 @@ def check_expressions(
     if any(name in attributes for name in WRITES) and mode is None:
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
-    if "k" in attributes and mode is None and not isinstance(attributes["k"].value, Gap):
+    k = attributes.get("k")
+    if k is not None and mode is None and not (k.given or isinstance(k.value, Gap)):
         scope.error(
-            "MFV2022", attributes["k"].name, f"`k` has no effect in {subject}",
+            "MFV2022", k.name, f"`k` has no effect in {subject}",
             "it has no `add`, `patch` or `ablate`", severity="warning",
         )  # fmt: skip
     if "k" in attributes and settings["k"].value is not None:

@@ -77,6 +77,8 @@ def check_tune(
 def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
     """Report every use of a tuned vector of a relation that its block does not train."""
     trained = {block.name: block["on"] for block in blocks if block.kind == "tune"}
+    if not trained:
+        return
     relations = scope.relations(TypingContext())
     missing: dict[Span, _Missing] = {}
     for call, relation, within in _uses(scope, blocks):
@@ -120,9 +122,8 @@ def _uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> Iterator[tuple[Call, 
     for block in blocks:
         values = [setting.value for setting in block.settings.values()]
         nodes = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-        within = (
-            f"`{block.kind} {block.name}`" if block.kind != "save" else f'`save "{block.name}"`'
-        )
+        named = {"save": f'save "{block.name}"', "report": "report"}
+        within = f"`{named.get(block.kind, f'{block.kind} {block.name}')}`"
         for relation in block["on"] or ():
             for node in nodes:
                 if isinstance(node, Node):
