@@ -203,6 +203,9 @@ ITEMS = (
     Entry("item", "vector", "a vector, or with a parameter one vector per relation",
           result="Vector", form="declaration",
           example="vector pure(r) = fv(r) - mean(fv(left), fv(right))"),
+    Entry("item", "let", "a constant: its name stands for a number, a text, a range, a list, a set "
+          "of heads or a word, wherever a value may stand", result="Constant", form="declaration",
+          example="let simple = [left, right, above, below]"),
     Entry("item", "defaults", "values for every block and call that does not say otherwise",
           form="block", example="defaults { shots = 4 }"),
     Entry(

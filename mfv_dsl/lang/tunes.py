@@ -77,6 +77,8 @@ def check_tune(
 def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
     """Report every use of a tuned vector of a relation that its block does not train."""
     trained = {block.name: block["on"] for block in blocks if block.kind == "tune"}
+    if not trained:
+        return
     relations = scope.relations(TypingContext())
     missing: dict[Span, _Missing] = {}
     for call, relation, within in _uses(scope, blocks):

@@ -176,6 +176,7 @@ def _declared(
     """The name of a declared model or dataset."""
     kind = want.lower()
     if scope.kind(node.text) == kind:
+        scope.use(node, "name")
         scope.types[node.span] = want
         return node.text
     if scope.kind(node.text) is not None or node.text in (scope.relations(context) or {}):
@@ -193,6 +194,7 @@ def _eval(scope: Scope, node: Expr, subject: str) -> str | None:
         scope.error("MFV3001", node, f"{subject} needs the name of an eval", "not a name")
         return None
     if node.text in scope.evals:
+        scope.use(node, "eval")
         scope.types[node.span] = "Eval"
         return node.text
     label = f"the recipe has: {', '.join(scope.evals)}"
@@ -209,10 +211,12 @@ def relation(scope: Scope, node: Expr, context: TypingContext, subject: str) -> 
     if isinstance(node, Name):
         scope.types[node.span] = "Relation"
         if context.parameter is not None and node.text == context.parameter.text:
+            scope.use(node, "parameter")
             return node.text
         if node.text == "each":
             return None if each(scope, node, context).name == "Unknown" else "each"
         if relations is None or node.text in relations:
+            scope.use(node, "relation", context.dataset)
             return node.text
         _unknown_relation(scope, node, context, relations)
         return None
