@@ -10,6 +10,7 @@ import torch
 from mfv_dsl.base.arguments import layer_of, number
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.layers import numbers_of
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
@@ -50,9 +51,9 @@ def measure_many(
         own = [rows.edits(edits) for edits in variants]
         with torch.no_grad():
             scores = encode_prefix(backend, rows.batch).scores(own)
-        p_answer = scores.p.double().cpu().numpy()
-        likeliest = scores.likeliest.cpu().numpy()
-        correct = likeliest == rows.batch.answers[:, None].cpu().numpy()
+        correct = scores.likeliest == rows.batch.answers[:, None]
+        parts = brought(scores.p.double(), correct, scores.likeliest)
+        p_answer, correct, likeliest = (part.numpy() for part in parts)
         return [Outcomes(*part) for part in zip(p_answer.T, correct.T, likeliest.T, strict=True)]
 
     if not variants:
