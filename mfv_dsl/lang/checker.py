@@ -37,7 +37,7 @@ from mfv_dsl.lang.profiles import (
     with_profile,
 )
 from mfv_dsl.lang.registry import Entry
-from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
@@ -405,8 +405,7 @@ def _expressions(scope: Scope) -> None:
         item = scope.names[name]
         if isinstance(item, Block):
             within = blocks.context_of(scope, item)
-            parts = tunes.keeps_parts(scope, item, within)
-            scope.vector_types[name] = Type("Vector", model=within.model, parts=parts)
+            scope.vector_types[name] = tunes.type_of(scope, item, within)
         elif name not in scope.doubtful:
             _declared(scope, item, context)
 

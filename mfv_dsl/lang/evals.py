@@ -66,13 +66,15 @@ def check_expressions(
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
     k = attributes.get("k")
+    ablated = each_of(settings["ablate"].value) if mode == "add" else ()
     if k is not None and mode is None and not (k.given or isinstance(k.value, Gap)):
         scope.error(
             "MFV2022", k.name, f"`k` has no effect in {subject}",
             "it has no `add`, `patch` or `ablate`", severity="warning",
         )  # fmt: skip
     if "k" in attributes and settings["k"].value is not None:
-        _check_k(scope, attributes["k"], settings["k"], expressions, context)
+        counted = () if any(_tops(scope, heads) for heads in ablated) else expressions
+        _check_k(scope, attributes["k"], settings["k"], counted, context)
     if isinstance(settings["controls"].value, tuple) and "controls" in attributes:
         check = _Controls(scope, attributes["controls"], settings, context, subject)
         for control in settings["controls"].value:
