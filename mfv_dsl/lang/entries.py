@@ -161,13 +161,16 @@ FUNCTIONS = (
     Entry("function", "cosine", "the cosine of the angle between two vectors", (_V, _W),
           result="Number", example="cosine(fv(left), fv(right))"),
     Entry(
-        "function", "top", "the k heads with the largest effect",
+        "function", "top", "the k heads with the largest effect, on average over relations",
         (
             Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
             Parameter("by", ("Choice",), _RANKED, "aie",
                       choices=tuple(ranking.name for ranking in RANKINGS)),
             Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
                       "left out", None),
+            Parameter("per", ("Choice",), "one set for all of its relations (pooled); or for each "
+                      "relation its own: of the vector around it, in `ablate` of the one under "
+                      "test (relation)", "pooled", choices=("pooled", "relation")),
             _TRIALS, _SHOTS, _CORRUPT, _POOL, _EXTRACT, _CORRECT_ONLY, _OF_MODEL, _OF_DATASET,
             _SEED,
         ),
