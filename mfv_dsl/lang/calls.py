@@ -22,9 +22,11 @@ def call(scope: Scope, node: Call, context: TypingContext) -> Type:
     word = node.function.text
     if word in FUNCTION:
         return _function(scope, node, FUNCTION[word], context)
+    kind = scope.kind(word)
+    if kind is not None:
+        scope.use(node.function, "name")
     if scope.is_family(word):
         return _member(scope, node, context)
-    kind = scope.kind(word)
     if kind is not None:
         inspect(scope, node, context)
         if word in scope.doubtful or kind not in ("vector", "heads", "model", "dataset"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -12,9 +12,10 @@ from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
-from mfv_dsl.lang.checked import Checked, Constructed
+from mfv_dsl.lang.checked import Checked, CheckedBlock, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION, ITEM
+from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
@@ -28,7 +29,7 @@ from mfv_dsl.lang.profiles import (
     with_profile,
 )
 from mfv_dsl.lang.registry import Entry
-from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
@@ -40,6 +41,11 @@ class CheckResult:
 
     checked: Checked | None
     diagnostics: tuple[Diagnostic, ...]
+    #: what was found of names, types and options on the way, also where there are errors; of a
+    #: text that could not be read None
+    scope: Scope | None = field(default=None, compare=False, repr=False)
+    #: the blocks as far as they are right, in source order
+    blocks: tuple[CheckedBlock, ...] = field(default=(), compare=False, repr=False)
 
 
 def registry_facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | DatasetFacts | None:
@@ -67,8 +73,9 @@ def check(
     >>> [diagnostic.message for diagnostic in check(tree).diagnostics]
     ['`steer` is declared twice']
     """
-    scope = Scope(recipe.source, find)
-    named = _declare(scope, recipe)
+    expanded = expand(recipe)
+    scope = Scope(recipe.source, find, findings=[*expanded.findings], uses={**expanded.uses})
+    named = _declare(scope, expanded.recipe)
     _construct(scope, facts or registry_facts)
     blocks.check_defaults(scope)
     _expressions(scope)
@@ -80,22 +87,24 @@ def check(
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
-    findings = tuple(sorted([*scope.findings, *scope.circles], key=_place))
+    found = expanded.copies.each_once([*scope.findings, *scope.circles])
+    findings = tuple(sorted(found, key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
-        return CheckResult(None, findings)
-    return CheckResult(_checked(scope, recipe, checked_blocks, findings), findings)
+        return CheckResult(None, findings, scope, checked_blocks)
+    checked = _checked(scope, expanded, checked_blocks, findings)
+    return CheckResult(checked, findings, scope, checked_blocks)
 
 
 def _checked(
     scope: Scope,
-    recipe: RecipeTree,
+    expanded: Expanded,
     checked_blocks: tuple[Any, ...],
     findings: tuple[Diagnostic, ...],
 ) -> Checked:
     declared = [item for item in scope.names.values() if isinstance(item, Declaration)]
     context = scope.home()
     return Checked(
-        recipe=recipe,
+        recipe=expanded.written,
         models=scope.models,
         datasets=scope.datasets,
         heads={item.name.text: item for item in declared if item.kind.text == "heads"},
@@ -106,6 +115,7 @@ def _checked(
         options=scope.options,
         loads=scope.loads,
         warnings=findings,
+        copies=expanded.copies,
     )
 
 
@@ -374,8 +384,7 @@ def _expressions(scope: Scope) -> None:
         item = scope.names[name]
         if isinstance(item, Block):
             within = blocks.context_of(scope, item)
-            parts = tunes.keeps_parts(scope, item, within)
-            scope.vector_types[name] = Type("Vector", model=within.model, parts=parts)
+            scope.vector_types[name] = tunes.type_of(scope, item, within)
         elif name not in scope.doubtful:
             _declared(scope, item, context)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
@@ -25,6 +25,7 @@ class Type:
     parts: bool = True  # whether a Vector has per-head parts
     blend: bool = False  # whether a Vector is another for every test item
     bias: str | None = None  # of a Vector whose bias convention is known
+    layer: int | None = None  # of a Vector that was trained at one, or saved for one
 
     def __str__(self) -> str:
         return self.name
@@ -46,6 +47,20 @@ class TypingContext:
     dataset: str | None = None
     each: bool = False  # inside a block
     parameter: Name | None = None  # of the family being declared
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a name in an expression stands for.
+
+    ``of`` is ``name`` (a declaration or a tune), ``eval``, ``parameter`` (of the family being
+    declared), or ``relation``; ``each`` is none of them.  ``within`` is the dataset of a relation
+    where one alone is meant.
+    """
+
+    of: Literal["name", "eval", "parameter", "relation"]
+    text: str
+    within: str | None = None
 
 
 @dataclass
@@ -76,6 +91,10 @@ class Scope:
     open_defaults: list[str] = field(default_factory=list)
     #: keys of what is reported once for each recipe
     reported: set[str] = field(default_factory=set)
+    #: what the names in expressions were found to stand for, by their places
+    uses: dict[Span, Use] = field(default_factory=dict)
+    #: names by kind word, and how many names they were made of
+    _by_kind: tuple[int, dict[str, list[str]]] = field(default_factory=lambda: (0, {}))
 
     # -- findings ---------------------------------------------------------------------------------
     def error(
@@ -127,7 +146,19 @@ class Scope:
 
     def of_kind(self, *kinds: str) -> list[str]:
         """The names that were declared with one of some kind words, in source order."""
-        return [name for name, item in self.names.items() if item.kind.text in kinds]
+        if len(kinds) != 1:
+            return [name for name, item in self.names.items() if item.kind.text in kinds]
+        if self._by_kind[0] != len(self.names):  # a name is entered once and never taken out
+            by_kind: dict[str, list[str]] = {}
+            for name, item in self.names.items():
+                by_kind.setdefault(item.kind.text, []).append(name)
+            self._by_kind = (len(self.names), by_kind)
+        return list(self._by_kind[1].get(kinds[0], ()))
+
+    def use(self, node: Name, of: Literal["name", "eval", "parameter", "relation"],
+            within: str | None = None) -> None:  # fmt: skip
+        """Note what a name in an expression stands for."""
+        self.uses[node.span] = Use(of, node.text, within)
 
     def is_family(self, name: str) -> bool:
         """Whether a name stands for one vector per relation."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.models.base import Continuation, Picture, PromptBatch, shown_model
@@ -159,7 +160,7 @@ class OpenFlamingo:
         for i, row in enumerate(rows):
             tokens[i, length - len(row) :] = torch.tensor(row)
             mask[i, length - len(row) :] = 1
-        return tokens.to(self.device), mask.to(self.device)
+        return sent(tokens, self.device), sent(mask, self.device)
 
     def pieces(self, prompt: Prompt) -> list[str]:
         """The text of a prompt, with marks, in one piece for each picture."""
@@ -170,7 +171,7 @@ class OpenFlamingo:
         check_length(length, self.max_positions, what)
 
     def _answers(self, names: Sequence[str]) -> torch.Tensor:
-        return torch.tensor(self.first_tokens(names)).to(self.device)
+        return sent(torch.tensor(self.first_tokens(names)), self.device)
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         return [tokens[0] for tokens in self.answer_tokens(names)]
@@ -213,7 +214,7 @@ class OpenFlamingo:
         for i, row in enumerate(rows):
             for j, key in enumerate(row):
                 media[i, j] = features[key]
-        return media.to(self.device)
+        return sent(media, self.device)
 
     # -- passes ---------------------------------------------------------------------------------
     def forward(self, batch: PromptBatch) -> torch.Tensor:
@@ -320,7 +321,7 @@ class FlamingoPictures:
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (pictures, 3, size, size) to (pictures, latents, d_visual)."""
         model: Any = self._flamingo.model
-        pixels = pixels.to(self._flamingo.device, model.perceiver.latents.dtype)
+        pixels = sent(pixels.to(model.perceiver.latents.dtype), self._flamingo.device)
         tokens = model.vision_encoder(pixels)[1]  # before ln_post, as trained
         latents: torch.Tensor = model.perceiver(tokens[:, None, None])
         return latents[:, 0]
