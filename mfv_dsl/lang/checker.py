@@ -159,7 +159,7 @@ def check_source(
     if overrides:
         findings = [changes.in_option(diagnostic) for diagnostic in findings]
     broken = any(diagnostic.severity == "error" for diagnostic in findings)
-    return CheckResult(None if broken else result.checked, tuple(findings))
+    return replace(result, checked=None if broken else result.checked, diagnostics=tuple(findings))
 
 
 def check_each_profile(
