@@ -77,7 +77,7 @@ class ResultRow(Short):
         nothing = dict.fromkeys(name for name in ALWAYS if name not in CONDITION)
         return cls(
             eval=row.eval, relation=relation, shots=row.shots, layer=at.layer, scale=at.scale,
-            vector=row.vectors[at.vector] if row.vectors else None, k=at.k, control=at.control,
+            vector=vector_of(row, at), k=at.k, control=at.control,
             error={"code": error.code, "message": error.message, "help": error.help or ""},
             **nothing,
         )  # fmt: skip
@@ -96,6 +96,13 @@ class ResultRow(Short):
             for name, value in row.items()
             if name in ALWAYS or value not in (None, "", {})
         }
+
+
+def vector_of(row: EvalRow, at: Point) -> str | None:
+    """The text of the vector of a condition, where the eval lists several."""
+    if isinstance(at.vector, int):
+        return row.vectors[at.vector] if row.vectors else None
+    return at.vector
 
 
 #: The fields that every row shows, and those that tell a condition from another.

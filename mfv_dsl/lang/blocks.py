@@ -17,6 +17,8 @@ from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
 #: codes of a value that is of another form than the word takes
 _OF_ANOTHER_FORM = ("MFV3001", "MFV3013")
 _VECTOR_WRITES = {"add", "patch"}
+#: what an eval may write beside one another
+_TOGETHER = {"add", "ablate"}
 #: attributes that say how a vector is written, and mean nothing without one
 _HOW = tuple(
     p.name for p in ITEM["eval"].parameters if p.acts_in and {*p.acts_in} <= _VECTOR_WRITES
@@ -145,7 +147,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     _check_models(scope, settings, context, subject)
     _check_blends(scope, settings)
     if entry.name == "eval":
-        _check_eval(scope, attributes, suggestions, settings, subject)
+        _check_eval(scope, attributes, suggestions, settings, context, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
     if entry.name == "save":
         check_folder(scope, block.label, label)
@@ -242,6 +244,7 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
     clashes = {
         "k": settings["k"].value is not None, "controls": bool(settings["controls"].value),
         "answer": settings["answer"].value not in ("first", "first_token"), "add": len(vectors) > 1,
+        "ablate": settings["ablate"].value is not None,
     } if blends else {}  # fmt: skip
     for name, clash in clashes.items():
         if clash:
@@ -277,11 +280,12 @@ def _complete(
 
 def _check_eval(
     scope: Scope, attributes: dict[str, Attribute], suggestions: set[str | None],
-    settings: dict[str, Setting], subject: str,
+    settings: dict[str, Setting], context: TypingContext, subject: str,
 ) -> None:  # fmt: skip
     writes = [attributes[name] for name in WRITES if name in attributes]
     writes.sort(key=lambda attribute: attribute.span.start)
-    for other in writes[1:]:
+    names = {attribute.name.text for attribute in writes}
+    for other in writes[1:] if names != _TOGETHER else ():
         scope.error(
             "MFV2017", other.name,
             f"{subject} has both `{writes[0].name.text}` and `{other.name.text}`", "and this",
@@ -289,12 +293,8 @@ def _check_eval(
                 Label(writes[0].name.span, "this")
             ],
         )  # fmt: skip
-    names = {attribute.name.text for attribute in writes}
-    if "add" in names and settings["layer"].origin == "registry" and "layer" not in suggestions:
-        scope.error(
-            "MFV2015", attributes["add"].name, f"{subject} adds a vector but has no `layer`", "",
-            "say where: `layer = 4`, a sweep `layer = 0..5`, or `layer = native`",
-        )  # fmt: skip
+    if "add" in names and "layer" not in suggestions:
+        _check_layer(scope, attributes["add"], settings, context, subject)
     if "patch" in names and settings["layer"].origin == "registry":
         settings["layer"] = Setting("native", "registry", None)
     if not (names | suggestions) & _VECTOR_WRITES:
@@ -306,6 +306,38 @@ def _check_eval(
                 )  # fmt: skip
     _check_parts(scope, attributes, settings)
     _check_choice(scope, attributes, settings)
+
+
+def _check_layer(
+    scope: Scope, add: Attribute, settings: dict[str, Setting], context: TypingContext, subject: str
+) -> None:
+    """Where nothing says a layer, that of vectors that were all made for one; a warning where one
+    is added at another layer than it was made for."""
+    setting = settings["layer"]
+    vectors = evals.each_of(settings["add"].value)
+    layers = [scope.node_types[vector.span].layer for vector in vectors]
+    known = sorted({layer for layer in layers if layer is not None})
+    if setting.origin == "written" and isinstance(setting.value, int) and setting.span is not None:
+        for vector, layer in zip(vectors, layers, strict=True):
+            if layer not in (None, setting.value):
+                scope.error(
+                    "MFV3041", setting.span,
+                    f"this vector was made for layer {layer}, and {subject} adds it at layer "
+                    f"{setting.value}", "", "leave `layer` out to add it where it was made for",
+                    secondary=[Label(vector.span, f"made for layer {layer}")], severity="warning",
+                )  # fmt: skip
+                return
+    if setting.origin != "registry":
+        return
+    facts = scope.model_facts(context)
+    if len(known) == 1 and None not in layers and all(known[0] < f.n_layers for f in facts):
+        settings["layer"] = Setting(known[0], "vector", vectors[0].span)
+        return
+    made_for = f"they were made for layers {', '.join(map(str, known))}" if len(known) > 1 else ""
+    scope.error(
+        "MFV2015", add.name, f"{subject} adds a vector but has no `layer`", made_for,
+        "say where: `layer = 4`, a sweep `layer = 0..5`, or `layer = native`",
+    )  # fmt: skip
 
 
 def _check_parts(
@@ -341,13 +373,14 @@ def _check_choice(
         return
     for name in dict.fromkeys(chosen):
         setting = settings[name]
-        missing = name == "k" and setting.origin == "registry"
+        missing = name in ("k", "add") and setting.origin == "registry"
         if missing or (setting.value is not None and not isinstance(setting.value, tuple)):
             places = [Label(setting.span, "one value")] if setting.span else []
             scope.error(
                 "MFV3011", attributes["choose"].value,
                 f"`choose` names `{name}`, which is not swept", "",
-                f"give `{name}` a list or a range", secondary=places,
+                f"give `{name}` a list or a range" if name != "add" else
+                "give `add` a list of vectors", secondary=places,
             )  # fmt: skip
     select, split = settings["select_on"], settings["split"]
     if _not_on_test(scope, select, "value") and select.value == split.value:

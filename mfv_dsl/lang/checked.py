@@ -14,6 +14,7 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.source import Span
+from mfv_dsl.lang.copies import Copies
 from mfv_dsl.lang.syntax import Declaration, RecipeTree
 
 
@@ -63,7 +64,11 @@ class CheckedBlock(Short):
 
 @dataclass(frozen=True, repr=False)
 class Checked(Short):
-    """A recipe that passed: declarations by name, in source order."""
+    """A recipe that passed: declarations by name, in source order.
+
+    ``recipe`` is as it was written, with the changes of a profile and of options; all else is of
+    the recipe written out (:mod:`mfv_dsl.lang.expansion`).
+    """
 
     recipe: RecipeTree
     models: Mapping[str, Constructed]
@@ -80,6 +85,8 @@ class Checked(Short):
     loads: Mapping[tuple[str, str | None], VectorFacts | None] = field(default_factory=dict)
     #: findings that did not stop the recipe
     warnings: tuple[Diagnostic, ...] = ()
+    #: what spans with a ``copy`` are of; ``copies.told`` shows a finding where it was written
+    copies: Copies = field(default_factory=Copies)
 
     @cached_property
     def tunes(self) -> dict[str, CheckedBlock]:

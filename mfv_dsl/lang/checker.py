@@ -15,6 +15,7 @@ from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
 from mfv_dsl.lang.checked import Checked, CheckedBlock, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION, ITEM
+from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
@@ -28,7 +29,7 @@ from mfv_dsl.lang.profiles import (
     with_profile,
 )
 from mfv_dsl.lang.registry import Entry
-from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
@@ -72,8 +73,9 @@ def check(
     >>> [diagnostic.message for diagnostic in check(tree).diagnostics]
     ['`steer` is declared twice']
     """
-    scope = Scope(recipe.source, find)
-    named = _declare(scope, recipe)
+    expanded = expand(recipe)
+    scope = Scope(recipe.source, find, findings=[*expanded.findings], uses={**expanded.uses})
+    named = _declare(scope, expanded.recipe)
     _construct(scope, facts or registry_facts)
     blocks.check_defaults(scope)
     _expressions(scope)
@@ -85,23 +87,24 @@ def check(
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
-    findings = tuple(sorted([*scope.findings, *scope.circles], key=_place))
+    found = expanded.copies.each_once([*scope.findings, *scope.circles])
+    findings = tuple(sorted(found, key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings, scope, checked_blocks)
-    checked = _checked(scope, recipe, checked_blocks, findings)
+    checked = _checked(scope, expanded, checked_blocks, findings)
     return CheckResult(checked, findings, scope, checked_blocks)
 
 
 def _checked(
     scope: Scope,
-    recipe: RecipeTree,
+    expanded: Expanded,
     checked_blocks: tuple[Any, ...],
     findings: tuple[Diagnostic, ...],
 ) -> Checked:
     declared = [item for item in scope.names.values() if isinstance(item, Declaration)]
     context = scope.home()
     return Checked(
-        recipe=recipe,
+        recipe=expanded.written,
         models=scope.models,
         datasets=scope.datasets,
         heads={item.name.text: item for item in declared if item.kind.text == "heads"},
@@ -112,6 +115,7 @@ def _checked(
         options=scope.options,
         loads=scope.loads,
         warnings=findings,
+        copies=expanded.copies,
     )
 
 
@@ -380,8 +384,7 @@ def _expressions(scope: Scope) -> None:
         item = scope.names[name]
         if isinstance(item, Block):
             within = blocks.context_of(scope, item)
-            parts = tunes.keeps_parts(scope, item, within)
-            scope.vector_types[name] = Type("Vector", model=within.model, parts=parts)
+            scope.vector_types[name] = tunes.type_of(scope, item, within)
         elif name not in scope.doubtful:
             _declared(scope, item, context)
 

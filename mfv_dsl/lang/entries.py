@@ -186,9 +186,10 @@ FUNCTIONS = (
 )  # fmt: skip
 
 _LAYER_SWEEP = Parameter(
-    "layer", ("Number", "List[Number]", "Range", "Choice"),
-    "the decoder layer written to; a list or range is a sweep; `native`, alone or in a list, is "
-    "each head's own",
+    "layer", ("Number", "List[Number]", "Range", "Choice", "Layers"),
+    "the decoder layer written to; a list or range is a sweep; a set, `{3, 5}`, is both layers at "
+    "once; `native` is each head's own; if left out, the layer that a trained or loaded vector was "
+    "made for",
     None, choices=("native",), unit="layer", from_defaults=True, key="always",
     stored_as="layers", acts_in=("add",),
 )  # fmt: skip
@@ -203,6 +204,9 @@ ITEMS = (
     Entry("item", "vector", "a vector, or with a parameter one vector per relation",
           result="Vector", form="declaration",
           example="vector pure(r) = fv(r) - mean(fv(left), fv(right))"),
+    Entry("item", "let", "a constant: its name stands for a number, a text, a range, a list, a set "
+          "of heads or a word, wherever a value may stand", result="Constant", form="declaration",
+          example="let simple = [left, right, above, below]"),
     Entry("item", "defaults", "values for every block and call that does not say otherwise",
           form="block", example="defaults { shots = 4 }"),
     Entry(
@@ -269,7 +273,8 @@ ITEMS = (
                       "of a list each one for itself", None),
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
                       "the heads' outputs; of a list each one for itself", None),
-            Parameter("ablate", ("Heads",), "heads whose outputs are taken away", None),
+            Parameter("ablate", ("Heads",), "heads whose outputs are taken away; beside `add` the "
+                      "vector is added where they are", None),
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
                       choices=("zero", "mean"), from_defaults=True, key="always",
                       acts_in=("ablate",)),
@@ -283,8 +288,9 @@ ITEMS = (
             Parameter("position", ("Choice",), "the token written to", "last", choices=("last",),
                       from_defaults=True, acts_in=("add", "patch")),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
-                      "`select_on` before the winner is measured", (),
-                      choices=("layer", "scale", "k"), acts_in=("add", "patch"),
+                      "`select_on`, `add` the best of several vectors, before the winner is "
+                      "measured", (),
+                      choices=("layer", "scale", "k", "add"), acts_in=("add", "patch"),
                       may_be_empty=True),
             Parameter("select_on", ("Split",), "the split that `choose` looks at", "validation",
                       from_defaults=True, key="always", acts_in=("add", "patch")),

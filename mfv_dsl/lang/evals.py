@@ -64,13 +64,15 @@ def check_expressions(
     if any(name in attributes for name in WRITES) and mode is None:
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
+    ablated = each_of(settings["ablate"].value) if mode == "add" else ()
     if "k" in attributes and mode is None and not isinstance(attributes["k"].value, Gap):
         scope.error(
             "MFV2022", attributes["k"].name, f"`k` has no effect in {subject}",
             "it has no `add`, `patch` or `ablate`", severity="warning",
         )  # fmt: skip
     if "k" in attributes and settings["k"].value is not None:
-        _check_k(scope, attributes["k"], settings["k"], expressions, context)
+        counted = () if any(_tops(scope, heads) for heads in ablated) else expressions
+        _check_k(scope, attributes["k"], settings["k"], counted, context)
     if isinstance(settings["controls"].value, tuple) and "controls" in attributes:
         check = _Controls(scope, attributes["controls"], settings, context, subject)
         for control in settings["controls"].value:

@@ -64,10 +64,13 @@ class Overrides:
             return diagnostic
         if diagnostic.span.start < len(self.original.text):
             labels = [label for label in diagnostic.secondary if self._number(label.span) is None]
+            numbers = {self._number(label.span): None for label in diagnostic.secondary}
+            given = [f"given by `--set {self.options[n]}`" for n in numbers if n is not None]
             return replace(
                 diagnostic,
                 source=self.original,
                 secondary=tuple(labels),
+                notes=(*diagnostic.notes, *given),
                 help=self._help(diagnostic),
             )
         number = self._number(diagnostic.span) or 0

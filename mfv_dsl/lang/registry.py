@@ -36,9 +36,9 @@ class Parameter:
     """An argument of a constructor or function, or an attribute of a block.
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
-    Dataset, Eval, Heads, Vector, Range, ``List[...]`` of one of these.  A list of something else
-    than relations may hold the choices too, where there are any.  A default of None means that the
-    doc says what happens.
+    Dataset, Eval, Heads, Vector, Range, Layers (a set of them), ``List[...]`` of one of these.  A
+    list of something else than relations may hold the choices and such sets too, where there are
+    any.  A default of None means that the doc says what happens.
 
     ``key`` says how the value enters the key of the step that it acts on: where it is not the
     default (``changed``, so that a new option changes no key of old), ``always``, or ``never``,

@@ -25,6 +25,7 @@ class Type:
     parts: bool = True  # whether a Vector has per-head parts
     blend: bool = False  # whether a Vector is another for every test item
     bias: str | None = None  # of a Vector whose bias convention is known
+    layer: int | None = None  # of a Vector that was trained at one, or saved for one
 
     def __str__(self) -> str:
         return self.name

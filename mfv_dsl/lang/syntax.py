@@ -7,7 +7,7 @@ Spans do not take part in equality, so two trees are equal when they say the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, TypeAlias, TypeVar
@@ -188,6 +188,68 @@ class RecipeTree(Node):
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 
+#: The parts of a node that call something by its name, and are no values.
+_LABELS: Mapping[type[Node], tuple[str, ...]] = {
+    Call: ("function",), Keyword: ("name",), Attribute: ("name", "of"),
+    Declaration: ("kind", "name", "parameter"), Block: ("kind", "label"),
+}  # fmt: skip
+
+
+def rewritten(
+    root: Node, change: Callable[[Node], Node | None], finish: Callable[[Node], Node] | None = None
+) -> Any:
+    """``root`` with other nodes in it, however deep it is.
+
+    ``change`` is asked about every node, those above first: it gives what stands in its place, or
+    None to look into it.  ``finish`` changes a node once those below it are.  Without ``finish``,
+    what only names something (a called function, an attribute) stays as it is.
+    """
+    done: list[Node] = []
+    work: list[tuple[Node, bool]] = [(root, False)]
+    while work:
+        node, complete = work.pop()
+        labels = () if finish is not None else _LABELS.get(type(node), ())
+        if not complete:
+            new = change(node)
+            if new is not None:
+                done.append(new)
+                continue
+            work.append((node, True))
+            work += [(part, False) for part in reversed([*_parts(node, labels)])]
+            continue
+        old = [*_parts(node, labels)]
+        new_parts = done[len(done) - len(old) :]
+        del done[len(done) - len(old) :]
+        if any(a is not b for a, b in zip(old, new_parts, strict=True)):
+            node = _with_parts(node, new_parts, labels)
+        done.append(node if finish is None else finish(node))
+    return done[0]
+
+
+def _parts(node: Node, labels: tuple[str, ...]) -> Iterator[Node]:
+    kind: Any = type(node)
+    for name in _fields(kind):
+        if name not in labels:
+            value = getattr(node, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Node):
+                    yield part
+
+
+def _with_parts(node: Node, parts: list[Node], labels: tuple[str, ...]) -> Node:
+    left = iter(parts)
+    changes: dict[str, Any] = {}
+    kind: Any = type(node)
+    for name in _fields(kind):
+        value = getattr(node, name)
+        if name in labels:
+            continue
+        if isinstance(value, Node):
+            changes[name] = next(left)
+        elif isinstance(value, tuple):
+            changes[name] = tuple(next(left) if isinstance(part, Node) else part for part in value)
+    return replace(node, **changes)
+
 
 def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
     """``node`` with bound relation names (``each``, a family's parameter) written out.
@@ -195,15 +257,11 @@ def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
     >>> substituted(Name("each"), {"each": "left"}).text
     'left'
     """
-    if isinstance(node, Name):
-        return replace(node, text=names.get(node.text, node.text))
-    changes: dict[str, Any] = {}
-    for item in fields(node):
-        value = getattr(node, item.name)
-        if isinstance(value, Node):
-            changes[item.name] = substituted(value, names)
-        elif isinstance(value, tuple):
-            changes[item.name] = tuple(
-                substituted(part, names) if isinstance(part, Node) else part for part in value
-            )
-    return replace(node, **changes)
+
+    def bound(part: Node) -> Node | None:
+        if isinstance(part, Name) and part.text in names:
+            return replace(part, text=names[part.text])
+        return None
+
+    changed: AnyNode = rewritten(node, bound)
+    return changed

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.layers import together
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import expressions
 from mfv_dsl.lang.entries import CONSTANTS, UNITS
@@ -14,7 +15,7 @@ from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import CircularDefault, Scope, TypingContext
-from mfv_dsl.lang.syntax import Expr, Gap, ListExpr, Name, Range, Text
+from mfv_dsl.lang.syntax import Expr, Gap, HeadLabel, ListExpr, Name, Range, SetExpr, Text
 
 MAX_SWEEP = 1000
 
@@ -39,8 +40,8 @@ def value(
                 None if parameter.required else f"fill it, or leave `{parameter.name}` out",
             )  # fmt: skip
             return None
-        choice = ("Choice",) if "Choice" in types and element != "Relation" else ()
-        element_types = tuple(dict.fromkeys((element, *choice)))
+        more = [t for t in ("Choice", "Layers") if t in types and element != "Relation"]
+        element_types = tuple(dict.fromkeys((element, *more)))
         entries = [scalar(scope, element_types, parameter, item, context) for item in node.items]
         _no_repeats(scope, node, entries)
         return None if any(item is None for item in entries) else tuple(entries)
@@ -58,8 +59,8 @@ def value(
     return scalar(scope, scalars, parameter, node, context)
 
 
-def _no_repeats(scope: Scope, node: ListExpr, entries: list[Any]) -> None:
-    """A name or number stands in a list once; the first repeat is reported."""
+def _no_repeats(scope: Scope, node: ListExpr | SetExpr, entries: list[Any]) -> None:
+    """A name or number stands in a list or set once; the first repeat is reported."""
     places: dict[Any, Expr] = {}
     for item, entry in zip(node.items, entries, strict=True):
         if isinstance(entry, str | int | float):
@@ -98,6 +99,8 @@ def scalar(
             return node.value
         if _means_choice(scope, types, parameter, node):
             return _not_a_choice(scope, parameter, node, context)
+    if "Layers" in types and isinstance(node, SetExpr):
+        return _layers(scope, parameter, node, context)
     if "Vector" in types or "Heads" in types:
         want = "Vector" if "Vector" in types else "Heads"
         node_type = expressions.expect(scope, node, context, want, subject)
@@ -127,6 +130,19 @@ def scalar(
         scope.types[node.span] = "Relation"
         return node.text
     return _declared(scope, node, context, types[0], subject)
+
+
+def _layers(
+    scope: Scope, parameter: Parameter, node: SetExpr, context: TypingContext
+) -> int | str | None:
+    """Layers that are written to together."""
+    scope.types[node.span] = "Layers"
+    if not node.items:
+        scope.error("MFV3014", node, f"`{parameter.name}` is an empty set of layers", "none in it")
+        return None
+    layers = [number(scope, parameter, item, context) for item in node.items]
+    _no_repeats(scope, node, layers)
+    return None if None in layers else together(int(layer) for layer in layers if layer is not None)
 
 
 def _means_choice(scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr) -> bool:
@@ -273,6 +289,9 @@ def number(
 ) -> int | float | None:
     """A number known before the run, in the parameter's unit."""
     subject = f"`{parameter.name}`"
+    if isinstance(node, SetExpr) and not any(isinstance(n, HeadLabel) for n in node.items):
+        scope.error("MFV3001", node, f"{subject} takes one number, not a set", "a set")
+        return None
     node_type = expressions.infer(scope, node, context, "Number")
     if node_type.name == "Unknown":
         return None

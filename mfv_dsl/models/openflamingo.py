@@ -15,6 +15,7 @@ from torch import nn
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.memory import AtOnce
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.loading import ahead
 from mfv_dsl.data.template import OPENFLAMINGO
@@ -161,7 +162,7 @@ class OpenFlamingo:
         for i, row in enumerate(rows):
             tokens[i, length - len(row) :] = torch.tensor(row)
             mask[i, length - len(row) :] = 1
-        return tokens.to(self.device), mask.to(self.device)
+        return sent(tokens, self.device), sent(mask, self.device)
 
     def pieces(self, prompt: Prompt) -> list[str]:
         """The text of a prompt, with marks, in one piece for each picture."""
@@ -172,7 +173,7 @@ class OpenFlamingo:
         check_length(length, self.max_positions, what)
 
     def _answers(self, names: Sequence[str]) -> torch.Tensor:
-        return torch.tensor(self.first_tokens(names)).to(self.device)
+        return sent(torch.tensor(self.first_tokens(names)), self.device)
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         return [tokens[0] for tokens in self.answer_tokens(names)]

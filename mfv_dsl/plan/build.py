@@ -92,7 +92,8 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     check_files(checked, steps, saves, tunes)
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
-        tuple(planner.warnings.values()), tuple(tunes), tuple(errors.values()),
+        checked.copies.each_once(planner.warnings.values()), tuple(tunes),
+        checked.copies.each_once(errors.values()),
     )  # fmt: skip
 
 

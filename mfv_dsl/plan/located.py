@@ -22,7 +22,7 @@ def placed(error: MfvError, checked: Checked, block: CheckedBlock) -> MfvError:
     """``error``, which says where it is; one that knows a place of its own stays as it is."""
     if any(diagnostic.span for diagnostic in error.diagnostics) or error.code == "MFV5001":
         return error
-    diagnostic = located(error, checked, block)
+    diagnostic = checked.copies.told(located(error, checked, block))
     return MfvError(
         error.code, error.message, error.help, error.notes,
         argument=error.argument, diagnostics=[diagnostic],

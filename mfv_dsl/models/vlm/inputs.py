@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.models.pictures import check_length
 from mfv_dsl.models.vlm.architectures import Architecture
@@ -68,16 +69,17 @@ class Inputs:
                     encoded[id(picture)] = self.encoder.encode(picture)
         media = Media(tuple(tuple(encoded[id(picture)] for picture in row) for row in pictures))
         inputs = self._read(texts, pictures, media)
-        tokens, mask = inputs["input_ids"].to(device), inputs["attention_mask"].to(device)
+        tokens, mask = inputs["input_ids"], inputs["attention_mask"]
         self.check_length(int(mask.sum(-1).max()), "the longest prompt")
         self._check_places(tokens, media)
+        tokens, mask = sent(tokens, device), sent(mask, device)
         positions = self._positions(tokens, mask, inputs)
-        per_token = {name: inputs[name].to(device) for name in PER_TOKEN if name in inputs}
+        per_token = {name: sent(inputs[name], device) for name in PER_TOKEN if name in inputs}
         if self.architecture.positions == "mrope":
             per_token.pop("mm_token_type_ids", None)  # only positions are made of it
         first = None if answers is None else torch.tensor(self.first_tokens(answers))
         return VlmBatch(
-            prompts, tokens, mask, media, None if first is None else first.to(device),
+            prompts, tokens, mask, media, None if first is None else sent(first, device),
             positions, per_token, self.model.dtype,
         )  # fmt: skip
 
