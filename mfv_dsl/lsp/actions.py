@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lsprotocol import types as lsp
 
 from mfv_dsl.base.diagnostics import Diagnostic
@@ -26,7 +28,7 @@ def actions(
     lines: Lines,
     uri: str,
     span: Span,
-    shown: list[lsp.Diagnostic] | None = None,
+    shown: Sequence[lsp.Diagnostic] = (),
 ) -> list[lsp.CodeAction]:
     """Repairs of what was ``found`` within a span, and of all of it together.
 
@@ -35,13 +37,14 @@ def actions(
     here = [d for d in found if d.span and d.span.start <= span.end and span.start <= d.span.end]
     result = []
     for diagnostic in here:
-        joined = [d for d in shown or () if d.code == diagnostic.code]
+        joined = [d for d in shown if d.code == diagnostic.code]
         for fix in diagnostic.fixes:
             edit = lsp.TextEdit(lines.range(fix.span), fix.replacement)
             result.append(_action(_title(fix.title), [edit], uri, joined, preferred=True))
-        if diagnostic.severity == "warning" and (edit := _allow(analysis, diagnostic, lines)):
+        meant = _allow(analysis, diagnostic, lines) if diagnostic.severity == "warning" else None
+        if meant is not None:
             title = f"Allow {diagnostic.code} here: it is meant"
-            result.append(_action(title, [edit], uri, joined))
+            result.append(_action(title, [meant], uri, joined))
     everything = _all_fixes(found, lines)
     if everything:
         title = f"Repair all that can be repaired ({len(everything)})"

@@ -21,13 +21,13 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.findings import beyond_check
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.checker import CheckResult, check_source, registry_facts
-from mfv_dsl.lang.parser import parse
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Scope
 from mfv_dsl.lang.syntax import Node, RecipeTree
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, read_lock
 from mfv_dsl.library.sources import at_hand
+from mfv_dsl.lsp.reparse import Reparser
 from mfv_dsl.plan.steps import Plan
 
 _MOST_FILES = 200  # in a folder whose changes are looked for
@@ -126,16 +126,24 @@ class Analysis:
             nodes = path[-1].children()
 
 
-def analyse(text: str, path: str = "recipe.mfv", facts: KnownFacts | None = None) -> Analysis:
+def analyse(
+    text: str,
+    path: str = "recipe.mfv",
+    facts: KnownFacts | None = None,
+    reparser: Reparser | None = None,
+) -> Analysis:
     """Check a text; never raises for what is wrong in it.
+
+    ``reparser`` has parsed an earlier state of it.
 
     >>> [found.code for found in analyse("mfv 1\\nvector a = fv(left) + 1\\n").diagnostics]
     ['MFV3002']
     """
     source, known = Source(text, path), facts or KnownFacts()
     lock = lock_beside(path)
-    result = check_source(source, known, (), finder(lock))
-    return Analysis(source, result, parse(source).recipe, lock, known)
+    parsed = (reparser or Reparser()).parse(source)
+    result = check_source(source, known, (), finder(lock), parsed=parsed)
+    return Analysis(source, result, parsed.recipe, lock, known)
 
 
 def further(analysis: Analysis) -> Further:

@@ -15,6 +15,7 @@ from pygls.uris import to_fs_path
 
 from mfv_dsl.lsp.analysis import Analysis, Further, KnownFacts, analyse, further
 from mfv_dsl.lsp.positions import UTF16, Lines, changed
+from mfv_dsl.lsp.reparse import Reparser
 
 
 class Document:
@@ -26,6 +27,7 @@ class Document:
         #: what was last known, of this text or one before it
         self.analysis: Analysis | None = None
         self.further: Further | None = None
+        self.reparser = Reparser()
         self.refresh: asyncio.Task[None] | None = None
         self._pending: tuple[str, Future[Analysis]] | None = None
 
@@ -80,7 +82,7 @@ class Checker:
 
     def _analyse(self, document: Document, text: str) -> Callable[[], Analysis]:
         path = document.path
-        return lambda: analyse(text, path, self.facts)
+        return lambda: analyse(text, path, self.facts, document.reparser)
 
     async def beyond(self, document: Document) -> Further:
         """What takes longer, of the text as it is now."""

@@ -86,6 +86,8 @@ def _of_node(analysis: Analysis, path: list[Node], offset: int) -> tuple[Span, s
         return node.span, _declared(analysis, item)
     if isinstance(item, Block) and node is item.label:
         return node.span, _block(analysis, item)
+    if len(path) < 2:
+        return None
     parent = path[-2]
     if isinstance(parent, Attribute) and isinstance(node, Name) and node is parent.name:
         text = _attribute(analysis, item, parent)
@@ -128,7 +130,7 @@ def _name(analysis: Analysis, item: Item, path: list[Node], node: Name) -> str |
         return f"`{symbol.text}`: a relation{of}"
     if symbol.of == "parameter":
         return f"`{symbol.text}`: the relation that the family is asked for"
-    declared = scope.evals.get(symbol.text) if symbol.of == "eval" else None
+    declared: Item | None = scope.evals.get(symbol.text) if symbol.of == "eval" else None
     declared = declared or scope.names.get(symbol.text)
     if isinstance(declared, Declaration):
         return _declared(analysis, declared)

@@ -8,7 +8,7 @@ from lsprotocol import types as lsp
 
 from mfv_dsl.lang.changes import label_text
 from mfv_dsl.lang.lexer import raw_tokens
-from mfv_dsl.lang.syntax import Block, Declaration, Item
+from mfv_dsl.lang.syntax import Block, Declaration, Item, Name, Text
 from mfv_dsl.lsp.analysis import Analysis
 from mfv_dsl.lsp.positions import Lines
 
@@ -29,7 +29,8 @@ def symbols(analysis: Analysis, lines: Lines) -> list[lsp.DocumentSymbol]:
 def _symbol(item: Item, lines: Lines) -> lsp.DocumentSymbol:
     kind = item.kind.text
     if isinstance(item, Declaration):
-        name, place, inside = item.name.text, item.name, []
+        name, inside = item.name.text, []
+        place: Name | Text = item.name
     else:
         name = kind if item.label is None else label_text(item.label)
         place = item.label or item.kind

@@ -6,6 +6,7 @@ No exception leaves a feature: it is logged, and the answer is that there is non
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -36,7 +37,8 @@ _log = logging.getLogger(__name__)
 CHECK_AFTER, PLAN_AFTER = 0.02, 0.4
 _RequestFailed = -32803
 
-Answer = TypeVar("Answer")
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+Register = Callable[[Handler], Handler]
 
 
 class Server(LanguageServer):
@@ -102,12 +104,12 @@ def server() -> Server:
     """The server with all its features."""
     ls = Server()
 
-    def feature(method: str, options: Any = None) -> Callable[[Any], Any]:
+    def feature(method: str, options: Any = None) -> Callable[[Handler], Handler]:
         """Register a feature that is asked about an open document, as it is now."""
 
-        def register(answer: Callable[..., Awaitable[Answer]]) -> Any:
+        def register(answer: Handler) -> Handler:
             @wraps(answer)
-            async def safely(params: Any) -> Answer | None:
+            async def safely(params: Any) -> Any:
                 document = ls.documents.get(params.text_document.uri)
                 if document is None:
                     return None
@@ -120,7 +122,8 @@ def server() -> Server:
                     return None
 
             del safely.__wrapped__  # whose arguments pygls would look at
-            return ls.feature(method, options)(safely)
+            ls.feature(method, options)(safely)
+            return answer
 
         return register
 
@@ -135,7 +138,8 @@ def _documents(ls: Server) -> None:
     def initialize(params: lsp.InitializeParams) -> None:
         """Paths in recipes are from the folder in which they are run: that of the workspace."""
         folders = [folder.uri for folder in params.workspace_folders or ()]
-        root = to_fs_path((folders or [params.root_uri])[0] or "") or params.root_path
+        uri = folders[0] if folders else params.root_uri
+        root = to_fs_path(uri) if uri else params.root_path
         if root and os.path.isdir(root):
             os.chdir(root)
         options = params.initialization_options
@@ -172,7 +176,7 @@ def _documents(ls: Server) -> None:
         ls.checker.close()
 
 
-def _language(ls: Server, feature: Callable[..., Any]) -> None:
+def _language(ls: Server, feature: Callable[..., Register[Any]]) -> None:
     @feature(
         lsp.TEXT_DOCUMENT_COMPLETION,
         lsp.CompletionOptions(trigger_characters=[".", "(", "[", "=", '"', "/", ",", " "]),
@@ -241,7 +245,7 @@ def _is_of(kind: lsp.CodeActionKind | str | None, wanted: Any) -> bool:
     return any(text == name or text.startswith(f"{name}.") for name in names)
 
 
-def _navigation(ls: Server, feature: Callable[..., Any]) -> None:
+def _navigation(ls: Server, feature: Callable[..., Register[Any]]) -> None:
     def locations(document: Document, places: list[Span]) -> list[lsp.Location]:
         return [lsp.Location(document.uri, document.lines.range(place)) for place in places]
 
@@ -316,5 +320,8 @@ def _places(analysis: Analysis, offset: int, new: str | None = None) -> list[Spa
 def serve() -> None:
     """Answer an editor on standard input and output until it says good-bye."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    # trees of recipes come and go by the ten thousand, and hold no circles
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
     own, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not be an answer
     server().start_io(sys.stdin.buffer, own.buffer)
