@@ -209,8 +209,9 @@ ITEMS = (
     Entry("item", "let", "a constant: its name stands for a number, a text, a range, a list, a set "
           "of heads or a word, wherever a value may stand", result="Constant", form="declaration",
           example="let simple = [left, right, above, below]"),
-    Entry("item", "defaults", "values for every block and call that does not say otherwise",
-          form="block", example="defaults { shots = 4 }"),
+    Entry("item", "defaults", "values for every block and call that does not say otherwise; with "
+          "`for` a kind of block, or a function, for these alone, and before those of the other",
+          form="block", example="defaults { trials = 50 }\ndefaults for tune { items = 80 }"),
     Entry(
         "item", "tune", "trains one vector per relation with the model frozen",
         (
@@ -327,6 +328,13 @@ ITEMS = (
         ),
         form="block", label="text",
         example='save "vectors/mine" {\n  vectors = [fv(each)]\n}',
+    ),
+    Entry(
+        "item", "report", "numbers of the language as rows of the result, one for each relation "
+        "where there is `each` in it",
+        (_ON, _MODEL, _DATASET),
+        form="block", lines=True,
+        example="report {\n  cosine(fv(left), fv(right))\n  norm(fv(each))\n}",
     ),
     Entry("item", "profile", "values in place of others, for `--profile name`: `name = ...` is the "
           "whole value of a model, a dataset, heads or a vector, `name.attribute = ...` an "
