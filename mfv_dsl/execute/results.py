@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
-from mfv_dsl.execute.rows import ALWAYS, CONDITION, Difference, ResultRow, vector_of
+from mfv_dsl.execute.rows import (
+    ALWAYS,
+    CONDITION,
+    Difference,
+    ReportedNumber,
+    ResultRow,
+    vector_of,
+)
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.plan.steps import EvalRow, Plan
 
@@ -244,6 +251,26 @@ def confusion_csv(rows: Sequence[ResultRow]) -> str:
         if share is not None
     ]
     return _csv(lines, (*columns, "answered", "share"))
+
+
+def reported(
+    plan: Plan, values: Mapping[str, Any], failures: Mapping[str, MfvError]
+) -> list[ReportedNumber]:
+    """The numbers of a plan's reports, in the order of the recipe."""
+    rows = []
+    for row in plan.numbers:
+        value, error = row.value, None
+        if row.step in failures:
+            error = failures[row.step].code
+        elif row.step is not None:
+            value = float(values[row.step])
+        rows.append(ReportedNumber(row.number, row.relation, value, error))
+    return rows
+
+
+def numbers_csv(numbers: Sequence[ReportedNumber]) -> str:
+    """The numbers of reports, one line for each."""
+    return _csv([asdict(row) for row in numbers], ("number", "relation", "value"))
 
 
 def choices_csv(choices: Sequence[Mapping[str, Any]]) -> str:

@@ -132,11 +132,21 @@ class TuningRow(Short):
     norm: float
 
 
+@dataclass(frozen=True)
+class ReportedNumber:
+    """A number of a `report`; without a value where its step failed, which ``error`` tells."""
+
+    number: str
+    relation: str | None
+    value: float | None
+    error: str | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class Results(Short):
     """What a run shows: rows, what was tried to settle ``choose``, the mean weights of blends'
     candidates, how vectors were trained, what must be said beside, and which vectors were made
-    linear behind a norm."""
+    linear behind a norm, and the numbers of its reports."""
 
     rows: list[ResultRow]
     choices: list[dict[str, Any]]
@@ -144,6 +154,7 @@ class Results(Short):
     tunes: list[TuningRow]
     notes: list[dict[str, str]]
     linearised: list[dict[str, Any]] = field(default_factory=list)
+    numbers: list[ReportedNumber] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The results as plain data, as in ``results.json``."""
@@ -155,6 +166,7 @@ class Results(Short):
             "tunes": [asdict(row) for row in self.tunes],
             "notes": self.notes,
             **({"linearised": self.linearised} if self.linearised else {}),
+            **({"numbers": [asdict(row) for row in self.numbers]} if self.numbers else {}),
         }
 
     @classmethod
@@ -164,4 +176,5 @@ class Results(Short):
             [ResultRow.of_json(row) for row in data["rows"]], data["choices"], data["weights"],
             [TuningRow(**row) for row in data["tunes"]], data["notes"],
             data.get("linearised", []),
+            [ReportedNumber(**row) for row in data.get("numbers", [])],
         )  # fmt: skip

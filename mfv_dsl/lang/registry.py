@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal
 
 
@@ -99,6 +100,7 @@ class Entry:
     form: Literal["", "declaration", "block"] = ""
     label: Literal["", "name", "text"] = ""  # what a block is called by
     example: str = ""
+    lines: bool = False  # of a block: lines that are expressions alone stand in it
     #: which per-head parts a function's vector has: those that all its vectors have, none, or
     #: those of the parameter of this name
     parts: str = "all"
@@ -115,7 +117,11 @@ class Entry:
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of this name, None where there is none."""
-        return next((p for p in self.parameters if p.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in self.parameters}
 
 
 def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
