@@ -27,7 +27,7 @@ from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
-from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.parser import ParseResult, parse
 from mfv_dsl.lang.profiles import (
     blamed,
     check_profiles,
@@ -134,18 +134,20 @@ def check_source(
     overrides: Sequence[str] = (),
     find: VectorFinder = no_vectors,
     profile: str | None = None,
+    parsed: ParseResult | None = None,
 ) -> CheckResult:
     """Parse and check a text: everything found, in source order, and the recipe if it is right.
 
     ``profile`` is the name of one of its profiles; ``overrides`` are options
     ``NAME.ATTRIBUTE=VALUE``, which come after it; see :mod:`mfv_dsl.lang.overrides`.
-    ``facts`` and ``find`` are those of :func:`check`.  Never raises for what is wrong in the text.
+    ``facts`` and ``find`` are those of :func:`check`; ``parsed`` is the text's tree where it is
+    there already.  Never raises for what is wrong in the text.
 
     >>> result = check_source(Source("mfv 1\\nmodel m = tiny()\\nvector steer = fv(left) + 1\\n"))
     >>> [diagnostic.code for diagnostic in result.diagnostics]
     ['MFV3002']
     """
-    parsed = parse(source)
+    parsed = parsed or parse(source)
     if parsed.recipe is None:
         return CheckResult(None, parsed.diagnostics)
     recipe, findings = parsed.recipe, [*parsed.diagnostics, *check_profiles(parsed.recipe)]
@@ -172,7 +174,7 @@ def check_source(
     if overrides:
         findings = [changes.in_option(diagnostic) for diagnostic in findings]
     broken = any(diagnostic.severity == "error" for diagnostic in findings)
-    return CheckResult(None if broken else result.checked, tuple(findings))
+    return replace(result, checked=None if broken else result.checked, diagnostics=tuple(findings))
 
 
 def check_each_profile(
