@@ -24,6 +24,7 @@ from mfv_dsl.lang.defaults import (
 )
 from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.expansion import Expanded, expand
+from mfv_dsl.lang.lints import lint
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
@@ -95,7 +96,8 @@ def check(
     evals.check_comparisons(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
-    found = expanded.copies.each_once([*scope.findings, *scope.circles])
+    scope.findings += scope.circles
+    found = expanded.copies.each_once(lint(scope, expanded.written, named, checked_blocks))
     findings = tuple(sorted(once_in_defaults(scope, found), key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings, scope, checked_blocks)

@@ -77,6 +77,10 @@ _DATASET = Parameter("dataset", ("Dataset",), "the dataset; the only one declare
 _ON = Parameter("on", ("List[Relation]",), "the relations; all of the dataset if left out", None,
                 from_defaults=True, key="never")  # fmt: skip
 
+_ALLOW = Parameter("allow", ("List[Code]",), "codes of warnings that are meant, and not shown; in "
+                   "`defaults` for the whole recipe", (), from_defaults=True, key="never",
+                   may_be_empty=True)  # fmt: skip
+
 # A call has these from its own words or from the block it is used in, never from `defaults`.
 _OF_MODEL = Parameter("model", ("Model",), "the model; that of the block it is used in if left out",
                       None, key="never")  # fmt: skip
@@ -231,7 +235,7 @@ ITEMS = (
                       "vector", choices=("vector", "scale", "head_scales", "head_mask")),
             Parameter("items", ("Number", "Choice"), "training prompts per relation, from the "
                       "`train` split; or `all` that it has", 160, choices=("all",), unit="count",
-                      key="always", missed=True),
+                      key="always"),
             Parameter("shots", ("Number",), "demonstrations in the training and the validation "
                       "prompts", 0, unit="demonstrations"),
             Parameter("epochs", ("Number",), "passes over the training prompts", 10, unit="count",
@@ -256,7 +260,7 @@ ITEMS = (
                       "validation", from_defaults=True, key="always"),
             Parameter("select_items", ("Number",), "prompts per relation that choose the epoch",
                       100, unit="count", key="always"),
-            _MODEL, _DATASET, _SEED,
+            _MODEL, _DATASET, _SEED, _ALLOW,
         ),
         result="Family", form="block", label="name",
         example="tune tuned {\n  start = fv(each)\n  layer = 4\n}",
@@ -314,7 +318,7 @@ ITEMS = (
                       "each relation's object was the answer", ("accuracy", "p_answer"),
                       choices=("accuracy", "p_answer", "confusion"), from_defaults=True,
                       key="never"),
-            _SEED,
+            _SEED, _ALLOW,
         ),
         form="block", label="name",
         example="eval raw {\n  add = fv(each)\n  layer = 0..5\n}",
@@ -327,7 +331,7 @@ ITEMS = (
                       None, unit="layer"),
             Parameter("license", ("Text",), "the licence they are given under, noted in the files "
                       "and the card", None),
-            _ON, _MODEL, _DATASET,
+            _ON, _MODEL, _DATASET, _ALLOW,
         ),
         form="block", label="text",
         example='save "vectors/mine" {\n  vectors = [fv(each)]\n}',
@@ -335,7 +339,7 @@ ITEMS = (
     Entry(
         "item", "report", "numbers of the language as rows of the result, one for each relation "
         "where there is `each` in it",
-        (_ON, _MODEL, _DATASET),
+        (_ON, _MODEL, _DATASET, _ALLOW),
         form="block", lines=True,
         example="report {\n  cosine(fv(left), fv(right))\n  norm(fv(each))\n}",
     ),

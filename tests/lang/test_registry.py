@@ -15,7 +15,7 @@ from tests.lang.support import HEAD, codes
 ENTRIES = all_entries()
 TYPES = {
     "Number", "Text", "Boolean", "Name", "Choice", "Relation", "Split", "Model", "Dataset",
-    "Eval", "Heads", "Vector", "Range", "Layers",
+    "Eval", "Heads", "Vector", "Code", "Range", "Layers",
 }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_an_entry_has_a_name_of_its_own():
 def test_what_defaults_may_give():
     assert {entry.name for entry, _ in takers("shots")} == {"fv", "top"}
     assert {entry.name for entry, _ in takers("layer")} == {"tune", "eval"}
-    assert takers("add") == []
+    assert takers("add") == ()
 
 
 def test_the_reference_is_up_to_date():
