@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Callable
 
-from mfv_dsl.lang.entries import CONSTANTS, FUNCTIONS, ITEM, UNITS
+from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, FUNCTIONS, ITEM, UNITS
 from mfv_dsl.lang.registry import Entry, Parameter
 
 RELATIONS = ("left", "right", "above", "below")
@@ -44,7 +44,19 @@ class Writer:
         parts = [_HEAD]
         for number in range(self.chance.randint(1, 5)):
             kind = self.chance.choice(
-                ("heads", "vector", "family", "tune", "eval", "eval", "eval", "save", "profile")
+                (
+                    "heads",
+                    "vector",
+                    "family",
+                    "tune",
+                    "eval",
+                    "eval",
+                    "eval",
+                    "save",
+                    "profile",
+                    "report",
+                    "reach",
+                )
             )
             parts.append(getattr(self, f"_{kind}")(number))
         if self.chance.random() < self.odd:
@@ -83,6 +95,30 @@ class Writer:
 
     def _save(self, number: int) -> str:
         return self.block("save", f'"made/{number % 2}"')
+
+    def _report(self, number: int) -> str:
+        block = self.block("report", "")
+        self.each = True
+        lines = [f"  {self.number_of(2)}" for _ in range(self.chance.choice((0, 1, 2)))]
+        self.each = False
+        return block.removesuffix("}") + "\n" + "\n".join(lines) + "\n}"
+
+    def _reach(self, number: int) -> str:
+        kind = self.chance.choice(("eval", "tune", "save", "report", "fv", "top", "random"))
+        parameters = (ITEM.get(kind) or FUNCTION[kind]).parameters
+        self.each = kind in ITEM
+        written = self.chance.sample(parameters, min(2, len(parameters)))
+        lines = [f"  {p.name} = {self.value(p)}" for p in written]
+        self.each = False
+        return f"defaults for {kind} {{\n" + "\n".join(lines) + "\n}"
+
+    def number_of(self, depth: int) -> str:
+        """An expression that is a number, most of the time."""
+        word = self.chance.choice(("norm", "dot", "cosine", "number"))
+        if word == "number":
+            return self.number()
+        vectors = [self.vector(depth) for _ in range(1 if word == "norm" else 2)]
+        return f"{self.chance.choice(('', '2 * ', '1 - '))}{word}({', '.join(vectors)})"
 
     def _profile(self, number: int) -> str:
         names = [*self.evals, "defaults", "d", "m"]
@@ -132,6 +168,7 @@ class Writer:
             "Eval": lambda: self.chance.choice([*self.evals, "e0", "zero_shot"]),
             "Heads": lambda: self.head_set(depth - 1),
             "Vector": lambda: self.vector(depth - 1),
+            "Code": lambda: self.chance.choice(("MFV4010", "MFV2050", "MFV3024", "MFV9999")),
         }
         return writers[kind]()
 
