@@ -73,9 +73,8 @@ def all_reached(scope: Scope, blocks: Iterable[CheckedBlock]) -> Iterator[Reache
     for block in blocks:
         values = [setting.value for setting in block.settings.values()]
         nodes = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-        within = f"`{block.kind} {block.name}`"
-        if block.kind == "save":
-            within = f'`save "{block.name}"`'
+        named = {"save": f'save "{block.name}"', "report": "report"}
+        within = f"`{named.get(block.kind, f'{block.kind} {block.name}')}`"
         for relation in _relations(scope, block):
             for node in nodes:
                 if isinstance(node, Node):

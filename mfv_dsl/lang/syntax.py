@@ -172,12 +172,15 @@ Expr: TypeAlias = (
 # -- items --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Attribute(Node):
-    """``name = value`` in a block; ``of.name = value`` is about the item that is called ``of``."""
+    """``name = value`` in a block; ``of.name = value`` is about the item that is called ``of``,
+    which may have two names, ``defaults.tune``.  ``given`` says that it comes from ``defaults for``
+    the kind of the block."""
 
     name: Name
     value: Expr
     of: Name | Text | None = None
     doc: str = field(default="", kw_only=True)  # of the `##` comment above it
+    given: bool = field(default=False, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +196,17 @@ class Declaration(Node):
 
 @dataclass(frozen=True, slots=True)
 class Block(Node):
-    """``kind label { attributes }``; the label is a name, a text, or missing."""
+    """``kind label { attributes }``; the label is a name, a text, or missing.
+
+    ``reach`` is the kind that ``defaults for kind { ... }`` is for; ``values`` are the lines that
+    are expressions alone, as those of a ``report``.
+    """
 
     kind: Name
     label: Name | Text | None
     attributes: tuple[Attribute, ...]
+    values: tuple[Expr, ...] = ()
+    reach: Name | None = None
     doc: str = field(default="", kw_only=True)
 
 
@@ -229,7 +238,7 @@ AnyNode = TypeVar("AnyNode", bound=Node)
 #: The parts of a node that call something by its name, and are no values.
 _LABELS: Mapping[type[Node], tuple[str, ...]] = {
     Call: ("function",), Keyword: ("name",), Attribute: ("name", "of"),
-    Declaration: ("kind", "name", "parameters"), Block: ("kind", "label"),
+    Declaration: ("kind", "name", "parameters"), Block: ("kind", "label", "reach"),
     Match: ("subject",), Case: ("relation",), Inclusion: ("kind", "path", "word", "alias"),
 }  # fmt: skip
 

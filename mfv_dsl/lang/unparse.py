@@ -50,9 +50,10 @@ def unparse(node: Node) -> str:
         return f"{node.kind.text} {unparse(node.path)}{alias}"
     if isinstance(node, Block):
         label = "" if node.label is None else f" {unparse(node.label)}"
-        attributes = "".join(
-            f"{_doc(attribute, '  ')}  {unparse(attribute)}\n" for attribute in node.attributes
-        )
+        if node.reach is not None:
+            label = f"{label or ' for'} {node.reach.text}"
+        attributes = "".join(f"{_doc(line, '  ')}  {unparse(line)}\n" for line in node.attributes)
+        attributes += "".join(f"  {unparse(line)}\n" for line in node.values)
         opening = "{\n" if attributes else "{"
         return f"{_doc(node)}{node.kind.text}{label} {opening}{attributes}}}"
     if isinstance(node, Attribute):

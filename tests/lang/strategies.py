@@ -47,10 +47,17 @@ def _compound(inner):
 
 
 expressions = st.recursive(leaves, _compound, max_leaves=12)
-attributes = st.builds(s.Attribute, name, expressions, st.one_of(st.none(), name, texts), doc=docs)
+attributes = st.builds(
+    s.Attribute, name, expressions, st.one_of(st.none(), name, qualified, texts), doc=docs
+)
+labels_of_blocks = st.one_of(st.none(), name.filter(lambda label: label.text != "for"), texts)
 items = st.one_of(
     st.builds(s.Declaration, kind, name, _tuples(name, 2), expressions, doc=docs),
-    st.builds(s.Block, kind, st.one_of(st.none(), name, texts), _tuples(attributes), doc=docs),
+    st.builds(s.Block, kind, labels_of_blocks, _tuples(attributes), doc=docs),
+    st.builds(s.Block, kind, st.none(), _tuples(attributes), st.just(()), name, doc=docs),
+    st.builds(
+        s.Block, st.just(s.Name("report")), st.none(), _tuples(attributes), _tuples(expressions)
+    ),
 )
 words = st.one_of(st.just((None, None)), st.tuples(name, name))
 inclusions = st.builds(lambda k, path, w: s.Inclusion(k, path, *w), kind, texts, words)
