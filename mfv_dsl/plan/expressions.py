@@ -82,9 +82,9 @@ class Planner(HeadPlanner):
         terms = [expr]
         while isinstance(terms[-1].left, Binary) and terms[-1].left.operator in "+-":
             terms.append(terms[-1].left)
+        rights = [self.linear(term.right, context) for term in terms]
         total = self.linear(terms[-1].left, context)
-        for term in reversed(terms):
-            right = self.linear(term.right, context)
+        for term, right in zip(reversed(terms), reversed(rights), strict=True):
             total = self._sum(term, total, right if term.operator == "+" else scaled(right, -1))
         return total
 
