@@ -14,12 +14,20 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
 from mfv_dsl.lang.checked import Checked, CheckedBlock, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.defaults import (
+    KINDS,
+    check_defaults,
+    default_settings,
+    enter_defaults,
+    once_in_defaults,
+    reaching_settings,
+)
 from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
-from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.parser import ParseResult, parse
 from mfv_dsl.lang.profiles import (
     blamed,
     check_profiles,
@@ -29,7 +37,7 @@ from mfv_dsl.lang.profiles import (
     with_profile,
 )
 from mfv_dsl.lang.registry import Entry
-from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
@@ -77,7 +85,7 @@ def check(
     scope = Scope(recipe.source, find, findings=[*expanded.findings], uses={**expanded.uses})
     named = _declare(scope, expanded.recipe)
     _construct(scope, facts or registry_facts)
-    blocks.check_defaults(scope)
+    check_defaults(scope)
     _expressions(scope)
     checked_blocks = tuple(
         blocks.check_block(scope, item)
@@ -88,7 +96,7 @@ def check(
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
     found = expanded.copies.each_once([*scope.findings, *scope.circles])
-    findings = tuple(sorted(found, key=_place))
+    findings = tuple(sorted(once_in_defaults(scope, found), key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings, scope, checked_blocks)
     checked = _checked(scope, expanded, checked_blocks, findings)
@@ -110,7 +118,8 @@ def _checked(
         heads={item.name.text: item for item in declared if item.kind.text == "heads"},
         vectors={item.name.text: item for item in declared if item.kind.text == "vector"},
         blocks=checked_blocks,
-        defaults=blocks.default_settings(scope, context),
+        defaults=default_settings(scope, context),
+        reaching=reaching_settings(scope, context),
         types=scope.types,
         options=scope.options,
         loads=scope.loads,
@@ -125,18 +134,20 @@ def check_source(
     overrides: Sequence[str] = (),
     find: VectorFinder = no_vectors,
     profile: str | None = None,
+    parsed: ParseResult | None = None,
 ) -> CheckResult:
     """Parse and check a text: everything found, in source order, and the recipe if it is right.
 
     ``profile`` is the name of one of its profiles; ``overrides`` are options
     ``NAME.ATTRIBUTE=VALUE``, which come after it; see :mod:`mfv_dsl.lang.overrides`.
-    ``facts`` and ``find`` are those of :func:`check`.  Never raises for what is wrong in the text.
+    ``facts`` and ``find`` are those of :func:`check`; ``parsed`` is the text's tree where it is
+    there already.  Never raises for what is wrong in the text.
 
     >>> result = check_source(Source("mfv 1\\nmodel m = tiny()\\nvector steer = fv(left) + 1\\n"))
     >>> [diagnostic.code for diagnostic in result.diagnostics]
     ['MFV3002']
     """
-    parsed = parse(source)
+    parsed = parsed or parse(source)
     if parsed.recipe is None:
         return CheckResult(None, parsed.diagnostics)
     recipe, findings = parsed.recipe, [*parsed.diagnostics, *check_profiles(parsed.recipe)]
@@ -163,7 +174,7 @@ def check_source(
     if overrides:
         findings = [changes.in_option(diagnostic) for diagnostic in findings]
     broken = any(diagnostic.severity == "error" for diagnostic in findings)
-    return CheckResult(None if broken else result.checked, tuple(findings))
+    return replace(result, checked=None if broken else result.checked, diagnostics=tuple(findings))
 
 
 def check_each_profile(
@@ -233,7 +244,6 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int]:
 def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
     """Enter every name; the items whose kind and shape are right."""
     right: list[Item] = []
-    defaults: Block | None = None
     for item in recipe.items:
         usable = _shape(scope, item)
         _not_each(scope, item)
@@ -249,14 +259,9 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
         if usable:
             right.append(item)
         if usable and isinstance(item, Block) and item.kind.text == "defaults":
-            if defaults is not None:
-                scope.error(
-                    "MFV2008", item.kind, "`defaults` is given twice", "and again",
-                    secondary=[Label(defaults.kind.span, "given here")],
-                )  # fmt: skip
-            else:
-                defaults = item
-                scope.defaults = blocks.attributes_of(scope, item)
+            enter_defaults(scope, item, blocks.attributes_of(scope, item))
+        elif usable and isinstance(item, Block):
+            scope.kinds_of_blocks.add(item.kind.text)
     return right
 
 
@@ -305,6 +310,8 @@ def _shape(scope: Scope, item: Item) -> bool:
                 "a family needs a name of its own",
             )  # fmt: skip
         return True
+    if item.reach is not None:
+        return _reach(scope, item, item.reach)
     label = "name" if isinstance(item.label, Name) else "text" if item.label else ""
     if label != entry.label or item.label == Text(""):
         needs = {"name": "a name", "text": 'a folder in `"`', "": "nothing"}[entry.label]
@@ -316,6 +323,22 @@ def _shape(scope: Scope, item: Item) -> bool:
             "MFV2019", item.label, f"`{item.label.text}` is a function of the language",
             "a family needs a name of its own",
         )  # fmt: skip
+    return True
+
+
+def _reach(scope: Scope, item: Block, reach: Name) -> bool:
+    """Whether a block with a third name is a `defaults for` something that takes values."""
+    if item.kind.text != "defaults" or item.label is not None:
+        at = reach if item.label is None else item.label
+        scope.error(
+            "MFV2020", at, f"`{item.kind.text}` takes no second name", "",
+            "values for one kind of block stand in `defaults for eval { ... }`",
+        )  # fmt: skip
+        return False
+    if reach.text not in KINDS:
+        listed = f"there are: {', '.join(KINDS)}"
+        scope.unknown("MFV2005", "kind for `defaults`:", reach, KINDS, listed)
+        return False
     return True
 
 
@@ -356,7 +379,7 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
     before = len(scope.findings)
     arguments, _ = calls.bind(scope, node, entry)
     settings = {
-        p.name: calls.option(scope, p, arguments.get(p.name), TypingContext(), f"`{entry.name}`")
+        p.name: calls.option(scope, entry, p, arguments.get(p.name), TypingContext())
         for p in entry.parameters
     }
     scope.types[node.span] = entry.result
@@ -384,8 +407,7 @@ def _expressions(scope: Scope) -> None:
         item = scope.names[name]
         if isinstance(item, Block):
             within = blocks.context_of(scope, item)
-            parts = tunes.keeps_parts(scope, item, within)
-            scope.vector_types[name] = Type("Vector", model=within.model, parts=parts)
+            scope.vector_types[name] = tunes.type_of(scope, item, within)
         elif name not in scope.doubtful:
             _declared(scope, item, context)
 

@@ -178,6 +178,8 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
         no_blend(scope, node, vector_type, "a combination of vectors")
     parts = all(vector_type.parts for _, vector_type in vectors)
     bias = _one_bias(scope, vectors)
+    layers = {vector_type.layer for _, vector_type in vectors}
+    layer = layers.pop() if len(layers) == 1 else None
     model, first = None, None
     for node, vector_type in vectors:
         if vector_type.model is None:
@@ -192,7 +194,7 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
                 secondary=[Label(first.span, f"from `{model}`")],
             )  # fmt: skip
             return Type("Vector", parts=parts)
-    return Type("Vector", model=model, parts=parts, bias=bias)
+    return Type("Vector", model=model, parts=parts, bias=bias, layer=layer)
 
 
 def _one_bias(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> str | None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.source import Span
-from mfv_dsl.lang import expressions
+from mfv_dsl.lang import calls, expressions
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.scope import Scope, TypingContext
+from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.scope import Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
 
 _PER_HEAD = ("head_scales", "head_mask")
@@ -20,7 +21,13 @@ DRAWN = ("random", "normal")
 TRAINING_SPLIT = "train"
 
 
-def keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
+def type_of(scope: Scope, block: Block, context: TypingContext) -> Type:
+    """The type of the vectors that a block trains."""
+    parts, layer = _keeps_parts(scope, block, context), _layer_of(scope, block, context)
+    return Type("Vector", model=context.model, parts=parts, layer=layer)
+
+
+def _keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
     """Whether the vectors that a block trains have per-head parts."""
     values = {attribute.name.text: attribute.value for attribute in block.attributes}
     variable = values.get("variable")
@@ -36,6 +43,19 @@ def keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
         parts = expressions.infer(scope, start, context).parts
     scope.reported = reported
     return parts
+
+
+def _layer_of(scope: Scope, block: Block, context: TypingContext) -> int | None:
+    """The layer that a block trains vectors for; None where it is not known."""
+    parameter = ITEM["tune"].parameter("layer")
+    values = {attribute.name.text: attribute.value for attribute in block.attributes}
+    nodes = (values["layer"],) if "layer" in values else None
+    reported = set(scope.reported)
+    assert parameter is not None
+    with scope.aside():  # as above
+        layer = calls.option(scope, ITEM["tune"], parameter, nodes, context).value
+    scope.reported = reported
+    return layer if isinstance(layer, int) else None
 
 
 def check_tune(
@@ -122,9 +142,8 @@ def _uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> Iterator[tuple[Call, 
     for block in blocks:
         values = [setting.value for setting in block.settings.values()]
         nodes = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-        within = (
-            f"`{block.kind} {block.name}`" if block.kind != "save" else f'`save "{block.name}"`'
-        )
+        named = {"save": f'save "{block.name}"', "report": "report"}
+        within = f"`{named.get(block.kind, f'{block.kind} {block.name}')}`"
         for relation in block["on"] or ():
             for node in nodes:
                 if isinstance(node, Node):

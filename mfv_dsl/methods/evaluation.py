@@ -9,6 +9,7 @@ import torch
 
 from mfv_dsl.base.arguments import layer_of, number
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
@@ -63,12 +64,12 @@ def measure_many(
 
 def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
-    of decoder layer ``layer``, or, for ``native``, each head's part at its own layer's attention
-    output.  Raises MfvError: MFV5119 for a layer or scale that is none, MFV5305 where ``native``
-    asks for parts that the vector lacks."""
+    of decoder layer ``layer``, of each of several (``{3, 5}``), or, for ``native``, each head's
+    part at its own layer's attention output.  Raises MfvError: MFV5119 for a layer or scale that is
+    none, MFV5305 where ``native`` asks for parts that the vector lacks."""
     layer, scale = layer_of(layer), number(scale, "scale")
-    if isinstance(layer, int):
-        return [Edit("lm.resid", layer, "add", scale * vector.residual)]
+    if layers := numbers_of(layer):
+        return [Edit("lm.resid", each, "add", scale * vector.residual) for each in layers]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
     assert outputs is not None
     by_layer = sorted({head[0] for head in heads})
