@@ -168,6 +168,7 @@ class Writer:
             "Eval": lambda: self.chance.choice([*self.evals, "e0", "zero_shot"]),
             "Heads": lambda: self.head_set(depth - 1),
             "Vector": lambda: self.vector(depth - 1),
+            "Layers": lambda: self.chance.choice(("{1}", "{1, 3}", "{0, 99}", "{L1H1}")),
             "Code": lambda: self.chance.choice(("MFV4010", "MFV2050", "MFV3024", "MFV9999")),
         }
         return writers[kind]()
