@@ -177,7 +177,7 @@ def _one_set(scope: Scope, settings: dict[str, Setting]) -> None:
     per, on = settings["per"], settings["on"]
     if per.value == "relation" and on.value is not None and per.span and on.span:
         scope.error(
-            "MFV3042", per.span, "with `per = relation` the heads are those of one relation, and "
+            "MFV3060", per.span, "with `per = relation` the heads are those of one relation, and "
             "`on` names others", "", "leave `on` out, or `per`",
             secondary=[Label(on.span, "these")],
         )  # fmt: skip

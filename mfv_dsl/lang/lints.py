@@ -86,13 +86,13 @@ class Permissions:
         return bool(covering)
 
     def idle(self, scope: Scope) -> Iterator[Diagnostic]:
-        """Codes that nothing was found of (MFV2052)."""
+        """Codes that nothing was found of (MFV2062)."""
         needed = {permission.at for permission in self.all if permission.needed}
         for at in dict.fromkeys(permission.at for permission in self.all):
             if at not in needed:
                 code = scope.source.text[at.start : at.end]
                 yield Diagnostic(
-                    "MFV2052", f"there is no warning {code} to allow here", scope.source, at, "",
+                    "MFV2062", f"there is no warning {code} to allow here", scope.source, at, "",
                     "warning", help=f"take {code} out of `allow`",
                 )  # fmt: skip
 
@@ -285,7 +285,7 @@ class _Lints:
 
     # -- names ------------------------------------------------------------------------------------
     def _unused(self) -> None:
-        """MFV2050: declarations of which nothing is made; only in a recipe that does something."""
+        """MFV2060: declarations of which nothing is made; only in a recipe that does something."""
         if not self.blocks:
             return
         declared = [item for item in self.recipe.items if isinstance(item, Declaration)]
@@ -296,7 +296,7 @@ class _Lints:
             alone = kind in ("model", "dataset") and kinds.count(kind) == 1
             if kind in _OF_USE and name not in used and not alone:
                 self.scope.error(
-                    "MFV2050", item.name, f"nothing uses the {_SAID.get(kind, kind)} `{name}`", "",
+                    "MFV2060", item.name, f"nothing uses the {_SAID.get(kind, kind)} `{name}`", "",
                     "use it, or take it out", severity="warning",
                 )  # fmt: skip
 

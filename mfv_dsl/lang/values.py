@@ -217,7 +217,7 @@ def _code(scope: Scope, node: Expr, context: TypingContext, subject: str) -> str
         scope.types[node.span] = "Code"
         return node.text
     label = "codes are written as in `warning[MFV4010]`"
-    scope.unknown("MFV2051", "code", node, all_codes(), label)
+    scope.unknown("MFV2061", "code", node, all_codes(), label)
     return None
 
 

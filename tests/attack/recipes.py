@@ -169,7 +169,7 @@ class Writer:
             "Heads": lambda: self.head_set(depth - 1),
             "Vector": lambda: self.vector(depth - 1),
             "Layers": lambda: self.chance.choice(("{1}", "{1, 3}", "{0, 99}", "{L1H1}")),
-            "Code": lambda: self.chance.choice(("MFV4010", "MFV2050", "MFV3024", "MFV9999")),
+            "Code": lambda: self.chance.choice(("MFV4010", "MFV2060", "MFV3024", "MFV9999")),
         }
         return writers[kind]()
 

@@ -85,7 +85,7 @@ def test_heads_ranked_without_demonstrations(text, found):
     ],
 )
 def test_what_nothing_uses(text, unused):
-    found = [d for d in checked(HEAD + text + "\n").diagnostics if d.code == "MFV2050"]
+    found = [d for d in checked(HEAD + text + "\n").diagnostics if d.code == "MFV2060"]
     assert [d.source.text[d.span.start : d.span.end] for d in found] == unused
 
 
@@ -121,7 +121,7 @@ def test_defaults_that_do_not_reach(text, notes):
         "vector v = fv(left, split=test)\neval e { add = v, layer = 3, allow = [MFV4010] }",
         "vector v = fv(left, shots=0)\ndefaults { allow = [MFV4011] }",
         "eval e { ablate = top(3, shots=0), allow = [MFV4011] }",
-        "vector v = fv(left)\ndefaults { allow = [MFV2050] }\neval e { shots = 1 }",
+        "vector v = fv(left)\ndefaults { allow = [MFV2060] }\neval e { shots = 1 }",
         "defaults { shots = 4 }\neval e { items = 9, allow = [MFV3024] }",
         "eval e { shots = 1, scale = 2, allow = [MFV2022] }",
         "eval e { allow = [] }",
@@ -154,12 +154,12 @@ def test_a_block_allows_for_itself_alone():
 )
 def test_what_is_allowed_and_not_there_is_said(text):
     found = set(codes(HEAD + text + "\n")) - {"MFV2013"}
-    assert found in ({"MFV2052"}, set()) and ("MFV4010, MFV4010" in text) == (found == set())
+    assert found in ({"MFV2062"}, set()) and ("MFV4010, MFV4010" in text) == (found == set())
 
 
 def test_an_unknown_code_is_an_error():
-    assert codes(HEAD + "eval e { allow = [MFV4999] }\n") == ["MFV2051"]
-    assert codes(HEAD + "eval e { allow = [left] }\n") == ["MFV2051"]
+    assert codes(HEAD + "eval e { allow = [MFV4999] }\n") == ["MFV2061"]
+    assert codes(HEAD + "eval e { allow = [left] }\n") == ["MFV2061"]
     assert codes(HEAD + 'eval e { allow = ["MFV4010"] }\n') == ["MFV3001"]
     assert codes(HEAD + "eval e { allow = MFV4010 }\n") == ["MFV3001"]
     assert "MFV4999" not in all_codes()
