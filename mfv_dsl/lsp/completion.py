@@ -251,7 +251,7 @@ class _Words:
                 if name == self.place.label:
                     continue
                 item = scope.names[name]
-                text = self.analysis.source.text[item.span.start : item.span.end]
+                text = self.analysis.text_of(item.span)
                 family = scope.is_family(name)
                 snippet = f"{name}(${{1:{self.usual_relation()}}})" if family else ""
                 yield self.word(

@@ -102,6 +102,16 @@ def test_a_recipe_in_pieces_is_the_recipe(text):
         assert _places(result.recipe) == _places(fresh.recipe)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["\u2028| fv(left)", "\u200b+ fv(left)", "// c", "\u2028mfv 1", "mfv 1", "} {", "\u00a0+ 1"],
+)
+def test_a_piece_that_may_belong_to_the_one_before_is_no_piece(line):
+    source = Source(f"mfv 1\nvector a = fv(left)\n{line}\nvector b = fv(left)\n")
+    result, fresh = Reparser().parse(source), parse(source)
+    assert (result.recipe, result.diagnostics) == (fresh.recipe, fresh.diagnostics)
+
+
 def test_most_recipes_are_cut_so_that_one_item_alone_is_parsed():
     text = (ROOT / "recipes" / "quickstart.mfv").read_text(encoding="utf-8")
     reparser = Reparser()
