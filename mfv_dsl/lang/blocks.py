@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Label
@@ -12,7 +13,8 @@ from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
+from mfv_dsl.lang.syntax import Attribute, Block, Gap, ListExpr, Name, Node, Text
+from mfv_dsl.lang.unparse import unparse
 
 #: codes of a value that is of another form than the word takes
 _OF_ANOTHER_FORM = ("MFV3001", "MFV3013")
@@ -90,8 +92,14 @@ def _not_taken(scope: Scope, attribute: Attribute) -> None:
 
 def default_settings(scope: Scope, context: TypingContext) -> dict[str, Setting]:
     """The values of `defaults`, as the first block or function that accepts them takes them."""
+    return _taken(scope, scope.defaults, context)
+
+
+def _taken(
+    scope: Scope, attributes: Mapping[str, Attribute], context: TypingContext
+) -> dict[str, Setting]:
     settings = {}
-    for name, attribute in scope.defaults.items():
+    for name, attribute in attributes.items():
         for entry, parameter in takers(name):
             with scope.aside() as findings:
                 subject = f"`{entry.name}`"
@@ -159,7 +167,20 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     facts = scope.dataset_facts(context)
     if facts and context.dataset and settings["on"].origin == "registry":
         settings["on"] = Setting(facts[0].relations, "registry", None)
-    return CheckedBlock(entry.name, label, settings, context.model, context.dataset, block.span)
+    given = _taken(scope, {a.name.text: a for a in block.given}, context)
+    return CheckedBlock(
+        entry.name, label, settings, context.model, context.dataset, block.span, block.axes, given,
+        _listed(block.written or block),
+    )  # fmt: skip
+
+
+def _listed(block: Block) -> tuple[str, ...]:
+    """The vectors of a list of several that an eval writes, as they are written."""
+    for attribute in block.attributes:
+        value = attribute.value
+        if attribute.name.text in _VECTOR_WRITES and isinstance(value, ListExpr):
+            return tuple(map(unparse, value.items)) if len(value.items) > 1 else ()
+    return ()
 
 
 def _setting(

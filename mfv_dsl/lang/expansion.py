@@ -1,4 +1,5 @@
-"""From a recipe as it is written to one without abbreviations: constants are written out.
+"""From a recipe as it is written to one without abbreviations: constants are written out, and
+what is swept is there once for each value.
 
 It stands between the tree, once a profile and options have changed it, and the checker, which
 knows nothing of what is expanded here.
@@ -13,6 +14,7 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.constants import without_constants
 from mfv_dsl.lang.copies import Copies
+from mfv_dsl.lang.readings import without_sweeps
 from mfv_dsl.lang.scope import Use
 from mfv_dsl.lang.syntax import RecipeTree
 
@@ -31,9 +33,10 @@ class Expanded:
 
 
 def expand(recipe: RecipeTree) -> Expanded:
-    """Write a recipe out: first its constants."""
+    """Write a recipe out: first its constants, then its sweeps."""
     copies = Copies()
     findings: list[Diagnostic] = []
     uses: dict[Span, Use] = {}
     result = without_constants(recipe, copies, findings, uses)
+    result = without_sweeps(result, copies, findings, uses)
     return Expanded(recipe, result, copies, tuple(findings), uses)

@@ -47,14 +47,16 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     >>> [step.label for step in build_plan(load_recipe(Source(text))).steps]
     ['raw: left, 0 shots']
     """
-    names = [block.name for block in checked.blocks]
+    names = [block.own_name for block in checked.blocks]
     for name in only or ():
         if name not in names:
             near = suggest(name, names)
             raise MfvError(
                 "MFV5003",
                 f"the recipe has no tune, eval or save `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
+                help=f"did you mean `{near}`?"
+                if near
+                else f"it has {', '.join(dict.fromkeys(names))}",
             )
     planner = BlockPlanner(checked)
     rows: list[EvalRow] = []
@@ -63,7 +65,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     errors: dict[tuple[object, ...], Diagnostic] = {}
     try:
         for block in checked.blocks:
-            if only and block.name not in only:
+            if only and block.own_name not in only:
                 continue
             try:
                 if block.kind == "eval":
@@ -88,7 +90,11 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     ends += [vector.step for save in saves for vector in save.vectors]
     steps = needed(planner.steps.values(), ends)
     keys = {step.key for step in steps}
-    tunes = [TuneRow(*names, key) for names, key in planner.tuned.items() if key in keys]
+    tunes = [
+        TuneRow(tune.own_name, relation, key, tune.axes)
+        for (name, relation), key in planner.tuned.items()
+        if key in keys and (tune := checked.tunes[name])
+    ]
     check_files(checked, steps, saves, tunes)
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
@@ -127,7 +133,7 @@ class BlockPlanner(EvalPlanner):
                 bound = {} if relation is None else {"each": relation}
                 context = replace(base, relations=bound)
                 vector = Saved(
-                    vector_name(expr, bound), self.vector(expr, context),
+                    vector_name(expr, bound, block.axes), self.vector(expr, context),
                     self.source_text(expr, context), _relation_of(expr, context),
                 )  # fmt: skip
                 other = saved.setdefault(check_name(vector.name).lower(), vector)

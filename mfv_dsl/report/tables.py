@@ -48,10 +48,12 @@ def tuning_table(rows: Sequence[TuningRow]) -> Table:
     """Trained vectors: what the epoch that was chosen does on the validation prompts that chose it,
     beside the start; accuracy in per cent with its 95 % interval."""
     numbers = ("layer", "epoch", "n", "at the start %", "on validation %", "nll", "norm")
-    table = grid({"tune": "left", "relation": "left", **_on_the_right(numbers)})
+    axes = tuple(dict.fromkeys(name for row in rows for name in row.axes))
+    table = grid({"tune": "left", "relation": "left", **_on_the_right((*axes, *numbers))})
     for name, row in zip(_groups(table, [row.tune for row in rows]), rows, strict=True):
         table.add_row(
-            name, row.relation, str(row.layer), f"{row.chosen}/{row.epochs}",
+            name, row.relation, *(cell(row.axes.get(axis)) for axis in axes),
+            str(row.layer), f"{row.chosen}/{row.epochs}",
             str(row.n), f"{100 * row.start_accuracy:.0f}",
             percent(row.accuracy, row.ci_low, row.ci_high),
             f"{row.start_nll:.2f} → {row.nll:.2f}", f"{row.start_norm:.1f} → {row.norm:.1f}",
