@@ -13,7 +13,14 @@ import numpy as np
 from mfv_dsl.base.columns import MEAN
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
-from mfv_dsl.execute.rows import ALWAYS, CONDITION, Difference, ResultRow, vector_of
+from mfv_dsl.execute.rows import (
+    ALWAYS,
+    CONDITION,
+    Difference,
+    ReportedNumber,
+    ResultRow,
+    vector_of,
+)
 from mfv_dsl.lang.syntax import Axis
 from mfv_dsl.methods.draws import Draw, accuracy_over_draws, difference_over_draws
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
@@ -354,6 +361,29 @@ def confusion_csv(rows: Sequence[ResultRow]) -> str:
         if share is not None
     ]
     return _csv(lines, (*columns, "answered", "share"))
+
+
+def reported(
+    plan: Plan, values: Mapping[str, Any], failures: Mapping[str, MfvError]
+) -> list[ReportedNumber]:
+    """The numbers of a plan's reports, in the order of the recipe."""
+    rows = []
+    for row in plan.numbers:
+        value, error = row.value, None
+        if row.step in failures:
+            error = failures[row.step].code
+        elif row.step is not None:
+            value = float(values[row.step])
+        axes = values_of(row.axes)
+        rows.append(ReportedNumber(row.number, row.relation, value, error, axes))
+    return rows
+
+
+def numbers_csv(numbers: Sequence[ReportedNumber]) -> str:
+    """The numbers of reports, one line for each."""
+    lines = [row.to_json() for row in numbers]
+    lines = [{**line, **line.pop("axes", {})} for line in lines]
+    return _csv(lines, ("number", "relation", "value"))
 
 
 def choices_csv(choices: Sequence[Mapping[str, Any]]) -> str:

@@ -147,11 +147,28 @@ class TuningRow(Short):
         return row if self.axes else {name: row[name] for name in row if name != "axes"}
 
 
+@dataclass(frozen=True)
+class ReportedNumber:
+    """A number of a `report`; without a value where its step failed, which ``error`` tells;
+    ``axes`` are the values of the sweeps that it depends on."""
+
+    number: str
+    relation: str | None
+    value: float | None
+    error: str | None = None
+    axes: Mapping[str, int | float | str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The number as plain data; ``axes`` only where it depends on sweeps."""
+        row = asdict(self)
+        return row if self.axes else {name: row[name] for name in row if name != "axes"}
+
+
 @dataclass(frozen=True, repr=False)
 class Results(Short):
     """What a run shows: rows, what was tried to settle ``choose``, the mean weights of blends'
     candidates, how vectors were trained, what must be said beside, and which vectors were made
-    linear behind a norm."""
+    linear behind a norm, and the numbers of its reports."""
 
     rows: list[ResultRow]
     choices: list[dict[str, Any]]
@@ -159,6 +176,7 @@ class Results(Short):
     tunes: list[TuningRow]
     notes: list[dict[str, str]]
     linearised: list[dict[str, Any]] = field(default_factory=list)
+    numbers: list[ReportedNumber] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The results as plain data, as in ``results.json``."""
@@ -170,6 +188,7 @@ class Results(Short):
             "tunes": [row.to_json() for row in self.tunes],
             "notes": self.notes,
             **({"linearised": self.linearised} if self.linearised else {}),
+            **({"numbers": [row.to_json() for row in self.numbers]} if self.numbers else {}),
         }
 
     @classmethod
@@ -179,4 +198,5 @@ class Results(Short):
             [ResultRow.of_json(row) for row in data["rows"]], data["choices"], data["weights"],
             [TuningRow(**row) for row in data["tunes"]], data["notes"],
             data.get("linearised", []),
+            [ReportedNumber(**row) for row in data.get("numbers", [])],
         )  # fmt: skip

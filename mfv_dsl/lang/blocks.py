@@ -1,23 +1,21 @@
-"""Blocks: attributes against the registry, `defaults`, and what holds between attributes."""
+"""Blocks: attributes against the registry, and what holds between attributes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.suggest import suggest
-from mfv_dsl.lang import calls, evals, expressions, operators, tunes, values
+from mfv_dsl.lang import calls, evals, expressions, operators, tunes
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
+from mfv_dsl.lang.defaults import settings_of
+from mfv_dsl.lang.entries import ITEM, WRITES, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, ListExpr, Name, Node, Text
 from mfv_dsl.lang.unparse import unparse
 
-#: codes of a value that is of another form than the word takes
-_OF_ANOTHER_FORM = ("MFV3001", "MFV3013")
 _VECTOR_WRITES = {"add", "patch"}
 #: what an eval may write beside one another
 _TOGETHER = {"add", "ablate"}
@@ -45,69 +43,6 @@ def attributes_of(scope: Scope, block: Block) -> dict[str, Attribute]:
                 secondary=[Label(first.name.span, "given here")],
             )  # fmt: skip
     return by_name
-
-
-def check_defaults(scope: Scope) -> None:
-    """Check the values of `defaults` against what takes them."""
-    context = scope.home()
-    for name, attribute in scope.defaults.items():
-        pairs = takers(name)
-        if not pairs:
-            _not_taken(scope, attribute)
-            continue
-        attempts = []
-        for entry, parameter in pairs:
-            with scope.aside() as findings:
-                values.default(scope, parameter, context, f"`{entry.name}`")
-            if not findings or f"defaults.{name}" in scope.reported:
-                break
-            attempts.append(findings)
-        else:
-            # What is wrong with the value itself, rather than what else a word would take.
-            fitting = [a for a in attempts if all(d.code not in _OF_ANOTHER_FORM for d in a)]
-            scope.findings.extend((fitting or attempts)[0])
-            scope.once(f"defaults.{name}")
-
-
-def _not_taken(scope: Scope, attribute: Attribute) -> None:
-    scope.once(f"defaults.{attribute.name.text}")
-    from_defaults: dict[str, bool] = {}
-    for entry in ITEM.values():
-        for parameter in entry.parameters:
-            from_defaults[parameter.name] = (
-                from_defaults.get(parameter.name, False) or parameter.from_defaults
-            )
-    if attribute.name.text in from_defaults:
-        scope.error(
-            "MFV2018", attribute.name, f"`{attribute.name.text}` cannot come from `defaults`",
-            "each block says this itself",
-        )  # fmt: skip
-        return
-    names = {p.name for entry in all_entries() for p in entry.parameters if p.from_defaults}
-    scope.unknown(
-        "MFV2004", "attribute of `defaults`:", attribute.name, sorted(names),
-        "no block and no function takes it",
-    )  # fmt: skip
-
-
-def default_settings(scope: Scope, context: TypingContext) -> dict[str, Setting]:
-    """The values of `defaults`, as the first block or function that accepts them takes them."""
-    return _taken(scope, scope.defaults, context)
-
-
-def _taken(
-    scope: Scope, attributes: Mapping[str, Attribute], context: TypingContext
-) -> dict[str, Setting]:
-    settings = {}
-    for name, attribute in attributes.items():
-        for entry, parameter in takers(name):
-            with scope.aside() as findings:
-                subject = f"`{entry.name}`"
-                value = values.value(scope, parameter, attribute.value, context, subject)
-            if not findings:
-                settings[name] = Setting(value, "defaults", attribute.value.span)
-                break
-    return settings
 
 
 # -- tune, eval, save -----------------------------------------------------------------------------
@@ -146,7 +81,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
             if not isinstance(attribute.value, Name):
                 expressions.infer(scope, attribute.value, context)
     settings = {
-        parameter.name: _setting(scope, parameter, attributes, context, subject)
+        parameter.name: _setting(scope, entry, parameter, attributes, context, subject)
         for parameter in entry.parameters
     }
     _missed_defaults(scope, entry, attributes, subject)
@@ -157,6 +92,9 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if entry.name == "eval":
         _check_eval(scope, attributes, suggestions, settings, context, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
+    if entry.lines:
+        label = entry.name
+        settings["numbers"] = _numbers(scope, block, context, subject)
     if entry.name == "save":
         check_folder(scope, block.label, label)
     if entry.name == "tune":
@@ -167,15 +105,18 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     facts = scope.dataset_facts(context)
     if facts and context.dataset and settings["on"].origin == "registry":
         settings["on"] = Setting(facts[0].relations, "registry", None)
-    given = _taken(scope, {a.name.text: a for a in block.given}, context)
+    settled = settings_of(scope, {a.name.text: a for a in block.settled}, context)
     return CheckedBlock(
-        entry.name, label, settings, context.model, context.dataset, block.span, block.axes, given,
-        _listed(block.written or block),
+        entry.name, label, settings, context.model, context.dataset, block.span, block.axes,
+        settled, _listed(block.written or block),
     )  # fmt: skip
 
 
 def _listed(block: Block) -> tuple[str, ...]:
-    """The vectors of a list of several that an eval writes, as they are written."""
+    """The vectors of a list of several that an eval writes, and the numbers of a `report`, as they
+    are written."""
+    if block.values:
+        return tuple(map(unparse, block.values))
     for attribute in block.attributes:
         value = attribute.value
         if attribute.name.text in _VECTOR_WRITES and isinstance(value, ListExpr):
@@ -183,8 +124,21 @@ def _listed(block: Block) -> tuple[str, ...]:
     return ()
 
 
+def _numbers(scope: Scope, block: Block, context: TypingContext, subject: str) -> Setting:
+    """The lines of a `report`."""
+    if not block.values:
+        scope.error(
+            "MFV2015", block.kind, f"{subject} has no numbers", "",
+            f"each line is one, for example:\n{ITEM[block.kind.text].example}",
+        )  # fmt: skip
+    for value in block.values:
+        expressions.expect(scope, value, context, "Number", subject)
+    return Setting(block.values, "written", block.kind.span)
+
+
 def _setting(
     scope: Scope,
+    entry: Entry,
     parameter: Parameter,
     attributes: dict[str, Attribute],
     context: TypingContext,
@@ -194,7 +148,9 @@ def _setting(
     nodes = None if attribute is None else (attribute.value,)
     if parameter.name == "on":  # it says what `each` will be
         context = replace(context, each=False)
-    return calls.option(scope, parameter, nodes, context, subject)
+    setting = calls.option(scope, entry, parameter, nodes, context, subject)
+    given = attribute is not None and attribute.given
+    return replace(setting, origin="defaults") if given else setting
 
 
 def _missed_defaults(
@@ -318,11 +274,12 @@ def _check_eval(
         _check_layer(scope, attributes["add"], settings, context, subject)
     if "patch" in names and settings["layer"].origin == "registry":
         settings["layer"] = Setting("native", "registry", None)
+    own = {name: attribute for name, attribute in attributes.items() if not attribute.given}
     if not (names | suggestions) & _VECTOR_WRITES:
         for name in _HOW:
-            if name in attributes and not isinstance(attributes[name].value, Gap):
+            if name in own and not isinstance(own[name].value, Gap):
                 scope.error(
-                    "MFV2022", attributes[name].name, f"`{name}` has no effect in {subject}",
+                    "MFV2022", own[name].name, f"`{name}` has no effect in {subject}",
                     "it has neither `add` nor `patch`", severity="warning",
                 )  # fmt: skip
     _check_parts(scope, attributes, settings)
@@ -386,7 +343,8 @@ def _check_choice(
 ) -> None:
     chosen = settings["choose"].value or ()
     if "choose" not in attributes or not isinstance(chosen, tuple):
-        if "select_on" in attributes and "choose" not in attributes and settings["add"].value:
+        idle = settings["select_on"].origin == "written" and "choose" not in attributes
+        if idle and settings["add"].value:
             scope.error(
                 "MFV2022", attributes["select_on"].name,
                 "`select_on` has no effect without `choose`", severity="warning",

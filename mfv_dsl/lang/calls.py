@@ -81,7 +81,7 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
     settings: dict[str, Setting] = {}
     for name in ("model", "dataset"):
         if (parameter := entry.parameter(name)) is not None:
-            setting = option(scope, parameter, arguments.get(name), context, f"`{entry.name}`")
+            setting = option(scope, entry, parameter, arguments.get(name), context)
             settings[name] = setting
             if setting.value is not None:
                 context = replace(context, **{name: setting.value})
@@ -97,7 +97,7 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
             value: Any = nodes if parameter.variadic else nodes[0]
             settings[parameter.name] = Setting(value, "written", nodes[0].span)
         elif nodes is not None or not parameter.required:
-            settings[parameter.name] = option(scope, parameter, nodes, context, f"`{entry.name}`")
+            settings[parameter.name] = option(scope, entry, parameter, nodes, context)
     _against_model(scope, node, entry, settings, context)
     if complete:
         scope.options[node.span] = settings
@@ -182,21 +182,23 @@ def _some_heads(scope: Scope, setting: Setting, facts: Sequence[ModelFacts]) -> 
 
 def option(
     scope: Scope,
+    entry: Entry,
     parameter: Parameter,
     nodes: tuple[Expr, ...] | None,
     context: TypingContext,
-    subject: str,
+    subject: str = "",
 ) -> Setting:
     """A call's or block's value: written, else from `defaults`, else the registry's."""
+    subject = subject or f"`{entry.name}`"
     if nodes is not None:
         value = values.value(scope, parameter, nodes[0], context, subject)
         return Setting(value, "written", nodes[0].span)
-    if parameter.from_defaults and parameter.name in scope.defaults:
-        node = scope.defaults[parameter.name].value
+    key = scope.default_of(entry.name, parameter)
+    if key is not None:
         with scope.aside() as findings:
-            value = values.default(scope, parameter, context, subject)
-        values.adopt(scope, findings, node, subject, parameter)
-        return Setting(value, "defaults", node.span)
+            value = values.default(scope, key, parameter, context, subject)
+        values.adopt(scope, key, findings, subject, parameter)
+        return Setting(value, "defaults", scope.default_at(key).value.span)
     return Setting(None if parameter.required else parameter.default, "registry", None)
 
 

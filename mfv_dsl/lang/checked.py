@@ -48,19 +48,19 @@ class Setting:
 
 @dataclass(frozen=True, repr=False)
 class CheckedBlock(Short):
-    """An ``eval``, ``tune`` or ``save`` with all its attributes; ``block["layer"]`` is the value of
-    one."""
+    """An ``eval``, ``tune``, ``save`` or ``report`` with all its attributes; ``block["layer"]`` is
+    the value of one, and ``block["numbers"]`` are the lines of a report."""
 
-    kind: str  # eval | tune | save
-    name: str  # the label; for save the folder
+    kind: str  # eval | tune | save | report
+    name: str  # the label; for save the folder; for report its kind
     settings: Mapping[str, Setting]
     model: str | None  # the model's name; None for blocks without one
     dataset: str | None
     span: Span
     #: the values of sweeps in this reading of the block, and of `defaults` that depend on them
     axes: tuple[Axis, ...] = ()
-    given: Mapping[str, Setting] = field(default_factory=dict)
-    #: the vectors of a list of several, as they are written
+    settled: Mapping[str, Setting] = field(default_factory=dict)
+    #: the vectors of a list of several, and the numbers of a report, as they are written
     listed: tuple[str, ...] = ()
 
     @property
@@ -87,6 +87,8 @@ class Checked(Short):
     vectors: Mapping[str, Declaration]
     blocks: tuple[CheckedBlock, ...]
     defaults: Mapping[str, Setting]
+    #: what `defaults for` a function says, by the function's name
+    reaching: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     #: type of every expression node, by span: Number, Text, Relation, Heads, Vector, Family, …
     types: Mapping[Span, str] = field(default_factory=dict)
     #: options of every call, by the call's span: written, else from defaults, else the registry's

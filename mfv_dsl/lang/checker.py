@@ -14,6 +14,14 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
 from mfv_dsl.lang.checked import Checked, CheckedBlock, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.defaults import (
+    KINDS,
+    check_defaults,
+    default_settings,
+    enter_defaults,
+    once_in_defaults,
+    reaching_settings,
+)
 from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.loads import VectorFinder
@@ -77,7 +85,7 @@ def check(
     scope = Scope(recipe.source, find, findings=[*expanded.findings], uses={**expanded.uses})
     named = _declare(scope, expanded.recipe)
     _construct(scope, facts or registry_facts)
-    blocks.check_defaults(scope)
+    check_defaults(scope)
     _expressions(scope)
     checked_blocks = tuple(
         blocks.check_block(scope, item)
@@ -88,7 +96,7 @@ def check(
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
     found = expanded.copies.each_once([*scope.findings, *scope.circles])
-    findings = tuple(sorted(found, key=_place))
+    findings = tuple(sorted(once_in_defaults(scope, found), key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings, scope, checked_blocks)
     checked = _checked(scope, expanded, checked_blocks, findings)
@@ -110,7 +118,8 @@ def _checked(
         heads={item.name.text: item for item in declared if item.kind.text == "heads"},
         vectors={item.name.text: item for item in declared if item.kind.text == "vector"},
         blocks=checked_blocks,
-        defaults=blocks.default_settings(scope, context),
+        defaults=default_settings(scope, context),
+        reaching=reaching_settings(scope, context),
         types=scope.types,
         options=scope.options,
         loads=scope.loads,
@@ -233,7 +242,6 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int]:
 def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
     """Enter every name; the items whose kind and shape are right."""
     right: list[Item] = []
-    defaults: Block | None = None
     for item in recipe.items:
         usable = _shape(scope, item)
         _not_each(scope, item)
@@ -249,14 +257,9 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
         if usable:
             right.append(item)
         if usable and isinstance(item, Block) and item.kind.text == "defaults":
-            if defaults is not None:
-                scope.error(
-                    "MFV2008", item.kind, "`defaults` is given twice", "and again",
-                    secondary=[Label(defaults.kind.span, "given here")],
-                )  # fmt: skip
-            else:
-                defaults = item
-                scope.defaults = blocks.attributes_of(scope, item)
+            enter_defaults(scope, item, blocks.attributes_of(scope, item))
+        elif usable and isinstance(item, Block):
+            scope.kinds_of_blocks.add(item.kind.text)
     return right
 
 
@@ -305,6 +308,8 @@ def _shape(scope: Scope, item: Item) -> bool:
                 "a family needs a name of its own",
             )  # fmt: skip
         return True
+    if item.reach is not None:
+        return _reach(scope, item, item.reach)
     label = "name" if isinstance(item.label, Name) else "text" if item.label else ""
     if label != entry.label or item.label == Text(""):
         needs = {"name": "a name", "text": 'a folder in `"`', "": "nothing"}[entry.label]
@@ -316,6 +321,22 @@ def _shape(scope: Scope, item: Item) -> bool:
             "MFV2019", item.label, f"`{item.label.text}` is a function of the language",
             "a family needs a name of its own",
         )  # fmt: skip
+    return True
+
+
+def _reach(scope: Scope, item: Block, reach: Name) -> bool:
+    """Whether a block with a third name is a `defaults for` something that takes values."""
+    if item.kind.text != "defaults" or item.label is not None:
+        at = reach if item.label is None else item.label
+        scope.error(
+            "MFV2020", at, f"`{item.kind.text}` takes no second name", "",
+            "values for one kind of block stand in `defaults for eval { ... }`",
+        )  # fmt: skip
+        return False
+    if reach.text not in KINDS:
+        listed = f"there are: {', '.join(KINDS)}"
+        scope.unknown("MFV2005", "kind for `defaults`:", reach, KINDS, listed)
+        return False
     return True
 
 
@@ -356,7 +377,7 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
     before = len(scope.findings)
     arguments, _ = calls.bind(scope, node, entry)
     settings = {
-        p.name: calls.option(scope, p, arguments.get(p.name), TypingContext(), f"`{entry.name}`")
+        p.name: calls.option(scope, entry, p, arguments.get(p.name), TypingContext())
         for p in entry.parameters
     }
     scope.types[node.span] = entry.result

@@ -80,7 +80,10 @@ class _Values:
             return replace(item, value=self.written_out(item.value, hidden))
         if item.kind.text == "profile":  # its changes are made, or are not
             return item
-        return replace(item, attributes=tuple(map(self.written_out, item.attributes)))
+        attributes, values = (
+            tuple(map(self.written_out, part)) for part in (item.attributes, item.values)
+        )
+        return replace(item, attributes=attributes, values=values)
 
     def written_out(self, node: Node, hidden: str | None = None) -> Any:
         """``node`` with the values of constants, but for one that a parameter ``hidden`` hides."""

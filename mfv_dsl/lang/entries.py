@@ -212,8 +212,9 @@ ITEMS = (
     Entry("item", "sweep", "a value that is one of several, a list or a range: whatever is made "
           "with it is made for each", result="Sweep", form="declaration",
           example="sweep draw = 1..5"),
-    Entry("item", "defaults", "values for every block and call that does not say otherwise",
-          form="block", example="defaults { shots = 4 }"),
+    Entry("item", "defaults", "values for every block and call that does not say otherwise; with "
+          "`for` a kind of block, or a function, for these alone, and before those of the other",
+          form="block", example="defaults { trials = 50 }\ndefaults for tune { items = 80 }"),
     Entry(
         "item", "tune", "trains one vector per relation with the model frozen",
         (
@@ -279,8 +280,7 @@ ITEMS = (
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
                       "the heads' outputs; of a list each one for itself", None),
             Parameter("heads", ("Heads",), "the heads of every `fv` in what is added or patched "
-                      "that names none", None, key="never", acts_in=("add", "patch"),
-                      read_again=True),
+                      "that names none", None, acts_in=("add", "patch"), read_again=True),
             Parameter("ablate", ("Heads",), "heads whose outputs are taken away; beside `add` the "
                       "vector is added where they are", None),
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
@@ -333,6 +333,13 @@ ITEMS = (
         ),
         form="block", label="text",
         example='save "vectors/mine" {\n  vectors = [fv(each)]\n}',
+    ),
+    Entry(
+        "item", "report", "numbers of the language as rows of the result, one for each relation "
+        "where there is `each` in it",
+        (_ON, _MODEL, _DATASET),
+        form="block", lines=True,
+        example="report {\n  cosine(fv(left), fv(right))\n  norm(fv(each))\n}",
     ),
     Entry("item", "profile", "values in place of others, for `--profile name`: `name = ...` is the "
           "whole value of a model, a dataset, heads or a vector, `name.attribute = ...` an "

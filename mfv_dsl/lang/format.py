@@ -122,9 +122,11 @@ class _Printer:
             return [0, 1]
         if in_block and kinds[1:4] == ["DOT", "NAME", "EQUAL"]:
             return [0, 3]
+        if in_block and kinds[1:6] == ["DOT", "NAME", "DOT", "NAME", "EQUAL"]:
+            return [0, 5]
         if depth or kinds[:1] != ["NAME"]:
             return []
-        if kinds[1:2] == ["NAME"] and "EQUAL" in kinds[2:6] and kinds[2] != "LBRACE":
+        if kinds[1:2] == ["NAME"] and "EQUAL" in kinds[2:6] and kinds[2] in ("EQUAL", "LPAR"):
             return [0, 1, kinds.index("EQUAL")]
         whole_block = kinds[2:3] == ["LBRACE"] and not self.open
         return [0, 1, 2] if whole_block else []

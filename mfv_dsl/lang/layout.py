@@ -31,6 +31,9 @@ BEFORE_SET = frozenset(
     }
 )  # fmt: skip
 
+#: what follows the first two names of an item; a third name that of `defaults for tune`
+_AFTER_NAMES = ("EQUAL", "LPAR", "LBRACE", "NAME")
+
 Statement = list[Token]
 
 
@@ -172,7 +175,7 @@ class _TokenWalk:
             return False
         kinds = [item.type for item in following]
         shaped = kinds[:1] == ["NAME"] and (
-            (kinds[1:2] == ["NAME"] and kinds[2:] and kinds[2] in ("EQUAL", "LPAR", "LBRACE"))
+            (kinds[1:2] == ["NAME"] and kinds[2:] and kinds[2] in _AFTER_NAMES)
             or kinds[1:3] == ["STRING", "LBRACE"]
             or kinds[1:2] == ["LBRACE"]
         )

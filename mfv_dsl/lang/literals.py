@@ -20,8 +20,8 @@ class Unusable(Exception):
 def plain(node: Expr) -> int | float | str:
     """A value as results show it: a number, else its text.
 
-    >>> plain(Unary("-", Number(2))), plain(Name("left")), plain(Text("a b"))
-    (-2, 'left', 'a b')
+    >>> plain(Unary("-", Number(2))), plain(Text("a b")), plain(ListExpr((Number(1),)))
+    (-2, 'a b', '[1]')
     """
     number = number_of(node)
     if number is not None:

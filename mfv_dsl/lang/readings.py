@@ -29,6 +29,7 @@ from mfv_dsl.lang.sweeps import (
     is_swept,
     may_have_heads,
     reading_text,
+    takes_one,
 )
 from mfv_dsl.lang.syntax import (
     Attribute,
@@ -40,6 +41,7 @@ from mfv_dsl.lang.syntax import (
     Gap,
     Item,
     Keyword,
+    ListExpr,
     Name,
     Node,
     RecipeTree,
@@ -72,6 +74,7 @@ class _Readings(Sweeps):
     ) -> None:
         super().__init__(recipe, findings)
         self.copies, self.uses = copies, uses
+        self._parts: list[Item] = []  # kept, as what is found of items is found by their identity
         self._heads: dict[tuple[str, str], tuple[str, Item, Reading, Expr]] = {}
 
     # -- readings ---------------------------------------------------------------------------------
@@ -84,13 +87,38 @@ class _Readings(Sweeps):
             elif kind == "defaults":
                 yield self._first_of_defaults(item)
             else:
-                for reading in self._combinations(item):
-                    yield self._read(item, reading)
+                for part in self._apart(item):
+                    for reading in self._combinations(part):
+                        yield self._read(part, reading)
         done = 0
         while done < len(self._heads):  # reading one may ask for others
             for name, vector, reading, heads in list(self._heads.values())[done:]:
                 done += 1
                 yield self._read(vector, reading, name, heads)
+
+    def _apart(self, item: Item) -> list[Item]:
+        """The parts of a `save` or a `report` whose vectors or numbers depend on the same sweeps,
+        each as a block of its own: what depends on none is there once."""
+        if not isinstance(item, Block) or item.kind.text not in ("save", "report"):
+            return [item]
+        at = next((i for i, a in enumerate(item.attributes) if a.name.text == "vectors"), None)
+        listed = None if at is None else item.attributes[at].value
+        values = listed.items if isinstance(listed, ListExpr) else item.values
+        groups: dict[frozenset[str], list[Expr]] = {}
+        for value in values:
+            groups.setdefault(frozenset(self.inside(value, None, item)), []).append(value)
+        if len(groups) < 2:
+            return [item]
+        parts: list[Item] = []
+        for group in map(tuple, groups.values()):
+            if at is None or not isinstance(listed, ListExpr):
+                parts.append(replace(item, values=group))
+            else:
+                attributes = list(item.attributes)
+                attributes[at] = replace(attributes[at], value=replace(listed, items=group))
+                parts.append(replace(item, attributes=tuple(attributes)))
+        self._parts += parts
+        return parts
 
     def _combinations(self, item: Item) -> Iterable[Reading]:
         sweeps = self.of(item)
@@ -163,7 +191,7 @@ class _Readings(Sweeps):
                 given = heads if attribute.name.text in ("add", "patch") else None
                 value = self._value(node, reading, parameter, None, given)
                 attributes.append(replace(attribute, value=value))
-        given_defaults = []
+        settled = list[Attribute]()
         for parameter in self.defaults_of(item):
             if self.inside(self.defaults[parameter.name], parameter, item):
                 node = self._value(self.defaults[parameter.name], reading, parameter, None, None)
@@ -172,14 +200,18 @@ class _Readings(Sweeps):
             sweeps = self.inside(node, None, item)
             if sweeps and set(sweeps) <= set(reading):
                 value = self._value(node, reading, None, None, None)
-                given_defaults.append(_attribute(name, value))
+                settled.append(_attribute(name, value))
         for kind in ("model", "dataset"):
             only = self.only_one(item, kind)
             if only is not None and self.of(only):
                 at = item.label.span if item.label is not None else item.kind.span
                 attributes.append(_attribute(kind, Name(self._name(only, reading), span=at)))
         return replace(
-            item, attributes=tuple(attributes), given=tuple(given_defaults), written=item
+            item,
+            attributes=tuple(attributes),
+            settled=tuple(settled),
+            written=item,
+            values=tuple(self._value(v, reading, None, None, None) for v in item.values),
         )
 
     def _value(
@@ -193,6 +225,8 @@ class _Readings(Sweeps):
         def value_of(part: Node) -> Node | None:
             if not isinstance(part, Name) or isinstance(part, Gap) or part.text == hidden:
                 return None
+            if part.text in self.broken:
+                return Gap("", span=part.span)
             if part.text in self.sweeps:
                 self.uses[part.span] = Use("name", part.text)
                 if part.text not in reading:
@@ -209,7 +243,7 @@ class _Readings(Sweeps):
             for option in self.missing(part):
                 if option.name == "heads" and heads is not None:
                     continue
-                default = self.defaults[option.name]
+                default = self.default_for(part, option)
                 if self.inside(default, option, _NOTHING):
                     made = self._value(default, reading, option, None, None)
                     keywords.append(
@@ -287,22 +321,22 @@ class _Readings(Sweeps):
                 return None
             assert isinstance(part, Name)
             own = self.of(block)
+            meant: dict[str, Expr] = {}
             for name, sweep in self.of(other).items():
-                same = name in own and {plain(v) for v in sweep.values} >= {
-                    plain(v) for v in own[name].values
-                }
-                if not same:
+                by_value = {plain(value): value for value in sweep.values}
+                here = {plain(value) for value in own[name].values} if name in own else set()
+                if here and here <= set(by_value):
+                    meant[name] = by_value[plain(reading[name])]
+                elif len(by_value) == 1:
+                    meant[name] = sweep.values[0]
+                else:
                     self.report(
                         "MFV5331", part, f"`{part.text}` has several conditions for each relation",
                         "which one is meant?", f"sweep `{name}` here, too, over the same values",
                         (Label(sweep.place, f"`{part.text}` is swept over this"),),
                     )  # fmt: skip
                     return Gap("", span=part.span)
-            by_value = {
-                name: next(v for v in sweep.values if plain(v) == plain(reading[name]))
-                for name, sweep in self.of(other).items()
-            }
-            return replace(part, text=self._name(other, by_value))
+            return replace(part, text=self._name(other, meant))
 
         changed: Expr = rewritten(node, reading_of)
         return changed
@@ -312,9 +346,13 @@ class _Readings(Sweeps):
         first = {name: sweep.values[0] for name, sweep in self.sweeps.items()}
         if isinstance(item, Declaration):
             return item
-        attributes = [
-            replace(a, value=self._value(a.value, first, None, None, None)) for a in item.attributes
-        ]
+        attributes = []
+        for attribute in item.attributes:
+            value = attribute.value
+            if item.reach is not None and takes_one(item.reach.text, attribute):
+                value = (self._values(value, f"`{attribute.name.text}`") or (Gap(""),))[0]
+            value = self._value(value, first, None, None, None)
+            attributes.append(replace(attribute, value=value))
         return replace(item, attributes=tuple(attributes))
 
 
@@ -323,4 +361,4 @@ _NOTHING = Declaration(Name(""), Name(""), None, Gap(""))
 
 
 def _attribute(name: str, value: Expr) -> Attribute:
-    return Attribute(Name(name, span=value.span), value, span=value.span)
+    return Attribute(Name(name, span=value.span), value, given=True, span=value.span)

@@ -13,7 +13,8 @@ from lark import Token, UnexpectedToken
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang.builder import Misplaced, unquoted
+from mfv_dsl.lang.builder import Misplaced, label_and_reach
+from mfv_dsl.lang.entries import ITEM
 from mfv_dsl.lang.grammar import built
 from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, SHOWN, span
 from mfv_dsl.lang.syntax import (
@@ -30,7 +31,7 @@ from mfv_dsl.lang.syntax import (
 
 _OPERAND = frozenset({"NAME", "INT", "FLOAT", "STRING", "HEAD", "LPAR", "LSQB", "LSET"})
 _OPERATORS = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "VBAR", "AMPERSAND"})
-_BLOCK_HEADS = (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"])
+_BLOCK_HEADS = (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"], ["NAME", "NAME", "NAME"])
 _WORDS = {
     "NAME": "a name", "INT": "a whole number", "FLOAT": "a number", "STRING": 'a string in `"`',
     "HEAD": "a head such as `L3H1`", "COMMA": "`,`", "EQUAL": "`=`", "COLON": "`:`",
@@ -105,7 +106,7 @@ class Recovery:
 
     def item(self, tokens: Sequence[Token]) -> Item | None:
         """A declaration or a block, with gaps for the parts that did not parse."""
-        kinds = [item.type for item in tokens[:3]]
+        kinds = [item.type for item in tokens[:4]]
         if "LBRACE" in kinds and kinds[0] == "NAME":
             return self.block(tokens)
         if kinds[:2] == ["NAME", "EQUAL"]:
@@ -126,29 +127,31 @@ class Recovery:
         closing = _closing(tokens, opening)
         if not any(item.type == "BAD" for item in tokens):
             result = _try(tokens)
-            if result is not None and not _too_deep(result):
+            if result is not None and not _too_deep(result) and not _misses_names(result):
                 item: Item = result
                 return item
         label: Name | Text | None = None
-        if opening == 2:
-            kind = tokens[1].type
-            if kind == "NAME":
-                label = Name(str(tokens[1]), span=span(tokens[1]))
-            elif kind == "STRING":
-                label = Text(unquoted(str(tokens[1])), span=span(tokens[1]))
-            elif kind != "BAD":
-                self.unexpected(tokens, 1, "a name before `{`")
-        attributes = []
+        reach: Name | None = None
+        head = [token.type for token in tokens[:opening]]
+        if head in _BLOCK_HEADS:
+            label, reach = label_and_reach(list(tokens[1:opening]))
+        elif "BAD" not in head:
+            odd = next(i for i, kind in enumerate(head) if kind != "NAME")
+            self.unexpected(tokens, odd, "a name before `{`")
+        attributes: list[Attribute] = []
+        values: list[Expr] = []
         for part in _split(tokens[opening + 1 : closing]):
-            attribute = self.attribute(part)
-            if attribute is not None:
+            if _has_lines(str(tokens[0])) and not _is_named(part):
+                value: Expr | None = self.piece("expression", part)
+                values.append(value or Gap("", span=span(part[0]).to(span(part[-1]))))
+            elif (attribute := self.attribute(part)) is not None:
                 attributes.append(attribute)
         rest = tokens[closing + 1 :]
         if rest and not any(item.type == "BAD" for item in rest):
             self.unexpected(tokens, closing + 1, "the end of the line after `}`")
         return Block(
-            Name(str(tokens[0]), span=span(tokens[0])), label, tuple(attributes),
-            span=span(tokens[0]).to(span(tokens[-1])),
+            Name(str(tokens[0]), span=span(tokens[0])), label, tuple(attributes), tuple(values),
+            reach, span=span(tokens[0]).to(span(tokens[-1])),
         )  # fmt: skip
 
     def attribute(self, part: Sequence[Token]) -> Attribute | None:
@@ -158,12 +161,17 @@ class Recovery:
         attribute: Attribute | None = self.piece("attribute", part)
         kinds = [item.type for item in part[:4]]
         dotted = kinds[:3] == ["NAME", "DOT", "NAME"]
-        end = 3 if dotted else 1
+        twice = dotted and [item.type for item in part[3:5]] == ["DOT", "NAME"]
+        end = 5 if twice else 3 if dotted else 1
+        kinds = [item.type for item in part[: end + 1]]
         named = kinds[:1] == ["NAME"] and kinds[end : end + 1] in ([], ["EQUAL"], ["COLON"])
         if attribute is None and named:
             whole = span(part[0]).to(span(part[-1]))
-            first, name = (Name(str(item), span=span(item)) for item in (part[0], part[end - 1]))
-            of = first if dotted else None
+            name = Name(str(part[end - 1]), span=span(part[end - 1]))
+            of = None
+            if dotted:
+                text = "".join(map(str, part[: end - 2]))
+                of = Name(text, span=span(part[0]).to(span(part[end - 3])))
             return Attribute(name, Gap("", span=whole), of, span=whole)
         return attribute
 
@@ -249,6 +257,22 @@ def _try(tokens: Sequence[Token]) -> Any:
     except Misplaced:
         return None
     return None if isinstance(result, Stop) else result
+
+
+def _has_lines(kind: str) -> bool:
+    """Whether lines that are expressions alone stand in blocks of a kind."""
+    return kind in ITEM and ITEM[kind].lines
+
+
+def _misses_names(item: Item) -> bool:
+    """Whether a block has expressions where it should have attributes, which is said part by
+    part."""
+    return isinstance(item, Block) and bool(item.values) and not _has_lines(item.kind.text)
+
+
+def _is_named(part: Sequence[Token]) -> bool:
+    """Whether a line of a block is meant as an attribute."""
+    return [item.type for item in part[:2]] in (["NAME", "EQUAL"], ["NAME", "COLON"], ["COMMA"])
 
 
 def _too_deep(node: Node) -> bool:

@@ -100,6 +100,7 @@ class Entry:
     form: Literal["", "declaration", "block"] = ""
     label: Literal["", "name", "text"] = ""  # what a block is called by
     example: str = ""
+    lines: bool = False  # of a block: lines that are expressions alone stand in it
     #: which per-head parts a function's vector has: those that all its vectors have, none, or
     #: those of the parameter of this name
     parts: str = "all"

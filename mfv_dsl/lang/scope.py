@@ -12,6 +12,8 @@ from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Constructed, Setting
+from mfv_dsl.lang.entries import FUNCTION
+from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Name, Node
 
 
@@ -76,6 +78,12 @@ class Scope:
     models: dict[str, Constructed] = field(default_factory=dict)
     datasets: dict[str, Constructed] = field(default_factory=dict)
     defaults: dict[str, Attribute] = field(default_factory=dict)
+    #: the blocks of `defaults` by what they are for, None those for everything
+    default_blocks: dict[str | None, Block] = field(default_factory=dict)
+    #: which kinds of blocks there are
+    kinds_of_blocks: set[str] = field(default_factory=set)
+    #: the attributes of each `defaults for KIND`; those for blocks stand in the blocks, too
+    reaching: dict[str, dict[str, Attribute]] = field(default_factory=dict)
     vector_types: dict[str, Type] = field(default_factory=dict)
     #: types of the expressions that have been looked into; ``types`` has their names
     node_types: dict[Span, Type] = field(default_factory=dict)
@@ -87,7 +95,7 @@ class Scope:
     circles: list[Diagnostic] = field(default_factory=list)
     #: names that stand for something that did not parse or has an unknown kind
     doubtful: set[str] = field(default_factory=set)
-    #: the attributes of `defaults` whose values are being looked into, the outermost first
+    #: the keys of the `defaults` whose values are being looked into, the outermost first
     open_defaults: list[str] = field(default_factory=list)
     #: keys of what is reported once for each recipe
     reported: set[str] = field(default_factory=set)
@@ -174,6 +182,28 @@ class Scope:
             model=models[0] if len(models) == 1 else None,
             dataset=datasets[0] if len(datasets) == 1 else None,
         )
+
+    # -- defaults ---------------------------------------------------------------------------------
+    def default_of(self, function: str, parameter: Parameter) -> str | None:
+        """The key of the value that a call's option takes from `defaults`, None where none does:
+        ``shots``, or ``fv.shots`` of `defaults for fv`."""
+        if parameter.name in self.reaching.get(function, ()) and function in FUNCTION:
+            return f"{function}.{parameter.name}"
+        return (
+            parameter.name if parameter.from_defaults and parameter.name in self.defaults else None
+        )
+
+    def default_at(self, key: str) -> Attribute:
+        """What `defaults` say under a key of :meth:`default_of`."""
+        kind, dot, name = key.partition(".")
+        return self.reaching[kind][name] if dot else self.defaults[key]
+
+    @property
+    def heads_of_fv(self) -> Attribute | None:
+        """What gives a call of `fv` its heads that names none."""
+        (heads,) = (p for p in FUNCTION["fv"].parameters if p.name == "heads")
+        key = self.default_of("fv", heads)
+        return None if key is None else self.default_at(key)
 
     # -- facts ------------------------------------------------------------------------------------
     def model_facts(self, context: TypingContext) -> list[ModelFacts]:

@@ -84,6 +84,7 @@ class Sweeps:
         self.declared: dict[str, Item] = {}
         self.evals: dict[str, Block] = {}
         self.defaults: dict[str, Expr] = {}
+        self.reaching: dict[str, dict[str, Expr]] = {}  # of `defaults for` functions
         sweeps: dict[str, Declaration] = {}
         for item in recipe.items:
             if isinstance(item, Declaration):
@@ -95,9 +96,12 @@ class Sweeps:
             elif item.kind.text == "tune" and isinstance(item.label, Name):
                 self.declared.setdefault(item.label.text, item)
             elif item.kind.text == "defaults":
+                reach = None if item.reach is None else item.reach.text
+                values = self.defaults if reach is None else self.reaching.setdefault(reach, {})
                 for attribute in item.attributes:
-                    self.defaults.setdefault(attribute.name.text, attribute.value)
+                    values.setdefault(attribute.name.text, attribute.value)
         self.sweeps = {name: sweep for name, item in sweeps.items() if (sweep := self._named(item))}
+        self.broken = frozenset(sweeps) - frozenset(self.sweeps)
         self._found: dict[int, dict[str, Sweep]] = {}
         self._own: dict[int, dict[str, Sweep]] = {}
         self._open_defaults: set[str] = set()
@@ -195,9 +199,11 @@ class Sweeps:
                 if name.text in self.declared and not own_words(of):
                     yield self.declared[name.text]
             for call in calls_in(node):
-                options = [o for o in self.missing(call) if o.name not in seen]
-                seen.update(option.name for option in options)
-                work += [(self.defaults[option.name], option) for option in options]
+                for option in self.missing(call):
+                    key = f"{call.function.text}.{option.name}"
+                    if key not in seen:
+                        work.append((self.default_for(call, option), option))
+                    seen.add(key)
         if isinstance(item, Block):
             for kind in ("model", "dataset"):
                 if (only := self.only_one(item, kind)) is not None:
@@ -235,6 +241,7 @@ class Sweeps:
                 yield attribute.value, parameter
             elif isinstance(attribute.value, ListExpr):
                 yield from ((value, parameter) for value in attribute.value.items)
+        yield from ((value, None) for value in item.values)
         for parameter in self.defaults_of(item):
             yield self.defaults[parameter.name], parameter
 
@@ -264,10 +271,11 @@ class Sweeps:
                 found.add(self._known(other))
         for call in calls_in(node):
             for option in self.missing(call):
-                if option.name not in self._open_defaults:
-                    self._open_defaults.add(option.name)
-                    found.add(self.inside(self.defaults[option.name], option, item))
-                    self._open_defaults.discard(option.name)
+                key = f"{call.function.text}.{option.name}"
+                if key not in self._open_defaults:
+                    self._open_defaults.add(key)
+                    found.add(self.inside(self.default_for(call, option), option, item))
+                    self._open_defaults.discard(key)
         return found.of
 
     def missing(self, call: Call) -> list[Parameter]:
@@ -277,8 +285,17 @@ class Sweeps:
         return [
             p
             for p in (entry.parameters if entry else ())
-            if p.from_defaults and p.name in self.defaults and p.name not in given
+            if p.name not in given
+            and (
+                (p.from_defaults and p.name in self.defaults)
+                or p.name in self.reaching.get(call.function.text, ())
+            )
         ]
+
+    def default_for(self, call: Call, option: Parameter) -> Expr:
+        """What `defaults` give for an option that a call takes from there."""
+        own = self.reaching.get(call.function.text, {})
+        return own[option.name] if option.name in own else self.defaults[option.name]
 
     def only_one(self, block: Block, kind: str) -> Declaration | None:
         """The only model or dataset, for a block that names none."""
@@ -339,7 +356,12 @@ def reading_text(axes: Iterable[tuple[str, object]]) -> str:
 
 def is_swept(block: Block, attribute: Attribute) -> bool:
     """Whether an attribute that takes one value has a list or a range, and so is swept."""
-    entry = ITEM.get(block.kind.text)
+    return takes_one(block.kind.text, attribute)
+
+
+def takes_one(kind: str, attribute: Attribute) -> bool:
+    """Whether a block of a kind takes one value where an attribute has a list or a range."""
+    entry = ITEM.get(kind)
     parameter = entry.parameter(attribute.name.text) if entry else None
     listed = isinstance(attribute.value, ListExpr | Range)
     return parameter is not None and parameter.read_again and listed

@@ -148,11 +148,14 @@ Expr: TypeAlias = (
 # -- items --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Attribute(Node):
-    """``name = value`` in a block; ``of.name = value`` is about the item that is called ``of``."""
+    """``name = value`` in a block; ``of.name = value`` is about the item that is called ``of``,
+    which may have two names, ``defaults.tune``.  ``given`` says that it comes from ``defaults for``
+    the kind of the block."""
 
     name: Name
     value: Expr
     of: Name | Text | None = None
+    given: bool = field(default=False, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +180,21 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Block(Node):
-    """``kind label { attributes }``; the label is a name, a text, or missing."""
+    """``kind label { attributes }``; the label is a name, a text, or missing.
+
+    ``reach`` is the kind that ``defaults for kind { ... }`` is for; ``values`` are the lines that
+    are expressions alone, as those of a ``report``.
+    """
 
     kind: Name
     label: Name | Text | None
     attributes: tuple[Attribute, ...]
+    values: tuple[Expr, ...] = ()
+    reach: Name | None = None
     #: in a recipe that is written out: the values of sweeps in this reading, those of `defaults`
     #: that depend on them, and the block as it was written
     axes: tuple[Axis, ...] = ()
-    given: tuple[Attribute, ...] = ()
+    settled: tuple[Attribute, ...] = ()
     written: Block | None = field(default=None, compare=False, repr=False)
 
 
@@ -206,7 +215,7 @@ AnyNode = TypeVar("AnyNode", bound=Node)
 #: The parts of a node that call something by its name, and are no values.
 _LABELS: Mapping[type[Node], tuple[str, ...]] = {
     Call: ("function",), Keyword: ("name",), Attribute: ("name", "of"),
-    Declaration: ("kind", "name", "parameter"), Block: ("kind", "label"),
+    Declaration: ("kind", "name", "parameter"), Block: ("kind", "label", "reach"),
 }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def _layer_of(scope: Scope, block: Block, context: TypingContext) -> int | None:
     reported = set(scope.reported)
     assert parameter is not None
     with scope.aside():  # as above
-        layer = calls.option(scope, parameter, nodes, context, "`tune`").value
+        layer = calls.option(scope, ITEM["tune"], parameter, nodes, context).value
     scope.reported = reported
     return layer if isinstance(layer, int) else None
 
@@ -142,9 +142,8 @@ def _uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> Iterator[tuple[Call, 
     for block in blocks:
         values = [setting.value for setting in block.settings.values()]
         nodes = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-        within = (
-            f"`{block.kind} {block.name}`" if block.kind != "save" else f'`save "{block.name}"`'
-        )
+        named = {"save": f'save "{block.name}"', "report": "report"}
+        within = f"`{named.get(block.kind, f'{block.kind} {block.name}')}`"
         for relation in block["on"] or ():
             for node in nodes:
                 if isinstance(node, Node):

@@ -42,7 +42,10 @@ def unparse(node: Node) -> str:
         return f"{node.kind.text} {node.name.text}{parameter} = {unparse(node.value)}"
     if isinstance(node, Block):
         label = "" if node.label is None else f" {unparse(node.label)}"
-        attributes = "".join(f"  {unparse(attribute)}\n" for attribute in node.attributes)
+        if node.reach is not None:
+            label = f"{label or ' for'} {node.reach.text}"
+        lines = (*node.attributes, *node.values)
+        attributes = "".join(f"  {unparse(line)}\n" for line in lines)
         opening = "{\n" if attributes else "{"
         return f"{node.kind.text}{label} {opening}{attributes}}}"
     if isinstance(node, Attribute):

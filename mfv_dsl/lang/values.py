@@ -376,40 +376,42 @@ def expand(
 
 
 # -- defaults -------------------------------------------------------------------------------------
-def default(scope: Scope, parameter: Parameter, context: TypingContext, subject: str) -> Any:
-    """The value that `defaults` gives for a parameter, None after a report.
+def default(
+    scope: Scope, key: str, parameter: Parameter, context: TypingContext, subject: str
+) -> Any:
+    """The value that `defaults` gives for a parameter under a key, None after a report.
 
     A value that is made by a call which takes it from `defaults` again, or through others, is
     reported once (MFV2009), and nothing else of it.
     """
-    attribute = scope.defaults[parameter.name]
-    if parameter.name in scope.open_defaults:
-        first = scope.open_defaults.index(parameter.name)
+    attribute = scope.default_at(key)
+    if key in scope.open_defaults:
+        first = scope.open_defaults.index(key)
         circle = scope.open_defaults[first:]
         if scope.once(f"circle of defaults: {sorted(circle)}"):
             scope.circles.append(_circle(scope, circle, subject))
         scope.reported.update(f"defaults.{name}" for name in circle)
         raise CircularDefault
-    scope.open_defaults.append(parameter.name)
+    scope.open_defaults.append(key)
     try:
         return value(scope, parameter, attribute.value, context, subject)
     except CircularDefault:
         if len(scope.open_defaults) > 1:
             raise
-        scope.once(f"defaults.{parameter.name}")
+        scope.once(f"defaults.{key}")
         return None
     finally:
         scope.open_defaults.pop()
 
 
 def _circle(scope: Scope, circle: list[str], subject: str) -> Diagnostic:
-    first, *others = (scope.defaults[name] for name in circle)
+    first, *others = map(scope.default_at, circle)
     through = ", through others" if others else ""
-    uses = f"{subject} in it takes `{circle[0]}` from `defaults`"
+    uses = f"{subject} in it takes `{first.name.text}` from {where(circle[0])}"
     return Diagnostic(
         "MFV2009", f"`defaults.{circle[0]}` is made of itself{through}", scope.source,
         first.name.span, "" if others else uses,
-        help=f"give `{circle[0]}` a value that does not depend on it",
+        help=f"give `{first.name.text}` a value that does not depend on it",
         secondary=tuple(
             Label(other.name.span, uses if other is others[-1] else "which uses this")
             for other in others
@@ -417,13 +419,19 @@ def _circle(scope: Scope, circle: list[str], subject: str) -> Diagnostic:
     )  # fmt: skip
 
 
+def where(key: str) -> str:
+    """The block that a value of `defaults` stands in."""
+    kind, dot, _ = key.partition(".")
+    return f"`defaults for {kind}`" if dot else "`defaults`"
+
+
 def adopt(
-    scope: Scope, findings: list[Diagnostic], node: Expr, subject: str, parameter: Parameter
+    scope: Scope, key: str, findings: list[Diagnostic], subject: str, parameter: Parameter
 ) -> None:
     """Report what a value from `defaults` does wrong where it is used, once per place."""
-    if f"defaults.{parameter.name}" in scope.reported:
+    if f"defaults.{key}" in scope.reported:
         return
     for diagnostic in findings:
         if scope.once(f"defaults:{diagnostic.code}:{diagnostic.span}"):
-            note = f"{subject} takes `{parameter.name}` from `defaults`"
+            note = f"{subject} takes `{parameter.name}` from {where(key)}"
             scope.findings.append(replace(diagnostic, notes=(*diagnostic.notes, note)))

@@ -102,6 +102,7 @@ def values_in(item: Item) -> Iterator[tuple[Expr, Parameter | None]]:
     else:
         entry = ITEM.get(item.kind.text)
         work = [(a.value, _parameter(entry, a.name.text, item.kind.text)) for a in item.attributes]
+        work += [(value, None) for value in item.values]
     while work:
         node, parameter = work.pop()
         yield node, parameter

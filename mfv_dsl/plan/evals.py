@@ -92,7 +92,8 @@ class EvalPlanner(Planner):
         options = {p.name: p.default for p in FUNCTION["fv"].parameters}
         options |= {
             name: setting.value
-            for name, setting in {**self.checked.defaults, **block.given}.items()
+            for given in (self.checked.defaults, self.checked.reaching.get("fv", {}), block.settled)
+            for name, setting in given.items()
             if name in options
         }
         relations = self.dataset_facts(context).relations

@@ -36,7 +36,8 @@ def _place(name: str, checked: Checked, block: CheckedBlock) -> Span | None:
         setting = options.get(name)
         if setting is not None and setting.origin == "written" and _within(span, block, checked):
             found["call"] = found["call"] or setting.span
-    default = checked.defaults.get(name)
+    given = (*checked.reaching.values(), checked.defaults)
+    default = next((settings[name] for settings in given if name in settings), None)
     found["defaults"] = found["defaults"] or (default.span if default else None)
     return found["written"] or found["call"] or found["defaults"]
 

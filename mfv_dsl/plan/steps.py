@@ -77,6 +77,19 @@ class TuneRow:
 
 
 @dataclass(frozen=True)
+class NumberRow:
+    """What a `report` shows: the text of a number, and the step that computes it, or the number
+    itself where it is known now; ``relation`` is that which `each` stands for in it, ``axes`` the
+    values of sweeps."""
+
+    number: str
+    relation: str | None
+    step: str | None
+    value: float | None = None
+    axes: tuple[Axis, ...] = ()
+
+
+@dataclass(frozen=True)
 class Saved:
     """A vector that a ``save`` writes: its file's name, its step, its normalised source text."""
 
@@ -114,12 +127,14 @@ class Plan:
     warnings: tuple[Diagnostic, ...] = ()
     tunes: tuple[TuneRow, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
+    numbers: tuple[NumberRow, ...] = ()
 
     def __repr__(self) -> str:
         shown = {
             "steps": [str(len(self.steps))] if self.steps else [],
             "evals": dict.fromkeys(row.eval for row in self.rows),
             "tunes": dict.fromkeys(row.tune for row in self.tunes),
+            "numbers": dict.fromkeys(row.number for row in self.numbers),
             "saves": [save.folder for save in self.saves],
         }
         parts = [f"{what}: {names(values)}" for what, values in shown.items() if values]
@@ -151,6 +166,7 @@ class Plan:
             rows=tuple(row for row in self.rows if row.step not in keys),
             tunes=tuple(row for row in self.tunes if row.step not in keys),
             saves=tuple(save for save in saves if save.vectors),
+            numbers=tuple(row for row in self.numbers if row.step not in keys),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -164,6 +180,8 @@ class Plan:
             ],
             "rows": [{**vars(row), "axes": values_of(row.axes)} for row in self.rows],
             "tunes": [{**vars(row), "axes": values_of(row.axes)} for row in self.tunes],
+            **({"numbers": [{**vars(row), "axes": values_of(row.axes)} for row in self.numbers]}
+               if self.numbers else {}),
             "saves": [
                 {"folder": save.folder, "layer": save.layer, "license": save.license,
                  "vectors": [vars(vector) for vector in save.vectors]}

@@ -40,10 +40,16 @@ def _compound(inner):
 
 
 expressions = st.recursive(leaves, _compound, max_leaves=12)
-attributes = st.builds(s.Attribute, name, expressions, st.one_of(st.none(), name, texts))
+dotted = st.builds(lambda a, b: s.Name(f"{a}.{b}"), names, names)
+attributes = st.builds(s.Attribute, name, expressions, st.one_of(st.none(), name, dotted, texts))
+labels_of_blocks = st.one_of(st.none(), name.filter(lambda label: label.text != "for"), texts)
 items = st.one_of(
     st.builds(s.Declaration, name, name, st.one_of(st.none(), name), expressions),
-    st.builds(s.Block, name, st.one_of(st.none(), name, texts), _tuples(attributes)),
+    st.builds(s.Block, name, labels_of_blocks, _tuples(attributes)),
+    st.builds(s.Block, name, st.none(), _tuples(attributes), st.just(()), name),
+    st.builds(
+        s.Block, st.just(s.Name("report")), st.none(), _tuples(attributes), _tuples(expressions)
+    ),
 )
 recipes = st.builds(s.RecipeTree, st.just(s.Number(1)), _tuples(items, 4))
 
