@@ -9,6 +9,7 @@ evals here, ``TRAINING_SPLIT`` in :mod:`mfv_dsl.lang.tunes`.  Those that plannin
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from mfv_dsl.lang.constructors import DATASETS, MODELS
 from mfv_dsl.lang.registry import Control, Entry, Parameter, Ranking, Unit, by_name
@@ -356,14 +357,15 @@ RANKING = {ranking.name: ranking for ranking in RANKINGS}
 CONTROL = {control.name: control for control in CONTROLS}
 
 
-def takers(name: str) -> list[tuple[Entry, Parameter]]:
+@cache
+def takers(name: str) -> tuple[tuple[Entry, Parameter], ...]:
     """The blocks and functions whose attribute or option ``name`` a `defaults` block may give."""
     pairs = []
     for entry in (*ITEMS, *FUNCTIONS):
         parameter = entry.parameter(name)
         if parameter is not None and parameter.from_defaults:
             pairs.append((entry, parameter))
-    return pairs
+    return tuple(pairs)
 
 
 def all_entries() -> tuple[Entry, ...]:

@@ -8,7 +8,7 @@ can type, ``best[draw=2]``.  Vectors that take an `eval`'s `heads` are read agai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, product
 from math import prod
@@ -47,7 +47,14 @@ from mfv_dsl.lang.syntax import (
     RecipeTree,
     rewritten,
 )
-from mfv_dsl.lang.values_in import calls_in, label_of, names_in, own_words, takes_heads
+from mfv_dsl.lang.values_in import (
+    calls_in,
+    label_of,
+    names_in,
+    own_words,
+    parameters_of,
+    takes_heads,
+)
 
 
 def without_sweeps(
@@ -174,8 +181,7 @@ class _Readings(Sweeps):
 
     def _written(self, item: Item, reading: Reading, heads: Expr | None) -> Item:
         if isinstance(item, Declaration):
-            hidden = item.parameter.text if item.parameter else None
-            value = self._value(item.value, reading, None, hidden, heads)
+            value = self._value(item.value, reading, None, parameters_of(item), heads)
             return replace(item, value=value)
         entry, own, attributes = ITEM.get(item.kind.text), self.own_of(item), list[Attribute]()
         for attribute in item.attributes:
@@ -189,17 +195,17 @@ class _Readings(Sweeps):
             else:
                 # heads are those of the vectors that are written; what is ablated has its own
                 given = heads if attribute.name.text in ("add", "patch") else None
-                value = self._value(node, reading, parameter, None, given)
+                value = self._value(node, reading, parameter, (), given)
                 attributes.append(replace(attribute, value=value))
         settled = list[Attribute]()
         for parameter in self.defaults_of(item):
             if self.inside(self.defaults[parameter.name], parameter, item):
-                node = self._value(self.defaults[parameter.name], reading, parameter, None, None)
+                node = self._value(self.defaults[parameter.name], reading, parameter, (), None)
                 attributes.append(_attribute(parameter.name, node))
         for name, node in self.defaults.items():
             sweeps = self.inside(node, None, item)
             if sweeps and set(sweeps) <= set(reading):
-                value = self._value(node, reading, None, None, None)
+                value = self._value(node, reading, None, (), None)
                 settled.append(_attribute(name, value))
         for kind in ("model", "dataset"):
             only = self.only_one(item, kind)
@@ -211,11 +217,11 @@ class _Readings(Sweeps):
             attributes=tuple(attributes),
             settled=tuple(settled),
             written=item,
-            values=tuple(self._value(v, reading, None, None, None) for v in item.values),
+            values=tuple(self._value(v, reading, None, (), None) for v in item.values),
         )
 
     def _value(
-        self, node: Expr, reading: Reading, parameter: Parameter | None, hidden: str | None,
+        self, node: Expr, reading: Reading, parameter: Parameter | None, hidden: Collection[str],
         heads: Expr | None,
     ) -> Expr:  # fmt: skip
         """A value with those of the reading in it, and the names of the readings of what it is
@@ -223,7 +229,7 @@ class _Readings(Sweeps):
         kinds = {id(name): of for name, of in names_in(node, parameter)}
 
         def value_of(part: Node) -> Node | None:
-            if not isinstance(part, Name) or isinstance(part, Gap) or part.text == hidden:
+            if not isinstance(part, Name) or isinstance(part, Gap) or part.text in hidden:
                 return None
             if part.text in self.broken:
                 return Gap("", span=part.span)
@@ -245,7 +251,7 @@ class _Readings(Sweeps):
                     continue
                 default = self.default_for(part, option)
                 if self.inside(default, option, _NOTHING):
-                    made = self._value(default, reading, option, None, None)
+                    made = self._value(default, reading, option, (), None)
                     keywords.append(
                         Keyword(Name(option.name, span=made.span), made, span=made.span)
                     )
@@ -294,7 +300,7 @@ class _Readings(Sweeps):
                 "MFV2022", attribute.name, "`heads` has no effect here",
                 "no `fv` of this block is without heads of its own", severity="warning",
             )  # fmt: skip
-        return self._value(node, reading, None, None, None)
+        return self._value(node, reading, None, (), None)
 
     def _takes_heads(self, vector: Expr) -> bool:
         """Whether an `fv` behind a vector takes the heads of the eval it is used in."""
@@ -351,13 +357,13 @@ class _Readings(Sweeps):
             value = attribute.value
             if item.reach is not None and takes_one(item.reach.text, attribute):
                 value = (self._values(value, f"`{attribute.name.text}`") or (Gap(""),))[0]
-            value = self._value(value, first, None, None, None)
+            value = self._value(value, first, None, (), None)
             attributes.append(replace(attribute, value=value))
         return replace(item, attributes=tuple(attributes))
 
 
 #: What a default is looked into for that belongs to no item.
-_NOTHING = Declaration(Name(""), Name(""), None, Gap(""))
+_NOTHING = Declaration(Name(""), Name(""), (), Gap(""))
 
 
 def _attribute(name: str, value: Expr) -> Attribute:

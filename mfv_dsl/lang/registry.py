@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal
 
 
@@ -117,7 +118,11 @@ class Entry:
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of this name, None where there is none."""
-        return next((p for p in self.parameters if p.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in self.parameters}
 
 
 def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:

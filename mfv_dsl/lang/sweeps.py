@@ -36,6 +36,7 @@ from mfv_dsl.lang.values_in import (
     names_in,
     names_outside_calls,
     own_words,
+    parameters_of,
     values_in,
 )
 
@@ -89,7 +90,7 @@ class Sweeps:
         for item in recipe.items:
             if isinstance(item, Declaration):
                 self.declared.setdefault(item.name.text, item)
-                if item.kind.text == SWEEP and item.parameter is None:
+                if item.kind.text == SWEEP and not item.parameters:
                     sweeps.setdefault(item.name.text, item)
             elif item.kind.text == "eval" and isinstance(item.label, Name):
                 self.evals.setdefault(item.label.text, item)
@@ -259,10 +260,10 @@ class Sweeps:
     def inside(self, node: Expr, parameter: Parameter | None, item: Item) -> dict[str, Sweep]:
         """The sweeps that a value depends on, through what it names and what its calls take from
         `defaults`."""
-        hidden = item.parameter if isinstance(item, Declaration) else None
+        hidden = parameters_of(item)
         found = _Found()
         for name, of in names_in(node, parameter):
-            if hidden is not None and name.text == hidden.text:
+            if name.text in hidden:
                 continue
             if name.text in self.sweeps:
                 found.add({name.text: self.sweeps[name.text]})

@@ -10,6 +10,7 @@ from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.syntax import (
     Call,
+    Case,
     Declaration,
     Expr,
     Gap,
@@ -35,6 +36,12 @@ def label_of(item: Item) -> Name | None:
     if isinstance(item, Declaration):
         return item.name
     return item.label if isinstance(item.label, Name) else None
+
+
+def parameters_of(item: Item) -> frozenset[str]:
+    """The names of the parameters of a family; none of anything else."""
+    parameters = item.parameters if isinstance(item, Declaration) else ()
+    return frozenset(parameter.text for parameter in parameters)
 
 
 def own_words(parameter: Parameter | None) -> bool:
@@ -78,6 +85,8 @@ def names_in(node: Expr, parameter: Parameter | None) -> Iterator[tuple[Name, Pa
             if part.function.text not in FUNCTION:
                 yield part.function, None
             work += list(arguments_of(part))
+        elif isinstance(part, Case):
+            work.append((part.value, of))
         else:
             work += [(child, of) for child in part.children()]
 
@@ -89,6 +98,8 @@ def names_outside_calls(node: Expr) -> Sequence[Name]:
         part = work.pop()
         if isinstance(part, Name):
             names.append(part)
+        elif isinstance(part, Case):
+            work.append(part.value)
         elif not isinstance(part, Call):
             work += part.children()
     return names
