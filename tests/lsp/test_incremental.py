@@ -90,7 +90,7 @@ def test_after_many_edits_a_recipe_is_what_a_fresh_check_says():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_after_ten_thousand_edits_a_recipe_is_what_a_fresh_check_says(seed):
-    run(2_500, 25, seed=seed + 10)
+    run(2_500, 10, seed=seed + 10)
 
 
 @pytest.mark.parametrize("text", TEXTS)
