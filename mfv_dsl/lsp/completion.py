@@ -248,7 +248,7 @@ class _Words:
         for kind in kinds if scope is not None else ():
             assert scope is not None
             for name in scope.of_kind(kind):
-                if name == self.place.label:
+                if name == self.place.label or "[" in name:  # of a sweep, for one of its values
                     continue
                 item = scope.names[name]
                 text = self.analysis.text_of(item.span)

@@ -161,7 +161,7 @@ def _words(parameter: Parameter) -> tuple[str, ...]:
 
 # -- items ----------------------------------------------------------------------------------------
 def _declared(analysis: Analysis, item: Declaration) -> str:
-    parts = [_code(analysis, item.span)]
+    parts = [item.doc, _code(analysis, item.span)]
     if item.kind.text == "vector":
         parts += _normal_forms(analysis, item)
     return "\n\n".join(part for part in (*parts, _facts_of(analysis, item).strip()) if part)
@@ -230,7 +230,7 @@ def _facts_of(analysis: Analysis, item: Item) -> str:
 
 def _block(analysis: Analysis, item: Block) -> str:
     """A block, and the values that it does not write, with who sets them."""
-    parts = [_code(analysis, item.span)]
+    parts = [item.doc, _code(analysis, item.span)]
     block = analysis.blocks.get(item.span)
     if block is not None:
         rows = [

@@ -213,6 +213,33 @@ def test_hover_of_names_and_words():
     assert "drawn" in hovered("heads h = top(3, by=ran¦dom)")
 
 
+SWEPT = """\
+mfv 1
+model m = tiny()
+## How often is it drawn?
+sweep draw = 1..3
+dataset d = scenes(relations=[left, right], seed=draw)
+heads best = top(3, seed=draw, dataset=d)
+eval a { add = fv(each, seed=draw, heads=best), layer = 3 }
+"""
+
+
+def test_what_is_swept_has_one_name():
+    analysis = analyse(SWEPT)
+    assert analysis.diagnostics == ()
+    offset = SWEPT.index("draw =")
+    assert len(renamed_places(analysis, offset, "pulled")) == 4
+    with pytest.raises(CannotRename, match="results have a column `number`"):
+        renamed_places(analysis, offset, "number")
+    assert spans(SWEPT, references(analysis, SWEPT.index("best"))) == ["6:best", "7:best"]
+    assert spans(SWEPT, references(analysis, SWEPT.index("a {"))) == ["7:a"]
+    items = complete(analysis, Lines(SWEPT), SWEPT.index("best)"))
+    names = [item.label for item in items]
+    assert {"best", "draw"} <= set(names) and not any("[" in name for name in names)
+    found = hover(analysis, Lines(SWEPT), offset)
+    assert found is not None and found.contents.value.startswith("How often is it drawn?")
+
+
 def test_hover_shows_the_sum_that_a_vector_is():
     text = hovered("vector w = steer + fv(right)\neval a { add = w¦, layer = 1 }")
     assert "As a sum:" in text and "w = fv(left) - fv(right)" in text
