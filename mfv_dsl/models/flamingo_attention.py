@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 
 #: Texts are cut into segments where those, padded, have at most so many times their tokens.
 _PADDING = 4
@@ -116,13 +115,13 @@ def _attend_own_image(
     count, tokens, places, imageless = (
         part.to(x.device) if isinstance(part, torch.Tensor) else part for part in segments
     )
-    rows, width = torch.arange(len(x), device=x.device)[:, None], attention.heads
-    query = attention.to_q(attention.norm(x))[rows, tokens]
+    rows, heads = torch.arange(len(x), device=x.device)[:, None], attention.heads
+    query = (attention.to_q(attention.norm(x)) * attention.scale)[rows, tokens]
     queries, keys, values = (
-        part.reshape(len(x) * count, -1, width, part.shape[-1] // width).transpose(1, 2)
+        part.reshape(len(x) * count, -1, heads, part.shape[-1] // heads).transpose(1, 2)
         for part in (query, *attention.to_kv(media[:, :count]).chunk(2, dim=-1))
     )
-    read = scaled_dot_product_attention(queries, keys, values, scale=attention.scale)
+    read = (queries @ keys.transpose(-1, -2)).softmax(-1) @ values
     by_token = read.transpose(1, 2).reshape(len(x), -1, query.shape[-1])[rows, places]
     output: torch.Tensor = attention.to_out(by_token.masked_fill(imageless, 0.0))
     return output

@@ -62,17 +62,19 @@ class PrefixState:
 @torch.no_grad()
 def run_prefix(flamingo: FlamingoPasses, batch: PromptBatch) -> PrefixState:
     """Run all tokens but the last of every prompt."""
+    from transformers import DynamicCache
+
     facts, language = flamingo.facts, flamingo.model.lang_encoder
     tokens, mask = batch.tokens[:, :-1], batch.mask[:, :-1]
     positions = batch.mask.sum(-1, keepdim=True) - 1
     from_last = _turns(flamingo, batch.dtype)
     if tokens.shape[1]:
-        with flamingo.conditioned(batch.media, tokens):
-            output = flamingo.language_pass(
-                tokens, mask, keep=True, origin=positions if from_last else None
+        cache, seen = DynamicCache(config=language.config), needed(mask)
+        with flamingo.conditioned(batch.media, tokens), _until_last_keys(flamingo):
+            flamingo.language_pass(
+                tokens, mask, cache, keep=True, origin=positions if from_last else None
             )
-        seen = needed(mask)
-        past = [Past.of(layer.keys, layer.values, seen) for layer in output.past_key_values.layers]
+        past = [Past.of(layer.keys, layer.values, seen) for layer in cache.layers]
     else:
         none = batch.media.new_zeros(len(batch), facts.n_heads, 0, facts.head_dim)
         on_device = [none.to(device_of(layer)) for layer in flamingo.layers]
@@ -88,6 +90,29 @@ def run_prefix(flamingo: FlamingoPasses, batch: PromptBatch) -> PrefixState:
         ),
         length=batch.tokens.shape[1],
     )
+
+
+class _Enough(Exception):
+    """All keys and values are there."""
+
+
+@contextmanager
+def _until_last_keys(flamingo: FlamingoPasses) -> Iterator[None]:
+    """Within the block a pass ends where the last layer has made its keys and values, and read by
+    them: nothing of the prefix is needed after that."""
+
+    def end(*_: Any) -> None:
+        raise _Enough
+
+    last, projection = flamingo.layers[-1].decoder_layer, flamingo.family.projection
+    assert projection is not None
+    handle = last.get_submodule(projection).register_forward_pre_hook(end)
+    try:
+        yield
+    except _Enough:
+        pass
+    finally:
+        handle.remove()
 
 
 def _turns(flamingo: FlamingoPasses, dtype: torch.dtype) -> bool:
