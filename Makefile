@@ -36,7 +36,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,quantize,vlm]' \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,lsp,quantize,vlm]' \
 	    build hatchling hypothesis interegular mypy pytest pytest-xdist ruff
 	$(BIN)/python -m pip install --quiet --no-deps open_flamingo==2.0.1
 	touch $@

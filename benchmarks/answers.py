@@ -38,8 +38,8 @@ from mfv_dsl.execute.session import batched
 from mfv_dsl.methods.answers import measure_answers, object_names
 from mfv_dsl.models import load
 from mfv_dsl.models.base import Backend, PromptBatch
+from mfv_dsl.models.features import FeatureCache
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
-from mfv_dsl.models.vlm.feature_cache import FeatureCache
 
 SCENES = Scenes(seed=11, count=400)
 MODELS: dict[str, Callable[[], Backend]] = {
@@ -110,8 +110,7 @@ def measured(model: Backend, shots: int, prompts: int, rounds: int) -> dict[str,
     drawn = draw_prompts(SCENES, "left", "test", prompts, shots)
     seconds: dict[str, list[float]] = {}
     for number in range(rounds + 1):
-        if isinstance(model, VisionLanguageModel):  # pictures are encoded in every round
-            model.encoder.cache = FeatureCache(torch.device("cpu"))
+        model.features.cache = FeatureCache()  # pictures are encoded in every round
         started = time.process_time()
         batches = list(batched(model, SCENES, drawn))
         encoding = time.process_time() - started

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 
+from mfv_dsl.models.features import FeatureCache
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from mfv_dsl.models.vlm.load import load_folder
 from tests.models.vlm import zoo
@@ -40,7 +41,7 @@ def seconds(model: VisionLanguageModel, prompts: int, shots: int, side: int) -> 
     for reads_alone, forgets in ((False, True), (True, True), (True, False)):
         model.inputs.reads_alone = reads_alone
         if forgets:
-            model.encoder.cache = type(model.encoder.cache)(torch.device("cpu"))
+            model.features.cache = FeatureCache()
         start = time.process_time()
         batch = model.texts([text] * prompts, shown)
         times.append(time.process_time() - start)

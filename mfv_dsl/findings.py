@@ -13,13 +13,22 @@ from mfv_dsl.base.facts import VectorFacts
 from mfv_dsl.base.places import find_recipe
 from mfv_dsl.base.source import Source
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.checker import check_each_profile, check_source, of_profiles
+from mfv_dsl.lang.checker import (
+    CheckResult,
+    Facts,
+    check_each_profile,
+    check_source,
+    no_vectors,
+    of_profiles,
+)
+from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.overrides import in_option
 from mfv_dsl.lang.parser import read_source, source_from_bytes
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, read_lock
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.build import build_plan
+from mfv_dsl.plan.steps import Plan
 
 #: What stands for standard input where a recipe's file is asked for.
 STDIN = "-"
@@ -35,15 +44,31 @@ def findings(
         return at_hand(path, name, lock)
 
     result = check_source(source, None, overrides, find, profile)
-    own = (*result.diagnostics, *_of_plan(result.checked, source, overrides))
     if profile:
-        return own
-    results = check_each_profile(source, find=find)
-    plain = check_source(source, find=find) if results and overrides else result
-    more = list(of_profiles(results, plain.diagnostics))
+        return (*result.diagnostics, *_plan(result.checked, source, overrides)[1])
+    return (*result.diagnostics, *beyond_check(source, result, None, find, overrides)[0])
+
+
+def beyond_check(
+    source: Source,
+    result: CheckResult,
+    facts: Facts | None = None,
+    find: VectorFinder = no_vectors,
+    overrides: Sequence[str] = (),
+) -> tuple[list[Diagnostic], Plan | None]:
+    """What is wrong with a recipe beside what its check gave, ``result``, and its plan.
+
+    That is: why no plan can be made of it, or none that can be run, and what is wrong with it with
+    each of its profiles.  The plan is None where none can be made.
+    """
+    plan, more = _plan(result.checked, source, overrides)
+    results = check_each_profile(source, facts, find)
+    plain = check_source(source, facts, find=find) if results and overrides else result
+    more += of_profiles(results, plain.diagnostics)
     for other in () if result.checked is None else results.values():
-        more += [d for d in _of_plan(other.checked, source) if d not in (*own, *more)]
-    return (*own, *more)
+        found = _plan(other.checked, source)[1]
+        more += [d for d in found if d not in (*result.diagnostics, *more)]
+    return more, plan
 
 
 def read_recipe(path: str | Path) -> tuple[Source, Lock]:
@@ -59,15 +84,17 @@ def read_recipe(path: str | Path) -> tuple[Source, Lock]:
     return source, read_lock(file.parent / LOCK_NAME)
 
 
-def _of_plan(
+def _plan(
     checked: Checked | None, source: Source, overrides: Sequence[str] = ()
-) -> list[Diagnostic]:
-    """Why no plan can be made of a checked recipe, or none that can be run."""
+) -> tuple[Plan | None, list[Diagnostic]]:
+    """The plan of a checked recipe, and why there is none, or none that can be run."""
     if checked is None:
-        return []
+        return None, []
+    plan = None
     try:
-        found = build_plan(checked).errors
+        plan = build_plan(checked)
+        found = plan.errors
     except MfvError as error:
         # what a model or dataset is that is not on this machine, nobody can say
         found = () if error.code == "MFV5001" else error.diagnostics
-    return [in_option(diagnostic, source, overrides) for diagnostic in found]
+    return plan, [in_option(diagnostic, source, overrides) for diagnostic in found]

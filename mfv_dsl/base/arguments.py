@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.layers import numbers_of, together
 from mfv_dsl.base.suggest import suggest
 
 
@@ -92,14 +93,19 @@ def whole(value: object, what: str, least: int = 0) -> int:
 
 
 def layer_of(value: object) -> int | str:
-    """A layer's number, or ``native``.  Raises ArgumentError for anything else.
+    """A layer's number, ``native``, or several layers together: a set of numbers, or its text.
+    Raises ArgumentError for anything else.
 
-    >>> layer_of(3), layer_of("native")
-    (3, 'native')
+    >>> layer_of(3), layer_of("native"), layer_of({5, 3}), layer_of("{3, 5}")
+    (3, 'native', '{3, 5}', '{3, 5}')
     """
+    if isinstance(value, set | frozenset) and value:
+        return together(whole(one, "layer") for one in value)
     if isinstance(value, str):
         if value == "native":
             return value
+        if layers := numbers_of(value):
+            return together(layers)
         raise ArgumentError(f"a layer is a number or `native`, and this is {shown(value)}")
     return whole(value, "layer")
 

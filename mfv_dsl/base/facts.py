@@ -113,7 +113,8 @@ class VectorFacts:
     ``model`` names the model and ``fingerprint`` its weights, ``d_model`` is the vector's length,
     ``site`` where it is to be written, ``bias`` the convention about output biases, ``parts``
     whether it has per-head parts; ``content`` is the hash of its numbers, ``revision`` the commit
-    of the Hub that it comes from, ``pinned`` the content that ``mfv.lock`` asks for, if it does.
+    of the Hub that it comes from, ``pinned`` the content that ``mfv.lock`` asks for, if it does;
+    ``layer`` is the one it was trained at or is meant for.
     """
 
     file: str
@@ -126,3 +127,4 @@ class VectorFacts:
     content: str
     revision: str | None = None
     pinned: str | None = None
+    layer: int | None = None

@@ -19,11 +19,17 @@ class MemoryWarning(UserWarning):
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes of memory that are free on ``device``; on a GPU with those of PyTorch's cache."""
+    """Bytes of memory that are free on ``device``: on a GPU with those of PyTorch's cache, on a
+    processor with those of the system's cache of files, where the system tells them."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free) + int(cached)
+    try:
+        with open("/proc/meminfo", "rb") as file:
+            return 1024 * int(file.read().partition(b"MemAvailable:")[2].split(maxsplit=1)[0])
+    except (OSError, ValueError, IndexError):
+        pass
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not every system tells

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from mfv_dsl.base.short import Short
@@ -12,10 +12,15 @@ from mfv_dsl.base.texts import line_starts
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A half-open range of code points ``[start, end)`` in one source."""
+    """A half-open range of code points ``[start, end)`` in one source.
+
+    What is read several times, such as a block that is swept, stands once in the text; ``copy``
+    tells the readings apart.  It is 0 for what is read as it stands.
+    """
 
     start: int
     end: int
+    copy: int = field(default=0, repr=False)
 
     def to(self, other: Span) -> Span:
         """The smallest span that covers both.
@@ -23,7 +28,12 @@ class Span:
         >>> Span(2, 4).to(Span(7, 9))
         Span(start=2, end=9)
         """
-        return Span(min(self.start, other.start), max(self.end, other.end))
+        return Span(min(self.start, other.start), max(self.end, other.end), self.copy)
+
+    @property
+    def place(self) -> Span:
+        """Where it stands in the text, whatever copy of it is meant."""
+        return Span(self.start, self.end) if self.copy else self
 
 
 @dataclass(frozen=True, repr=False)

@@ -134,6 +134,29 @@ def reference(
         raise _nothing_found(f"the language has no word {name}", error.args[0]) from None
 
 
+def lsp(
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="On standard input and output, as it is anyway.")
+    ] = True,
+) -> None:
+    """Answer an editor about recipes: the language server, on standard input and output.
+
+    Editors start it themselves; how they are told to is in docs/editors.md.
+    """
+    from mfv_dsl.base.errors import MfvError
+
+    try:
+        from mfv_dsl.lsp.server import serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("pygls", "lsprotocol"):
+            raise
+        raise MfvError(
+            "MFV5390", "the language server needs the package pygls",
+            help="pip install 'mfv-dsl[lsp]'",
+        ) from None  # fmt: skip
+    serve()
+
+
 def _files(recipes: list[str]) -> Iterator[str]:
     """The files that are meant: of a folder all its recipes."""
     for recipe in recipes:
@@ -148,4 +171,4 @@ def _nothing_found(message: str, near: str | None) -> typer.Exit:
     return typer.Exit(2)
 
 
-COMMANDS = (check, fmt, explain, reference)
+COMMANDS = (check, fmt, explain, reference, lsp)

@@ -40,7 +40,7 @@ def run(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run only this tune or eval, or the save of this folder; may be repeated."
+            help="Run only this tune or eval, the save of this folder, or `report`; repeatable."
         ),
     ] = None,
     device: Annotated[
@@ -113,6 +113,7 @@ def _show_tables(result: RunResult) -> None:
     from mfv_dsl.cli.output import print_notes, print_table
     from mfv_dsl.report.tables import (
         confusion_table,
+        numbers_table,
         results_table,
         tuning_table,
         weights_table,
@@ -126,6 +127,8 @@ def _show_tables(result: RunResult) -> None:
         print_notes(result.notes)
     if result.weights:
         print_table(weights_table(result.weights))
+    if result.numbers:
+        print_table(numbers_table(result.numbers))
     if result.tunes:
         print_table(tuning_table(result.tunes))
     for path in result.saved:
@@ -140,7 +143,7 @@ def plan(
     sets: SetOptions = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Plan only this tune or eval, or the save of this folder."),
+        typer.Option(help="Plan only this tune or eval, the save of this folder, or `report`."),
     ] = None,
     device: Annotated[
         str | None,

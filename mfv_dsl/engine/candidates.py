@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.prefix import FullPasses, Prefix, Variant
 from mfv_dsl.engine.sequences import Tokens, sequence_log_p
@@ -116,8 +117,9 @@ class _Search:
 
     def __init__(self, trie: _Trie, targets: np.ndarray, tree: Tree) -> None:
         self.trie, self.tree = trie, tree
-        first = tree.scores.log_p.double().cpu().numpy()
-        self.finite = tree.scores.finite.cpu().numpy().copy()
+        log_p, finite = brought(tree.scores.log_p, tree.scores.finite)
+        first = log_p.double().numpy()
+        self.finite = finite.numpy().copy()
         shape = (*first.shape[:2], len(trie.tokens))
         self.log_p = np.full(shape, -np.inf)  # of nodes that are known
         self.log_p[:, :, trie.children[0]] = first
@@ -175,12 +177,13 @@ class _Search:
         )
         self.rows[prompts, variants, run] = first + columns
         self.is_run[prompts, variants, run] = True
-        added = scores.log_p.double().cpu().numpy()[prompts, columns]  # (run, most)
+        log_p, finite = brought(scores.log_p, scores.finite)
+        added = log_p.double().numpy()[prompts, columns]  # (run, most)
         row, place = np.nonzero(going_on[numbers])
         nodes_behind = going_on[numbers[row], place]
         total = self.log_p[prompts, variants, run][row] + added[row, place]
         self.log_p[prompts[row], variants[row], nodes_behind] = total
-        held = scores.finite.cpu().numpy()[prompts, columns]
+        held = finite.numpy()[prompts, columns]
         self.finite[prompts[~held], variants[~held]] = False
 
 

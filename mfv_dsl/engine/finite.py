@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.tensors import tensors_in
@@ -33,8 +34,9 @@ def holds_numbers(states: torch.Tensor) -> torch.Tensor:
 def check_edits(backend: Backend, edits: Sequence[Edit]) -> None:
     """Refuse (MFV5370) an edit whose value is none, or too large for the model's precision."""
     dtype = _dtype(backend)
-    for edit in edits:
-        if not bool(holds_numbers(edit.value.detach().to(dtype)).all()):
+    are_held = brought(*(holds_numbers(edit.value.detach().to(dtype)).all() for edit in edits))
+    for edit, is_held in zip(edits, are_held, strict=True):
+        if not bool(is_held):
             is_written = bool(edit.value.isfinite().all())
             why = f"too large to be held in {_name(dtype)}" if is_written else "not all numbers"
             raise NotFinite(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.edits import LAST, Edit
 from mfv_dsl.engine.finite import NotFinite, check_edits, remedy
 from mfv_dsl.engine.hooks import Hooks, find_site
@@ -103,9 +105,9 @@ class _Run:
     def __init__(
         self, backend: Backend, decoder: Decoder, edits: Sequence[Edit], later: Sequence[Edit]
     ) -> None:
-        self.decoder, self.end = decoder, torch.tensor(sorted(backend.end_tokens))
+        self.decoder, self.ends = decoder, backend.end_tokens
         self._backend, self._edits, self._later = backend, edits, list(later)
-        self._banned = sorted(backend.banned_tokens)
+        self._banned = torch.tensor(sorted(backend.banned_tokens), dtype=torch.long, device="cpu")
 
     def prompt(self) -> torch.Tensor:
         """Log-probabilities of the first token, (prompts, vocabulary)."""
@@ -120,21 +122,24 @@ class _Run:
         self.decoder.keep(rows)
         self._later = [follow(edit, rows, self._backend) for edit in self._later]
 
-    def ends(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Which of ``tokens`` end a generation, of the same shape."""
-        return torch.isin(tokens, self.end.to(tokens.device))
-
-    def _with(self, edits: Sequence[Edit], run: Callable[[], torch.Tensor]) -> torch.Tensor:
-        with Hooks(self._backend.model, self._backend.sites, edits):
-            logits = run()
-        if not bool(logits.isfinite().all()):
+    def brought(self, *tensors: torch.Tensor) -> list[list[Any]]:
+        """What was made of the scores, as lists; MFV5370 where the scores are not all numbers."""
+        finite, *rest = brought(self._finite, *tensors)
+        if not bool(finite):
             raise NotFinite(
                 "MFV5370",
                 "the scores of the next token are not all numbers",
                 help=remedy(self._backend, self._edits),
             )
+        return [tensor.tolist() for tensor in rest]
+
+    def _with(self, edits: Sequence[Edit], run: Callable[[], torch.Tensor]) -> torch.Tensor:
+        with Hooks(self._backend.model, self._backend.sites, edits):
+            logits = run()
+        self._finite = logits.isfinite().all()  # looked at with what is made of them
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        logits[:, self._banned] = -torch.inf
+        self._banned = sent(self._banned, logits.device)
+        logits = logits.index_fill(1, self._banned, -torch.inf)
         return logits.log_softmax(-1)
 
 
@@ -155,12 +160,12 @@ def _greedy(run: _Run, next_token: torch.Tensor, most: int) -> list[Generation]:
     alive = list(range(prompts))  # finished prompts go on in the batch, and nobody listens
     for count in range(1, most + 1):
         best, tokens = next_token.max(-1)
-        ends = run.ends(tokens).tolist()
+        log_p_of_best, chosen = run.brought(best, tokens)
         for row in alive:
-            log_p[row] += best[row].item()
-            if not ends[row]:
-                tokens_by_prompt[row].append(int(tokens[row]))
-        alive = [row for row in alive if not ends[row]]
+            log_p[row] += log_p_of_best[row]
+            if chosen[row] not in run.ends:
+                tokens_by_prompt[row].append(chosen[row])
+        alive = [row for row in alive if chosen[row] not in run.ends]
         if not alive or count == most:
             break
         next_token = run.step(tokens)
@@ -196,9 +201,10 @@ def _beam_search(run: _Run, next_token: torch.Tensor, most: int, beams: int) -> 
             survivors = [beam for beam in survivors if rows[beam[0]][0] != prompt or beam[2] > best]
         if not survivors:
             break
+        kept, said = (torch.tensor([beam[i] for beam in survivors], device="cpu") for i in (0, 1))
         device = next_token.device
-        run.keep(torch.tensor([row for row, _, _ in survivors], device=device))
-        next_token = run.step(torch.tensor([token for _, token, _ in survivors], device=device))
+        run.keep(kept)
+        next_token = run.step(sent(said, device))
         rows = [(rows[row][0], (*rows[row][1], token), total) for row, token, total in survivors]
     return [max(generation, key=lambda generation: generation.log_p) for generation in generations]
 
@@ -208,13 +214,13 @@ def _grow(
 ) -> list[list[_Candidate]]:
     """By prompt, the likeliest continuations of its beams, the likeliest first: enough that
     ``beams`` of them go on, whichever end."""
-    values, tokens = next_token.topk(min(beams + len(run.end), next_token.shape[1]), dim=-1)
-    ends = run.ends(tokens).tolist()
+    most = min(beams + len(run.ends), next_token.shape[1])
+    values, tokens = run.brought(*next_token.topk(most, dim=-1))
     candidates_by_prompt: list[list[_Candidate]] = [[] for _ in range(prompts)]
     for row, (prompt, _, total) in enumerate(rows):
-        continuations = zip(tokens[row].tolist(), values[row].tolist(), ends[row], strict=True)
         candidates_by_prompt[prompt] += [
-            (row, token, total + value, end) for token, value, end in continuations
+            (row, token, total + value, token in run.ends)
+            for token, value in zip(tokens[row], values[row], strict=True)
         ]
     return [
         sorted(candidates, key=lambda candidate: -candidate[2])

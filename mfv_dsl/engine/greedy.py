@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.prefix import FullPasses, Prefix, Variant
@@ -53,13 +54,15 @@ def continue_greedily(
             tokens[place] = generated
     done = [place for places, _ in chunks for place in places]
     order = torch.tensor(done, device="cpu").argsort()
-    first = concatenate_scores([_on_processor(part.first) for _, part in chunks])
+    first = concatenate_scores([part.first for _, part in chunks])
     finite = torch.cat([part.finite for _, part in chunks], dim=1)
     return Continuations(tokens, first.variants(order), finite[:, order])
 
 
 def _on_processor(scores: Scores) -> Scores:
-    return scores.map_tensors(torch.Tensor.cpu)
+    """The same on the processor; what is on it already is not copied."""
+    tensors = scores.tensors()
+    return replace(scores, **dict(zip(tensors, brought(*tensors.values()), strict=True)))
 
 
 @torch.no_grad()
@@ -87,11 +90,12 @@ class _Greedy:
     def __init__(self, tree: Tree, banned: torch.Tensor, ends: frozenset[int], most: int) -> None:
         self.tree, self.banned, self.most = tree, banned, most
         self.ends = torch.tensor(sorted(ends), device="cpu")
-        self.finite = tree.scores.finite.cpu().clone()
+        self.first = _on_processor(tree.scores)
+        self.finite = self.first.finite.clone()
 
     def run(self) -> Continuations:
         """Until every branch has ended."""
-        next_token = self._allowed(self.tree.scores)  # (prompts, variants)
+        next_token = self._allowed(self.first)  # (prompts, variants)
         prompts, variants = next_token.shape
         tokens: list[list[list[int]]] = [[[] for _ in range(prompts)] for _ in range(variants)]
         row = torch.arange(variants, device="cpu").repeat(
@@ -111,17 +115,18 @@ class _Greedy:
             here = places[0], column[places]
             said[here], parents[here] = next_token[places], row[places]
             nothing = torch.zeros(*shape, 0, dtype=torch.long, device="cpu")
-            _, scores = self.tree.step(level, said, parents, nothing, top=1 + len(self.banned))
+            _, step = self.tree.step(level, said, parents, nothing, top=1 + len(self.banned))
+            scores = _on_processor(step)
             row = torch.zeros_like(row).index_put(places, here[1])
             next_token = next_token.index_put(places, self._allowed(scores)[here])
-            self.finite[places] &= scores.finite.cpu()[here]
+            self.finite[places] &= scores.finite[here]
             alive = alive & self.finite & ~torch.isin(next_token, self.ends)
         as_tuples = [[tuple(row) for row in rows] for rows in tokens]
-        return Continuations(as_tuples, self.tree.scores, self.finite)
+        return Continuations(as_tuples, self.first, self.finite)
 
     def _allowed(self, scores: Scores) -> torch.Tensor:
         """The likeliest token that may be generated, (prompts, rows)."""
-        likeliest, top = scores.likeliest.cpu(), scores.top.cpu()
+        likeliest, top = scores.likeliest, scores.top
         allowed = (~torch.isin(top, self.banned)).to(torch.uint8).argmax(-1, keepdim=True)
         is_banned = torch.isin(likeliest, self.banned)
         return torch.where(is_banned, top.gather(-1, allowed)[..., 0], likeliest)

@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.engine.calls import Calls
 from mfv_dsl.engine.edits import Edit, EditOperation, Read
 from mfv_dsl.models.sites import Site, SiteTable
@@ -254,7 +255,7 @@ def apply_operation(
     operation: EditOperation, before: torch.Tensor, value: torch.Tensor
 ) -> torch.Tensor:
     """``before`` (..., width) after ``operation`` with ``value``, which broadcasts to it."""
-    value = value.to(before)
+    value = sent(value, before.device).to(before.dtype)
     if operation == "add":
         return before + value
     if operation == "replace":

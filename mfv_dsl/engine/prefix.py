@@ -24,6 +24,7 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import AtOnce, rows_at_once
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact
 from mfv_dsl.engine.full_pass import full_pass
@@ -140,7 +141,7 @@ class Prefix:
         chunks = list(self.run(variants, targets, top=top, logits=logits))
         place = torch.tensor([i for chunk in chunks for i in chunk.variants]).argsort()
         together = concatenate_scores([chunk.scores for chunk in chunks])
-        return together.variants(place.to(together.likeliest.device))
+        return together.variants(sent(place, together.likeliest.device))
 
     @torch.no_grad()
     def grow(
@@ -252,7 +253,7 @@ class Prefix:
                 ranks=not ask.grown,
             )
             places = _places(work)
-            place = torch.tensor(places, device=hidden.device)
+            place = sent(torch.tensor(places, device="cpu"), hidden.device)
             grown = None
             if ask.grown:
                 chosen = scores.variants(place)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.engine.finite import holds_numbers
 
 _SLICE_BYTES = 64 << 20  # of logits at a time
@@ -84,7 +85,7 @@ def score(
     prompts, variants = hidden.shape[:2]
     rows = hidden.flatten(0, 1)
     held = holds_numbers(rows.detach())
-    tokens = targets.to(hidden.device)
+    tokens = sent(targets, hidden.device)
     if targets.ndim < 3:
         tokens = tokens.reshape(prompts, 1, -1).expand(-1, variants, -1)
     token_rows = tokens.flatten(0, 1)
@@ -119,7 +120,7 @@ def log_probabilities(
     """Log-probabilities of ``targets`` (rows,) under ``logits_of(rows)``, (rows,): the ``log_p``
     of :func:`score` and nothing else, for whoever takes gradients."""
     held = holds_numbers(rows.detach())
-    targets = targets.to(rows.device)[:, None]
+    targets = sent(targets, rows.device)[:, None]
     step = max(1, _SLICE_BYTES // (vocabulary * 12))
     parts = []
     for i in range(0, len(rows), step):

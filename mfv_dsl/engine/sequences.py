@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from mfv_dsl.base.memory import rows_at_once
+from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import check_edits, not_finite
 from mfv_dsl.engine.generation import follow
@@ -93,29 +94,34 @@ def _log_p(
     """:func:`sequence_log_p` of some prompts, all at once."""
     rows = torch.arange(len(batch))[prompts]
     part = batch[prompts]
-    total = torch.zeros(len(part), len(sequences), dtype=torch.float64)
+    levels: list[tuple[list[int], torch.Tensor]] = []
     with backend.decoding(part) as decoder:
         with Hooks(backend.model, backend.sites, [follow(edit, rows, backend) for edit in edits]):
             logits = decoder.prompt()
         beginnings: list[Tokens] = [()]  # the rows of each prompt
         for level in [*_levels(sequences), []]:
-            _add_level(total, logits, sequences, beginnings)
+            levels.append(_level(logits, len(part), sequences, beginnings))
             if not level:
                 break
             place = {beginning: row for row, beginning in enumerate(beginnings)}
             parents = torch.tensor([place[beginning[:-1]] for beginning in level])
             rows = torch.arange(len(part))[:, None] * len(beginnings) + parents
-            decoder.keep(rows.flatten().to(backend.device))
+            decoder.keep(rows.flatten())
             tokens = torch.tensor([beginning[-1] for beginning in level]).repeat(len(part))
-            logits = decoder.step(tokens.to(backend.device))
+            logits = decoder.step(sent(tokens, backend.device))
             beginnings = level
+    total = torch.zeros(len(part), len(sequences), dtype=torch.float64)
+    columns = [numbers for numbers, _ in levels]
+    for numbers, added in zip(columns, brought(*(added for _, added in levels)), strict=True):
+        total[:, numbers] += added.double()
     return total
 
 
-def _add_level(
-    total: torch.Tensor, logits: torch.Tensor, sequences: Sequence[Tokens], beginnings: list[Tokens]
-) -> None:
-    """Add to ``total`` (prompts, sequences) what the token behind each beginning contributes.
+def _level(
+    logits: torch.Tensor, prompts: int, sequences: Sequence[Tokens], beginnings: list[Tokens]
+) -> tuple[list[int], torch.Tensor]:
+    """The numbers of the sequences that go on behind ``beginnings``, all of one length, and what
+    their next tokens add to their log-probabilities, (prompts, numbers).
 
     ``logits`` (prompts · beginnings, vocabulary).
     """
@@ -125,8 +131,8 @@ def _add_level(
     rows = torch.tensor([place[sequences[i][:length]] for i in longer])
     tokens = torch.tensor([sequences[i][length] for i in longer])
     precise = logits if logits.dtype == torch.float64 else logits.float()
-    where = (torch.arange(len(total))[:, None] * len(beginnings) + rows).to(logits.device)
-    target_logits = precise[where, tokens.to(logits.device)]
+    where = sent(torch.arange(prompts)[:, None] * len(beginnings) + rows, logits.device)
+    target_logits = precise[where, sent(tokens, logits.device)]
     added = target_logits - precise.logsumexp(-1)[where]
     is_finite = precise.isfinite().all(-1)[where]
-    total[:, longer] += added.masked_fill(~is_finite, torch.nan).double().cpu()
+    return longer, added.masked_fill(~is_finite, torch.nan)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from mfv_dsl.base.memory import rows_at_once
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
 from mfv_dsl.models.base import Continuation
 from mfv_dsl.models.branches import Kept
@@ -32,7 +33,7 @@ class Tree:
     ) -> None:  # fmt: skip
         self.variants, self.scores = variants, scores
         self._continuation = continuation
-        self._roots = torch.tensor(rows, device=continuation.start.device)
+        self._roots = sent(torch.tensor(rows, device="cpu"), continuation.start.device)
         self._levels: list[Kept] = [kept]
         self._behind: list[tuple[torch.Tensor, ...]] = [()]  # by level, as Branches.rows
 
@@ -48,7 +49,7 @@ class Tree:
         likeliest (``top``).
         """
         device = self._continuation.start.device
-        tokens, parents = tokens.to(device), parents.to(device)
+        tokens, parents = sent(tokens, device), sent(parents, device)
         prompts, rows = tokens.shape
         if level == 1:
             behind: tuple[torch.Tensor, ...] = (self._roots[parents],)

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.engine.edits import LAST, Edit, EditOperation, Read
 from mfv_dsl.engine.hooks import (
     Change,
@@ -147,7 +148,7 @@ def apply_rows(edits: Sequence[tuple[int, Edit]], site: Site, tensor: torch.Tens
     flat = tensor.reshape(tensor.shape[0], -1, site.width)
     for turn, operation in sorted(groups, key=lambda key: key[0]):
         group = groups[turn, operation]
-        columns = torch.tensor(group.columns, device=tensor.device)
+        columns = sent(torch.tensor(group.columns, device="cpu"), tensor.device)
         after = apply_operation(
             operation, flat.index_select(1, columns), _stacked(group.values, tensor)
         )
@@ -177,4 +178,4 @@ def _stacked(values: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor
     if any(value.ndim == 3 for value in values):
         prompts = len(like)
         values = [value.expand(prompts, *value.shape[-2:]) for value in values]
-    return torch.cat(list(values), dim=-2).to(like)
+    return sent(torch.cat(list(values), dim=-2), like.device).to(like.dtype)

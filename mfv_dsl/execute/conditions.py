@@ -21,22 +21,29 @@ class Point:
     control, empty for the real thing."""
 
     layer: int | str | None = None
-    scale: float | None = None
-    k: int | None = None
-    vector: int = 0
+    scale: float | str | None = None
+    k: int | str | None = None
+    vector: int | str | None = 0
     control: str = ""
 
     def __str__(self) -> str:
         parts = {"layer": self.layer, "scale": self.scale, "k": self.k}
         texts = [f"{name} {value}" for name, value in parts.items() if value is not None]
-        texts += [f"vector {self.vector + 1}"] if self.vector else []
+        if isinstance(self.vector, int) and self.vector:
+            texts.append(f"vector {self.vector + 1}")
         texts += [f"control {self.control}"] if self.control else []
         return ", ".join(texts)
 
     @property
     def treatment(self) -> Treatment:
         """What is written under the condition."""
+        assert isinstance(self.vector, int) and not isinstance(self.k, str)
         return Treatment(self.control, self.vector, self.k)
+
+    def settled(self, choose: Iterable[str], value: str | None = None) -> Point:
+        """The condition with ``value`` in the place of what ``choose`` names."""
+        fields = {"vector" if name == "add" else name: value for name in choose}
+        return replace(self, **fields)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,8 +89,8 @@ class Evaluation(Short):
 def planned(p: Mapping[str, Any]) -> list[Point]:
     """The conditions of an evaluation with the parameters ``p``, before anything is measured: what
     ``choose`` settles is open."""
-    settled = dict.fromkeys(p.get("choose", ()))
-    return with_controls(dict.fromkeys(replace(point, **settled) for point in sweep(p)), p)
+    chosen = p.get("choose", ())
+    return with_controls(dict.fromkeys(point.settled(chosen) for point in sweep(p)), p)
 
 
 def with_controls(points: Iterable[Point], p: Mapping[str, Any]) -> list[Point]:

@@ -32,9 +32,19 @@ def edits_of(
         raise treatment
     if mode == "add":
         assert point.layer is not None and point.scale is not None
-        return adding(treatment, point.layer, point.scale)
+        added = adding(treatment, point.layer, point.scale)
+        if not parameters.get("ablates"):
+            return added
+        return [*_ablating(inputs, point.treatment.ablated, head_dim), *added]
     if mode == "patch":
         return patching(treatment)
-    if not treatment.chosen:
+    return _ablating(inputs, point.treatment.name, head_dim)
+
+
+def _ablating(inputs: Mapping[str, Any], name: str, head_dim: int) -> list[Edit]:
+    heads = inputs[name]
+    if isinstance(heads, MfvError):
+        raise heads
+    if not heads.chosen:
         raise MfvError("MFV5307", "there are no heads to ablate: the set came out empty")
-    return ablating(treatment.chosen, head_dim, inputs.get("overall_mean"))
+    return ablating(heads.chosen, head_dim, inputs.get("overall_mean"))

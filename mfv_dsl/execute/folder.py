@@ -22,6 +22,7 @@ from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import (
     choices_csv,
     confusion_csv,
+    numbers_csv,
     results_csv,
 )
 from mfv_dsl.execute.rows import Results
@@ -75,6 +76,8 @@ def write_run(
         ("choices", choices_csv(results.choices)),
     ):
         files[f"{name}.csv"] = _bytes(table.encode())
+    if results.numbers:
+        files["numbers.csv"] = _bytes(numbers_csv(results.numbers).encode())
     for name, curve in curves(plan.without(performance.failures), performance.values):
         files[f"tune/{name}"] = _bytes(curve)
     if trace:

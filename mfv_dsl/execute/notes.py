@@ -91,6 +91,7 @@ def failure_notes(
         for (name, code), all_errors in errors.items()
     ]  # fmt: skip
     lost = {row.step: f"{row.tune}({row.relation})" for row in plan.tunes}
+    lost |= {row.step: row.number for row in plan.numbers if row.step is not None}
     lost |= {saved.step: saved.name for save in plan.saves for saved in save.vectors}
     for key, what in lost.items():
         if key in failures:

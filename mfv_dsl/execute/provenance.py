@@ -129,6 +129,7 @@ def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[s
         for row in plan.rows
         if plan[row.step].inputs.get(Treatment().name) == step.key
         and plan[row.step].parameters.get("mode") in ("add", "patch")
+        and not plan[row.step].parameters.get("ablates")
         and [t for t in treatments(plan[row.step].parameters) if not t.control] == [Treatment()]
     }
     rows = [

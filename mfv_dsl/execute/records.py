@@ -2,8 +2,8 @@
 
 A folder has results of several kinds: ``results`` (a record for every condition and relation),
 ``answers`` (also for every relation whose object was answered), ``choices`` (what was tried to
-settle ``choose``), ``heads`` (the effect of every head), ``weights`` (of the candidates of blends)
-and ``cost`` (what a vector costs elsewhere, written by ``mfv cost``).
+settle ``choose``), ``numbers`` (of reports), ``heads`` (the effect of every head), ``weights`` (of
+the candidates of blends) and ``cost`` (what a vector costs elsewhere, written by ``mfv cost``).
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def _listed(names: Sequence[str] | str | None, what: str) -> list[str]:
 
 def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence[str]) -> str:
     """The kind of results that has such fields."""
-    telling = {"head": "heads", "answered": "answers", "candidate": "weights", "kind": "cost",
-               "split": "choices", "chosen": "choices",
+    telling = {"head": "heads", "number": "numbers", "answered": "answers",
+               "candidate": "weights", "kind": "cost", "split": "choices", "chosen": "choices",
                "rank": "heads"}  # fmt: skip
     for field in (*fields, *values):
         if field in telling:
@@ -264,6 +264,15 @@ def _swept(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     }
 
 
+def _numbers(data: Mapping[str, Any]) -> Iterator[Record]:
+    for row in data.get("numbers", ()):
+        fields = {"number": row["number"], "relation": _text(row["relation"])}
+        failed = row.get("error")
+        yield Record(
+            fields, {"value": f"failed: {failed}" if failed else decimals(row["value"], 3)}
+        )
+
+
 # -- heads ----------------------------------------------------------------------------------------
 def _heads(folder: Path) -> Iterator[Record]:
     """The effects of all heads, those with the largest mean first; where several relations were
@@ -350,6 +359,6 @@ def _cost(data: Mapping[str, Any]) -> Iterator[Record]:
 
 _READ: Mapping[str, Any] = {
     "results": _results, "answers": _answers, "choices": _choices, "heads": _heads,
-    "weights": _weights, "cost": _cost,
+    "weights": _weights, "numbers": _numbers, "cost": _cost,
 }  # fmt: skip
 _OF_ROWS = ("results", "answers")

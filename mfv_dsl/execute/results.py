@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
-from mfv_dsl.execute.rows import ALWAYS, CONDITION, Difference, ResultRow
+from mfv_dsl.execute.rows import (
+    ALWAYS,
+    CONDITION,
+    Difference,
+    ReportedNumber,
+    ResultRow,
+    vector_of,
+)
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.plan.steps import EvalRow, Plan
 
@@ -64,8 +71,7 @@ def result_rows(
             chosen = plan[row.step].parameters.get("choose", ())
             for part in _parts(plan, values, failures or {}, row):
                 rows.append(_shown(row.relation, part.at, [part]))
-                settled = replace(part.at, **dict.fromkeys(chosen, CHOSEN))
-                alike.setdefault(settled, []).append(part)
+                alike.setdefault(part.at.settled(chosen, CHOSEN), []).append(part)
         if len(group) > 1:
             rows += [_shown(None, at, parts) for at, parts in alike.items()]
     return rows
@@ -141,7 +147,7 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
         difference=zero_shot.difference,
         difference_low=zero_shot.low,
         difference_high=zero_shot.high,
-        vector=first.row.vectors[at.vector] if first.row.vectors else None,
+        vector=vector_of(first.row, at),
         k=at.k,
         control=at.control,
         against={
@@ -175,7 +181,7 @@ def choices(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "eval": row.eval, "relation": row.relation, "shots": row.shots
             }  # fmt: skip
             if row.vectors:
-                choice["vector"] = row.vectors[trial.at.vector]
+                choice["vector"] = vector_of(row, trial.at)
             if trial.at.k is not None:
                 choice["k"] = trial.at.k
             choices.append(
@@ -199,7 +205,7 @@ def choices(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _failed_choice(plan: Plan, row: EvalRow, failure: Failure) -> dict[str, Any]:
     at = failure.at
     choice: dict[str, Any] = {"eval": row.eval, "relation": row.relation, "shots": row.shots}
-    choice |= {"vector": row.vectors[at.vector]} if row.vectors else {}
+    choice |= {"vector": vector_of(row, at)} if row.vectors else {}
     choice |= {} if at.k is None else {"k": at.k}
     return choice | {
         "split": plan[row.step].parameters["select_on"], "layer": at.layer, "scale": at.scale,
@@ -245,6 +251,26 @@ def confusion_csv(rows: Sequence[ResultRow]) -> str:
         if share is not None
     ]
     return _csv(lines, (*columns, "answered", "share"))
+
+
+def reported(
+    plan: Plan, values: Mapping[str, Any], failures: Mapping[str, MfvError]
+) -> list[ReportedNumber]:
+    """The numbers of a plan's reports, in the order of the recipe."""
+    rows = []
+    for row in plan.numbers:
+        value, error = row.value, None
+        if row.step in failures:
+            error = failures[row.step].code
+        elif row.step is not None:
+            value = float(values[row.step])
+        rows.append(ReportedNumber(row.number, row.relation, value, error))
+    return rows
+
+
+def numbers_csv(numbers: Sequence[ReportedNumber]) -> str:
+    """The numbers of reports, one line for each."""
+    return _csv([asdict(row) for row in numbers], ("number", "relation", "value"))
 
 
 def choices_csv(choices: Sequence[Mapping[str, Any]]) -> str:

@@ -77,7 +77,7 @@ class ResultRow(Short):
         nothing = dict.fromkeys(name for name in ALWAYS if name not in CONDITION)
         return cls(
             eval=row.eval, relation=relation, shots=row.shots, layer=at.layer, scale=at.scale,
-            vector=row.vectors[at.vector] if row.vectors else None, k=at.k, control=at.control,
+            vector=vector_of(row, at), k=at.k, control=at.control,
             error={"code": error.code, "message": error.message, "help": error.help or ""},
             **nothing,
         )  # fmt: skip
@@ -96,6 +96,13 @@ class ResultRow(Short):
             for name, value in row.items()
             if name in ALWAYS or value not in (None, "", {})
         }
+
+
+def vector_of(row: EvalRow, at: Point) -> str | None:
+    """The text of the vector of a condition, where the eval lists several."""
+    if isinstance(at.vector, int):
+        return row.vectors[at.vector] if row.vectors else None
+    return at.vector
 
 
 #: The fields that every row shows, and those that tell a condition from another.
@@ -125,11 +132,21 @@ class TuningRow(Short):
     norm: float
 
 
+@dataclass(frozen=True)
+class ReportedNumber:
+    """A number of a `report`; without a value where its step failed, which ``error`` tells."""
+
+    number: str
+    relation: str | None
+    value: float | None
+    error: str | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class Results(Short):
     """What a run shows: rows, what was tried to settle ``choose``, the mean weights of blends'
     candidates, how vectors were trained, what must be said beside, and which vectors were made
-    linear behind a norm."""
+    linear behind a norm, and the numbers of its reports."""
 
     rows: list[ResultRow]
     choices: list[dict[str, Any]]
@@ -137,6 +154,7 @@ class Results(Short):
     tunes: list[TuningRow]
     notes: list[dict[str, str]]
     linearised: list[dict[str, Any]] = field(default_factory=list)
+    numbers: list[ReportedNumber] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The results as plain data, as in ``results.json``."""
@@ -148,6 +166,7 @@ class Results(Short):
             "tunes": [asdict(row) for row in self.tunes],
             "notes": self.notes,
             **({"linearised": self.linearised} if self.linearised else {}),
+            **({"numbers": [asdict(row) for row in self.numbers]} if self.numbers else {}),
         }
 
     @classmethod
@@ -157,4 +176,5 @@ class Results(Short):
             [ResultRow.of_json(row) for row in data["rows"]], data["choices"], data["weights"],
             [TuningRow(**row) for row in data["tunes"]], data["notes"],
             data.get("linearised", []),
+            [ReportedNumber(**row) for row in data.get("numbers", [])],
         )  # fmt: skip

@@ -28,7 +28,7 @@ from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.notes import failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.operations.evaluation import check_answers, named
-from mfv_dsl.execute.results import choices, result_rows
+from mfv_dsl.execute.results import choices, reported, result_rows
 from mfv_dsl.execute.rows import Results
 from mfv_dsl.execute.run_folder import Origin, RunFolder
 from mfv_dsl.execute.run_result import RunResult
@@ -271,12 +271,14 @@ def _run_plan(
     rows = result_rows(plan, values, performance.failures)
     done = plan.without(performance.failures)
     errors = [*performance.failures.values(), *failures_within(values)]
-    if errors and not (done.saves or done.tunes or any(not row.error for row in rows)):
+    else_done = done.saves or done.tunes or done.numbers
+    if errors and not (else_done or any(not row.error for row in rows)):
         raise errors[0]
     results = Results(
         rows, choices(done, values), blend_weights(done, values),
         tuning_rows(done, values), [*failure_notes(plan, rows, performance.failures),
                                     *notes(done, values)], linearised(done, values),
+        reported(plan, values, performance.failures),
     )  # fmt: skip
     write_run(folder, text, plan, performance, results, origin, settings.trace)
     saved: list[Path] = []
@@ -287,7 +289,7 @@ def _run_plan(
                 saved += write_library(item, plan, values, results, recipe=name, text=text)
         except MfvError as error:
             unsaved.append(error)
-    if unsaved and not (saved or rows or done.tunes):
+    if unsaved and not (saved or rows or done.tunes or done.numbers):
         raise unsaved[0]
     result = RunResult(
         plan, results, folder, saved, time.perf_counter() - started, values,

@@ -13,7 +13,7 @@ from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
     from mfv_dsl.base.table_text import TextTable
-    from mfv_dsl.execute.rows import ResultRow, Results, TuningRow
+    from mfv_dsl.execute.rows import ReportedNumber, ResultRow, Results, TuningRow
 
 
 class StoredValues(Mapping[str, Any]):
@@ -66,6 +66,7 @@ class RunResult:
         parts = [
             f"{len(self.rows)} rows" + (f" of {evals}" if evals else ""),
             f"{len(self.tunes)} trainings" if self.tunes else "",
+            f"{len(self.numbers)} numbers" if self.numbers else "",
             f"{len(self.saved)} vectors saved" if self.saved else "",
             f"{len(self.notes)} notes" if self.notes else "",
             f"{len(self.failures)} steps failed" if self.failures else "",
@@ -103,6 +104,11 @@ class RunResult:
         """A row for every vector that was trained."""
         return self.results.tunes
 
+    @property
+    def numbers(self) -> list[ReportedNumber]:
+        """The numbers of its reports."""
+        return self.results.numbers
+
     def table(
         self,
         rows: Sequence[str] | str = "condition",
@@ -118,7 +124,7 @@ class RunResult:
         return table([self.folder], rows, cols, value, **options)
 
     def to_json(self) -> dict[str, Any]:
-        """Rows, choices, weights, trainings, notes and places as plain data."""
+        """Rows, choices, weights, trainings, notes, numbers and places as plain data."""
         return {
             **self.results.to_json(),
             "folder": str(self.folder),

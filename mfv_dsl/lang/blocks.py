@@ -1,4 +1,4 @@
-"""Blocks: attributes against the registry, `defaults`, and what holds between attributes."""
+"""Blocks: attributes against the registry, and what holds between attributes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.suggest import suggest
-from mfv_dsl.lang import calls, evals, expressions, operators, tunes, values
+from mfv_dsl.lang import calls, evals, expressions, operators, tunes
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import ITEM, WRITES, all_entries, takers
+from mfv_dsl.lang.entries import ITEM, WRITES, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
 
-#: codes of a value that is of another form than the word takes
-_OF_ANOTHER_FORM = ("MFV3001", "MFV3013")
 _VECTOR_WRITES = {"add", "patch"}
+#: what an eval may write beside one another
+_TOGETHER = {"add", "ablate"}
 #: attributes that say how a vector is written, and mean nothing without one
 _HOW = tuple(
     p.name for p in ITEM["eval"].parameters if p.acts_in and {*p.acts_in} <= _VECTOR_WRITES
@@ -41,63 +41,6 @@ def attributes_of(scope: Scope, block: Block) -> dict[str, Attribute]:
                 secondary=[Label(first.name.span, "given here")],
             )  # fmt: skip
     return by_name
-
-
-def check_defaults(scope: Scope) -> None:
-    """Check the values of `defaults` against what takes them."""
-    context = scope.home()
-    for name, attribute in scope.defaults.items():
-        pairs = takers(name)
-        if not pairs:
-            _not_taken(scope, attribute)
-            continue
-        attempts = []
-        for entry, parameter in pairs:
-            with scope.aside() as findings:
-                values.default(scope, parameter, context, f"`{entry.name}`")
-            if not findings or f"defaults.{name}" in scope.reported:
-                break
-            attempts.append(findings)
-        else:
-            # What is wrong with the value itself, rather than what else a word would take.
-            fitting = [a for a in attempts if all(d.code not in _OF_ANOTHER_FORM for d in a)]
-            scope.findings.extend((fitting or attempts)[0])
-            scope.once(f"defaults.{name}")
-
-
-def _not_taken(scope: Scope, attribute: Attribute) -> None:
-    scope.once(f"defaults.{attribute.name.text}")
-    from_defaults: dict[str, bool] = {}
-    for entry in ITEM.values():
-        for parameter in entry.parameters:
-            from_defaults[parameter.name] = (
-                from_defaults.get(parameter.name, False) or parameter.from_defaults
-            )
-    if attribute.name.text in from_defaults:
-        scope.error(
-            "MFV2018", attribute.name, f"`{attribute.name.text}` cannot come from `defaults`",
-            "each block says this itself",
-        )  # fmt: skip
-        return
-    names = {p.name for entry in all_entries() for p in entry.parameters if p.from_defaults}
-    scope.unknown(
-        "MFV2004", "attribute of `defaults`:", attribute.name, sorted(names),
-        "no block and no function takes it",
-    )  # fmt: skip
-
-
-def default_settings(scope: Scope, context: TypingContext) -> dict[str, Setting]:
-    """The values of `defaults`, as the first block or function that accepts them takes them."""
-    settings = {}
-    for name, attribute in scope.defaults.items():
-        for entry, parameter in takers(name):
-            with scope.aside() as findings:
-                subject = f"`{entry.name}`"
-                value = values.value(scope, parameter, attribute.value, context, subject)
-            if not findings:
-                settings[name] = Setting(value, "defaults", attribute.value.span)
-                break
-    return settings
 
 
 # -- tune, eval, save -----------------------------------------------------------------------------
@@ -136,7 +79,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
             if not isinstance(attribute.value, Name):
                 expressions.infer(scope, attribute.value, context)
     settings = {
-        parameter.name: _setting(scope, parameter, attributes, context, subject)
+        parameter.name: _setting(scope, entry, parameter, attributes, context, subject)
         for parameter in entry.parameters
     }
     _missed_defaults(scope, entry, attributes, subject)
@@ -145,8 +88,11 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     _check_models(scope, settings, context, subject)
     _check_blends(scope, settings)
     if entry.name == "eval":
-        _check_eval(scope, attributes, suggestions, settings, subject)
+        _check_eval(scope, attributes, suggestions, settings, context, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
+    if entry.lines:
+        label = entry.name
+        settings["numbers"] = _numbers(scope, block, context, subject)
     if entry.name == "save":
         check_folder(scope, block.label, label)
     if entry.name == "tune":
@@ -160,8 +106,21 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     return CheckedBlock(entry.name, label, settings, context.model, context.dataset, block.span)
 
 
+def _numbers(scope: Scope, block: Block, context: TypingContext, subject: str) -> Setting:
+    """The lines of a `report`."""
+    if not block.values:
+        scope.error(
+            "MFV2015", block.kind, f"{subject} has no numbers", "",
+            f"each line is one, for example:\n{ITEM[block.kind.text].example}",
+        )  # fmt: skip
+    for value in block.values:
+        expressions.expect(scope, value, context, "Number", subject)
+    return Setting(block.values, "written", block.kind.span)
+
+
 def _setting(
     scope: Scope,
+    entry: Entry,
     parameter: Parameter,
     attributes: dict[str, Attribute],
     context: TypingContext,
@@ -171,7 +130,9 @@ def _setting(
     nodes = None if attribute is None else (attribute.value,)
     if parameter.name == "on":  # it says what `each` will be
         context = replace(context, each=False)
-    return calls.option(scope, parameter, nodes, context, subject)
+    setting = calls.option(scope, entry, parameter, nodes, context, subject)
+    given = attribute is not None and attribute.given
+    return replace(setting, origin="defaults") if given else setting
 
 
 def _missed_defaults(
@@ -242,6 +203,7 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
     clashes = {
         "k": settings["k"].value is not None, "controls": bool(settings["controls"].value),
         "answer": settings["answer"].value not in ("first", "first_token"), "add": len(vectors) > 1,
+        "ablate": settings["ablate"].value is not None,
     } if blends else {}  # fmt: skip
     for name, clash in clashes.items():
         if clash:
@@ -277,11 +239,12 @@ def _complete(
 
 def _check_eval(
     scope: Scope, attributes: dict[str, Attribute], suggestions: set[str | None],
-    settings: dict[str, Setting], subject: str,
+    settings: dict[str, Setting], context: TypingContext, subject: str,
 ) -> None:  # fmt: skip
     writes = [attributes[name] for name in WRITES if name in attributes]
     writes.sort(key=lambda attribute: attribute.span.start)
-    for other in writes[1:]:
+    names = {attribute.name.text for attribute in writes}
+    for other in writes[1:] if names != _TOGETHER else ():
         scope.error(
             "MFV2017", other.name,
             f"{subject} has both `{writes[0].name.text}` and `{other.name.text}`", "and this",
@@ -289,23 +252,52 @@ def _check_eval(
                 Label(writes[0].name.span, "this")
             ],
         )  # fmt: skip
-    names = {attribute.name.text for attribute in writes}
-    if "add" in names and settings["layer"].origin == "registry" and "layer" not in suggestions:
-        scope.error(
-            "MFV2015", attributes["add"].name, f"{subject} adds a vector but has no `layer`", "",
-            "say where: `layer = 4`, a sweep `layer = 0..5`, or `layer = native`",
-        )  # fmt: skip
+    if "add" in names and "layer" not in suggestions:
+        _check_layer(scope, attributes["add"], settings, context, subject)
     if "patch" in names and settings["layer"].origin == "registry":
         settings["layer"] = Setting("native", "registry", None)
+    own = {name: attribute for name, attribute in attributes.items() if not attribute.given}
     if not (names | suggestions) & _VECTOR_WRITES:
         for name in _HOW:
-            if name in attributes and not isinstance(attributes[name].value, Gap):
+            if name in own and not isinstance(own[name].value, Gap):
                 scope.error(
-                    "MFV2022", attributes[name].name, f"`{name}` has no effect in {subject}",
+                    "MFV2022", own[name].name, f"`{name}` has no effect in {subject}",
                     "it has neither `add` nor `patch`", severity="warning",
                 )  # fmt: skip
     _check_parts(scope, attributes, settings)
     _check_choice(scope, attributes, settings)
+
+
+def _check_layer(
+    scope: Scope, add: Attribute, settings: dict[str, Setting], context: TypingContext, subject: str
+) -> None:
+    """Where nothing says a layer, that of vectors that were all made for one; a warning where one
+    is added at another layer than it was made for."""
+    setting = settings["layer"]
+    vectors = evals.each_of(settings["add"].value)
+    layers = [scope.node_types[vector.span].layer for vector in vectors]
+    known = sorted({layer for layer in layers if layer is not None})
+    if setting.origin == "written" and isinstance(setting.value, int) and setting.span is not None:
+        for vector, layer in zip(vectors, layers, strict=True):
+            if layer not in (None, setting.value):
+                scope.error(
+                    "MFV3041", setting.span,
+                    f"this vector was made for layer {layer}, and {subject} adds it at layer "
+                    f"{setting.value}", "", "leave `layer` out to add it where it was made for",
+                    secondary=[Label(vector.span, f"made for layer {layer}")], severity="warning",
+                )  # fmt: skip
+                return
+    if setting.origin != "registry":
+        return
+    facts = scope.model_facts(context)
+    if len(known) == 1 and None not in layers and all(known[0] < f.n_layers for f in facts):
+        settings["layer"] = Setting(known[0], "vector", vectors[0].span)
+        return
+    made_for = f"they were made for layers {', '.join(map(str, known))}" if len(known) > 1 else ""
+    scope.error(
+        "MFV2015", add.name, f"{subject} adds a vector but has no `layer`", made_for,
+        "say where: `layer = 4`, a sweep `layer = 0..5`, or `layer = native`",
+    )  # fmt: skip
 
 
 def _check_parts(
@@ -333,7 +325,8 @@ def _check_choice(
 ) -> None:
     chosen = settings["choose"].value or ()
     if "choose" not in attributes or not isinstance(chosen, tuple):
-        if "select_on" in attributes and "choose" not in attributes and settings["add"].value:
+        idle = settings["select_on"].origin == "written" and "choose" not in attributes
+        if idle and settings["add"].value:
             scope.error(
                 "MFV2022", attributes["select_on"].name,
                 "`select_on` has no effect without `choose`", severity="warning",
@@ -341,13 +334,14 @@ def _check_choice(
         return
     for name in dict.fromkeys(chosen):
         setting = settings[name]
-        missing = name == "k" and setting.origin == "registry"
+        missing = name in ("k", "add") and setting.origin == "registry"
         if missing or (setting.value is not None and not isinstance(setting.value, tuple)):
             places = [Label(setting.span, "one value")] if setting.span else []
             scope.error(
                 "MFV3011", attributes["choose"].value,
                 f"`choose` names `{name}`, which is not swept", "",
-                f"give `{name}` a list or a range", secondary=places,
+                f"give `{name}` a list or a range" if name != "add" else
+                "give `add` a list of vectors", secondary=places,
             )  # fmt: skip
     select, split = settings["select_on"], settings["split"]
     if _not_on_test(scope, select, "value") and select.value == split.value:

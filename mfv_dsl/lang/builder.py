@@ -52,6 +52,15 @@ def _text(token: Token) -> syntax.Text:
     return syntax.Text(unquoted(str(token)), span=span_of(token))
 
 
+def label_and_reach(tokens: Children) -> tuple[Name | syntax.Text | None, Name | None]:
+    """What stands between a block's kind and its `{`: its label, and in ``for tune`` its reach."""
+    if not tokens:
+        return None, None
+    label = _name(tokens[0]) if tokens[0].type == "NAME" else _text(tokens[0])
+    reach = _name(tokens[1]) if len(tokens) > 1 else None
+    return (None if reach is not None and tokens[0] == "for" else label), reach
+
+
 def _over(parts: Children) -> Span:
     return span_of(parts[0]).to(span_of(parts[-1]))
 
@@ -66,26 +75,41 @@ class Builder:
     def recipe(self, parts: Children) -> Any:
         version = next((part for part in parts if isinstance(part, syntax.Number)), None)
         items = tuple(part for part in parts if isinstance(part, Declaration | Block))
-        return syntax.RecipeTree(version, items)
+        inclusions = tuple(part for part in parts if isinstance(part, syntax.Inclusion))
+        return syntax.RecipeTree(version, items, inclusions)
 
     def version(self, parts: Children) -> syntax.Number:
         return self.number(parts[1:])
 
     def declaration(self, parts: Children) -> Declaration:
-        parameter = _name(parts[3]) if parts[2].type == "LPAR" else None
+        between = [part for part in parts[2:-1] if part.type == "NAME"]
+        parameters = tuple(map(_name, between))
         return Declaration(
-            _name(parts[0]), _name(parts[1]), parameter, parts[-1], span=_over(parts)
+            _name(parts[0]), _name(parts[1]), parameters, parts[-1], span=_over(parts)
+        )
+
+    def inclusion(self, parts: Children) -> syntax.Inclusion:
+        words = [_name(part) for part in parts[2:]]
+        return syntax.Inclusion(
+            _name(parts[0]), _text(parts[1]), *(words or (None, None)), span=_over(parts)
         )
 
     def block(self, parts: Children) -> Block:
-        label: Name | syntax.Text | None = None
-        if isinstance(parts[1], Token) and parts[1].type != "LBRACE":
-            label = _name(parts[1]) if parts[1].type == "NAME" else _text(parts[1])
-        return Block(_name(parts[0]), label, tuple(_nodes(parts)), span=_over(parts))
+        tokens = [part if isinstance(part, Token) else None for part in parts]
+        opening = next(i for i, token in enumerate(tokens) if token and token.type == "LBRACE")
+        label, reach = label_and_reach(parts[1:opening])
+        nodes = _nodes(parts)
+        return Block(
+            _name(parts[0]), label, tuple(node for node in nodes if isinstance(node, Attribute)),
+            tuple(node for node in nodes if not isinstance(node, Attribute)), reach,
+            span=_over(parts),
+        )  # fmt: skip
 
     def attribute(self, parts: Children) -> Attribute:
         of: Name | syntax.Text | None = None
-        if len(parts) == 5:
+        if len(parts) == 7:
+            of = Name(f"{parts[0]}.{parts[2]}", span=_over(parts[:3]))
+        elif len(parts) == 5:
             of = _name(parts[0]) if parts[0].type == "NAME" else _text(parts[0])
         return Attribute(_name(parts[-3]), parts[-1], of, span=_over(parts))
 
@@ -99,7 +123,13 @@ class Builder:
         return syntax.Unary(str(parts[0]), parts[1], span=_over(parts))
 
     def name(self, parts: Children) -> Name:
-        return _name(parts[0])
+        return Name("".join(parts), span=_over(parts))
+
+    def case(self, parts: Children) -> syntax.Case:
+        return syntax.Case(_name(parts[0]), parts[2], span=_over(parts))
+
+    def match(self, parts: Children) -> syntax.Match:
+        return syntax.Match(_name(parts[1]), tuple(_nodes(parts)), span=_over(parts))
 
     def number(self, parts: Children) -> syntax.Number:
         (token,) = parts
@@ -136,7 +166,8 @@ class Builder:
                 raise Misplaced(part.span)
             else:
                 arguments.append(part)
-        name = _name(parts[0])
+        opening = 1 if parts[1].type == "LPAR" else 3
+        name = self.name(parts[:opening])
         return syntax.Call(name, tuple(arguments), tuple(keywords), span=_over(parts))
 
 

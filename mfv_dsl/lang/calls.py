@@ -22,9 +22,11 @@ def call(scope: Scope, node: Call, context: TypingContext) -> Type:
     word = node.function.text
     if word in FUNCTION:
         return _function(scope, node, FUNCTION[word], context)
+    kind = scope.kind(word)
+    if kind is not None:
+        scope.use(node.function, "name")
     if scope.is_family(word):
         return _member(scope, node, context)
-    kind = scope.kind(word)
     if kind is not None:
         inspect(scope, node, context)
         if word in scope.doubtful or kind not in ("vector", "heads", "model", "dataset"):
@@ -60,16 +62,18 @@ def inspect(scope: Scope, node: Call, context: TypingContext) -> None:
 def _member(scope: Scope, node: Call, context: TypingContext) -> Type:
     """``tuned(left)``: one vector of a family."""
     word = node.function.text
-    if len(node.arguments) != 1 or node.keywords:
+    takes = scope.parameters(word)
+    if len(node.arguments) != takes or node.keywords:
+        many = "one relation" if takes == 1 else f"{takes} relations"
+        example = ", ".join(("left", "above")[:takes])
         return scope.error(
-            "MFV2015", node, f"`{word}` takes one relation", "",
-            f"for example `{word}(left)`",
-        )  # fmt: skip
-    relation = values.relation(scope, node.arguments[0], context, f"`{word}`")
-    if relation is not None:
-        scope.options[node.span] = {
-            "relation": Setting(relation, "written", node.arguments[0].span)
-        }
+            "MFV2015", node, f"`{word}` takes {many}", "", f"for example `{word}({example})`"
+        )
+    for place, argument in enumerate(node.arguments):
+        relation = values.relation(scope, argument, context, f"`{word}`")
+        if relation is not None and place == 0:
+            options = {"relation": Setting(relation, "written", argument.span)}
+            scope.options[node.span] = options
     return scope.vector_types.get(word, Type("Vector"))
 
 
@@ -79,7 +83,7 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
     settings: dict[str, Setting] = {}
     for name in ("model", "dataset"):
         if (parameter := entry.parameter(name)) is not None:
-            setting = option(scope, parameter, arguments.get(name), context, f"`{entry.name}`")
+            setting = option(scope, entry, parameter, arguments.get(name), context)
             settings[name] = setting
             if setting.value is not None:
                 context = replace(context, **{name: setting.value})
@@ -95,7 +99,7 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
             value: Any = nodes if parameter.variadic else nodes[0]
             settings[parameter.name] = Setting(value, "written", nodes[0].span)
         elif nodes is not None or not parameter.required:
-            settings[parameter.name] = option(scope, parameter, nodes, context, f"`{entry.name}`")
+            settings[parameter.name] = option(scope, entry, parameter, nodes, context)
     _against_model(scope, node, entry, settings, context)
     if complete:
         scope.options[node.span] = settings
@@ -180,21 +184,23 @@ def _some_heads(scope: Scope, setting: Setting, facts: Sequence[ModelFacts]) -> 
 
 def option(
     scope: Scope,
+    entry: Entry,
     parameter: Parameter,
     nodes: tuple[Expr, ...] | None,
     context: TypingContext,
-    subject: str,
+    subject: str = "",
 ) -> Setting:
     """A call's or block's value: written, else from `defaults`, else the registry's."""
+    subject = subject or f"`{entry.name}`"
     if nodes is not None:
         value = values.value(scope, parameter, nodes[0], context, subject)
         return Setting(value, "written", nodes[0].span)
-    if parameter.from_defaults and parameter.name in scope.defaults:
-        node = scope.defaults[parameter.name].value
+    key = scope.default_of(entry.name, parameter)
+    if key is not None:
         with scope.aside() as findings:
-            value = values.default(scope, parameter, context, subject)
-        values.adopt(scope, findings, node, subject, parameter)
-        return Setting(value, "defaults", node.span)
+            value = values.default(scope, key, parameter, context, subject)
+        values.adopt(scope, key, findings, subject, parameter)
+        return Setting(value, "defaults", scope.default_at(key).value.span)
     return Setting(None if parameter.required else parameter.default, "registry", None)
 
 

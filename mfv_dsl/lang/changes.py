@@ -25,9 +25,10 @@ from mfv_dsl.lang.syntax import (
 class Change:
     """``target = value``, or with an attribute ``target.attribute = value``.
 
-    With an attribute, ``target`` is ``defaults``, the label of an ``eval``, ``tune`` or ``save``,
-    or the name of a model or dataset, whose constructor's argument is then set.  Without one, it
-    is a declared model, dataset, set of heads or vector, whose whole value is replaced.
+    With an attribute, ``target`` is ``defaults``, ``defaults.tune``, the label of an ``eval``,
+    ``tune`` or ``save``, or the name of a model or dataset, whose constructor's argument is then
+    set.  Without one, it is a declared model, dataset, set of heads or vector, whose whole value is
+    replaced.
     """
 
     target: Name | Text
@@ -64,10 +65,11 @@ def with_change(items: Sequence[Item], change: Change) -> list[Item]:
     number = next((i for i, item in enumerate(items) if _label(item) == change.name), -1)
     if number >= 0:
         changed[number] = _with(changed[number], change.attribute, change.value, change.span)
-    elif change.name == "defaults":
-        kind = Name("defaults", span=change.target.span)
+    elif change.name.partition(".")[0] == "defaults":
+        kind, reach = Name("defaults", span=change.target.span), change.name.partition(".")[2]
         attributes = (Attribute(change.attribute, change.value, span=change.span),)
-        changed.append(Block(kind, None, attributes, span=change.span))
+        reached = Name(reach, span=change.target.span) if reach else None
+        changed.append(Block(kind, None, attributes, (), reached, span=change.span))
     else:
         labels = [label for label in map(_label, items) if label]
         candidates = list(dict.fromkeys((*labels, "defaults")))
@@ -127,7 +129,7 @@ def _label(item: Item) -> str | None:
     if isinstance(item, Declaration):
         return item.name.text if isinstance(item.value, Call) else None
     if item.kind.text == "defaults":
-        return "defaults"
+        return "defaults" if item.reach is None else f"defaults.{item.reach.text}"
     return label_text(item.label) if item.label is not None and _changeable(item) else None
 
 

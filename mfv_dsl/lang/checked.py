@@ -14,6 +14,7 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.source import Span
+from mfv_dsl.lang.copies import Copies
 from mfv_dsl.lang.syntax import Declaration, RecipeTree
 
 
@@ -47,11 +48,11 @@ class Setting:
 
 @dataclass(frozen=True, repr=False)
 class CheckedBlock(Short):
-    """An ``eval``, ``tune`` or ``save`` with all its attributes; ``block["layer"]`` is the value of
-    one."""
+    """An ``eval``, ``tune``, ``save`` or ``report`` with all its attributes; ``block["layer"]`` is
+    the value of one, and ``block["numbers"]`` are the lines of a report."""
 
-    kind: str  # eval | tune | save
-    name: str  # the label; for save the folder
+    kind: str  # eval | tune | save | report
+    name: str  # the label; for save the folder; for report its kind
     settings: Mapping[str, Setting]
     model: str | None  # the model's name; None for blocks without one
     dataset: str | None
@@ -63,7 +64,11 @@ class CheckedBlock(Short):
 
 @dataclass(frozen=True, repr=False)
 class Checked(Short):
-    """A recipe that passed: declarations by name, in source order."""
+    """A recipe that passed: declarations by name, in source order.
+
+    ``recipe`` is as it was written, with the changes of a profile and of options; all else is of
+    the recipe written out (:mod:`mfv_dsl.lang.expansion`).
+    """
 
     recipe: RecipeTree
     models: Mapping[str, Constructed]
@@ -72,6 +77,8 @@ class Checked(Short):
     vectors: Mapping[str, Declaration]
     blocks: tuple[CheckedBlock, ...]
     defaults: Mapping[str, Setting]
+    #: what `defaults for` a function says, by the function's name
+    reaching: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     #: type of every expression node, by span: Number, Text, Relation, Heads, Vector, Family, …
     types: Mapping[Span, str] = field(default_factory=dict)
     #: options of every call, by the call's span: written, else from defaults, else the registry's
@@ -80,6 +87,8 @@ class Checked(Short):
     loads: Mapping[tuple[str, str | None], VectorFacts | None] = field(default_factory=dict)
     #: findings that did not stop the recipe
     warnings: tuple[Diagnostic, ...] = ()
+    #: what spans with a ``copy`` are of; ``copies.told`` shows a finding where it was written
+    copies: Copies = field(default_factory=Copies)
 
     @cached_property
     def tunes(self) -> dict[str, CheckedBlock]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -11,14 +11,23 @@ from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
-from mfv_dsl.lang.checked import Checked, Constructed
+from mfv_dsl.lang import blocks, calls, evals, expressions, reach, saves, tunes
+from mfv_dsl.lang.checked import Checked, CheckedBlock, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.defaults import (
+    KINDS,
+    check_defaults,
+    default_settings,
+    enter_defaults,
+    once_in_defaults,
+    reaching_settings,
+)
 from mfv_dsl.lang.entries import FUNCTION, ITEM
+from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides
-from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.parser import ParseResult, parse
 from mfv_dsl.lang.profiles import (
     blamed,
     check_profiles,
@@ -28,8 +37,11 @@ from mfv_dsl.lang.profiles import (
     with_profile,
 )
 from mfv_dsl.lang.registry import Entry
-from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
+
+#: relations that a family of vectors takes
+MOST_PARAMETERS = 2
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
 
@@ -40,6 +52,11 @@ class CheckResult:
 
     checked: Checked | None
     diagnostics: tuple[Diagnostic, ...]
+    #: what was found of names, types and options on the way, also where there are errors; of a
+    #: text that could not be read None
+    scope: Scope | None = field(default=None, compare=False, repr=False)
+    #: the blocks as far as they are right, in source order
+    blocks: tuple[CheckedBlock, ...] = field(default=(), compare=False, repr=False)
 
 
 def registry_facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | DatasetFacts | None:
@@ -67,10 +84,11 @@ def check(
     >>> [diagnostic.message for diagnostic in check(tree).diagnostics]
     ['`steer` is declared twice']
     """
-    scope = Scope(recipe.source, find)
-    named = _declare(scope, recipe)
+    expanded = expand(recipe)
+    scope = Scope(recipe.source, find, findings=[*expanded.findings], uses={**expanded.uses})
+    named = _declare(scope, expanded.recipe)
     _construct(scope, facts or registry_facts)
-    blocks.check_defaults(scope)
+    check_defaults(scope)
     _expressions(scope)
     checked_blocks = tuple(
         blocks.check_block(scope, item)
@@ -78,34 +96,39 @@ def check(
         if isinstance(item, Block) and item.kind.text not in ("defaults", "profile")
     )
     evals.check_comparisons(scope, checked_blocks)
+    reach.check_cases(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
-    findings = tuple(sorted([*scope.findings, *scope.circles], key=_place))
+    found = expanded.copies.each_once([*scope.findings, *scope.circles])
+    findings = tuple(sorted(once_in_defaults(scope, found), key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
-        return CheckResult(None, findings)
-    return CheckResult(_checked(scope, recipe, checked_blocks, findings), findings)
+        return CheckResult(None, findings, scope, checked_blocks)
+    checked = _checked(scope, expanded, checked_blocks, findings)
+    return CheckResult(checked, findings, scope, checked_blocks)
 
 
 def _checked(
     scope: Scope,
-    recipe: RecipeTree,
+    expanded: Expanded,
     checked_blocks: tuple[Any, ...],
     findings: tuple[Diagnostic, ...],
 ) -> Checked:
     declared = [item for item in scope.names.values() if isinstance(item, Declaration)]
     context = scope.home()
     return Checked(
-        recipe=recipe,
+        recipe=expanded.written,
         models=scope.models,
         datasets=scope.datasets,
         heads={item.name.text: item for item in declared if item.kind.text == "heads"},
         vectors={item.name.text: item for item in declared if item.kind.text == "vector"},
         blocks=checked_blocks,
-        defaults=blocks.default_settings(scope, context),
+        defaults=default_settings(scope, context),
+        reaching=reaching_settings(scope, context),
         types=scope.types,
         options=scope.options,
         loads=scope.loads,
         warnings=findings,
+        copies=expanded.copies,
     )
 
 
@@ -115,18 +138,20 @@ def check_source(
     overrides: Sequence[str] = (),
     find: VectorFinder = no_vectors,
     profile: str | None = None,
+    parsed: ParseResult | None = None,
 ) -> CheckResult:
     """Parse and check a text: everything found, in source order, and the recipe if it is right.
 
     ``profile`` is the name of one of its profiles; ``overrides`` are options
     ``NAME.ATTRIBUTE=VALUE``, which come after it; see :mod:`mfv_dsl.lang.overrides`.
-    ``facts`` and ``find`` are those of :func:`check`.  Never raises for what is wrong in the text.
+    ``facts`` and ``find`` are those of :func:`check`; ``parsed`` is the text's tree where it is
+    there already.  Never raises for what is wrong in the text.
 
     >>> result = check_source(Source("mfv 1\\nmodel m = tiny()\\nvector steer = fv(left) + 1\\n"))
     >>> [diagnostic.code for diagnostic in result.diagnostics]
     ['MFV3002']
     """
-    parsed = parse(source)
+    parsed = parsed or parse(source)
     if parsed.recipe is None:
         return CheckResult(None, parsed.diagnostics)
     recipe, findings = parsed.recipe, [*parsed.diagnostics, *check_profiles(parsed.recipe)]
@@ -153,7 +178,7 @@ def check_source(
     if overrides:
         findings = [changes.in_option(diagnostic) for diagnostic in findings]
     broken = any(diagnostic.severity == "error" for diagnostic in findings)
-    return CheckResult(None if broken else result.checked, tuple(findings))
+    return replace(result, checked=None if broken else result.checked, diagnostics=tuple(findings))
 
 
 def check_each_profile(
@@ -223,7 +248,6 @@ def _place(diagnostic: Diagnostic) -> tuple[int, int]:
 def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
     """Enter every name; the items whose kind and shape are right."""
     right: list[Item] = []
-    defaults: Block | None = None
     for item in recipe.items:
         usable = _shape(scope, item)
         _not_each(scope, item)
@@ -239,20 +263,15 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
         if usable:
             right.append(item)
         if usable and isinstance(item, Block) and item.kind.text == "defaults":
-            if defaults is not None:
-                scope.error(
-                    "MFV2008", item.kind, "`defaults` is given twice", "and again",
-                    secondary=[Label(defaults.kind.span, "given here")],
-                )  # fmt: skip
-            else:
-                defaults = item
-                scope.defaults = blocks.attributes_of(scope, item)
+            enter_defaults(scope, item, blocks.attributes_of(scope, item))
+        elif usable and isinstance(item, Block):
+            scope.kinds_of_blocks.add(item.kind.text)
     return right
 
 
 def _not_each(scope: Scope, item: Item) -> None:
     """`each` is the relation under test wherever it stands, so nothing else is called that."""
-    names = [item.name, item.parameter] if isinstance(item, Declaration) else [item.label]
+    names = [item.name, *item.parameters] if isinstance(item, Declaration) else [item.label]
     for name in names:
         if isinstance(name, Name) and name.text == "each":
             scope.error(
@@ -286,15 +305,19 @@ def _shape(scope: Scope, item: Item) -> bool:
                     "", example)  # fmt: skip
         return False
     if isinstance(item, Declaration):
-        if item.parameter is not None and kind != "vector":
-            scope.error("MFV2020", item.parameter, f"`{kind}` takes no parameter", "", example)
+        if item.parameters and kind != "vector":
+            scope.error("MFV2020", item.parameters[0], f"`{kind}` takes no parameter", "", example)
             return False
-        if kind == "vector" and item.parameter is not None and item.name.text in FUNCTION:
+        if not _parameters(scope, item):
+            return False
+        if kind == "vector" and item.parameters and item.name.text in FUNCTION:
             scope.error(
                 "MFV2019", item.name, f"`{item.name.text}` is a function of the language",
                 "a family needs a name of its own",
             )  # fmt: skip
         return True
+    if item.reach is not None:
+        return _reach(scope, item, item.reach)
     label = "name" if isinstance(item.label, Name) else "text" if item.label else ""
     if label != entry.label or item.label == Text(""):
         needs = {"name": "a name", "text": 'a folder in `"`', "": "nothing"}[entry.label]
@@ -306,6 +329,40 @@ def _shape(scope: Scope, item: Item) -> bool:
             "MFV2019", item.label, f"`{item.label.text}` is a function of the language",
             "a family needs a name of its own",
         )  # fmt: skip
+    return True
+
+
+def _parameters(scope: Scope, item: Declaration) -> bool:
+    """Whether a declaration's parameters are two at most, of two names."""
+    names = [parameter.text for parameter in item.parameters]
+    for place, parameter in enumerate(item.parameters):
+        if parameter.text in names[:place]:
+            scope.error(
+                "MFV2013", parameter, f"the parameter `{parameter.text}` is given twice",
+                "and again",
+            )  # fmt: skip
+            return False
+    if len(names) > MOST_PARAMETERS:
+        scope.error(
+            "MFV2020", item.parameters[MOST_PARAMETERS], "a family takes two relations at most",
+            "one too many", "for example:\nvector pair(a, b) = fv(a) + fv(b)",
+        )  # fmt: skip
+    return len(names) <= MOST_PARAMETERS
+
+
+def _reach(scope: Scope, item: Block, reach: Name) -> bool:
+    """Whether a block with a third name is a `defaults for` something that takes values."""
+    if item.kind.text != "defaults" or item.label is not None:
+        at = reach if item.label is None else item.label
+        scope.error(
+            "MFV2020", at, f"`{item.kind.text}` takes no second name", "",
+            "values for one kind of block stand in `defaults for eval { ... }`",
+        )  # fmt: skip
+        return False
+    if reach.text not in KINDS:
+        listed = f"there are: {', '.join(KINDS)}"
+        scope.unknown("MFV2005", "kind for `defaults`:", reach, KINDS, listed)
+        return False
     return True
 
 
@@ -346,11 +403,11 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
     before = len(scope.findings)
     arguments, _ = calls.bind(scope, node, entry)
     settings = {
-        p.name: calls.option(scope, p, arguments.get(p.name), TypingContext(), f"`{entry.name}`")
+        p.name: calls.option(scope, entry, p, arguments.get(p.name), TypingContext())
         for p in entry.parameters
     }
     scope.types[node.span] = entry.result
-    if len(scope.findings) > before:
+    if len(scope.findings) > before or any(isinstance(part, Gap) for part in node.walk()):
         return None
     scope.options[node.span] = settings
     values = {name: setting.value for name, setting in settings.items()}
@@ -374,8 +431,7 @@ def _expressions(scope: Scope) -> None:
         item = scope.names[name]
         if isinstance(item, Block):
             within = blocks.context_of(scope, item)
-            parts = tunes.keeps_parts(scope, item, within)
-            scope.vector_types[name] = Type("Vector", model=within.model, parts=parts)
+            scope.vector_types[name] = tunes.type_of(scope, item, within)
         elif name not in scope.doubtful:
             _declared(scope, item, context)
 
@@ -383,14 +439,16 @@ def _expressions(scope: Scope) -> None:
 def _declared(scope: Scope, item: Declaration, context: TypingContext) -> None:
     kind, name = item.kind.text, item.name.text
     want = ITEM[kind].result
-    if item.parameter is not None:
-        context = _with_parameter(scope, item.parameter, context)
+    for parameter in item.parameters:
+        _hides(scope, parameter, context)
+    context = replace(context, parameters=item.parameters)
     node_type = expressions.expect(scope, item.value, context, want, f"`{kind} {name}`")
     if kind == "vector" and node_type.name == "Vector":
         scope.vector_types[name] = node_type
 
 
-def _with_parameter(scope: Scope, parameter: Name, context: TypingContext) -> TypingContext:
+def _hides(scope: Scope, parameter: Name, context: TypingContext) -> None:
+    """Report a parameter that is called as a relation."""
     relations = scope.relations(context) or {}
     dataset = relations.get(parameter.text)
     if dataset is not None:
@@ -400,7 +458,6 @@ def _with_parameter(scope: Scope, parameter: Name, context: TypingContext) -> Ty
             "call it something else, such as `r`",
             secondary=[Label(_place_of(declaration, parameter.text), "the relation")],
         )  # fmt: skip
-    return TypingContext(context.model, context.dataset, context.each, parameter)
 
 
 def _place_of(declaration: Item, relation: str) -> Span:

@@ -30,6 +30,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from mfv_dsl.base.suggest import suggest
 
@@ -57,6 +58,11 @@ def all_codes() -> tuple[str, ...]:
     """Every code that has a page, in order; no page is read for it."""
     names = (file.name for file in _PAGES.iterdir())
     return tuple(sorted(name.removesuffix(".md") for name in names if name.endswith(".md")))
+
+
+def page_file(code: str) -> Path | None:
+    """The file of a code's page, None for a code without one."""
+    return Path(str(_PAGES.joinpath(f"{code}.md"))) if code in all_codes() else None
 
 
 def page(code: str) -> Page:

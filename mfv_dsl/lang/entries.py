@@ -8,6 +8,8 @@ evals here, ``TRAINING_SPLIT`` in :mod:`mfv_dsl.lang.tunes`.  Those that plannin
 
 from __future__ import annotations
 
+from functools import cache
+
 from mfv_dsl.lang.constructors import DATASETS, MODELS
 from mfv_dsl.lang.registry import Control, Entry, Parameter, Ranking, Unit, by_name
 
@@ -186,9 +188,10 @@ FUNCTIONS = (
 )  # fmt: skip
 
 _LAYER_SWEEP = Parameter(
-    "layer", ("Number", "List[Number]", "Range", "Choice"),
-    "the decoder layer written to; a list or range is a sweep; `native`, alone or in a list, is "
-    "each head's own",
+    "layer", ("Number", "List[Number]", "Range", "Choice", "Layers"),
+    "the decoder layer written to; a list or range is a sweep; a set, `{3, 5}`, is both layers at "
+    "once; `native` is each head's own; if left out, the layer that a trained or loaded vector was "
+    "made for",
     None, choices=("native",), unit="layer", from_defaults=True, key="always",
     stored_as="layers", acts_in=("add",),
 )  # fmt: skip
@@ -203,8 +206,12 @@ ITEMS = (
     Entry("item", "vector", "a vector, or with a parameter one vector per relation",
           result="Vector", form="declaration",
           example="vector pure(r) = fv(r) - mean(fv(left), fv(right))"),
-    Entry("item", "defaults", "values for every block and call that does not say otherwise",
-          form="block", example="defaults { shots = 4 }"),
+    Entry("item", "let", "a constant: its name stands for a number, a text, a range, a list, a set "
+          "of heads or a word, wherever a value may stand", result="Constant", form="declaration",
+          example="let simple = [left, right, above, below]"),
+    Entry("item", "defaults", "values for every block and call that does not say otherwise; with "
+          "`for` a kind of block, or a function, for these alone, and before those of the other",
+          form="block", example="defaults { trials = 50 }\ndefaults for tune { items = 80 }"),
     Entry(
         "item", "tune", "trains one vector per relation with the model frozen",
         (
@@ -269,7 +276,8 @@ ITEMS = (
                       "of a list each one for itself", None),
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
                       "the heads' outputs; of a list each one for itself", None),
-            Parameter("ablate", ("Heads",), "heads whose outputs are taken away", None),
+            Parameter("ablate", ("Heads",), "heads whose outputs are taken away; beside `add` the "
+                      "vector is added where they are", None),
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
                       choices=("zero", "mean"), from_defaults=True, key="always",
                       acts_in=("ablate",)),
@@ -283,8 +291,9 @@ ITEMS = (
             Parameter("position", ("Choice",), "the token written to", "last", choices=("last",),
                       from_defaults=True, acts_in=("add", "patch")),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
-                      "`select_on` before the winner is measured", (),
-                      choices=("layer", "scale", "k"), acts_in=("add", "patch"),
+                      "`select_on`, `add` the best of several vectors, before the winner is "
+                      "measured", (),
+                      choices=("layer", "scale", "k", "add"), acts_in=("add", "patch"),
                       may_be_empty=True),
             Parameter("select_on", ("Split",), "the split that `choose` looks at", "validation",
                       from_defaults=True, key="always", acts_in=("add", "patch")),
@@ -320,6 +329,13 @@ ITEMS = (
         form="block", label="text",
         example='save "vectors/mine" {\n  vectors = [fv(each)]\n}',
     ),
+    Entry(
+        "item", "report", "numbers of the language as rows of the result, one for each relation "
+        "where there is `each` in it",
+        (_ON, _MODEL, _DATASET),
+        form="block", lines=True,
+        example="report {\n  cosine(fv(left), fv(right))\n  norm(fv(each))\n}",
+    ),
     Entry("item", "profile", "values in place of others, for `--profile name`: `name = ...` is the "
           "whole value of a model, a dataset, heads or a vector, `name.attribute = ...` an "
           "attribute of a block or of `defaults`, or an argument of a model or dataset",
@@ -335,14 +351,15 @@ RANKING = {ranking.name: ranking for ranking in RANKINGS}
 CONTROL = {control.name: control for control in CONTROLS}
 
 
-def takers(name: str) -> list[tuple[Entry, Parameter]]:
+@cache
+def takers(name: str) -> tuple[tuple[Entry, Parameter], ...]:
     """The blocks and functions whose attribute or option ``name`` a `defaults` block may give."""
     pairs = []
     for entry in (*ITEMS, *FUNCTIONS):
         parameter = entry.parameter(name)
         if parameter is not None and parameter.from_defaults:
             pairs.append((entry, parameter))
-    return pairs
+    return tuple(pairs)
 
 
 def all_entries() -> tuple[Entry, ...]:

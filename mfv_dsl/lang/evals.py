@@ -43,9 +43,10 @@ def calls_behind(scope: Scope, expressions: Iterable[Expr]) -> Iterator[Call]:
                     work += [a.value for a in item.attributes if a.name.text == "start"]
                 elif item.kind.text in ("heads", "vector"):
                     work.append(item.value)
-        if "heads" in scope.defaults and "defaults" not in visited and any(map(_own_heads, calls)):
+        heads = scope.heads_of_fv
+        if heads is not None and "defaults" not in visited and any(map(_own_heads, calls)):
             visited.add("defaults")
-            work.append(scope.defaults["heads"].value)
+            work.append(heads.value)
 
 
 def _own_heads(call: Call) -> bool:
@@ -64,13 +65,16 @@ def check_expressions(
     if any(name in attributes for name in WRITES) and mode is None:
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
-    if "k" in attributes and mode is None and not isinstance(attributes["k"].value, Gap):
+    k = attributes.get("k")
+    ablated = each_of(settings["ablate"].value) if mode == "add" else ()
+    if k is not None and mode is None and not (k.given or isinstance(k.value, Gap)):
         scope.error(
-            "MFV2022", attributes["k"].name, f"`k` has no effect in {subject}",
+            "MFV2022", k.name, f"`k` has no effect in {subject}",
             "it has no `add`, `patch` or `ablate`", severity="warning",
         )  # fmt: skip
     if "k" in attributes and settings["k"].value is not None:
-        _check_k(scope, attributes["k"], settings["k"], expressions, context)
+        counted = () if any(_tops(scope, heads) for heads in ablated) else expressions
+        _check_k(scope, attributes["k"], settings["k"], counted, context)
     if isinstance(settings["controls"].value, tuple) and "controls" in attributes:
         check = _Controls(scope, attributes["controls"], settings, context, subject)
         for control in settings["controls"].value:
@@ -105,7 +109,7 @@ def _tops(scope: Scope, expression: Expr) -> list[int]:
             options = scope.options.get(call.span, {})
             k = options["k"].value if "k" in options else None
             counts.append(1 if k is None else k)  # it may be wrong, and reported
-        elif _own_heads(call) and "heads" not in scope.defaults:
+        elif _own_heads(call) and scope.heads_of_fv is None:
             counts.append(DEFAULT_HEADS)
     return counts
 

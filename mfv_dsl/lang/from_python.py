@@ -65,6 +65,8 @@ def as_syntax(value: object, parameter: Parameter | None = None) -> Expr:
             raise ArgumentError(f"{shown(number)} is no number to calculate with")
         return Number(number) if number >= 0 else Unary("-", Number(-number))
     chosen = getattr(value, "chosen", value)  # of a set of heads, as a step gives it
+    if isinstance(chosen, set | frozenset) and parameter and "Layers" in parameter.types:
+        return SetExpr(tuple(as_syntax(one) for one in sorted(chosen)))
     if isinstance(chosen, list | tuple | set | frozenset):
         return _of_list(list(chosen), parameter)
     what = f" as `{parameter.name}`" if parameter is not None else ""

@@ -15,12 +15,14 @@ RELATION = Type("Relation")
 def name(scope: Scope, node: Name, context: TypingContext, want: str) -> Type:
     """The type of what a name stands for; ``want`` steers suggestions for an unknown one."""
     text = node.text
-    if context.parameter is not None and text == context.parameter.text:
+    if context.has_parameter(text):
+        scope.use(node, "parameter")
         return RELATION
     if text == "each":
         return each(scope, node, context)
     kind = scope.kind(text)
     if kind is not None:
+        scope.use(node, "name")
         if text in scope.doubtful and kind not in ITEM:
             return UNKNOWN
         if scope.is_family(text):
@@ -31,6 +33,7 @@ def name(scope: Scope, node: Name, context: TypingContext, want: str) -> Type:
     if text in CONSTANTS:
         return Type("Boolean")
     if text in (scope.relations(context) or {}):
+        scope.use(node, "relation", context.dataset)
         return RELATION
     return _unknown_name(scope, node, scope.relations(context), want)
 

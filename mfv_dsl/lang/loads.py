@@ -74,7 +74,7 @@ def _against_models(
         )  # fmt: skip
     return Type(
         "Vector", model=matches[0] if matches else None, parts=facts.parts,
-        bias="none" if allow_mismatch else facts.bias,
+        bias="none" if allow_mismatch else facts.bias, layer=facts.layer,
     )  # fmt: skip
 
 

@@ -31,10 +31,11 @@ def mismatch(
             [Fix(f"write `fv({node.text})`", node.span, f"fv({node.text})")],
         )
     elif isinstance(node, Name) and node_type.name == "Family":
-        argument = "each" if context.each else context.parameter and context.parameter.text
-        help = f"`{node.text}` is one vector per relation; say which: " + (
-            f"`{node.text}({argument})`" if argument else f"`{node.text}(...)`"
-        )
+        names = ["each"] if context.each else [name.text for name in context.parameters]
+        wanted = scope.parameters(node.text)
+        arguments = ", ".join(names) if len(names) == wanted else ", ".join(["..."] * wanted)
+        per = "pair of relations" if wanted == 2 else "relation"
+        help = f"`{node.text}` is one vector per {per}; say which: `{node.text}({arguments})`"
         return scope.error(
             "MFV3010", node, f"{subject} needs a {want}, and this is a Family", "", help
         )
@@ -178,6 +179,8 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
         no_blend(scope, node, vector_type, "a combination of vectors")
     parts = all(vector_type.parts for _, vector_type in vectors)
     bias = _one_bias(scope, vectors)
+    layers = {vector_type.layer for _, vector_type in vectors}
+    layer = layers.pop() if len(layers) == 1 else None
     model, first = None, None
     for node, vector_type in vectors:
         if vector_type.model is None:
@@ -192,7 +195,7 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
                 secondary=[Label(first.span, f"from `{model}`")],
             )  # fmt: skip
             return Type("Vector", parts=parts)
-    return Type("Vector", model=model, parts=parts, bias=bias)
+    return Type("Vector", model=model, parts=parts, bias=bias, layer=layer)
 
 
 def _one_bias(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> str | None:

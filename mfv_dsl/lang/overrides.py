@@ -27,7 +27,8 @@ def in_option(diagnostic: Diagnostic, source: Source, options: Sequence[str]) ->
 
 
 class Overrides:
-    """Options of the form ``NAME.ATTRIBUTE=VALUE`` or ``NAME=VALUE``, each a
+    """Options of the form ``NAME.ATTRIBUTE=VALUE``, ``NAME=VALUE`` or
+    ``defaults.KIND.ATTRIBUTE=VALUE``, each a
     :class:`~mfv_dsl.lang.changes.Change`."""
 
     def __init__(self, source: Source, options: Sequence[str]) -> None:
@@ -64,10 +65,13 @@ class Overrides:
             return diagnostic
         if diagnostic.span.start < len(self.original.text):
             labels = [label for label in diagnostic.secondary if self._number(label.span) is None]
+            numbers = {self._number(label.span): None for label in diagnostic.secondary}
+            given = [f"given by `--set {self.options[n]}`" for n in numbers if n is not None]
             return replace(
                 diagnostic,
                 source=self.original,
                 secondary=tuple(labels),
+                notes=(*diagnostic.notes, *given),
                 help=self._help(diagnostic),
             )
         number = self._number(diagnostic.span) or 0
@@ -109,6 +113,9 @@ class Overrides:
     def _change(self, option: str, start: int) -> Change:
         path, equals, text = option.partition("=")
         name, dot, attribute = (part.strip() for part in path.partition("."))
+        if name == "defaults" and "." in attribute:  # `defaults.tune.items`
+            kind, _, attribute = (part.strip() for part in attribute.partition("."))
+            name = f"defaults.{kind}"
         whole = Span(start, start + len(option))
         if not (equals and name and bool(dot) == bool(attribute) and text.strip()):
             raise self._error(
@@ -118,10 +125,11 @@ class Overrides:
             )
         padding = " " * (start + len(path) + 1)
         value = parse_expression(Source(padding + text, self.source.name))
-        target = Name(name, span=Span(start, start + len(path.partition(".")[0])))
+        length = len(path.rpartition(".")[0]) if "." in name else len(path.partition(".")[0])
+        target = Name(name, span=Span(start, start + length))
         if not dot:
             return Change(target, None, value, whole)
-        at = start + option.index(attribute, option.index("."))
+        at = start + path.index(attribute, path.rindex(".") if "." in name else path.index("."))
         return Change(target, Name(attribute, span=Span(at, at + len(attribute))), value, whole)
 
     def _error(self, span: Span, message: str, help: str) -> RecipeError:

@@ -13,30 +13,55 @@ from lark import Token, UnexpectedToken
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang.builder import Misplaced, unquoted
+from mfv_dsl.lang.builder import Misplaced, label_and_reach
+from mfv_dsl.lang.entries import ITEM
 from mfv_dsl.lang.grammar import built
-from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, SHOWN, span
+from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, OPERATORS, SHOWN, span
 from mfv_dsl.lang.syntax import (
     Attribute,
+    Binary,
     Block,
     Declaration,
     Expr,
     Gap,
+    Inclusion,
     Item,
     Name,
     Node,
     Text,
+    spine,
 )
 
-_OPERAND = frozenset({"NAME", "INT", "FLOAT", "STRING", "HEAD", "LPAR", "LSQB", "LSET"})
+_OPERAND = frozenset({"NAME", "INT", "FLOAT", "STRING", "HEAD", "LPAR", "LSQB", "LSET", "MATCH"})
 _OPERATORS = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "VBAR", "AMPERSAND"})
-_BLOCK_HEADS = (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"])
+_BLOCK_HEADS = (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"], ["NAME", "NAME", "NAME"])
 _WORDS = {
     "NAME": "a name", "INT": "a whole number", "FLOAT": "a number", "STRING": 'a string in `"`',
     "HEAD": "a head such as `L3H1`", "COMMA": "`,`", "EQUAL": "`=`", "COLON": "`:`",
     "DOTS": "`..`", "DOT": "`.`", "NEWLINE": "the end of the line", "$END": "the end of the line",
-    "LBRACE": "`{`",
+    "LBRACE": "`{`", "LCASE": "`{`",
 }  # fmt: skip
+
+
+_OTHER_FILES = 'the declarations of another file come by `use "common.mfv"`'
+_SEVERAL = (
+    "what is made for several values is swept: a list or a range in an attribute, or "
+    "`sweep draw = 1..5`"
+)
+_CHOICE = "what depends on the relation is chosen by `match r { left: ..., else: ... }`"
+_FAMILY = "a vector for each relation is a family: `vector name(r) = fv(r)`"
+_CONSTANT = "a constant is declared by `let name = ...`"
+#: by the words that begin statements of other languages, what recipes have instead
+FOREIGN = {
+    **dict.fromkeys(("include", "import", "from", "require", "source"), _OTHER_FILES),
+    **dict.fromkeys(("for", "foreach", "while", "loop", "repeat"), _SEVERAL),
+    **dict.fromkeys(("if", "elif", "else", "switch", "case", "when", "match"), _CHOICE),
+    **dict.fromkeys(("def", "function", "func", "fn", "lambda", "macro"), _FAMILY),
+    **dict.fromkeys(("const", "var", "constant"), _CONSTANT),
+    "return": "the value of a declaration stands behind its `=`",
+    "print": "numbers are shown by `report { norm(fv(left)) }`",
+    "try": "what is wrong is told before anything runs, and stops it",
+}
 
 
 @dataclass(frozen=True)
@@ -103,9 +128,11 @@ class Recovery:
             return None
         return result
 
-    def item(self, tokens: Sequence[Token]) -> Item | None:
+    def item(self, tokens: Sequence[Token]) -> Item | Inclusion | None:
         """A declaration or a block, with gaps for the parts that did not parse."""
-        kinds = [item.type for item in tokens[:3]]
+        kinds = [item.type for item in tokens[:4]]
+        if self.foreign(tokens):
+            return None
         if "LBRACE" in kinds and kinds[0] == "NAME":
             return self.block(tokens)
         if kinds[:2] == ["NAME", "EQUAL"]:
@@ -117,8 +144,21 @@ class Recovery:
         if kinds[0] not in ("NAME", "BAD", "LBRACE"):
             self.unexpected(tokens, 0, "an item such as `vector name = ...`")
             return None
-        item: Item | None = self.piece("item", tokens)
+        item: Item | Inclusion | None = self.piece("item", tokens)
         return _declaration_with_gap(tokens) if item is None else item
+
+    def foreign(self, tokens: Sequence[Token]) -> bool:
+        """Report an item that begins as other languages' statements do."""
+        first = tokens[0]
+        way = FOREIGN.get(first) if first.type == "NAME" else None
+        if way is None or [item.type for item in tokens[1:2]] == ["EQUAL"]:
+            return False
+        if not any(item.type == "BAD" for item in tokens):
+            self.report(
+                "MFV1023", span(first), f"recipes have no `{first}`",
+                "a recipe declares, and nothing in it happens one after another", way,
+            )  # fmt: skip
+        return True
 
     # -- blocks -----------------------------------------------------------------------------------
     def block(self, tokens: Sequence[Token]) -> Item | None:
@@ -126,29 +166,31 @@ class Recovery:
         closing = _closing(tokens, opening)
         if not any(item.type == "BAD" for item in tokens):
             result = _try(tokens)
-            if result is not None and not _too_deep(result):
+            if result is not None and not _too_deep(result) and not _misses_names(result):
                 item: Item = result
                 return item
         label: Name | Text | None = None
-        if opening == 2:
-            kind = tokens[1].type
-            if kind == "NAME":
-                label = Name(str(tokens[1]), span=span(tokens[1]))
-            elif kind == "STRING":
-                label = Text(unquoted(str(tokens[1])), span=span(tokens[1]))
-            elif kind != "BAD":
-                self.unexpected(tokens, 1, "a name before `{`")
-        attributes = []
+        reach: Name | None = None
+        head = [token.type for token in tokens[:opening]]
+        if head in _BLOCK_HEADS:
+            label, reach = label_and_reach(list(tokens[1:opening]))
+        elif "BAD" not in head:
+            odd = next(i for i, kind in enumerate(head) if kind != "NAME")
+            self.unexpected(tokens, odd, "a name before `{`")
+        attributes: list[Attribute] = []
+        values: list[Expr] = []
         for part in _split(tokens[opening + 1 : closing]):
-            attribute = self.attribute(part)
-            if attribute is not None:
+            if _has_lines(str(tokens[0])) and not _is_named(part):
+                value: Expr | None = self.piece("expression", part)
+                values.append(value or Gap("", span=span(part[0]).to(span(part[-1]))))
+            elif (attribute := self.attribute(part)) is not None:
                 attributes.append(attribute)
         rest = tokens[closing + 1 :]
         if rest and not any(item.type == "BAD" for item in rest):
             self.unexpected(tokens, closing + 1, "the end of the line after `}`")
         return Block(
-            Name(str(tokens[0]), span=span(tokens[0])), label, tuple(attributes),
-            span=span(tokens[0]).to(span(tokens[-1])),
+            Name(str(tokens[0]), span=span(tokens[0])), label, tuple(attributes), tuple(values),
+            reach, span=span(tokens[0]).to(span(tokens[-1])),
         )  # fmt: skip
 
     def attribute(self, part: Sequence[Token]) -> Attribute | None:
@@ -158,12 +200,17 @@ class Recovery:
         attribute: Attribute | None = self.piece("attribute", part)
         kinds = [item.type for item in part[:4]]
         dotted = kinds[:3] == ["NAME", "DOT", "NAME"]
-        end = 3 if dotted else 1
+        twice = dotted and [item.type for item in part[3:5]] == ["DOT", "NAME"]
+        end = 5 if twice else 3 if dotted else 1
+        kinds = [item.type for item in part[: end + 1]]
         named = kinds[:1] == ["NAME"] and kinds[end : end + 1] in ([], ["EQUAL"], ["COLON"])
         if attribute is None and named:
             whole = span(part[0]).to(span(part[-1]))
-            first, name = (Name(str(item), span=span(item)) for item in (part[0], part[end - 1]))
-            of = first if dotted else None
+            name = Name(str(part[end - 1]), span=span(part[end - 1]))
+            of = None
+            if dotted:
+                text = "".join(map(str, part[: end - 2]))
+                of = Name(text, span=span(part[0]).to(span(part[end - 3])))
             return Attribute(name, Gap("", span=whole), of, span=whole)
         return attribute
 
@@ -182,7 +229,12 @@ class Recovery:
                 label = "expected `= ...` or `{ ... }`"
             else:
                 label = f"expected {_words(accepts)}"
-            self.report("MFV1001", at, "the line ends too early", label)
+            goes_on = before is not None and before.type in OPERATORS
+            self.report(
+                "MFV1001", at, "the line ends too early", label,
+                "an expression goes on where the next line begins with the operator"
+                if goes_on else None,
+            )  # fmt: skip
             return
         item = tokens[index]
         at = span(item)
@@ -190,6 +242,11 @@ class Recovery:
             self.report(
                 "MFV1012", at, "a value is given with `=`, not with `:`", "", "write `=`",
                 (Fix("write `=`", at, " ="),),
+            )  # fmt: skip
+        elif item.type == "EQUAL" and accepts == {"COLON"}:
+            self.report(
+                "MFV1012", at, "the value of a case is given with `:`, not with `=`", "",
+                "write `:`", (Fix("write `:`", at, ":"),),
             )  # fmt: skip
         elif before is not None and item.type in _OPERAND and accepts >= _OPERATORS:
             self.side_by_side(before, item, accepts)
@@ -200,6 +257,12 @@ class Recovery:
             self.report(
                 "MFV1001", at, "a `{` begins this line", "",
                 "a block's `{` stands on the line of its name: `eval raw {`",
+            )  # fmt: skip
+        elif item.type == "DOT" and "EQUAL" not in accepts:
+            self.report(
+                "MFV1001", at, f"expected {_words(accepts)}, found `.`", "",
+                "values have no parts to be named; functions take them: `norm(fv(left))`. Only a "
+                "name of `use \"common.mfv\" as c` is written `c.name`",
             )  # fmt: skip
         elif accepts == {"DOT"}:  # only the name of an item may be a string
             self.unexpected(tokens, index - 1, "a name")
@@ -251,11 +314,35 @@ def _try(tokens: Sequence[Token]) -> Any:
     return None if isinstance(result, Stop) else result
 
 
+def _has_lines(kind: str) -> bool:
+    """Whether lines that are expressions alone stand in blocks of a kind."""
+    return kind in ITEM and ITEM[kind].lines
+
+
+def _misses_names(item: Item) -> bool:
+    """Whether a block has expressions where it should have attributes, which is said part by
+    part."""
+    return isinstance(item, Block) and bool(item.values) and not _has_lines(item.kind.text)
+
+
+def _is_named(part: Sequence[Token]) -> bool:
+    """Whether a line of a block is meant as an attribute."""
+    return [item.type for item in part[:2]] in (["NAME", "EQUAL"], ["NAME", "COLON"], ["COMMA"])
+
+
 def _too_deep(node: Node) -> bool:
-    """Whether a tree is deeper than any code that walks it recursively should have to go."""
+    """Whether a tree is deeper than any code that walks it recursively should have to go; a chain
+    ``a + b - c`` is walked in a loop, and counts as one level."""
     layer: list[Node] = [node]
     for _ in range(MAX_NESTING + 10):
-        layer = [child for parent in layer for child in parent.children()]
+        below: list[Node] = []
+        for parent in layer:
+            if isinstance(parent, Binary):
+                first, chain = spine(parent)
+                below += [first, *(operation.right for operation in chain)]
+            else:
+                below += parent.children()
+        layer = below
         if not layer:
             return False
     return True
@@ -292,11 +379,12 @@ def _declaration_with_gap(tokens: Sequence[Token]) -> Declaration | None:
     if kinds[:2] != ["NAME", "NAME"]:
         return None
     kind, name = (Name(str(item), span=span(item)) for item in tokens[:2])
-    parameter = None
-    if kinds[2:5] == ["LPAR", "NAME", "RPAR"]:
-        parameter = Name(str(tokens[3]), span=span(tokens[3]))
+    parameters = []
+    if kinds[2:3] == ["LPAR"]:
+        head = tokens[3 : kinds.index("EQUAL") if "EQUAL" in kinds else 3]
+        parameters = [Name(str(item), span=span(item)) for item in head if item.type == "NAME"]
     whole = span(tokens[0]).to(span(tokens[-1]))
-    return Declaration(kind, name, parameter, Gap("", span=whole), span=whole)
+    return Declaration(kind, name, tuple(parameters), Gap("", span=whole), span=whole)
 
 
 def _shown(item: Token) -> str:

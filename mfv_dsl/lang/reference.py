@@ -43,11 +43,11 @@ def reference(name: str | None = None) -> str:
     """
     if name is None:
         return _whole()
-    parts = [_entry(entry) for entry in all_entries() if entry.name == name]
+    parts = [entry_text(entry) for entry in all_entries() if entry.name == name]
     having = [(entry, entry.parameter(name)) for entry in all_entries()]
     for entry, parameter in having:
         if parameter is not None and not parameter.positional:
-            parts.append(f"### `{name}` of `{entry.name}`\n\n{_line(parameter)}\n")
+            parts.append(f"### `{name}` of `{entry.name}`\n\n{parameter_line(parameter)}\n")
     if not parts:
         words = [entry.name for entry in all_entries()]
         words += [p.name for entry in all_entries() for p in entry.parameters]
@@ -69,7 +69,7 @@ def _whole() -> str:
     ]
     for title, text, entries in _SECTIONS:
         lines += [f"## {title}", "", text, ""]
-        lines += [_entry(entry) for entry in entries]
+        lines += [entry_text(entry) for entry in entries]
     lines += ["## Units", "", "What the numbers count or measure.", ""]
     lines += ["| unit | meaning |", "| --- | --- |"]
     lines += [f"| {unit.name} | {unit.doc} |" for unit in UNITS.values()]
@@ -78,17 +78,19 @@ def _whole() -> str:
     return "\n".join(lines)
 
 
-def _entry(entry: Entry) -> str:
-    lines = [f"### `{_signature(entry)}`", "", f"{_sentence(entry.doc)}", ""]
+def entry_text(entry: Entry) -> str:
+    """What the reference says of an entry, as Markdown."""
+    lines = [f"### `{signature(entry)}`", "", f"{_sentence(entry.doc)}", ""]
     if not entry.executable:
         lines += ["Checked, but not executable yet.", ""]
     if entry.parameters:
-        lines += [_line(parameter) for parameter in entry.parameters] + [""]
+        lines += [parameter_line(parameter) for parameter in entry.parameters] + [""]
     lines += ["```", entry.example, "```", ""]
     return "\n".join(lines)
 
 
-def _signature(entry: Entry) -> str:
+def signature(entry: Entry) -> str:
+    """How an entry is written: ``fv(relation, heads=..., shots=4)``."""
     if entry.kind == "item":
         if entry.form == "declaration":
             return f"{entry.name} name = ..."
@@ -101,18 +103,19 @@ def _signature(entry: Entry) -> str:
         elif parameter.required or parameter.default is None:
             arguments.append(f"{parameter.name}=...")
         else:
-            arguments.append(f"{parameter.name}={_value(parameter.default, parameter)}")
+            arguments.append(f"{parameter.name}={value_text(parameter.default, parameter)}")
     return f"{entry.name}({', '.join(arguments)})"
 
 
-def _line(parameter: Parameter) -> str:
-    marks = [_types(parameter)]
+def parameter_line(parameter: Parameter) -> str:
+    """What the reference says of an argument or attribute, as an item of a Markdown list."""
+    marks = [types_text(parameter)]
     if parameter.unit:
         marks.append(parameter.unit)
     if parameter.required:
         marks.append("required")
     elif parameter.default is not None and parameter.default != ():
-        marks.append(f"default `{_value(parameter.default, parameter)}`")
+        marks.append(f"default `{value_text(parameter.default, parameter)}`")
     if parameter.sweeps:
         marks.append("*sweep*")
     if parameter.from_defaults:
@@ -122,7 +125,8 @@ def _line(parameter: Parameter) -> str:
     return f"- `{parameter.name}`: {parameter.doc}. ({'; '.join(marks)})"
 
 
-def _types(parameter: Parameter) -> str:
+def types_text(parameter: Parameter) -> str:
+    """The types that an argument or attribute takes, in words."""
     words = []
     for name in parameter.types:
         if name == "Choice":
@@ -136,12 +140,12 @@ def _types(parameter: Parameter) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
-def _value(value: Any, parameter: Parameter) -> str:
+def value_text(value: Any, parameter: Parameter) -> str:
     """A default as it would be written."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        return f"[{', '.join(_value(item, parameter) for item in value)}]"
+        return f"[{', '.join(value_text(item, parameter) for item in value)}]"
     if isinstance(value, str) and parameter.types == ("Text",):
         return f'"{value}"'
     return str(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal
 
 
@@ -36,9 +37,9 @@ class Parameter:
     """An argument of a constructor or function, or an attribute of a block.
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
-    Dataset, Eval, Heads, Vector, Range, ``List[...]`` of one of these.  A list of something else
-    than relations may hold the choices too, where there are any.  A default of None means that the
-    doc says what happens.
+    Dataset, Eval, Heads, Vector, Range, Layers (a set of them), ``List[...]`` of one of these.  A
+    list of something else than relations may hold the choices and such sets too, where there are
+    any.  A default of None means that the doc says what happens.
 
     ``key`` says how the value enters the key of the step that it acts on: where it is not the
     default (``changed``, so that a new option changes no key of old), ``always``, or ``never``,
@@ -99,6 +100,7 @@ class Entry:
     form: Literal["", "declaration", "block"] = ""
     label: Literal["", "name", "text"] = ""  # what a block is called by
     example: str = ""
+    lines: bool = False  # of a block: lines that are expressions alone stand in it
     #: which per-head parts a function's vector has: those that all its vectors have, none, or
     #: those of the parameter of this name
     parts: str = "all"
@@ -115,7 +117,11 @@ class Entry:
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of this name, None where there is none."""
-        return next((p for p in self.parameters if p.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in self.parameters}
 
 
 def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:

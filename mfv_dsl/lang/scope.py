@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Constructed, Setting
+from mfv_dsl.lang.entries import FUNCTION
+from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Name, Node
 
 
@@ -25,6 +27,7 @@ class Type:
     parts: bool = True  # whether a Vector has per-head parts
     blend: bool = False  # whether a Vector is another for every test item
     bias: str | None = None  # of a Vector whose bias convention is known
+    layer: int | None = None  # of a Vector that was trained at one, or saved for one
 
     def __str__(self) -> str:
         return self.name
@@ -45,7 +48,25 @@ class TypingContext:
     model: str | None = None
     dataset: str | None = None
     each: bool = False  # inside a block
-    parameter: Name | None = None  # of the family being declared
+    parameters: tuple[Name, ...] = ()  # of the family being declared
+
+    def has_parameter(self, name: str) -> bool:
+        """Whether a name is a parameter of the family being declared."""
+        return any(parameter.text == name for parameter in self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a name in an expression stands for.
+
+    ``of`` is ``name`` (a declaration or a tune), ``eval``, ``parameter`` (of the family being
+    declared), or ``relation``; ``each`` is none of them.  ``within`` is the dataset of a relation
+    where one alone is meant.
+    """
+
+    of: Literal["name", "eval", "parameter", "relation"]
+    text: str
+    within: str | None = None
 
 
 @dataclass
@@ -61,6 +82,12 @@ class Scope:
     models: dict[str, Constructed] = field(default_factory=dict)
     datasets: dict[str, Constructed] = field(default_factory=dict)
     defaults: dict[str, Attribute] = field(default_factory=dict)
+    #: the blocks of `defaults` by what they are for, None those for everything
+    default_blocks: dict[str | None, Block] = field(default_factory=dict)
+    #: which kinds of blocks there are
+    kinds_of_blocks: set[str] = field(default_factory=set)
+    #: the attributes of each `defaults for KIND`; those for blocks stand in the blocks, too
+    reaching: dict[str, dict[str, Attribute]] = field(default_factory=dict)
     vector_types: dict[str, Type] = field(default_factory=dict)
     #: types of the expressions that have been looked into; ``types`` has their names
     node_types: dict[Span, Type] = field(default_factory=dict)
@@ -72,10 +99,14 @@ class Scope:
     circles: list[Diagnostic] = field(default_factory=list)
     #: names that stand for something that did not parse or has an unknown kind
     doubtful: set[str] = field(default_factory=set)
-    #: the attributes of `defaults` whose values are being looked into, the outermost first
+    #: the keys of the `defaults` whose values are being looked into, the outermost first
     open_defaults: list[str] = field(default_factory=list)
     #: keys of what is reported once for each recipe
     reported: set[str] = field(default_factory=set)
+    #: what the names in expressions were found to stand for, by their places
+    uses: dict[Span, Use] = field(default_factory=dict)
+    #: names by kind word, and how many names they were made of
+    _by_kind: tuple[int, dict[str, list[str]]] = field(default_factory=lambda: (0, {}))
 
     # -- findings ---------------------------------------------------------------------------------
     def error(
@@ -127,14 +158,31 @@ class Scope:
 
     def of_kind(self, *kinds: str) -> list[str]:
         """The names that were declared with one of some kind words, in source order."""
-        return [name for name, item in self.names.items() if item.kind.text in kinds]
+        if len(kinds) != 1:
+            return [name for name, item in self.names.items() if item.kind.text in kinds]
+        if self._by_kind[0] != len(self.names):  # a name is entered once and never taken out
+            by_kind: dict[str, list[str]] = {}
+            for name, item in self.names.items():
+                by_kind.setdefault(item.kind.text, []).append(name)
+            self._by_kind = (len(self.names), by_kind)
+        return list(self._by_kind[1].get(kinds[0], ()))
+
+    def use(self, node: Name, of: Literal["name", "eval", "parameter", "relation"],
+            within: str | None = None) -> None:  # fmt: skip
+        """Note what a name in an expression stands for."""
+        self.uses[node.span] = Use(of, node.text, within)
 
     def is_family(self, name: str) -> bool:
         """Whether a name stands for one vector per relation."""
         item = self.names.get(name)
         if isinstance(item, Declaration):
-            return item.kind.text == "vector" and item.parameter is not None
+            return item.kind.text == "vector" and bool(item.parameters)
         return item is not None and item.kind.text == "tune"
+
+    def parameters(self, family: str) -> int:
+        """How many relations a family takes."""
+        item = self.names[family]
+        return len(item.parameters) if isinstance(item, Declaration) else 1
 
     def home(self) -> TypingContext:
         """The context outside blocks: the model and the dataset where only one is declared."""
@@ -143,6 +191,28 @@ class Scope:
             model=models[0] if len(models) == 1 else None,
             dataset=datasets[0] if len(datasets) == 1 else None,
         )
+
+    # -- defaults ---------------------------------------------------------------------------------
+    def default_of(self, function: str, parameter: Parameter) -> str | None:
+        """The key of the value that a call's option takes from `defaults`, None where none does:
+        ``shots``, or ``fv.shots`` of `defaults for fv`."""
+        if parameter.name in self.reaching.get(function, ()) and function in FUNCTION:
+            return f"{function}.{parameter.name}"
+        return (
+            parameter.name if parameter.from_defaults and parameter.name in self.defaults else None
+        )
+
+    def default_at(self, key: str) -> Attribute:
+        """What `defaults` say under a key of :meth:`default_of`."""
+        kind, dot, name = key.partition(".")
+        return self.reaching[kind][name] if dot else self.defaults[key]
+
+    @property
+    def heads_of_fv(self) -> Attribute | None:
+        """What gives a call of `fv` its heads that names none."""
+        (heads,) = (p for p in FUNCTION["fv"].parameters if p.name == "heads")
+        key = self.default_of("fv", heads)
+        return None if key is None else self.default_at(key)
 
     # -- facts ------------------------------------------------------------------------------------
     def model_facts(self, context: TypingContext) -> list[ModelFacts]:

@@ -7,8 +7,9 @@ Spans do not take part in equality, so two trees are equal when they say the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 from mfv_dsl.base.source import Source, Span
@@ -24,8 +25,9 @@ class Node:
 
     def children(self) -> Iterator[Node]:
         """Direct child nodes, field by field."""
-        for item in fields(self):
-            value = getattr(self, item.name)
+        kind: Any = type(self)  # which mypy does not take for hashable
+        for name in _fields(kind):
+            value = getattr(self, name)
             if isinstance(value, Node):
                 yield value
             elif isinstance(value, tuple):
@@ -33,9 +35,17 @@ class Node:
 
     def walk(self) -> Iterator[Node]:
         """This node and all below it, depth first."""
-        yield self
-        for child in self.children():
-            yield from child.walk()
+        work: list[Node] = [self]
+        while work:
+            node = work.pop()
+            yield node
+            work += reversed(tuple(node.children()))
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a kind of node that may hold nodes."""
+    return tuple(item.name for item in fields(kind) if item.name != "span")
 
 
 # -- expressions --------------------------------------------------------------------------------
@@ -130,38 +140,84 @@ class Binary(Node):
     right: Expr
 
 
+@dataclass(frozen=True, slots=True)
+class Case(Node):
+    """``relation: value`` in a :class:`Match`; the relation ``else`` is any other."""
+
+    relation: Name
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Node):
+    """``match subject { relation: value … }``: the value of the relation that ``subject`` is."""
+
+    subject: Name
+    cases: tuple[Case, ...]
+
+    def value_for(self, relation: str) -> Expr | None:
+        """The value of the relation's case, else of ``else``; None where there is neither."""
+        values = {case.relation.text: case.value for case in reversed(self.cases)}
+        return values.get(relation, values.get(ELSE))
+
+
+#: the relation of the case for all others
+ELSE = "else"
+
 Expr: TypeAlias = (
-    Name | Number | Text | HeadLabel | Range | ListExpr | SetExpr | Call | Unary | Binary
+    Name | Number | Text | HeadLabel | Range | ListExpr | SetExpr | Call | Unary | Binary | Match
 )
 
 
 # -- items --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Attribute(Node):
-    """``name = value`` in a block; ``of.name = value`` is about the item that is called ``of``."""
+    """``name = value`` in a block; ``of.name = value`` is about the item that is called ``of``,
+    which may have two names, ``defaults.tune``.  ``given`` says that it comes from ``defaults for``
+    the kind of the block."""
 
     name: Name
     value: Expr
     of: Name | Text | None = None
+    doc: str = field(default="", kw_only=True)  # of the `##` comment above it
+    given: bool = field(default=False, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration(Node):
-    """``kind name = value`` or ``kind name(parameter) = value``."""
+    """``kind name = value`` or ``kind name(parameter, …) = value``."""
 
     kind: Name
     name: Name
-    parameter: Name | None
+    parameters: tuple[Name, ...]
     value: Expr
+    doc: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Block(Node):
-    """``kind label { attributes }``; the label is a name, a text, or missing."""
+    """``kind label { attributes }``; the label is a name, a text, or missing.
+
+    ``reach`` is the kind that ``defaults for kind { ... }`` is for; ``values`` are the lines that
+    are expressions alone, as those of a ``report``.
+    """
 
     kind: Name
     label: Name | Text | None
     attributes: tuple[Attribute, ...]
+    values: tuple[Expr, ...] = ()
+    reach: Name | None = None
+    doc: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion(Node):
+    """``kind "path"`` or ``kind "path" word alias``."""
+
+    kind: Name
+    path: Text
+    word: Name | None = None
+    alias: Name | None = None
 
 
 Item: TypeAlias = Declaration | Block
@@ -173,27 +229,125 @@ class RecipeTree(Node):
 
     version: Number | None
     items: tuple[Item, ...]
+    inclusions: tuple[Inclusion, ...] = ()  # the order of items means nothing
     source: Source = field(default=Source(""), compare=False, repr=False, kw_only=True)
 
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 
+#: The parts of a node that call something by its name, and are no values.
+_LABELS: Mapping[type[Node], tuple[str, ...]] = {
+    Call: ("function",), Keyword: ("name",), Attribute: ("name", "of"),
+    Declaration: ("kind", "name", "parameters"), Block: ("kind", "label", "reach"),
+    Match: ("subject",), Case: ("relation",), Inclusion: ("kind", "path", "word", "alias"),
+}  # fmt: skip
+
+
+def rewritten(
+    root: Node, change: Callable[[Node], Node | None], finish: Callable[[Node], Node] | None = None
+) -> Any:
+    """``root`` with other nodes in it, however deep it is.
+
+    ``change`` is asked about every node, those above first: it gives what stands in its place, or
+    None to look into it.  ``finish`` changes a node once those below it are.  Without ``finish``,
+    what only names something (a called function, an attribute) stays as it is.
+    """
+    done: list[Node] = []
+    work: list[tuple[Node, bool]] = [(root, False)]
+    while work:
+        node, complete = work.pop()
+        labels = () if finish is not None else _LABELS.get(type(node), ())
+        if not complete:
+            new = change(node)
+            if new is not None:
+                done.append(new)
+                continue
+            work.append((node, True))
+            work += [(part, False) for part in reversed([*_parts(node, labels)])]
+            continue
+        old = [*_parts(node, labels)]
+        new_parts = done[len(done) - len(old) :]
+        del done[len(done) - len(old) :]
+        if any(a is not b for a, b in zip(old, new_parts, strict=True)):
+            node = _with_parts(node, new_parts, labels)
+        done.append(node if finish is None else finish(node))
+    return done[0]
+
+
+def _parts(node: Node, labels: tuple[str, ...]) -> Iterator[Node]:
+    kind: Any = type(node)
+    for name in _fields(kind):
+        if name not in labels:
+            value = getattr(node, name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Node):
+                    yield part
+
+
+def _with_parts(node: Node, parts: list[Node], labels: tuple[str, ...]) -> Node:
+    left = iter(parts)
+    changes: dict[str, Any] = {}
+    kind: Any = type(node)
+    for name in _fields(kind):
+        value = getattr(node, name)
+        if name in labels:
+            continue
+        if isinstance(value, Node):
+            changes[name] = next(left)
+        elif isinstance(value, tuple):
+            changes[name] = tuple(next(left) if isinstance(part, Node) else part for part in value)
+    return replace(node, **changes)
+
+
+def spine(node: Binary) -> tuple[Expr, list[Binary]]:
+    """What stands first in a chain ``a + b - c``, and its operations from the first to the last:
+    a chain may be longer than Python's recursion allows."""
+    chain = [node]
+    while isinstance(chain[-1].left, Binary):
+        chain.append(chain[-1].left)
+    return chain[-1].left, chain[::-1]
+
+
+def same(first: Node, second: Node) -> bool:
+    """Whether two trees say the same, as ``==`` does, however deep they are."""
+    work = [(first, second)]
+    while work:
+        a, b = work.pop()
+        if type(a) is not type(b):
+            return False
+        kind: Any = type(a)
+        for item in fields(kind):
+            one, two = getattr(a, item.name), getattr(b, item.name)
+            if not item.compare:
+                continue
+            pairs = [(one, two)]
+            if isinstance(one, tuple) and isinstance(two, tuple):
+                if len(one) != len(two):
+                    return False
+                pairs = [*zip(one, two, strict=True)]
+            for x, y in pairs:
+                if isinstance(x, Node) and isinstance(y, Node):
+                    work.append((x, y))
+                elif x != y:
+                    return False
+    return True
+
 
 def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
-    """``node`` with bound relation names (``each``, a family's parameter) written out.
+    """``node`` with bound relation names (``each``, a family's parameter) written out, and of a
+    ``match`` on one of them the value of its case.
 
     >>> substituted(Name("each"), {"each": "left"}).text
     'left'
     """
-    if isinstance(node, Name):
-        return replace(node, text=names.get(node.text, node.text))
-    changes: dict[str, Any] = {}
-    for item in fields(node):
-        value = getattr(node, item.name)
-        if isinstance(value, Node):
-            changes[item.name] = substituted(value, names)
-        elif isinstance(value, tuple):
-            changes[item.name] = tuple(
-                substituted(part, names) if isinstance(part, Node) else part for part in value
-            )
-    return replace(node, **changes)
+
+    def bound(part: Node) -> Node | None:
+        if isinstance(part, Match) and part.subject.text in names:
+            value = part.value_for(names[part.subject.text])
+            return None if value is None else substituted(value, names)
+        if isinstance(part, Name) and part.text in names:
+            return replace(part, text=names[part.text])
+        return None
+
+    changed: AnyNode = rewritten(node, bound)
+    return changed

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.source import Span
-from mfv_dsl.lang import expressions
+from mfv_dsl.lang import calls, expressions, reach
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
+from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.syntax import Block, Call, Name
 
 _PER_HEAD = ("head_scales", "head_mask")
 #: Starts that are drawn, and have no per-head parts.
@@ -20,7 +21,13 @@ DRAWN = ("random", "normal")
 TRAINING_SPLIT = "train"
 
 
-def keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
+def type_of(scope: Scope, block: Block, context: TypingContext) -> Type:
+    """The type of the vectors that a block trains."""
+    parts, layer = _keeps_parts(scope, block, context), _layer_of(scope, block, context)
+    return Type("Vector", model=context.model, parts=parts, layer=layer)
+
+
+def _keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
     """Whether the vectors that a block trains have per-head parts."""
     values = {attribute.name.text: attribute.value for attribute in block.attributes}
     variable = values.get("variable")
@@ -36,6 +43,19 @@ def keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
         parts = expressions.infer(scope, start, context).parts
     scope.reported = reported
     return parts
+
+
+def _layer_of(scope: Scope, block: Block, context: TypingContext) -> int | None:
+    """The layer that a block trains vectors for; None where it is not known."""
+    parameter = ITEM["tune"].parameter("layer")
+    values = {attribute.name.text: attribute.value for attribute in block.attributes}
+    nodes = (values["layer"],) if "layer" in values else None
+    reported = set(scope.reported)
+    assert parameter is not None
+    with scope.aside():  # as above
+        layer = calls.option(scope, ITEM["tune"], parameter, nodes, context).value
+    scope.reported = reported
+    return layer if isinstance(layer, int) else None
 
 
 def check_tune(
@@ -77,13 +97,21 @@ def check_tune(
 def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
     """Report every use of a tuned vector of a relation that its block does not train."""
     trained = {block.name: block["on"] for block in blocks if block.kind == "tune"}
+    if not trained:
+        return
     relations = scope.relations(TypingContext())
     missing: dict[Span, _Missing] = {}
-    for call, relation, within in _uses(scope, blocks):
-        on = trained.get(call.function.text)
-        if on is None or relation in on or (relations is not None and relation not in relations):
+    for here in reach.all_reached(scope, blocks):
+        call = here.node
+        on = trained.get(call.function.text) if isinstance(call, Call) else None
+        if on is None or not isinstance(call, Call) or not isinstance(call.arguments[0], Name):
             continue
-        use = missing.setdefault(call.span, _Missing(call, on, within))
+        relation = here.relation(call.arguments[0])
+        if relation is None or relation in on:
+            continue
+        if relations is not None and relation not in relations:
+            continue
+        use = missing.setdefault(call.span, _Missing(call, on, here.within))
         if relation not in use.relations:
             use.relations.append(relation)
     for use in missing.values():
@@ -108,46 +136,3 @@ class _Missing:
     trained: Sequence[str]
     within: str
     relations: list[str] = field(default_factory=list)
-
-
-def _uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> Iterator[tuple[Call, str, str]]:
-    """Every call of a tuned family with its relation, and what uses it."""
-    for item in scope.names.values():
-        if isinstance(item, Declaration) and item.kind.text == "vector":
-            bound = {item.parameter.text: None} if item.parameter else {}
-            within = f"`vector {item.name.text}`"
-            yield from ((*use, within) for use in _calls(scope, item.value, bound))
-    for block in blocks:
-        values = [setting.value for setting in block.settings.values()]
-        nodes = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-        within = (
-            f"`{block.kind} {block.name}`" if block.kind != "save" else f'`save "{block.name}"`'
-        )
-        for relation in block["on"] or ():
-            for node in nodes:
-                if isinstance(node, Node):
-                    calls = _calls(scope, node, {"each": relation})
-                    yield from ((*use, within) for use in calls)
-
-
-def _calls(scope: Scope, expr: Node, bound: Mapping[str, str | None]) -> Iterator[tuple[Call, str]]:
-    """The calls of tuned families in an expression, also through families of vectors, each with its
-    relation; ``bound`` says what names of relations stand for, None where that is open."""
-    work: list[tuple[Node, Mapping[str, str | None]]] = [(expr, bound)]
-    visited: set[tuple[str, str]] = set()
-    while work:
-        top, names = work.pop()
-        for node in top.walk():
-            if not isinstance(node, Call) or not scope.is_family(node.function.text):
-                continue
-            if len(node.arguments) != 1 or not isinstance(node.arguments[0], Name):
-                continue
-            family, argument = scope.names[node.function.text], node.arguments[0].text
-            relation = names.get(argument, argument)
-            if relation is None:
-                continue
-            if isinstance(family, Block):
-                yield node, relation
-            elif family.parameter is not None and (family.name.text, relation) not in visited:
-                visited.add((family.name.text, relation))
-                work.append((family.value, {family.parameter.text: relation}))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.layers import together
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import expressions
 from mfv_dsl.lang.entries import CONSTANTS, UNITS
@@ -14,7 +15,7 @@ from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import CircularDefault, Scope, TypingContext
-from mfv_dsl.lang.syntax import Expr, Gap, ListExpr, Name, Range, Text
+from mfv_dsl.lang.syntax import Expr, Gap, HeadLabel, ListExpr, Name, Range, SetExpr, Text
 
 MAX_SWEEP = 1000
 
@@ -39,8 +40,8 @@ def value(
                 None if parameter.required else f"fill it, or leave `{parameter.name}` out",
             )  # fmt: skip
             return None
-        choice = ("Choice",) if "Choice" in types and element != "Relation" else ()
-        element_types = tuple(dict.fromkeys((element, *choice)))
+        more = [t for t in ("Choice", "Layers") if t in types and element != "Relation"]
+        element_types = tuple(dict.fromkeys((element, *more)))
         entries = [scalar(scope, element_types, parameter, item, context) for item in node.items]
         _no_repeats(scope, node, entries)
         return None if any(item is None for item in entries) else tuple(entries)
@@ -58,8 +59,8 @@ def value(
     return scalar(scope, scalars, parameter, node, context)
 
 
-def _no_repeats(scope: Scope, node: ListExpr, entries: list[Any]) -> None:
-    """A name or number stands in a list once; the first repeat is reported."""
+def _no_repeats(scope: Scope, node: ListExpr | SetExpr, entries: list[Any]) -> None:
+    """A name or number stands in a list or set once; the first repeat is reported."""
     places: dict[Any, Expr] = {}
     for item, entry in zip(node.items, entries, strict=True):
         if isinstance(entry, str | int | float):
@@ -98,6 +99,8 @@ def scalar(
             return node.value
         if _means_choice(scope, types, parameter, node):
             return _not_a_choice(scope, parameter, node, context)
+    if "Layers" in types and isinstance(node, SetExpr):
+        return _layers(scope, parameter, node, context)
     if "Vector" in types or "Heads" in types:
         want = "Vector" if "Vector" in types else "Heads"
         node_type = expressions.expect(scope, node, context, want, subject)
@@ -127,6 +130,19 @@ def scalar(
         scope.types[node.span] = "Relation"
         return node.text
     return _declared(scope, node, context, types[0], subject)
+
+
+def _layers(
+    scope: Scope, parameter: Parameter, node: SetExpr, context: TypingContext
+) -> int | str | None:
+    """Layers that are written to together."""
+    scope.types[node.span] = "Layers"
+    if not node.items:
+        scope.error("MFV3014", node, f"`{parameter.name}` is an empty set of layers", "none in it")
+        return None
+    layers = [number(scope, parameter, item, context) for item in node.items]
+    _no_repeats(scope, node, layers)
+    return None if None in layers else together(int(layer) for layer in layers if layer is not None)
 
 
 def _means_choice(scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr) -> bool:
@@ -176,6 +192,7 @@ def _declared(
     """The name of a declared model or dataset."""
     kind = want.lower()
     if scope.kind(node.text) == kind:
+        scope.use(node, "name")
         scope.types[node.span] = want
         return node.text
     if scope.kind(node.text) is not None or node.text in (scope.relations(context) or {}):
@@ -193,6 +210,7 @@ def _eval(scope: Scope, node: Expr, subject: str) -> str | None:
         scope.error("MFV3001", node, f"{subject} needs the name of an eval", "not a name")
         return None
     if node.text in scope.evals:
+        scope.use(node, "eval")
         scope.types[node.span] = "Eval"
         return node.text
     label = f"the recipe has: {', '.join(scope.evals)}"
@@ -208,11 +226,13 @@ def relation(scope: Scope, node: Expr, context: TypingContext, subject: str) -> 
     relations = scope.relations(context)
     if isinstance(node, Name):
         scope.types[node.span] = "Relation"
-        if context.parameter is not None and node.text == context.parameter.text:
+        if context.has_parameter(node.text):
+            scope.use(node, "parameter")
             return node.text
         if node.text == "each":
             return None if each(scope, node, context).name == "Unknown" else "each"
         if relations is None or node.text in relations:
+            scope.use(node, "relation", context.dataset)
             return node.text
         _unknown_relation(scope, node, context, relations)
         return None
@@ -269,6 +289,9 @@ def number(
 ) -> int | float | None:
     """A number known before the run, in the parameter's unit."""
     subject = f"`{parameter.name}`"
+    if isinstance(node, SetExpr) and not any(isinstance(n, HeadLabel) for n in node.items):
+        scope.error("MFV3001", node, f"{subject} takes one number, not a set", "a set")
+        return None
     node_type = expressions.infer(scope, node, context, "Number")
     if node_type.name == "Unknown":
         return None
@@ -353,40 +376,42 @@ def expand(
 
 
 # -- defaults -------------------------------------------------------------------------------------
-def default(scope: Scope, parameter: Parameter, context: TypingContext, subject: str) -> Any:
-    """The value that `defaults` gives for a parameter, None after a report.
+def default(
+    scope: Scope, key: str, parameter: Parameter, context: TypingContext, subject: str
+) -> Any:
+    """The value that `defaults` gives for a parameter under a key, None after a report.
 
     A value that is made by a call which takes it from `defaults` again, or through others, is
     reported once (MFV2009), and nothing else of it.
     """
-    attribute = scope.defaults[parameter.name]
-    if parameter.name in scope.open_defaults:
-        first = scope.open_defaults.index(parameter.name)
+    attribute = scope.default_at(key)
+    if key in scope.open_defaults:
+        first = scope.open_defaults.index(key)
         circle = scope.open_defaults[first:]
         if scope.once(f"circle of defaults: {sorted(circle)}"):
             scope.circles.append(_circle(scope, circle, subject))
         scope.reported.update(f"defaults.{name}" for name in circle)
         raise CircularDefault
-    scope.open_defaults.append(parameter.name)
+    scope.open_defaults.append(key)
     try:
         return value(scope, parameter, attribute.value, context, subject)
     except CircularDefault:
         if len(scope.open_defaults) > 1:
             raise
-        scope.once(f"defaults.{parameter.name}")
+        scope.once(f"defaults.{key}")
         return None
     finally:
         scope.open_defaults.pop()
 
 
 def _circle(scope: Scope, circle: list[str], subject: str) -> Diagnostic:
-    first, *others = (scope.defaults[name] for name in circle)
+    first, *others = map(scope.default_at, circle)
     through = ", through others" if others else ""
-    uses = f"{subject} in it takes `{circle[0]}` from `defaults`"
+    uses = f"{subject} in it takes `{first.name.text}` from {where(circle[0])}"
     return Diagnostic(
         "MFV2009", f"`defaults.{circle[0]}` is made of itself{through}", scope.source,
         first.name.span, "" if others else uses,
-        help=f"give `{circle[0]}` a value that does not depend on it",
+        help=f"give `{first.name.text}` a value that does not depend on it",
         secondary=tuple(
             Label(other.name.span, uses if other is others[-1] else "which uses this")
             for other in others
@@ -394,13 +419,19 @@ def _circle(scope: Scope, circle: list[str], subject: str) -> Diagnostic:
     )  # fmt: skip
 
 
+def where(key: str) -> str:
+    """The block that a value of `defaults` stands in."""
+    kind, dot, _ = key.partition(".")
+    return f"`defaults for {kind}`" if dot else "`defaults`"
+
+
 def adopt(
-    scope: Scope, findings: list[Diagnostic], node: Expr, subject: str, parameter: Parameter
+    scope: Scope, key: str, findings: list[Diagnostic], subject: str, parameter: Parameter
 ) -> None:
     """Report what a value from `defaults` does wrong where it is used, once per place."""
-    if f"defaults.{parameter.name}" in scope.reported:
+    if f"defaults.{key}" in scope.reported:
         return
     for diagnostic in findings:
         if scope.once(f"defaults:{diagnostic.code}:{diagnostic.span}"):
-            note = f"{subject} takes `{parameter.name}` from `defaults`"
+            note = f"{subject} takes `{parameter.name}` from {where(key)}"
             scope.findings.append(replace(diagnostic, notes=(*diagnostic.notes, note)))

@@ -72,6 +72,7 @@ def at_hand(path: str, name: str | None, lock: Lock = NO_LOCK) -> VectorFacts | 
         content=metadata["content_sha256"],
         revision=file.parent.name if hub_address(path) else None,
         pinned=pin.content if pin else None,
+        layer=layer if isinstance(layer := metadata.get("layer"), int) else None,
     )
 
 

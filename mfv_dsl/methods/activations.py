@@ -10,6 +10,7 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import Pass, full_pass
 from mfv_dsl.engine.rows import Rows, in_parts
@@ -95,11 +96,12 @@ def task_mean(
             if correct_only
             else torch.ones(len(batch), dtype=torch.bool)
         )
-        for read, reading in zip(reads, output.readings, strict=True):
+        readings = brought(*(reading[:, 0] for reading in output.readings))
+        for read, reading in zip(reads, readings, strict=True):
             what = f"the outputs of heads on `{relation}`"
-            states = reading[:, 0].float().cpu().movedim(0, 1)[None]
+            states = reading.float().movedim(0, 1)[None]
             check_heads(backend, what, site, [read.layer], states, batch, "MFV5372")
-            total[rows.index(read.layer)] += reading[:, 0].cpu()[mask].double().sum(0)
+            total[rows.index(read.layer)] += reading[mask].double().sum(0)
         if norm is not None:
             norm.add(output.readings, mask)
         progress(len(batch))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
@@ -61,10 +62,12 @@ def _estimate(
         (chunk,) = encode_prefix(backend, batch).run([edits], reads=reads)
         p_before = chunk.scores.p[:, 0]
         (gradient,) = torch.autograd.grad(p_before.sum(), added)
-    check_scores(backend, batch, chunk.scores.finite[:, 0])
     activations = torch.stack([reading[:, 0].to(added.device) for reading in chunk.readings], dim=1)
-    mean = mean[own].to(activations)
-    estimate = ((mean - activations).double() * gradient.double()).sum(-1).float().cpu().numpy()
+    mean = sent(mean[own], activations.device).to(activations.dtype)
+    products = ((mean - activations).double() * gradient.double()).sum(-1).float()
+    finite, p, estimates = brought(chunk.scores.finite[:, 0], p_before, products)
+    check_scores(backend, batch, finite)
+    estimate = estimates.numpy()
     by_head = np.moveaxis(estimate, 0, -1)
     what = f"the estimates on `{relation}`"
     check_heads(backend, what, site, place.layers, by_head, batch, "MFV5371")
@@ -73,7 +76,7 @@ def _estimate(
     return Mediation(
         relation,
         cie,
-        p_before.detach().double().cpu().numpy(),
+        p.double().numpy(),
         site=site,
         layers=rows,
     )

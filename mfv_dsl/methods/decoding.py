@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_site
 from mfv_dsl.methods.residual_stream import Stream
@@ -92,6 +93,7 @@ def _top_tokens(
     backend: Backend, logits: torch.Tensor, layer: int | None, top: int, is_distribution: bool
 ) -> VectorTokens:
     """``logits`` (vocabulary,)."""
+    (logits,) = brought(logits)
     exact = logits.double()
     if not bool(exact.isfinite().all()):
         raise not_finite("MFV5370", "the scores of the vocabulary for this vector are", backend)

@@ -9,6 +9,8 @@ import torch
 
 from mfv_dsl.base.arguments import layer_of, number
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.layers import numbers_of
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import encode_prefix
@@ -49,9 +51,9 @@ def measure_many(
         own = [rows.edits(edits) for edits in variants]
         with torch.no_grad():
             scores = encode_prefix(backend, rows.batch).scores(own)
-        p_answer = scores.p.double().cpu().numpy()
-        likeliest = scores.likeliest.cpu().numpy()
-        correct = likeliest == rows.batch.answers[:, None].cpu().numpy()
+        correct = scores.likeliest == rows.batch.answers[:, None]
+        parts = brought(scores.p.double(), correct, scores.likeliest)
+        p_answer, correct, likeliest = (part.numpy() for part in parts)
         return [Outcomes(*part) for part in zip(p_answer.T, correct.T, likeliest.T, strict=True)]
 
     if not variants:
@@ -62,12 +64,12 @@ def measure_many(
 
 def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
-    of decoder layer ``layer``, or, for ``native``, each head's part at its own layer's attention
-    output.  Raises MfvError: MFV5119 for a layer or scale that is none, MFV5305 where ``native``
-    asks for parts that the vector lacks."""
+    of decoder layer ``layer``, of each of several (``{3, 5}``), or, for ``native``, each head's
+    part at its own layer's attention output.  Raises MfvError: MFV5119 for a layer or scale that is
+    none, MFV5305 where ``native`` asks for parts that the vector lacks."""
     layer, scale = layer_of(layer), number(scale, "scale")
-    if isinstance(layer, int):
-        return [Edit("lm.resid", layer, "add", scale * vector.residual)]
+    if layers := numbers_of(layer):
+        return [Edit("lm.resid", each, "add", scale * vector.residual) for each in layers]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
     assert outputs is not None
     by_layer = sorted({head[0] for head in heads})

@@ -35,7 +35,7 @@ def check_scores(
 ) -> None:  # fmt: skip
     """Refuse (MFV5370) scores of ``batch`` under ``edits`` that are none; ``finite`` (prompts,)
     tells which are numbers."""
-    numbers = finite.double().cpu().numpy() if isinstance(finite, torch.Tensor) else finite
+    numbers = finite.cpu().numpy() if isinstance(finite, torch.Tensor) else finite
     error = failure(backend, [batch], edits, np.where(numbers.astype(bool), 1.0, np.nan))
     if error is not None:
         raise error

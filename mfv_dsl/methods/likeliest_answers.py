@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.decoding import word_of
@@ -24,12 +25,13 @@ def likeliest_answers(
     model computes no numbers."""
     with torch.no_grad():
         scores = encode_prefix(backend, batch).scores(variants, top=top)
+    finite, top_tokens, log_p_of_top = brought(scores.finite, scores.top[0], scores.top_log_p[0])
     for number, edits in enumerate(variants):
-        check_scores(backend, batch, scores.finite[:, number], edits)
+        check_scores(backend, batch, finite[:, number], edits)
     return [
         [
             (word_of(backend, token), probability)
             for token, probability in zip(tokens, log_p.exp().tolist(), strict=True)
         ]
-        for tokens, log_p in zip(scores.top[0].tolist(), scores.top_log_p[0], strict=True)
+        for tokens, log_p in zip(top_tokens.tolist(), log_p_of_top, strict=True)
     ]

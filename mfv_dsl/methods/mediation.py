@@ -18,6 +18,7 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite, not_finite
 from mfv_dsl.engine.full_pass import full_pass
@@ -132,22 +133,28 @@ def head_effects(
     shape = (len(twins), len(rows), place.heads or 1)
     cie = np.full((shape[0], shape[1] * shape[2]), np.nan, dtype=np.float32)
     correct = np.zeros(cie.shape, dtype=bool)
-    mean = mean.to(backend.device)
+    mean = sent(mean, backend.device)
     replacements = list(_replacements(site, place, rows, mean))
     variants = [[edit] for _, _, edit in replacements]
     places = [row * shape[2] + head for row, head, _ in replacements]
     p_corrupted, correct_corrupted = np.empty(0), np.empty(0, dtype=bool)
     with torch.no_grad():
         for chunk in encode_prefix(backend, twins).run(variants):
-            check_scores(backend, twins, chunk.unedited.finite[:, 0])
-            if not bool(chunk.scores.finite.all()):
-                raise _unmeasured(backend, twins, relation, chunk.scores.finite,
+            p_before = chunk.unedited.p
+            is_measured, finite, effects, rank, p, rank_before = brought(
+                chunk.unedited.finite[:, 0], chunk.scores.finite,
+                (chunk.scores.p - p_before).float(), chunk.scores.rank,
+                p_before[:, 0], chunk.unedited.rank[:, 0],
+            )  # fmt: skip
+            check_scores(backend, twins, is_measured)
+            if not bool(finite.all()):
+                raise _unmeasured(backend, twins, relation, finite,
                                   [variants[i] for i in chunk.variants])  # fmt: skip
-            columns, p_before = [places[i] for i in chunk.variants], chunk.unedited.p
-            cie[:, columns] = (chunk.scores.p - p_before).float().cpu().numpy()
-            correct[:, columns] = (chunk.scores.rank == 0).cpu().numpy()
-            p_corrupted = p_before[:, 0].double().cpu().numpy()
-            correct_corrupted = (chunk.unedited.rank[:, 0] == 0).cpu().numpy()
+            columns = [places[i] for i in chunk.variants]
+            cie[:, columns] = effects.numpy()
+            correct[:, columns] = (rank == 0).numpy()
+            p_corrupted = p.double().numpy()
+            correct_corrupted = (rank_before == 0).numpy()
             progress(len(columns))
     return Mediation(
         relation, cie.reshape(shape), p_corrupted, correct.reshape(shape), correct_corrupted,

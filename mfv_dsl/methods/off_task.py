@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.data.off_task import OFF_TASKS
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
@@ -168,19 +169,20 @@ def _costs(
     backend: Backend, batch: PromptBatch, variants: Sequence[Sequence[Edit]]
 ) -> list[OffTaskCost]:
     """What each variant costs on one batch."""
-    answers = batch.answers[:, None].cpu()
+    answers = batch.answers[:, None]
     costs: dict[int, OffTaskCost] = {}
     for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
-        for column, variant in enumerate(chunk.variants):
-            finite = chunk.scores.finite[:, column] & chunk.unedited.finite[:, 0]
-            check_scores(backend, batch, finite, variants[variant])
         p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
         kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
-        after = (chunk.scores.likeliest.cpu() == answers).numpy()
-        before = (chunk.unedited.likeliest.cpu() == answers)[:, 0].numpy()
+        finite, numbers, after, before = brought(
+            chunk.scores.finite & chunk.unedited.finite, kl.double(),
+            chunk.scores.likeliest == answers, (chunk.unedited.likeliest == answers)[:, 0],
+        )  # fmt: skip
         for column, variant in enumerate(chunk.variants):
-            numbers = kl[:, column].double().cpu().numpy()
-            costs[variant] = OffTaskCost(numbers, before, after[:, column])
+            check_scores(backend, batch, finite[:, column], variants[variant])
+            costs[variant] = OffTaskCost(
+                numbers[:, column].numpy(), before.numpy(), after[:, column].numpy()
+            )
     return [costs[variant] for variant in range(len(variants))]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import brought
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,11 +39,8 @@ def outcomes(logits: torch.Tensor, answers: torch.Tensor) -> Outcomes:
     probabilities = logits.float().softmax(-1)
     likeliest = logits.argmax(-1)
     p_answer = probabilities.gather(1, answers[:, None])[:, 0].double()
-    return Outcomes(
-        p_answer.masked_fill(~logits.isfinite().all(-1), torch.nan).cpu().numpy(),
-        (likeliest == answers).cpu().numpy(),
-        likeliest.cpu().numpy(),
-    )
+    p_answer = p_answer.masked_fill(~logits.isfinite().all(-1), torch.nan)
+    return Outcomes(*(part.numpy() for part in brought(p_answer, likeliest == answers, likeliest)))
 
 
 def selected(outcomes: Outcomes, numbers: np.ndarray) -> Outcomes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.full_pass import Pass, full_pass
@@ -48,11 +49,12 @@ def residual_stream(
 
     for rows, output in in_parts(backend, batches, read_stream):
         batch = rows.batch
-        for read, reading in zip(reads, output.readings, strict=True):
+        readings = brought(*(reading[:, 0] for reading in output.readings))
+        for read, reading in zip(reads, readings, strict=True):
             if not bool(reading.isfinite().all()):
                 what = f"the states of the stream at lm.resid[{read.layer}] are"
                 raise not_finite("MFV5372", what, backend, batch)
-        states = torch.stack([reading[:, 0].double().cpu() for reading in output.readings])
+        states = torch.stack([reading.double() for reading in readings])
         total += states.sum(1)
         lengths.append(states.norm(dim=-1))
         progress(len(batch))

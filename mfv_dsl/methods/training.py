@@ -18,6 +18,7 @@ from torch.nn.functional import kl_div
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import AtOnce, rows_at_once
 from mfv_dsl.base.short import Short
+from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
@@ -247,7 +248,7 @@ class Trainer:
     ) -> list[tuple[float, float]]:
         """For each course, on its validation prompts under its vector: the share of correct answers
         and the mean negative log-probability, NaN where scores are no numbers."""
-        added = [vector.to(self.device) for vector in vectors]
+        added = [sent(vector, self.device) for vector in vectors]
         correct, nll = [0] * len(courses), [0.0] * len(courses)
         for number in range(max(len(course.validation) for course in courses)):
 
@@ -257,8 +258,9 @@ class Trainer:
                 layer = courses[part[0]].settings.layer
                 scores = group.scores(layer, [added[i] for i in part])
                 hits = scores.likeliest[:, 0] == group.answers.to(scores.likeliest.device)
-                log_p = scores.log_p[:, 0].cpu().double().split(group.sizes)
-                found = zip(part, hits.cpu().split(group.sizes), log_p, strict=True)
+                hits, log_p = brought(hits, scores.log_p[:, 0])
+                parts = hits.split(group.sizes), log_p.double().split(group.sizes)
+                found = zip(part, *parts, strict=True)
                 return [(i, int(hit.sum()), -float(reached.sum())) for i, hit, reached in found]
 
             members = [i for i, c in enumerate(courses) if number < len(c.validation)]

@@ -110,7 +110,8 @@ class Decoder(Protocol):
         """Append one token to every row, ``tokens`` (rows,); logits of the next."""
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Go on with ``rows`` of the present ones, in this order; one may come several times."""
+        """Go on with ``rows`` of the present ones, on the processor, in this order; one may come
+        several times."""
 
 
 class Backend(Protocol):

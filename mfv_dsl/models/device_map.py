@@ -15,6 +15,7 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import free_bytes
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.models.families import family_of
 
 #: The part of a device's free memory that weights may take; the rest is for the work.
@@ -107,6 +108,17 @@ def moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {key: moved(part, device) for key, part in value.items()}
     return value
+
+
+def keep_rows(cache: Any, rows: torch.Tensor) -> None:
+    """Go on with ``rows`` (rows,) of a cache of keys and values, each layer's wherever it is."""
+    by_device: dict[torch.device, torch.Tensor] = {}
+    for layer in cache.layers:
+        keys = getattr(layer, "keys", None)
+        device = keys.device if isinstance(keys, torch.Tensor) else rows.device
+        if device not in by_device:
+            by_device[device] = sent(rows, device)
+        layer.batch_select_indices(by_device[device])
 
 
 def _bring(

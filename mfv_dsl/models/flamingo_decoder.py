@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.device_map import keep_rows
 from mfv_dsl.models.flamingo_passes import FlamingoPasses
 
 
@@ -38,7 +40,8 @@ class FlamingoDecoder:
         return self._run(tokens[:, None])
 
     def keep(self, rows: torch.Tensor) -> None:
-        self._cache.batch_select_indices(rows.cpu())  # the cache may be on several devices
+        keep_rows(self._cache, rows)
+        rows = sent(rows, self._mask.device)
         self._mask, self._media = self._mask[rows], self._media[rows]
         self._images = self._images[rows]
         self._show()

@@ -22,6 +22,7 @@ from mfv_dsl.lang.constructors import CONSTRUCTOR, constructor_module
 
 if TYPE_CHECKING:
     from mfv_dsl.models.openflamingo import OpenFlamingo
+    from mfv_dsl.models.weight_state import WeightState
 
 #: How many bytes of weights are kept for models that nobody holds any more, but for the last.
 KEPT_BYTES = 2**30
@@ -32,7 +33,7 @@ class Loaded:
     """What is noted of a model when it is loaded: its origin, and its weights as they were."""
 
     origin: Origin
-    weights: tuple[tuple[Any, ...], ...]
+    weights: WeightState
 
 
 _log = logging.getLogger(__name__)
@@ -140,36 +141,10 @@ def _bytes(model: Any) -> int:
     return sum(p.numel() * p.element_size() for p in model.model.parameters())
 
 
-def _weights(model: Any) -> tuple[tuple[Any, ...], ...]:
-    """Which tensors a model's weights are, how often each has been changed, and a little of it."""
-    import torch
+def _weights(model: Any) -> WeightState:
+    from mfv_dsl.models.weight_state import weight_state
 
-    weights = list(model.model.parameters())
-    by_device: dict[Any, list[int]] = {}
-    for number, weight in enumerate(weights):
-        by_device.setdefault(weight.device, []).append(number)
-    samples = [0.0] * len(weights)
-    for device, numbers in by_device.items():
-        if device.type != "meta":
-            sums = torch.stack([_sample(weights[number]) for number in numbers]).tolist()
-            for number, total in zip(numbers, sums, strict=True):
-                samples[number] = total
-    return tuple(
-        (
-            id(weight),
-            0 if weight.is_inference() else weight._version,
-            str(weight.dtype),
-            str(weight.device),
-            repr(sample),
-        )
-        for weight, sample in zip(weights, samples, strict=True)
-    )
-
-
-def _sample(weight: Any) -> Any:
-    """The sum of eight of a tensor's numbers, evenly spaced."""
-    flat = weight.detach().view(-1) if weight.is_contiguous() else weight.detach()[:1].reshape(-1)
-    return flat[:: max(1, len(flat) // 8)][:8].float().sum()
+    return weight_state(model.model.parameters())
 
 
 def _key(constructor: str, device: str | None, arguments: Mapping[str, Any]) -> str | None:

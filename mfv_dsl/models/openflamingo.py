@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,21 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.base.memory import AtOnce
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Dataset, Prompt
-from mfv_dsl.data.loading import ahead
 from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.models.base import Continuation, Picture, PromptBatch, shown_model
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
+from mfv_dsl.models.features import Features
 from mfv_dsl.models.flamingo_attention import own_images
 from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
 from mfv_dsl.models.marks import marks_of, unknown_words
 from mfv_dsl.models.parallel_attention import register
 from mfv_dsl.models.parallel_copies import PrefixState, continuation, run_prefix
+from mfv_dsl.models.picture_groups import PictureGroups, group_size
 from mfv_dsl.models.pictures import as_array, check_length, check_marks, check_rows
 from mfv_dsl.models.sites import flamingo_sites
-
-_AT_ONCE = 256  # pictures that the vision encoder takes at once
 
 
 class OpenFlamingo:
@@ -66,6 +64,7 @@ class OpenFlamingo:
         self.max_positions = int(getattr(config, self.family.max_positions))
         self.end_tokens = frozenset({model.eoc_token_id})
         self.banned_tokens = frozenset({model.media_token_id})  # a picture cannot be said
+        self.features = Features(FlamingoPictures(self))
         register()
         blocks = model.lang_encoder.gated_cross_attn_layers
         self.sites = flamingo_sites(
@@ -138,12 +137,12 @@ class OpenFlamingo:
             for j, (key, picture) in enumerate(zip(keys[i], pictures_of_row, strict=True)):
                 if key not in pictures:
                     pictures[key] = as_array(picture, f"images[{i}][{j}]")
-        pixels = self.preprocess(list(pictures.values())).split(_AT_ONCE) if pictures else ()
+        features = self.features.of_pictures(list(pictures.values()))
         return PromptBatch(
             prompts=(),
             tokens=tokens,
             mask=mask,
-            media=self._media(keys, list(pictures), pixels),
+            media=self._media(keys, dict(zip(pictures, features, strict=True))),
             answers=None if answers is None else self._answers(answers),
         )
 
@@ -162,7 +161,7 @@ class OpenFlamingo:
         for i, row in enumerate(rows):
             tokens[i, length - len(row) :] = torch.tensor(row)
             mask[i, length - len(row) :] = 1
-        return tokens.to(self.device), mask.to(self.device)
+        return sent(tokens, self.device), sent(mask, self.device)
 
     def pieces(self, prompt: Prompt) -> list[str]:
         """The text of a prompt, with marks, in one piece for each picture."""
@@ -173,7 +172,7 @@ class OpenFlamingo:
         check_length(length, self.max_positions, what)
 
     def _answers(self, names: Sequence[str]) -> torch.Tensor:
-        return torch.tensor(self.first_tokens(names)).to(self.device)
+        return sent(torch.tensor(self.first_tokens(names)), self.device)
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         return [tokens[0] for tokens in self.answer_tokens(names)]
@@ -197,53 +196,26 @@ class OpenFlamingo:
         )
 
     def encode(self, images: Sequence[Sequence[str]], dataset: Dataset) -> torch.Tensor:
-        """Encode each prompt's images once, (prompts, images, latents, d_visual)."""
-        unique = list(dict.fromkeys(image for row in images for image in row))
-        return self._media(images, unique, self._pixels(unique, dataset))
+        """Each prompt's images encoded, (prompts, images, latents, d_visual)."""
+        each = (image for row in images for image in row)
+        return self._media(images, self.features.of_dataset(each, dataset, self.image_size))
 
-    @torch.no_grad()
     def _media(
-        self,
-        rows: Sequence[Sequence[Hashable]],
-        keys: Sequence[Hashable],
-        pixels: Iterable[torch.Tensor],
+        self, rows: Sequence[Sequence[Hashable]], features: Mapping[Any, torch.Tensor]
     ) -> torch.Tensor:
-        """Encoded pictures, (rows, images, latents, d_visual): those that ``rows`` name by their
-        ``keys``; ``pixels`` has them in the order of the keys, as many at once as are encoded at
-        once, (pictures, 3, size, size).
+        """Encoded pictures, (rows, images, latents, d_visual): those that ``rows`` name of
+        ``features``, each (latents, d_visual).
 
         Rows with fewer images are padded at the end with zeros, which no text attends to; there is
         at least one place, as the cross-attention needs something to leave out.
         """
         latents = self.model.perceiver.latents
         most = max([1, *map(len, rows)])
-        media = latents.new_zeros(len(rows), most, *latents.shape)
-        if not keys:
-            return media
-        at_once = AtOnce(self.device, "pictures")
-        encoded = torch.cat([part for _, part in at_once.of_each(pixels, self._encode)])
-        place = {key: i for i, key in enumerate(keys)}
+        media = torch.zeros(len(rows), most, *latents.shape, dtype=latents.dtype)
         for i, row in enumerate(rows):
-            media[i, : len(row)] = encoded[[place[key] for key in row]]
-        return media
-
-    def _pixels(self, images: Sequence[str], dataset: Dataset) -> Iterator[torch.Tensor]:
-        """Images as the vision encoder takes them, :data:`_AT_ONCE`, loaded while it works."""
-
-        def load(part: Sequence[str]) -> torch.Tensor:
-            return self.preprocess(dataset.pictures(part, self.image_size))
-
-        step = dataset.at_once
-        parts = (images[start : start + step] for start in range(0, len(images), step))
-        loaded = ahead(load, parts)
-        while stack := list(islice(loaded, _AT_ONCE // step)):
-            yield torch.cat(stack)
-
-    def _encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        pixels = pixels.to(self.device, self.model.perceiver.latents.dtype)
-        tokens = self.model.vision_encoder(pixels)[1]  # before ln_post, as trained
-        latents: torch.Tensor = self.model.perceiver(tokens[:, None, None])
-        return latents[:, 0]
+            for j, key in enumerate(row):
+                media[i, j] = features[key]
+        return sent(media, self.device)
 
     # -- passes ---------------------------------------------------------------------------------
     def forward(self, batch: PromptBatch) -> torch.Tensor:
@@ -321,3 +293,43 @@ class OpenFlamingo:
     def text(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(tokens))
         return text
+
+
+class FlamingoPictures:
+    """How an OpenFlamingo encodes pictures: its vision tower, then its perceiver."""
+
+    def __init__(self, flamingo: OpenFlamingo) -> None:
+        self._flamingo = flamingo
+        self._groups = PictureGroups(self.latents)
+
+    @property
+    def group(self) -> int:
+        return group_size(self._flamingo.device)
+
+    def prepare(self, pictures: Sequence[np.ndarray]) -> Sequence[torch.Tensor]:
+        return list(self._flamingo.preprocess(pictures))
+
+    @torch.no_grad()
+    def encode(self, prepared: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return self._groups(prepared, self._flamingo.device)
+
+    def size_of(self, features: torch.Tensor) -> int:
+        return features.nbytes
+
+    def modules(self) -> Iterator[nn.Module]:
+        model: Any = self._flamingo.model
+        yield from model.vision_encoder.modules()
+        yield from model.perceiver.modules()
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        model: Any = self._flamingo.model
+        yield from model.vision_encoder.parameters()
+        yield from model.perceiver.parameters()
+
+    def latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (pictures, 3, size, size) to (pictures, latents, d_visual)."""
+        model: Any = self._flamingo.model
+        pixels = sent(pixels.to(model.perceiver.latents.dtype), self._flamingo.device)
+        tokens = model.vision_encoder(pixels)[1]  # before ln_post, as trained
+        latents: torch.Tensor = model.perceiver(tokens[:, None, None])
+        return latents[:, 0]

@@ -1,4 +1,4 @@
-"""From a checked recipe to a plan: its tunes, evals and saves, and all that they need."""
+"""From a checked recipe to a plan: its tunes, evals, reports and saves, and all they need."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.saves import is_per_relation, vector_name
 from mfv_dsl.lang.syntax import Call, Expr, Name
-from mfv_dsl.plan.arithmetic import sum_text
+from mfv_dsl.lang.unparse import unparse
+from mfv_dsl.plan.arithmetic import finite, sum_text
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.evals import EvalPlanner
 from mfv_dsl.plan.located import located, placed
-from mfv_dsl.plan.steps import EvalRow, Plan, Save, Saved, TuneRow, needed
+from mfv_dsl.plan.steps import EvalRow, NumberRow, Plan, Save, Saved, TuneRow, needed
 from mfv_dsl.plan.vector_files import check_files
 
 
@@ -25,7 +26,8 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
 
     Args:
         checked: The recipe, whose models and datasets have facts.
-        only: Names of tunes, evals and saves to plan, with what they need; all if left out.
+        only: Names of tunes, evals and saves to plan, or `report`, with what they need; all if
+            left out.
 
     Returns:
         The steps that the blocks need, each after its inputs, with the rows and saves that read
@@ -59,6 +61,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     planner = BlockPlanner(checked)
     rows: list[EvalRow] = []
     saves: list[Save] = []
+    numbers: list[NumberRow] = []
     ends: list[str] = []
     errors: dict[tuple[object, ...], Diagnostic] = {}
     try:
@@ -70,6 +73,8 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
                     rows += planner.evaluate(block)
                 elif block.kind == "save":
                     saves.append(planner.save(block))
+                elif block.kind == "report":
+                    numbers += planner.report(block)
                 else:
                     ends += planner.tune(block)
             except MfvError as error:
@@ -86,18 +91,20 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
         ) from None
     ends += [step for row in rows for step in (row.step, *(key for _, key in row.against))]
     ends += [vector.step for save in saves for vector in save.vectors]
+    ends += [row.step for row in numbers if row.step is not None]
     steps = needed(planner.steps.values(), ends)
     keys = {step.key for step in steps}
     tunes = [TuneRow(*names, key) for names, key in planner.tuned.items() if key in keys]
     check_files(checked, steps, saves, tunes)
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
-        tuple(planner.warnings.values()), tuple(tunes), tuple(errors.values()),
+        checked.copies.each_once(planner.warnings.values()), tuple(tunes),
+        checked.copies.each_once(errors.values()), tuple(numbers),
     )  # fmt: skip
 
 
 class BlockPlanner(EvalPlanner):
-    """Plans tunes, evals and saves."""
+    """Plans tunes, evals, reports and saves."""
 
     def source_text(self, expr: Expr, context: Context) -> str:
         """What a vector is, in the recipe's language: a declared name or family by its terms."""
@@ -110,6 +117,20 @@ class BlockPlanner(EvalPlanner):
         return [
             self.tuned_vector(block, relation, context) for relation in self.relations_of(block)
         ]
+
+    def report(self, block: CheckedBlock) -> list[NumberRow]:
+        """The numbers of a `report`: with `each` in it one for every relation."""
+        rows = []
+        for expr in block["numbers"]:
+            each = is_per_relation(expr)
+            for relation in self.relations_of(block) if each else [None]:
+                bound = {} if relation is None else {"each": relation}
+                context = replace(self.context_of(block), relations=bound)
+                number = self.number(expr, context)
+                step = None if isinstance(number, float) else number
+                value = finite(number) if isinstance(number, float) else None
+                rows.append(NumberRow(unparse(expr), relation, step, value))
+        return rows
 
     def save(self, block: CheckedBlock) -> Save:
         """What a `save` writes: of a vector with `each` in it one for every relation.

@@ -216,7 +216,12 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     treatment = _real(plan, step)
     if mode == "blend":
         treatment = f"a blend of {', '.join(plan[key].label for key in step.input_keys)}"
-    chosen = f"; best {' and '.join(p['choose'])} by accuracy" if p.get("choose") else ""
+    best = ["vector" if name == "add" else name for name in p.get("choose", ())]
+    chosen = f"; best {' and '.join(best)} by accuracy" if best else ""
+    if p.get("ablates"):
+        heads = distinct(plan[key].label for name, key in step.inputs.items()
+                         if name.startswith("ablated") and isinstance(key, str))  # fmt: skip
+        chosen = f"; {p['ablate_with']} in place of {' | '.join(heads)} at lm.attn{chosen}"
     if p.get("controls"):
         chosen += f"; beside it {', '.join(p['controls'])}"
     if mode in ("add", "blend"):
@@ -250,12 +255,11 @@ def conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
         "layer": len(parameters.get("layers") or (None,)),
         "scale": len(parameters.get("scales") or (None,)),
         "k": len(parameters.get("ks") or (None,)),
+        "add": parameters.get("vectors", 1),
     }
     total, chosen = prod(sizes.values()), parameters.get("choose", ())
-    vectors = parameters.get("vectors", 1)
     remaining = total // prod(sizes[name] for name in chosen)
-    trials = vectors * total if chosen else 0
-    return trials, vectors * remaining * (1 + len(parameters.get("controls", ())))
+    return total if chosen else 0, remaining * (1 + len(parameters.get("controls", ())))
 
 
 def _memory(facts: ModelFacts, prompts: int, shots: int) -> int:

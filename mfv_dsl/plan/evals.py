@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.lang.checked import CheckedBlock
-from mfv_dsl.lang.entries import FUNCTION, ITEM
+from mfv_dsl.lang.entries import FUNCTION, ITEM, WRITES
 from mfv_dsl.lang.evals import each_of, mode_of
 from mfv_dsl.lang.syntax import Expr
 from mfv_dsl.lang.unparse import unparse
@@ -54,11 +54,14 @@ class EvalPlanner(Planner):
     def _evaluate(self, block: CheckedBlock, relation: str, shots: int) -> str:
         context = replace(self.context_of(block), relations={"each": relation})
         mode = mode_of(block.settings)
-        parameters = _parameters(block, mode) | {"relation": relation, "shots": shots}
+        ablates = block["ablate"] is not None
+        parameters = _parameters(block) | {"relation": relation, "shots": shots}
         inputs: dict[str, str | tuple[str, ...]] = {}
         if mode is not None:
             expressions = each_of(block[mode])
             parameters |= {"mode": mode, "vectors": len(expressions)}
+            if ablates and mode != "ablate":
+                parameters["ablates"] = True
             if mode == "add" and (blend := candidates(self, expressions[0], context)):
                 parameters["mode"] = "blend"
                 inputs["candidates"] = blend
@@ -68,7 +71,13 @@ class EvalPlanner(Planner):
                     inputs[treatment.name] = self._treatment(
                         block, mode, expression, treatment, context
                     )
-        if mode == "ablate" and block["ablate_with"] == "mean":
+                for treatment in treatments({**parameters, "controls": (), "vectors": 1}):
+                    if parameters.get("ablates"):
+                        variation = replace(context.variation, k=treatment.k)
+                        inputs[treatment.ablated] = self.heads(
+                            block["ablate"], replace(context, variation=variation)
+                        )
+        if ablates and block["ablate_with"] == "mean":
             inputs["overall_mean"] = self._overall_mean(context)
         label = f"{block.name}: {relation}, {shots} shots"
         return self.add("evaluate", label, parameters, inputs, context, dataset=True)
@@ -87,7 +96,8 @@ class EvalPlanner(Planner):
         options = {p.name: p.default for p in FUNCTION["fv"].parameters}
         options |= {
             name: setting.value
-            for name, setting in self.checked.defaults.items()
+            for given in (self.checked.defaults, self.checked.reaching.get("fv", {}))
+            for name, setting in given.items()
             if name in options
         }
         relations = self.dataset_facts(context).relations
@@ -96,11 +106,13 @@ class EvalPlanner(Planner):
         return self.add("overall_mean", label, {}, {"means": means})
 
 
-def _parameters(block: CheckedBlock, mode: str | None) -> dict[str, Any]:
-    """The attributes of an eval that have an effect under ``mode``, as parameters of its steps."""
+def _parameters(block: CheckedBlock) -> dict[str, Any]:
+    """The attributes of an eval that have an effect with what it writes, as parameters of its
+    steps."""
+    mode, written = mode_of(block.settings), {w for w in WRITES if block[w] is not None}
     parameters: dict[str, Any] = {}
     for p in options_in_key(ITEM["eval"]):
-        if not p.acts_in or mode in p.acts_in:
+        if not p.acts_in or not written.isdisjoint(p.acts_in):
             value = block[p.name]
             parameters[p.stored_name] = sweep(value) if p.sweeps and value is not None else value
     # `patch` writes each head's part in its place: there is no layer and no scale to choose

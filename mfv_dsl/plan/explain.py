@@ -118,6 +118,9 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
     )
     if estimate is not None:
         lines += estimate.to_text().splitlines()
+    if plan.numbers:
+        texts = dict.fromkeys(row.number for row in plan.numbers)
+        lines.append(f"reports {', '.join(texts)}")
     for save in plan.saves:
         names = ", ".join(vector.name for vector in save.vectors)
         lines.append(f"saves {names} into {save.folder}")

@@ -22,7 +22,7 @@ def placed(error: MfvError, checked: Checked, block: CheckedBlock) -> MfvError:
     """``error``, which says where it is; one that knows a place of its own stays as it is."""
     if any(diagnostic.span for diagnostic in error.diagnostics) or error.code == "MFV5001":
         return error
-    diagnostic = located(error, checked, block)
+    diagnostic = checked.copies.told(located(error, checked, block))
     return MfvError(
         error.code, error.message, error.help, error.notes,
         argument=error.argument, diagnostics=[diagnostic],
@@ -35,7 +35,8 @@ def _place(name: str, checked: Checked, block: CheckedBlock) -> Span | None:
         setting = options.get(name)
         if setting is not None and setting.origin == "written" and _within(span, block, checked):
             found["call"] = found["call"] or setting.span
-    default = checked.defaults.get(name)
+    given = (*checked.reaching.values(), checked.defaults)
+    default = next((settings[name] for settings in given if name in settings), None)
     found["defaults"] = found["defaults"] or (default.span if default else None)
     return found["written"] or found["call"] or found["defaults"]
 

@@ -117,7 +117,7 @@ OPERATIONS: dict[str, Operation] = {
         file="vectors/tuned_{relation}",
     ),
     "evaluate": replace(
-        _of_entry(ITEM["eval"], ("relation",), {"mode": "none", "vectors": 1}),
+        _of_entry(ITEM["eval"], ("relation",), {"mode": "none", "vectors": 1, "ablates": False}),
         doc="accuracy on a relation's prompts", version=2, describe=descriptions.evaluate,
     ),
     **{entry.name: _of_entry(entry) for entry in FUNCTIONS if not entry.expanded},

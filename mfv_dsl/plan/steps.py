@@ -72,6 +72,17 @@ class TuneRow:
 
 
 @dataclass(frozen=True)
+class NumberRow:
+    """What a `report` shows: the text of a number, and the step that computes it, or the number
+    itself where it is known now; ``relation`` is that which `each` stands for in it."""
+
+    number: str
+    relation: str | None
+    step: str | None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
 class Saved:
     """A vector that a ``save`` writes: its file's name, its step, its normalised source text."""
 
@@ -109,12 +120,14 @@ class Plan:
     warnings: tuple[Diagnostic, ...] = ()
     tunes: tuple[TuneRow, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
+    numbers: tuple[NumberRow, ...] = ()
 
     def __repr__(self) -> str:
         shown = {
             "steps": [str(len(self.steps))] if self.steps else [],
             "evals": dict.fromkeys(row.eval for row in self.rows),
             "tunes": dict.fromkeys(row.tune for row in self.tunes),
+            "numbers": dict.fromkeys(row.number for row in self.numbers),
             "saves": [save.folder for save in self.saves],
         }
         parts = [f"{what}: {names(values)}" for what, values in shown.items() if values]
@@ -146,6 +159,7 @@ class Plan:
             rows=tuple(row for row in self.rows if row.step not in keys),
             tunes=tuple(row for row in self.tunes if row.step not in keys),
             saves=tuple(save for save in saves if save.vectors),
+            numbers=tuple(row for row in self.numbers if row.step not in keys),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -159,6 +173,7 @@ class Plan:
             ],
             "rows": [vars(row) for row in self.rows],
             "tunes": [vars(row) for row in self.tunes],
+            **({"numbers": [vars(row) for row in self.numbers]} if self.numbers else {}),
             "saves": [
                 {"folder": save.folder, "layer": save.layer, "license": save.license,
                  "vectors": [vars(vector) for vector in save.vectors]}

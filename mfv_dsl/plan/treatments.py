@@ -18,6 +18,12 @@ class Treatment:
     k: int | None = None
 
     @property
+    def ablated(self) -> str:
+        """The name of the input that holds the heads that are taken away beside it:
+        ``ablated``, ``ablated, k = 5``."""
+        return "ablated" if self.k is None else f"ablated, k = {self.k}"
+
+    @property
     def name(self) -> str:
         """The name of the evaluation's input that it is: ``real``, ``real[1]``,
         ``random_heads, k = 5``."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
+from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, conditions, model_facts, training_items
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.operations import OPERATIONS
@@ -152,7 +153,7 @@ def _evaluate(plan: Plan, step: Step) -> Work:
     items, shots = p["items"], p["shots"]
     trials, measured = conditions(p)
     passes, n_layers = 2 if trials else 1, facts.n_layers
-    places = [layer for layer in p.get("layers") or () if isinstance(layer, int)]
+    places = [min(numbers) for layer in p.get("layers") or () if (numbers := numbers_of(layer))]
     above = sum(n_layers - layer for layer in places) / len(places) if places else n_layers
     work = _read(facts, items * passes, shots)
     copies = items * (trials + measured)

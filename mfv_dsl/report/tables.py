@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 from mfv_dsl.base.columns import MEAN, RESULT_COLUMNS, cell, free_name
 from mfv_dsl.base.numbers import percent
@@ -14,7 +15,7 @@ from mfv_dsl.report.grid import Side, grid
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.heads import HeadEffect
-    from mfv_dsl.execute.results import ResultRow
+    from mfv_dsl.execute.results import ReportedNumber, ResultRow
     from mfv_dsl.execute.tuning_rows import TuningRow
     from mfv_dsl.models.catalogue import CatalogueRow
 
@@ -89,6 +90,15 @@ def weights_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         for weight in row["weights"]:
             table.add_row(*condition, weight["vector"], f"{weight['weight']:.2f}")
             condition = ("", "", "")
+    return table
+
+
+def numbers_table(rows: Sequence[ReportedNumber]) -> Table:
+    """The numbers of reports, one line for each relation of one that has `each` in it."""
+    table = grid({"number": "left", "relation": "left", "value": "right"}, wrap=("number",))
+    for name, row in zip(_groups(table, [row.number for row in rows]), rows, strict=True):
+        value = f"failed: {row.error}" if row.value is None else f"{row.value:.4g}"
+        table.add_row(Text(name), row.relation or "", value)
     return table
 
 

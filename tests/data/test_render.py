@@ -24,7 +24,8 @@ from mfv_dsl.data.make import Order, make
 from mfv_dsl.data.prompts import corrupt, draw_prompts, reuse
 from mfv_dsl.data.scenes import Scenes, ThingScenes, facts
 from mfv_dsl.data.things import drawings, sketch
-from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.models.features import FeatureCache
+from mfv_dsl.models.openflamingo import FlamingoPictures, OpenFlamingo
 from tests.data.support import write_metadata
 
 
@@ -238,7 +239,8 @@ def test_an_error_stops_the_work():
 
 
 def test_pictures_of_files_reach_the_model_as_they_are(tiny: OpenFlamingo, tmp_path: Path):
-    """More images than the vision encoder takes at once, loaded by threads: the same media."""
+    """More images than the vision encoder takes at once, loaded by threads: the same media.  Files
+    are read once."""
     write_metadata(tmp_path, 270)
     dataset = open_dataset("metadata_csv", folder=str(tmp_path), extract=1, train=0, validation=0,
                            test=0)  # fmt: skip
@@ -246,10 +248,12 @@ def test_pictures_of_files_reach_the_model_as_they_are(tiny: OpenFlamingo, tmp_p
     media = tiny.encode([images[:260], images[260:]], dataset)
     pixels = tiny.preprocess(dataset.pictures(images, 40))
     with torch.no_grad():
-        expected = torch.cat([tiny._encode(chunk) for chunk in pixels.split(256)])
-    assert torch.equal(media[0, :260], expected[:260])
-    assert torch.equal(media[1, :10], expected[260:])
+        expected = FlamingoPictures(tiny).latents(pixels)
+    torch.testing.assert_close(media[0, :260], expected[:260])
+    torch.testing.assert_close(media[1, :10], expected[260:])
     (tmp_path / images[200]).write_bytes(b"")
+    assert torch.equal(tiny.encode([images[:260], images[260:]], dataset), media)
+    tiny.features.cache = FeatureCache()
     with pytest.raises(MfvError, match=r"is empty \(0 bytes\)"):
         tiny.encode([images], dataset)
 

@@ -31,6 +31,8 @@ from mfv_dsl.methods.evaluation import measure, measure_many
 from mfv_dsl.methods.mediation import mediate
 from mfv_dsl.methods.off_task import off_task_cost
 from mfv_dsl.methods.residual_stream import residual_stream
+from mfv_dsl.models import picture_groups
+from mfv_dsl.models.features import FeatureCache
 
 torch.set_num_threads(1)
 what, room = sys.argv[1], int(sys.argv[2]) << 20
@@ -48,6 +50,11 @@ def asked(how):
     answers = measure_answers(model, [batch], [[], [each]], how, names)
     return [one.outcomes.p_answer for one in answers]
 
+def encoded():
+    picture_groups.GROUP["cpu"] = 256  # groups that need much memory
+    model.features.cache = FeatureCache()
+    return [model.texts(texts, pictures).media]
+
 WORK = {
     "full pass": lambda: [measure(model, [batch], [each]).p_answer],
     "prefix": lambda: [one.p_answer for one in measure_many(model, [batch], [[], [each]])],
@@ -58,7 +65,7 @@ WORK = {
     "mediation": lambda: [mediate(model, [batch], "left", mean).cie],
     "gradient": lambda: [attribute(model, [batch], "left", mean).cie],
     "cost": lambda: [off_task_cost(model, [batch], [each]).kl_per_prompt],
-    "pictures": lambda: [model.texts(texts, pictures).media],
+    "pictures": encoded,
 }
 
 wanted = WORK[what]()

@@ -215,7 +215,7 @@ def _winners(trials: tuple[Condition, ...], choose: tuple[str, ...]) -> list[Poi
     """
     best: dict[Point, Condition] = {}
     for trial in trials:
-        rest = replace(trial.at, **dict.fromkeys(choose))
+        rest = trial.at.settled(choose)
         if rest not in best or _merit(trial) > _merit(best[rest]):
             best[rest] = trial
     return [trial.at for trial in best.values()]

@@ -21,6 +21,7 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.models.base import Continuation, shown_model
 from mfv_dsl.models.branches import Branches
+from mfv_dsl.models.features import Features
 from mfv_dsl.models.marks import marks_of, unknown_words
 from mfv_dsl.models.parallel_attention import LookedBack, last_tokens, register
 from mfv_dsl.models.pictures import Picture, as_array, check_marks, check_rows
@@ -77,8 +78,9 @@ class VisionLanguageModel:
         self.image_size = _image_size(model.config)
         self.sites = site_table(model, architecture, facts)
         self.encoder = Encoder(model, processor, architecture)
+        self.features = Features(self.encoder)
         self.end_tokens = _end_tokens(model, self.tokenizer)
-        self.inputs = Inputs(model, processor, architecture, self.encoder, self.first_tokens)
+        self.inputs = Inputs(model, processor, architecture, self.first_tokens)
         self.image_token = self.inputs.image_token
         self.banned_tokens = frozenset({self.image_token})
         self._softcap = getattr(config, "final_logit_softcapping", None)
@@ -96,14 +98,16 @@ class VisionLanguageModel:
         texts = [
             self.form.text(prompt, self.processor, self.architecture.mark) for prompt in prompts
         ]
-        names = list(dict.fromkeys(image for prompt in prompts for image in prompt.images))
-        pictures: dict[str, np.ndarray] = {}
-        for start in range(0, len(names), dataset.at_once):
-            part = names[start : start + dataset.at_once]
-            pictures |= zip(part, dataset.pictures(part, self.image_size), strict=True)
+        size = self.image_size
+        names = [image for prompt in prompts for image in prompt.images]
+        encoded = self.features.of_dataset(names, dataset, size)
+        shown = {image: partial(_picture, dataset, image, size) for image in encoded}
+        media = Media(
+            tuple(tuple(encoded[image] for image in prompt.images) for prompt in prompts),
+            tuple(tuple(shown[image] for image in prompt.images) for prompt in prompts),
+        )
         answers = [prompt.query.answer for prompt in prompts]
-        shown = [[pictures[image] for image in prompt.images] for prompt in prompts]
-        return self.inputs.batch(texts, shown, answers, tuple(prompts))
+        return self.inputs.batch(texts, media, answers, tuple(prompts))
 
     def texts(
         self,
@@ -128,8 +132,14 @@ class VisionLanguageModel:
             for j, picture in enumerate(row):
                 if id(picture) not in arrays:
                     arrays[id(picture)] = as_array(picture, f"images[{i}][{j}]")
-        shown = [[arrays[id(picture)] for picture in row] for row in images]
-        return self.inputs.batch(marked, shown, answers, ())
+        features = self.features.of_pictures(list(arrays.values()))
+        encoded = dict(zip(arrays, features, strict=True))
+        shown = {key: partial(_same, picture) for key, picture in arrays.items()}
+        media = Media(
+            tuple(tuple(encoded[id(picture)] for picture in row) for row in images),
+            tuple(tuple(shown[id(picture)] for picture in row) for row in images),
+        )
+        return self.inputs.batch(marked, media, answers, ())
 
     def check_length(self, length: int, what: str) -> None:
         self.inputs.check_length(length, what)
@@ -307,6 +317,16 @@ class VisionLanguageModel:
     @contextmanager
     def decoding(self, batch: VlmBatch) -> Iterator[VlmDecoder]:
         yield VlmDecoder(self, batch)
+
+
+def _picture(dataset: Dataset, image: str, size: int) -> np.ndarray:
+    """One picture of a dataset, drawn or read."""
+    return dataset.pictures([image], size)[0]
+
+
+def _same(picture: np.ndarray) -> np.ndarray:
+    """A picture that is there already."""
+    return picture
 
 
 def _image_size(config: Any) -> int:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch.nn.functional import pad
 
+from mfv_dsl.base.transfer import sent
+from mfv_dsl.models.device_map import keep_rows
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.pictures import Media
 
@@ -62,8 +64,9 @@ class VlmDecoder:
         return logits
 
     def keep(self, rows: torch.Tensor) -> None:
-        self._cache.batch_select_indices(rows.cpu())  # layers may be on several devices
-        self._mask, self._positions = self._mask[rows], self._positions[..., rows, :]
-        self._options = {name: value[rows] for name, value in self._options.items()}
+        keep_rows(self._cache, rows)
         if self._media is not None:
             self._media = self._media.picked(rows.tolist())
+        rows = sent(rows, self._mask.device)
+        self._mask, self._positions = self._mask[rows], self._positions[..., rows, :]
+        self._options = {name: value[rows] for name, value in self._options.items()}

@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.models.pictures import check_length
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.batch import VlmBatch
-from mfv_dsl.models.vlm.pictures import Encoder, Features, Media
+from mfv_dsl.models.vlm.pictures import Media
 from mfv_dsl.models.vlm.placeholders import PER_TOKEN, read_texts
 from mfv_dsl.models.vlm.placement import input_device
 
@@ -40,11 +41,10 @@ class Inputs:
         model: Any,
         processor: Any,
         architecture: Architecture,
-        encoder: Encoder,
         first_tokens: Callable[[Sequence[str]], list[int]],
     ) -> None:
         self.model, self.processor, self.architecture = model, processor, architecture
-        self.encoder, self.first_tokens = encoder, first_tokens
+        self.first_tokens = first_tokens
         config = model.config.get_text_config()
         self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
         self.reads_alone = architecture.features != "perceiver"  # that of Idefics 1 gives its mask
@@ -52,38 +52,31 @@ class Inputs:
         self.image_token = _image_token(model.config, processor.tokenizer, architecture)
 
     def batch(
-        self, texts: Sequence[str], pictures: Sequence[Sequence[np.ndarray]],
-        answers: Sequence[str] | None, prompts: tuple[Prompt, ...] = (),
+        self, texts: Sequence[str], media: Media, answers: Sequence[str] | None,
+        prompts: tuple[Prompt, ...] = (),
     ) -> VlmBatch:  # fmt: skip
-        """Texts with marks where ``pictures`` (height, width, 3) uint8 belong, one list for each.
+        """Texts with marks where pictures belong, and the pictures of each, encoded.
 
         Raises MfvError: MFV7244 for a text that is too long, MFV7270 and MFV7277 for pictures that
         the processor does not treat as the model expects.
         """
         device = input_device(self.model)
-        encoded: dict[int, Features] = {}
-        for row in pictures:
-            for picture in row:
-                if id(picture) not in encoded:
-                    encoded[id(picture)] = self.encoder.encode(picture)
-        media = Media(tuple(tuple(encoded[id(picture)] for picture in row) for row in pictures))
-        inputs = self._read(texts, pictures, media)
-        tokens, mask = inputs["input_ids"].to(device), inputs["attention_mask"].to(device)
+        inputs = self._read(texts, media)
+        tokens, mask = inputs["input_ids"], inputs["attention_mask"]
         self.check_length(int(mask.sum(-1).max()), "the longest prompt")
         self._check_places(tokens, media)
+        tokens, mask = sent(tokens, device), sent(mask, device)
         positions = self._positions(tokens, mask, inputs)
-        per_token = {name: inputs[name].to(device) for name in PER_TOKEN if name in inputs}
+        per_token = {name: sent(inputs[name], device) for name in PER_TOKEN if name in inputs}
         if self.architecture.positions == "mrope":
             per_token.pop("mm_token_type_ids", None)  # only positions are made of it
         first = None if answers is None else torch.tensor(self.first_tokens(answers))
         return VlmBatch(
-            prompts, tokens, mask, media, None if first is None else first.to(device),
+            prompts, tokens, mask, media, None if first is None else sent(first, device),
             positions, per_token, self.model.dtype,
         )  # fmt: skip
 
-    def _read(
-        self, texts: Sequence[str], pictures: Sequence[Sequence[np.ndarray]], media: Media
-    ) -> Mapping[str, Any]:
+    def _read(self, texts: Sequence[str], media: Media) -> Mapping[str, Any]:
         """What :meth:`processed` gives of the texts, without the pictures' pixels where that is
         possible.
 
@@ -93,36 +86,35 @@ class Inputs:
         """
         bare = self.architecture.features == "cross_states" and not all(media.rows)
         if bare or not self.reads_alone or not any(media.rows):
-            return self.processed(texts, pictures)
+            return self.processed(texts, media.drawn())
         places = [[features.place for features in row] for row in media.rows]
         try:
             inputs = read_texts(self.processor, texts, places, **self._options(texts))
         except Exception:  # of many kinds; what is wrong with the texts themselves is told there
-            return self.processed(texts, pictures)
-        numbers = list(map(len, pictures))
+            return self.processed(texts, media.drawn())
+        numbers = list(map(len, media.rows))
         rows = []
         for number in set(numbers):
             if self._compared[number] < _BATCHES_COMPARED:
                 self._compared[number] += 1
                 rows += [row for row, n in enumerate(numbers) if n == number][:_PROMPTS_COMPARED]
-        if rows and not self._is_same(inputs, texts, pictures, rows):
+        if rows and not self._is_same(inputs, texts, media, rows):
             warnings.warn(
                 "this model's processor writes something else for a picture in a prompt than "
                 "alone; every prompt's pictures are preprocessed again, which takes longer",
                 ProcessorWarning, stacklevel=4,
             )  # fmt: skip
             self.reads_alone = False
-            return self.processed(texts, pictures)
+            return self.processed(texts, media.drawn())
         return inputs
 
     def _is_same(
-        self, inputs: Mapping[str, Any], texts: Sequence[str],
-        pictures: Sequence[Sequence[np.ndarray]], rows: Sequence[int],
-    ) -> bool:  # fmt: skip
+        self, inputs: Mapping[str, Any], texts: Sequence[str], media: Media, rows: Sequence[int]
+    ) -> bool:
         """Whether ``rows`` of ``inputs`` are what the processor makes of them with their pixels."""
-        most = max(range(len(pictures)), key=lambda row: len(pictures[row]))
+        most = max(range(len(media.rows)), key=lambda row: len(media.rows[row]))
         rows = [*rows, most]  # masks are as wide as this
-        own = self.processed([texts[row] for row in rows], [pictures[row] for row in rows])
+        own = self.processed([texts[row] for row in rows], media.picked(rows).drawn())
         if [name in own for name in _READ] != [name in inputs for name in _READ]:
             return False
         length = own["input_ids"].shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from mfv_dsl.models.vlm.architectures import Architecture
-from mfv_dsl.models.vlm.feature_cache import FeatureCache
 from mfv_dsl.models.vlm.placeholders import (
     NOTHING_NOTED,
     PER_TOKEN,
@@ -25,37 +25,43 @@ _OF_TEXTS = ("input_ids", "attention_mask", "labels", "image_num_crops", *PER_TO
 
 
 @dataclass(frozen=True)
-class Features:
+class Encoded:
     """A picture encoded: ``rows`` (tokens, d_model), what takes the place of its tokens, or the
     states that cross-attention looks at; ``deep``, of some models, further rows of the same shape
-    that are added between the first layers.  ``place`` is what the processor writes for it, and
-    ``picture`` (height, width, 3) uint8 is what was encoded."""
+    that are added between the first layers.  ``place`` is what the processor writes for it."""
 
     rows: torch.Tensor
     deep: tuple[torch.Tensor, ...] = ()
     place: Placeholder = NOTHING_NOTED
-    picture: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        picture = 0 if self.picture is None else self.picture.nbytes
-        return picture + sum(rows.nbytes for rows in (self.rows, *self.deep))
+        return sum(rows.nbytes for rows in (self.rows, *self.deep))
 
 
 @dataclass(frozen=True)
 class Media:
-    """The encoded pictures of each prompt, in their order; a picture that several prompts show is
-    there once."""
+    """The encoded pictures of each prompt, in their order, and what gives the pictures themselves,
+    (height, width, 3) uint8; a picture that several prompts show is there once."""
 
-    rows: tuple[tuple[Features, ...], ...]
+    rows: tuple[tuple[Encoded, ...], ...]
+    pictures: tuple[tuple[Callable[[], np.ndarray], ...], ...] = field(repr=False, compare=False)
 
     def __getitem__(self, part: slice) -> Media:
-        return Media(self.rows[part])
+        return Media(self.rows[part], self.pictures[part])
 
     def picked(self, rows: Sequence[int]) -> Media:
         """The media of these prompts."""
-        return Media(tuple(self.rows[row] for row in rows))
+        return Media(
+            tuple(self.rows[row] for row in rows), tuple(self.pictures[row] for row in rows)
+        )
+
+    def drawn(self) -> list[list[np.ndarray]]:
+        """The pictures of each prompt, each drawn once."""
+        different = {id(picture): picture for row in self.pictures for picture in row}
+        arrays = {key: picture() for key, picture in different.items()}
+        return [[arrays[id(picture)] for picture in row] for row in self.pictures]
 
 
 class Encoder:
@@ -66,34 +72,30 @@ class Encoder:
     what a GPU has to hold of pictures does not grow with their number.
     """
 
+    group = 1
+
     def __init__(self, model: Any, processor: Any, architecture: Architecture) -> None:
         self.model, self.processor, self.architecture = model, processor, architecture
-        self.cache: FeatureCache[Features] = FeatureCache(torch.device("cpu"))
-        layers = f"{architecture.text}.layers."
-        self._modules = [part for name, part in model.named_modules() if layers not in f"{name}."]
-        self._weights = [
-            weights for name, weights in model.named_parameters() if layers not in name
-        ]
-        self._state = self._state_now()
+        self._layers = f"{architecture.text}.layers."
 
-    def encode(self, picture: np.ndarray) -> Features:
-        """``picture`` (height, width, 3) uint8, encoded now or, while there is room, before; now
-        where somebody's hooks are in the modules that encode it, or their weights were changed."""
-        if any(map(_has_foreign_hooks, self._modules)):
-            return self._encoded(picture)
-        state = self._state_now()
-        if state != self._state:
-            self._state, self.cache = state, FeatureCache(torch.device("cpu"))
+    def prepare(self, pictures: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        return pictures
 
-        def make() -> tuple[Features, int]:
-            features = self._encoded(picture)
-            return features, features.nbytes
+    def encode(self, prepared: Sequence[np.ndarray]) -> list[Encoded]:
+        return [self._encode(picture) for picture in prepared]
 
-        return self.cache.get(picture, make)
+    def size_of(self, features: Encoded) -> int:
+        return features.nbytes
 
-    def _state_now(self) -> tuple[torch.dtype, int]:
-        """What changes with the weights."""
-        return self.model.dtype, sum(weights._version for weights in self._weights)
+    def modules(self) -> Iterator[nn.Module]:
+        for name, part in self.model.named_modules():
+            if self._layers not in f"{name}.":
+                yield part
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        for name, weights in self.model.named_parameters():
+            if self._layers not in name:
+                yield weights
 
     def pixels(self, picture: np.ndarray) -> Mapping[str, Any]:
         """What the model's own processor makes of ``picture`` alone."""
@@ -104,25 +106,23 @@ class Encoder:
 
     def again(self, media: Media) -> Media:
         """The same pictures encoded anew, each once, in the order in which they come first."""
-        encoded: dict[int, Features] = {}
-        for features in (features for row in media.rows for features in row):
-            if id(features) not in encoded:
-                assert features.picture is not None
-                encoded[id(features)] = self._encoded(features.picture)
-        return Media(tuple(tuple(encoded[id(features)] for features in row) for row in media.rows))
-
-    def _encoded(self, picture: np.ndarray) -> Features:
-        return replace(self._encode(picture), picture=picture)
+        encoded: dict[int, Encoded] = {}
+        for row, pictures in zip(media.rows, media.pictures, strict=True):
+            for features, picture in zip(row, pictures, strict=True):
+                if id(features) not in encoded:
+                    encoded[id(features)] = self._encode(picture())
+        rows = tuple(tuple(encoded[id(features)] for features in row) for row in media.rows)
+        return replace(media, rows=rows)
 
     @torch.no_grad()
-    def _encode(self, picture: np.ndarray) -> Features:
+    def _encode(self, picture: np.ndarray) -> Encoded:
         image, kind = Image.fromarray(picture), self.architecture.features
         if kind == "perceiver":
             inputs = self.processor(text=[[image, "Q"]], return_tensors="pt")
             core = self.model.get_submodule(self.architecture.text)
             pixels = self._placed(inputs["pixel_values"][0])
             states = core.vision_model(pixel_values=pixels).last_hidden_state
-            return Features(core.perceiver_resampler(states)[0].cpu())
+            return Encoded(core.perceiver_resampler(states)[0].cpu())
         inputs, place = with_placeholder(self.processor, self.architecture.mark, image)
         if kind == "cross_states":
             states = self.model.model.vision_model(
@@ -130,7 +130,7 @@ class Encoder:
                 aspect_ratio_ids=inputs["aspect_ratio_ids"].to(self.model.device),
                 aspect_ratio_mask=inputs["aspect_ratio_mask"].to(self.model.device),
             ).last_hidden_state
-            return Features(self.model.model.multi_modal_projector(states)[0, 0].cpu(), place=place)
+            return Encoded(self.model.model.multi_modal_projector(states)[0, 0].cpu(), place=place)
         arguments = {
             name: self._placed(value) for name, value in inputs.items() if name not in _OF_TEXTS
         }
@@ -139,7 +139,7 @@ class Encoder:
         arguments |= {name: getattr(config, name) for name in options if hasattr(config, name)}
         output = self.model.get_image_features(**arguments, return_dict=True)
         deep = getattr(output, "deepstack_features", None) or ()
-        return Features(_rows(output.pooler_output), tuple(map(_rows, deep)), place)
+        return Encoded(_rows(output.pooler_output), tuple(map(_rows, deep)), place)
 
     def _placed(self, value: Any) -> Any:
         """A tensor where the model is, numbers with a point in the model's precision."""
@@ -174,14 +174,6 @@ class Encoder:
                 for level in levels
             ]
         return {"mm_encoder_outputs": {"image": output}}
-
-
-def _has_foreign_hooks(module: Any) -> bool:
-    """Whether there are hooks that transformers did not place for itself."""
-    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    return any(
-        not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks
-    )
 
 
 def _rows(output: Any) -> torch.Tensor:

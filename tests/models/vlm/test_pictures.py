@@ -7,12 +7,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
+from mfv_dsl.models.features import Features
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
-from mfv_dsl.models.vlm.feature_cache import FeatureCache
 from mfv_dsl.models.vlm.inputs import Inputs, ProcessorWarning
 from mfv_dsl.models.vlm.pictures import Encoder
 from mfv_dsl.models.vlm.placeholders import PER_TOKEN, read_texts
@@ -53,7 +52,7 @@ def test_texts_are_read_as_by_the_models_own_processor(name: str, loaded: Loaded
         shown = [pictures(k + 1, seed, SIZES) for seed, k in enumerate(shots)]
         texts = [text(model, k) for k in shots]
         own = model.inputs.processed(texts, shown)
-        places = [[model.encoder.encode(picture).place for picture in row] for row in shown]
+        places = [[features.place for features in model.features.of_pictures(row)] for row in shown]
         read = read_texts(model.processor, texts, places, return_tensors="pt", padding=True)
         for part in ("input_ids", "attention_mask", "image_grid_thw", *PER_TOKEN):
             assert (part in own) == (part in read), part
@@ -66,7 +65,7 @@ def test_pixels_are_preprocessed_once(name: str, loaded: Loaded, monkeypatch: py
     model = renewed(loaded(name))
     shown = [pictures(3), pictures(3, 1), pictures(3, 2)] * 3
     read = calls_of(model, "processed", monkeypatch)
-    encoded = calls_of(model, "_encoded", monkeypatch)
+    encoded = calls_of(model, "_encode", monkeypatch)
     for _ in range(5):
         model.texts([text(model, 2)] * 9, shown)
     assert len(encoded) == 9
@@ -111,50 +110,23 @@ def test_features_do_not_depend_on_what_was_kept(loaded: Loaded):
             assert all(map(torch.equal, features.deep, made.deep))
 
 
-def test_pictures_are_told_apart_by_content(loaded: Loaded):
-    encoder = renewed(loaded("llava")).encoder
-    picture = pictures(1)[0]
-    changed = picture.copy()
-    changed[0, 0, 0] ^= 1
-    assert encoder.encode(picture) is encoder.encode(picture.copy())
-    assert encoder.encode(changed) is not encoder.encode(picture)
-    shapes = np.zeros((4, 2, 3), np.uint8), np.zeros((2, 4, 3), np.uint8)
-    cache: FeatureCache[int] = FeatureCache(torch.device("cpu"), 100)
-    assert [cache.get(shape, lambda n=n: (n, 1)) for n, shape in enumerate(shapes)] == [0, 1]
-
-
 @torch.no_grad()
 def test_a_changed_vision_tower_encodes_anew(loaded: Loaded):
     """Whether by somebody's hooks or in its weights."""
     model = loaded("llava")
     encoder = Encoder(copy.deepcopy(model.model), model.processor, model.architecture)
-    (picture,) = pictures(1)
-    usual = encoder.encode(picture).rows
+    shown = pictures(1)
+    kept = Features(encoder)
+    (usual,) = kept.of_pictures(shown)
     tower = encoder.model.get_submodule(model.architecture.vision)
     hook = tower.register_forward_pre_hook(lambda _, inputs: tuple(x * 0 for x in inputs))
     try:
-        assert not torch.equal(encoder.encode(picture).rows, usual)
+        (edited,) = kept.of_pictures(shown)
+        assert not torch.equal(edited.rows, usual.rows)
     finally:
         hook.remove()
-    assert torch.equal(encoder.encode(picture).rows, usual)
+    (again,) = kept.of_pictures(shown)
+    assert again is usual
     next(encoder.model.get_submodule(model.architecture.projector).parameters()).mul_(2)
-    assert not torch.equal(encoder.encode(picture).rows, usual)
-
-
-def test_what_was_not_asked_for_longest_is_dropped():
-    cache: FeatureCache[str] = FeatureCache(torch.device("cpu"), limit=20)
-    made: list[str] = []
-
-    def get(name: str, size: int = 8) -> str:
-        def make() -> tuple[str, int]:
-            made.append(name)
-            return name, size
-
-        return cache.get(np.full((1, 1, 3), ord(name), np.uint8), make)
-
-    for name in "abacba":  # c takes the place of b, b that of a
-        assert get(name) == name
-    assert made == ["a", "b", "c", "b", "a"]
-    assert (len(cache), cache.nbytes) == (2, 16)
-    assert get("d", size=21) == "d"  # larger than all that there is
-    assert (len(cache), cache.nbytes) == (0, 0)
+    (changed,) = kept.of_pictures(shown)
+    assert not torch.equal(changed.rows, usual.rows)

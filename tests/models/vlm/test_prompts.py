@@ -55,6 +55,7 @@ class Pictures:
     """A dataset of one picture."""
 
     at_once = 8
+    hash = ""
 
     def pictures(self, images: Sequence[str], size: int) -> list[np.ndarray]:
         rng = np.random.default_rng(0)

@@ -1,0 +1,208 @@
+"""Where names are declared and used, and what can be said of that: definition, references, rename.
+
+What a name stands for is what the checker found (``Scope.uses``); nothing is resolved here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mfv_dsl.base.source import Span
+from mfv_dsl.lang.entries import CONSTANTS, FUNCTION
+from mfv_dsl.lang.lexer import MAX_NAME
+from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name, Node, Text
+from mfv_dsl.lsp.analysis import Analysis, analyse
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """Something that has a name: ``of`` is ``name``, ``eval``, ``profile``, ``relation``, or
+    ``parameter``, then ``item`` is the family that it belongs to."""
+
+    of: str
+    text: str
+    item: Span | None = None
+
+
+def occurrences(analysis: Analysis) -> Iterator[tuple[Span, Symbol, bool]]:
+    """Every place of a name in a recipe, with what it stands for and whether it is declared there.
+
+    Places come in no order; of two declarations of one name, which are an error, both are.
+    """
+    scope, recipe = analysis.scope, analysis.recipe
+    if scope is None or recipe is None:
+        return
+    for item in recipe.items:
+        yield from _declared(item)
+        for node in item.walk():
+            if isinstance(node, Name) and (use := scope.uses.get(node.span)) is not None:
+                owner = item.span if use.of == "parameter" else None
+                yield node.span, Symbol(use.of, use.text, owner), False
+            elif item.kind.text == "dataset" and scope.types.get(node.span) == "Relation":
+                yield node.span, Symbol("relation", _text(analysis, node.span)), True
+        if isinstance(item, Block) and item.kind.text == "profile":
+            for attribute in item.attributes:
+                yield from _changed(analysis, attribute)
+
+
+def _text(analysis: Analysis, span: Span) -> str:
+    return analysis.source.text[span.start : span.end]
+
+
+def _declared(item: Item) -> Iterator[tuple[Span, Symbol, bool]]:
+    if isinstance(item, Declaration):
+        yield item.name.span, Symbol("name", item.name.text), True
+        for parameter in item.parameters:
+            yield parameter.span, Symbol("parameter", parameter.text, item.span), True
+    elif isinstance(item.label, Name):
+        of = item.kind.text if item.kind.text in ("eval", "profile") else "name"
+        yield item.label.span, Symbol(of, item.label.text), True
+
+
+def _changed(analysis: Analysis, attribute: Attribute) -> Iterator[tuple[Span, Symbol, bool]]:
+    """What a line of a profile names."""
+    target = attribute.name if attribute.of is None else attribute.of
+    scope = analysis.scope
+    if scope is None or isinstance(target, Text):
+        return
+    if target.text in scope.names:
+        yield target.span, Symbol("name", target.text), False
+    elif target.text in scope.evals and attribute.of is not None:
+        yield target.span, Symbol("eval", target.text), False
+
+
+def symbol_at(analysis: Analysis, offset: int) -> tuple[Span, Symbol] | None:
+    """What the name at an offset stands for."""
+    for span, symbol, _ in occurrences(analysis):
+        if span.start <= offset <= span.end:
+            return span, symbol
+    return None
+
+
+def definitions(analysis: Analysis, offset: int) -> list[Span]:
+    """Where the name at an offset is declared: of a relation where datasets name it, or else where
+    the datasets are declared that have it."""
+    found = symbol_at(analysis, offset)
+    if found is None:
+        return []
+    _, symbol = found
+    places = [span for span, other, is_declaration in occurrences(analysis)
+              if other == symbol and is_declaration]  # fmt: skip
+    scope = analysis.scope
+    if not places and symbol.of == "relation" and scope is not None:
+        for name, declared in scope.datasets.items():
+            relations = getattr(declared.facts, "relations", ())
+            item = scope.names[name]
+            if symbol.text in relations and isinstance(item, Declaration):
+                places.append(item.name.span)
+    return places
+
+
+def references(analysis: Analysis, offset: int, declaration: bool = True) -> list[Span]:
+    """Every place of what the name at an offset stands for, in source order."""
+    found = symbol_at(analysis, offset)
+    if found is None:
+        return []
+    places = {
+        span for span, symbol, is_declaration in occurrences(analysis)
+        if symbol == found[1] and (declaration or not is_declaration)
+    }  # fmt: skip
+    return sorted(places, key=lambda span: span.start)
+
+
+class CannotRename(Exception):
+    """Why a name cannot be changed, or not into the one that is wanted."""
+
+
+def renamed_places(analysis: Analysis, offset: int, new: str | None = None) -> list[Span]:
+    """The places to change so that a name becomes ``new``; without one those that would be.
+
+    Raises CannotRename.
+    """
+    found = symbol_at(analysis, offset)
+    if found is None:
+        raise CannotRename("there is no name of the recipe here")
+    _, symbol = found
+    if symbol.of == "relation":
+        raise CannotRename(f"`{symbol.text}` is a relation of the data, which has its name there")
+    broken = [d for d in analysis.diagnostics if d.code.startswith("MFV1")]
+    if broken:
+        raise CannotRename(
+            f"a part of this recipe cannot be read, and the name may be in it: {broken[0].message}"
+        )
+    places = references(analysis, offset)
+    if new is not None and new != symbol.text:
+        _check_new_name(analysis, symbol, new)
+        _check_meaning(analysis, places, new)
+    return places
+
+
+def _check_new_name(analysis: Analysis, symbol: Symbol, new: str) -> None:
+    scope, recipe = analysis.scope, analysis.recipe
+    assert scope is not None and recipe is not None
+    if not (new.isascii() and new.isidentifier()) or len(new) > MAX_NAME:
+        raise CannotRename(f"`{new}` is not a name: letters, digits and `_`, no digit first")
+    if new == "each":
+        raise CannotRename("`each` is the relation under test")
+    if new in CONSTANTS:
+        raise CannotRename(f"`{new}` is a word of the language")
+    family = symbol.of == "parameter" or scope.is_family(symbol.text)
+    if family and new in FUNCTION:
+        raise CannotRename(f"`{new}` is a function of the language")
+    relations = {name for declared in scope.datasets.values()
+                 for name in getattr(declared.facts, "relations", ())}  # fmt: skip
+    if symbol.of in ("parameter", "name") and new in relations:
+        raise CannotRename(f"`{new}` is a relation of the data")
+    taken = {other.text for _, other, declares in occurrences(analysis)
+             if declares and _clash(symbol, other)}  # fmt: skip
+    if new in taken:
+        raise CannotRename(f"`{new}` is taken")
+    if symbol.of == "parameter":
+        owner = next(item for item in recipe.items if item.span == symbol.item)
+        if any(isinstance(node, Name) and node.text == new for node in owner.walk()):
+            raise CannotRename(f"`{new}` stands in this family already")
+
+
+def _check_meaning(analysis: Analysis, places: list[Span], new: str) -> None:
+    """Whether the recipe with the new name is what it was."""
+    text = analysis.source.text
+    for place in reversed(places):
+        text = text[: place.start] + new + text[place.end :]
+    after = analyse(text, analysis.source.name, analysis.facts)
+
+    def meaning(of: Analysis) -> list[tuple[object, ...]]:
+        numbers: dict[Symbol, int] = {}
+        found = sorted(occurrences(of), key=lambda place: (place[0].start, place[2]))
+        codes: list[tuple[object, ...]] = [(d.code,) for d in of.diagnostics]
+        return codes + [
+            (s.of, numbers.setdefault(Symbol(s.of, s.text), len(numbers)), declares)
+            for _, s, declares in found
+        ]
+
+    if meaning(analysis) != meaning(after):
+        raise CannotRename(f"with the name `{new}` the recipe would mean something else")
+
+
+def _clash(symbol: Symbol, other: Symbol) -> bool:
+    """Whether two symbols may not have one name.  Names of evals are apart from others in the
+    language, but ``--only`` and profiles name both."""
+    if "parameter" in (symbol.of, other.of):
+        return {symbol.of, other.of} == {"parameter", "name"}
+    if "relation" in (symbol.of, other.of):
+        return False
+    return (symbol.of == "profile") == (other.of == "profile")
+
+
+def item_at(analysis: Analysis, offset: int) -> Item | None:
+    """The item that an offset is in."""
+    for item in () if analysis.recipe is None else analysis.recipe.items:
+        if item.span.start <= offset <= item.span.end:
+            return item
+    return None
+
+
+__all__ = [
+    "CannotRename", "Node", "Symbol", "definitions", "item_at", "occurrences", "references",
+    "renamed_places", "symbol_at",
+]  # fmt: skip
