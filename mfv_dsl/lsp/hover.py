@@ -168,7 +168,7 @@ def _declared(analysis: Analysis, item: Declaration) -> str:
 
 
 def _code(analysis: Analysis, span: Span) -> str:
-    text = analysis.source.text[span.start : span.end].splitlines()
+    text = analysis.text_of(span).splitlines()
     more = ["…"] if len(text) > _MOST_LINES else []
     return "\n".join(["```mfv", *text[:_MOST_LINES], *more, "```"])
 
@@ -319,7 +319,7 @@ def _line(analysis: Analysis, span: Span) -> int:
 
 
 def _source(analysis: Analysis, node: Node) -> str:
-    return analysis.source.text[node.span.start : node.span.end]
+    return analysis.text_of(node.span)
 
 
 def _shown(value: Any) -> str:
