@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION
 from mfv_dsl.lang.lexer import MAX_NAME
-from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name, Node, Text
+from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name, Text
 from mfv_dsl.lsp.analysis import Analysis, analyse
 
 
@@ -206,9 +206,3 @@ def item_at(analysis: Analysis, offset: int) -> Item | None:
         if item.span.start <= offset <= item.span.end:
             return item
     return None
-
-
-__all__ = [
-    "CannotRename", "Node", "Symbol", "definitions", "item_at", "occurrences", "references",
-    "renamed_places", "symbol_at",
-]  # fmt: skip
