@@ -275,7 +275,8 @@ class _Lints:
             return False
         if set(parameter.types) & {"Model", "Dataset"}:  # a call takes that of its block
             return False
-        if parameter.default is None and "Number" in parameter.types:  # it does without
+        # what is left out is done without, but for relations, which are all then
+        if parameter.default is None and "List[Relation]" not in parameter.types:
             return False
         with self.scope.aside() as findings:
             value = values.value(
