@@ -13,14 +13,15 @@ from mfv_dsl.base.places import bundled, user_path
 from mfv_dsl.lang.changes import label_text
 from mfv_dsl.lang.codes import all_codes
 from mfv_dsl.lang.constructors import CONSTRUCTOR
-from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM, all_entries, takers
+from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM
 from mfv_dsl.lang.reference import entry_text, parameter_line, signature, types_text
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import ELSE, Block, Declaration, Name
+from mfv_dsl.lang.syntax import ELSE, Block, Declaration
 from mfv_dsl.library.sources import library_at
 from mfv_dsl.lsp.analysis import Analysis
 from mfv_dsl.lsp.cursor import Place, place_at
+from mfv_dsl.lsp.forms import arguments_of, defaultable, item_snippet, placeholder
 from mfv_dsl.lsp.positions import Lines
 
 Kind = lsp.CompletionItemKind
@@ -122,7 +123,7 @@ class _Words:
                 if parameter.name not in given and not parameter.positional:
                     yield self.attribute(parameter, f"of {reach}")
         elif kind == "defaults":
-            for name, (entry, parameter) in _defaultable().items():
+            for name, (entry, parameter) in defaultable().items():
                 if name not in given:
                     yield self.attribute(parameter, f"`defaults`, for {entry.name} and others")
         elif kind == "profile":
@@ -152,7 +153,7 @@ class _Words:
         return self.word(
             parameter.name, Kind.Property, parameter_line(parameter).removeprefix("- "),
             f"{detail}: {types_text(parameter).replace('`', '')}",
-            f"{parameter.name} = {_placeholder(parameter)}", 3 if parameter.required else 4,
+            f"{parameter.name} = {placeholder(parameter)}", 3 if parameter.required else 4,
         )  # fmt: skip
 
     def changeable(self) -> Iterator[lsp.CompletionItem]:
@@ -164,10 +165,10 @@ class _Words:
             if entry is None or item.kind.text == "profile":
                 continue
             if isinstance(item, Declaration):
-                name, parameters = item.name.text, _arguments(item)
+                name, parameters = item.name.text, arguments_of(item)
             else:
                 name = "defaults" if item.label is None else label_text(item.label)
-                parameters = entry.parameters or tuple(p for _, p in _defaultable().values())
+                parameters = entry.parameters or tuple(p for _, p in defaultable().values())
             if self.place.of is None and name.isidentifier():
                 yield self.word(name, _SYMBOLS.get(entry.name, Kind.Variable), "", entry.name)
             elif self.place.of == name:
@@ -185,7 +186,7 @@ class _Words:
                 yield self.word(
                     parameter.name, Kind.Property, parameter_line(parameter).removeprefix("- "),
                     types_text(parameter).replace("`", ""),
-                    f"{parameter.name}={_placeholder(parameter)}", 3 if parameter.required else 6,
+                    f"{parameter.name}={placeholder(parameter)}", 3 if parameter.required else 6,
                 )  # fmt: skip
 
     # -- values -----------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ class _Words:
         parts = [
             f"${{{n}:{self.usual_relation() if 'Relation' in p.types else p.name}}}"
             if p.positional
-            else f"{p.name}={_placeholder(p, n)}"
+            else f"{p.name}={placeholder(p, n)}"
             for n, p in enumerate(needed, 1)
         ]
         kind = Kind.Constructor if entry.kind == "constructor" else Kind.Function
@@ -375,49 +376,6 @@ class _Words:
     def from_here(self, path: str) -> str:
         """A path of a recipe as this process finds it: paths are from the folder of the run."""
         return str(user_path(path))
-
-
-# -- forms ----------------------------------------------------------------------------------------
-def item_snippet(entry: Entry) -> str:
-    """The form of an item, as editors fill it in.
-
-    >>> item_snippet(ITEM["vector"])
-    'vector ${1:name} = $0'
-    """
-    label = {"name": " ${1:name}", "text": ' "${1:folder}"', "": ""}[entry.label]
-    if entry.form == "declaration":
-        return f"{entry.name} ${{1:name}} = $0"
-    needed = [p for p in entry.parameters if p.required]
-    rows = [f"  {p.name} = {_placeholder(p, n)}" for n, p in enumerate(needed, 2)] or ["  $0"]
-    return "\n".join([f"{entry.name}{label} {{", *rows, "}"])
-
-
-def _placeholder(parameter: Parameter, number: int = 1) -> str:
-    """A field to fill in, with the default in it where there is one that can be written."""
-    if any(name.startswith("List[") for name in parameter.types) and len(parameter.types) == 1:
-        return f"[${number}]"
-    default = parameter.default
-    if "Text" in parameter.types and len(parameter.types) == 1:
-        return f'"${number}"'
-    if isinstance(default, bool):
-        return f"${{{number}:{str(default).lower()}}}"
-    if isinstance(default, int | float | str) and default != "":
-        return f"${{{number}:{default}}}"
-    return f"${number}"
-
-
-def _defaultable() -> dict[str, tuple[Entry, Parameter]]:
-    """What a `defaults` block may give, each with a first word that takes it."""
-    names = {p.name for entry in all_entries() for p in entry.parameters if p.from_defaults}
-    return {name: takers(name)[0] for name in sorted(names)}
-
-
-def _arguments(item: Declaration) -> tuple[Parameter, ...]:
-    """The arguments of a declared model or dataset, which a profile can change."""
-    entries = CONSTRUCTOR.get(item.kind.text, {})
-    function = getattr(item.value, "function", None)
-    entry = entries.get(function.text) if isinstance(function, Name) else None
-    return () if entry is None else entry.parameters
 
 
 def _types(parameter: Parameter, in_list: bool) -> tuple[str, ...]:
