@@ -1,9 +1,9 @@
-"""Runs that are there already: their folder and libraries hold just what they would write.
+"""Runs that are there already: a folder and libraries hold just what they would write.
 
 A run in which nothing failed leaves a record in the store: what was run, and hashes of the files of
 its steps and of all that it wrote.  As long as every one of them is as it was, the same run gives
-what is there, and neither torch nor a model is loaded.  Otherwise it is run as ever, and its
-finished steps come from the store.
+what is there, and neither torch nor a model is loaded; in another folder the files are copied.
+Otherwise it is run as ever, and its finished steps come from the store.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import logging
 import os
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.disk import disk_trouble
+from mfv_dsl.base.disk import disk_trouble, folder_for
 from mfv_dsl.base.files import hash_whole, write_atomically
 from mfv_dsl.base.names import plain
 from mfv_dsl.base.places import step_file, store_root
@@ -43,17 +44,20 @@ def remember(result: RunResult, text: str, name: str, origin: Origin) -> None:
     with suppress(OSError):
         record = {
             "run": _identity(result.plan, text, name, origin),
+            "folder": str(result.folder.absolute()),
             "saved": list(map(str, result.saved)),
             "files": _hashes(_files(result, name)),
         }
-        write_atomically(_record(result.folder), json.dumps(record).encode())
+        for path in (_record(result.folder), _last(result.plan, text, name, origin)):
+            write_atomically(path, json.dumps(record).encode())
 
 
 def recall(
     plan: Plan, text: str, folder: Path, settings: RunSettings, *, name: str, origin: Origin
 ) -> RunResult | None:
     """What :func:`~mfv_dsl.execute.run.run_plan` would give, if all of it is there; else None.  Of
-    what it would write, the manifest alone is written.
+    what it would write, the manifest alone is written where ``folder`` holds this run; where the
+    last such run is in another folder its files are copied.
 
     Raises:
         MfvError: Of the folder, as ``run_plan``.
@@ -61,25 +65,46 @@ def recall(
     started = time.perf_counter()
     if settings.fresh or settings.trace or plan.errors:
         return None
+    record = _intact(_record(folder), plan)
+    own = record is not None and record["run"] == _identity(plan, text, name, origin)
+    if not own:
+        record = _intact(_last(plan, text, name, origin), plan)
+    if record is None:
+        return None
+    there, run = Path(record["folder"]), RunFolder(folder)
     try:
-        record = read_json(_record(folder), LARGEST_CONFIG)
-        if record["run"] != _identity(plan, text, name, origin):
-            return None
-        files, run = record["files"], RunFolder(folder)
-        if not set(map(str, _steps(plan))) <= set(files) or _hashes(map(Path, files)) != files:
-            return None
-        results = Results.of_json(json.loads((folder / RESULTS).read_bytes()))
+        results = Results.of_json(json.loads((there / RESULTS).read_bytes()))
         saved = [Path(path) for path in record["saved"]]
-    except (OSError, BadText, ValueError, KeyError, TypeError, AttributeError):
-        return None  # there is no record, or something of it is gone
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
     run.check(origin, text)
-    with disk_trouble():
+    with ExitStack() as stack:
+        stack.enter_context(disk_trouble())
+        if not own:
+            stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
+            if not run.copy(RunFolder(there), origin):
+                return None
         if not run.is_again(origin, plan):
             return None
     values = StoredValues({step.key: step.operation for step in plan.steps}, store_root())
     seconds = time.perf_counter() - started
-    _log.info("%s holds this run already, all %d steps of it", folder, len(plan.steps))
-    return RunResult(plan, results, folder, saved, seconds, values, len(plan.steps))
+    _log.info("%s holds this run already, all %d steps of it", there, len(plan.steps))
+    result = RunResult(plan, results, folder, saved, seconds, values, len(plan.steps))
+    if not own:
+        remember(result, text, name, origin)
+    return result
+
+
+def _intact(path: Path, plan: Plan) -> dict[str, Any] | None:
+    """The record at ``path``, if all that it tells of is as it was; else None."""
+    try:
+        record: dict[str, Any] = read_json(path, LARGEST_CONFIG)
+        files = record["files"]
+        steps = set(map(str, _steps(plan)))
+        is_whole = steps <= set(files) and _hashes(map(Path, files)) == files
+        return record if is_whole and {"run", "folder", "saved"} <= set(record) else None
+    except (OSError, BadText, ValueError, KeyError, TypeError, AttributeError):
+        return None  # there is no record, or something of it is gone
 
 
 def _identity(plan: Plan, text: str, name: str, origin: Origin) -> str:
@@ -97,6 +122,12 @@ def _program() -> list[tuple[str, int, int]]:
     package = Path(__file__).parents[1]
     stats = {path.relative_to(package).as_posix(): path.stat() for path in package.rglob("*.py")}
     return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items())
+
+
+def _last(plan: Plan, text: str, name: str, origin: Origin) -> Path:
+    """The file of the record of the last such run, in whatever folder it is."""
+    anywhere = replace(origin, source="")
+    return store_root() / "runs" / f"{_identity(plan, text, name, anywhere)}.json"
 
 
 def _record(folder: Path) -> Path:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -117,6 +118,16 @@ class RunFolder:
         for name, write in files.items():
             write(self.path / name)
         self._write_manifest({**manifest, "files": names})
+
+    def copy(self, other: RunFolder, origin: Origin) -> bool:
+        """Write what the run in another folder wrote, as a run of ``origin``; False where there is
+        none that was finished."""
+        manifest = other._manifest()
+        if manifest is None or manifest.get("unfinished"):
+            return False
+        files = {name: _contents(other.path / name) for name in other.results()}
+        self.write(files, {**manifest, **origin.to_json()})
+        return True
 
     def results(self) -> list[str]:
         """The names of the files that the run which is there has written, but the manifest."""
@@ -228,6 +239,11 @@ class RunFolder:
         for folder in sorted(folders, key=lambda path: -len(path.parts)):
             with suppress(OSError):  # something else is in it
                 folder.rmdir()
+
+
+def _contents(source: Path) -> Write:
+    """What writes the contents of a file, as they are now."""
+    return partial(write_atomically, data=source.read_bytes())
 
 
 def _is_within(name: object) -> bool:

@@ -75,15 +75,23 @@ class Builder:
     def recipe(self, parts: Children) -> Any:
         version = next((part for part in parts if isinstance(part, syntax.Number)), None)
         items = tuple(part for part in parts if isinstance(part, Declaration | Block))
-        return syntax.RecipeTree(version, items)
+        inclusions = tuple(part for part in parts if isinstance(part, syntax.Inclusion))
+        return syntax.RecipeTree(version, items, inclusions)
 
     def version(self, parts: Children) -> syntax.Number:
         return self.number(parts[1:])
 
     def declaration(self, parts: Children) -> Declaration:
-        parameter = _name(parts[3]) if parts[2].type == "LPAR" else None
+        between = [part for part in parts[2:-1] if part.type == "NAME"]
+        parameters = tuple(map(_name, between))
         return Declaration(
-            _name(parts[0]), _name(parts[1]), parameter, parts[-1], span=_over(parts)
+            _name(parts[0]), _name(parts[1]), parameters, parts[-1], span=_over(parts)
+        )
+
+    def inclusion(self, parts: Children) -> syntax.Inclusion:
+        words = [_name(part) for part in parts[2:]]
+        return syntax.Inclusion(
+            _name(parts[0]), _text(parts[1]), *(words or (None, None)), span=_over(parts)
         )
 
     def block(self, parts: Children) -> Block:
@@ -115,7 +123,13 @@ class Builder:
         return syntax.Unary(str(parts[0]), parts[1], span=_over(parts))
 
     def name(self, parts: Children) -> Name:
-        return _name(parts[0])
+        return Name("".join(parts), span=_over(parts))
+
+    def case(self, parts: Children) -> syntax.Case:
+        return syntax.Case(_name(parts[0]), parts[2], span=_over(parts))
+
+    def match(self, parts: Children) -> syntax.Match:
+        return syntax.Match(_name(parts[1]), tuple(_nodes(parts)), span=_over(parts))
 
     def number(self, parts: Children) -> syntax.Number:
         (token,) = parts
@@ -152,7 +166,8 @@ class Builder:
                 raise Misplaced(part.span)
             else:
                 arguments.append(part)
-        name = _name(parts[0])
+        opening = 1 if parts[1].type == "LPAR" else 3
+        name = self.name(parts[:opening])
         return syntax.Call(name, tuple(arguments), tuple(keywords), span=_over(parts))
 
 

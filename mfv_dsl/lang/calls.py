@@ -62,16 +62,18 @@ def inspect(scope: Scope, node: Call, context: TypingContext) -> None:
 def _member(scope: Scope, node: Call, context: TypingContext) -> Type:
     """``tuned(left)``: one vector of a family."""
     word = node.function.text
-    if len(node.arguments) != 1 or node.keywords:
+    takes = scope.parameters(word)
+    if len(node.arguments) != takes or node.keywords:
+        many = "one relation" if takes == 1 else f"{takes} relations"
+        example = ", ".join(("left", "above")[:takes])
         return scope.error(
-            "MFV2015", node, f"`{word}` takes one relation", "",
-            f"for example `{word}(left)`",
-        )  # fmt: skip
-    relation = values.relation(scope, node.arguments[0], context, f"`{word}`")
-    if relation is not None:
-        scope.options[node.span] = {
-            "relation": Setting(relation, "written", node.arguments[0].span)
-        }
+            "MFV2015", node, f"`{word}` takes {many}", "", f"for example `{word}({example})`"
+        )
+    for place, argument in enumerate(node.arguments):
+        relation = values.relation(scope, argument, context, f"`{word}`")
+        if relation is not None and place == 0:
+            options = {"relation": Setting(relation, "written", argument.span)}
+            scope.options[node.span] = options
     return scope.vector_types.get(word, Type("Vector"))
 
 

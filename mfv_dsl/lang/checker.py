@@ -11,7 +11,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang import blocks, calls, evals, expressions, saves, tunes
+from mfv_dsl.lang import blocks, calls, evals, expressions, reach, saves, tunes
 from mfv_dsl.lang.checked import Checked, CheckedBlock, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.defaults import (
@@ -39,6 +39,9 @@ from mfv_dsl.lang.profiles import (
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
+
+#: relations that a family of vectors takes
+MOST_PARAMETERS = 2
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
 
@@ -93,6 +96,7 @@ def check(
         if isinstance(item, Block) and item.kind.text not in ("defaults", "profile")
     )
     evals.check_comparisons(scope, checked_blocks)
+    reach.check_cases(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
     found = expanded.copies.each_once([*scope.findings, *scope.circles])
@@ -267,7 +271,7 @@ def _declare(scope: Scope, recipe: RecipeTree) -> list[Item]:
 
 def _not_each(scope: Scope, item: Item) -> None:
     """`each` is the relation under test wherever it stands, so nothing else is called that."""
-    names = [item.name, item.parameter] if isinstance(item, Declaration) else [item.label]
+    names = [item.name, *item.parameters] if isinstance(item, Declaration) else [item.label]
     for name in names:
         if isinstance(name, Name) and name.text == "each":
             scope.error(
@@ -301,10 +305,12 @@ def _shape(scope: Scope, item: Item) -> bool:
                     "", example)  # fmt: skip
         return False
     if isinstance(item, Declaration):
-        if item.parameter is not None and kind != "vector":
-            scope.error("MFV2020", item.parameter, f"`{kind}` takes no parameter", "", example)
+        if item.parameters and kind != "vector":
+            scope.error("MFV2020", item.parameters[0], f"`{kind}` takes no parameter", "", example)
             return False
-        if kind == "vector" and item.parameter is not None and item.name.text in FUNCTION:
+        if not _parameters(scope, item):
+            return False
+        if kind == "vector" and item.parameters and item.name.text in FUNCTION:
             scope.error(
                 "MFV2019", item.name, f"`{item.name.text}` is a function of the language",
                 "a family needs a name of its own",
@@ -324,6 +330,24 @@ def _shape(scope: Scope, item: Item) -> bool:
             "a family needs a name of its own",
         )  # fmt: skip
     return True
+
+
+def _parameters(scope: Scope, item: Declaration) -> bool:
+    """Whether a declaration's parameters are two at most, of two names."""
+    names = [parameter.text for parameter in item.parameters]
+    for place, parameter in enumerate(item.parameters):
+        if parameter.text in names[:place]:
+            scope.error(
+                "MFV2013", parameter, f"the parameter `{parameter.text}` is given twice",
+                "and again",
+            )  # fmt: skip
+            return False
+    if len(names) > MOST_PARAMETERS:
+        scope.error(
+            "MFV2020", item.parameters[MOST_PARAMETERS], "a family takes two relations at most",
+            "one too many", "for example:\nvector pair(a, b) = fv(a) + fv(b)",
+        )  # fmt: skip
+    return len(names) <= MOST_PARAMETERS
 
 
 def _reach(scope: Scope, item: Block, reach: Name) -> bool:
@@ -383,7 +407,7 @@ def _constructed(scope: Scope, item: Declaration, facts: Facts) -> Constructed |
         for p in entry.parameters
     }
     scope.types[node.span] = entry.result
-    if len(scope.findings) > before:
+    if len(scope.findings) > before or any(isinstance(part, Gap) for part in node.walk()):
         return None
     scope.options[node.span] = settings
     values = {name: setting.value for name, setting in settings.items()}
@@ -415,14 +439,16 @@ def _expressions(scope: Scope) -> None:
 def _declared(scope: Scope, item: Declaration, context: TypingContext) -> None:
     kind, name = item.kind.text, item.name.text
     want = ITEM[kind].result
-    if item.parameter is not None:
-        context = _with_parameter(scope, item.parameter, context)
+    for parameter in item.parameters:
+        _hides(scope, parameter, context)
+    context = replace(context, parameters=item.parameters)
     node_type = expressions.expect(scope, item.value, context, want, f"`{kind} {name}`")
     if kind == "vector" and node_type.name == "Vector":
         scope.vector_types[name] = node_type
 
 
-def _with_parameter(scope: Scope, parameter: Name, context: TypingContext) -> TypingContext:
+def _hides(scope: Scope, parameter: Name, context: TypingContext) -> None:
+    """Report a parameter that is called as a relation."""
     relations = scope.relations(context) or {}
     dataset = relations.get(parameter.text)
     if dataset is not None:
@@ -432,7 +458,6 @@ def _with_parameter(scope: Scope, parameter: Name, context: TypingContext) -> Ty
             "call it something else, such as `r`",
             secondary=[Label(_place_of(declaration, parameter.text), "the relation")],
         )  # fmt: skip
-    return TypingContext(context.model, context.dataset, context.each, parameter)
 
 
 def _place_of(declaration: Item, relation: str) -> Span:

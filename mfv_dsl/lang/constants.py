@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ def without_constants(
     """
     constants: dict[str, Declaration] = {}
     for item in recipe.items:
-        if isinstance(item, Declaration) and item.kind.text == LET and item.parameter is None:
+        if isinstance(item, Declaration) and item.kind.text == LET and not item.parameters:
             constants.setdefault(item.name.text, item)  # a second one is reported by the checker
     if not constants:
         return recipe
@@ -66,8 +66,7 @@ class _Values:
                 label = item.label
                 if item.kind.text == "eval" and isinstance(label, Name):
                     self._clash("MFV2008", label, f"`{label.text}` is declared twice", "and again")
-            elif item.parameter is not None:
-                name = item.parameter
+            for name in item.parameters if isinstance(item, Declaration) else ():
                 message = f"the parameter `{name.text}` hides a constant"
                 self._clash("MFV2011", name, message, "", "call it something else, such as `r`")
 
@@ -76,7 +75,7 @@ class _Values:
         if isinstance(item, Declaration):
             if item.kind.text == LET:
                 return item
-            hidden = item.parameter.text if item.parameter is not None else None
+            hidden = {parameter.text for parameter in item.parameters}
             return replace(item, value=self.written_out(item.value, hidden))
         if item.kind.text == "profile":  # its changes are made, or are not
             return item
@@ -85,11 +84,11 @@ class _Values:
         )
         return replace(item, attributes=attributes, values=values)
 
-    def written_out(self, node: Node, hidden: str | None = None) -> Any:
-        """``node`` with the values of constants, but for one that a parameter ``hidden`` hides."""
+    def written_out(self, node: Node, hidden: Collection[str] = ()) -> Any:
+        """``node`` with the values of constants, but for those that parameters hide."""
 
         def value_of(part: Node) -> Node | None:
-            if not isinstance(part, Name) or part.text == hidden or isinstance(part, Gap):
+            if not isinstance(part, Name) or part.text in hidden or isinstance(part, Gap):
                 return None
             value = self.values.get(part.text)
             if value is None:

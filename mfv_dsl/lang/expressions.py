@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 # A true recursion, over three modules: an expression may be a call (`calls`), a call's arguments
 # are values of its parameters (`values`), and a value may be any expression.  What does not go
 # further down is in `leaves` and `operators`.
-from mfv_dsl.lang import calls
-from mfv_dsl.lang.leaves import head, looks_like_head, name
-from mfv_dsl.lang.operators import HEADS, binary, mismatch, unary
+from mfv_dsl.base.diagnostics import Label
+from mfv_dsl.lang import calls, values
+from mfv_dsl.lang.leaves import each, head, looks_like_head, name
+from mfv_dsl.lang.operators import HEADS, binary, join, mismatch, unary
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import (
+    ELSE,
     Binary,
     Call,
     Expr,
     Gap,
     HeadLabel,
     ListExpr,
+    Match,
     Name,
     Number,
     Range,
     SetExpr,
     Text,
     Unary,
+    spine,
 )
 
 
@@ -53,16 +59,83 @@ def _infer(scope: Scope, node: Expr, context: TypingContext, want: str) -> Type:
         return _head_set(scope, node, context)
     if isinstance(node, Call):
         return calls.call(scope, node, context)
+    if isinstance(node, Match):
+        return _match(scope, node, context, want)
     if isinstance(node, Unary):
         return unary(scope, node, infer(scope, node.operand, context), context)
     return _binary(scope, node, context, want)
 
 
 def _binary(scope: Scope, node: Binary, context: TypingContext, want: str) -> Type:
-    want = want if node.operator in "+-|&" else ""
-    left = infer(scope, node.left, context, want)
-    right = infer(scope, node.right, context, want)
-    return binary(scope, node, left, right, context)
+    """The type of a chain of operations, found in a loop from its first one on."""
+    first, chain = spine(node)
+    wants = []
+    for operation in reversed(chain):
+        want = want if operation.operator in "+-|&" else ""
+        wants.append(want)
+    left = infer(scope, first, context, want)
+    for operation, of_part in zip(chain, reversed(wants), strict=True):
+        right = infer(scope, operation.right, context, of_part)
+        left = binary(scope, operation, left, right, context)
+        scope.types[operation.span], scope.node_types[operation.span] = left.name, left
+    return left
+
+
+def _match(scope: Scope, node: Match, context: TypingContext, want: str) -> Type:
+    """The type that the values of all cases have."""
+    subject = node.subject
+    if context.has_parameter(subject.text):
+        scope.use(subject, "parameter")
+    elif subject.text == "each":
+        each(scope, subject, context)
+    else:
+        names = [parameter.text for parameter in context.parameters]
+        names += ["each"] if context.each else []
+        scope.error(
+            "MFV2042", subject, f"`{subject.text}` is not the relation that is asked for",
+            f"it is: {', '.join(names)}" if names else "no relation is asked for here",
+            "`match` takes the parameter of a family, or `each` in a block",
+        )  # fmt: skip
+    _cases(scope, node, context)
+    types = [(case.value, infer(scope, case.value, context, want)) for case in node.cases]
+    known = [(value, value_type) for value, value_type in types if value_type != UNKNOWN]
+    if len(known) < len(types) or not known:
+        return UNKNOWN
+    first = known[0][1]
+    if first.name not in ("Vector", "Heads", "Number"):
+        wanted = want if want in ("Heads", "Number") else "Vector"
+        return mismatch(scope, known[0][0], first, wanted, "a case", context)
+    for value, value_type in known[1:]:
+        if value_type.name != first.name:
+            return mismatch(scope, value, value_type, first.name, "this case", context)
+    return join(scope, known) if first.name == "Vector" else Type(first.name)
+
+
+def _cases(scope: Scope, node: Match, context: TypingContext) -> None:
+    """Report cases of no relation, cases that stand twice, and an `else` with nothing left."""
+    if not node.cases:
+        scope.error(
+            "MFV2041", node, "this `match` has no case", "",
+            "write `relation: value` on a line for each, and `else: value` for all others",
+        )  # fmt: skip
+    relations = scope.relations(context)
+    first: dict[str, Name] = {}
+    for case in node.cases:
+        name = case.relation
+        earlier = first.setdefault(name.text, name)
+        if earlier is not name:
+            scope.error(
+                "MFV2013", name, f"there are two cases of `{name.text}`", "and again",
+                secondary=[Label(earlier.span, "given here")],
+            )  # fmt: skip
+        elif name.text != ELSE:
+            values.relation(scope, name, replace(context, each=False, parameters=()), "a case")
+    other = first.get(ELSE)
+    if other is not None and relations and set(relations) <= first.keys():
+        scope.error(
+            "MFV2043", other, "nothing is left for this `else`",
+            "every relation has its case",
+        )  # fmt: skip
 
 
 def _head_set(scope: Scope, node: SetExpr, context: TypingContext) -> Type:

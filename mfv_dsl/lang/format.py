@@ -14,9 +14,10 @@ from lark import Token
 
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.source import Source
-from mfv_dsl.lang.layout import BEFORE_SET
+from mfv_dsl.lang.layout import BEFORE_SET, OPERATORS, begins_cases
 from mfv_dsl.lang.lexer import raw_tokens
 from mfv_dsl.lang.parser import parse
+from mfv_dsl.lang.syntax import same
 
 INDENT = 2
 _OPENERS = ("(", "[", "{")
@@ -35,16 +36,20 @@ class _Line:
     comment: str = ""
     form: str = ""  # lines of one form, one under another, share their columns
     cells: tuple[str, ...] = ()
+    goes_on: bool = False  # with the expression of the line before
+    inside: bool = False  # a bracket in which lines mean nothing
 
     @property
     def blank(self) -> bool:
         return not self.tokens and not self.comment
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Bracket:
     block: bool
     indent: int  # of the line it stands on
+    cases: bool = False  # of a `match`
+    value: bool = False  # in a case: whether its value has begun
 
 
 def format_source(source: Source) -> str:
@@ -62,7 +67,8 @@ def format_source(source: Source) -> str:
     if original.recipe is None or original.diagnostics:
         raise RecipeError(original.diagnostics)
     text = _text(_Printer().lines(source.text))
-    if parse(Source(text, source.name)).recipe != original.recipe:
+    result = parse(Source(text, source.name)).recipe
+    if result is None or not same(result, original.recipe):
         raise MfvError(
             "MFV1022", f"formatting would change what {source.name} means",
             "nothing was changed; please report this recipe",
@@ -76,6 +82,8 @@ class _Printer:
     def __init__(self) -> None:
         self.open: list[_Bracket] = []
         self.previous: Token | None = None  # over line ends, without comments
+        self.before: list[Token] = []  # the last two tokens
+        self.case_colon = False  # whether the last one is the `:` of a case
         self.sign = False  # whether it is the sign of a number or vector, not an operator
 
     def lines(self, text: str) -> list[_Line]:
@@ -86,11 +94,17 @@ class _Printer:
         if tokens and tokens[-1].type == "COMMENT":
             comment = tokens.pop().rstrip()
         line = _Line(self.indent(tokens), tokens, comment=comment)
+        if tokens and self.open and self.open[-1].cases:
+            self.open[-1].value = False
+        line.goes_on = self.goes_on(tokens)
+        line.inside = bool(self.open) and not self.in_block
         depth, in_block = len(self.open), self.in_block
         pieces: list[str] = []
         several = False  # attributes on this line
         for index, token in enumerate(tokens):
-            several = several or (index > 0 and self.previous == "," and self.in_block)
+            several = several or (
+                index > 0 and self.previous == "," and in_block and len(self.open) == depth
+            )
             pieces.append(" " + token if index and self.space(token) else str(token))
             self.note(token, line.indent)
         line.text = "".join(pieces)
@@ -98,7 +112,8 @@ class _Printer:
         if heads:
             cells = ["".join(pieces[a:b]).strip() for a, b in pairwise(heads)]
             line.cells = (*cells, "".join(pieces[heads[-1] :]).strip())
-            line.form = f"{len(heads)}{line.cells[-1][0]}{line.indent}"
+            mark = line.cells[-1][0] if not line.cells[0].endswith(":") else ":"
+            line.form = f"{len(heads)}{mark}{line.indent}"
         return line
 
     @property
@@ -113,20 +128,29 @@ class _Printer:
             closing += 1
         if closing:
             return self.open[-closing].indent
+        if self.goes_on(tokens):
+            return (self.open[-1].indent + INDENT if self.open else 0) + 2 * INDENT
         return self.open[-1].indent + INDENT if self.open else 0
+
+    def goes_on(self, tokens: list[Token]) -> bool:
+        """Whether a line begins with an operator, and so belongs to the one before."""
+        lined = not self.open or self.in_block
+        return lined and bool(tokens) and tokens[0].type in OPERATORS
 
     def heads(self, tokens: list[Token], depth: int, in_block: bool) -> list[int]:
         """Where the cells of a line begin, if it is of a form that is set in columns."""
         kinds = [token.type for token in tokens]
         if in_block and kinds[:2] == ["NAME", "EQUAL"]:
             return [0, 1]
+        if in_block and kinds[:2] == ["NAME", "COLON"] and kinds[2:]:
+            return [0, 2]
         if in_block and kinds[1:4] == ["DOT", "NAME", "EQUAL"]:
             return [0, 3]
         if in_block and kinds[1:6] == ["DOT", "NAME", "DOT", "NAME", "EQUAL"]:
             return [0, 5]
         if depth or kinds[:1] != ["NAME"]:
             return []
-        if kinds[1:2] == ["NAME"] and "EQUAL" in kinds[2:6] and kinds[2] in ("EQUAL", "LPAR"):
+        if kinds[1:2] == ["NAME"] and "EQUAL" in kinds[2:8] and kinds[2] in ("EQUAL", "LPAR"):
             return [0, 1, kinds.index("EQUAL")]
         whole_block = kinds[2:3] == ["LBRACE"] and not self.open
         return [0, 1, 2] if whole_block else []
@@ -134,13 +158,20 @@ class _Printer:
     def note(self, token: Token, indent: int) -> None:
         """Keep track of the open brackets and of signs."""
         if token in _OPENERS:
-            self.open.append(_Bracket(self.opens_block(token), indent))
+            cases = token == "{" and len(self.before) == 2 and begins_cases(self.before)
+            self.open.append(_Bracket(cases or self.opens_block(token), indent, cases))
         elif token in _CLOSERS:
             self.open.pop()
         self.sign = token in ("+", "-") and (
             self.previous is None or self.previous in (*_OPERATORS, *_OPENERS, *_TIGHT, ",", "=")
         )
+        self.case_colon = False
+        if self.open and self.open[-1].cases:
+            bracket = self.open[-1]
+            self.case_colon = token == ":" and not bracket.value
+            bracket.value = (bracket.value or token == ":") and token != ","
         self.previous = token
+        self.before = [*self.before[-1:], token]
 
     def opens_block(self, token: Token) -> bool:
         if token != "{" or (self.open and not self.in_block):
@@ -155,6 +186,8 @@ class _Printer:
             return self.in_block and not (previous == "{" and token == "}")
         if previous in ("(", "[") or token in (")", "]", ","):
             return False
+        if self.case_colon:
+            return True
         if previous in _TIGHT or token in _TIGHT or self.sign:
             return False
         if "=" in (previous, token):
@@ -177,6 +210,7 @@ def _split(tokens: Iterator[Token]) -> Iterator[list[Token]]:
 def _text(lines: list[_Line]) -> str:
     lines = _without_extra_blanks(lines)
     _align(lines, lambda line: line.form, _set_cells)
+    _indent_rest(lines)
     _align(lines, lambda line: "#" if line.comment and line.tokens else "", _set_comments)
     rows = [f"{' ' * line.indent}{line.text}{line.comment}".rstrip() for line in lines]
     return "\n".join(rows) + "\n" if rows else ""
@@ -210,6 +244,20 @@ def _align(
     for key, run in groupby(lines, form):
         if key:
             change(list(run))
+
+
+def _indent_rest(lines: list[_Line]) -> None:
+    """Set what goes on an expression under the `=` or the value that it goes on."""
+    head: _Line | None = None
+    moved = 0  # of what stands in brackets on the lines below
+    for line in lines:
+        if line.inside:
+            line.indent += moved
+        elif line.goes_on and head is not None and head.cells:
+            place = head.indent + len(head.text) - len(head.cells[-1])
+            moved, line.indent = place - line.indent, place
+        elif line.tokens and not line.goes_on:
+            head, moved = line, 0
 
 
 def _set_cells(run: list[_Line]) -> None:

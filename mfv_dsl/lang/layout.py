@@ -17,11 +17,11 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.lexer import token
 
 MAX_NESTING = 100
-OPENERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LSET": "RSET", "LBRACE": "RBRACE"}
+OPENERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LSET": "RSET", "LCASE": "RCASE", "LBRACE": "RBRACE"}
 CLOSERS = {closer: opener for opener, closer in OPENERS.items()}
 SHOWN = {
     "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]",
-    "LSET": "{", "RSET": "}", "LBRACE": "{", "RBRACE": "}",
+    "LSET": "{", "RSET": "}", "LCASE": "{", "RCASE": "}", "LBRACE": "{", "RBRACE": "}",
 }  # fmt: skip
 #: a `{` right after one of these opens a set, anywhere else a block
 BEFORE_SET = frozenset(
@@ -31,6 +31,11 @@ BEFORE_SET = frozenset(
     }
 )  # fmt: skip
 
+#: brackets in which lines end something
+_LINED = ("LBRACE", "LCASE")
+#: a line that begins with one of these goes on the expression before it
+OPERATORS = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "VBAR", "AMPERSAND", "DOTS"})
+MATCH = "match"
 #: what follows the first two names of an item; a third name that of `defaults for tune`
 _AFTER_NAMES = ("EQUAL", "LPAR", "LBRACE", "NAME")
 
@@ -88,13 +93,16 @@ class _TokenWalk:
     def opener(self, item: Token) -> str:
         if item.type != "LBRACE":
             return item.type
+        if len(self.current) > 2 and begins_cases(self.current[-2:]):
+            self.current[-2] = _retyped("MATCH", self.current[-2])
+            return "LCASE"
         inside = bool(self.open) and self.open[-1].type != "LBRACE"
         after = bool(self.current) and self.current[-1].type in BEFORE_SET
         return "LSET" if inside or after else "LBRACE"
 
     # -- closing ----------------------------------------------------------------------------------
     def close(self, item: Token) -> None:
-        openers = ("LSET", "LBRACE") if item.type == "RBRACE" else (CLOSERS[item.type],)
+        openers = ("LSET", "LCASE", "LBRACE") if item.type == "RBRACE" else (CLOSERS[item.type],)
         if self.open and self.open[-1].type in openers:
             self.drop_newline()
             opener = self.open.pop()
@@ -127,9 +135,9 @@ class _TokenWalk:
                 secondary=(Label(span(at), "not closed before this"),) if at.end_pos else (),
             )  # fmt: skip
         place = self.current[-1].end_pos or 0
-        if opener.type == "LBRACE":
+        if opener.type in _LINED:
             self.drop_newline()
-        else:
+        if opener.type != "LBRACE":
             self.bad(at)
         self.current.append(token(OPENERS[opener.type], closer, place, place))
 
@@ -140,6 +148,8 @@ class _TokenWalk:
     # -- newlines ---------------------------------------------------------------------------------
     def newline(self, index: int, item: Token) -> None:
         following = self.following(index)
+        if self.goes_on(following):
+            return
         if self.open and self.starts_item(following):
             while self.open:
                 brackets = self.open[-1].type != "LBRACE"
@@ -149,10 +159,15 @@ class _TokenWalk:
             self.abandon(following[0], report=self.open[-2].type == "LBRACE")
         if not self.open:
             self.end_statement()
-        elif self.open[-1].type == "LBRACE" and self.current[-1].type not in (
-            "LBRACE", "COMMA", "NEWLINE",
+        elif self.open[-1].type in _LINED and self.current[-1].type not in (
+            *_LINED, "COMMA", "NEWLINE",
         ):  # fmt: skip
             self.current.append(item)
+
+    def goes_on(self, following: list[Token]) -> bool:
+        """Whether the next line belongs to the expression that the last one has begun."""
+        begun = bool(self.current) and self.current[-1].type not in (*_LINED, "COMMA", "NEWLINE")
+        return begun and bool(following) and following[0].type in OPERATORS
 
     def following(self, index: int) -> list[Token]:
         """The next few tokens of the next line that has any."""
@@ -187,6 +202,8 @@ class _TokenWalk:
 
     def starts_attribute(self, following: list[Token]) -> bool:
         """Whether, in a bracket of a block's attribute, a line must be the next attribute."""
+        if self.open[-1].type == "LCASE":
+            return False
         if not any(opener.type == "LBRACE" for opener in self.open):
             return False
         kinds = [item.type for item in following]
@@ -210,6 +227,11 @@ class _TokenWalk:
             last = len(self.open) == 1 or self.open[-2].type == "LBRACE"
             self.abandon(end, report=last or not brackets)
         self.end_statement()
+
+
+def begins_cases(before: Sequence[Token]) -> bool:
+    """Whether a `{` behind two tokens opens the cases of a `match`, where an expression stands."""
+    return before[0].type == before[1].type == "NAME" and before[0] == MATCH
 
 
 def lay_out(source: Source, tokens: Sequence[Token]) -> tuple[list[Statement], list[Diagnostic]]:

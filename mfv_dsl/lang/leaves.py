@@ -15,7 +15,7 @@ RELATION = Type("Relation")
 def name(scope: Scope, node: Name, context: TypingContext, want: str) -> Type:
     """The type of what a name stands for; ``want`` steers suggestions for an unknown one."""
     text = node.text
-    if context.parameter is not None and text == context.parameter.text:
+    if context.has_parameter(text):
         scope.use(node, "parameter")
         return RELATION
     if text == "each":

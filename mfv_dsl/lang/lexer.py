@@ -42,6 +42,7 @@ class LexResult:
     tokens: tuple[Token, ...]  # with NEWLINE, without comments
     diagnostics: tuple[Diagnostic, ...]
     complete: bool  # False: gave up part of the way
+    docs: tuple[Token, ...] = ()  # comments that begin with `##`
 
 
 def raw_tokens(text: str) -> Iterator[Token]:
@@ -90,13 +91,14 @@ def lex(source: Source) -> LexResult:
             )
             mender.findings[-1] = last
             return LexResult((), tuple(mender.findings), False)
-    return LexResult(tuple(tokens), tuple(mender.findings), True)
+    return LexResult(tuple(tokens), tuple(mender.findings), True, tuple(mender.docs))
 
 
 class _Mender:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.findings: list[Diagnostic] = []
+        self.docs: list[Token] = []
 
     def report(
         self, code: str, span: Span, message: str, label: str = "", help: str | None = None,
@@ -108,6 +110,8 @@ class _Mender:
         )
 
     def comment(self, item: Token) -> list[Token]:
+        if item.startswith("##"):
+            self.docs.append(item)
         return []
 
     def number(self, item: Token) -> list[Token]:
@@ -223,8 +227,8 @@ class _Mender:
                 "end the line in the ordinary way",
             )  # fmt: skip
             return [token("NEWLINE", text, span.start, span.end)]
-        replacement = ascii_for(text) if len(text) == 1 else None
-        help = f"write `{replacement}`" if replacement else None
+        replacement = ascii_for(text) if len(text) == 1 and not text.isascii() else None
+        help = f"write `{replacement}`" if replacement else _CHARACTER_HELP.get(text)
         if replacement == " ":
             help = "write an ordinary space"
         self.report(
@@ -245,6 +249,19 @@ _OPERATOR_HELP = {
     "%": "there is no remainder",
     ";": "end the line instead; inside a block on one line, write `,`",
     "!=": "recipes state, they do not compare",
+}
+_CHARACTER_HELP = {
+    "<": "recipes state, they do not compare; what counts is asked of `top(10)` or `layers(0..4)`",
+    ">": "recipes state, they do not compare; what counts is asked of `top(10)` or `layers(0..4)`",
+    "$": 'a name stands alone: `let folder = "data"` is used as `folder`',
+    "@": "there are no decorators, and a revision stands in the text: "
+    '`load("hf://org/repo@main", "left")`',
+    "?": "what depends on the relation is chosen by `match r { left: ..., else: ... }`",
+    "\\": "an expression goes on by itself where the next line begins with an operator, and inside "
+    "brackets",
+    "!": "there is no `not`; heads but for some are `all() - {L3H1}`",
+    "~": "there is no complement; heads but for some are `all() - {L3H1}`",
+    "`": 'names stand without quotes, texts in `"`',
 }
 _MENDERS: dict[str, Callable[[_Mender, Token], list[Token]]] = {
     "COMMENT": _Mender.comment,

@@ -31,10 +31,11 @@ def mismatch(
             [Fix(f"write `fv({node.text})`", node.span, f"fv({node.text})")],
         )
     elif isinstance(node, Name) and node_type.name == "Family":
-        argument = "each" if context.each else context.parameter and context.parameter.text
-        help = f"`{node.text}` is one vector per relation; say which: " + (
-            f"`{node.text}({argument})`" if argument else f"`{node.text}(...)`"
-        )
+        names = ["each"] if context.each else [name.text for name in context.parameters]
+        wanted = scope.parameters(node.text)
+        arguments = ", ".join(names) if len(names) == wanted else ", ".join(["..."] * wanted)
+        per = "pair of relations" if wanted == 2 else "relation"
+        help = f"`{node.text}` is one vector per {per}; say which: `{node.text}({arguments})`"
         return scope.error(
             "MFV3010", node, f"{subject} needs a {want}, and this is a Family", "", help
         )

@@ -8,7 +8,7 @@ from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.scope import Scope
-from mfv_dsl.lang.syntax import Call, Declaration, Expr, Name
+from mfv_dsl.lang.syntax import Call, Declaration, Expr, Match, Name
 
 #: parameters of these types hold names of their own, never those of heads or vectors
 _OWN_WORDS = frozenset(
@@ -38,6 +38,8 @@ def references(node: Expr) -> Iterator[Name]:
                 parameter = takes.get(keyword.name.text)
                 if parameter and not set(parameter.types) <= _OWN_WORDS:
                     work.append(keyword.value)
+        elif isinstance(node, Match):
+            work.extend(case.value for case in node.cases)
         else:
             work.extend(child for child in node.children())  # type: ignore[misc]
 
@@ -45,8 +47,8 @@ def references(node: Expr) -> Iterator[Name]:
 def _parts(scope: Scope, name: str) -> list[Name]:
     item = scope.names[name]
     if isinstance(item, Declaration):
-        hidden = item.parameter.text if item.parameter else None
-        names = [node for node in references(item.value) if node.text != hidden]
+        hidden = {parameter.text for parameter in item.parameters}
+        names = [node for node in references(item.value) if node.text not in hidden]
     else:
         start = [a.value for a in item.attributes if a.name.text == "start"]
         names = [node for value in start for node in references(value)]

@@ -13,10 +13,11 @@ from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.files import read_regular
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.base.texts import BadText, decode
+from mfv_dsl.lang.docs import documented
 from mfv_dsl.lang.layout import lay_out, span
 from mfv_dsl.lang.lexer import lex
 from mfv_dsl.lang.recovery import Recovery, expression_of
-from mfv_dsl.lang.syntax import Expr, Item, Number, RecipeTree
+from mfv_dsl.lang.syntax import Expr, Inclusion, Item, Number, RecipeTree
 
 VERSION = 1
 LARGEST = 16 << 20  # bytes of a recipe's file
@@ -71,12 +72,18 @@ def parse(source: Source) -> ParseResult:
     if ends:
         return ParseResult(None, _in_order([*recovery.findings]))
     items: list[Item] = []
+    inclusions: list[Inclusion] = []
     for statement in recovery.rejoined(statements):
         if not _is_version(statement):
             item = recovery.item(statement)
-            if item is not None:
+            if isinstance(item, Inclusion):
+                inclusions.append(item)
+            elif item is not None:
                 items.append(item)
-    recipe = RecipeTree(version, tuple(items), source=source, span=Span(0, len(source.text)))
+    items = documented(source, result.docs, items)
+    recipe = RecipeTree(
+        version, tuple(items), tuple(inclusions), source=source, span=Span(0, len(source.text))
+    )
     return ParseResult(recipe, _in_order([*result.diagnostics, *findings, *recovery.findings]))
 
 

@@ -16,28 +16,52 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.builder import Misplaced, label_and_reach
 from mfv_dsl.lang.entries import ITEM
 from mfv_dsl.lang.grammar import built
-from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, SHOWN, span
+from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, OPERATORS, SHOWN, span
 from mfv_dsl.lang.syntax import (
     Attribute,
+    Binary,
     Block,
     Declaration,
     Expr,
     Gap,
+    Inclusion,
     Item,
     Name,
     Node,
     Text,
+    spine,
 )
 
-_OPERAND = frozenset({"NAME", "INT", "FLOAT", "STRING", "HEAD", "LPAR", "LSQB", "LSET"})
+_OPERAND = frozenset({"NAME", "INT", "FLOAT", "STRING", "HEAD", "LPAR", "LSQB", "LSET", "MATCH"})
 _OPERATORS = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "VBAR", "AMPERSAND"})
 _BLOCK_HEADS = (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"], ["NAME", "NAME", "NAME"])
 _WORDS = {
     "NAME": "a name", "INT": "a whole number", "FLOAT": "a number", "STRING": 'a string in `"`',
     "HEAD": "a head such as `L3H1`", "COMMA": "`,`", "EQUAL": "`=`", "COLON": "`:`",
     "DOTS": "`..`", "DOT": "`.`", "NEWLINE": "the end of the line", "$END": "the end of the line",
-    "LBRACE": "`{`",
+    "LBRACE": "`{`", "LCASE": "`{`",
 }  # fmt: skip
+
+
+_OTHER_FILES = 'the declarations of another file come by `use "common.mfv"`'
+_SEVERAL = (
+    "what is made for several values is swept: a list or a range in an attribute, or "
+    "`sweep draw = 1..5`"
+)
+_CHOICE = "what depends on the relation is chosen by `match r { left: ..., else: ... }`"
+_FAMILY = "a vector for each relation is a family: `vector name(r) = fv(r)`"
+_CONSTANT = "a constant is declared by `let name = ...`"
+#: by the words that begin statements of other languages, what recipes have instead
+FOREIGN = {
+    **dict.fromkeys(("include", "import", "from", "require", "source"), _OTHER_FILES),
+    **dict.fromkeys(("for", "foreach", "while", "loop", "repeat"), _SEVERAL),
+    **dict.fromkeys(("if", "elif", "else", "switch", "case", "when", "match"), _CHOICE),
+    **dict.fromkeys(("def", "function", "func", "fn", "lambda", "macro"), _FAMILY),
+    **dict.fromkeys(("const", "var", "constant"), _CONSTANT),
+    "return": "the value of a declaration stands behind its `=`",
+    "print": "numbers are shown by `report { norm(fv(left)) }`",
+    "try": "what is wrong is told before anything runs, and stops it",
+}
 
 
 @dataclass(frozen=True)
@@ -104,9 +128,11 @@ class Recovery:
             return None
         return result
 
-    def item(self, tokens: Sequence[Token]) -> Item | None:
+    def item(self, tokens: Sequence[Token]) -> Item | Inclusion | None:
         """A declaration or a block, with gaps for the parts that did not parse."""
         kinds = [item.type for item in tokens[:4]]
+        if self.foreign(tokens):
+            return None
         if "LBRACE" in kinds and kinds[0] == "NAME":
             return self.block(tokens)
         if kinds[:2] == ["NAME", "EQUAL"]:
@@ -118,8 +144,21 @@ class Recovery:
         if kinds[0] not in ("NAME", "BAD", "LBRACE"):
             self.unexpected(tokens, 0, "an item such as `vector name = ...`")
             return None
-        item: Item | None = self.piece("item", tokens)
+        item: Item | Inclusion | None = self.piece("item", tokens)
         return _declaration_with_gap(tokens) if item is None else item
+
+    def foreign(self, tokens: Sequence[Token]) -> bool:
+        """Report an item that begins as other languages' statements do."""
+        first = tokens[0]
+        way = FOREIGN.get(first) if first.type == "NAME" else None
+        if way is None or [item.type for item in tokens[1:2]] == ["EQUAL"]:
+            return False
+        if not any(item.type == "BAD" for item in tokens):
+            self.report(
+                "MFV1023", span(first), f"recipes have no `{first}`",
+                "a recipe declares, and nothing in it happens one after another", way,
+            )  # fmt: skip
+        return True
 
     # -- blocks -----------------------------------------------------------------------------------
     def block(self, tokens: Sequence[Token]) -> Item | None:
@@ -190,7 +229,12 @@ class Recovery:
                 label = "expected `= ...` or `{ ... }`"
             else:
                 label = f"expected {_words(accepts)}"
-            self.report("MFV1001", at, "the line ends too early", label)
+            goes_on = before is not None and before.type in OPERATORS
+            self.report(
+                "MFV1001", at, "the line ends too early", label,
+                "an expression goes on where the next line begins with the operator"
+                if goes_on else None,
+            )  # fmt: skip
             return
         item = tokens[index]
         at = span(item)
@@ -198,6 +242,11 @@ class Recovery:
             self.report(
                 "MFV1012", at, "a value is given with `=`, not with `:`", "", "write `=`",
                 (Fix("write `=`", at, " ="),),
+            )  # fmt: skip
+        elif item.type == "EQUAL" and accepts == {"COLON"}:
+            self.report(
+                "MFV1012", at, "the value of a case is given with `:`, not with `=`", "",
+                "write `:`", (Fix("write `:`", at, ":"),),
             )  # fmt: skip
         elif before is not None and item.type in _OPERAND and accepts >= _OPERATORS:
             self.side_by_side(before, item, accepts)
@@ -208,6 +257,12 @@ class Recovery:
             self.report(
                 "MFV1001", at, "a `{` begins this line", "",
                 "a block's `{` stands on the line of its name: `eval raw {`",
+            )  # fmt: skip
+        elif item.type == "DOT" and "EQUAL" not in accepts:
+            self.report(
+                "MFV1001", at, f"expected {_words(accepts)}, found `.`", "",
+                "values have no parts to be named; functions take them: `norm(fv(left))`. Only a "
+                "name of `use \"common.mfv\" as c` is written `c.name`",
             )  # fmt: skip
         elif accepts == {"DOT"}:  # only the name of an item may be a string
             self.unexpected(tokens, index - 1, "a name")
@@ -276,10 +331,18 @@ def _is_named(part: Sequence[Token]) -> bool:
 
 
 def _too_deep(node: Node) -> bool:
-    """Whether a tree is deeper than any code that walks it recursively should have to go."""
+    """Whether a tree is deeper than any code that walks it recursively should have to go; a chain
+    ``a + b - c`` is walked in a loop, and counts as one level."""
     layer: list[Node] = [node]
     for _ in range(MAX_NESTING + 10):
-        layer = [child for parent in layer for child in parent.children()]
+        below: list[Node] = []
+        for parent in layer:
+            if isinstance(parent, Binary):
+                first, chain = spine(parent)
+                below += [first, *(operation.right for operation in chain)]
+            else:
+                below += parent.children()
+        layer = below
         if not layer:
             return False
     return True
@@ -316,11 +379,12 @@ def _declaration_with_gap(tokens: Sequence[Token]) -> Declaration | None:
     if kinds[:2] != ["NAME", "NAME"]:
         return None
     kind, name = (Name(str(item), span=span(item)) for item in tokens[:2])
-    parameter = None
-    if kinds[2:5] == ["LPAR", "NAME", "RPAR"]:
-        parameter = Name(str(tokens[3]), span=span(tokens[3]))
+    parameters = []
+    if kinds[2:3] == ["LPAR"]:
+        head = tokens[3 : kinds.index("EQUAL") if "EQUAL" in kinds else 3]
+        parameters = [Name(str(item), span=span(item)) for item in head if item.type == "NAME"]
     whole = span(tokens[0]).to(span(tokens[-1]))
-    return Declaration(kind, name, parameter, Gap("", span=whole), span=whole)
+    return Declaration(kind, name, tuple(parameters), Gap("", span=whole), span=whole)
 
 
 def _shown(item: Token) -> str:

@@ -13,6 +13,7 @@ from mfv_dsl.base.names import plain
 from mfv_dsl.base.places import identity_of_place
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.checked import CheckedBlock
+from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.scope import Scope
 from mfv_dsl.lang.syntax import Call, Expr, Name, Text, substituted
 from mfv_dsl.lang.unparse import unparse
@@ -25,13 +26,23 @@ def vector_name(expr: Expr, relations: Mapping[str, str]) -> str:
 
     ``relations`` says what names of relations, such as ``each``, stand for.
     """
+    expr = substituted(expr, relations)
     if isinstance(expr, Name):
         return expr.text
+    if isinstance(expr, Call) and _is_of_pair(expr):
+        names = [argument.text for argument in expr.arguments if isinstance(argument, Name)]
+        return "_".join((expr.function.text, *map(plain, names)))
     if isinstance(expr, Call) and len(expr.arguments) == 1 and isinstance(expr.arguments[0], Name):
         argument = expr.arguments[0].text
         relation = plain(relations.get(argument, argument))
         return relation if expr.function.text == "fv" else f"{expr.function.text}_{relation}"
     return plain(unparse(substituted(expr, relations)))
+
+
+def _is_of_pair(call: Call) -> bool:
+    """Whether a call is of a family of two relations, as no function is."""
+    names = [argument for argument in call.arguments if isinstance(argument, Name)]
+    return len(names) == len(call.arguments) == 2 and call.function.text not in FUNCTION
 
 
 def is_per_relation(expr: Expr) -> bool:

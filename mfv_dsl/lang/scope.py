@@ -48,7 +48,11 @@ class TypingContext:
     model: str | None = None
     dataset: str | None = None
     each: bool = False  # inside a block
-    parameter: Name | None = None  # of the family being declared
+    parameters: tuple[Name, ...] = ()  # of the family being declared
+
+    def has_parameter(self, name: str) -> bool:
+        """Whether a name is a parameter of the family being declared."""
+        return any(parameter.text == name for parameter in self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +176,13 @@ class Scope:
         """Whether a name stands for one vector per relation."""
         item = self.names.get(name)
         if isinstance(item, Declaration):
-            return item.kind.text == "vector" and item.parameter is not None
+            return item.kind.text == "vector" and bool(item.parameters)
         return item is not None and item.kind.text == "tune"
+
+    def parameters(self, family: str) -> int:
+        """How many relations a family takes."""
+        item = self.names[family]
+        return len(item.parameters) if isinstance(item, Declaration) else 1
 
     def home(self) -> TypingContext:
         """The context outside blocks: the model and the dataset where only one is declared."""

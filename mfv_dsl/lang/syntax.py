@@ -140,8 +140,32 @@ class Binary(Node):
     right: Expr
 
 
+@dataclass(frozen=True, slots=True)
+class Case(Node):
+    """``relation: value`` in a :class:`Match`; the relation ``else`` is any other."""
+
+    relation: Name
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Node):
+    """``match subject { relation: value … }``: the value of the relation that ``subject`` is."""
+
+    subject: Name
+    cases: tuple[Case, ...]
+
+    def value_for(self, relation: str) -> Expr | None:
+        """The value of the relation's case, else of ``else``; None where there is neither."""
+        values = {case.relation.text: case.value for case in reversed(self.cases)}
+        return values.get(relation, values.get(ELSE))
+
+
+#: the relation of the case for all others
+ELSE = "else"
+
 Expr: TypeAlias = (
-    Name | Number | Text | HeadLabel | Range | ListExpr | SetExpr | Call | Unary | Binary
+    Name | Number | Text | HeadLabel | Range | ListExpr | SetExpr | Call | Unary | Binary | Match
 )
 
 
@@ -155,17 +179,19 @@ class Attribute(Node):
     name: Name
     value: Expr
     of: Name | Text | None = None
+    doc: str = field(default="", kw_only=True)  # of the `##` comment above it
     given: bool = field(default=False, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration(Node):
-    """``kind name = value`` or ``kind name(parameter) = value``."""
+    """``kind name = value`` or ``kind name(parameter, …) = value``."""
 
     kind: Name
     name: Name
-    parameter: Name | None
+    parameters: tuple[Name, ...]
     value: Expr
+    doc: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +207,17 @@ class Block(Node):
     attributes: tuple[Attribute, ...]
     values: tuple[Expr, ...] = ()
     reach: Name | None = None
+    doc: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion(Node):
+    """``kind "path"`` or ``kind "path" word alias``."""
+
+    kind: Name
+    path: Text
+    word: Name | None = None
+    alias: Name | None = None
 
 
 Item: TypeAlias = Declaration | Block
@@ -192,6 +229,7 @@ class RecipeTree(Node):
 
     version: Number | None
     items: tuple[Item, ...]
+    inclusions: tuple[Inclusion, ...] = ()  # the order of items means nothing
     source: Source = field(default=Source(""), compare=False, repr=False, kw_only=True)
 
 
@@ -200,7 +238,8 @@ AnyNode = TypeVar("AnyNode", bound=Node)
 #: The parts of a node that call something by its name, and are no values.
 _LABELS: Mapping[type[Node], tuple[str, ...]] = {
     Call: ("function",), Keyword: ("name",), Attribute: ("name", "of"),
-    Declaration: ("kind", "name", "parameter"), Block: ("kind", "label", "reach"),
+    Declaration: ("kind", "name", "parameters"), Block: ("kind", "label", "reach"),
+    Match: ("subject",), Case: ("relation",), Inclusion: ("kind", "path", "word", "alias"),
 }  # fmt: skip
 
 
@@ -260,14 +299,52 @@ def _with_parts(node: Node, parts: list[Node], labels: tuple[str, ...]) -> Node:
     return replace(node, **changes)
 
 
+def spine(node: Binary) -> tuple[Expr, list[Binary]]:
+    """What stands first in a chain ``a + b - c``, and its operations from the first to the last:
+    a chain may be longer than Python's recursion allows."""
+    chain = [node]
+    while isinstance(chain[-1].left, Binary):
+        chain.append(chain[-1].left)
+    return chain[-1].left, chain[::-1]
+
+
+def same(first: Node, second: Node) -> bool:
+    """Whether two trees say the same, as ``==`` does, however deep they are."""
+    work = [(first, second)]
+    while work:
+        a, b = work.pop()
+        if type(a) is not type(b):
+            return False
+        kind: Any = type(a)
+        for item in fields(kind):
+            one, two = getattr(a, item.name), getattr(b, item.name)
+            if not item.compare:
+                continue
+            pairs = [(one, two)]
+            if isinstance(one, tuple) and isinstance(two, tuple):
+                if len(one) != len(two):
+                    return False
+                pairs = [*zip(one, two, strict=True)]
+            for x, y in pairs:
+                if isinstance(x, Node) and isinstance(y, Node):
+                    work.append((x, y))
+                elif x != y:
+                    return False
+    return True
+
+
 def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
-    """``node`` with bound relation names (``each``, a family's parameter) written out.
+    """``node`` with bound relation names (``each``, a family's parameter) written out, and of a
+    ``match`` on one of them the value of its case.
 
     >>> substituted(Name("each"), {"each": "left"}).text
     'left'
     """
 
     def bound(part: Node) -> Node | None:
+        if isinstance(part, Match) and part.subject.text in names:
+            value = part.value_for(names[part.subject.text])
+            return None if value is None else substituted(value, names)
         if isinstance(part, Name) and part.text in names:
             return replace(part, text=names[part.text])
         return None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.source import Span
-from mfv_dsl.lang import calls, expressions
+from mfv_dsl.lang import calls, expressions, reach
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import ITEM
 from mfv_dsl.lang.scope import Scope, Type, TypingContext
-from mfv_dsl.lang.syntax import Block, Call, Declaration, Name, Node
+from mfv_dsl.lang.syntax import Block, Call, Name
 
 _PER_HEAD = ("head_scales", "head_mask")
 #: Starts that are drawn, and have no per-head parts.
@@ -101,11 +101,17 @@ def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
         return
     relations = scope.relations(TypingContext())
     missing: dict[Span, _Missing] = {}
-    for call, relation, within in _uses(scope, blocks):
-        on = trained.get(call.function.text)
-        if on is None or relation in on or (relations is not None and relation not in relations):
+    for here in reach.all_reached(scope, blocks):
+        call = here.node
+        on = trained.get(call.function.text) if isinstance(call, Call) else None
+        if on is None or not isinstance(call, Call) or not isinstance(call.arguments[0], Name):
             continue
-        use = missing.setdefault(call.span, _Missing(call, on, within))
+        relation = here.relation(call.arguments[0])
+        if relation is None or relation in on:
+            continue
+        if relations is not None and relation not in relations:
+            continue
+        use = missing.setdefault(call.span, _Missing(call, on, here.within))
         if relation not in use.relations:
             use.relations.append(relation)
     for use in missing.values():
@@ -130,45 +136,3 @@ class _Missing:
     trained: Sequence[str]
     within: str
     relations: list[str] = field(default_factory=list)
-
-
-def _uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> Iterator[tuple[Call, str, str]]:
-    """Every call of a tuned family with its relation, and what uses it."""
-    for item in scope.names.values():
-        if isinstance(item, Declaration) and item.kind.text == "vector":
-            bound = {item.parameter.text: None} if item.parameter else {}
-            within = f"`vector {item.name.text}`"
-            yield from ((*use, within) for use in _calls(scope, item.value, bound))
-    for block in blocks:
-        values = [setting.value for setting in block.settings.values()]
-        nodes = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-        named = {"save": f'save "{block.name}"', "report": "report"}
-        within = f"`{named.get(block.kind, f'{block.kind} {block.name}')}`"
-        for relation in block["on"] or ():
-            for node in nodes:
-                if isinstance(node, Node):
-                    calls = _calls(scope, node, {"each": relation})
-                    yield from ((*use, within) for use in calls)
-
-
-def _calls(scope: Scope, expr: Node, bound: Mapping[str, str | None]) -> Iterator[tuple[Call, str]]:
-    """The calls of tuned families in an expression, also through families of vectors, each with its
-    relation; ``bound`` says what names of relations stand for, None where that is open."""
-    work: list[tuple[Node, Mapping[str, str | None]]] = [(expr, bound)]
-    visited: set[tuple[str, str]] = set()
-    while work:
-        top, names = work.pop()
-        for node in top.walk():
-            if not isinstance(node, Call) or not scope.is_family(node.function.text):
-                continue
-            if len(node.arguments) != 1 or not isinstance(node.arguments[0], Name):
-                continue
-            family, argument = scope.names[node.function.text], node.arguments[0].text
-            relation = names.get(argument, argument)
-            if relation is None:
-                continue
-            if isinstance(family, Block):
-                yield node, relation
-            elif family.parameter is not None and (family.name.text, relation) not in visited:
-                visited.add((family.name.text, relation))
-                work.append((family.value, {family.parameter.text: relation}))

@@ -7,10 +7,13 @@ from mfv_dsl.lang.syntax import (
     Binary,
     Block,
     Call,
+    Case,
     Declaration,
     HeadLabel,
+    Inclusion,
     Keyword,
     ListExpr,
+    Match,
     Name,
     Node,
     Number,
@@ -19,6 +22,7 @@ from mfv_dsl.lang.syntax import (
     SetExpr,
     Text,
     Unary,
+    spine,
 )
 
 _LEVEL = {"|": 1, "&": 2, "+": 3, "-": 3, "*": 4, "/": 4}
@@ -36,22 +40,31 @@ def unparse(node: Node) -> str:
     """
     if isinstance(node, RecipeTree):
         version = [] if node.version is None else [f"mfv {node.version.value}"]
-        return "\n".join([*version, *map(unparse, node.items)]) + "\n"
+        return "\n".join([*version, *map(unparse, (*node.inclusions, *node.items))]) + "\n"
     if isinstance(node, Declaration):
-        parameter = "" if node.parameter is None else f"({node.parameter.text})"
-        return f"{node.kind.text} {node.name.text}{parameter} = {unparse(node.value)}"
+        names = ", ".join(parameter.text for parameter in node.parameters)
+        parameters = f"({names})" if names else ""
+        return f"{_doc(node)}{node.kind.text} {node.name.text}{parameters} = {unparse(node.value)}"
+    if isinstance(node, Inclusion):
+        alias = f" {node.word.text} {node.alias.text}" if node.word and node.alias else ""
+        return f"{node.kind.text} {unparse(node.path)}{alias}"
     if isinstance(node, Block):
         label = "" if node.label is None else f" {unparse(node.label)}"
         if node.reach is not None:
             label = f"{label or ' for'} {node.reach.text}"
-        lines = (*node.attributes, *node.values)
-        attributes = "".join(f"  {unparse(line)}\n" for line in lines)
+        attributes = "".join(f"{_doc(line, '  ')}  {unparse(line)}\n" for line in node.attributes)
+        attributes += "".join(f"  {unparse(line)}\n" for line in node.values)
         opening = "{\n" if attributes else "{"
-        return f"{node.kind.text}{label} {opening}{attributes}}}"
+        return f"{_doc(node)}{node.kind.text}{label} {opening}{attributes}}}"
     if isinstance(node, Attribute):
         of = "" if node.of is None else f"{unparse(node.of)}."
         return f"{of}{node.name.text} = {unparse(node.value)}"
     return _expression(node)[0]
+
+
+def _doc(node: Declaration | Block | Attribute, indent: str = "") -> str:
+    lines = node.doc.split("\n") if node.doc else []
+    return "".join(f"{indent}{f'## {line}'.rstrip()}\n" for line in lines)
 
 
 def _expression(node: Node) -> tuple[str, int]:
@@ -77,10 +90,24 @@ def _expression(node: Node) -> tuple[str, int]:
         return f"{node.function.text}({arguments})", _PRIMARY
     if isinstance(node, Unary):
         return f"{node.operator}{_part(node.operand, _UNARY)}", _UNARY
+    if isinstance(node, Case):
+        return f"{node.relation.text}: {_part(node.value, 0)}", 0
+    if isinstance(node, Match):
+        cases = ", ".join(_part(case, 0) for case in node.cases)
+        return f"match {node.subject.text} {{ {cases} }}" if cases else (
+            f"match {node.subject.text} {{}}"
+        ), _PRIMARY
     if isinstance(node, Binary):
-        level = _LEVEL[node.operator]
-        left, right = _part(node.left, level), _part(node.right, level + 1)
-        return f"{left} {node.operator} {right}", level
+        first, chain = spine(node)
+        text, own = _expression(first)
+        pieces = [text]
+        for operation in chain:
+            level = _LEVEL[operation.operator]
+            if own < level:
+                pieces = ["(", *pieces, ")"]
+            pieces.append(f" {operation.operator} {_part(operation.right, level + 1)}")
+            own = level
+        return "".join(pieces), own
     raise TypeError(f"{type(node).__name__} has no text")
 
 

@@ -226,7 +226,7 @@ def relation(scope: Scope, node: Expr, context: TypingContext, subject: str) -> 
     relations = scope.relations(context)
     if isinstance(node, Name):
         scope.types[node.span] = "Relation"
-        if context.parameter is not None and node.text == context.parameter.text:
+        if context.has_parameter(node.text):
             scope.use(node, "parameter")
             return node.text
         if node.text == "each":

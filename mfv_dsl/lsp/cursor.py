@@ -12,7 +12,7 @@ from lark import Token
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION, ITEM, takers
-from mfv_dsl.lang.layout import BEFORE_SET
+from mfv_dsl.lang.layout import BEFORE_SET, OPERATORS
 from mfv_dsl.lang.lexer import raw_tokens
 from mfv_dsl.lang.registry import Entry, Parameter
 
@@ -21,8 +21,6 @@ _ITEM = re.compile(
     r'^[A-Za-z_]\w*(?:[ \t]+(?:[A-Za-z_]\w*|"[^"\r\n]*"?))?[ \t]*[={(]'
     r'|^[A-Za-z_]\w*[ \t]+[A-Za-z_"]'
 )
-#: What goes on with the expression of the line before it, where it begins one.
-CONTINUES = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "VBAR", "AMPERSAND", "DOTS"})
 _FARTHEST = 2_000  # lines that are looked back for the beginning of an item
 _WORD = re.compile(r"[A-Za-z_]\w*$")
 
@@ -161,7 +159,7 @@ class _Walk:
             if frame is None or frame.kind == "block":
                 self.ended = True
             return
-        if self.ended and not (kind in CONTINUES and (self.assigned or self.attribute)):
+        if self.ended and not (kind in OPERATORS and (self.assigned or self.attribute)):
             self.end_line(frame)
         self.ended = False
         if kind in ("LPAR", "LSQB", "LBRACE"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from lsprotocol import types as lsp
@@ -184,20 +185,28 @@ def _normal_forms(analysis: Analysis, item: Declaration) -> list[str]:
         return []
     planner = BlockPlanner(checked)
     bound: list[dict[str, str]] = [{}]
-    if item.parameter is not None:
+    if item.parameters:
         facts = checked.datasets[dataset].facts
         relations = facts.relations if isinstance(facts, DatasetFacts) else ()
-        bound = [{item.parameter.text: relation} for relation in relations]
+        names = [parameter.text for parameter in item.parameters]
+        bound = [
+            dict(zip(names, members, strict=True))
+            for members in product(relations, repeat=len(names))
+        ]
     rows = []
     try:
-        for names in bound[:_MOST_RELATIONS]:
-            form = planner.source_text(item.value, Context(model, dataset, names))
-            label = "".join(f"({relation})" for relation in names.values())
-            rows.append(f"{item.name.text}{label} = {form}")
+        for member in bound[:_MOST_RELATIONS]:
+            form = planner.source_text(item.value, Context(model, dataset, member))
+            label = f"({', '.join(member.values())})" if member else ""
+            if member or form != unparse(item.value):
+                rows.append(f"{item.name.text}{label} = {form}")
     except (MfvError, KeyError, RecursionError):
         return []
     more = ["…"] if len(bound) > _MOST_RELATIONS else []
-    return ["By relation:", "\n".join(["```mfv", *rows, *more, "```"])]
+    if not rows:
+        return []
+    head = "As sums, by relation:" if item.parameters else "As a sum:"
+    return [head, "\n".join(["```mfv", *rows, *more, "```"])]
 
 
 def _facts_of(analysis: Analysis, item: Item) -> str:

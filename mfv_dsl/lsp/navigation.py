@@ -53,8 +53,8 @@ def _text(analysis: Analysis, span: Span) -> str:
 def _declared(item: Item) -> Iterator[tuple[Span, Symbol, bool]]:
     if isinstance(item, Declaration):
         yield item.name.span, Symbol("name", item.name.text), True
-        if item.parameter is not None:
-            yield item.parameter.span, Symbol("parameter", item.parameter.text, item.span), True
+        for parameter in item.parameters:
+            yield parameter.span, Symbol("parameter", parameter.text, item.span), True
     elif isinstance(item.label, Name):
         of = item.kind.text if item.kind.text in ("eval", "profile") else "name"
         yield item.label.span, Symbol(of, item.label.text), True

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang.layout import CLOSERS, OPENERS
+from mfv_dsl.lang.layout import CLOSERS, OPENERS, OPERATORS
 from mfv_dsl.lang.lexer import MAX_FINDINGS, raw_tokens
 from mfv_dsl.lang.parser import VERSION, ParseResult, parse
-from mfv_dsl.lang.syntax import Item, Node, Number, RecipeTree
-from mfv_dsl.lsp.cursor import CONTINUES
+from mfv_dsl.lang.syntax import Inclusion, Item, Node, Number, RecipeTree
 
 _HEAD = f"mfv {VERSION}\n"
 _LARGEST = 400_000  # characters; the bounds of the parser are for whole texts
 #: A line that begins with one of these may belong to what stands before it.
-_JOINS = CONTINUES | {"LBRACE", "COMMA", "COLON", "EQUAL", "DOT", "RPAR", "RSQB", "RBRACE"}
+_JOINS = OPERATORS | {"LBRACE", "COMMA", "COLON", "EQUAL", "DOT", "RPAR", "RSQB", "RBRACE"}
+
+
+#: the items and inclusions of a piece, at their places in the text
+_Moved: TypeAlias = tuple[tuple[Item, ...], tuple[Inclusion, ...]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Reparser:
     """Parses the texts of one document."""
 
     def __init__(self) -> None:
-        self._moved: dict[tuple[str, int], tuple[Item, ...]] = {}
+        self._moved: dict[tuple[str, int], _Moved] = {}
 
     def parse(self, source: Source) -> ParseResult:
         """The tree of a text, and what was wrong; as :func:`~mfv_dsl.lang.parser.parse`."""
@@ -66,7 +69,8 @@ class Reparser:
         if first.recipe is None or first.recipe.version is None:
             return None
         items, findings = list(first.recipe.items), list(first.diagnostics)
-        moved: dict[tuple[str, int], tuple[Item, ...]] = {}
+        inclusions = list(first.recipe.inclusions)
+        moved: dict[tuple[str, int], _Moved] = {}
         for text, start in rest:
             piece = _piece(text)
             if piece.recipe is None:
@@ -75,16 +79,24 @@ class Reparser:
             key = (text, start)
             new = self._moved.get(key)
             if new is None:
-                new = tuple(_shifted(item, by) for item in piece.recipe.items)
+                try:
+                    new = (
+                        tuple(_shifted(item, by) for item in piece.recipe.items),
+                        tuple(_shifted(item, by) for item in piece.recipe.inclusions),
+                    )
+                except RecursionError:  # a chain of thousands of terms
+                    return None
             moved[key] = new
-            items += new
+            items += new[0]
+            inclusions += new[1]
             findings += [_shifted_finding(d, by) for d in piece.diagnostics]
             if len(findings) >= MAX_FINDINGS:  # the lexer may have given up before
                 return None
         self._moved = moved
         version: Number = first.recipe.version
         tree = RecipeTree(
-            version, tuple(items), source=source, span=Span(0, len(source.text))
+            version, tuple(items), tuple(inclusions), source=source,
+            span=Span(0, len(source.text)),
         )  # fmt: skip
         findings = [replace(finding, source=source) for finding in findings]
         findings.sort(key=lambda d: (d.span.start, d.span.end) if d.span else (0, 0))

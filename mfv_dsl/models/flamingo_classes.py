@@ -1,7 +1,12 @@
-"""The one place that imports open_flamingo, open_clip and transformers' model classes."""
+"""The one place that imports open_flamingo, open_clip and transformers' model classes.
+
+Both packages import all that they have, and with it torchvision, which imports PyTorch's compiler:
+seconds, of which the classes of a Flamingo need nothing (:mod:`mfv_dsl.models.light_imports`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -9,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.models.light_imports import lazy_package
 
 #: What to type for open_flamingo, which pins a torch of 2023 and so cannot be a plain dependency.
 OPEN_FLAMINGO = "pip install --no-deps open_flamingo==2.0.1"
@@ -62,9 +68,20 @@ def torchvision_state() -> str:
 def flamingo_classes() -> SimpleNamespace:
     """Every class a Flamingo is made of, imported once.  Raises MFV7222 where a package is missing
     that mfv-dsl cannot bring along by itself."""
+    return _found(_imported)
+
+
+@lru_cache(maxsize=1)
+def clip_builders() -> SimpleNamespace:
+    """What open_clip builds image towers and their transforms by, imported once.  Raises MFV7222 as
+    :func:`flamingo_classes`."""
     declare_torchvision_operators()
+    return _found(_imported_builders)
+
+
+def _found(imported: Callable[[], SimpleNamespace]) -> SimpleNamespace:
     try:
-        return _imported()
+        return imported()
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise MfvError(
@@ -81,9 +98,21 @@ def is_duplicate(name: str) -> bool:
     )
 
 
-def _imported() -> SimpleNamespace:
+def _imported_builders() -> SimpleNamespace:
     from open_clip.model import _build_vision_tower
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+
+    return SimpleNamespace(
+        build_vision_tower=_build_vision_tower,
+        PreprocessCfg=PreprocessCfg,
+        image_transform=image_transform_v2,
+        merge_preprocess_dict=merge_preprocess_dict,
+    )
+
+
+def _imported() -> SimpleNamespace:
+    for package in ("torchvision", "torchvision.ops", "open_clip", "open_flamingo"):
+        lazy_package(package, before=declare_torchvision_operators)
     from open_clip.transformer import VisionTransformer
     from open_flamingo.src.flamingo import Flamingo
     from open_flamingo.src.flamingo_lm import FlamingoLMMixin
@@ -104,10 +133,6 @@ def _imported() -> SimpleNamespace:
 
     return SimpleNamespace(
         VisionTransformer=VisionTransformer,
-        build_vision_tower=_build_vision_tower,
-        PreprocessCfg=PreprocessCfg,
-        image_transform=image_transform_v2,
-        merge_preprocess_dict=merge_preprocess_dict,
         FeedForward=FeedForward,
         Flamingo=Flamingo,
         FlamingoLMMixin=FlamingoLMMixin,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, Unary
+from mfv_dsl.lang.syntax import Binary, Call, Expr, Match, Name, Unary
 from mfv_dsl.plan.arithmetic import Linear, scaled
-from mfv_dsl.plan.context import Context, text_of
+from mfv_dsl.plan.context import Context, case_of, text_of
 from mfv_dsl.plan.expressions import Planner
 
 
@@ -27,6 +27,8 @@ def _forms(planner: Planner, expr: Expr, context: Context) -> list[Linear] | Non
     vectors = planner.checked.vectors
     if isinstance(expr, Name):
         return _forms(planner, vectors[expr.text].value, replace(context, relations={}))
+    if isinstance(expr, Match):
+        return _forms(planner, case_of(expr, context), context)
     if isinstance(expr, Unary):
         forms = _forms(planner, expr.operand, context)
         sign = -1.0 if expr.operator == "-" else 1.0

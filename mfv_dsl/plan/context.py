@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mfv_dsl.lang.syntax import Expr, substituted
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.lang.syntax import Expr, Match, substituted
 from mfv_dsl.lang.unparse import unparse
 
 
@@ -40,6 +41,19 @@ class Context:
     def relation(self, name: str) -> str:
         """The relation that a name stands for: its own, unless it is bound."""
         return self.relations.get(name, name)
+
+
+def case_of(expr: Match, context: Context) -> Expr:
+    """The value of the case that a ``match`` takes in a context.
+
+    Raises MfvError (MFV2041) where there is none.
+    """
+    relation = context.relation(expr.subject.text)
+    value = expr.value_for(relation)
+    if value is None:
+        raise MfvError("MFV2041", f"a `match` has no case of `{relation}`",
+                       help="add the case, or `else: ...`")  # fmt: skip
+    return value
 
 
 def text_of(expr: Expr, context: Context) -> str:

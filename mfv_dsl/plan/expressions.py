@@ -17,11 +17,11 @@ from mfv_dsl.base.files import open_regular
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, Number, Unary
+from mfv_dsl.lang.syntax import Binary, Call, Expr, Match, Name, Number, Unary, spine
 from mfv_dsl.lang.tunes import DRAWN, TRAINING_SPLIT
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
-from mfv_dsl.plan.context import Context, text_of
+from mfv_dsl.plan.context import Context, case_of, text_of
 from mfv_dsl.plan.heads import HeadPlanner
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.planner import parameters_of, relation_argument
@@ -66,16 +66,27 @@ class Planner(HeadPlanner):
         if isinstance(expr, Unary):
             return scaled(self.linear(expr.operand, context), -1.0 if expr.operator == "-" else 1)
         if isinstance(expr, Binary) and expr.operator in "+-":
-            right = self.linear(expr.right, context)
-            signed = right if expr.operator == "+" else scaled(right, -1)
-            return self._sum(expr, self.linear(expr.left, context), signed)
+            return self._chain(expr, context)
         if isinstance(expr, Binary):
             return self._product(expr, context)
+        if isinstance(expr, Match):
+            return self.linear(case_of(expr, context), context)
         if isinstance(expr, Name):
             return self._declared(expr.text, replace(context, relations={}))
         if isinstance(expr, Call):
             return self._call(expr, context)
         raise AssertionError(f"not a vector: {expr!r}")
+
+    def _chain(self, expr: Binary, context: Context) -> Linear:
+        """A sum from its first term on; each step of it as if it stood alone."""
+        terms = [expr]
+        while isinstance(terms[-1].left, Binary) and terms[-1].left.operator in "+-":
+            terms.append(terms[-1].left)
+        rights = [self.linear(term.right, context) for term in terms]
+        total = self.linear(terms[-1].left, context)
+        for term, right in zip(reversed(terms), reversed(rights), strict=True):
+            total = self._sum(term, total, right if term.operator == "+" else scaled(right, -1))
+        return total
 
     def _sum(self, expr: Expr, *forms: Linear) -> Linear:
         """The sum of the forms; a term that cancels in it is warned of."""
@@ -125,8 +136,11 @@ class Planner(HeadPlanner):
     def member(self, call: Call, context: Context) -> Context:
         """The context in which a family's value stands for its member ``call``."""
         family = self.checked.vectors[call.function.text]
-        assert family.parameter is not None
-        bound = {family.parameter.text: context.relation(relation_argument(call))}
+        relations = [argument.text for argument in call.arguments if isinstance(argument, Name)]
+        bound = {
+            parameter.text: context.relation(relation)
+            for parameter, relation in zip(family.parameters, relations, strict=True)
+        }
         return replace(context, relations=bound)
 
     def _declared(self, name: str, context: Context) -> Linear:
@@ -245,10 +259,15 @@ class Planner(HeadPlanner):
             if expr.operator == "+":
                 return value
             return -value if isinstance(value, float) else self._arithmetic("*", -1.0, value)
+        if isinstance(expr, Match):
+            return self.number(case_of(expr, context), context)
         if isinstance(expr, Binary):
-            return self._arithmetic(
-                expr.operator, self.number(expr.left, context), self.number(expr.right, context)
-            )
+            first, chain = spine(expr)
+            value = self.number(first, context)
+            for operation in chain:
+                right = self.number(operation.right, context)
+                value = self._arithmetic(operation.operator, value, right)
+            return value
         assert isinstance(expr, Call)
         return self.operation_of(expr, context)
 

@@ -11,14 +11,15 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.entries import POOLED, RANKING
-from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Name, Number, SetExpr
+from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Match, Name, Number, SetExpr, spine
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import sweep
-from mfv_dsl.plan.context import Context
+from mfv_dsl.plan.context import Context, case_of
 from mfv_dsl.plan.planner import StepPlanner, parameters_of
 
 #: By corruption: raised when twins of one seed would be others; in the key where it is not 1.
 TWINS = {"shuffle": 2}
+_LONGEST = 50  # operations of a chain that the label of a step shows
 _SET_OPERATION = {"|": "head_union", "&": "head_intersection", "-": "head_difference"}
 
 
@@ -109,12 +110,18 @@ class HeadPlanner(StepPlanner, ABC):
         return self._sets[key]
 
     def _set(self, expr: Expr, context: Context) -> str:
+        if isinstance(expr, Match):
+            return self.heads(case_of(expr, context), context)
         if isinstance(expr, Binary):
-            inputs = {
-                "left": self.heads(expr.left, context),
-                "right": self.heads(expr.right, context),
-            }
-            return self.add(_SET_OPERATION[expr.operator], unparse(expr), {}, inputs)
+            first, chain = spine(expr)
+            heads = self.heads(first, context)
+            for place, operation in enumerate(chain):
+                inputs = {"left": heads, "right": self.heads(operation.right, context)}
+                label = f"... {operation.operator} {unparse(operation.right)}"
+                if place < _LONGEST:
+                    label = unparse(operation)
+                heads = self.add(_SET_OPERATION[operation.operator], label, {}, inputs)
+            return heads
         if isinstance(expr, SetExpr):
             labels = [(part.layer, part.head) for part in expr.items if isinstance(part, HeadLabel)]
             return self.head_set(unparse(expr), labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -23,7 +24,8 @@ from mfv_dsl.execute.store import default_store
 from mfv_dsl.interactive import InteractiveResult
 from mfv_dsl.vector_objects import InteractiveVector
 
-_MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")  # when a vector was created
+#: When a vector was created, and the hash of what is said of it, that moment too.
+_MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|(?<=metadata_sha256)\W+[0-9a-f]{64}")
 TEXT = """mfv 1
 model m = tiny()
 dataset d = scenes(relations=[left, right])
@@ -102,9 +104,9 @@ main()
 
 @pytest.mark.slow
 def test_it_loads_no_library_that_computes(recipe: Path) -> None:
-    def run() -> tuple[str, set[str]]:
+    def run(*options: str) -> tuple[str, set[str]]:
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "run", str(recipe), "--quiet"],
+            [sys.executable, "-c", PROGRAM, "run", str(recipe), "--quiet", *options],
             capture_output=True, text=True, check=True, env=dict(os.environ),
         )  # fmt: skip
         return done.stdout, set(done.stderr.rpartition("MODULES")[2].split())
@@ -112,10 +114,11 @@ def test_it_loads_no_library_that_computes(recipe: Path) -> None:
     (recipe.parent / "runs/r/results.csv").unlink()
     printed, modules = run()
     assert "torch" in modules
-    again, modules = run()
-    assert again == printed and "raw" in printed
-    assert "mfv_dsl.execute.finished" in modules
-    assert modules & {"torch", "numpy", "scipy", "transformers", "PIL", "safetensors"} == set()
+    for options in ((), ("--out", "elsewhere")):
+        again, modules = run(*options)
+        assert again.replace("elsewhere", "runs/r") == printed and "raw" in printed
+        assert "mfv_dsl.execute.finished" in modules
+        assert modules & {"torch", "numpy", "scipy", "transformers", "PIL", "safetensors"} == set()
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -162,7 +165,6 @@ def test_another_run_is_not_given_back(recipe: Path, monkeypatch: pytest.MonkeyP
     assert not is_given_back(mfv.run(recipe, fresh=True))
     assert not is_given_back(mfv.run(recipe, trace=True))
     assert (recipe.parent / "runs/r/trace.txt").exists()
-    assert not is_given_back(mfv.run(recipe, out="elsewhere"))
     recipe.write_text(TEXT.replace("0..1, controls", "1, controls"))
     changed = mfv.run(recipe)
     assert not is_given_back(changed)
@@ -170,6 +172,41 @@ def test_another_run_is_not_given_back(recipe: Path, monkeypatch: pytest.MonkeyP
     assert is_given_back(mfv.run(recipe))
     monkeypatch.setattr(finished, "_program", lambda: [("changed.py", 1, 1)])
     assert not is_given_back(mfv.run(recipe))
+
+
+def test_in_another_folder_it_is_copied(recipe: Path) -> None:
+    first = mfv.run(recipe)
+    elsewhere = recipe.parent / "deep/elsewhere"
+    copied = mfv.run(recipe, out=elsewhere)
+    assert is_given_back(copied)
+    assert copied.folder == elsewhere and copied.results == first.results
+    names = [path.name for path in elsewhere.rglob("*.safetensors")]
+    assert {n.partition("_")[0] for n in names} >= {"left", "right"}
+    whole = {**written(recipe.parent)}
+    for name in (path.relative_to(elsewhere) for path in elsewhere.rglob("*") if path.is_file()):
+        if name.name != "manifest.json":
+            there = _MOMENT.sub(b"", (elsewhere / name).read_bytes())
+            assert there == whole[f"runs/r/{name.as_posix()}"]
+    manifest = json.loads((elsewhere / "manifest.json").read_text())
+    assert manifest["source"] == "../../r.mfv"
+    assert all(step["cached"] for step in manifest["steps"].values())
+    assert is_given_back(mfv.run(recipe, out=elsewhere))
+    shutil.rmtree(recipe.parent / "runs")  # the copy is a run as any other
+    assert is_given_back(mfv.run(recipe))
+    assert written(recipe.parent) == whole
+
+
+def test_what_is_not_as_it_was_is_not_copied(recipe: Path) -> None:
+    results = recipe.parent / "runs/r/results.csv"
+    results.write_text("changed")
+    assert not is_given_back(mfv.run(recipe, out="elsewhere"))
+    assert (recipe.parent / "elsewhere/results.csv").read_text() != "changed"
+    stranger = recipe.parent / "taken/results.csv"
+    stranger.parent.mkdir()
+    stranger.write_text("mine")
+    with pytest.raises(mfv.MfvError, match="MFV6072"):
+        mfv.run(recipe, out="taken")
+    assert stranger.read_text() == "mine"
 
 
 def test_a_run_with_errors_is_not_given_back(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +222,6 @@ def test_a_run_with_errors_is_not_given_back(recipe: Path, monkeypatch: pytest.M
 
 def test_an_emptied_store_notes_no_run(recipe: Path) -> None:
     result = mfv.run(recipe)
-    assert len(list(store_root().glob("runs/*.json"))) == 1
+    assert len(list(store_root().glob("runs/*.json"))) == 2  # of the folder, of what was run
     assert default_store().clear() == len(result.plan.steps)
     assert list(store_root().glob("runs/*.json")) == []

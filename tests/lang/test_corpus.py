@@ -36,7 +36,8 @@ def test_the_grammar_reads_a_whole_recipe_as_its_statements(path):
     for statement in statements:
         for item in [*statement, token("NEWLINE", "\n", 0, 0)]:
             session.feed_token(item)
-    assert session.feed_eof() == parse(source).recipe
+    bare = parse(Source(source.text.replace("##", "#"))).recipe  # comments are no tokens
+    assert session.feed_eof() == bare
 
 
 @pytest.mark.parametrize("path", ERRORS, ids=name_of)

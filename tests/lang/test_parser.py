@@ -91,7 +91,7 @@ def test_what_parses_is_kept():
     broken, right, block = parsed.recipe.items
     assert isinstance(broken, Declaration)
     assert isinstance(broken.value, Gap)
-    assert right == Declaration(Name("vector"), Name("b"), None, Name("c"))
+    assert right == Declaration(Name("vector"), Name("b"), (), Name("c"))
     assert [attribute.name.text for attribute in block.attributes] == ["x", "y"]
 
 
@@ -159,7 +159,7 @@ HOSTILE = {
     "fewer parentheses": ("vector a = " + "(" * 5_000, ["MFV1015"]),
     "brackets and braces": ("vector a = " + "[{" * 5_000, ["MFV1015"]),
     "signs": ("vector a = " + "-" * 20_000 + "fv(left)", ["MFV1015"]),
-    "a long sum": ("vector a = " + " + ".join(["fv(left)"] * 5_000), ["MFV1015"]),
+    "a long sum": ("vector a = " + " + ".join(["fv(left)"] * 5_000), []),
     "closing brackets": ("vector a = " + ")" * 500, ["MFV1003"] * 500),
     "a long name": ("vector a = " + "a" * 1_000_000, ["MFV1021"]),
     "a long number": ("vector a = fv(left) * " + "1" * 1_000_000, ["MFV1005"]),

@@ -21,7 +21,7 @@ from torch import nn
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.checkpoints.facts import read_config
 from mfv_dsl.models.checkpoints.weights import fill, read_weights
-from mfv_dsl.models.flamingo_classes import flamingo_classes
+from mfv_dsl.models.flamingo_classes import clip_builders, flamingo_classes
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,16 @@ def _build(config_file: Path, config: dict[str, Any], quick_gelu: bool | None) -
             f"with {quick_gelu}: the features would be wrong",
             help=f'say "quick_gelu": {str(quick_gelu).lower()} in its model_cfg',
         )
-    of = flamingo_classes()
     try:
         with torch.device("meta"):
-            tower: nn.Module = of.build_vision_tower(
+            tower: nn.Module = clip_builders().build_vision_tower(
                 model["embed_dim"],
                 {**vision, "output_tokens": True, "final_ln_after_pool": True},
                 bool(model.get("quick_gelu")),
             )
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         raise _refused(config_file, f"open_clip cannot build it: {error!r}") from None
-    usable = isinstance(tower, of.VisionTransformer) and tower.attn_pool is None
+    usable = isinstance(tower, flamingo_classes().VisionTransformer) and tower.attn_pool is None
     if not usable or tower.pool_type != "tok" or not isinstance(vision.get("image_size"), int):
         raise _refused(
             config_file, "it is no vision transformer with a class token and square pictures"
@@ -92,10 +91,10 @@ def _preprocess(
     config: dict[str, Any], size: int
 ) -> Callable[[Sequence[np.ndarray]], torch.Tensor]:
     """open_clip's own transform for evaluation."""
-    of = flamingo_classes()
+    clip = clip_builders()
     settings = {**config.get("preprocess_cfg", {}), "size": size}
-    merged = of.merge_preprocess_dict(of.PreprocessCfg(), settings)
-    transform = of.image_transform(of.PreprocessCfg(**merged), is_train=False)
+    merged = clip.merge_preprocess_dict(clip.PreprocessCfg(), settings)
+    transform = clip.image_transform(clip.PreprocessCfg(**merged), is_train=False)
 
     def preprocess(pictures: Sequence[np.ndarray]) -> torch.Tensor:
         return torch.stack([transform(Image.fromarray(picture)) for picture in pictures])

@@ -17,7 +17,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.models.checkpoints.facts import facts
 from mfv_dsl.models.checkpoints.layout import checkpoint_layout
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN, PublishedCheckpoint, memory
-from mfv_dsl.models.flamingo_classes import flamingo_classes
+from mfv_dsl.models.flamingo_classes import clip_builders, flamingo_classes
 from mfv_dsl.models.mpt import mpt_class, mpt_config
 from tests.models.checkpoints.support import MOSAIC, MPT, write_json
 
@@ -38,7 +38,7 @@ def built(known: PublishedCheckpoint) -> torch.nn.Module:
     """The model of this shape out of the real classes, without memory for its weights."""
     of, language, vision = flamingo_classes(), known.language, known.vision
     with torch.device("meta"):
-        tower = of.build_vision_tower(
+        tower = clip_builders().build_vision_tower(
             vision.output,
             {"image_size": vision.image_size, "patch_size": vision.patch_size,
              "width": vision.width, "layers": vision.layers},

@@ -87,7 +87,7 @@ class Reference:
             raise Refused("MFV3001")  # a relation is no vector
         if name not in self.declared:
             raise Refused("MFV2002")
-        if self.declared[name].parameter is not None:
+        if self.declared[name].parameters:
             raise Refused("MFV3010")
         return self._vector(self.declared[name].value, {})
 
@@ -140,12 +140,12 @@ class Reference:
         family = self.declared.get(node.function.text)
         if family is None:
             raise Refused("MFV2003")
-        if family.parameter is None:
+        if not family.parameters:
             raise Refused("MFV3010")
         if len(node.arguments) != 1:
             raise Refused("MFV2015")
         relation = self._relation(node.arguments[0], bound)
-        return self._vector(family.value, {family.parameter.text: relation})
+        return self._vector(family.value, {family.parameters[0].text: relation})
 
     def _relation(self, node: Expr, bound: Bound) -> str:
         if not isinstance(node, Name):
