@@ -114,6 +114,11 @@ class Analysis:
         """The checked blocks by their places."""
         return {block.span: block for block in self.result.blocks}
 
+    def text_of(self, span: Span) -> str:
+        """What stands at a place that the checker knows, which may be in a file that is used."""
+        source = self.source if self.scope is None else self.scope.source
+        return source.text[span.start : span.end]
+
     def path_to(self, offset: int) -> list[Node]:
         """The nodes that an offset is in or at the end of, the outermost first."""
         path: list[Node] = []

@@ -17,13 +17,16 @@ from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM, all_entries, takers
 from mfv_dsl.lang.reference import entry_text, parameter_line, signature, types_text
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Block, Declaration, Name
+from mfv_dsl.lang.syntax import ELSE, Block, Declaration, Name
 from mfv_dsl.library.sources import library_at
 from mfv_dsl.lsp.analysis import Analysis
 from mfv_dsl.lsp.cursor import Place, place_at
 from mfv_dsl.lsp.positions import Lines
 
 Kind = lsp.CompletionItemKind
+#: Kinds of declarations whose names may stand for a value of any type.
+_OF_ANY_TYPE = ("let", "sweep")
+_NO_CASES = ("each",)
 #: Which entries of a recipe's names a type takes.
 _KINDS_OF_TYPE = {
     "Vector": ("vector", "tune"), "Heads": ("heads",), "Model": ("model",),
@@ -63,8 +66,13 @@ class _Words:
         where = self.place.where
         if where == "item":
             yield from map(self.item_word, ITEM.values())
+        elif where == "label":
+            yield from self.reaches()
         elif where == "attribute":
             yield from self.attributes()
+        elif where == "case":
+            yield from (case for case in self.relations() if case.label not in _NO_CASES)
+            yield self.word(ELSE, Kind.Keyword, "Any other relation.", rank=6)
         elif where == "keyword":
             yield from self.keywords()
             yield from self.values()
@@ -95,10 +103,25 @@ class _Words:
             entry.name, Kind.Keyword, entry_text(entry), signature(entry), item_snippet(entry)
         )
 
+    def reaches(self) -> Iterator[lsp.CompletionItem]:
+        """What stands behind `defaults`."""
+        if self.place.kind == "defaults" and not self.place.label:
+            yield self.word("for", Kind.Keyword, "For one kind of block, or one function, alone.")
+        elif self.place.kind == "defaults" and self.place.label == "for":
+            for entry in (*ITEM.values(), *FUNCTION.values()):
+                if entry.parameters and entry.name != "profile":
+                    yield self.word(entry.name, Kind.Keyword, entry_text(entry), entry.kind)
+
     def attributes(self) -> Iterator[lsp.CompletionItem]:
         """Attributes of the block that it has not yet."""
         kind, given = self.place.kind, set(self.place.given)
-        if kind == "defaults":
+        reach = self.place.reach
+        if kind == "defaults" and reach:
+            entry = ITEM.get(reach) or FUNCTION.get(reach)
+            for parameter in () if entry is None else entry.parameters:
+                if parameter.name not in given and not parameter.positional:
+                    yield self.attribute(parameter, f"of {reach}")
+        elif kind == "defaults":
             for name, (entry, parameter) in _defaultable().items():
                 if name not in given:
                     yield self.attribute(parameter, f"`defaults`, for {entry.name} and others")
@@ -109,6 +132,8 @@ class _Words:
             for parameter in ITEM[kind].parameters:
                 if parameter.name not in given | written:
                     yield self.attribute(parameter, f"of {kind}")
+            if ITEM[kind].lines:
+                yield from self.of_types(("Number",))
 
     def attributes_written(self) -> set[str]:
         """The attributes of this block, those behind the cursor too."""
@@ -198,7 +223,8 @@ class _Words:
             )  # fmt: skip
 
     def of_types(self, types: Iterable[str]) -> Iterator[lsp.CompletionItem]:
-        """Names, functions and words of some types."""
+        """Names, functions and words of some types; constants may be of any."""
+        yield from self.names(_OF_ANY_TYPE)
         for name in dict.fromkeys(types):
             if name in _KINDS_OF_TYPE:
                 yield from self.names(_KINDS_OF_TYPE[name])
@@ -225,7 +251,7 @@ class _Words:
                 if name == self.place.label:
                     continue
                 item = scope.names[name]
-                text = self.analysis.source.text[item.span.start : item.span.end]
+                text = self.analysis.text_of(item.span)
                 family = scope.is_family(name)
                 snippet = f"{name}(${{1:{self.usual_relation()}}})" if family else ""
                 yield self.word(

@@ -118,6 +118,19 @@ def test_attributes_of_defaults_and_profiles():
         ("eval a { model = ¦", {"flamingo"}, {"shapes", "tiny"}),
         ("eval a { ablate = ¦", {"spatial", "top"}, {"steer"}),
         ("heads h = top(4, by=¦", {"aie", "random"}, {"left"}),
+        ("let n = 3\neval a { shots = ¦", {"n", "norm"}, {"steer", "left"}),
+        ("let n = 3\nvector v = ¦", {"n", "fv"}, {"left"}),
+        ("vector v(r) = match r { ¦", {"left", "else"}, {"fv", "each"}),
+        ("vector v(r) = match r {\n  left: fv(above)\n  ¦", {"left", "else"}, {"fv", "each"}),
+        ("vector v(r) = match r {\n  left: ¦", {"steer", "fv"}, {"left", "else"}),
+        ("vector v(r) = match r {\n  left: fv(¦", {"left", "r"}, {"steer", "else"}),
+        ("eval a { add = match each { left: ¦", {"steer", "fv"}, {"left", "else"}),
+        ("report { ¦", {"cosine", "norm", "on"}, {"fv", "add"}),
+        ("report {\n  norm(¦", {"steer", "fv"}, {"cosine"}),
+        ("defaults ¦", {"for"}, {"eval"}),
+        ("defaults for ¦", {"tune", "eval", "fv", "top"}, {"for", "heads"}),
+        ("defaults for tune { ¦", {"start", "lr"}, {"add", "trials"}),
+        ("defaults for fv { trials = 3, ¦", {"heads", "shots"}, {"relation", "trials", "lr"}),
         ("heads h = top(4, ¦", {"by", "on", "seed"}, {"aie"}),
         ("heads h = top(4, by=aie, ¦", {"on", "seed"}, {"by"}),
         ("dataset d = scenes(relations=[¦", {"left", "below_right"}, {"steer"}),
@@ -201,7 +214,8 @@ def test_hover_of_names_and_words():
 
 
 def test_hover_shows_the_sum_that_a_vector_is():
-    assert "steer = fv(left) - 2 * fv(right)" in hovered("eval a { add = ste¦er, layer = 1 }")
+    text = hovered("vector w = steer + fv(right)\neval a { add = w¦, layer = 1 }")
+    assert "As a sum:" in text and "w = fv(left) - fv(right)" in text
     text = hovered("eval a { add = pu¦re(each), layer = 1 }")
     assert "pure(left) = 0.5 * fv(left) - 0.5 * fv(right)" in text
     assert "pure(above) = fv(above) - 0.5 * fv(left) - 0.5 * fv(right)" in text
