@@ -30,6 +30,8 @@
     (modify-syntax-entry ?# "<" table)
     (modify-syntax-entry ?\n ">" table)
     (modify-syntax-entry ?_ "_" table)
+    (dolist (sign '(?= ?+ ?- ?* ?/ ?| ?& ?. ?: ?,))
+      (modify-syntax-entry sign "." table))
     (modify-syntax-entry ?\" "\"" table)
     table)
   "Syntax of recipes: comments from `#', texts in double quotes.")
@@ -55,6 +57,7 @@
 ;;;###autoload
 (add-to-list 'auto-mode-alist '("\\.mfv\\'" . mfv-mode))
 
+(defvar eglot-server-programs)
 (with-eval-after-load 'eglot
   (add-to-list 'eglot-server-programs '(mfv-mode . ("mfv" "lsp"))))
 

@@ -10,8 +10,8 @@ from lsprotocol import types as lsp
 
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.places import bundled, user_path
-from mfv_dsl.base.source import Span
 from mfv_dsl.lang.changes import label_text
+from mfv_dsl.lang.codes import all_codes
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM, all_entries, takers
 from mfv_dsl.lang.reference import entry_text, parameter_line, signature, types_text
@@ -233,6 +233,8 @@ class _Words:
                 yield from map(self.function, functions)
             if name in ("Relation", "Name"):
                 yield from self.relations()
+            if name == "Code":
+                yield from (self.word(code, Kind.EnumMember) for code in all_codes())
             if name == "Split":
                 yield from self.splits()
             if name == "Eval" and self.scope is not None:
@@ -248,7 +250,7 @@ class _Words:
         for kind in kinds if scope is not None else ():
             assert scope is not None
             for name in scope.of_kind(kind):
-                if name == self.place.label:
+                if name == self.place.label or "[" in name:  # of a sweep, for one of its values
                     continue
                 item = scope.names[name]
                 text = self.analysis.text_of(item.span)
@@ -430,6 +432,3 @@ def _types(parameter: Parameter, in_list: bool) -> tuple[str, ...]:
 
 def _markdown(text: str) -> lsp.MarkupContent:
     return lsp.MarkupContent(lsp.MarkupKind.Markdown, text)
-
-
-__all__ = ["Span", "complete", "item_snippet"]

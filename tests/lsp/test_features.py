@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lsprotocol import types as lsp
 
+from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.checker import check_source
 from mfv_dsl.lang.constructors import CONSTRUCTOR
@@ -213,6 +215,33 @@ def test_hover_of_names_and_words():
     assert "drawn" in hovered("heads h = top(3, by=ran¦dom)")
 
 
+SWEPT = """\
+mfv 1
+model m = tiny()
+## How often is it drawn?
+sweep draw = 1..3
+dataset d = scenes(relations=[left, right], seed=draw)
+heads best = top(3, seed=draw, dataset=d)
+eval a { add = fv(each, seed=draw, heads=best), layer = 3 }
+"""
+
+
+def test_what_is_swept_has_one_name():
+    analysis = analyse(SWEPT)
+    assert analysis.diagnostics == ()
+    offset = SWEPT.index("draw =")
+    assert len(renamed_places(analysis, offset, "pulled")) == 4
+    with pytest.raises(CannotRename, match="results have a column `number`"):
+        renamed_places(analysis, offset, "number")
+    assert spans(SWEPT, references(analysis, SWEPT.index("best"))) == ["6:best", "7:best"]
+    assert spans(SWEPT, references(analysis, SWEPT.index("a {"))) == ["7:a"]
+    items = complete(analysis, Lines(SWEPT), SWEPT.index("best)"))
+    names = [item.label for item in items]
+    assert {"best", "draw"} <= set(names) and not any("[" in name for name in names)
+    found = hover(analysis, Lines(SWEPT), offset)
+    assert found is not None and found.contents.value.startswith("How often is it drawn?")
+
+
 def test_hover_shows_the_sum_that_a_vector_is():
     text = hovered("vector w = steer + fv(right)\neval a { add = w¦, layer = 1 }")
     assert "As a sum:" in text and "w = fv(left) - fv(right)" in text
@@ -234,6 +263,12 @@ def test_hover_says_who_sets_an_attribute():
     )
     found = hover(analyse(text), Lines(text), offset)
     assert found is not None and "`items = 7` from `defaults` in line 7" in found.contents.value
+
+
+def test_hover_of_a_function_says_what_a_call_takes_from_where():
+    text = hovered("vector v = f¦v(left, trials=3)")
+    assert "`shots = 4` from `defaults` in line 6" in text
+    assert "`corrupt = mix` from the language" in text and "`trials" not in text.split("Not")[1]
 
 
 def test_hover_of_a_loaded_vector():
@@ -472,6 +507,50 @@ def test_repairs_repair():
     whole = edited(text, found["Repair all that can be repaired (3)"])
     assert analyse(whole).diagnostics == ()
     assert whole.endswith("vector other = fv(left) + 2 * fv(right)\neval a { shots = 0 }\n")
+
+
+ALLOWED = """\
+mfv 1
+model m = tiny()
+dataset d = scenes()
+eval a {
+  shots = 4
+}
+eval b { shots = 4 }
+vector v = fv(left)
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("shots = 4\n}", "  shots = 4\n  allow = [MFV2022]\n}"),
+        ("b {", "eval b { shots = 4, allow = [MFV2022] }"),
+        ("left", "\ndefaults { allow = [MFV2022] }\n"),
+    ],
+)
+def test_a_warning_can_be_allowed_where_the_language_has_it(word, wanted, monkeypatch):
+    allow = ITEM["eval"].parameter("allow")
+    if allow is None:
+        pytest.skip("the language has no `allow` yet")
+    analysis = analyse(ALLOWED)
+    start = ALLOWED.index(word)
+    warning = Diagnostic(
+        "MFV2022", "it has no effect", analysis.source, Span(start, start + 1), severity="warning"
+    )
+    (action,) = [
+        action
+        for action in actions(analysis, [warning], Lines(ALLOWED), "file:///a", Span(start, start))
+        if action.title.startswith("Allow MFV2022")
+    ]
+    after = edited(ALLOWED, action)
+    assert wanted in after
+    assert not [d for d in analyse(after).diagnostics if d.severity == "error"]
+    again = analyse(after)
+    more = replace(warning, code="MFV2023", span=Span(after.index(word), after.index(word) + 1))
+    found = actions(again, [more], Lines(after), "file:///a", more.span)
+    (action,) = [action for action in found if action.title.startswith("Allow MFV2023")]
+    assert "allow = [MFV2022, MFV2023]" in edited(after, action)
 
 
 def test_formatting_changes_what_must_change_and_is_what_fmt_writes():
