@@ -286,7 +286,9 @@ def _run_plan(
     for item in done.saves:
         try:
             with disk_trouble(item.folder):
-                saved += write_library(item, plan, values, results, recipe=name, text=text)
+                saved += write_library(
+                    item, plan, values, results, recipe=name, text=origin.alone or text
+                )
         except MfvError as error:
             unsaved.append(error)
     if unsaved and not (saved or rows or done.tunes or done.numbers):
