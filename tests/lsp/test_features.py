@@ -459,15 +459,16 @@ def test_lenses_count_steps_and_finished_ones(tmp_path, monkeypatch):
         Lines(USES).line(lens.range.start.line).split()[1]: lens.command.title
         for lens in lenses(analysis, plan, Lines(USES))
     }
-    assert titles["zero"] == "4 steps, 0 finished"
+    assert titles["zero"] == "8 steps, 0 finished"
     assert set(titles) == {"zero", "tuned", "raw", "other", '"vectors/mine"'}
     for row in plan.rows:
         if row.eval == "zero":
-            file = tmp_path / "steps" / row.step[:2] / f"{row.step}.safetensors"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+            for key in (row.step, *plan[row.step].follows_from):
+                file = tmp_path / "steps" / key[:2] / f"{key}.safetensors"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
     again = lenses(analysis, plan, Lines(USES), "file:///a.mfv", run=True)
-    assert again[0].command.title == "▷ run: 4 steps, all finished"
+    assert again[0].command.title == "▷ run: 8 steps, all finished"
     assert (again[0].command.command, again[0].command.arguments) == (
         RUN, ["file:///a.mfv", "zero"],
     )  # fmt: skip
