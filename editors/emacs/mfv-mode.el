@@ -11,7 +11,7 @@
 ;;; Code:
 
 (defconst mfv-mode--items
-  '("dataset" "defaults" "eval" "heads" "let" "model" "profile" "report" "save" "sweep" "tune" "vector" "mfv"))
+  '("dataset" "defaults" "eval" "heads" "let" "model" "profile" "report" "save" "sweep" "tune" "use" "vector" "mfv"))
 (defconst mfv-mode--functions
   '("all" "blend" "clip" "cosine" "dot" "fv" "layers" "load" "mean" "norm" "normalize" "project" "random" "random_like" "reject" "top" "zeros" "gqa" "hf" "hf_dataset" "metadata_csv" "openflamingo" "pairs" "scenes" "tiny"))
 (defconst mfv-mode--values

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic, Label
-from mfv_dsl.base.source import Span
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import values
 from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.entries import FUNCTION, ITEM, RANKING, WRITES, takers
 from mfv_dsl.lang.evals import each_of, own_heads
+from mfv_dsl.lang.inclusion import Joined
 from mfv_dsl.lang.order import references
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import Scope
@@ -117,6 +118,17 @@ def lint(
     if right and not any(item.kind.text == "profile" for item in items):  # it may be needed there
         found += permissions.idle(scope)
     return found
+
+
+def without_unused_elsewhere(
+    findings: Iterable[Diagnostic], source: Source
+) -> tuple[Diagnostic, ...]:
+    """The findings, but for unused names (MFV2060) of the files that a recipe uses: others may use
+    them."""
+    if not isinstance(source, Joined):
+        return tuple(findings)
+    own = source.parts[1].start if len(source.parts) > 1 else len(source.text)
+    return tuple(d for d in findings if d.code != "MFV2060" or d.span is None or d.span.start < own)
 
 
 @dataclass

@@ -163,3 +163,15 @@ def test_an_unknown_code_is_an_error():
     assert codes(HEAD + 'eval e { allow = ["MFV4010"] }\n') == ["MFV3001"]
     assert codes(HEAD + "eval e { allow = MFV4010 }\n") == ["MFV3001"]
     assert "MFV4999" not in all_codes()
+
+
+def test_what_another_file_declares_may_be_used_by_others(tmp_path):
+    from mfv_dsl.findings import findings
+
+    shared = HEAD + "vector mine = fv(left)\nvector other = fv(right)\n"
+    (tmp_path / "common.mfv").write_text(shared)
+    recipe = tmp_path / "one.mfv"
+    recipe.write_text('mfv 1\nuse "common.mfv"\nvector own = mine\neval e { shots = 1 }\n')
+    found = [(d.code, d.message) for d in findings(recipe)]
+    assert found == [("MFV2060", "nothing uses the vector `own`")]
+    assert [d.code for d in findings(recipe, ["e.items=3"])] == ["MFV2060"]
