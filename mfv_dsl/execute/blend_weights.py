@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mfv_dsl.plan.arithmetic import sum_text
-from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.steps import Plan, Step, values_of
 
 
 def blend_weights(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -16,6 +16,7 @@ def blend_weights(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]
             "eval": row.eval,
             "relation": row.relation,
             "shots": row.shots,
+            **({"axes": values_of(row.axes)} if row.axes else {}),
             "layer": condition.at.layer,
             "scale": condition.at.scale,
             "weights": [

@@ -12,9 +12,10 @@ import numpy as np
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Evaluation
 from mfv_dsl.execute.results import ResultRow
+from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.methods.linearisation import MUCH, Linearisation
 from mfv_dsl.methods.statistics import holm, sign_test
-from mfv_dsl.plan.steps import EvalRow, Plan, Step, needed
+from mfv_dsl.plan.steps import EvalRow, Plan, Step, TuneRow, needed
 from mfv_dsl.plan.treatments import treatments
 
 #: by mode, what is swept on one set of items, and whether `choose` could settle it
@@ -37,7 +38,8 @@ def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
         texts += [{"eval": name, "text": text}] if text else []
         if plan[rows[0].step].parameters["split"] == "test":
             settled = plan[rows[0].step].parameters.get("mode") in _CHOOSING
-            text = _note(name, [values[row.step] for row in rows], settled)
+            readings = {tuple(a for a in row.axes if not a.is_seed) for row in rows}
+            text = _note(name, [values[row.step] for row in rows], settled, len(readings))
             texts += [{"eval": name, "text": text}] if text else []
     return [*texts, *_linear_notes(plan, values, evals), *_unfinished(plan, values)]
 
@@ -48,7 +50,7 @@ def _unfinished(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
     for row in plan.tunes:
         fall = values[row.step].training.still_falling
         if fall is not None:
-            falls.setdefault(row.tune, {})[row.relation] = fall
+            falls.setdefault(row.tune, {})[row.relation + _reading(row)] = fall
     return [
         {
             "tune": name,
@@ -90,7 +92,7 @@ def failure_notes(
          f"{_advice(all_errors[0]['help'])}"}
         for (name, code), all_errors in errors.items()
     ]  # fmt: skip
-    lost = {row.step: f"{row.tune}({row.relation})" for row in plan.tunes}
+    lost = {row.step: f"{row.tune}({row.relation}){_reading(row)}" for row in plan.tunes}
     lost |= {row.step: row.number for row in plan.numbers if row.step is not None}
     lost |= {saved.step: saved.name for save in plan.saves for saved in save.vectors}
     for key, what in lost.items():
@@ -101,17 +103,22 @@ def failure_notes(
     return notes
 
 
+def _reading(row: TuneRow) -> str:
+    """The values of sweeps that a vector was trained with."""
+    return reading_text((axis.name.removeprefix(f"{row.tune}."), axis.value) for axis in row.axes)
+
+
 def _advice(help: str | None) -> str:
     return f" What to do: {help}." if help else ""
 
 
-def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | None:
+def _note(name: str, evaluations: list[Evaluation], choosable: bool, readings: int) -> str | None:
     evaluations = [evaluation for evaluation in evaluations if evaluation.real]
     if not evaluations:
         return None
     points = [condition.at for condition in evaluations[0].real]
     swept = [name for name in _SWEPT if len({getattr(at, name) for at in points}) > 1]
-    if not swept:
+    if not swept and readings == 1:
         return None
     p_values = [
         sign_test(
@@ -121,9 +128,11 @@ def _note(name: str, evaluations: list[Evaluation], choosable: bool) -> str | No
         for evaluation in evaluations
         for condition in evaluation.real
     ]
-    cure = f"`choose = [{', '.join(swept)}]` settles it on another split. " if choosable else ""
+    cure = f"`choose = [{', '.join(swept)}]` settles it on another split. "
+    cure = cure if choosable and swept else ""
+    shown = len(points) * readings
     return (
-        f"{name} shows {len(points)} conditions for each relation on the test split: the best of "
+        f"{name} shows {shown} conditions for each relation on the test split: the best of "
         f"them looks better than it is. {cure}"
         f"Of its {len(p_values)} differences from zero-shot {sum(holm(p_values))} hold at 5 % for "
         "all together (exact sign tests on the paired items, Holm's correction)."

@@ -18,7 +18,7 @@ from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import vector_hash
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.descriptions import model_facts
-from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.steps import Plan, Step, values_of
 from mfv_dsl.plan.treatments import Treatment, treatments
 from mfv_dsl.plan.vector_files import MOST_OF_LOADED
 from mfv_dsl.version import __version__
@@ -125,7 +125,7 @@ def _own(
 def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[str, Any]]:
     """The result rows of the evals that used exactly this vector, :data:`MOST_ROWS` at most."""
     own = {
-        (row.eval, row.relation, row.shots)
+        (row.eval, row.relation, row.shots, tuple(values_of(row.axes).items()))
         for row in plan.rows
         if plan[row.step].inputs.get(Treatment().name) == step.key
         and plan[row.step].parameters.get("mode") in ("add", "patch")
@@ -135,7 +135,9 @@ def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[s
     rows = [
         row
         for row in results
-        if (row.eval, row.relation, row.shots) in own and not row.control and not row.error
+        if (row.eval, row.relation, row.shots, tuple(row.axes.items())) in own
+        and not row.control
+        and not row.error
     ]
     if len(rows) > MOST_ROWS:
         best = sorted(rows, key=lambda row: row.accuracy or 0.0, reverse=True)[:MOST_ROWS]

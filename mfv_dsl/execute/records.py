@@ -31,6 +31,8 @@ RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
 _CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer": "layer ",
               "scale": "scale "}  # fmt: skip
 _FIELDS = ("eval", "relation", *_CONDITION)
+#: Where a row has the values of sweeps, each a field of its own here.
+_AXES = "axes"
 
 
 def table(
@@ -201,6 +203,8 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
             "p": f"{row['mean_p_answer']:.2f}",
             "n": str(row["n"]),
         }
+        if "spread" in row:
+            values["spread"] = f"{100 * row['spread']:.1f}"
         for name, gain in row.get("against", {}).items():
             values[f"vs_{name}"] = percent(gain["difference"], gain["low"], gain["high"], "+")
         yield Record(_fields(row, swept), values)
@@ -238,11 +242,13 @@ def _text(value: Any) -> str:
 
 
 def _fields(row: Mapping[str, Any], swept: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    axes = row.get(_AXES, {})
     fields = {name: _text(row.get(name)) for name in _FIELDS}
+    fields |= {name: _text(value) for name, value in axes.items()}
     said = [
-        f"{_CONDITION[name]}{fields[name]}"
+        f"{_CONDITION.get(name, f'{name} ')}{fields[name]}"
         for name in swept[row["eval"]]
-        if fields[name] != NONE or name not in ("vector", "control")
+        if name in fields and (fields[name] != NONE or name not in ("vector", "control"))
     ]
     return fields | {"condition": ", ".join([fields["eval"], *said])}
 
@@ -250,14 +256,16 @@ def _fields(row: Mapping[str, Any], swept: Mapping[str, Sequence[str]]) -> dict[
 def _swept(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """By eval what has several values on one and the same relation."""
     swept: dict[str, dict[str, set[str]]] = {}
+    axes = dict.fromkeys(name for row in rows for name in row.get(_AXES, ()))
     for row in rows:
         seen = swept.setdefault(row["eval"], {})
-        for name in _CONDITION:
-            seen.setdefault(f"{row['relation']} {name}", set()).add(_text(row.get(name)))
+        for name in (*_CONDITION, *axes):
+            value = row.get(_AXES, {}).get(name) if name in axes else row.get(name)
+            seen.setdefault(f"{row['relation']} {name}", set()).add(_text(value))
     return {
         name: [
             field
-            for field in _CONDITION
+            for field in (*_CONDITION, *axes)
             if any(len(texts) > 1 for key, texts in seen.items() if key.endswith(f" {field}"))
         ]
         for name, seen in swept.items()
@@ -267,6 +275,7 @@ def _swept(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _numbers(data: Mapping[str, Any]) -> Iterator[Record]:
     for row in data.get("numbers", ()):
         fields = {"number": row["number"], "relation": _text(row["relation"])}
+        fields |= {name: _text(value) for name, value in row.get(_AXES, {}).items()}
         failed = row.get("error")
         yield Record(
             fields, {"value": f"failed: {failed}" if failed else decimals(row["value"], 3)}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from mfv_dsl.base.columns import MEAN
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
 from mfv_dsl.execute.rows import (
@@ -20,8 +21,10 @@ from mfv_dsl.execute.rows import (
     ResultRow,
     vector_of,
 )
+from mfv_dsl.lang.syntax import Axis
+from mfv_dsl.methods.draws import Draw, accuracy_over_draws, difference_over_draws
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
-from mfv_dsl.plan.steps import EvalRow, Plan
+from mfv_dsl.plan.steps import EvalRow, Plan, Step, values_of
 
 CHOSEN = "chosen"  # a value that was settled for each relation
 
@@ -45,6 +48,12 @@ class _Measurement:
     evaluation: Evaluation
     others: Mapping[str, Evaluation]
     is_zero_shot: bool
+    dataset: str  # its hash
+
+    @property
+    def clusters(self) -> list[tuple[str, str]]:
+        """Each item's image, which no image of another dataset is."""
+        return [(self.dataset, image) for image in self.evaluation.images]
 
     def gain(self, other: str | None = None) -> np.ndarray:
         """Correct here less correct under the baseline, by item: zero-shot, or another eval."""
@@ -59,22 +68,111 @@ class _Measurement:
 def result_rows(
     plan: Plan, values: Mapping[str, Any], failures: Mapping[str, MfvError] | None = None
 ) -> list[ResultRow]:
-    """Rows in the order of the recipe; behind the relations of an eval those over all of them.
+    """Rows in the order of the recipe; behind the relations of an eval those over all of them, and
+    behind its seeds, where it is read for several, those of the mean over these.
     ``failures`` are the steps without a value, by key, and why."""
     rows: list[ResultRow] = []
-    groups: dict[tuple[str, int], list[EvalRow]] = {}
+    evals: dict[str, list[EvalRow]] = {}
     for row in plan.rows:
-        groups.setdefault((row.eval, row.shots), []).append(row)
-    for group in groups.values():
-        alike: dict[Point, list[_Measurement | _Failed]] = {}
-        for row in group:
-            chosen = plan[row.step].parameters.get("choose", ())
-            for part in _parts(plan, values, failures or {}, row):
-                rows.append(_shown(row.relation, part.at, [part]))
-                alike.setdefault(part.at.settled(chosen, CHOSEN), []).append(part)
-        if len(group) > 1:
-            rows += [_shown(None, at, parts) for at, parts in alike.items()]
+        evals.setdefault(row.eval, []).append(row)
+    for own in evals.values():
+        readings: dict[tuple[tuple[Axis, ...], int], list[EvalRow]] = {}
+        for row in own:
+            readings.setdefault((row.axes, row.shots), []).append(row)
+        measured: dict[tuple[tuple[Axis, ...], int], _Alike] = {}
+        for key, group in readings.items():
+            alike: _Alike = {}
+            for row in group:
+                chosen = plan[row.step].parameters.get("choose", ())
+                for part in _parts(plan, values, failures or {}, row):
+                    rows.append(_shown(row.relation, part.at, [part]))
+                    settled = part.at.settled(chosen, CHOSEN)
+                    alike.setdefault((row.relation, settled), []).append(part)
+                    if len(group) > 1:
+                        alike.setdefault((None, settled), []).append(part)
+            pooled = {at: parts for (relation, at), parts in alike.items() if relation is None}
+            rows += [_shown(None, at, parts) for at, parts in pooled.items()]
+            measured[key] = alike
+        rows += _over_seeds(measured)
     return rows
+
+
+#: What was measured on a relation, or on all (None), under a condition: a part for each relation.
+_Alike: TypeAlias = "dict[tuple[str | None, Point], list[_Measurement | _Failed]]"
+
+
+def _over_seeds(measured: Mapping[tuple[tuple[Axis, ...], int], _Alike]) -> list[ResultRow]:
+    """A row for the mean over all seeds, where an eval is read for several, of each condition."""
+    draws: dict[Any, list[list[_Measurement | _Failed]]] = {}
+    for (axes, shots), alike in measured.items():
+        if any(axis.is_seed for axis in axes):
+            shown = tuple(replace(a, value=MEAN) if a.is_seed else a for a in axes)
+            for (relation, at), parts in alike.items():
+                draws.setdefault((shown, shots, relation, at), []).append(parts)
+    ordered = sorted(draws.items(), key=lambda one: one[0][2] is None)  # all relations come last
+    return [
+        _mean_row(values_of(axes), relation, at, parts)
+        for (axes, _, relation, at), parts in ordered
+        if len(parts) > 1
+    ]
+
+
+def _mean_row(
+    axes: Mapping[str, int | float | str], relation: str | None, at: Point,
+    draws: Sequence[Sequence[_Measurement | _Failed]],
+) -> ResultRow:  # fmt: skip
+    """The row of the mean over several draws of one condition."""
+    for draw in draws:
+        for part in draw:
+            if isinstance(part, _Failed):
+                return ResultRow.failed(part.row, relation, at, part.error, axes)
+    measured = [[part for part in draw if isinstance(part, _Measurement)] for draw in draws]
+    single = [_row(relation, at, parts) for parts in measured]
+    accuracies = [row.accuracy for row in single if row.accuracy is not None]
+
+    def drawn(values: Callable[[_Measurement], np.ndarray]) -> list[Draw]:
+        return [
+            Draw(
+                np.concatenate([values(part) for part in parts]).astype(np.float64),
+                [image for part in parts for image in part.clusters],
+                [n for n, part in enumerate(parts) for _ in part.clusters],
+            )
+            for parts in measured
+        ]
+
+    def difference(other: str | None = None) -> Difference:
+        own = drawn(lambda part: part.gain(other))
+        low, high = difference_over_draws(own)
+        mean = float(np.mean([draw.values.mean() for draw in own]))
+        return Difference(mean, float(low), float(high))
+
+    low, high = accuracy_over_draws(drawn(lambda part: part.condition.outcomes.correct))
+    first = measured[0][0]
+    gain = Difference(0.0, 0.0, 0.0) if first.is_zero_shot else difference()
+    return replace(
+        single[0],
+        axes=axes,
+        n=min(row.n for row in single if row.n is not None),
+        accuracy=float(np.mean(accuracies)),
+        ci_low=float(low),
+        ci_high=float(high),
+        mean_p_answer=float(np.mean([row.mean_p_answer or 0.0 for row in single])),
+        difference=gain.difference,
+        difference_low=gain.low,
+        difference_high=gain.high,
+        against={
+            name: difference(name) for name in single[0].against
+            if all(name in row.against for row in single)
+        },
+        answers={
+            name: float(np.mean([row.answers.get(name, 0.0) for row in single]))
+            for name in dict.fromkeys(name for row in single for name in row.answers)
+        },
+        answers_other=None if single[0].answers_other is None
+        else float(np.mean([row.answers_other or 0.0 for row in single])),
+        draws=len(single),
+        spread=float(np.std(accuracies, ddof=1)),
+    )  # fmt: skip
 
 
 def _parts(
@@ -94,7 +192,7 @@ def _parts(
     edits = step.parameters.get("mode", "none") != "none"
     plain = row.shots == 0 and not edits
     measured: list[_Measurement | _Failed] = [
-        _Measurement(row, condition.at, condition, evaluation, others, plain)
+        _Measurement(row, condition.at, condition, evaluation, others, plain, _hash(plan, step))
         for condition in evaluation.conditions
     ]
     failed = [_Failed(row, f.at, f.error) for f in evaluation.failures if not f.is_trial]
@@ -104,10 +202,15 @@ def _parts(
     return sorted([*measured, *failed], key=lambda part: place.get(part.at, len(place)))
 
 
+def _hash(plan: Plan, step: Step) -> str:
+    assert step.dataset is not None
+    return str(getattr(plan.datasets[step.dataset].facts, "hash", step.dataset))
+
+
 def _shown(relation: str | None, at: Point, parts: Sequence[_Measurement | _Failed]) -> ResultRow:
     for part in parts:
         if isinstance(part, _Failed):
-            return ResultRow.failed(part.row, relation, at, part.error)
+            return ResultRow.failed(part.row, relation, at, part.error, values_of(part.row.axes))
     return _row(relation, at, [part for part in parts if isinstance(part, _Measurement)])
 
 
@@ -150,6 +253,7 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
         vector=vector_of(first.row, at),
         k=at.k,
         control=at.control,
+        axes=values_of(first.row.axes),
         against={
             name: difference(name)
             for name in first.others
@@ -180,6 +284,8 @@ def choices(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
             choice: dict[str, Any] = {
                 "eval": row.eval, "relation": row.relation, "shots": row.shots
             }  # fmt: skip
+            if row.axes:
+                choice["axes"] = values_of(row.axes)
             if row.vectors:
                 choice["vector"] = vector_of(row, trial.at)
             if trial.at.k is not None:
@@ -205,6 +311,7 @@ def choices(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _failed_choice(plan: Plan, row: EvalRow, failure: Failure) -> dict[str, Any]:
     at = failure.at
     choice: dict[str, Any] = {"eval": row.eval, "relation": row.relation, "shots": row.shots}
+    choice |= {"axes": values_of(row.axes)} if row.axes else {}
     choice |= {"vector": vector_of(row, at)} if row.vectors else {}
     choice |= {} if at.k is None else {"k": at.k}
     return choice | {
@@ -217,6 +324,7 @@ def _failed_choice(plan: Plan, row: EvalRow, failure: Failure) -> dict[str, Any]
 # -- files ----------------------------------------------------------------------------------------
 def results_csv(rows: Sequence[ResultRow]) -> str:
     """Rows as CSV.  Only where a row needs them there are columns ``vector``, ``k``, ``control``,
+    one for each sweep that evals are read for, ``draws`` and ``spread`` of means over seeds,
     ``vs_NAME`` with its interval, ``vs_NAME_low`` and ``vs_NAME_high``, for each eval compared
     with, and ``error``.  Where an eval's own name ends so that two columns would be called alike,
     the bounds are ``vs_NAME.low`` and ``vs_NAME.high``."""
@@ -228,6 +336,7 @@ def results_csv(rows: Sequence[ResultRow]) -> str:
         line = row.to_json()
         line.pop("answers", None)
         line.pop("answers_other", None)
+        line |= line.pop("axes", {})
         if row.error:
             line["error"] = row.error["code"]
         for name, gain in line.pop("against", {}).items():
@@ -245,7 +354,8 @@ def confusion_csv(rows: Sequence[ResultRow]) -> str:
     that answer; without a relation, of those whose answer was no relation's."""
     columns = (*CONDITION, "n")
     lines = [
-        {name: getattr(row, name) for name in columns} | {"answered": answered, "share": share}
+        {name: getattr(row, name) for name in columns}
+        | {**row.axes, "answered": answered, "share": share}
         for row in rows
         for answered, share in ((*row.answers.items(), (None, row.answers_other)))
         if share is not None
@@ -264,18 +374,25 @@ def reported(
             error = failures[row.step].code
         elif row.step is not None:
             value = float(values[row.step])
-        rows.append(ReportedNumber(row.number, row.relation, value, error))
+        axes = values_of(row.axes)
+        rows.append(ReportedNumber(row.number, row.relation, value, error, axes))
     return rows
 
 
 def numbers_csv(numbers: Sequence[ReportedNumber]) -> str:
     """The numbers of reports, one line for each."""
-    return _csv([asdict(row) for row in numbers], ("number", "relation", "value"))
+    lines = [row.to_json() for row in numbers]
+    lines = [{**line, **line.pop("axes", {})} for line in lines]
+    return _csv(lines, ("number", "relation", "value"))
 
 
 def choices_csv(choices: Sequence[Mapping[str, Any]]) -> str:
     """What was tried to settle ``choose``, one line for each condition and relation."""
-    return _csv(choices, ("eval", "relation", "shots", "split", "layer", "scale", "n", "accuracy"))
+    lines = [
+        {name: value for name, value in choice.items() if name != "axes"} | choice.get("axes", {})
+        for choice in choices
+    ]
+    return _csv(lines, ("eval", "relation", "shots", "split", "layer", "scale", "n", "accuracy"))
 
 
 def _csv(lines: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> str:

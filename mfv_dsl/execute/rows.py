@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,11 @@ class ResultRow(Short):
     holds the shares of items whose answer was that relation's object, and ``answers_other`` the
     share of those whose answer was none's.
 
+    ``axes`` are the values of the sweeps that the eval is read for.  Where these are seeds there is
+    a row for the mean over them, with ``mean`` in their place: ``draws`` is how many there are and
+    ``spread`` the standard deviation of their accuracies; intervals take seeds and items as drawn,
+    and ``n`` is the number of items of one draw, the smallest.
+
     A condition that gave no numbers is a row with ``error``, its code, message and help, and None
     for all that was to be measured; so is the row over all relations where one of them is so.
     """
@@ -67,11 +72,14 @@ class ResultRow(Short):
     answers: Mapping[str, float] = _optional({})
     answers_other: float | None = _optional(None)
     error: Mapping[str, str] = _optional({})
+    axes: Mapping[str, int | float | str] = _optional({})
+    draws: int | None = _optional(None)
+    spread: float | None = _optional(None)
 
     @classmethod
     def failed(
         cls, row: EvalRow, relation: str | None, at: Point, error: MfvError,
-        vectors: Sequence[str] = (),
+        axes: Mapping[str, int | float | str],
     ) -> ResultRow:  # fmt: skip
         """The row of a condition without numbers."""
         nothing = dict.fromkeys(name for name in ALWAYS if name not in CONDITION)
@@ -79,6 +87,7 @@ class ResultRow(Short):
             eval=row.eval, relation=relation, shots=row.shots, layer=at.layer, scale=at.scale,
             vector=vector_of(row, at), k=at.k, control=at.control,
             error={"code": error.code, "message": error.message, "help": error.help or ""},
+            axes=axes,
             **nothing,
         )  # fmt: skip
 
@@ -130,16 +139,29 @@ class TuningRow(Short):
     nll: float
     start_norm: float
     norm: float
+    axes: Mapping[str, int | float | str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data; ``axes`` only where the tune is swept."""
+        row = asdict(self)
+        return row if self.axes else {name: row[name] for name in row if name != "axes"}
 
 
 @dataclass(frozen=True)
 class ReportedNumber:
-    """A number of a `report`; without a value where its step failed, which ``error`` tells."""
+    """A number of a `report`; without a value where its step failed, which ``error`` tells;
+    ``axes`` are the values of the sweeps that it depends on."""
 
     number: str
     relation: str | None
     value: float | None
     error: str | None = None
+    axes: Mapping[str, int | float | str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The number as plain data; ``axes`` only where it depends on sweeps."""
+        row = asdict(self)
+        return row if self.axes else {name: row[name] for name in row if name != "axes"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,10 +185,10 @@ class Results(Short):
             "rows": [row.to_json() for row in self.rows],
             "choices": self.choices,
             "weights": self.weights,
-            "tunes": [asdict(row) for row in self.tunes],
+            "tunes": [row.to_json() for row in self.tunes],
             "notes": self.notes,
             **({"linearised": self.linearised} if self.linearised else {}),
-            **({"numbers": [asdict(row) for row in self.numbers]} if self.numbers else {}),
+            **({"numbers": [row.to_json() for row in self.numbers]} if self.numbers else {}),
         }
 
     @classmethod

@@ -7,25 +7,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from mfv_dsl.base.names import plain
 from mfv_dsl.execute.rows import TuningRow
 from mfv_dsl.methods.intervals import wilson
 from mfv_dsl.methods.tuning import Tuned
-from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.steps import Plan, Step, TuneRow, values_of
 
 
 def tuning_rows(plan: Plan, values: Mapping[str, Any]) -> list[TuningRow]:
     """A row for every vector that was trained, in the order of the plan."""
-    return [_row(row.tune, plan[row.step], values[row.step]) for row in plan.tunes]
+    return [_row(row, plan[row.step], values[row.step]) for row in plan.tunes]
 
 
-def _row(name: str, step: Step, vector: Tuned) -> TuningRow:
+def _row(row: TuneRow, step: Step, vector: Tuned) -> TuningRow:
     training = vector.training
     start, best = training.epochs[0], training.epochs[training.chosen]
     low, high = wilson(round(best.accuracy * training.n), training.n)
+    p = step.parameters
     return TuningRow(
-        name, step.parameters["relation"], step.parameters["variable"], step.parameters["layer"],
+        row.tune, p["relation"], p["variable"], p["layer"],
         len(training.epochs) - 1, training.chosen, training.n,
         start.accuracy, best.accuracy, low, high, start.nll, best.nll, start.norm, best.norm,
+        values_of(row.axes),
     )  # fmt: skip
 
 
@@ -56,12 +59,14 @@ def _start(plan: Plan, step: Step) -> str:
 
 
 def curves(plan: Plan, values: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Files ``<tune>/<relation>.json`` for every vector that was trained: its settings, and for
-    every epoch what :class:`~mfv_dsl.methods.tuning.Epoch` holds."""
+    """Files ``<tune>/<relation>.json`` for every vector that was trained, for each value of a sweep
+    ``<tune>-<sweep>-<value>/<relation>.json``: its settings, and for every epoch what
+    :class:`~mfv_dsl.methods.tuning.Epoch` holds."""
     for row in plan.tunes:
         step, vector = plan[row.step], values[row.step]
         curve = {
             "tune": row.tune,
+            **({"axes": values_of(row.axes)} if row.axes else {}),
             "relation": row.relation,
             "step": step.key,
             "start": _start(plan, step),
@@ -74,4 +79,7 @@ def curves(plan: Plan, values: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]
             ],
         }
         text = json.dumps(curve, indent=2, allow_nan=False) + "\n"
-        yield f"{row.tune}/{row.relation}.json", text.encode()
+        swept = "".join(
+            f"-{plain(axis.name.removeprefix(f'{row.tune}.'))}-{axis.value}" for axis in row.axes
+        )
+        yield f"{row.tune}{swept}/{row.relation}.json", text.encode()

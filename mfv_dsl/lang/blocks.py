@@ -8,11 +8,13 @@ from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls, evals, expressions, operators, tunes
 from mfv_dsl.lang.checked import CheckedBlock, Setting
+from mfv_dsl.lang.defaults import settings_of
 from mfv_dsl.lang.entries import ITEM, WRITES, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Attribute, Block, Gap, Name, Node, Text
+from mfv_dsl.lang.syntax import Attribute, Block, Gap, ListExpr, Name, Node, Text
+from mfv_dsl.lang.unparse import unparse
 
 _VECTOR_WRITES = {"add", "patch"}
 #: what an eval may write beside one another
@@ -103,7 +105,23 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     facts = scope.dataset_facts(context)
     if facts and context.dataset and settings["on"].origin == "registry":
         settings["on"] = Setting(facts[0].relations, "registry", None)
-    return CheckedBlock(entry.name, label, settings, context.model, context.dataset, block.span)
+    settled = settings_of(scope, {a.name.text: a for a in block.settled}, context)
+    return CheckedBlock(
+        entry.name, label, settings, context.model, context.dataset, block.span, block.axes,
+        settled, _listed(block.written or block),
+    )  # fmt: skip
+
+
+def _listed(block: Block) -> tuple[str, ...]:
+    """The vectors of a list of several that an eval writes, and the numbers of a `report`, as they
+    are written."""
+    if block.values:
+        return tuple(map(unparse, block.values))
+    for attribute in block.attributes:
+        value = attribute.value
+        if attribute.name.text in _VECTOR_WRITES and isinstance(value, ListExpr):
+            return tuple(map(unparse, value.items)) if len(value.items) > 1 else ()
+    return ()
 
 
 def _numbers(scope: Scope, block: Block, context: TypingContext, subject: str) -> Setting:

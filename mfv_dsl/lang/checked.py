@@ -15,7 +15,7 @@ from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.copies import Copies
-from mfv_dsl.lang.syntax import Declaration, RecipeTree
+from mfv_dsl.lang.syntax import Axis, Declaration, RecipeTree
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +57,16 @@ class CheckedBlock(Short):
     model: str | None  # the model's name; None for blocks without one
     dataset: str | None
     span: Span
+    #: the values of sweeps in this reading of the block, and of `defaults` that depend on them
+    axes: tuple[Axis, ...] = ()
+    settled: Mapping[str, Setting] = field(default_factory=dict)
+    #: the vectors of a list of several, and the numbers of a report, as they are written
+    listed: tuple[str, ...] = ()
+
+    @property
+    def own_name(self) -> str:
+        """The name in the recipe, which all readings of the block have in common."""
+        return self.name if self.kind == "save" else self.name.partition("[")[0]
 
     def __getitem__(self, attribute: str) -> Any:
         return self.settings[attribute].value

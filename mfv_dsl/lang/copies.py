@@ -6,6 +6,7 @@ place with another ``copy`` (:class:`~mfv_dsl.base.source.Span`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,9 @@ class Copies:
 
     def __init__(self) -> None:
         self._written: list[Written | None] = [None]
+        #: what readings are called that nobody can call so, and the names they were declared by
+        self.names: dict[str, str] = {}
+        self._known: tuple[int, re.Pattern[str]] = (0, re.compile(""))
 
     def new(self, written: Written | None = None) -> int:
         """A number that no copy has yet."""
@@ -61,6 +65,7 @@ class Copies:
 
         What would mend a copy mends what it was made from, where that is sure.
         """
+        finding = self._called(finding)
         spans = [finding.span, *(label.span for label in finding.secondary)]
         spans += [fix.span for fix in finding.fixes]
         if not any(span is not None and span.copy for span in spans):
@@ -76,6 +81,33 @@ class Copies:
             finding, span=finding.span.place, secondary=tuple(labels),
             fixes=tuple(self._mending(finding.fixes)),
         )  # fmt: skip
+
+    def _called(self, finding: Diagnostic) -> Diagnostic:
+        """The finding with the names that its reader knows."""
+        if not self.names:
+            return finding
+        own = self.as_called
+        return replace(
+            finding, message=own(finding.message), label=own(finding.label),
+            notes=tuple(map(own, finding.notes)), help=finding.help and own(finding.help),
+            secondary=tuple(replace(one, text=own(one.text)) for one in finding.secondary),
+        )  # fmt: skip
+
+    def as_called(self, text: str) -> str:
+        """A text with the names of readings as they were declared, of a list of them each once."""
+        if "[" not in text or not self.names:
+            return text
+        if len(self.names) != self._known[0]:
+            longest_first = sorted(self.names, key=len, reverse=True)
+            pattern = re.compile("(, )?(" + "|".join(map(re.escape, longest_first)) + ")")
+            self._known = (len(self.names), pattern)
+
+        def own(found: re.Match[str]) -> str:
+            name = self.names[found[2]]
+            listed = found[1] is not None and re.search(rf"\b{name}\b", text[: found.start()])
+            return "" if listed else (found[1] or "") + name
+
+        return self._known[1].sub(own, text)
 
     def each_once(self, findings: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
         """The findings as they are told, those that differ in the copy alone once."""

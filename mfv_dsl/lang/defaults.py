@@ -8,7 +8,7 @@ before they are checked; what it says of functions is found by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Diagnostic, Label
@@ -171,8 +171,15 @@ def once_in_defaults(scope: Scope, findings: Iterable[Diagnostic]) -> Iterator[D
 
 def default_settings(scope: Scope, context: TypingContext) -> dict[str, Setting]:
     """The values of `defaults`, as the first block or function that accepts them takes them."""
+    return settings_of(scope, scope.defaults, context)
+
+
+def settings_of(
+    scope: Scope, attributes: Mapping[str, Attribute], context: TypingContext
+) -> dict[str, Setting]:
+    """The values of attributes of `defaults`, likewise."""
     settings = {}
-    for name, attribute in scope.defaults.items():
+    for name, attribute in attributes.items():
         for entry, parameter in takers(name):
             with scope.aside() as findings:
                 subject = f"`{entry.name}`"

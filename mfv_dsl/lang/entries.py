@@ -8,6 +8,7 @@ evals here, ``TRAINING_SPLIT`` in :mod:`mfv_dsl.lang.tunes`.  Those that plannin
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from mfv_dsl.lang.constructors import DATASETS, MODELS
@@ -209,6 +210,9 @@ ITEMS = (
     Entry("item", "let", "a constant: its name stands for a number, a text, a range, a list, a set "
           "of heads or a word, wherever a value may stand", result="Constant", form="declaration",
           example="let simple = [left, right, above, below]"),
+    Entry("item", "sweep", "a value that is one of several, a list or a range: whatever is made "
+          "with it is made for each", result="Sweep", form="declaration",
+          example="sweep draw = 1..5"),
     Entry("item", "defaults", "values for every block and call that does not say otherwise; with "
           "`for` a kind of block, or a function, for these alone, and before those of the other",
           form="block", example="defaults { trials = 50 }\ndefaults for tune { items = 80 }"),
@@ -220,7 +224,7 @@ ITEMS = (
                       "are drawn from the standard `normal` distribution",
                       choices=("random", "normal")),
             Parameter("layer", ("Number",), "the decoder layer written to", unit="layer",
-                      from_defaults=True, key="always"),
+                      from_defaults=True, key="always", read_again=True),
             _ON,
             Parameter("variable", ("Choice",), "what is learned: the vector; a factor before "
                       "`start` (scale); a factor for each head of `start` (head_scales); or which "
@@ -228,16 +232,16 @@ ITEMS = (
                       "vector", choices=("vector", "scale", "head_scales", "head_mask")),
             Parameter("items", ("Number", "Choice"), "training prompts per relation, from the "
                       "`train` split; or `all` that it has", 160, choices=("all",), unit="count",
-                      key="always", missed=True),
+                      key="always", read_again=True, missed=True),
             Parameter("shots", ("Number",), "demonstrations in the training and the validation "
                       "prompts", 0, unit="demonstrations"),
             Parameter("epochs", ("Number",), "passes over the training prompts", 10, unit="count",
-                      from_defaults=True, key="always"),
+                      from_defaults=True, key="always", read_again=True),
             Parameter("batch", ("Number",), "prompts per step", 32, unit="count",
-                      from_defaults=True, key="always"),
+                      from_defaults=True, key="always", read_again=True),
             Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 "
                       "along a cosine", 0.1, unit="learning rate", from_defaults=True,
-                      key="always"),
+                      key="always", read_again=True),
             Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
                       "nll", choices=("nll",), from_defaults=True),
             Parameter("weight_decay", ("Number",), "half the vector's squared length, times this, "
@@ -253,7 +257,7 @@ ITEMS = (
                       "validation", from_defaults=True, key="always"),
             Parameter("select_items", ("Number",), "prompts per relation that choose the epoch",
                       100, unit="count", key="always"),
-            _MODEL, _DATASET, _SEED,
+            _MODEL, _DATASET, replace(_SEED, read_again=True),
         ),
         result="Family", form="block", label="name",
         example="tune tuned {\n  start = fv(each)\n  layer = 4\n}",
@@ -261,7 +265,7 @@ ITEMS = (
     Entry(
         "item", "eval", "measures how often the model answers correctly under a condition",
         (
-            _MODEL, _DATASET, _ON,
+            replace(_MODEL, read_again=True), replace(_DATASET, read_again=True), _ON,
             Parameter("shots", ("Number", "List[Number]", "Range"),
                       "demonstrations in the test prompts; a list or range is a sweep", 0,
                       unit="demonstrations", key="always"),
@@ -276,6 +280,8 @@ ITEMS = (
                       "of a list each one for itself", None),
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
                       "the heads' outputs; of a list each one for itself", None),
+            Parameter("heads", ("Heads",), "the heads of every `fv` in what is added or patched "
+                      "that names none", None, acts_in=("add", "patch"), read_again=True),
             Parameter("ablate", ("Heads",), "heads whose outputs are taken away; beside `add` the "
                       "vector is added where they are", None),
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
@@ -311,7 +317,7 @@ ITEMS = (
                       "each relation's object was the answer", ("accuracy", "p_answer"),
                       choices=("accuracy", "p_answer", "confusion"), from_defaults=True,
                       key="never"),
-            _SEED,
+            replace(_SEED, read_again=True),
         ),
         form="block", label="name",
         example="eval raw {\n  add = fv(each)\n  layer = 0..5\n}",

@@ -1,5 +1,5 @@
 """From a recipe as it is written to one without abbreviations: constants and `defaults for` blocks
-are written out.
+are written out, and what is swept is there once for each value.
 
 It stands between the tree, once a profile and options have changed it, and the checker, which
 knows nothing of what is expanded here.
@@ -15,6 +15,7 @@ from mfv_dsl.base.source import Span
 from mfv_dsl.lang.constants import without_constants
 from mfv_dsl.lang.copies import Copies
 from mfv_dsl.lang.defaults import written_out
+from mfv_dsl.lang.readings import without_sweeps
 from mfv_dsl.lang.scope import Use
 from mfv_dsl.lang.syntax import RecipeTree
 
@@ -33,10 +34,12 @@ class Expanded:
 
 
 def expand(recipe: RecipeTree) -> Expanded:
-    """Write a recipe out: first its constants, then what `defaults for` says of blocks."""
+    """Write a recipe out: first its constants, then what `defaults for` says of blocks, then its
+    sweeps."""
     copies = Copies()
     findings: list[Diagnostic] = []
     uses: dict[Span, Use] = {}
     result = without_constants(recipe, copies, findings, uses)
     result = written_out(result, copies)
+    result = without_sweeps(result, copies, findings, uses)
     return Expanded(recipe, result, copies, tuple(findings), uses)

@@ -116,7 +116,7 @@ def parameter_line(parameter: Parameter) -> str:
         marks.append("required")
     elif parameter.default is not None and parameter.default != ():
         marks.append(f"default `{value_text(parameter.default, parameter)}`")
-    if parameter.sweeps:
+    if parameter.sweeps or parameter.read_again:
         marks.append("*sweep*")
     if parameter.from_defaults:
         marks.append("*defaults*")

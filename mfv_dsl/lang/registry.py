@@ -58,6 +58,7 @@ class Parameter:
     variadic: bool = False  # takes all remaining positional arguments, at least one
     from_defaults: bool = False  # a `defaults` block may give it
     may_be_empty: bool = False  # of a list: none of them is an answer, too
+    read_again: bool = False  # a list or range: the block is read once for each of its values
     missed: bool = False  # one may look for it in `defaults`, which do not give it
     since: str = "1"
     key: Literal["changed", "always", "never"] = "changed"
@@ -81,7 +82,7 @@ class Parameter:
 
     @property
     def sweeps(self) -> bool:
-        """Whether a list or range of numbers makes a sweep."""
+        """Whether a list or range of numbers makes a sweep within one step."""
         return "Range" in self.types and "Number" in self.types
 
 

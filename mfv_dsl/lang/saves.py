@@ -15,18 +15,23 @@ from mfv_dsl.base.source import Span
 from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.scope import Scope
-from mfv_dsl.lang.syntax import Call, Expr, Name, Text, substituted
+from mfv_dsl.lang.syntax import Axis, Call, Expr, Name, Text, as_called, substituted
 from mfv_dsl.lang.unparse import unparse
 
 _ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]*://|hf:")  # of the Hub, of the web, of a cloud
 
 
-def vector_name(expr: Expr, relations: Mapping[str, str]) -> str:
-    """The file name of a saved vector: ``left`` for fv(left), ``pure_left`` for pure(left).
+def vector_name(expr: Expr, relations: Mapping[str, str], axes: Iterable[Axis] = ()) -> str:
+    """The file name of a saved vector: ``left`` for fv(left), ``pure_left`` for pure(left),
+    ``left_draw_2`` for what is saved for each value of a sweep.
 
     ``relations`` says what names of relations, such as ``each``, stand for.
     """
-    expr = substituted(expr, relations)
+    reading = "".join(f"_{plain(f'{axis.name}_{axis.value}')}" for axis in axes)
+    return _name_of(substituted(as_called(expr), relations), relations) + reading
+
+
+def _name_of(expr: Expr, relations: Mapping[str, str]) -> str:
     if isinstance(expr, Name):
         return expr.text
     if isinstance(expr, Call) and _is_of_pair(expr):
@@ -105,4 +110,5 @@ def _written(block: CheckedBlock) -> Iterator[tuple[str, Span]]:
     for expr in expressions if isinstance(expressions, tuple) else ():
         relations = (block["on"] or ()) if is_per_relation(expr) else ("",)
         for relation in relations:
-            yield vector_name(expr, {"each": relation} if relation else {}), expr.span
+            bound = {"each": relation} if relation else {}
+            yield vector_name(expr, bound, block.axes), expr.span

@@ -45,7 +45,7 @@ class Node:
 @cache
 def _fields(kind: Any) -> tuple[str, ...]:
     """The fields of a kind of node that may hold nodes."""
-    return tuple(item.name for item in fields(kind) if item.name != "span")
+    return tuple(item.name for item in fields(kind) if item.name not in ("span", "written"))
 
 
 # -- expressions --------------------------------------------------------------------------------
@@ -195,6 +195,16 @@ class Declaration(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """The value of a sweep in one reading of a block; ``is_seed`` where it is used as a seed and as
+    nothing else."""
+
+    name: str
+    value: int | float | str
+    is_seed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Block(Node):
     """``kind label { attributes }``; the label is a name, a text, or missing.
 
@@ -207,6 +217,11 @@ class Block(Node):
     attributes: tuple[Attribute, ...]
     values: tuple[Expr, ...] = ()
     reach: Name | None = None
+    #: in a recipe that is written out: the values of sweeps in this reading, those of `defaults`
+    #: that depend on them, and the block as it was written
+    axes: tuple[Axis, ...] = ()
+    settled: tuple[Attribute, ...] = ()
+    written: Block | None = field(default=None, compare=False, repr=False)
     doc: str = field(default="", kw_only=True)
 
 
@@ -297,6 +312,23 @@ def _with_parts(node: Node, parts: list[Node], labels: tuple[str, ...]) -> Node:
         elif isinstance(value, tuple):
             changes[name] = tuple(next(left) if isinstance(part, Node) else part for part in value)
     return replace(node, **changes)
+
+
+def as_called(node: AnyNode) -> AnyNode:
+    """``node`` with the names that its parts were declared by, in the place of those of readings
+    (:mod:`mfv_dsl.lang.sweeps`).
+
+    >>> as_called(Name("best[draw=2]")).text
+    'best'
+    """
+
+    def own(part: Node) -> Node:
+        if isinstance(part, Name) and "[" in part.text:
+            return replace(part, text=part.text.partition("[")[0])
+        return part
+
+    called: AnyNode = rewritten(node, lambda part: None, own)
+    return called
 
 
 def spine(node: Binary) -> tuple[Expr, list[Binary]]:

@@ -198,11 +198,15 @@ def _normal_forms(analysis: Analysis, item: Declaration) -> list[str]:
         for member in bound[:_MOST_RELATIONS]:
             form = planner.source_text(item.value, Context(model, dataset, member))
             label = f"({', '.join(member.values())})" if member else ""
-            rows.append(f"{item.name.text}{label} = {form}")
+            if member or form != unparse(item.value):
+                rows.append(f"{item.name.text}{label} = {form}")
     except (MfvError, KeyError, RecursionError):
         return []
     more = ["…"] if len(bound) > _MOST_RELATIONS else []
-    return ["By relation:", "\n".join(["```mfv", *rows, *more, "```"])]
+    if not rows:
+        return []
+    head = "As sums, by relation:" if item.parameters else "As a sum:"
+    return [head, "\n".join(["```mfv", *rows, *more, "```"])]
 
 
 def _facts_of(analysis: Analysis, item: Item) -> str:

@@ -117,8 +117,8 @@ def effective_size(
     all strata are taken together.
     """
     n = values.shape[-1]
-    stratum = _numbers([0] * n if strata is None else strata)
-    cluster = _numbers(range(n) if clusters is None else clusters)
+    stratum = numbered([0] * n if strata is None else strata)
+    cluster = numbered(range(n) if clusters is None else clusters)
     n_clusters = cluster.max() + 1
     if n_clusters == n and not stratum.any():
         return np.full(values.shape[:-1], float(n))
@@ -148,14 +148,14 @@ def effective_size(
     return sizes
 
 
-def student(freedom: int) -> float:
+def student(freedom: float) -> float:
     """The 97.5 % point of Student's t with so many degrees of freedom, one at least."""
     from scipy.special import stdtrit
 
     return float(stdtrit(max(freedom, 1), 0.975))
 
 
-def _numbers(names: Sequence[Hashable]) -> np.ndarray:
+def numbered(names: Sequence[Hashable]) -> np.ndarray:
     """The names numbered from 0, in order of first appearance."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names])

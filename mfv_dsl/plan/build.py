@@ -12,7 +12,6 @@ from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.saves import is_per_relation, vector_name
 from mfv_dsl.lang.syntax import Call, Expr, Name
-from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import finite, sum_text
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.evals import EvalPlanner
@@ -49,14 +48,16 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     >>> [step.label for step in build_plan(load_recipe(Source(text))).steps]
     ['raw: left, 0 shots']
     """
-    names = [block.name for block in checked.blocks]
+    names = [block.own_name for block in checked.blocks]
     for name in only or ():
         if name not in names:
             near = suggest(name, names)
             raise MfvError(
                 "MFV5003",
                 f"the recipe has no tune, eval or save `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
+                help=f"did you mean `{near}`?"
+                if near
+                else f"it has {', '.join(dict.fromkeys(names))}",
             )
     planner = BlockPlanner(checked)
     rows: list[EvalRow] = []
@@ -66,7 +67,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     errors: dict[tuple[object, ...], Diagnostic] = {}
     try:
         for block in checked.blocks:
-            if only and block.name not in only:
+            if only and block.own_name not in only:
                 continue
             try:
                 if block.kind == "eval":
@@ -94,7 +95,11 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     ends += [row.step for row in numbers if row.step is not None]
     steps = needed(planner.steps.values(), ends)
     keys = {step.key for step in steps}
-    tunes = [TuneRow(*names, key) for names, key in planner.tuned.items() if key in keys]
+    tunes = [
+        TuneRow(tune.own_name, relation, key, tune.axes)
+        for (name, relation), key in planner.tuned.items()
+        if key in keys and (tune := checked.tunes[name])
+    ]
     check_files(checked, steps, saves, tunes)
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
@@ -121,7 +126,7 @@ class BlockPlanner(EvalPlanner):
     def report(self, block: CheckedBlock) -> list[NumberRow]:
         """The numbers of a `report`: with `each` in it one for every relation."""
         rows = []
-        for expr in block["numbers"]:
+        for text, expr in zip(block.listed, block["numbers"], strict=True):
             each = is_per_relation(expr)
             for relation in self.relations_of(block) if each else [None]:
                 bound = {} if relation is None else {"each": relation}
@@ -129,7 +134,7 @@ class BlockPlanner(EvalPlanner):
                 number = self.number(expr, context)
                 step = None if isinstance(number, float) else number
                 value = finite(number) if isinstance(number, float) else None
-                rows.append(NumberRow(unparse(expr), relation, step, value))
+                rows.append(NumberRow(text, relation, step, value, block.axes))
         return rows
 
     def save(self, block: CheckedBlock) -> Save:
@@ -147,7 +152,7 @@ class BlockPlanner(EvalPlanner):
                 bound = {} if relation is None else {"each": relation}
                 context = replace(base, relations=bound)
                 vector = Saved(
-                    vector_name(expr, bound), self.vector(expr, context),
+                    vector_name(expr, bound, block.axes), self.vector(expr, context),
                     self.source_text(expr, context), _relation_of(expr, context),
                 )  # fmt: skip
                 other = saved.setdefault(check_name(vector.name).lower(), vector)

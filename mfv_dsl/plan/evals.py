@@ -14,12 +14,11 @@ from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.entries import FUNCTION, ITEM, WRITES
 from mfv_dsl.lang.evals import each_of, mode_of
 from mfv_dsl.lang.syntax import Expr
-from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.analogy import candidates
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.controls import SUBSTITUTES
-from mfv_dsl.plan.expressions import Planner
+from mfv_dsl.plan.expressions import Planner, titled
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.steps import EvalRow
 from mfv_dsl.plan.treatments import Treatment, treatments
@@ -30,14 +29,11 @@ class EvalPlanner(Planner):
 
     def evaluate(self, block: CheckedBlock) -> list[EvalRow]:
         """The rows of an eval: a step for each number of shots and relation."""
-        mode = mode_of(block.settings)
-        vectors = each_of(block[mode]) if mode else ()
         return [
             EvalRow(
-                block.name, relation, shots, self._evaluate(block, relation, shots),
-                tuple(map(unparse, vectors)) if len(vectors) > 1 else (),
-                tuple(self._comparisons(block, relation)),
-                block["metrics"],
+                block.own_name, relation, shots, self._evaluate(block, relation, shots),
+                block.listed, tuple(self._comparisons(block, relation)), block["metrics"],
+                block.axes,
             )
             for shots in sweep(block["shots"])
             for relation in self.relations_of(block)
@@ -49,7 +45,7 @@ class EvalPlanner(Planner):
         evals = self.checked.evals
         for name in each_of(block["against"]):
             (shots,) = sweep(evals[name]["shots"])
-            yield name, self._evaluate(evals[name], relation, shots)
+            yield evals[name].own_name, self._evaluate(evals[name], relation, shots)
 
     def _evaluate(self, block: CheckedBlock, relation: str, shots: int) -> str:
         context = replace(self.context_of(block), relations={"each": relation})
@@ -78,8 +74,8 @@ class EvalPlanner(Planner):
                             block["ablate"], replace(context, variation=variation)
                         )
         if ablates and block["ablate_with"] == "mean":
-            inputs["overall_mean"] = self._overall_mean(context)
-        label = f"{block.name}: {relation}, {shots} shots"
+            inputs["overall_mean"] = self._overall_mean(block, context)
+        label = f"{titled(block)}: {relation}, {shots} shots"
         return self.add("evaluate", label, parameters, inputs, context, dataset=True)
 
     def _treatment(
@@ -91,12 +87,12 @@ class EvalPlanner(Planner):
         substitute = SUBSTITUTES[treatment.control]
         return substitute(self, block, mode, expression, replace(context, variation=variation))
 
-    def _overall_mean(self, context: Context) -> str:
+    def _overall_mean(self, block: CheckedBlock, context: Context) -> str:
         """Mean head outputs over all relations, under the prompts that ``fv`` uses by default."""
         options = {p.name: p.default for p in FUNCTION["fv"].parameters}
         options |= {
             name: setting.value
-            for given in (self.checked.defaults, self.checked.reaching.get("fv", {}))
+            for given in (self.checked.defaults, self.checked.reaching.get("fv", {}), block.settled)
             for name, setting in given.items()
             if name in options
         }

@@ -17,6 +17,7 @@ from mfv_dsl.base.files import open_regular
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM
 from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Match, Name, Number, Unary, spine
 from mfv_dsl.lang.tunes import DRAWN, TRAINING_SPLIT
 from mfv_dsl.lang.unparse import unparse
@@ -82,9 +83,9 @@ class Planner(HeadPlanner):
         terms = [expr]
         while isinstance(terms[-1].left, Binary) and terms[-1].left.operator in "+-":
             terms.append(terms[-1].left)
+        rights = [self.linear(term.right, context) for term in terms]
         total = self.linear(terms[-1].left, context)
-        for term in reversed(terms):
-            right = self.linear(term.right, context)
+        for term, right in zip(reversed(terms), reversed(rights), strict=True):
             total = self._sum(term, total, right if term.operator == "+" else scaled(right, -1))
         return total
 
@@ -225,7 +226,7 @@ class Planner(HeadPlanner):
         context = replace(
             context, model=block.model, dataset=block.dataset, relations={"each": relation}
         )
-        label = f"{block.name}({relation})"
+        label = f"{titled(block)}({relation})"
         parameters = {p.stored_name: block[p.name] for p in options_in_key(ITEM["tune"])}
         parameters["relation"] = relation
         if parameters["items"] == "all":
@@ -279,6 +280,13 @@ class Planner(HeadPlanner):
         steps = {side: value for side, value in sides.items() if isinstance(value, str)}
         parameters = {"operator": operator, **numbers}
         return self.add("arithmetic", f"… {operator} …", parameters, steps)
+
+
+def titled(block: CheckedBlock) -> str:
+    """A block's name, and the values of sweeps where it is read for several."""
+    own = f"{block.own_name}."  # of a tune's own sweeps
+    axes = ((axis.name.removeprefix(own), axis.value) for axis in block.axes)
+    return block.own_name + reading_text(axes)
 
 
 def _content(path: str) -> str | None:

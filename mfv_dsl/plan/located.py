@@ -14,7 +14,8 @@ def located(error: MfvError, checked: Checked, block: CheckedBlock) -> Diagnosti
     return Diagnostic(
         error.code, error.message, checked.recipe.source,
         _place(error.argument or "", checked, block) or _head(checked, block),
-        f"in `{block.name}`" if block.kind != "save" else "", help=error.help, notes=error.notes,
+        f"in `{block.own_name}`" if block.kind != "save" else "",
+        help=error.help, notes=error.notes,
     )  # fmt: skip
 
 
@@ -47,8 +48,11 @@ def _by_origin(setting: Setting | None) -> dict[str, Span | None]:
 
 def _within(span: Span, block: CheckedBlock, checked: Checked) -> bool:
     """Whether a call stands in the block, or in a declaration, which the block may use."""
-    others = (b.span for b in checked.blocks if b is not block)
-    return not any(other.start <= span.start < other.end for other in others)
+
+    def has(other: CheckedBlock) -> bool:
+        return other.span.start <= span.start < other.span.end
+
+    return has(block) or not any(map(has, checked.blocks))
 
 
 def _head(checked: Checked, block: CheckedBlock) -> Span:

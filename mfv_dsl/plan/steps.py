@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.short import Short, kind_of, names
 from mfv_dsl.lang.checked import Constructed
+from mfv_dsl.lang.syntax import Axis
 
 #: The steps that a step takes its inputs from, by the name of the input: one key, or several.
 Inputs: TypeAlias = Mapping[str, "str | tuple[str, ...]"]
@@ -50,7 +51,8 @@ class EvalRow(Short):
     """What an ``eval`` shows: the step that measures one relation under one number of shots.
 
     ``vectors`` are the texts of the vectors where the eval lists several; ``against`` pairs the
-    names of evals to compare with and the steps that measure this relation there.
+    names of evals to compare with and the steps that measure this relation there; ``axes`` are the
+    values of sweeps that the eval is read for.
     """
 
     eval: str
@@ -60,26 +62,31 @@ class EvalRow(Short):
     vectors: tuple[str, ...] = ()
     against: tuple[tuple[str, str], ...] = ()
     metrics: tuple[str, ...] = ("accuracy", "p_answer")
+    axes: tuple[Axis, ...] = ()
 
 
 @dataclass(frozen=True)
 class TuneRow:
-    """What a `tune` shows: the step that trains the vector of one relation."""
+    """What a `tune` shows: the step that trains the vector of one relation, for these values of
+    sweeps."""
 
     tune: str
     relation: str
     step: str
+    axes: tuple[Axis, ...] = ()
 
 
 @dataclass(frozen=True)
 class NumberRow:
     """What a `report` shows: the text of a number, and the step that computes it, or the number
-    itself where it is known now; ``relation`` is that which `each` stands for in it."""
+    itself where it is known now; ``relation`` is that which `each` stands for in it, ``axes`` the
+    values of sweeps."""
 
     number: str
     relation: str | None
     step: str | None
     value: float | None = None
+    axes: tuple[Axis, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,15 +178,21 @@ class Plan:
                 {**vars(step), "parameters": dict(step.parameters), "inputs": dict(step.inputs)}
                 for step in self.steps
             ],
-            "rows": [vars(row) for row in self.rows],
-            "tunes": [vars(row) for row in self.tunes],
-            **({"numbers": [vars(row) for row in self.numbers]} if self.numbers else {}),
+            "rows": [{**vars(row), "axes": values_of(row.axes)} for row in self.rows],
+            "tunes": [{**vars(row), "axes": values_of(row.axes)} for row in self.tunes],
+            **({"numbers": [{**vars(row), "axes": values_of(row.axes)} for row in self.numbers]}
+               if self.numbers else {}),
             "saves": [
                 {"folder": save.folder, "layer": save.layer, "license": save.license,
                  "vectors": [vars(vector) for vector in save.vectors]}
                 for save in self.saves
             ],
         }  # fmt: skip
+
+
+def values_of(axes: Iterable[Axis]) -> dict[str, int | float | str]:
+    """The values of sweeps by name."""
+    return {axis.name: axis.value for axis in axes}
 
 
 def needed(steps: Iterable[Step], keys: Iterable[str]) -> tuple[Step, ...]:

@@ -41,6 +41,8 @@ def result_columns(
     columns = _conditions(fields) | {"n": _cells(RESULT_COLUMNS["n"], fields)}
     for title, metric in _METRIC.items():
         columns[title] = reported(RESULT_COLUMNS[title], metric)
+        if title == "accuracy %":
+            columns["sd over seeds"] = reported(RESULT_COLUMNS["sd over seeds"], metric)
     columns["vs zero-shot"] = [
         "" if _is_zero_shot(row) else text
         for row, text in zip(fields, columns["vs zero-shot"], strict=True)
@@ -69,7 +71,10 @@ def confusion_columns(
 
 
 def _conditions(fields: Sequence[ResultFields]) -> dict[str, list[str]]:
-    columns = {title: _cells(RESULT_COLUMNS[title], fields) for title in _CONDITION}
+    columns = {title: _cells(RESULT_COLUMNS[title], fields) for title in _CONDITION[:2]}
+    for name in dict.fromkeys(name for row in fields for name in row.get("axes", ())):
+        columns[name] = [cell(row.get("axes", {}).get(name)) for row in fields]
+    columns |= {title: _cells(RESULT_COLUMNS[title], fields) for title in _CONDITION[2:]}
     if all(row["scale"] in (None, 1) for row in fields):
         columns["scale"] = [""] * len(fields)
     return columns

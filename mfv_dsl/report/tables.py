@@ -49,10 +49,12 @@ def tuning_table(rows: Sequence[TuningRow]) -> Table:
     """Trained vectors: what the epoch that was chosen does on the validation prompts that chose it,
     beside the start; accuracy in per cent with its 95 % interval."""
     numbers = ("layer", "epoch", "n", "at the start %", "on validation %", "nll", "norm")
-    table = grid({"tune": "left", "relation": "left", **_on_the_right(numbers)})
+    axes = tuple(dict.fromkeys(name for row in rows for name in row.axes))
+    table = grid({"tune": "left", "relation": "left", **_on_the_right((*axes, *numbers))})
     for name, row in zip(_groups(table, [row.tune for row in rows]), rows, strict=True):
         table.add_row(
-            name, row.relation, str(row.layer), f"{row.chosen}/{row.epochs}",
+            name, row.relation, *(cell(row.axes.get(axis)) for axis in axes),
+            str(row.layer), f"{row.chosen}/{row.epochs}",
             str(row.n), f"{100 * row.start_accuracy:.0f}",
             percent(row.accuracy, row.ci_low, row.ci_high),
             f"{row.start_nll:.2f} → {row.nll:.2f}", f"{row.start_norm:.1f} → {row.norm:.1f}",
@@ -95,10 +97,13 @@ def weights_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def numbers_table(rows: Sequence[ReportedNumber]) -> Table:
     """The numbers of reports, one line for each relation of one that has `each` in it."""
-    table = grid({"number": "left", "relation": "left", "value": "right"}, wrap=("number",))
+    axes = tuple(dict.fromkeys(name for row in rows for name in row.axes))
+    columns: dict[str, Side] = {"number": "left", "relation": "left"}
+    table = grid({**columns, **_on_the_right((*axes, "value"))}, wrap=("number",))
     for name, row in zip(_groups(table, [row.number for row in rows]), rows, strict=True):
         value = f"failed: {row.error}" if row.value is None else f"{row.value:.4g}"
-        table.add_row(Text(name), row.relation or "", value)
+        swept = (cell(row.axes.get(axis)) for axis in axes)
+        table.add_row(Text(name), row.relation or "", *swept, value)
     return table
 
 

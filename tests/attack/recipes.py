@@ -13,6 +13,7 @@ from collections.abc import Callable
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTIONS, ITEM, UNITS
 from mfv_dsl.lang.registry import Entry, Parameter
 
+_SEED = Parameter("seed", ("Number",), "", unit="seed")
 RELATIONS = ("left", "right", "above", "below")
 SPLITS = ("extract", "train", "validation", "test")
 NUMBERS = (
@@ -37,6 +38,7 @@ class Writer:
         self.families: list[str] = []
         self.heads: list[str] = []
         self.evals: list[str] = []
+        self.sweeps: list[str] = []
         self.each = False  # whether a relation may be called `each` here
 
     def recipe(self) -> str:
@@ -44,7 +46,19 @@ class Writer:
         parts = [_HEAD]
         for number in range(self.chance.randint(1, 5)):
             kind = self.chance.choice(
-                ("heads", "vector", "family", "tune", "eval", "eval", "eval", "save", "profile")
+                (
+                    "heads",
+                    "vector",
+                    "family",
+                    "tune",
+                    "eval",
+                    "eval",
+                    "eval",
+                    "save",
+                    "profile",
+                    "sweep",
+                    "report",
+                )
             )
             parts.append(getattr(self, f"_{kind}")(number))
         if self.chance.random() < self.odd:
@@ -84,8 +98,23 @@ class Writer:
     def _save(self, number: int) -> str:
         return self.block("save", f'"made/{number % 2}"')
 
+    def _sweep(self, number: int) -> str:
+        size = self.chance.choice((0, 1, 2, 2, 3))
+        values = [self.number(_SEED) for _ in range(size)]
+        whole = f"{self.number(_SEED)}..{self.number(_SEED)}"
+        text = whole if self.chance.random() < 0.3 else f"[{', '.join(values)}]"
+        name = f"s{number}" if self.chance.random() > self.odd else "layer"
+        self.sweeps.append(name)
+        return f"sweep {name} = {text}"
+
+    def _report(self, number: int) -> str:
+        self.each = True
+        lines = [f"  {self.call('Number', 2)}" for _ in range(self.chance.randint(1, 2))]
+        self.each = False
+        return "report {\n" + "\n".join(lines) + "\n}"
+
     def _profile(self, number: int) -> str:
-        names = [*self.evals, "defaults", "d", "m"]
+        names = [*self.evals, "defaults", "d", "m", *self.sweeps]
         lines = [
             f"  {self.chance.choice(names)}.{p.name} = {self.value(p)}"
             for p in self.chance.sample(ITEM["eval"].parameters, 2)
@@ -111,6 +140,9 @@ class Writer:
         """A value of one of the parameter's types."""
         if self.chance.random() < self.odd:
             return self.oddity()
+        if parameter.read_again and self.chance.random() < 0.25:
+            kind = f"List[{parameter.types[0]}]"
+            return self.of_type(self.chance.choice((kind, "Range")), parameter, depth)
         return self.of_type(self.chance.choice(parameter.types), parameter, depth)
 
     def of_type(self, kind: str, parameter: Parameter, depth: int) -> str:
@@ -132,12 +164,15 @@ class Writer:
             "Eval": lambda: self.chance.choice([*self.evals, "e0", "zero_shot"]),
             "Heads": lambda: self.head_set(depth - 1),
             "Vector": lambda: self.vector(depth - 1),
+            "Layers": lambda: f"{{{self.number(parameter)}, {self.number(parameter)}}}",
         }
         return writers[kind]()
 
     def number(self, parameter: Parameter | None = None) -> str:
         if parameter is None or self.chance.random() < self.odd:
             return self.chance.choice(NUMBERS)
+        if self.sweeps and self.chance.random() < 0.15:
+            return self.chance.choice(self.sweeps)
         unit = UNITS[parameter.unit or "factor"]
         whole = str(self.chance.choice((0, 1, 1, 2, 3, 4, 6)))
         return whole if unit.whole else self.chance.choice((whole, "0.5", "1e-2", "-1", "2"))

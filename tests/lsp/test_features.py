@@ -201,7 +201,8 @@ def test_hover_of_names_and_words():
 
 
 def test_hover_shows_the_sum_that_a_vector_is():
-    assert "steer = fv(left) - 2 * fv(right)" in hovered("eval a { add = ste¦er, layer = 1 }")
+    text = hovered("vector w = steer + fv(right)\neval a { add = w¦, layer = 1 }")
+    assert "As a sum:" in text and "w = fv(left) - fv(right)" in text
     text = hovered("eval a { add = pu¦re(each), layer = 1 }")
     assert "pure(left) = 0.5 * fv(left) - 0.5 * fv(right)" in text
     assert "pure(above) = fv(above) - 0.5 * fv(left) - 0.5 * fv(right)" in text

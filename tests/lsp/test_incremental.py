@@ -68,7 +68,8 @@ def run(count: int, every: int, seed: int) -> None:
             document.change([change], done)
             done += 1
             text = document.lines.text
-            known = analyse(text, "recipe.mfv", facts, document.reparser)
+            if done % 5 == 0 or every < 5:
+                known = analyse(text, "recipe.mfv", facts, document.reparser)
             if done % every == 0:
                 source = Source(text, "recipe.mfv")
                 fresh = check_source(source, facts, (), at_hand)
@@ -89,7 +90,7 @@ def test_after_many_edits_a_recipe_is_what_a_fresh_check_says():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_after_ten_thousand_edits_a_recipe_is_what_a_fresh_check_says(seed):
-    run(2_500, 5, seed=seed + 10)
+    run(2_500, 25, seed=seed + 10)
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -1,0 +1,62 @@
+;;; mfv-mode.el --- Recipes of mfv-dsl, with the language server  -*- lexical-binding: t; -*-
+
+;; Package-Requires: ((emacs "29.1"))
+;; Written from the registry by python -m tools.editors. Do not edit.
+
+;;; Commentary:
+
+;; (add-to-list 'load-path "…/editors/emacs") (require 'mfv-mode)
+;; In a recipe, M-x eglot starts the server; (add-hook 'mfv-mode-hook #'eglot-ensure) always does.
+
+;;; Code:
+
+(defconst mfv-mode--items
+  '("dataset" "defaults" "eval" "heads" "let" "model" "profile" "report" "save" "tune" "vector" "mfv"))
+(defconst mfv-mode--functions
+  '("all" "blend" "clip" "cosine" "dot" "fv" "layers" "load" "mean" "norm" "normalize" "project" "random" "random_like" "reject" "top" "zeros" "gqa" "hf" "hf_dataset" "metadata_csv" "openflamingo" "pairs" "scenes" "tiny"))
+(defconst mfv-mode--values
+  '("accuracy" "add" "aie" "all" "analogy" "auto" "balanced" "bf16" "chat" "confusion" "cpu" "cuda" "drop" "each" "eager" "error" "false" "familiar" "first" "first_token" "flash" "fp16" "fp32" "full" "generate" "gradient" "head_mask" "head_scales" "int8" "k" "last" "layer" "mean" "mix" "mps" "native" "nf4" "nll" "none" "norm" "normal" "novel" "object" "official" "other_relation" "others" "p_answer" "paper" "per_head" "plain" "random" "random_heads" "random_vector" "same_images" "scale" "sdpa" "shapes" "shuffle" "shuffled" "subject" "things" "true" "turns" "vector" "zero"))
+
+(defconst mfv-mode--font-lock
+  `((,(concat "^[ \t]*" (regexp-opt mfv-mode--items 'symbols)) 1 font-lock-keyword-face)
+    (,(concat (regexp-opt mfv-mode--functions 'symbols) "[ \t]*(") 1 font-lock-function-name-face)
+    ("\\_<\\([A-Za-z_][A-Za-z0-9_]*\\)[ \t]*=" 1 font-lock-variable-name-face)
+    (,(regexp-opt mfv-mode--values 'symbols) . font-lock-constant-face)
+    ("\\_<\\(L[0-9]+H[0-9]+\\|[0-9]+\\(?:\\.[0-9]+\\)?\\(?:[eE][-+]?[0-9]+\\)?\\)\\_>"
+     . font-lock-constant-face)))
+
+(defvar mfv-mode-syntax-table
+  (let ((table (make-syntax-table)))
+    (modify-syntax-entry ?# "<" table)
+    (modify-syntax-entry ?\n ">" table)
+    (modify-syntax-entry ?_ "_" table)
+    (modify-syntax-entry ?\" "\"" table)
+    table)
+  "Syntax of recipes: comments from `#', texts in double quotes.")
+
+(defun mfv-mode-indent-line ()
+  "Indent a line by two for every bracket that is open."
+  (interactive)
+  (let* ((depth (save-excursion (car (syntax-ppss (line-beginning-position)))))
+         (closing (save-excursion (back-to-indentation) (looking-at "[])}]")))
+         (column (* 2 (max 0 (if closing (1- depth) depth)))))
+    (if (<= (current-column) (current-indentation))
+        (indent-line-to column)
+      (save-excursion (indent-line-to column)))))
+
+;;;###autoload
+(define-derived-mode mfv-mode prog-mode "mfv"
+  "Major mode for recipes of mfv-dsl."
+  (setq-local comment-start "# ")
+  (setq-local comment-end "")
+  (setq-local indent-line-function #'mfv-mode-indent-line)
+  (setq-local font-lock-defaults '(mfv-mode--font-lock)))
+
+;;;###autoload
+(add-to-list 'auto-mode-alist '("\\.mfv\\'" . mfv-mode))
+
+(with-eval-after-load 'eglot
+  (add-to-list 'eglot-server-programs '(mfv-mode . ("mfv" "lsp"))))
+
+(provide 'mfv-mode)
+;;; mfv-mode.el ends here

@@ -1,0 +1,29 @@
+" Written from the registry by python -m tools.editors. Do not edit.
+if exists("b:current_syntax")
+  finish
+endif
+
+syntax match   mfvOperator  "[-+*/|&=]\|\.\."
+syntax match   mfvName      "\<\h\w*\>"
+syntax match   mfvValue     "\<\%(other_relation\|random_vector\|random_heads\|first_token\|head_scales\|same_images\|confusion\|head_mask\|accuracy\|balanced\|familiar\|generate\|gradient\|official\|p_answer\|per_head\|shuffled\|analogy\|shuffle\|subject\|native\|normal\|object\|others\|random\|shapes\|things\|vector\|eager\|error\|false\|first\|flash\|layer\|novel\|paper\|plain\|scale\|turns\|auto\|bf16\|chat\|cuda\|drop\|each\|fp16\|fp32\|full\|int8\|last\|mean\|none\|norm\|sdpa\|true\|zero\|add\|aie\|all\|cpu\|mix\|mps\|nf4\|nll\|k\)\>"
+syntax match   mfvCall      "\<\h\w*\>\ze\s*("
+syntax match   mfvFunction  "\<\%(metadata_csv\|openflamingo\|random_like\|hf_dataset\|normalize\|project\|cosine\|layers\|random\|reject\|scenes\|blend\|zeros\|pairs\|clip\|load\|mean\|norm\|tiny\|all\|dot\|top\|gqa\|fv\|hf\)\>\ze\s*("
+syntax match   mfvAttribute "\<\h\w*\>\ze\s*=[^=]"
+syntax match   mfvItem      "^\s*\zs\%(defaults\|dataset\|profile\|report\|vector\|heads\|model\|eval\|save\|tune\|let\|mfv\)\>\ze\s*\%(\s[A-Za-z0-9_\"]\|{\)"
+syntax match   mfvNumber    "\<\d\+\%(\.\d\+\)\?\%([eE][+-]\?\d\+\)\?\>"
+syntax match   mfvHead      "\<L\d\+H\d\+\>"
+syntax region  mfvString    start=+"+ skip=+\\.+ end=+"+ oneline
+syntax match   mfvComment   "#.*$" contains=@Spell
+
+highlight default link mfvItem      Keyword
+highlight default link mfvFunction  Function
+highlight default link mfvCall      Identifier
+highlight default link mfvAttribute Type
+highlight default link mfvValue     Constant
+highlight default link mfvNumber    Number
+highlight default link mfvHead      Number
+highlight default link mfvString    String
+highlight default link mfvComment   Comment
+highlight default link mfvOperator  Operator
+
+let b:current_syntax = "mfv"
