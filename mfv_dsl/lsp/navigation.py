@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION
 from mfv_dsl.lang.lexer import MAX_NAME
-from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name, Node, Text
+from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name, Text
 from mfv_dsl.lsp.analysis import Analysis, analyse
 
 
@@ -36,7 +36,9 @@ def occurrences(analysis: Analysis) -> Iterator[tuple[Span, Symbol, bool]]:
     for item in recipe.items:
         yield from _declared(item)
         for node in item.walk():
-            if isinstance(node, Name) and (use := scope.uses.get(node.span)) is not None:
+            use = scope.uses.get(node.span) if isinstance(node, Name) else None
+            # what is written out may have the place of something else
+            if use is not None and isinstance(node, Name) and use.text == node.text:
                 owner = item.span if use.of == "parameter" else None
                 yield node.span, Symbol(use.of, use.text, owner), False
             elif item.kind.text == "dataset" and scope.types.get(node.span) == "Relation":
@@ -180,6 +182,10 @@ def _check_meaning(analysis: Analysis, places: list[Span], new: str) -> None:
             for _, s, declares in found
         ]
 
+    before = [finding.code for finding in analysis.diagnostics]
+    new_findings = [finding for finding in after.diagnostics if finding.code not in before]
+    if new_findings:
+        raise CannotRename(f"`{new}` cannot be its name: {new_findings[0].message}")
     if meaning(analysis) != meaning(after):
         raise CannotRename(f"with the name `{new}` the recipe would mean something else")
 
@@ -200,9 +206,3 @@ def item_at(analysis: Analysis, offset: int) -> Item | None:
         if item.span.start <= offset <= item.span.end:
             return item
     return None
-
-
-__all__ = [
-    "CannotRename", "Node", "Symbol", "definitions", "item_at", "occurrences", "references",
-    "renamed_places", "symbol_at",
-]  # fmt: skip

@@ -7,7 +7,6 @@ from itertools import pairwise
 from lsprotocol import types as lsp
 
 from mfv_dsl.lang.changes import label_text
-from mfv_dsl.lang.lexer import raw_tokens
 from mfv_dsl.lang.syntax import Block, Declaration, Item, Name, Text
 from mfv_dsl.lsp.analysis import Analysis
 from mfv_dsl.lsp.positions import Lines
@@ -70,6 +69,3 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     starts = [*numbers[:1], *breaks]
     ends = [*(a for a, b in pairwise(numbers) if b != a + 1), *numbers[-1:]]
     return list(zip(starts, ends, strict=True))
-
-
-__all__ = ["folds", "raw_tokens", "symbols"]

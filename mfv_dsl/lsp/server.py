@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol
+from pygls.protocol.language_server import lsp_method
 from pygls.uris import to_fs_path
 
 from mfv_dsl.base.source import Span
@@ -41,11 +43,21 @@ Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 Register = Callable[[Handler], Handler]
 
 
+class Protocol(LanguageServerProtocol):
+    """The protocol without pygls' own copies of texts: it ends lines where Python does, also with a
+    form feed or U+2028, and then moves the places of changes in them."""
+
+    @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Any:
+        """Hand changes on as they came."""
+        yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CHANGE], (params,), None
+
+
 class Server(LanguageServer):
     """The open documents of one editor."""
 
     def __init__(self) -> None:
-        super().__init__("mfv", __version__)
+        super().__init__("mfv", __version__, protocol_cls=Protocol)
         self.checker = Checker()
         self.documents: dict[str, Document] = {}
         self.can_run = False  # whether the editor has the command that runs a block

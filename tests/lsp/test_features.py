@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lsprotocol import types as lsp
 
+from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.checker import check_source
 from mfv_dsl.lang.constructors import CONSTRUCTOR
@@ -118,6 +120,19 @@ def test_attributes_of_defaults_and_profiles():
         ("eval a { model = ¦", {"flamingo"}, {"shapes", "tiny"}),
         ("eval a { ablate = ¦", {"spatial", "top"}, {"steer"}),
         ("heads h = top(4, by=¦", {"aie", "random"}, {"left"}),
+        ("let n = 3\neval a { shots = ¦", {"n", "norm"}, {"steer", "left"}),
+        ("let n = 3\nvector v = ¦", {"n", "fv"}, {"left"}),
+        ("vector v(r) = match r { ¦", {"left", "else"}, {"fv", "each"}),
+        ("vector v(r) = match r {\n  left: fv(above)\n  ¦", {"left", "else"}, {"fv", "each"}),
+        ("vector v(r) = match r {\n  left: ¦", {"steer", "fv"}, {"left", "else"}),
+        ("vector v(r) = match r {\n  left: fv(¦", {"left", "r"}, {"steer", "else"}),
+        ("eval a { add = match each { left: ¦", {"steer", "fv"}, {"left", "else"}),
+        ("report { ¦", {"cosine", "norm", "on"}, {"fv", "add"}),
+        ("report {\n  norm(¦", {"steer", "fv"}, {"cosine"}),
+        ("defaults ¦", {"for"}, {"eval"}),
+        ("defaults for ¦", {"tune", "eval", "fv", "top"}, {"for", "heads"}),
+        ("defaults for tune { ¦", {"start", "lr"}, {"add", "trials"}),
+        ("defaults for fv { trials = 3, ¦", {"heads", "shots"}, {"relation", "trials", "lr"}),
         ("heads h = top(4, ¦", {"by", "on", "seed"}, {"aie"}),
         ("heads h = top(4, by=aie, ¦", {"on", "seed"}, {"by"}),
         ("dataset d = scenes(relations=[¦", {"left", "below_right"}, {"steer"}),
@@ -200,6 +215,33 @@ def test_hover_of_names_and_words():
     assert "drawn" in hovered("heads h = top(3, by=ran¦dom)")
 
 
+SWEPT = """\
+mfv 1
+model m = tiny()
+## How often is it drawn?
+sweep draw = 1..3
+dataset d = scenes(relations=[left, right], seed=draw)
+heads best = top(3, seed=draw, dataset=d)
+eval a { add = fv(each, seed=draw, heads=best), layer = 3 }
+"""
+
+
+def test_what_is_swept_has_one_name():
+    analysis = analyse(SWEPT)
+    assert analysis.diagnostics == ()
+    offset = SWEPT.index("draw =")
+    assert len(renamed_places(analysis, offset, "pulled")) == 4
+    with pytest.raises(CannotRename, match="results have a column `number`"):
+        renamed_places(analysis, offset, "number")
+    assert spans(SWEPT, references(analysis, SWEPT.index("best"))) == ["6:best", "7:best"]
+    assert spans(SWEPT, references(analysis, SWEPT.index("a {"))) == ["7:a"]
+    items = complete(analysis, Lines(SWEPT), SWEPT.index("best)"))
+    names = [item.label for item in items]
+    assert {"best", "draw"} <= set(names) and not any("[" in name for name in names)
+    found = hover(analysis, Lines(SWEPT), offset)
+    assert found is not None and found.contents.value.startswith("How often is it drawn?")
+
+
 def test_hover_shows_the_sum_that_a_vector_is():
     text = hovered("vector w = steer + fv(right)\neval a { add = w¦, layer = 1 }")
     assert "As a sum:" in text and "w = fv(left) - fv(right)" in text
@@ -221,6 +263,12 @@ def test_hover_says_who_sets_an_attribute():
     )
     found = hover(analyse(text), Lines(text), offset)
     assert found is not None and "`items = 7` from `defaults` in line 7" in found.contents.value
+
+
+def test_hover_of_a_function_says_what_a_call_takes_from_where():
+    text = hovered("vector v = f¦v(left, trials=3)")
+    assert "`shots = 4` from `defaults` in line 6" in text
+    assert "`corrupt = mix` from the language" in text and "`trials" not in text.split("Not")[1]
 
 
 def test_hover_of_a_loaded_vector():
@@ -411,15 +459,16 @@ def test_lenses_count_steps_and_finished_ones(tmp_path, monkeypatch):
         Lines(USES).line(lens.range.start.line).split()[1]: lens.command.title
         for lens in lenses(analysis, plan, Lines(USES))
     }
-    assert titles["zero"] == "4 steps, 0 finished"
+    assert titles["zero"] == "8 steps, 0 finished"
     assert set(titles) == {"zero", "tuned", "raw", "other", '"vectors/mine"'}
     for row in plan.rows:
         if row.eval == "zero":
-            file = tmp_path / "steps" / row.step[:2] / f"{row.step}.safetensors"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+            for key in (row.step, *plan[row.step].follows_from):
+                file = tmp_path / "steps" / key[:2] / f"{key}.safetensors"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
     again = lenses(analysis, plan, Lines(USES), "file:///a.mfv", run=True)
-    assert again[0].command.title == "▷ run: 4 steps, all finished"
+    assert again[0].command.title == "▷ run: 8 steps, all finished"
     assert (again[0].command.command, again[0].command.arguments) == (
         RUN, ["file:///a.mfv", "zero"],
     )  # fmt: skip
@@ -459,6 +508,50 @@ def test_repairs_repair():
     whole = edited(text, found["Repair all that can be repaired (3)"])
     assert analyse(whole).diagnostics == ()
     assert whole.endswith("vector other = fv(left) + 2 * fv(right)\neval a { shots = 0 }\n")
+
+
+ALLOWED = """\
+mfv 1
+model m = tiny()
+dataset d = scenes()
+eval a {
+  shots = 4
+}
+eval b { shots = 4 }
+vector v = fv(left)
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("shots = 4\n}", "  shots = 4\n  allow = [MFV2022]\n}"),
+        ("b {", "eval b { shots = 4, allow = [MFV2022] }"),
+        ("left", "\ndefaults { allow = [MFV2022] }\n"),
+    ],
+)
+def test_a_warning_can_be_allowed_where_the_language_has_it(word, wanted, monkeypatch):
+    allow = ITEM["eval"].parameter("allow")
+    if allow is None:
+        pytest.skip("the language has no `allow` yet")
+    analysis = analyse(ALLOWED)
+    start = ALLOWED.index(word)
+    warning = Diagnostic(
+        "MFV2022", "it has no effect", analysis.source, Span(start, start + 1), severity="warning"
+    )
+    (action,) = [
+        action
+        for action in actions(analysis, [warning], Lines(ALLOWED), "file:///a", Span(start, start))
+        if action.title.startswith("Allow MFV2022")
+    ]
+    after = edited(ALLOWED, action)
+    assert wanted in after
+    assert not [d for d in analyse(after).diagnostics if d.severity == "error"]
+    again = analyse(after)
+    more = replace(warning, code="MFV2023", span=Span(after.index(word), after.index(word) + 1))
+    found = actions(again, [more], Lines(after), "file:///a", more.span)
+    (action,) = [action for action in found if action.title.startswith("Allow MFV2023")]
+    assert "allow = [MFV2022, MFV2023]" in edited(after, action)
 
 
 def test_formatting_changes_what_must_change_and_is_what_fmt_writes():
