@@ -386,7 +386,11 @@ def test_a_file_that_cannot_be_read_whole_is_not_renamed_in():
         renamed_places(analyse(text), text.index("steer"), "other")
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[] if p.stem == "quickstart" else pytest.mark.slow) for p in RECIPES],
+    ids=lambda path: path.stem,
+)
 def test_every_declared_name_of_a_recipe_can_be_renamed(path: Path):
     text = path.read_text(encoding="utf-8")
     analysis = analyse(text, str(path))
