@@ -27,7 +27,7 @@ from mfv_dsl.interactive import InteractivePlan, InteractiveResult
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.constructors import CONSTRUCTOR
-from mfv_dsl.lang.overrides import in_option
+from mfv_dsl.lang.inclusion import FilesBeside, self_contained
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin
@@ -135,6 +135,7 @@ class Recipe(Short):
             overrides=self.overrides,
             find=lambda path, name: at_hand(path, name, self.lock),
             profile=self.profile,
+            read=FilesBeside(self.file, self.name),
         )
 
     @property
@@ -145,11 +146,34 @@ class Recipe(Short):
     @property
     def text_as_run(self) -> str:
         """The recipe's text; what its profile and its overrides change is written into it."""
-        if not self.overrides and self.profile is None:
+        changed = bool(self.overrides) or self.profile is not None
+        if not changed and all(_is_below(file.path) for file in self.checked.files):
+            return self.text
+        return self.text_alone
+
+    @property
+    def text_alone(self) -> str:
+        """The text as run, with what other files declare written into it."""
+        changed = bool(self.overrides) or self.profile is not None
+        if not changed and not self.checked.files:
             return self.text
         profile = [] if self.profile is None else [f"--profile {self.profile}"]
         options = " ".join([*profile, *(f"--set {option}" for option in self.overrides)])
-        return f"# {self.name} {options}\n{unparse(without_profiles(self.checked.recipe))}"
+        recipe = self_contained(self.checked.recipe)
+        text = unparse(without_profiles(recipe) if changed else recipe)
+        return f"{f'# {self.name} {options}'.rstrip()}\n{text}"
+
+    @property
+    def used_files(self) -> dict[str, str]:
+        """The texts of the files that it uses, by where they lie beside its text as run."""
+        whole = self.text_as_run == self.text
+        names: dict[str, str] = {}
+        for file in self.checked.files:
+            name = file.path if whole else f"used/{Path(file.path).name}"
+            while not whole and names.get(name, file.source.text) != file.source.text:
+                name = f"{name.removesuffix('.mfv')}_.mfv"
+            names[name] = file.source.text
+        return names
 
     @property
     def folder(self) -> Path:
@@ -230,16 +254,13 @@ class Recipe(Short):
             plan = build_plan(self.checked, names)
         except MfvError as error:
             raise self._shown(error) from None
-        errors = tuple(map(self._in_option, plan.errors))
+        errors = tuple(map(self.checked.show, plan.errors))
         return InteractivePlan.of(replace(plan, errors=errors), self.given.objects)
 
     def _shown(self, error: MfvError) -> MfvError:
         """The error with its place in the option of ``overrides`` that it comes from."""
-        error.diagnostics = tuple(map(self._in_option, error.diagnostics))
+        error.diagnostics = tuple(map(self.checked.show, error.diagnostics))
         return error
-
-    def _in_option(self, diagnostic: Diagnostic) -> Diagnostic:
-        return in_option(diagnostic, Source(self.text, self.name), self.overrides)
 
     def run(
         self,
@@ -325,7 +346,10 @@ class Recipe(Short):
         elif self.file is not None:
             seen = os.path.relpath(os.path.realpath(self.file), os.path.realpath(folder))
             source = Path(seen).as_posix()
-        return Origin(self.name, source, self.profile, self.overrides, tuple(only))
+        return Origin(
+            self.name, source, self.profile, self.overrides, tuple(only), used=self.used_files,
+            alone=self.text_alone,
+        )  # fmt: skip
 
     def with_models(self) -> Recipe:
         """The recipe once everything was downloaded that its models' facts depend on."""
@@ -418,3 +442,14 @@ def run(
         out, listener, device=device, fresh=fresh, only=only, trace=trace, download=download,
         locked=locked, progress=progress, model=model, dataset=dataset,
     )  # fmt: skip
+
+
+def _is_below(path: str) -> bool:
+    """Whether a used file keeps its place beside a recipe in the folder of a run."""
+    parts = Path(path).parts
+    return (
+        path.endswith(".mfv")
+        and ".." not in parts
+        and not os.path.isabs(path)
+        and (path != "recipe.mfv")
+    )

@@ -14,6 +14,7 @@ from mfv_dsl.base.places import find_recipe
 from mfv_dsl.base.source import Source
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import (
+    NO_FILES,
     CheckResult,
     Facts,
     check_each_profile,
@@ -21,8 +22,8 @@ from mfv_dsl.lang.checker import (
     no_vectors,
     of_profiles,
 )
+from mfv_dsl.lang.inclusion import FilesBeside, Reader
 from mfv_dsl.lang.loads import VectorFinder
-from mfv_dsl.lang.overrides import in_option
 from mfv_dsl.lang.parser import read_source, source_from_bytes
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, read_lock
@@ -39,14 +40,15 @@ def findings(
 ) -> tuple[Diagnostic, ...]:
     """Everything that is wrong with a recipe's file, as :meth:`mfv_dsl.api.Recipe.findings`."""
     source, lock = read_recipe(path)
+    read = reader_beside(path)
 
     def find(path: str, name: str | None) -> VectorFacts | None:
         return at_hand(path, name, lock)
 
-    result = check_source(source, None, overrides, find, profile)
+    result = check_source(source, None, overrides, find, profile, read=read)
     if profile:
-        return (*result.diagnostics, *_plan(result.checked, source, overrides)[1])
-    return (*result.diagnostics, *beyond_check(source, result, None, find, overrides)[0])
+        return (*result.diagnostics, *_plan(result.checked)[1])
+    return (*result.diagnostics, *beyond_check(source, result, None, find, overrides, read)[0])
 
 
 def beyond_check(
@@ -55,18 +57,19 @@ def beyond_check(
     facts: Facts | None = None,
     find: VectorFinder = no_vectors,
     overrides: Sequence[str] = (),
+    read: Reader = NO_FILES,
 ) -> tuple[list[Diagnostic], Plan | None]:
     """What is wrong with a recipe beside what its check gave, ``result``, and its plan.
 
     That is: why no plan can be made of it, or none that can be run, and what is wrong with it with
     each of its profiles.  The plan is None where none can be made.
     """
-    plan, more = _plan(result.checked, source, overrides)
-    results = check_each_profile(source, facts, find)
-    plain = check_source(source, facts, find=find) if results and overrides else result
+    plan, more = _plan(result.checked)
+    results = check_each_profile(source, facts, find, read)
+    plain = check_source(source, facts, find=find, read=read) if results and overrides else result
     more += of_profiles(results, plain.diagnostics)
     for other in () if result.checked is None else results.values():
-        found = _plan(other.checked, source)[1]
+        found = _plan(other.checked)[1]
         more += [d for d in found if d not in (*result.diagnostics, *more)]
     return more, plan
 
@@ -84,9 +87,14 @@ def read_recipe(path: str | Path) -> tuple[Source, Lock]:
     return source, read_lock(file.parent / LOCK_NAME)
 
 
-def _plan(
-    checked: Checked | None, source: Source, overrides: Sequence[str] = ()
-) -> tuple[Plan | None, list[Diagnostic]]:
+def reader_beside(path: str | Path) -> FilesBeside:
+    """The reader of the files that a recipe's file uses; ``-`` is standard input."""
+    if str(path) == STDIN:
+        return FilesBeside()
+    return FilesBeside(find_recipe(as_path(path, "a recipe's file")), str(path))
+
+
+def _plan(checked: Checked | None) -> tuple[Plan | None, list[Diagnostic]]:
     """The plan of a checked recipe, and why there is none, or none that can be run."""
     if checked is None:
         return None, []
@@ -97,4 +105,4 @@ def _plan(
     except MfvError as error:
         # what a model or dataset is that is not on this machine, nobody can say
         found = () if error.code == "MFV5001" else error.diagnostics
-    return plan, [in_option(diagnostic, source, overrides) for diagnostic in found]
+    return plan, [checked.show(diagnostic) for diagnostic in found]

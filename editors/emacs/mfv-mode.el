@@ -11,7 +11,7 @@
 ;;; Code:
 
 (defconst mfv-mode--items
-  '("dataset" "defaults" "eval" "heads" "let" "model" "profile" "report" "save" "tune" "vector" "mfv"))
+  '("dataset" "defaults" "eval" "heads" "let" "model" "profile" "report" "save" "sweep" "tune" "use" "vector" "mfv"))
 (defconst mfv-mode--functions
   '("all" "blend" "clip" "cosine" "dot" "fv" "layers" "load" "mean" "norm" "normalize" "project" "random" "random_like" "reject" "top" "zeros" "gqa" "hf" "hf_dataset" "metadata_csv" "openflamingo" "pairs" "scenes" "tiny"))
 (defconst mfv-mode--values
@@ -30,6 +30,8 @@
     (modify-syntax-entry ?# "<" table)
     (modify-syntax-entry ?\n ">" table)
     (modify-syntax-entry ?_ "_" table)
+    (dolist (sign '(?= ?+ ?- ?* ?/ ?| ?& ?. ?: ?,))
+      (modify-syntax-entry sign "." table))
     (modify-syntax-entry ?\" "\"" table)
     table)
   "Syntax of recipes: comments from `#', texts in double quotes.")
@@ -55,6 +57,7 @@
 ;;;###autoload
 (add-to-list 'auto-mode-alist '("\\.mfv\\'" . mfv-mode))
 
+(defvar eglot-server-programs)
 (with-eval-after-load 'eglot
   (add-to-list 'eglot-server-programs '(mfv-mode . ("mfv" "lsp"))))
 

@@ -6,6 +6,7 @@ A :class:`Diagnostic` is data.  :func:`render` shows it as text, :func:`to_json`
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +18,12 @@ WIDEST = 110  # columns of source shown; longer lines are cut to a window around
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Another place that belongs to the story, with the words beside it."""
+    """Another place that belongs to the story, with the words beside it; in ``source`` where that
+    is another text than the finding's own."""
 
     span: Span
     text: str
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,13 @@ def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
     None where the diagnostic has none in a text.
     """
 
-    def place(span: Span | None) -> dict[str, Any] | None:
-        if diagnostic.source is None or span is None:
+    def place(span: Span | None, other: Source | None = None) -> dict[str, Any] | None:
+        source = other or diagnostic.source
+        if source is None or span is None:
             return None
         ends = {}
         for key, offset in (("start", span.start), ("end", span.end)):
-            line, column = diagnostic.source.position(offset)
+            line, column = source.position(offset)
             ends[key] = {"line": line, "column": column, "offset": offset}
         return ends
 
@@ -77,7 +81,11 @@ def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
         "label": diagnostic.label,
         "notes": list(diagnostic.notes),
         "help": diagnostic.help,
-        "related": [{"range": place(s.span), "message": s.text} for s in diagnostic.secondary],
+        "related": [
+            {"range": place(s.span, s.source), "message": s.text}
+            | ({} if s.source is None else {"file": s.source.name})
+            for s in diagnostic.secondary
+        ],
         "fixes": [
             {"title": f.title, "range": place(f.span), "replacement": f.replacement}
             for f in diagnostic.fixes
@@ -116,21 +124,16 @@ def render(diagnostic: Diagnostic, colour: bool = False) -> str:
         place = f"{_plain(source.name)}:{line}:{column}"
         lines.append(f"{' ' * width} {paint('-->', 'gutter')} {place}")
         lines.append(paint(f"{' ' * width}  |", "gutter"))
-        previous = 0
-        for number, span, text, primary in places:
-            if number > previous + 1 > 1:
-                lines.append(paint("...", "gutter"))
-            if number != previous:
-                window = _Window.around(source, number, diagnostic.span if primary else span)
-                lines.append(paint(f" {number:>{width}} | ", "gutter") + window.text)
-            previous = number
-            marks = window.marks(span)
-            if marks is not None:
-                at, length = marks
-                marked = f"{('^' if primary else '-') * length} {_plain(text)}".rstrip()
-                style = diagnostic.severity if primary else "gutter"
-                gutter = paint(f" {'':{width}} | ", "gutter")
-                lines.append(gutter + " " * at + paint(marked, style))
+        lines += _shown_places(source, places, diagnostic, width, paint)
+        for label in diagnostic.secondary:
+            if label.source is not None:
+                number, column = label.source.position(label.span.start)
+                width = max(width, len(str(number)))
+                place = f"{_plain(label.source.name)}:{number}:{column}"
+                lines.append(f"{' ' * width} {paint(':::', 'gutter')} {place}")
+                lines.append(paint(f"{' ' * width}  |", "gutter"))
+                elsewhere = [(number, label.span, label.text, False)]
+                lines += _shown_places(label.source, elsewhere, diagnostic, width, paint)
     for kind, remarks in (("note", diagnostic.notes), ("help", (diagnostic.help,))):
         for remark in filter(None, remarks):
             first, *rest = remark.split("\n")
@@ -140,10 +143,34 @@ def render(diagnostic: Diagnostic, colour: bool = False) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _shown_places(
+    source: Source, places: list[tuple[int, Span, str, bool]], diagnostic: Diagnostic, width: int,
+    paint: Callable[[str, str], str],
+) -> Iterator[str]:  # fmt: skip
+    """Lines of source with marks under the places."""
+    previous = 0
+    for number, span, text, primary in places:
+        if number > previous + 1 > 1:
+            yield paint("...", "gutter")
+        if number != previous:
+            main = diagnostic.span if primary and diagnostic.span is not None else span
+            window = _Window.around(source, number, main)
+            yield paint(f" {number:>{width}} | ", "gutter") + window.text
+        previous = number
+        marks = window.marks(span)
+        if marks is not None:
+            at, length = marks
+            marked = f"{('^' if primary else '-') * length} {_plain(text)}".rstrip()
+            style = diagnostic.severity if primary else "gutter"
+            yield paint(f" {'':{width}} | ", "gutter") + " " * at + paint(marked, style)
+
+
 def _places(source: Source, diagnostic: Diagnostic) -> list[tuple[int, Span, str, bool]]:
     """(line number, span, words, is the main place) in source order."""
     assert diagnostic.span is not None
-    labels = [(label.span, label.text, False) for label in diagnostic.secondary]
+    labels = [
+        (label.span, label.text, False) for label in diagnostic.secondary if label.source is None
+    ]
     labels.append((diagnostic.span, diagnostic.label, True))
     places = [(source.position(span.start)[0], span, text, main) for span, text, main in labels]
     return sorted(places, key=lambda place: (place[0], place[1].start))

@@ -11,6 +11,7 @@ from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.constructed import constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
+from mfv_dsl.lang.inclusion import FilesBeside
 from mfv_dsl.lang.parser import read_source
 
 
@@ -54,10 +55,14 @@ def declared_datasets(
     if not is_recipe(text):
         return {text: replace(constructed("dataset", text, with_facts=False), name=text)}
     try:
-        source = read_source(find_recipe(text), text)
+        file = find_recipe(text)
+        source = read_source(file, text)
     except OSError as error:
         raise MfvError("MFV6101", f"cannot read {text}: {error.strerror}") from None
-    recipe = load_recipe(source, lambda entry, arguments: None, overrides, profile=profile)
+    read = FilesBeside(file, text)
+    recipe = load_recipe(
+        source, lambda entry, arguments: None, overrides, profile=profile, read=read
+    )
     datasets = recipe.datasets
     if not datasets:
         raise MfvError("MFV7123", f"{text} declares no dataset")

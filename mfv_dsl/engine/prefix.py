@@ -14,9 +14,10 @@ Gradients reach the values of edits; the prefix is a constant.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 
@@ -38,6 +39,10 @@ from mfv_dsl.models.branches import Kept
 Variant = Sequence[Edit]
 Grown = TypeVar("Grown")
 _GROWN = 4  # tokens of a tree for each variant, about
+#: The stage where a variant branches off the unedited token, and whether before it, inside (at the
+#: attention's output projection) or behind it.
+Join: TypeAlias = tuple[int, int]
+_BEFORE, _INSIDE, _BEHIND = range(3)
 
 
 @dataclass(frozen=True, repr=False)
@@ -213,13 +218,13 @@ class Prefix:
             row_bytes *= len(continuation.stages)  # every layer is kept for the backward pass
         return max(1, rows_at_once(self.backend.device, row_bytes) // len(self.batch))
 
-    def _chunk(self, part: list[int], work: list[tuple[int, Variant]], ask: _Ask) -> Chunk:
-        """Run the variants of ``work``, (stage where it branches off, edits), in that order."""
+    def _chunk(self, part: list[int], work: list[tuple[Join, Variant]], ask: _Ask) -> Chunk:
+        """Run the variants of ``work``, (where it branches off, edits), in that order."""
         backend = self.backend
         with backend.continuation(self.state) as continuation:
             stages = continuation.stages
             first = min(
-                [join for join, _ in work]
+                [stage for (stage, _), _ in work]
                 + [continuation.stage_of(read.layer) for read in ask.reads]
             )
             hidden = self._before(continuation, first)
@@ -229,12 +234,15 @@ class Prefix:
             rows: list[Variant] = [(), *(edits for _, edits in work if edits)]
             hooks = VariantHooks(backend.model, backend.sites, rows, ask.reads)
             with hooks:
+                joining = Counter(join for join, _ in work)
                 for number in range(first, len(stages)):
-                    new = sum(join == number for join, _ in work)
+                    new = joining[number, _BEFORE]
                     if new:
                         copies = hidden[:, :1].expand(-1, new, -1)
                         hidden = torch.cat([hidden, copies], dim=1)
+                    continuation.branches.joining = joining[number, _INSIDE]
                     hidden = stages[number](hidden)
+                continuation.branches.joining = 0
             scores = score(
                 hidden,
                 continuation.logits,
@@ -327,13 +335,23 @@ def _bytes(state: Any) -> int:
     return sum({id(tensor): tensor.nbytes for tensor in tensors_in(state)}.values())
 
 
-def _joins(continuation: Continuation, variant: Variant) -> int:
-    """The stage where a variant's first edit is; behind the last for one without edits."""
-    stages = [continuation.stage_of(edit.layer) for edit in variant]
-    return min(stages, default=len(continuation.stages))
+def _joins(continuation: Continuation, variant: Variant) -> Join:
+    """Where a variant's first edit is; behind the last stage for one without edits."""
+    never = len(continuation.stages), _BEFORE
+    return min((_join(continuation, edit) for edit in variant), default=never)
 
 
-def _places(work: Sequence[tuple[int, Variant]]) -> list[int]:
+def _join(continuation: Continuation, edit: Edit) -> Join:
+    stage = continuation.stage_of(edit.layer)
+    if len(continuation.stages) > 1:
+        if edit.site == "lm.resid":
+            return stage, _BEHIND
+        if edit.site.startswith("lm.") and continuation.joins_inside:
+            return stage, _INSIDE
+    return stage, _BEFORE
+
+
+def _places(work: Sequence[tuple[Join, Variant]]) -> list[int]:
     """The row of each variant."""
     rows, places = 0, []
     for _, edits in work:

@@ -74,8 +74,9 @@ class _Group:
 class VariantHooks(PlacedHooks):
     """A context in which the edits of row i are ``rows[i]`` and activations of all rows are read.
 
-    Rows may join late: a hook that fires when only the first n rows run touches those.  Leaving the
-    block normally with an edit or read that never fired is an error that names its site.
+    Rows may join late: a hook that fires when only the first n rows run touches those, and appends
+    those that are edited there, as copies of the first.  Leaving the block normally with an edit or
+    read that never fired is an error that names its site.
     """
 
     def __init__(
@@ -115,8 +116,11 @@ class VariantHooks(PlacedHooks):
 
     def _function(self, place: SiteLayer, site: Site) -> Change:
         edits = self._edits.get(place, [])
+        needed = 1 + max((row for row, _ in edits), default=0)
 
         def run(tensor: torch.Tensor) -> torch.Tensor:
+            if (new := needed - tensor.shape[1]) > 0:
+                tensor = torch.cat([tensor, tensor[:, :1].expand(-1, new, -1)], dim=1)
             if edits:
                 tensor = apply_rows(edits, site, tensor)
             if place in self._reads:

@@ -67,6 +67,7 @@ def write_run(
     files: dict[str, Write] = {
         RECIPE: _bytes(text.encode()), "plan.json": _json(plan.to_json())
     }  # fmt: skip
+    files |= {name: _bytes(used.encode()) for name, used in origin.used.items()}
     labels = [step.label for step in plan.steps if step.parameters.get("allow_mismatch")]
     mismatches = {"allow_mismatch": labels} if labels else {}
     files[RESULTS] = _json({**results.to_json(), **mismatches})

@@ -13,8 +13,9 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,13 +53,21 @@ class Origin:
     set: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     names_folder: bool = False  # whether whoever runs it named the folder
+    #: the texts of other files that it uses, by their names in the run's folder
+    used: Mapping[str, str] = field(default_factory=dict)
+    alone: str = ""  # the recipe's text with what these declare in it
 
     def to_json(self) -> dict[str, Any]:
         """The origin as in ``manifest.json``."""
         return {
             "recipe": self.recipe, "source": self.source, "profile": self.profile,
             "set": list(self.set), "only": list(self.only) or None,
+            **({"used": self._hashes()} if self.used else {}),
         }  # fmt: skip
+
+    def _hashes(self) -> dict[str, str]:
+        """SHA-256 of the used files, by name."""
+        return {name: sha256(text.encode()).hexdigest() for name, text in self.used.items()}
 
 
 class RunFolder:
@@ -76,7 +85,7 @@ class RunFolder:
         """
         manifest = self._manifest()
         if manifest is None:
-            self._check_strangers(text)
+            self._check_strangers(text, origin.used)
         elif self._is_refused(manifest, origin, text):
             raise MfvError(
                 "MFV6070", f"{self.path} holds the run of another recipe, {manifest['recipe']}",
@@ -183,9 +192,9 @@ class RunFolder:
             return False
         return source != origin.source or (source == "text" and not same_name)
 
-    def _text(self) -> str | None:
+    def _text(self, name: str = RECIPE) -> str | None:
         try:
-            return read_text(self.path / RECIPE, LARGEST_CONFIG)
+            return read_text(self.path / name, LARGEST_CONFIG)
         except (OSError, BadText):
             return None
 
@@ -197,8 +206,11 @@ class RunFolder:
                 stacklevel=4,
             )
 
-    def _check_strangers(self, text: str) -> None:
+    def _check_strangers(self, text: str, used: Mapping[str, str]) -> None:
         """Refuse files that a run would write over and that no run has written."""
+        for name, content in used.items():
+            if os.path.lexists(self.path / name) and self._text(name) != content:
+                raise self._in_the_way(name, "a file")
         for name in _ALWAYS:
             path = self.path / name
             if os.path.lexists(path) and not (name == RECIPE and self._text() == text):

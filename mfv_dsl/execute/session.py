@@ -20,7 +20,6 @@ from mfv_dsl.engine.attach import is_edited
 from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
-from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
@@ -132,7 +131,6 @@ class Session:
         self._backends: dict[str, Backend] = {}
         self._failed: dict[str, MfvError] = {}
         self._datasets: dict[str, Dataset] = {}
-        self._unedited: dict[tuple[object, ...], Outcomes] = {}
         self._unknown: set[str] = set()
         self._names: dict[tuple[str | None, str], tuple[str, ...]] = {}
 
@@ -237,17 +235,3 @@ class Session:
             self.backend(step), self.batches(step, prompts), variants,
             step.parameters["answer"], self.names(step, split),
         )  # fmt: skip
-
-    def unedited(self, step: Step, split: str, shots: int) -> Outcomes:
-        """Outcomes of the unedited model on the step's queries of a split, with ``shots``
-        demonstrations."""
-        p = step.parameters
-        names = ("relation", "items", "seed", "answer")
-        key = (step.model, step.dataset, split, shots, *(p[name] for name in names))
-        if key not in self._unedited:
-            prompts = self.prompts(step, p["items"], split, shots)
-            (answers,) = self.answers(step, prompts, split, [()])
-            if answers.failure is not None:
-                raise answers.failure
-            self._unedited[key] = answers.outcomes
-        return self._unedited[key]

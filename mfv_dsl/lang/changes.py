@@ -57,7 +57,7 @@ def label_text(label: Name | Text) -> str:
 
 def with_change(items: Sequence[Item], change: Change) -> list[Item]:
     """The items once ``change`` is made; raises Unchangeable where there is nothing to change."""
-    changed = list(items)
+    changed, change = list(items), _meant(items, change)
     if change.attribute is None:
         number, declaration = _declaration(changed, change)
         changed[number] = replace(declaration, value=change.value)
@@ -84,7 +84,18 @@ def changed_models(items: Sequence[Item], changes: Sequence[Change]) -> list[Cha
         for item in items
         if isinstance(item, Declaration) and item.kind.text == "model"
     }
-    return [change for change in changes if change.name in models]
+    return [change for change in changes if _meant(items, change).name in models]
+
+
+def _meant(items: Sequence[Item], change: Change) -> Change:
+    """The change, of ``c.shapes = …`` that of what another file, used as `c`, declares."""
+    if change.attribute is None:
+        return change
+    whole = f"{change.name}.{change.attribute.text}"
+    if any(isinstance(item, Declaration) and item.name.text == whole for item in items):
+        target = Name(whole, span=change.target.span.to(change.attribute.span))
+        return Change(target, None, change.value, change.span)
+    return change
 
 
 def target_at(items: Sequence[Item], span: Span) -> str | None:

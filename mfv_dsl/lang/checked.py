@@ -5,15 +5,15 @@ Still no torch and no weights: the planner reads this and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.short import Short
-from mfv_dsl.base.source import Span
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.copies import Copies
 from mfv_dsl.lang.syntax import Axis, Declaration, RecipeTree
 
@@ -72,6 +72,22 @@ class CheckedBlock(Short):
         return self.settings[attribute].value
 
 
+class FilePart(Protocol):
+    """A file that a recipe uses."""
+
+    @property
+    def path(self) -> str:
+        """Where it is, from the recipe."""
+
+    @property
+    def source(self) -> Source:
+        """Its text."""
+
+
+def _as_it_is(finding: Diagnostic) -> Diagnostic:
+    return finding
+
+
 @dataclass(frozen=True, repr=False)
 class Checked(Short):
     """A recipe that passed: declarations by name, in source order.
@@ -99,6 +115,10 @@ class Checked(Short):
     warnings: tuple[Diagnostic, ...] = ()
     #: what spans with a ``copy`` are of; ``copies.told`` shows a finding where it was written
     copies: Copies = field(default_factory=Copies)
+    #: shows a finding in the text that it is of: an option, another file, or the recipe
+    #: the files that the recipe uses, with their texts
+    files: tuple[FilePart, ...] = ()
+    show: Callable[[Diagnostic], Diagnostic] = _as_it_is
 
     @cached_property
     def tunes(self) -> dict[str, CheckedBlock]:

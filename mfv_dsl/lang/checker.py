@@ -24,9 +24,10 @@ from mfv_dsl.lang.defaults import (
 )
 from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.expansion import Expanded, expand
+from mfv_dsl.lang.inclusion import Joined, NoFiles, Reader, told, with_files
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
-from mfv_dsl.lang.overrides import Overrides
+from mfv_dsl.lang.overrides import Overrides, Shown
 from mfv_dsl.lang.parser import ParseResult, parse
 from mfv_dsl.lang.profiles import (
     blamed,
@@ -42,6 +43,9 @@ from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, Recip
 
 #: relations that a family of vectors takes
 MOST_PARAMETERS = 2
+
+#: a recipe that is given as a text alone uses no other files
+NO_FILES = NoFiles()
 
 Facts = Callable[[Entry, Mapping[str, Any]], "ModelFacts | DatasetFacts | None"]
 
@@ -139,13 +143,15 @@ def check_source(
     find: VectorFinder = no_vectors,
     profile: str | None = None,
     parsed: ParseResult | None = None,
+    read: Reader = NO_FILES,
 ) -> CheckResult:
     """Parse and check a text: everything found, in source order, and the recipe if it is right.
 
     ``profile`` is the name of one of its profiles; ``overrides`` are options
     ``NAME.ATTRIBUTE=VALUE``, which come after it; see :mod:`mfv_dsl.lang.overrides`.
     ``facts`` and ``find`` are those of :func:`check`; ``parsed`` is the text's tree where it is
-    there already.  Never raises for what is wrong in the text.
+    there already; ``read`` gives the files that it uses.  Never raises for what is wrong in the
+    text.
 
     >>> result = check_source(Source("mfv 1\\nmodel m = tiny()\\nvector steer = fv(left) + 1\\n"))
     >>> [diagnostic.code for diagnostic in result.diagnostics]
@@ -154,12 +160,15 @@ def check_source(
     parsed = parsed or parse(source)
     if parsed.recipe is None:
         return CheckResult(None, parsed.diagnostics)
-    recipe, findings = parsed.recipe, [*parsed.diagnostics, *check_profiles(parsed.recipe)]
+    written, findings = with_files(parsed.recipe, read)
+    findings = [*parsed.diagnostics, *findings, *check_profiles(written)]
+    recipe, source = written, written.source
     used = profiles_of(recipe).get(profile or "")
     if used is not None:
         recipe = with_profile(recipe, used)
     elif profile is not None:
-        return CheckResult(None, (*findings, unknown_profile(profile, recipe)))
+        shown = tuple(told(finding, source) for finding in findings)
+        return CheckResult(None, (*shown, unknown_profile(profile, recipe)))
     changes = Overrides(source, overrides)
     if overrides:
         recipe, refused = changes.apply(recipe)
@@ -169,20 +178,26 @@ def check_source(
     result = check(recipe, facts, find)
     more = result.diagnostics
     if used is not None and more:
-        plain = check(replace(parsed.recipe, source=recipe.source), facts, find).diagnostics
+        plain = check(replace(written, source=recipe.source), facts, find).diagnostics
         more = tuple(
             d if d in plain or _place(d)[0] >= len(source.text) else blamed(d, recipe, used)
             for d in more
         )
-    findings = sorted((*findings, *more), key=_place)
-    if overrides:
-        findings = [changes.in_option(diagnostic) for diagnostic in findings]
+    show = Shown(changes)
+    findings = [show(finding) for finding in sorted((*findings, *more), key=_place)]
     broken = any(diagnostic.severity == "error" for diagnostic in findings)
-    return replace(result, checked=None if broken else result.checked, diagnostics=tuple(findings))
+    checked = None
+    if result.checked is not None and not broken:
+        files = source.parts[1:] if isinstance(source, Joined) else ()
+        checked = replace(result.checked, show=show, files=files)
+    return replace(result, checked=checked, diagnostics=tuple(findings))
 
 
 def check_each_profile(
-    source: Source, facts: Facts | None = None, find: VectorFinder = no_vectors
+    source: Source,
+    facts: Facts | None = None,
+    find: VectorFinder = no_vectors,
+    read: Reader = NO_FILES,
 ) -> dict[str, CheckResult]:
     """What :func:`check_source` gives with each profile of a text, by its name.
 
@@ -191,12 +206,15 @@ def check_each_profile(
     ['other']
     """
     recipe = parse(source).recipe
-    names = () if recipe is None else profiles_of(recipe)
-    return {name: check_source(source, facts, (), find, name) for name in names}
+    names = () if recipe is None else profiles_of(with_files(recipe, read)[0])
+    return {name: check_source(source, facts, (), find, name, read=read) for name in names}
 
 
 def check_every_profile(
-    source: Source, facts: Facts | None = None, find: VectorFinder = no_vectors
+    source: Source,
+    facts: Facts | None = None,
+    find: VectorFinder = no_vectors,
+    read: Reader = NO_FILES,
 ) -> tuple[Diagnostic, ...]:
     """What is wrong with a text when one of its profiles is used, and is not without.
 
@@ -204,8 +222,8 @@ def check_every_profile(
     >>> [diagnostic.message for diagnostic in check_every_profile(Source(text))]
     ['unknown model constructor `tinny`']
     """
-    results = check_each_profile(source, facts, find)
-    known = check_source(source, facts, (), find).diagnostics if results else ()
+    results = check_each_profile(source, facts, find, read)
+    known = check_source(source, facts, (), find, read=read).diagnostics if results else ()
     return of_profiles(results, known)
 
 
@@ -225,6 +243,7 @@ def load_recipe(
     overrides: Sequence[str] = (),
     find: VectorFinder = no_vectors,
     profile: str | None = None,
+    read: Reader = NO_FILES,
 ) -> Checked:
     """The checked recipe, with its warnings; the arguments are those of :func:`check_source`.
 
@@ -234,7 +253,7 @@ def load_recipe(
     >>> checked.models["m"].constructor, list(checked.heads), checked.warnings
     ('tiny', ['few'], ())
     """
-    result = check_source(source, facts, overrides, find, profile)
+    result = check_source(source, facts, overrides, find, profile, read=read)
     if result.checked is None:
         raise RecipeError(result.diagnostics)
     return result.checked
@@ -297,6 +316,9 @@ def _shape(scope: Scope, item: Item) -> bool:
         return False
     entry = ITEM[kind]
     example = f"for example:\n{entry.example}"
+    if entry.form == "inclusion":
+        scope.error("MFV2020", item.kind, f"`{kind}` is followed by a text", "", example)
+        return False
     is_block = isinstance(item, Block)
     if is_block != (entry.form == "block"):
         form = "`{ ... }`" if entry.form == "block" else "`= ...`"

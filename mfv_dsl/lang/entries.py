@@ -207,6 +207,9 @@ ITEMS = (
     Entry("item", "vector", "a vector, or with a parameter one vector per relation",
           result="Vector", form="declaration",
           example="vector pure(r) = fv(r) - mean(fv(left), fv(right))"),
+    Entry("item", "use", "the declarations of another file, whose path is from this one; with "
+          "`as`, under a name of their own: `c.NAME`", form="inclusion", label="text",
+          example='use "common.mfv" as c'),
     Entry("item", "let", "a constant: its name stands for a number, a text, a range, a list, a set "
           "of heads or a word, wherever a value may stand", result="Constant", form="declaration",
           example="let simple = [left, right, above, below]"),

@@ -60,6 +60,7 @@ def _infer(scope: Scope, node: Expr, context: TypingContext, want: str) -> Type:
     if isinstance(node, Call):
         return calls.call(scope, node, context)
     if isinstance(node, Match):
+        scope.chooses = True
         return _match(scope, node, context, want)
     if isinstance(node, Unary):
         return unary(scope, node, infer(scope, node.operand, context), context)

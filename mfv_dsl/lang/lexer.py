@@ -18,8 +18,8 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.grammar import built
 from mfv_dsl.lang.lookalikes import ascii_for, described
 
-MAX_CHARACTERS = 2_000_000
-MAX_TOKENS = 100_000
+MAX_CHARACTERS = 8_000_000
+MAX_TOKENS = 1_000_000  # about 100,000 lines
 MAX_DIGITS = 30
 MAX_NAME = 100
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -82,7 +82,7 @@ def lex(source: Source) -> LexResult:
         if len(tokens) > MAX_TOKENS:
             mender.report(
                 "MFV1016", _span(item), "this file is too large to be a recipe",
-                f"more than {MAX_TOKENS} words and signs",
+                f"more than {MAX_TOKENS:,} words and signs",
             )  # fmt: skip
             return LexResult((), tuple(mender.findings), False)
         if len(mender.findings) >= MAX_FINDINGS:

@@ -7,12 +7,13 @@ is found in them is shown at the option.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.changes import Change, Unchangeable, changed_models, target_at, with_change
+from mfv_dsl.lang.inclusion import told
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.syntax import Item, Name, RecipeTree
 
@@ -20,10 +21,20 @@ from mfv_dsl.lang.syntax import Item, Name, RecipeTree
 NOT_IN_MODEL = ("MFV4001", "MFV4002", "MFV4004")
 
 
-def in_option(diagnostic: Diagnostic, source: Source, options: Sequence[str]) -> Diagnostic:
-    """What was found in ``source`` with ``options`` behind it, with its place in the option, if
-    that is where it points."""
-    return Overrides(source, options).in_option(diagnostic) if options else diagnostic
+@dataclass(frozen=True)
+class Shown:
+    """Shows findings where they are written: in an option, in another file, or in the recipe.
+
+    ``changes`` are the options, of a recipe with the files that it uses.
+    """
+
+    changes: Overrides
+
+    def __call__(self, finding: Diagnostic) -> Diagnostic:
+        """The finding in the text that it is of."""
+        if self.changes.options:
+            finding = self.changes.in_option(finding)
+        return told(finding, self.changes.original)
 
 
 class Overrides:
@@ -113,9 +124,9 @@ class Overrides:
     def _change(self, option: str, start: int) -> Change:
         path, equals, text = option.partition("=")
         name, dot, attribute = (part.strip() for part in path.partition("."))
-        if name == "defaults" and "." in attribute:  # `defaults.tune.items`
+        if "." in attribute:  # `defaults.tune.items`, `c.shapes.seed`
             kind, _, attribute = (part.strip() for part in attribute.partition("."))
-            name = f"defaults.{kind}"
+            name = f"{name}.{kind}"
         whole = Span(start, start + len(option))
         if not (equals and name and bool(dot) == bool(attribute) and text.strip()):
             raise self._error(

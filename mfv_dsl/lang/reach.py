@@ -105,6 +105,8 @@ class _Missing:
 def check_cases(scope: Scope, blocks: Iterable[CheckedBlock]) -> None:
     """Report (MFV2041) every relation that a ``match`` is asked for and has no case of."""
     missing: dict[object, _Missing] = {}
+    if not scope.chooses:
+        return
     for here in all_reached(scope, blocks):
         node = here.node
         if not isinstance(node, Match) or not node.cases:

@@ -92,6 +92,8 @@ def entry_text(entry: Entry) -> str:
 def signature(entry: Entry) -> str:
     """How an entry is written: ``fv(relation, heads=..., shots=4)``."""
     if entry.kind == "item":
+        if entry.form == "inclusion":
+            return f'{entry.name} "file"'
         if entry.form == "declaration":
             return f"{entry.name} name = ..."
         label = {"name": " name", "text": ' "folder"', "": ""}[entry.label]

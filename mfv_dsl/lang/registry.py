@@ -98,7 +98,7 @@ class Entry:
     #: the module that knows a constructor: ``facts(**arguments)``; for a model also ``load`` and
     #: ``sources``; for a dataset ``dataset``, and ``read`` where it is made of the user's files
     module: str | None = None
-    form: Literal["", "declaration", "block"] = ""
+    form: Literal["", "declaration", "block", "inclusion"] = ""
     label: Literal["", "name", "text"] = ""  # what a block is called by
     example: str = ""
     lines: bool = False  # of a block: lines that are expressions alone stand in it

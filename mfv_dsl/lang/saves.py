@@ -33,15 +33,20 @@ def vector_name(expr: Expr, relations: Mapping[str, str], axes: Iterable[Axis] =
 
 def _name_of(expr: Expr, relations: Mapping[str, str]) -> str:
     if isinstance(expr, Name):
-        return expr.text
+        return _own(expr)
     if isinstance(expr, Call) and _is_of_pair(expr):
         names = [argument.text for argument in expr.arguments if isinstance(argument, Name)]
-        return "_".join((expr.function.text, *map(plain, names)))
+        return "_".join((_own(expr.function), *map(plain, names)))
     if isinstance(expr, Call) and len(expr.arguments) == 1 and isinstance(expr.arguments[0], Name):
         argument = expr.arguments[0].text
         relation = plain(relations.get(argument, argument))
-        return relation if expr.function.text == "fv" else f"{expr.function.text}_{relation}"
+        return relation if expr.function.text == "fv" else f"{_own(expr.function)}_{relation}"
     return plain(unparse(substituted(expr, relations)))
+
+
+def _own(name: Name) -> str:
+    """What another file, used under a name of its own, calls what it declares."""
+    return name.text.rpartition(".")[2]
 
 
 def _is_of_pair(call: Call) -> bool:

@@ -103,6 +103,8 @@ class Scope:
     open_defaults: list[str] = field(default_factory=list)
     #: keys of what is reported once for each recipe
     reported: set[str] = field(default_factory=set)
+    #: whether there is a `match` in what has been looked into
+    chooses: bool = False
     #: what the names in expressions were found to stand for, by their places
     uses: dict[Span, Use] = field(default_factory=dict)
     #: names by kind word, and how many names they were made of

@@ -9,7 +9,7 @@ from lsprotocol import types as lsp
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.entries import ITEM, takers
 from mfv_dsl.lang.format import format_source
 from mfv_dsl.lang.syntax import Block, ListExpr
 from mfv_dsl.lsp.analysis import Analysis
@@ -87,27 +87,40 @@ def _all_fixes(found: list[Diagnostic], lines: Lines) -> list[lsp.TextEdit]:
 
 
 def _allow(analysis: Analysis, diagnostic: Diagnostic, lines: Lines) -> lsp.TextEdit | None:
-    """The edit that says in the block that a warning is meant, where its kind takes `allow`."""
+    """The edit that says that a warning is meant: in the block that it is of, where that takes
+    `allow`, else in `defaults`; None where the language has no such attribute."""
     assert diagnostic.span is not None
-    block = item_at(analysis, diagnostic.span.start)
-    entry = None if block is None else ITEM.get(block.kind.text)
-    if not isinstance(block, Block) or entry is None or entry.parameter(ALLOW) is None:
+    item = item_at(analysis, diagnostic.span.start)
+    entry = None if item is None else ITEM.get(item.kind.text)
+    if isinstance(item, Block) and entry is not None and entry.parameter(ALLOW) is not None:
+        return _with_code(item, diagnostic.code, lines)
+    if not takers(ALLOW) or analysis.recipe is None:
         return None
+    for other in analysis.recipe.items:
+        if isinstance(other, Block) and other.kind.text == "defaults" and other.reach is None:
+            return _with_code(other, diagnostic.code, lines)
+    end = len(lines.text)
+    before = "" if lines.text.endswith("\n") else "\n"
+    block = f"{before}\ndefaults {{ {ALLOW} = [{diagnostic.code}] }}\n"
+    return lsp.TextEdit(lines.range(Span(end, end)), block)
+
+
+def _with_code(block: Block, code: str, lines: Lines) -> lsp.TextEdit:
+    """The edit that puts a code into a block's `allow`."""
     for attribute in block.attributes:
         if attribute.name.text == ALLOW and isinstance(attribute.value, ListExpr):
             end = attribute.value.span.end - 1
             comma = ", " if attribute.value.items else ""
-            return lsp.TextEdit(lines.range(Span(end, end)), f"{comma}{diagnostic.code}")
-    text, end = lines.text, block.span.end - 1
-    one_line = lines.position(block.span.start).line == lines.position(end).line
-    row = f"{ALLOW} = [{diagnostic.code}]"
-    if one_line:
-        before = text[:end].rstrip()
-        comma = "" if before.endswith(("{", ",")) else ","
-        place = Span(len(before), len(before))
-        return lsp.TextEdit(lines.range(place), f"{comma} {row}")
-    place = Span(block.attributes[-1].span.end, block.attributes[-1].span.end)
-    return lsp.TextEdit(lines.range(place), f"\n  {row}")
+            return lsp.TextEdit(lines.range(Span(end, end)), f"{comma}{code}")
+    end = block.span.end - 1
+    row = f"{ALLOW} = [{code}]"
+    inside = lines.text[block.span.start : end].rstrip()
+    place = Span(block.span.start + len(inside), block.span.start + len(inside))
+    if lines.position(block.span.start).line != lines.position(end).line:
+        return lsp.TextEdit(lines.range(place), f"\n  {row}")
+    comma = "" if inside.endswith(("{", ",")) else ","
+    after = "" if lines.text[place.end : end] else " "
+    return lsp.TextEdit(lines.range(place), f"{comma} {row}{after}")
 
 
 # -- formatting -----------------------------------------------------------------------------------

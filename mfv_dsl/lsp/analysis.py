@@ -21,6 +21,7 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.findings import beyond_check
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.checker import CheckResult, check_source, registry_facts
+from mfv_dsl.lang.inclusion import FilesBeside
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Scope
 from mfv_dsl.lang.syntax import Node, RecipeTree
@@ -113,6 +114,11 @@ class Analysis:
         """The checked blocks by their places."""
         return {block.span: block for block in self.result.blocks}
 
+    def text_of(self, span: Span) -> str:
+        """What stands at a place that the checker knows, which may be in a file that is used."""
+        source = self.source if self.scope is None else self.scope.source
+        return source.text[span.start : span.end]
+
     def path_to(self, offset: int) -> list[Node]:
         """The nodes that an offset is in or at the end of, the outermost first."""
         path: list[Node] = []
@@ -142,16 +148,22 @@ def analyse(
     source, known = Source(text, path), facts or KnownFacts()
     lock = lock_beside(path)
     parsed = (reparser or Reparser()).parse(source)
-    result = check_source(source, known, (), finder(lock), parsed=parsed)
+    result = check_source(source, known, (), finder(lock), parsed=parsed, read=reader(path))
     return Analysis(source, result, parsed.recipe, lock, known)
 
 
 def further(analysis: Analysis) -> Further:
     """What takes longer: the plan, and what is wrong with it and with each profile."""
     found, plan = beyond_check(
-        analysis.source, analysis.result, analysis.facts, finder(analysis.lock)
-    )
+        analysis.source, analysis.result, analysis.facts, finder(analysis.lock),
+        read=reader(analysis.source.name),
+    )  # fmt: skip
     return Further(tuple(found), plan)
+
+
+def reader(path: str) -> FilesBeside:
+    """The reader of the files that a recipe uses."""
+    return FilesBeside(Path(path), path)
 
 
 def lock_beside(path: str) -> Lock:

@@ -24,14 +24,17 @@ _ITEM = re.compile(
 _FARTHEST = 2_000  # lines that are looked back for the beginning of an item
 _WORD = re.compile(r"[A-Za-z_]\w*$")
 
-Where = Literal["item", "label", "attribute", "value", "keyword", "text", "comment", "nowhere"]
+Where = Literal[
+    "item", "label", "attribute", "case", "value", "keyword", "text", "comment", "nowhere"
+]
 
 
 @dataclass
 class Frame:
-    """A bracket that is open: a block's, a call's, a list's, a set's, or one of an expression."""
+    """A bracket that is open: a block's, a call's, a list's, a set's, a `match`'s, or one of an
+    expression."""
 
-    kind: Literal["block", "call", "list", "set", "group"]
+    kind: Literal["block", "call", "list", "set", "group", "match"]
     word: str = ""  # what is called
     start: int = 0  # where that begins
     index: int = 0  # of the argument that the cursor is in
@@ -45,8 +48,8 @@ class Place:
     """A cursor's place.
 
     ``where`` is what is being typed: an item's kind, the name of an item, the name of an attribute,
-    a value, a value or the name of an argument (``keyword``), a text in quotes, a comment, or what
-    nobody can help with.
+    the relation of a case, a value, a value or the name of an argument (``keyword``), a text in
+    quotes, a comment, or what nobody can help with.
     """
 
     where: Where
@@ -54,6 +57,7 @@ class Place:
     span: Span  # where that stands
     kind: str = ""  # kind word of the item
     label: str = ""
+    reach: str = ""  # what a `defaults for` is for
     parameters: tuple[str, ...] = ()  # of a family that is being declared
     attribute: str | None = None  # whose value is being typed
     frames: list[Frame] = field(default_factory=list)  # the outermost first
@@ -156,7 +160,7 @@ class _Walk:
         if kind == "COMMENT":
             return
         if kind == "NEWLINE":
-            if frame is None or frame.kind == "block":
+            if frame is None or frame.kind in ("block", "match"):
                 self.ended = True
             return
         if self.ended and not (kind in OPERATORS and (self.assigned or self.attribute)):
@@ -192,13 +196,19 @@ class _Walk:
         """Forget what a line end ended: an attribute, or outside blocks the item."""
         if frame is None:
             self.head, self.assigned, self.names, self.parameters = [], False, [], []
-        self.attribute = self.before = self.last = None
+        if frame is None or frame.kind == "block":
+            self.attribute = None
+        self.before = self.last = None
 
     def open(self, item: Token) -> None:
         last = self.last
         start = self.end_span.start
         if item.type == "LBRACE":
             top = not self.frames or self.frames[-1].kind == "block"
+            inside = not top or self.assigned or self.attribute is not None
+            if inside and self.before is not None and str(self.before) == "match":
+                self.frames.append(Frame("match", start=start))
+                return
             is_set = last is not None and (last.type in BEFORE_SET or not top or self.assigned)
             self.frames.append(Frame("set" if is_set else "block", start=start))
         elif item.type == "LSQB":
@@ -257,6 +267,7 @@ class _Walk:
         return Place(
             where or self.where(), word, span,
             str(self.head[0]) if self.head else "", labels[0].strip('"') if labels else "",
+            str(self.head[2]) if len(self.head) > 2 and labels == ["for"] else "",
             tuple(self.parameters), self.attribute, self.frames, self.names, self.of(),
         )  # fmt: skip
 
@@ -271,12 +282,15 @@ class _Walk:
         if frame is None:
             if self.assigned:
                 return "value" if self.after_operator() else "nowhere"
-            return "item" if not self.head else "label" if len(self.head) == 1 else "nowhere"
+            words = 2 if self.head and str(self.head[0]) == "defaults" else 1
+            return "item" if not self.head else "label" if len(self.head) <= words else "nowhere"
         if frame.kind == "block":
             if self.attribute is None:
                 begins = self.last is None or self.last.type in ("LBRACE", "COMMA", "DOT")
                 return "attribute" if begins else "nowhere"
             return "value" if self.after_operator() else "nowhere"
+        if frame.kind == "match" and (self.last is None or self.last.type in ("LBRACE", "COMMA")):
+            return "case"
         if frame.kind == "group" and not self.assigned and len(self.frames) == 1:
             return "nowhere"  # the parameter of a family
         if frame.kind == "set":

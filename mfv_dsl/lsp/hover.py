@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -21,7 +21,6 @@ from mfv_dsl.lang.syntax import (
     Block,
     Call,
     Declaration,
-    Expr,
     Gap,
     Item,
     Keyword,
@@ -102,7 +101,7 @@ def _of_node(analysis: Analysis, path: list[Node], offset: int) -> tuple[Span, s
         entry = _entry(item, parent)
         if entry is not None:
             facts = _facts_of(analysis, item) if entry.kind == "constructor" else ""
-            return node.span, entry_text(entry) + facts
+            return node.span, entry_text(entry) + facts + _options(analysis, parent)
     if isinstance(node, Text) and isinstance(parent, Call):
         return _loaded(analysis, parent)
     if isinstance(node, Name):
@@ -161,14 +160,14 @@ def _words(parameter: Parameter) -> tuple[str, ...]:
 
 # -- items ----------------------------------------------------------------------------------------
 def _declared(analysis: Analysis, item: Declaration) -> str:
-    parts = [_code(analysis, item.span)]
+    parts = [item.doc, _code(analysis, item.span)]
     if item.kind.text == "vector":
         parts += _normal_forms(analysis, item)
     return "\n\n".join(part for part in (*parts, _facts_of(analysis, item).strip()) if part)
 
 
 def _code(analysis: Analysis, span: Span) -> str:
-    text = analysis.source.text[span.start : span.end].splitlines()
+    text = analysis.text_of(span).splitlines()
     more = ["…"] if len(text) > _MOST_LINES else []
     return "\n".join(["```mfv", *text[:_MOST_LINES], *more, "```"])
 
@@ -230,15 +229,10 @@ def _facts_of(analysis: Analysis, item: Item) -> str:
 
 def _block(analysis: Analysis, item: Block) -> str:
     """A block, and the values that it does not write, with who sets them."""
-    parts = [_code(analysis, item.span)]
+    parts = [item.doc, _code(analysis, item.span)]
     block = analysis.blocks.get(item.span)
     if block is not None:
-        rows = [
-            f"- `{name} = {_shown(setting.value)}` from {_origin(analysis, setting)}"
-            for name, setting in block.settings.items()
-            if setting.origin != "written" and setting.value not in (None, ())
-        ]
-        parts.append("\n".join(["Not written here:", "", *rows]) if rows else "")
+        parts.append(_unwritten(analysis, block.settings).strip())
     return "\n\n".join(filter(None, parts))
 
 
@@ -292,6 +286,21 @@ def _entry(item: Item, call: Call) -> Entry | None:
     return FUNCTION.get(call.function.text)
 
 
+def _options(analysis: Analysis, call: Call) -> str:
+    """What a call does not write, and who sets it."""
+    settings = {} if analysis.scope is None else analysis.scope.options.get(call.span, {})
+    return _unwritten(analysis, settings)
+
+
+def _unwritten(analysis: Analysis, settings: Mapping[str, Setting]) -> str:
+    rows = [
+        f"- `{name} = {_shown(setting.value)}` from {_origin(analysis, setting)}"
+        for name, setting in settings.items()
+        if setting.origin != "written" and setting.value not in (None, ())
+    ]
+    return "\n".join(["", "Not written here:", "", *rows]) if rows else ""
+
+
 def _loaded(analysis: Analysis, call: Call) -> tuple[Span, str] | None:
     """What the file of a stored vector says of it."""
     scope = analysis.scope
@@ -319,7 +328,7 @@ def _line(analysis: Analysis, span: Span) -> int:
 
 
 def _source(analysis: Analysis, node: Node) -> str:
-    return analysis.source.text[node.span.start : node.span.end]
+    return analysis.text_of(node.span)
 
 
 def _shown(value: Any) -> str:
@@ -359,6 +368,3 @@ def _labelled(parameter: Parameter) -> str:
     """As the signature of the reference has it."""
     one = Entry("function", "", "", (parameter,))
     return signature(one)[1:-1]
-
-
-__all__ = ["Expr", "Iterator", "hover", "signature_help"]

@@ -28,9 +28,9 @@ def lenses(
     ends = _ends(plan)
     result = []
     for item in analysis.recipe.items:
-        if not isinstance(item, Block) or item.label is None:
+        if not isinstance(item, Block):
             continue
-        name = label_text(item.label)
+        name = "" if item.label is None else label_text(item.label)
         if (item.kind.text, name) not in ends:
             continue
         steps = _needed(plan, ends[item.kind.text, name])
@@ -40,7 +40,7 @@ def lenses(
         elif steps <= stored:
             title = f"{len(steps)} steps, all finished"
         command = lsp.Command(title, "")
-        if run:
+        if run and name:
             command = lsp.Command(f"▷ run: {title}", RUN, arguments=[uri, name])
         result.append(lsp.CodeLens(lines.range(item.kind.span), command))
     return result
@@ -57,6 +57,8 @@ def _ends(plan: Plan) -> dict[tuple[str, str], set[str]]:
     for save in plan.saves:
         keys = ends.setdefault(("save", save.folder), set())
         keys |= {vector.step for vector in save.vectors}
+    if plan.numbers:  # of all reports together
+        ends["report", ""] = {number.step for number in plan.numbers if number.step is not None}
     return ends
 
 
@@ -64,7 +66,7 @@ def _needed(plan: Plan, ends: set[str]) -> set[str]:
     """The keys of the steps that ``ends`` follow from, with them."""
     needed, work = set(ends), list(ends)
     while work:
-        for key in plan[work.pop()].input_keys:
+        for key in plan[work.pop()].follows_from:
             if key not in needed:
                 needed.add(key)
                 work.append(key)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from lsprotocol import types as lsp
 
 from mfv_dsl.base.diagnostics import Diagnostic
-from mfv_dsl.base.source import Span
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.codes import page_file
 from mfv_dsl.lsp.positions import Lines
 
@@ -26,13 +27,17 @@ def published(found: Iterable[Diagnostic], lines: Lines, uri: str) -> list[lsp.D
 
 
 def _diagnostic(diagnostic: Diagnostic, lines: Lines, uri: str) -> lsp.Diagnostic:
-    own = diagnostic.span is not None and diagnostic.source is not None
-    span = diagnostic.span if own and diagnostic.span is not None else Span(0, 0)
+    span, source = diagnostic.span, diagnostic.source
+    here = source is not None and source.text == lines.text
+    places = [(label.span, label.source or source, label.text) for label in diagnostic.secondary]
+    if not here and span is not None:  # in a file that the text uses: shown where it does
+        places.append((span, source, diagnostic.message))
+        used = (at for at, of, _ in places if of is not None and of.text == lines.text)
+        span = next(used, None)
+    span = span or Span(0, 0)
     related = [
-        lsp.DiagnosticRelatedInformation(
-            lsp.Location(uri, lines.range(label.span)), label.text or "here"
-        )
-        for label in diagnostic.secondary
+        lsp.DiagnosticRelatedInformation(_location(at, of, lines, uri), text or "here")
+        for at, of, text in places
     ]
     file = page_file(diagnostic.code)
     return lsp.Diagnostic(
@@ -40,6 +45,14 @@ def _diagnostic(diagnostic: Diagnostic, lines: Lines, uri: str) -> lsp.Diagnosti
         None if file is None else lsp.CodeDescription(file.as_uri()), "mfv",
         related_information=related or None,
     )  # fmt: skip
+
+
+def _location(span: Span, source: Source | None, lines: Lines, uri: str) -> lsp.Location:
+    """A place in the text, or in a file that it uses."""
+    if source is None or source.text == lines.text:
+        return lsp.Location(uri, lines.range(span))
+    other = Lines(source.text, lines.encoding)
+    return lsp.Location(Path(source.name).absolute().as_uri(), other.range(span))
 
 
 def message(diagnostic: Diagnostic) -> str:

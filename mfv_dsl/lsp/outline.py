@@ -7,7 +7,6 @@ from itertools import pairwise
 from lsprotocol import types as lsp
 
 from mfv_dsl.lang.changes import label_text
-from mfv_dsl.lang.lexer import raw_tokens
 from mfv_dsl.lang.syntax import Block, Declaration, Item, Name, Text
 from mfv_dsl.lsp.analysis import Analysis
 from mfv_dsl.lsp.positions import Lines
@@ -22,8 +21,18 @@ _KINDS = {
 
 def symbols(analysis: Analysis, lines: Lines) -> list[lsp.DocumentSymbol]:
     """The items of a recipe with the attributes of its blocks, in its order."""
-    items = () if analysis.recipe is None else analysis.recipe.items
-    return [_symbol(item, lines) for item in items]
+    if analysis.recipe is None:
+        return []
+    found = [_symbol(item, lines) for item in analysis.recipe.items]
+    found += [
+        lsp.DocumentSymbol(
+            inclusion.path.value or inclusion.kind.text, lsp.SymbolKind.Module,
+            lines.range(inclusion.span), lines.range(inclusion.path.span),
+            detail=inclusion.kind.text,
+        )
+        for inclusion in analysis.recipe.inclusions
+    ]  # fmt: skip
+    return sorted(found, key=lambda symbol: symbol.range.start)
 
 
 def _symbol(item: Item, lines: Lines) -> lsp.DocumentSymbol:
@@ -70,6 +79,3 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     starts = [*numbers[:1], *breaks]
     ends = [*(a for a, b in pairwise(numbers) if b != a + 1), *numbers[-1:]]
     return list(zip(starts, ends, strict=True))
-
-
-__all__ = ["folds", "raw_tokens", "symbols"]

@@ -21,8 +21,14 @@ from mfv_dsl.lang.syntax import Inclusion, Item, Node, Number, RecipeTree
 
 _HEAD = f"mfv {VERSION}\n"
 _LARGEST = 400_000  # characters; the bounds of the parser are for whole texts
-#: A line that begins with one of these may belong to what stands before it.
-_JOINS = OPERATORS | {"LBRACE", "COMMA", "COLON", "EQUAL", "DOT", "RPAR", "RSQB", "RBRACE"}
+#: A line that begins with one of these may belong to what stands before it; some of the last two
+#: are passed over, or taken for the end of a line.
+_JOINS = OPERATORS | {
+    "LBRACE", "COMMA", "COLON", "EQUAL", "DOT", "RPAR", "RSQB", "RBRACE", "BAD_CHARACTER",
+    "BAD_OPERATOR",
+}  # fmt: skip
+#: What is wrong with versions, of which a piece has none.
+_OF_VERSIONS = ("MFV1009", "MFV1010", "MFV1011")
 
 
 #: the items and inclusions of a piece, at their places in the text
@@ -73,7 +79,7 @@ class Reparser:
         moved: dict[tuple[str, int], _Moved] = {}
         for text, start in rest:
             piece = _piece(text)
-            if piece.recipe is None:
+            if piece.recipe is None or any(d.code in _OF_VERSIONS for d in piece.diagnostics):
                 return None
             by = start - len(_HEAD)
             key = (text, start)

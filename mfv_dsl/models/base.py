@@ -73,7 +73,8 @@ class Continuation:
     ``further`` carries further tokens (prompts, rows) through all layers, each behind the copies
     and tokens that ``branches`` say, and gives what ``logits`` turns into logits,
     (prompts, rows, d_model).  Raises MfvError (MFV7244) for a text that is longer than the model
-    takes.
+    takes.  ``joins_inside``: stages obey ``branches.joining``, and give the rows that join behind
+    those that they were given.
     """
 
     start: torch.Tensor
@@ -83,6 +84,7 @@ class Continuation:
     row_bytes: int
     branches: Branches
     further: Callable[[torch.Tensor], torch.Tensor]
+    joins_inside: bool = False
 
     def stage_of(self, layer: int) -> int:
         """The stage that runs decoder layer ``layer``."""

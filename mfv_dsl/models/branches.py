@@ -22,11 +22,22 @@ class Branches:
     ``rows`` has, for the tokens that are run now, which row of each level before they stand behind,
     each (prompts, rows); none for copies of last tokens.  What modules make of the tokens that are
     run now is put into ``kept``, where there is one.
+
+    ``joining`` copies of the first row stand behind the rows that a decoder layer is given, and are
+    not given to it: they are edited no earlier than at its attention's output projection, so until
+    there they are the first row.
     """
 
     levels: tuple[Kept, ...] = ()
     rows: tuple[torch.Tensor, ...] = ()
     kept: Kept | None = None
+    joining: int = 0
+
+    def join(self, rows: torch.Tensor) -> torch.Tensor:
+        """``rows`` (prompts, rows, width) with those behind them that join."""
+        if not self.joining:
+            return rows
+        return torch.cat([rows, rows[:, :1].expand(-1, self.joining, -1)], dim=1)
 
     def pass_through(
         self, module: nn.Module, key: torch.Tensor, value: torch.Tensor

@@ -5,8 +5,8 @@ model (:mod:`mfv_dsl.models.sites`) all come from it.  No torch, so that facts c
 configuration alone.
 
 A new family is one row here.  It may stand under a Flamingo (``under_flamingo``) as it is where its
-attention is called through transformers' attention interface; another one also needs the attention
-of its last tokens in :mod:`mfv_dsl.models.flamingo_attention`.
+attention is called through transformers' attention interface; another one also needs a function
+that runs its layers on copies of last tokens in :mod:`mfv_dsl.models.flamingo_layers`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Family(ModulePaths):
     """A row of the table: paths of modules, and names of sizes in the configuration.
 
     In the language model: ``core``, all but the output head; ``layers``; ``final_norm``.  In a
-    decoder layer: ``attention``, ``projection``, ``mlp``.  ``alibi``: positions are biases of the
-    attention, not rotations, and the attention has a ``forward`` of its own.
+    decoder layer: ``attention``, ``projection``, ``mlp``.  ``copies`` is the function of
+    :mod:`mfv_dsl.models.flamingo_layers` that runs a decoder layer on copies of last tokens;
+    without one it runs itself, its attention called through transformers' interface.
     """
 
     core: str = "model"
@@ -48,7 +49,7 @@ class Family(ModulePaths):
     n_heads: str = "num_attention_heads"
     d_model: str = "hidden_size"
     max_positions: str = "max_position_embeddings"
-    alibi: bool = False
+    copies: str = ""
     under_flamingo: bool = False
 
     @property
@@ -65,6 +66,7 @@ _GPT_NEOX = Family(
     attention="attention",
     projection="attention.dense",
     mlp="mlp",
+    copies="gpt_neox",
     under_flamingo=True,
 )
 _MPT = Family(
@@ -78,7 +80,7 @@ _MPT = Family(
     n_heads="n_heads",
     d_model="d_model",
     max_positions="max_seq_len",
-    alibi=True,
+    copies="mpt",
     under_flamingo=True,
 )
 _LLAMA = Family(layers="model.layers", projection="self_attn.o_proj", mlp="mlp")
@@ -127,7 +129,6 @@ _BLOOM = replace(
     mlp="mlp.dense_4h_to_h",  # ``mlp`` itself gives the sum with the residual stream
     n_layers="n_layer",
     n_heads="n_head",
-    alibi=True,
 )
 
 #: ``model_type`` of a configuration -> family.

@@ -23,7 +23,14 @@ class FlamingoDecoder:
         self._cache: Any = None
 
     def prompt(self) -> torch.Tensor:
-        return self._run(self._batch.tokens)
+        logits = self._run(self._batch.tokens)
+        # further tokens see the last picture, so that is all that they are given
+        places = torch.arange(len(self._media), device=self._media.device)
+        last = (self._images.sum(-1) - 1).clamp_min(0)
+        self._media = self._media[places, last.to(places.device)][:, None]
+        self._images = self._images.any(-1, keepdim=True)
+        self._show()
+        return logits
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         self._flamingo.check_length(self._mask.shape[1] + 1, "the text with what was generated")
@@ -37,6 +44,10 @@ class FlamingoDecoder:
         rows = sent(rows, self._mask.device)
         self._mask, self._media = self._mask[rows], self._media[rows]
         self._images = self._images[rows]
+        self._show()
+
+    def _show(self) -> None:
+        """Let the layers see the media."""
         self._flamingo.condition(self._media)
         for layer in self._flamingo.layers:
             layer.condition_media_locations(self._images)

@@ -29,16 +29,20 @@ class FlamingoPasses(Protocol):
     def layers(self) -> nn.ModuleList:
         """The decoder layers, each with its cross-attention."""
 
-    def conditioned(self, media: torch.Tensor) -> AbstractContextManager[None]:
-        """Within the block the cross-attention sees ``media``."""
+    def conditioned(
+        self, media: torch.Tensor, tokens: torch.Tensor
+    ) -> AbstractContextManager[None]:
+        """Within the block the cross-attention of ``tokens`` sees ``media``."""
 
     def condition(self, media: torch.Tensor) -> None:
         """Show ``media`` to every layer."""
 
     def language_pass(
-        self, tokens: torch.Tensor, mask: torch.Tensor, past: Any = None, keep: bool = False
-    ) -> Any:
-        """Run ``tokens`` (rows, length) behind ``past``; ``mask`` (rows, past and length)."""
+        self, tokens: torch.Tensor, mask: torch.Tensor, past: Any = None, keep: bool = False,
+        origin: torch.Tensor | None = None,
+    ) -> Any:  # fmt: skip
+        """Run ``tokens`` (rows, length) behind ``past``; ``mask`` (rows, past and length).
+        Positions are counted from ``origin`` (rows, 1), by default from the first token."""
 
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
         """Logits (..., vocabulary) of states of the residual stream (..., d_model)."""

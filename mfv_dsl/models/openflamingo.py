@@ -20,6 +20,7 @@ from mfv_dsl.models.base import Continuation, Picture, PromptBatch, shown_model
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
 from mfv_dsl.models.features import Features
+from mfv_dsl.models.flamingo_attention import own_images
 from mfv_dsl.models.flamingo_decoder import FlamingoDecoder
 from mfv_dsl.models.marks import marks_of, unknown_words
 from mfv_dsl.models.parallel_attention import register
@@ -218,16 +219,19 @@ class OpenFlamingo:
 
     # -- passes ---------------------------------------------------------------------------------
     def forward(self, batch: PromptBatch) -> torch.Tensor:
-        with self.conditioned(batch.media):
+        with self.conditioned(batch.media, batch.tokens):
             logits: torch.Tensor = self.language_pass(batch.tokens, batch.mask).logits
         return logits[:, -1].to(self.device)
 
     @contextmanager
-    def conditioned(self, media: torch.Tensor) -> Iterator[None]:
-        """Within the block the cross-attention sees ``media``."""
+    def conditioned(self, media: torch.Tensor, tokens: torch.Tensor) -> Iterator[None]:
+        """Within the block the cross-attention of ``tokens`` sees ``media``."""
+        blocks = self.model.lang_encoder.gated_cross_attn_layers
+        attentions = [block.attn for block in blocks if block is not None]
         try:
             self.condition(media)
-            yield
+            with own_images(attentions, tokens == self.model.media_token_id):
+                yield
         finally:
             self.model.lang_encoder.clear_conditioned_layers()
 
@@ -241,10 +245,14 @@ class OpenFlamingo:
             layer.condition_vis_x(copies[device])
 
     def language_pass(
-        self, tokens: torch.Tensor, mask: torch.Tensor, past: Any = None, keep: bool = False
-    ) -> Any:
-        """Run ``tokens`` (rows, length) behind ``past``; ``mask`` (rows, past and length)."""
+        self, tokens: torch.Tensor, mask: torch.Tensor, past: Any = None, keep: bool = False,
+        origin: torch.Tensor | None = None,
+    ) -> Any:  # fmt: skip
+        """Run ``tokens`` (rows, length) behind ``past``; ``mask`` (rows, past and length).
+        Positions are counted from ``origin`` (rows, 1), by default from the first token."""
         positions = (mask.cumsum(-1) - 1).clamp_min(0)
+        if origin is not None:
+            positions = positions - origin
         return self.model.lang_encoder(
             input_ids=tokens,
             attention_mask=mask,
@@ -276,7 +284,7 @@ class OpenFlamingo:
     @contextmanager
     def decoding(self, batch: PromptBatch) -> Iterator[FlamingoDecoder]:
         language = self.model.lang_encoder
-        with self.conditioned(batch.media):
+        with self.conditioned(batch.media, batch.tokens):
             try:
                 yield FlamingoDecoder(self, batch)
             finally:

@@ -28,36 +28,63 @@ class Past(NamedTuple):
     """One layer's keys and values of a prefix, (prompts, key-value heads, slots, head_dim).
 
     The last slot is empty: there each copy has its own key and value.  ``unseen``
-    (prompts, 1, 1, slots) marks padding.
+    (prompts, 1, 1, slots) marks padding, None where there is none.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
-    unseen: torch.Tensor
+    unseen: torch.Tensor | None
 
     @classmethod
-    def of(cls, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> Past:
-        """``keys``, ``values`` (prompts, heads, length, head_dim), ``mask`` (prompts, length).  The
-        number of slots is a multiple of eight, which matrix units like."""
-        mask = mask.to(keys.device)
-        left = -(mask.shape[1] + 1) % 8
-        unseen = pad(pad(mask, (left, 0)), (0, 1), value=1)[:, None, None] == 0
-        padding = unseen.transpose(-1, -2)
-        return cls(
-            pad(keys, (0, 0, left, 1)).masked_fill_(padding, 0),
-            pad(values, (0, 0, left, 1)).masked_fill_(padding, 0),
-            unseen,
-        )
+    def of(cls, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> Past:
+        """``keys``, ``values`` (prompts, heads, length, head_dim); ``mask`` (prompts, length), None
+        where all is seen.  With a mask the number of slots is a multiple of eight, which matrix
+        units like."""
+        left, unseen = 0, None
+        if mask is not None:
+            left = -(mask.shape[1] + 1) % 8
+            seen = pad(mask.to(keys.device), (left, 0))
+            unseen = pad(seen, (0, 1), value=1)[:, None, None] == 0
+        return cls(_in_slots(keys, left, unseen), _in_slots(values, left, unseen), unseen)
 
     @classmethod
     def joined(cls, parts: Sequence[Past]) -> Past:
         """Several prefixes as one, the prompts of all in turn; the shorter ones padded."""
-        slots = max(part.keys.shape[2] for part in parts)
+        lengths = [part.keys.shape[2] for part in parts]
+        slots = max(lengths)
+        unseen = None
+        if min(lengths) < slots or any(part.unseen is not None for part in parts):
+            unseen = torch.cat([
+                pad(_all_seen(p) if p.unseen is None else p.unseen, (slots - n, 0), value=True)
+                for p, n in zip(parts, lengths, strict=True)
+            ])  # fmt: skip
         return cls(
             torch.cat([pad(p.keys, (0, 0, slots - p.keys.shape[2], 0)) for p in parts]),
             torch.cat([pad(p.values, (0, 0, slots - p.keys.shape[2], 0)) for p in parts]),
-            torch.cat([pad(p.unseen, (slots - p.keys.shape[2], 0), value=True) for p in parts]),
+            unseen,
         )
+
+
+def needed(mask: torch.Tensor) -> torch.Tensor | None:
+    """``mask`` (prompts, length), None where it hides nothing.  On a GPU nobody waits for that."""
+    return None if mask.device.type == "cpu" and bool(mask.all()) else mask
+
+
+def _all_seen(past: Past) -> torch.Tensor:
+    keys = past.keys
+    return torch.zeros(len(keys), 1, 1, keys.shape[2], dtype=torch.bool, device=keys.device)
+
+
+def _in_slots(states: torch.Tensor, left: int, unseen: torch.Tensor | None) -> torch.Tensor:
+    """``states`` (prompts, heads, length, head_dim) behind ``left`` empty slots and before one,
+    zero wherever nothing is."""
+    prompts, heads, length, width = states.shape
+    slots = states.new_empty(prompts, heads, left + length + 1, width)
+    slots[:, :, left:-1] = states
+    if unseen is not None:
+        slots.masked_fill_(unseen.transpose(-1, -2), 0)
+    slots[:, :, -1] = 0
+    return slots
 
 
 @dataclass
@@ -123,7 +150,7 @@ def attend_last_token(
         return _attend_all(query, key, value, attention_mask, scaling, softcap), None
     before = state.branches.pass_through(module, key, value)
     read = attend(
-        query * scaling, key, value, past, softcap=softcap, branch=before, window=sliding_window
+        query, key, value, past, scaling, softcap=softcap, branch=before, window=sliding_window
     )
     return read, None
 
@@ -132,11 +159,10 @@ def _past(keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -
     """What the last token, itself in ``keys`` and ``values``, looks back on; ``mask`` is boolean
     (seen) or added to the scores."""
     before = keys.shape[2] - 1
-    if mask is None:
-        seen = torch.ones(len(keys), before, dtype=torch.bool, device=keys.device)
-    else:
+    seen = None
+    if mask is not None:
         row = mask[:, 0, -1, :before].expand(len(keys), -1)
-        seen = row if row.dtype == torch.bool else row > torch.finfo(row.dtype).min / 2
+        seen = needed(row if row.dtype == torch.bool else row > torch.finfo(row.dtype).min / 2)
     return Past.of(keys[:, :, :-1], values[:, :, :-1], seen)
 
 
@@ -145,6 +171,7 @@ def attend(
     key: torch.Tensor,
     value: torch.Tensor,
     before: Past,
+    scaling: float,
     bias: torch.Tensor | None = None,
     softcap: float | None = None,
     branch: tuple[torch.Tensor, torch.Tensor] | None = None,
@@ -152,41 +179,50 @@ def attend(
 ) -> torch.Tensor:
     """Attention of copies to a prefix and each to itself alone, (prompts, copies, heads, head_dim).
 
-    ``query`` (prompts, heads, copies, head_dim), scaled; ``key`` and ``value`` with the key-value
-    heads, which may be fewer; ``bias`` (heads, 1, slots) is added to the scores; ``softcap`` bounds
-    them by tanh.  ``branch`` has the keys and values of tokens between the prefix and the copies,
-    for each copy its own, (prompts, key-value heads, copies, tokens, head_dim); ``bias`` then has
-    slots for them before the last, and what is ``window`` tokens back or more is not seen.
+    ``query`` (prompts, heads, copies, head_dim); ``key`` and ``value`` with the key-value heads,
+    which may be fewer; scores are products times ``scaling``; ``bias`` (heads, 1, slots) is added
+    to them; ``softcap`` bounds them by tanh.  ``branch`` has the keys and values of tokens between
+    the prefix and the copies, for each copy its own, (prompts, key-value heads, copies, tokens,
+    head_dim); ``bias`` then has slots for them before the last, and what is ``window`` tokens back
+    or more is not seen.
     """
     prompts, heads, copies, head_dim = query.shape
     groups = heads // key.shape[1]
     query = query.unflatten(1, (-1, groups))
-    own = (query * key[:, :, None]).sum(-1)
-    scores = query.flatten(2, 3) @ before.keys.transpose(-1, -2)
+    own = (query * key[:, :, None]).sum(-1) * scaling
+    slots, unseen = before.keys.shape[2], before.unseen
+    scores = torch.baddbmm(
+        query.new_empty(1, 1, 1), query.reshape(-1, groups * copies, head_dim),
+        before.keys.flatten(0, 1).transpose(-1, -2), beta=0, alpha=scaling,
+    ).unflatten(0, (prompts, -1))  # fmt: skip
     scores[..., -1] = own.flatten(2)
-    unseen, slots = before.unseen, before.values.shape[2]
     if branch is not None:
-        between = (query[..., None, :] * branch[0][:, :, None]).sum(-1).flatten(2, 3)
+        between = (query[..., None, :] * branch[0][:, :, None]).sum(-1).flatten(2, 3) * scaling
         scores = torch.cat([scores[..., :-1], between, scores[..., -1:]], dim=-1)
-        unseen = pad(unseen, (0, between.shape[-1]), value=False)
+        if unseen is not None:
+            unseen = pad(unseen, (0, between.shape[-1]), value=False)
         if window is not None:
-            back = torch.arange(unseen.shape[-1] - 1, -1, -1, device=unseen.device)
-            unseen = unseen | (back >= window)
+            back = torch.arange(scores.shape[-1] - 1, -1, -1, device=scores.device)
+            unseen = back >= window if unseen is None else unseen | (back >= window)
     if softcap is not None:
         scores = (scores / softcap).tanh() * softcap
     if bias is not None:
         bias_of_copies = bias.unflatten(0, (-1, groups)).expand(-1, -1, copies, -1)
         scores = scores + bias_of_copies.flatten(1, 2)
-    scores = scores.masked_fill_(unseen, -torch.inf)
+    if unseen is not None:
+        scores = scores.masked_fill_(unseen, -torch.inf)
     weights = scores.softmax(-1).to(before.values.dtype)
     # the last of the prefix's slots has no value
     read = (weights[..., :slots] @ before.values).unflatten(2, (groups, copies))
     own = weights[..., -1].unflatten(2, (groups, copies))
-    out = read + own[..., None] * value[:, :, None]
+    # copies before heads, as the output projection takes them
+    out = value.transpose(1, 2)[:, :, :, None] * own.permute(0, 3, 1, 2)[..., None]
+    out = out.add_(read.permute(0, 3, 1, 2, 4))
     if branch is not None:
         between = weights[..., slots - 1 : -1].unflatten(2, (groups, copies))
-        out = out + (between[..., None] * branch[1][:, :, None]).sum(-2)
-    return out.reshape(prompts, heads, copies, head_dim).transpose(1, 2).contiguous()
+        further = (between[..., None] * branch[1][:, :, None]).sum(-2)
+        out = out + further.permute(0, 3, 1, 2, 4)
+    return out.reshape(prompts, copies, heads, head_dim)
 
 
 def _attend_all(

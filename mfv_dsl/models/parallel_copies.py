@@ -7,10 +7,10 @@ though it gives the same bits, takes as long as one more generated token; so it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,19 +19,20 @@ from torch import nn
 from mfv_dsl.models.base import Continuation, PromptBatch
 from mfv_dsl.models.branches import Branches
 from mfv_dsl.models.device_map import device_of
-from mfv_dsl.models.flamingo_attention import Media, attend_media, attend_past_mpt
+from mfv_dsl.models.flamingo_attention import Media, see_media
+from mfv_dsl.models.flamingo_layers import LAYERS
 from mfv_dsl.models.flamingo_passes import FlamingoPasses
-from mfv_dsl.models.parallel_attention import LookedBack, Past, last_tokens
+from mfv_dsl.models.parallel_attention import LookedBack, Past, last_tokens, needed
 
 
 @dataclass(frozen=True)
 class PrefixState:
     """A batch's prefix, run: the embedded last tokens ``start`` (prompts, 1, d_model), their
-    ``positions`` (prompts, 1), and by layer what they look back on, on that layer's device.
-    ``length`` is that of the longest prompt."""
+    ``positions`` (prompts, 1), None where all positions are counted from them, and by layer what
+    they look back on, on that layer's device.  ``length`` is that of the longest prompt."""
 
     start: torch.Tensor
-    positions: torch.Tensor
+    positions: torch.Tensor | None
     past: tuple[Past, ...]
     media: tuple[Media | None, ...]
     length: int
@@ -42,9 +43,10 @@ class PrefixState:
         keep those of the first batch, and are not to be run."""
         past = [state.past for state in states]
         media = [state.media for state in states]
+        positions = [state.positions for state in states if state.positions is not None]
         return cls(
             start=torch.cat([state.start for state in states]),
-            positions=torch.cat([state.positions for state in states]),
+            positions=torch.cat(positions) if positions else None,
             past=tuple(
                 Past.joined(parts) if layer >= first else parts[0]
                 for layer, parts in enumerate(zip(*past, strict=True))
@@ -60,20 +62,27 @@ class PrefixState:
 @torch.no_grad()
 def run_prefix(flamingo: FlamingoPasses, batch: PromptBatch) -> PrefixState:
     """Run all tokens but the last of every prompt."""
+    from transformers import DynamicCache
+
     facts, language = flamingo.facts, flamingo.model.lang_encoder
     tokens, mask = batch.tokens[:, :-1], batch.mask[:, :-1]
+    positions = batch.mask.sum(-1, keepdim=True) - 1
+    from_last = _turns(flamingo, batch.dtype)
     if tokens.shape[1]:
-        with flamingo.conditioned(batch.media):
-            cache = flamingo.language_pass(tokens, mask, keep=True).past_key_values
-        past = [Past.of(layer.keys, layer.values, mask) for layer in cache.layers]
+        cache, seen = DynamicCache(config=language.config), needed(mask)
+        with flamingo.conditioned(batch.media, tokens), _until_last_keys(flamingo):
+            flamingo.language_pass(
+                tokens, mask, cache, keep=True, origin=positions if from_last else None
+            )
+        past = [Past.of(layer.keys, layer.values, seen) for layer in cache.layers]
     else:
         none = batch.media.new_zeros(len(batch), facts.n_heads, 0, facts.head_dim)
         on_device = [none.to(device_of(layer)) for layer in flamingo.layers]
-        past = [Past.of(nothing, nothing, mask) for nothing in on_device]
+        past = [Past.of(nothing, nothing, None) for nothing in on_device]
     images = (batch.tokens == language.media_token_id).sum(-1)
     return PrefixState(
         start=language.get_input_embeddings()(batch.tokens[:, -1:]),
-        positions=batch.mask.sum(-1, keepdim=True) - 1,
+        positions=None if from_last else positions,
         past=tuple(past),
         media=tuple(
             None if block is None else Media.of(block.attn, batch.media, images)
@@ -83,54 +92,64 @@ def run_prefix(flamingo: FlamingoPasses, batch: PromptBatch) -> PrefixState:
     )
 
 
+class _Enough(Exception):
+    """All keys and values are there."""
+
+
+@contextmanager
+def _until_last_keys(flamingo: FlamingoPasses) -> Iterator[None]:
+    """Within the block a pass ends where the last layer has made its keys and values, and read by
+    them: nothing of the prefix is needed after that."""
+
+    def end(*_: Any) -> None:
+        raise _Enough
+
+    last, projection = flamingo.layers[-1].decoder_layer, flamingo.family.projection
+    assert projection is not None
+    handle = last.get_submodule(projection).register_forward_pre_hook(end)
+    try:
+        yield
+    except _Enough:
+        pass
+    finally:
+        handle.remove()
+
+
+def _turns(flamingo: FlamingoPasses, dtype: torch.dtype) -> bool:
+    """Whether positions may be counted from the last token: attention by plain rotations depends on
+    differences of positions alone, so keys can be kept as the last token sees them, and neither its
+    copies' queries nor their keys have to be turned.  The angles are in float32, so that in float64
+    it would show."""
+    core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
+    rotations = getattr(core, "rotary_emb", None)
+    is_plain = flamingo.family.copies == "gpt_neox" and rotations.rope_type == "default"
+    return is_plain and dtype != torch.float64
+
+
 @contextmanager
 def continuation(flamingo: FlamingoPasses, state: PrefixState) -> Iterator[Continuation]:
     """The model ready to run copies of the last tokens behind ``state``."""
-    language = flamingo.model.lang_encoder
+    own = LAYERS.get(flamingo.family.copies)
     attentions = map(id, _attentions(flamingo))
-    past = LookedBack(dict(zip(attentions, state.past, strict=True)))
-    forwards = dict(_forwards(flamingo, state, past.branches))
+    looked_back = LookedBack(dict(zip(attentions, state.past, strict=True)))
+    branches = looked_back.branches
     try:
-        for module, forward in forwards.items():
-            module.forward = forward
-        for layer, media in zip(flamingo.layers, state.media, strict=True):
-            layer.condition_vis_x(media)
-            layer.condition_media_locations(())  # attend_media needs none
-            layer.condition_use_cached_media(True)
-        with last_tokens(language.config, past):
-            yield _continuation(flamingo, state, past.branches)
+        for layer, past in zip(flamingo.layers, state.past, strict=True):
+            # its cross-attention comes before it, in the stage
+            layer.forward = partial(layer.decoder_layer)
+            if own is not None:
+                layer.forward = partial(own, layer.decoder_layer, past, branches)
+        with last_tokens(flamingo.model.lang_encoder.config, looked_back):
+            yield _continuation(flamingo, state, branches)
     finally:
-        for module in forwards:
-            module.__dict__.pop("forward", None)
-        language.clear_conditioned_layers()
+        for layer in flamingo.layers:
+            vars(layer).pop("forward", None)
 
 
 def _attentions(flamingo: FlamingoPasses) -> Iterator[Any]:
     """The self-attention of every layer."""
     for layer in flamingo.layers:
         yield layer.decoder_layer.get_submodule(flamingo.family.attention)
-
-
-def _forwards(
-    flamingo: FlamingoPasses, state: PrefixState, branches: Branches
-) -> Iterator[tuple[nn.Module, Callable[..., Any]]]:
-    """Modules of which copies need another ``forward``, and that.  A family whose attention is
-    called through transformers' interface needs one for its cross-attention only."""
-    for layer, media in zip(flamingo.layers, state.media, strict=True):
-        if media is not None:
-            attention = layer.gated_cross_attn_layer.attn
-            yield attention, partial(attend_media, attention)
-    if not flamingo.family.alibi:
-        return
-    core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
-    for attention, past in zip(_attentions(flamingo), state.past, strict=True):
-        bias = lru_cache(maxsize=2)(
-            partial(core.build_mpt_alibi_tensor, flamingo.facts.n_heads, device=past.keys.device)
-        )
-        yield (
-            attention,
-            partial(attend_past_mpt, attention, past=past, branches=branches, bias=bias),
-        )
 
 
 def _continuation(flamingo: FlamingoPasses, state: PrefixState, branches: Branches) -> Continuation:
@@ -140,12 +159,13 @@ def _continuation(flamingo: FlamingoPasses, state: PrefixState, branches: Branch
     slots, size = state.past[0].keys.shape[2], state.start.element_size()
     return Continuation(
         start=state.start,
-        stages=tuple(_stages(flamingo, state.start, state.positions)),
+        stages=tuple(_stages(flamingo, state, branches, state.start, 0)),
         logits=flamingo.unembed,
         vocabulary=language.get_output_embeddings().out_features,
         row_bytes=size * width + facts.n_heads * slots * (2 * size + 8),
         branches=branches,
         further=partial(_further, flamingo, state, branches),
+        joins_inside=flamingo.family.copies in LAYERS,
     )
 
 
@@ -156,26 +176,42 @@ def _further(
     depth = len(branches.rows)
     flamingo.check_length(state.length + depth, "the text with what was generated")
     hidden: torch.Tensor = flamingo.model.lang_encoder.get_input_embeddings()(tokens)
-    for stage in _stages(flamingo, hidden, state.positions + depth):
+    for stage in _stages(flamingo, state, branches, hidden, depth):
         hidden = stage(hidden)
     return hidden
 
 
 def _stages(
-    flamingo: FlamingoPasses, like: torch.Tensor, positions: torch.Tensor
+    flamingo: FlamingoPasses, state: PrefixState, branches: Branches, like: torch.Tensor, depth: int
 ) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
-    """Each decoder layer for tokens that all are at one of ``positions`` (prompts, 1)."""
-    if flamingo.family.alibi:
-        for layer in flamingo.layers:
-            yield partial(_hidden_states, partial(layer, position_bias=None))
-        return
+    """Each decoder layer, its cross-attention before it, for tokens ``depth`` behind the last."""
+    places = _places(flamingo, state, like, depth)
+    gates = flamingo.model.lang_encoder.gated_cross_attn_layers
+    for layer, gate, media in zip(flamingo.layers, gates, state.media, strict=True):
+        yield partial(_run_layer, layer, gate, media, places)
+
+
+def _places(
+    flamingo: FlamingoPasses, state: PrefixState, like: torch.Tensor, depth: int
+) -> Mapping[str, Any]:
+    """What a layer is told of the places of tokens ``depth`` behind the last ones."""
     core = flamingo.model.lang_encoder.get_submodule(flamingo.family.core)
-    rotary = core.rotary_emb(like, position_ids=positions)
-    for layer in flamingo.layers:
-        yield partial(layer, position_ids=positions, position_embeddings=rotary)
+    if flamingo.family.copies == "mpt":
+        return {"positions": partial(core.build_mpt_alibi_tensor, flamingo.facts.n_heads)}
+    if state.positions is None and not depth:
+        return {"positions": None}
+    last = torch.zeros_like(like[:1, :1, 0], dtype=torch.long)
+    positions = depth + (last if state.positions is None else state.positions)
+    rotation = core.rotary_emb(like, position_ids=positions)
+    if flamingo.family.copies:
+        return {"positions": rotation}
+    return {"position_ids": positions, "position_embeddings": rotation}
 
 
-def _hidden_states(layer: Callable[..., Any], hidden: torch.Tensor) -> torch.Tensor:
-    """What comes out of a layer that gives its attention's weights beside it."""
-    out: torch.Tensor = layer(hidden)[0]
-    return out
+def _run_layer(
+    layer: Any, gate: Any, media: Media | None, places: Mapping[str, Any], hidden: torch.Tensor
+) -> torch.Tensor:
+    if media is not None:
+        hidden = see_media(gate, hidden.to(media.keys.device), media)
+    output: torch.Tensor = layer(hidden, **places)
+    return output

@@ -155,7 +155,7 @@ def test_a_long_text_takes_memory_of_its_length(tmp_path: Path):
 
 
 HOSTILE = {
-    "parentheses": ("vector a = " + "(" * 1_000_000, ["MFV1016"]),
+    "parentheses": ("vector a = " + "(" * 9_000_000, ["MFV1016"]),
     "fewer parentheses": ("vector a = " + "(" * 5_000, ["MFV1015"]),
     "brackets and braces": ("vector a = " + "[{" * 5_000, ["MFV1015"]),
     "signs": ("vector a = " + "-" * 20_000 + "fv(left)", ["MFV1015"]),

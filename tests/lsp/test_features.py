@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lsprotocol import types as lsp
 
+from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.checker import check_source
 from mfv_dsl.lang.constructors import CONSTRUCTOR
@@ -21,7 +23,7 @@ from mfv_dsl.lsp.highlighting import TYPES, semantic_tokens
 from mfv_dsl.lsp.hover import hover, signature_help
 from mfv_dsl.lsp.lenses import RUN, lenses
 from mfv_dsl.lsp.messages import published
-from mfv_dsl.lsp.navigation import CannotRename, definitions, references, renamed_places
+from mfv_dsl.lsp.navigation import CannotRename, Elsewhere, definitions, references, renamed_places
 from mfv_dsl.lsp.outline import folds, symbols
 from mfv_dsl.lsp.positions import Lines
 
@@ -118,6 +120,19 @@ def test_attributes_of_defaults_and_profiles():
         ("eval a { model = ¦", {"flamingo"}, {"shapes", "tiny"}),
         ("eval a { ablate = ¦", {"spatial", "top"}, {"steer"}),
         ("heads h = top(4, by=¦", {"aie", "random"}, {"left"}),
+        ("let n = 3\neval a { shots = ¦", {"n", "norm"}, {"steer", "left"}),
+        ("let n = 3\nvector v = ¦", {"n", "fv"}, {"left"}),
+        ("vector v(r) = match r { ¦", {"left", "else"}, {"fv", "each"}),
+        ("vector v(r) = match r {\n  left: fv(above)\n  ¦", {"left", "else"}, {"fv", "each"}),
+        ("vector v(r) = match r {\n  left: ¦", {"steer", "fv"}, {"left", "else"}),
+        ("vector v(r) = match r {\n  left: fv(¦", {"left", "r"}, {"steer", "else"}),
+        ("eval a { add = match each { left: ¦", {"steer", "fv"}, {"left", "else"}),
+        ("report { ¦", {"cosine", "norm", "on"}, {"fv", "add"}),
+        ("report {\n  norm(¦", {"steer", "fv"}, {"cosine"}),
+        ("defaults ¦", {"for"}, {"eval"}),
+        ("defaults for ¦", {"tune", "eval", "fv", "top"}, {"for", "heads"}),
+        ("defaults for tune { ¦", {"start", "lr"}, {"add", "trials"}),
+        ("defaults for fv { trials = 3, ¦", {"heads", "shots"}, {"relation", "trials", "lr"}),
         ("heads h = top(4, ¦", {"by", "on", "seed"}, {"aie"}),
         ("heads h = top(4, by=aie, ¦", {"on", "seed"}, {"by"}),
         ("dataset d = scenes(relations=[¦", {"left", "below_right"}, {"steer"}),
@@ -200,6 +215,33 @@ def test_hover_of_names_and_words():
     assert "drawn" in hovered("heads h = top(3, by=ran¦dom)")
 
 
+SWEPT = """\
+mfv 1
+model m = tiny()
+## How often is it drawn?
+sweep draw = 1..3
+dataset d = scenes(relations=[left, right], seed=draw)
+heads best = top(3, seed=draw, dataset=d)
+eval a { add = fv(each, seed=draw, heads=best), layer = 3 }
+"""
+
+
+def test_what_is_swept_has_one_name():
+    analysis = analyse(SWEPT)
+    assert analysis.diagnostics == ()
+    offset = SWEPT.index("draw =")
+    assert len(renamed_places(analysis, offset, "pulled")) == 4
+    with pytest.raises(CannotRename, match="results have a column `number`"):
+        renamed_places(analysis, offset, "number")
+    assert spans(SWEPT, references(analysis, SWEPT.index("best"))) == ["6:best", "7:best"]
+    assert spans(SWEPT, references(analysis, SWEPT.index("a {"))) == ["7:a"]
+    items = complete(analysis, Lines(SWEPT), SWEPT.index("best)"))
+    names = [item.label for item in items]
+    assert {"best", "draw"} <= set(names) and not any("[" in name for name in names)
+    found = hover(analysis, Lines(SWEPT), offset)
+    assert found is not None and found.contents.value.startswith("How often is it drawn?")
+
+
 def test_hover_shows_the_sum_that_a_vector_is():
     text = hovered("vector w = steer + fv(right)\neval a { add = w¦, layer = 1 }")
     assert "As a sum:" in text and "w = fv(left) - fv(right)" in text
@@ -221,6 +263,12 @@ def test_hover_says_who_sets_an_attribute():
     )
     found = hover(analyse(text), Lines(text), offset)
     assert found is not None and "`items = 7` from `defaults` in line 7" in found.contents.value
+
+
+def test_hover_of_a_function_says_what_a_call_takes_from_where():
+    text = hovered("vector v = f¦v(left, trials=3)")
+    assert "`shots = 4` from `defaults` in line 6" in text
+    assert "`corrupt = mix` from the language" in text and "`trials" not in text.split("Not")[1]
 
 
 def test_hover_of_a_loaded_vector():
@@ -338,7 +386,11 @@ def test_a_file_that_cannot_be_read_whole_is_not_renamed_in():
         renamed_places(analyse(text), text.index("steer"), "other")
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[] if p.stem == "quickstart" else pytest.mark.slow) for p in RECIPES],
+    ids=lambda path: path.stem,
+)
 def test_every_declared_name_of_a_recipe_can_be_renamed(path: Path):
     text = path.read_text(encoding="utf-8")
     analysis = analyse(text, str(path))
@@ -411,15 +463,16 @@ def test_lenses_count_steps_and_finished_ones(tmp_path, monkeypatch):
         Lines(USES).line(lens.range.start.line).split()[1]: lens.command.title
         for lens in lenses(analysis, plan, Lines(USES))
     }
-    assert titles["zero"] == "4 steps, 0 finished"
+    assert titles["zero"] == "8 steps, 0 finished"
     assert set(titles) == {"zero", "tuned", "raw", "other", '"vectors/mine"'}
     for row in plan.rows:
         if row.eval == "zero":
-            file = tmp_path / "steps" / row.step[:2] / f"{row.step}.safetensors"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+            for key in (row.step, *plan[row.step].follows_from):
+                file = tmp_path / "steps" / key[:2] / f"{key}.safetensors"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
     again = lenses(analysis, plan, Lines(USES), "file:///a.mfv", run=True)
-    assert again[0].command.title == "▷ run: 4 steps, all finished"
+    assert again[0].command.title == "▷ run: 8 steps, all finished"
     assert (again[0].command.command, again[0].command.arguments) == (
         RUN, ["file:///a.mfv", "zero"],
     )  # fmt: skip
@@ -459,6 +512,50 @@ def test_repairs_repair():
     whole = edited(text, found["Repair all that can be repaired (3)"])
     assert analyse(whole).diagnostics == ()
     assert whole.endswith("vector other = fv(left) + 2 * fv(right)\neval a { shots = 0 }\n")
+
+
+ALLOWED = """\
+mfv 1
+model m = tiny()
+dataset d = scenes()
+eval a {
+  shots = 4
+}
+eval b { shots = 4 }
+vector v = fv(left)
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("shots = 4\n}", "  shots = 4\n  allow = [MFV2022]\n}"),
+        ("b {", "eval b { shots = 4, allow = [MFV2022] }"),
+        ("left", "\ndefaults { allow = [MFV2022] }\n"),
+    ],
+)
+def test_a_warning_can_be_allowed_where_the_language_has_it(word, wanted, monkeypatch):
+    allow = ITEM["eval"].parameter("allow")
+    if allow is None:
+        pytest.skip("the language has no `allow` yet")
+    analysis = analyse(ALLOWED)
+    start = ALLOWED.index(word)
+    warning = Diagnostic(
+        "MFV2022", "it has no effect", analysis.source, Span(start, start + 1), severity="warning"
+    )
+    (action,) = [
+        action
+        for action in actions(analysis, [warning], Lines(ALLOWED), "file:///a", Span(start, start))
+        if action.title.startswith("Allow MFV2022")
+    ]
+    after = edited(ALLOWED, action)
+    assert wanted in after
+    assert not [d for d in analyse(after).diagnostics if d.severity == "error"]
+    again = analyse(after)
+    more = replace(warning, code="MFV2023", span=Span(after.index(word), after.index(word) + 1))
+    found = actions(again, [more], Lines(after), "file:///a", more.span)
+    (action,) = [action for action in found if action.title.startswith("Allow MFV2023")]
+    assert "allow = [MFV2022, MFV2023]" in edited(after, action)
 
 
 def test_formatting_changes_what_must_change_and_is_what_fmt_writes():
@@ -508,3 +605,52 @@ def test_analysis_of_what_is_no_recipe():
         hover(analysis, lines, 0)
         complete(analysis, lines, 0)
         further(analysis)
+
+
+# -- other files ----------------------------------------------------------------------------------
+COMMON = """\
+mfv 1
+model m = tiny()
+dataset d = scenes(relations=[left, right])
+## What steers.
+vector steer = fv(left) - fv(right)
+"""
+USER = """\
+mfv 1
+use "common.mfv"
+use "common.mfv" as c
+eval a { add = steer + c.steer, layer = 3, model = m, dataset = d }
+"""
+
+
+def test_names_of_files_that_are_used(tmp_path):
+    (tmp_path / "common.mfv").write_text(COMMON, encoding="utf-8")
+    analysis = analyse(USER, str(tmp_path / "recipe.mfv"))
+    assert analysis.diagnostics == ()
+    lines, offset = Lines(USER), USER.index("steer")
+    (place,) = definitions(analysis, offset)
+    assert isinstance(place, Elsewhere) and place.file == tmp_path / "common.mfv"
+    assert COMMON[place.span.start : place.span.end] == "steer"
+    assert definitions(analysis, USER.index("c.steer")) == [place]
+    (file,) = definitions(analysis, USER.index("common") + 2)
+    assert isinstance(file, Elsewhere) and file.file == place.file
+    found = hover(analysis, lines, offset)
+    assert found is not None and found.contents.value.startswith("What steers.")
+    with pytest.raises(CannotRename, match=r"declared in common\.mfv"):
+        renamed_places(analysis, offset, "other")
+    assert "common.mfv" in [symbol.name for symbol in symbols(analysis, lines)]
+    assert ("c", "namespace") in decoded(USER, semantic_tokens(analysis, lines))
+    names = {item.label for item in complete(analysis, lines, USER.index("c.steer") + 3)}
+    assert names == {"m", "d", "steer"}
+    paths = {item.label for item in complete(analysis, lines, USER.index("common") + 2)}
+    assert paths == {"common.mfv"}
+
+
+def test_mistakes_in_a_file_that_is_used_are_shown_where_it_is(tmp_path):
+    (tmp_path / "common.mfv").write_text(COMMON.replace("fv(right)", "fv(rihgt)"), encoding="utf-8")
+    analysis = analyse(USER, str(tmp_path / "recipe.mfv"))
+    found = published(analysis.diagnostics, Lines(USER), (tmp_path / "recipe.mfv").as_uri())
+    assert {d.code for d in found} == {"MFV2001"}
+    assert {d.range.start.line for d in found} <= {1, 2}
+    uris = {r.location.uri for d in found for r in d.related_information}
+    assert (tmp_path / "common.mfv").as_uri() in uris

@@ -90,7 +90,7 @@ def test_after_many_edits_a_recipe_is_what_a_fresh_check_says():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_after_ten_thousand_edits_a_recipe_is_what_a_fresh_check_says(seed):
-    run(2_500, 25, seed=seed + 10)
+    run(2_500, 10, seed=seed + 10)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -100,6 +100,16 @@ def test_a_recipe_in_pieces_is_the_recipe(text):
     assert result.recipe == fresh.recipe and result.diagnostics == fresh.diagnostics
     if fresh.recipe is not None:
         assert _places(result.recipe) == _places(fresh.recipe)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["\u2028| fv(left)", "\u200b+ fv(left)", "// c", "\u2028mfv 1", "mfv 1", "} {", "\u00a0+ 1"],
+)
+def test_a_piece_that_may_belong_to_the_one_before_is_no_piece(line):
+    source = Source(f"mfv 1\nvector a = fv(left)\n{line}\nvector b = fv(left)\n")
+    result, fresh = Reparser().parse(source), parse(source)
+    assert (result.recipe, result.diagnostics) == (fresh.recipe, fresh.diagnostics)
 
 
 def test_most_recipes_are_cut_so_that_one_item_alone_is_parsed():

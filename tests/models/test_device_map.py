@@ -25,9 +25,9 @@ from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.models import device_map, features
+from mfv_dsl.models import device_map, features, parallel_copies
 from mfv_dsl.models.device_map import bytes_of, device_of, moved, split_layers, spread
-from mfv_dsl.models.flamingo_attention import Media
+from mfv_dsl.models.flamingo_attention import Media, Segments
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.picture_groups import PictureGroups
 from tests.conftest import small_flamingo, small_mpt_flamingo
@@ -95,10 +95,10 @@ def test_what_does_not_fit_is_told_with_the_figures(monkeypatch: pytest.MonkeyPa
 
 def test_moved_goes_into_whatever_holds_tensors():
     one = torch.ones(2)
-    there = moved({"a": [one, (one, "text")], 1: Media(one, one, one), "b": None}, META)
+    there = moved({"a": [one, (one, "text")], 1: Media(one, one), "b": None}, META)
     assert there["a"][0].device == META and there["a"][1][0].device == META
     assert there["a"][1][1] == "text" and there["b"] is None
-    assert isinstance(there[1], Media) and there[1].absent.device == META
+    assert isinstance(there[1], Media) and there[1].values.device == META
 
 
 # -- the same numbers -----------------------------------------------------------------------------
@@ -137,6 +137,14 @@ def two_devices(
                     part._buffers[name] = buffer.to(device)
         return module
 
+    def segments(images: torch.Tensor) -> Segments:
+        """Of two pictures, somewhere."""
+        places = torch.zeros(images.shape, dtype=torch.long)
+        return Segments(2, torch.cat([places, places], 1), places, images[..., None])
+
+    # what follows from numbers, which fake tensors do not have
+    monkeypatch.setattr(Segments, "of", segments)
+    monkeypatch.setattr(parallel_copies, "needed", lambda mask: mask)
     monkeypatch.setattr(nn.Module, "to", to)
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = request.param(layers=4, every=1)

@@ -87,6 +87,8 @@ def emacs() -> str:
     (modify-syntax-entry ?# "<" table)
     (modify-syntax-entry ?\\n ">" table)
     (modify-syntax-entry ?_ "_" table)
+    (dolist (sign '(?= ?+ ?- ?* ?/ ?| ?& ?. ?: ?,))
+      (modify-syntax-entry sign "." table))
     (modify-syntax-entry ?\\" "\\"" table)
     table)
   "Syntax of recipes: comments from `#', texts in double quotes.")
@@ -112,6 +114,7 @@ def emacs() -> str:
 ;;;###autoload
 (add-to-list 'auto-mode-alist '("\\\\.mfv\\\\'" . mfv-mode))
 
+(defvar eglot-server-programs)
 (with-eval-after-load 'eglot
   (add-to-list 'eglot-server-programs '(mfv-mode . ("mfv" "lsp"))))
 

@@ -9,7 +9,7 @@ syntax match   mfvValue     "\<\%(other_relation\|random_vector\|random_heads\|f
 syntax match   mfvCall      "\<\h\w*\>\ze\s*("
 syntax match   mfvFunction  "\<\%(metadata_csv\|openflamingo\|random_like\|hf_dataset\|normalize\|project\|cosine\|layers\|random\|reject\|scenes\|blend\|zeros\|pairs\|clip\|load\|mean\|norm\|tiny\|all\|dot\|top\|gqa\|fv\|hf\)\>\ze\s*("
 syntax match   mfvAttribute "\<\h\w*\>\ze\s*=[^=]"
-syntax match   mfvItem      "^\s*\zs\%(defaults\|dataset\|profile\|report\|vector\|heads\|model\|eval\|save\|tune\|let\|mfv\)\>\ze\s*\%(\s[A-Za-z0-9_\"]\|{\)"
+syntax match   mfvItem      "^\s*\zs\%(defaults\|dataset\|profile\|report\|vector\|heads\|model\|sweep\|eval\|save\|tune\|let\|use\|mfv\)\>\ze\s*\%(\s[A-Za-z0-9_\"]\|{\)"
 syntax match   mfvNumber    "\<\d\+\%(\.\d\+\)\?\%([eE][+-]\?\d\+\)\?\>"
 syntax match   mfvHead      "\<L\d\+H\d\+\>"
 syntax region  mfvString    start=+"+ skip=+\\.+ end=+"+ oneline
