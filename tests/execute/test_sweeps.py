@@ -25,7 +25,9 @@ RECIPE = f"""{HEAD}
 sweep draw = 1..3
 sweep size = [2, 5]
 eval few {{ shots = 1 }}
-eval drawn {{ add = fv(each, heads=random(size, seed=draw), seed=draw), scale = [0.5, 1], against = few }}
+eval drawn {{
+  add = fv(each, heads=random(size, seed=draw), seed=draw), scale = [0.5, 1], against = few
+}}
 eval fresh {{ add = fv(left, heads={{L2H6}}), seed = [1, 2], on = [left] }}
 eval chosen {{
   add = [fv(each, heads={{L2H6}}, seed=draw), zeros()], layer = [1, 9], choose = [layer, add]
@@ -62,7 +64,8 @@ def rows(ran: RunResult, name: str, **having: object) -> list[ResultRow]:
 
 def test_every_reading_has_the_numbers_of_one_alone(ran: RunResult):
     single = mfv.Recipe(
-        f"{HEAD}eval one {{ add = fv(each, heads=random(5, seed=2), seed=2), scale = [0.5, 1] }}", "f"
+        f"{HEAD}eval one {{ add = fv(each, heads=random(5, seed=2), seed=2), scale = [0.5, 1] }}",
+        "f",
     ).run(ran.folder.parent / "single")
     of_two = rows(ran, "drawn", draw=2, size=5)
     assert len(single.rows) == len(of_two) == 6
