@@ -1,4 +1,4 @@
-"""Recipes as they were: what a version accepted as `mfv 1` is accepted, and asks for the same steps.
+"""Recipes as they were: what a version accepted as `mfv 1` is accepted, and asks for the same.
 
 ``0.1/`` has every recipe that was ever part of a release, or was about to be, as it stood before it
 was written in a newer way.  A recipe is added and none changes: where one of these tests fails, the
