@@ -79,7 +79,7 @@ def bind(
     settings = RunSettings(given=_given(plan, model, given or {}))
     own = HookPlan.of(model, (), sites, attention_output)
     values = perform(part, settings=settings).values
-    inputs = inputs_of(step, values)
+    inputs = inputs_of(replace(step, references={}), values)
     edits = edits_of(parameters, inputs, at, model_facts(plan, step).head_dim)
     if not edits:
         raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")

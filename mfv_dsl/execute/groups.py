@@ -51,5 +51,5 @@ def _waits_for(steps: Sequence[Step]) -> dict[str, set[str]]:
     """The keys of all that each step follows from."""
     waits: dict[str, set[str]] = {}
     for step in steps:
-        waits[step.key] = set(step.input_keys).union(*(waits[key] for key in step.input_keys))
+        waits[step.key] = set(step.follows_from).union(*(waits[key] for key in step.follows_from))
     return waits

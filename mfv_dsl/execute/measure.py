@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from mfv_dsl.execute.groups import in_groups
@@ -20,11 +21,12 @@ from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.settings import RunSettings, Silence
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.answers import Answers
 from mfv_dsl.plan.descriptions import BATCH, training_items
 from mfv_dsl.plan.estimate import Estimate, duration
 from mfv_dsl.plan.rates import Rate, short
 from mfv_dsl.plan.steps import Plan, Step
-from mfv_dsl.plan.work import is_counted, peak_memory, unedited_answers, work_by_step
+from mfv_dsl.plan.work import is_counted, peak_memory, work_by_step
 
 #: Seconds that one kind of step is run for, about.
 _AIM = 2.0
@@ -58,22 +60,17 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a kind of step takes: an epoch of a training (``epoch``), asking the unedited model
-    (``plain``), and all the ``rest``; ``once`` where it runs no prompts."""
+    """What a kind of step takes: an epoch of a training (``epoch``), and all the ``rest``; ``once``
+    where it runs no prompts."""
 
     rest: _Line = _Line()
     epoch: _Line = _Line()
-    plain: _Line = _Line()
     once: float = 0.0
 
-    def seconds(self, size: int, step: Step, asks: int) -> float:
-        """The seconds of a step of this kind on ``size`` prompts; it asks the unedited model so
-        many times."""
+    def seconds(self, size: int, step: Step) -> float:
+        """The seconds of a step of this kind on ``size`` prompts."""
         epochs = step.parameters.get("epochs", 0)
-        return (
-            self.once + self.rest.seconds(size) + self.epoch.seconds(size) * epochs
-            + self.plain.seconds(size) * asks
-        )  # fmt: skip
+        return self.once + self.rest.seconds(size) + self.epoch.seconds(size) * epochs
 
 
 @dataclass(frozen=True)
@@ -83,12 +80,11 @@ class _Sample:
     prompts: int
     rest: float
     epoch: float
-    plain: float
 
     @property
     def seconds(self) -> float:
         """All of them."""
-        return self.rest + self.epoch + self.plain
+        return self.rest + self.epoch
 
 
 def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -> Estimate:
@@ -126,11 +122,11 @@ def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -
         f"{len(meter.measured)} kinds of steps, on {meter.least} to {meter.most} prompts each"
     ]
     rate = meter.rate
-    asked, seconds = unedited_answers(steps), {}
+    seconds = {}
     for step in steps:
         measured = meter.measured.get(kind_of(step))
         if measured is not None:
-            seconds[step.key] = measured.seconds(_size(plan, step), step, len(asked[step.key]))
+            seconds[step.key] = measured.seconds(_size(plan, step), step)
         else:
             seconds[step.key] = operations.get(step.key, 0.0) / rate
     if meter.left_out:
@@ -183,7 +179,6 @@ class _Meter:
         self._values: dict[str, Any] = {}
         self._alias: dict[str, str] = {}
         self._done = self._seconds = 0.0
-        self._plain_seconds: dict[tuple[Any, ...], float] = {}
         self._warm = False
 
     @property
@@ -203,7 +198,7 @@ class _Meter:
             return
         size = _size(self.session.plan, step)
         if not size:
-            self.measured[kind] = _Measured(once=self._run(step, inputs, 0)[0])
+            self.measured[kind] = _Measured(once=self._run(step, inputs, 0))
             return
         few = _whole_batches(step, min(size, _FEW), size)
         n = len(self._members(step))
@@ -224,7 +219,7 @@ class _Meter:
                 _Line.through(
                     (first.prompts, getattr(first, part)), (last.prompts, getattr(last, part))
                 )
-                for part in ("rest", "epoch", "plain")
+                for part in ("rest", "epoch")
             )
         )
         self.least, self.most = min(self.least, last.prompts), max(self.most, last.prompts)
@@ -239,7 +234,7 @@ class _Meter:
     def _inputs(self, step: Step) -> dict[str, Any] | None:
         """What a step follows from, or values of their kinds; None where one is missing."""
         values: dict[str, Any] = {}
-        for name, keys in step.inputs.items():
+        for name, keys in {**step.inputs, **step.references}.items():
             kinds = [self._alias[key] for key in ([keys] if isinstance(keys, str) else keys)]
             if any(kind not in self._values for kind in kinds):
                 return None
@@ -249,27 +244,22 @@ class _Meter:
 
     def _sample(self, step: Step, inputs: Mapping[str, Any], prompts: int) -> _Sample:
         if "epochs" not in step.parameters:
-            rest, plain = self._run(step, inputs, prompts)
-            return _Sample(prompts, rest, 0.0, plain)
-        two, _ = self._run(step, inputs, prompts, epochs=2)
-        one, _ = self._run(step, inputs, prompts, epochs=1)
+            return _Sample(prompts, self._run(step, inputs, prompts), 0.0)
+        two = self._run(step, inputs, prompts, epochs=2)
+        one = self._run(step, inputs, prompts, epochs=1)
         epoch = max(0.0, two - one)
-        return _Sample(prompts, max(0.0, one - epoch), epoch, 0.0)
+        return _Sample(prompts, max(0.0, one - epoch), epoch)
 
-    def _run(
-        self, step: Step, inputs: Mapping[str, Any], prompts: int, **more: int
-    ) -> tuple[float, float]:
-        """Seconds of a step on ``prompts`` prompts, and of asking the unedited model;
-        its value is kept.  Steps that share their passes are run together, a part of the seconds
-        each."""
+    def _run(self, step: Step, inputs: Mapping[str, Any], prompts: int, **more: int) -> float:
+        """Seconds of a step on ``prompts`` prompts; its value is kept.  Steps that share their
+        passes are run together, a part of the seconds each."""
         members = [self._small(member, prompts, more) for member in self._members(step)]
-        small, p = members[0], step.parameters
-        values = dict(inputs)
-        if isinstance(values.get("mean"), TaskMean) and prompts:  # of another number of prompts
-            values["mean"] = replace(values["mean"], correct=(True,) * prompts)
-        plain = 0.0
-        if step.operation == "evaluate":
-            plain = self._plain(small, prompts, (0, p.get("correct_with") or 0))
+        small, values = members[0], dict(inputs)
+        for name, value in inputs.items():  # of another number of prompts
+            if name == "mean" and isinstance(value, TaskMean) and prompts:
+                values[name] = replace(value, correct=(True,) * prompts)
+            if isinstance(value, Answers):
+                values[name] = value.picked(np.arange(prompts) % len(value.names))
         started = time.perf_counter()
         if len(members) > 1:
             shared = TOGETHER[step.operation].perform
@@ -280,7 +270,7 @@ class _Meter:
             value = PERFORM[step.operation](self.session, small, values)
         self._values[self._alias[step.key]] = value
         _finish()
-        return (time.perf_counter() - started) / len(members), plain
+        return (time.perf_counter() - started) / len(members)
 
     def _members(self, step: Step) -> list[Step]:
         """The step and those of its kind that share its passes."""
@@ -301,18 +291,6 @@ class _Meter:
         if "correct_with" in p:  # few prompts may leave none
             few["correct_with"] = None
         return replace(step, parameters={**p, **few, **more})
-
-    def _plain(self, small: Step, prompts: int, shots: tuple[int, ...]) -> float:
-        """Seconds of asking the unedited model, with each number of demonstrations once for a
-        number of prompts; on average of ``shots``."""
-        p, seconds = small.parameters, []
-        for number in dict.fromkeys(shots):
-            way = (small.model, small.dataset, p["answer"], prompts, number)
-            started = time.perf_counter()
-            self.session.unedited(small, p["split"], number)
-            _finish()
-            seconds.append(self._plain_seconds.setdefault(way, time.perf_counter() - started))
-        return sum(seconds) / len(seconds)
 
 
 def _finish() -> None:

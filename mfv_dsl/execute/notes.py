@@ -185,7 +185,7 @@ def _added(plan: Plan, rows: Iterable[EvalRow]) -> set[str]:
     keys: set[str] = set()
     for step in (plan[row.step] for row in rows):
         if step.parameters.get("mode") == "blend":
-            keys.update(step.input_keys)
+            keys.update(step.inputs["candidates"])
         elif step.parameters.get("mode") == "add":
             real = [t.name for t in treatments(step.parameters) if not t.control]
             keys.update(key for name in real if isinstance(key := step.inputs[name], str))

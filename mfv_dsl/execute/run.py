@@ -131,7 +131,7 @@ def _note_failure(performance: Performance, step: Step, error: Exception, go_on:
 def _inputs(step: Step, performance: Performance) -> dict[str, Any]:
     """The values of a step's inputs; an evaluation, of which each condition writes one of them,
     gets the error in place of one that failed, unless all of them need it."""
-    failed = [key for key in step.input_keys if key in performance.failures]
+    failed = [key for key in step.follows_from if key in performance.failures]
     separate = [step.inputs[t.name] for t in treatments(step.parameters) if t.name in step.inputs]
     shared = step.operation != "evaluate" or any(key not in separate for key in failed)
     if failed and (shared or len(set(failed)) == len(set(separate))):
@@ -203,7 +203,7 @@ def inputs_of(step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a step's inputs by name, a list where an input is several."""
     return {
         name: values[key] if isinstance(key, str) else [values[part] for part in key]
-        for name, key in step.inputs.items()
+        for name, key in {**step.inputs, **step.references}.items()
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
@@ -20,7 +20,6 @@ from mfv_dsl.engine.attach import is_edited
 from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
-from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
@@ -37,7 +36,11 @@ class Parts(Protocol):
 
 class Batches(Sequence[PromptBatch]):
     """Batches of prompts, each rendered and its pictures encoded when it is taken, so that no more
-    of them are held than are in use.  Taking one twice does the work twice."""
+    of them are held than are in use.  Taking one twice does the work twice.
+
+    Where they are taken in turn and the model is on a device of its own, the pictures of the next
+    batch are drawn while the device works on the one before, and no more than those.  On a
+    processor both would want the same cores."""
 
     def __init__(
         self, backend: Backend, dataset: Dataset, prompts: Sequence[Prompt], size: int
@@ -47,6 +50,20 @@ class Batches(Sequence[PromptBatch]):
 
     def __len__(self) -> int:
         return len(self._parts)
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        is_ahead, give_up = self._backend.device.type != "cpu", _nothing
+        try:
+            for number in range(len(self)):
+                batch = self[number]
+                give_up()
+                give_up = _nothing
+                if is_ahead and number + 1 < len(self):
+                    give_up = self._backend.expect(self._parts[number + 1], self._dataset)
+                yield batch
+                del batch
+        finally:
+            give_up()
 
     @overload
     def __getitem__(self, number: int) -> PromptBatch: ...
@@ -86,6 +103,9 @@ class Pairs(Sequence[tuple[PromptBatch, PromptBatch]]):
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __iter__(self) -> Iterator[tuple[PromptBatch, PromptBatch]]:
+        return zip(self.sources, self.targets, strict=True)
+
     @overload
     def __getitem__(self, number: int) -> tuple[PromptBatch, PromptBatch]: ...
     @overload
@@ -95,6 +115,10 @@ class Pairs(Sequence[tuple[PromptBatch, PromptBatch]]):
         if isinstance(number, slice):
             return list(zip(self.sources[number], self.targets[number], strict=True))
         return self.sources[number], self.targets[number]
+
+
+def _nothing() -> None:
+    """Nothing is given up."""
 
 
 def as_loaded(backend: Any) -> Backend:
@@ -132,7 +156,6 @@ class Session:
         self._backends: dict[str, Backend] = {}
         self._failed: dict[str, MfvError] = {}
         self._datasets: dict[str, Dataset] = {}
-        self._unedited: dict[tuple[object, ...], Outcomes] = {}
         self._unknown: set[str] = set()
         self._names: dict[tuple[str | None, str], tuple[str, ...]] = {}
 
@@ -237,17 +260,3 @@ class Session:
             self.backend(step), self.batches(step, prompts), variants,
             step.parameters["answer"], self.names(step, split),
         )  # fmt: skip
-
-    def unedited(self, step: Step, split: str, shots: int) -> Outcomes:
-        """Outcomes of the unedited model on the step's queries of a split, with ``shots``
-        demonstrations."""
-        p = step.parameters
-        names = ("relation", "items", "seed", "answer")
-        key = (step.model, step.dataset, split, shots, *(p[name] for name in names))
-        if key not in self._unedited:
-            prompts = self.prompts(step, p["items"], split, shots)
-            (answers,) = self.answers(step, prompts, split, [()])
-            if answers.failure is not None:
-                raise answers.failure
-            self._unedited[key] = answers.outcomes
-        return self._unedited[key]

@@ -13,6 +13,7 @@ import numpy as np
 
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
@@ -108,6 +109,7 @@ def _outcomes(outcomes: Outcomes) -> bool:
 _SHAPES: dict[type, Callable[[Any], bool]] = {
     Vector: _vector,
     Outcomes: _outcomes,
+    Answers: lambda answers: len(answers.names) == len(answers.outcomes),
     TaskMean: lambda mean: mean.mean.ndim == 3,
     Mediation: lambda effect: effect.cie.ndim == 3,
 }

@@ -191,17 +191,31 @@ def option(
     subject: str = "",
 ) -> Setting:
     """A call's or block's value: written, else from `defaults`, else the registry's."""
+    key = None if nodes is not None else scope.default_of(entry.name, parameter)
+    if nodes is None and key is None:  # most of all that there are
+        return _left_out(parameter)
     subject = subject or f"`{entry.name}`"
     if nodes is not None:
         value = values.value(scope, parameter, nodes[0], context, subject)
         return Setting(value, "written", nodes[0].span)
-    key = scope.default_of(entry.name, parameter)
     if key is not None:
         with scope.aside() as findings:
             value = values.default(scope, key, parameter, context, subject)
         values.adopt(scope, key, findings, subject, parameter)
         return Setting(value, "defaults", scope.default_at(key).value.span)
-    return Setting(None if parameter.required else parameter.default, "registry", None)
+    return _left_out(parameter)
+
+
+#: What parameters are where nothing says otherwise; by identity, as they are long to compare.
+_LEFT_OUT: dict[int, tuple[Parameter, Setting]] = {}
+
+
+def _left_out(parameter: Parameter) -> Setting:
+    kept = _LEFT_OUT.get(id(parameter))
+    if kept is None or kept[0] is not parameter:
+        value = None if parameter.required else parameter.default
+        kept = _LEFT_OUT[id(parameter)] = (parameter, Setting(value, "registry", None))
+    return kept[1]
 
 
 def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, ...]], bool]:

@@ -66,7 +66,7 @@ def _needed(plan: Plan, ends: set[str]) -> set[str]:
     """The keys of the steps that ``ends`` follow from, with them."""
     needed, work = set(ends), list(ends)
     while work:
-        for key in plan[work.pop()].input_keys:
+        for key in plan[work.pop()].follows_from:
             if key not in needed:
                 needed.add(key)
                 work.append(key)

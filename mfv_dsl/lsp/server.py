@@ -10,13 +10,15 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol
+from pygls.protocol.language_server import lsp_method
 from pygls.uris import to_fs_path
 
 from mfv_dsl.base.source import Span
@@ -28,8 +30,16 @@ from mfv_dsl.lsp.highlighting import LEGEND, semantic_tokens
 from mfv_dsl.lsp.hover import hover, signature_help
 from mfv_dsl.lsp.lenses import lenses
 from mfv_dsl.lsp.messages import published
-from mfv_dsl.lsp.navigation import CannotRename, definitions, references, renamed_places, symbol_at
+from mfv_dsl.lsp.navigation import (
+    CannotRename,
+    Elsewhere,
+    definitions,
+    references,
+    renamed_places,
+    symbol_at,
+)
 from mfv_dsl.lsp.outline import folds, symbols
+from mfv_dsl.lsp.positions import Lines
 from mfv_dsl.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -41,11 +51,21 @@ Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 Register = Callable[[Handler], Handler]
 
 
+class Protocol(LanguageServerProtocol):
+    """The protocol without pygls' own copies of texts: it ends lines where Python does, also with a
+    form feed or U+2028, and then moves the places of changes in them."""
+
+    @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Any:
+        """Hand changes on as they came."""
+        yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CHANGE], (params,), None
+
+
 class Server(LanguageServer):
     """The open documents of one editor."""
 
     def __init__(self) -> None:
-        super().__init__("mfv", __version__)
+        super().__init__("mfv", __version__, protocol_cls=Protocol)
         self.checker = Checker()
         self.documents: dict[str, Document] = {}
         self.can_run = False  # whether the editor has the command that runs a block
@@ -246,8 +266,16 @@ def _is_of(kind: lsp.CodeActionKind | str | None, wanted: Any) -> bool:
 
 
 def _navigation(ls: Server, feature: Callable[..., Register[Any]]) -> None:
-    def locations(document: Document, places: list[Span]) -> list[lsp.Location]:
-        return [lsp.Location(document.uri, document.lines.range(place)) for place in places]
+    def locations(document: Document, places: Sequence[Span | Elsewhere]) -> list[lsp.Location]:
+        return [
+            lsp.Location(
+                place.file.absolute().as_uri(),
+                Lines(place.source.text, document.lines.encoding).range(place.span),
+            )
+            if isinstance(place, Elsewhere)
+            else lsp.Location(document.uri, document.lines.range(place))
+            for place in places
+        ]
 
     async def asked(document: Document, params: Any) -> tuple[Analysis, int]:
         analysis = await ls.checker.current(document)

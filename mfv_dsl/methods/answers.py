@@ -29,7 +29,7 @@ from mfv_dsl.engine.prefix import Variant, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.finite import failure
-from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
+from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes, selected
 from mfv_dsl.models.base import Backend, PromptBatch
 
 _SHOWN = 5  # groups of names in a message
@@ -43,6 +43,10 @@ class Answers(Short):
     outcomes: Outcomes
     names: tuple[str | None, ...]
     failure: NotFinite | None = None
+
+    def picked(self, numbers: np.ndarray) -> Answers:
+        """The answers to the prompts with these numbers."""
+        return Answers(selected(self.outcomes, numbers), tuple(self.names[i] for i in numbers))
 
     @classmethod
     def failed(cls, failure: NotFinite) -> Answers:

@@ -91,7 +91,7 @@ def _pool(plan: Plan, step: Step) -> str:
     p = step.parameters
     if p["corrupt"] not in POOLED or not p["shots"]:
         return ""
-    return f" of {', '.join(p.get('pool') or _dataset_facts(plan, step).relations)}"
+    return f" of {', '.join(p.get('pool') or dataset_facts(plan, step).relations)}"
 
 
 def head_set(plan: Plan, step: Step) -> Description:
@@ -112,16 +112,28 @@ def extract(plan: Plan, step: Step) -> Description:
     )
 
 
+def answers(plan: Plan, step: Step) -> Description:
+    """Of what the unedited model answers."""
+    p, facts = step.parameters, model_facts(plan, step)
+    copies = 2 if p["answer"] == "generate" and not facts.shares_prefix else 1
+    return Description(
+        _prompts(p, p["items"]), "nothing",
+        **_cost(facts, p["items"], p["items"] * copies,
+                _memory(facts, min(p["items"], BATCH), p["shots"]), p["shots"]),
+    )  # fmt: skip
+
+
 def evaluate(plan: Plan, step: Step) -> Description:
     """Of all conditions of an eval on one relation."""
     p, facts = step.parameters, model_facts(plan, step)
+    if "unedited" in step.references:
+        return Description(f"what is answered to {_prompts(p, p['items'])}", "nothing")
     trials, measured = conditions(p)
     passes, variants = 2 if trials else 1, trials + measured
     blend = p.get("mode") == "blend"
     if blend:  # it asks about a source pair first, once for each candidate
-        passes, variants = 2 * passes, variants * (len(step.input_keys) + 1)
+        passes, variants = 2 * passes, variants * (len(step.inputs["candidates"]) + 1)
     known = p.get("correct_with")
-    asked = 0 if known is None else p["items"] * (2 if trials else 1)  # which items these are
     if p["answer"] == "generate" and not facts.shares_prefix:
         variants *= 2  # the first token is scored by a pass of its own
     return Description(
@@ -131,7 +143,7 @@ def evaluate(plan: Plan, step: Step) -> Description:
         + ("" if known is None else f"; only what is answered correctly with {known} shots"),
         _writes(plan, step, facts),
         **_cost(
-            facts, p["items"] * passes + asked, p["items"] * variants + asked,
+            facts, p["items"] * passes, p["items"] * variants,
             _memory(facts, min(p["items"], BATCH), p["shots"]), p["shots"],
         ),
     )  # fmt: skip
@@ -172,7 +184,7 @@ def training_items(plan: Plan, step: Step) -> int:
     """How many prompts a training trains on."""
     items = step.parameters["items"]
     if items == "all":
-        return _dataset_facts(plan, step).counts[step.parameters["relation"]][TRAINING_SPLIT]
+        return dataset_facts(plan, step).counts[step.parameters["relation"]][TRAINING_SPLIT]
     return int(items)
 
 
@@ -190,7 +202,7 @@ def model_facts(plan: Plan, step: Step) -> ModelFacts:
     return facts
 
 
-def _dataset_facts(plan: Plan, step: Step) -> DatasetFacts:
+def dataset_facts(plan: Plan, step: Step) -> DatasetFacts:
     """The facts of the dataset that a step reads."""
     assert step.dataset is not None
     facts = plan.datasets[step.dataset].facts
@@ -215,7 +227,7 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
         return "nothing"
     treatment = _real(plan, step)
     if mode == "blend":
-        treatment = f"a blend of {', '.join(plan[key].label for key in step.input_keys)}"
+        treatment = f"a blend of {', '.join(plan[key].label for key in step.inputs['candidates'])}"
     best = ["vector" if name == "add" else name for name in p.get("choose", ())]
     chosen = f"; best {' and '.join(best)} by accuracy" if best else ""
     if p.get("ablates"):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.plan.descriptions import model_facts
+from mfv_dsl.plan.images import new_images
 from mfv_dsl.plan.rates import Rate, short
-from mfv_dsl.plan.steps import Plan
-from mfv_dsl.plan.work import Work, is_counted, peak_memory, work_by_step
+from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.work import is_counted, peak_memory, work_by_step
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def estimate_by_arithmetic(plan: Plan, finished: Collection[str], rate: Rate) ->
     }
     memory = peak_memory(plan)
     operations = sum(work.total for work in works.values())
-    remarks = [_pictures(plan, works)]
+    remarks = [_pictures(plan, steps)]
     if rate.memory and memory > rate.memory:
         remarks.append(
             f"the device has {rate.memory / 2**30:.0f} GiB of memory: too little for this plan"
@@ -80,16 +81,10 @@ def estimate_by_arithmetic(plan: Plan, finished: Collection[str], rate: Rate) ->
     )  # fmt: skip
 
 
-def _pictures(plan: Plan, works: Mapping[str, Work]) -> str:
+def _pictures(plan: Plan, steps: Sequence[Step]) -> str:
     """What is left out, with how many pictures that is."""
-    pictures = 0.0
-    for step in plan.steps:
-        if step.key in works and works[step.key].pictures:
-            pictures += works[step.key].pictures / (2 * model_facts(plan, step).picture_work)
-    return (
-        f"left out: drawing or reading {pictures:,.0f} pictures, a picture shown anew counted "
-        "anew, and loading"
-    )
+    pictures = sum(new_images(plan, steps).values())
+    return f"left out: drawing or reading at most {pictures:,} different pictures, and loading"
 
 
 def duration(seconds: float) -> str:

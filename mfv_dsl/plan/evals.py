@@ -6,7 +6,7 @@ The step's inputs are what is written into the model: one for each treatment, by
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -76,7 +76,32 @@ class EvalPlanner(Planner):
         if ablates and block["ablate_with"] == "mean":
             inputs["overall_mean"] = self._overall_mean(block, context)
         label = f"{titled(block)}: {relation}, {shots} shots"
-        return self.add("evaluate", label, parameters, inputs, context, dataset=True)
+        return self.add(
+            "evaluate", label, parameters, inputs, context, dataset=True,
+            references=self._references(parameters, context),
+        )  # fmt: skip
+
+    def _references(self, p: Mapping[str, Any], context: Context) -> dict[str, str]:
+        """What the unedited model answers to the items of an evaluation with the parameters ``p``:
+        without demonstrations (``zero_shot``), with those that decide which items are measured
+        (``known``, and ``known_select`` on the split that settles ``choose``), and what an
+        evaluation measures that writes nothing (``unedited``)."""
+        known, split = p.get("correct_with"), p["split"]
+        asked = {"zero_shot": (0, split)}
+        if known is not None:
+            asked["known"] = known, split
+            if p.get("choose"):
+                asked["known_select"] = known, p["select_on"]
+        if "mode" not in p and known in (None, p["shots"]):
+            asked["unedited"] = p["shots"], split
+        return {name: self._unedited(p, context, *where) for name, where in asked.items()}
+
+    def _unedited(self, p: Mapping[str, Any], context: Context, shots: int, split: str) -> str:
+        own = {name: p[name] for name in ("relation", "items", "seed", "answer")}
+        label = f"unedited model: {p['relation']} from {split}, {shots} shots"
+        return self.add(
+            "answers", label, {**own, "shots": shots, "split": split}, None, context, dataset=True
+        )
 
     def _treatment(
         self, block: CheckedBlock, mode: str, expression: Expr, treatment: Treatment,

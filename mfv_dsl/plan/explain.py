@@ -9,6 +9,7 @@ from typing import Any
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.plan.descriptions import Description, distinct
 from mfv_dsl.plan.estimate import Estimate, duration
+from mfv_dsl.plan.images import new_images
 from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan
 
@@ -17,11 +18,13 @@ _SHORTEST = 0.01  # seconds of a step that are shown
 
 @dataclass(frozen=True, kw_only=True)
 class Note(Description):
-    """What is known of a step before it runs; ``inputs`` are labels."""
+    """What is known of a step before it runs; ``inputs`` are labels, ``images`` how many images it
+    encodes, at most: those that no step before it does."""
 
     key: str
     cached: bool
     why: str
+    images: int = 0
     inputs: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -50,17 +53,25 @@ def explain_plan(plan: Plan, finished: Collection[str]) -> list[Note]:
     """
     cached: dict[str, bool] = {}
     notes = []
+    images = new_images(plan, [step for step in plan.steps if step.key not in finished])
     for step in plan.steps:
         cached[step.key] = step.key in finished
         if cached[step.key]:
             why = "its result is in the store"
         else:
-            new = next((plan[key].label for key in step.input_keys if not cached[key]), None)
+            new = next((plan[key].label for key in step.follows_from if not cached[key]), None)
             why = "no finished step has this key" if new is None else f"it follows from {new}"
         description = OPERATIONS[step.operation].describe(plan, step)
-        inputs = distinct(plan[key].label for key in step.input_keys)
+        inputs = distinct(plan[key].label for key in step.follows_from)
         notes.append(
-            Note(key=step.key, cached=cached[step.key], why=why, inputs=inputs, **vars(description))
+            Note(
+                key=step.key,
+                cached=cached[step.key],
+                why=why,
+                images=images.get(step.key, 0),
+                inputs=inputs,
+                **vars(description),
+            )
         )
     return notes
 
@@ -98,11 +109,12 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
             cost = f"{note.prefix_passes} prefix passes, {note.variants} variants, "
         elif note.full_passes:
             cost = f"{note.full_passes} full passes, as this model shares no prefix, "
+        shown = f"at most {note.images:,} new images, " if note.images else ""
         memory = f"about {note.memory / 2**20:.1f} MiB of keys and values" if note.memory else ""
         length = f", prompts of about {note.length:,} tokens" if note.length else ""
         for title, text in (
             ("from", ", ".join(note.inputs)), ("reads", note.reads), ("writes", note.writes),
-            ("cost", cost + memory + length), ("time", _time(estimate, step.key)),
+            ("cost", cost + shown + memory + length), ("time", _time(estimate, step.key)),
             (state, f"{note.why} ({step.key[:12]})"),
         ):  # fmt: skip
             if text:
@@ -114,7 +126,8 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
         f"\n{len(notes)} steps, {len(notes) - len(to_run)} cached; to run: {by_full_passes}"
         f"{sum(note.prefix_passes for note in to_run):,} prefix passes, "
         f"{sum(note.variants for note in to_run):,} variants (one full pass per variant "
-        "would be the plain way)"
+        f"would be the plain way); at most {sum(note.images for note in to_run):,} different "
+        "images to encode"
     )
     if estimate is not None:
         lines += estimate.to_text().splitlines()

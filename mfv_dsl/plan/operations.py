@@ -120,6 +120,11 @@ OPERATIONS: dict[str, Operation] = {
         _of_entry(ITEM["eval"], ("relation",), {"mode": "none", "vectors": 1, "ablates": False}),
         doc="accuracy on a relation's prompts", version=2, describe=descriptions.evaluate,
     ),
+    "answers": Operation(
+        "what the unedited model answers; the values of evaluations hold it, so that with its "
+        "version theirs is raised", ("relation", "shots", "items", "split", "seed", "answer"),
+        describe=descriptions.answers,
+    ),
     **{entry.name: _of_entry(entry) for entry in FUNCTIONS if not entry.expanded},
 }  # fmt: skip
 for _ranking in RANKINGS:

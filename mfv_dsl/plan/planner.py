@@ -37,6 +37,7 @@ class StepPlanner:
         context: Context | None = None,
         *,
         dataset: bool = False,
+        references: Mapping[str, str] | None = None,
     ) -> str:
         """Add a step, or find the equal one.
 
@@ -47,6 +48,8 @@ class StepPlanner:
             inputs: Keys of the steps whose values it takes, by name.
             context: Where it depends on the model.
             dataset: Whether it depends on the context's dataset, too.
+            references: Keys of further steps whose values it takes, by name, which follow from its
+                parameters.
 
         Returns:
             The step's key.
@@ -71,7 +74,7 @@ class StepPlanner:
             self.steps[key] = Step(
                 key, operation, label, dict(parameters), dict(inputs),
                 None if context is None else context.model,
-                context.dataset if context is not None and dataset else None,
+                context.dataset if context is not None and dataset else None, references or {},
             )  # fmt: skip
         return key
 

@@ -30,7 +30,11 @@ def keys_of(inputs: Inputs) -> tuple[str, ...]:
 
 @dataclass(frozen=True, repr=False)
 class Step(Short):
-    """One step.  ``label`` is for people and not part of ``key``; ``inputs`` are keys by name."""
+    """One step.  ``label`` is for people and not part of ``key``; ``inputs`` are keys by name.
+
+    ``references`` are further steps that it takes values of: which they are follows from the step's
+    own parameters, so that they are not part of its key either.
+    """
 
     key: str
     operation: str
@@ -39,11 +43,17 @@ class Step(Short):
     inputs: Inputs = field(default_factory=dict)
     model: str | None = None
     dataset: str | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def input_keys(self) -> tuple[str, ...]:
-        """The keys of all steps that this one follows from, in their order."""
+        """The keys of its inputs, in their order."""
         return keys_of(self.inputs)
+
+    @property
+    def follows_from(self) -> tuple[str, ...]:
+        """The keys of all steps that this one takes values of, each once."""
+        return tuple(dict.fromkeys((*self.input_keys, *self.references.values())))
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,7 +185,8 @@ class Plan:
             "models": {name: _constructed(model) for name, model in self.models.items()},
             "datasets": {name: _constructed(dataset) for name, dataset in self.datasets.items()},
             "steps": [
-                {**vars(step), "parameters": dict(step.parameters), "inputs": dict(step.inputs)}
+                {**vars(step), "parameters": dict(step.parameters), "inputs": dict(step.inputs),
+                 "references": dict(step.references)}
                 for step in self.steps
             ],
             "rows": [{**vars(row), "axes": values_of(row.axes)} for row in self.rows],
@@ -200,7 +211,7 @@ def needed(steps: Iterable[Step], keys: Iterable[str]) -> tuple[Step, ...]:
     steps, ancestors = tuple(steps), set(keys)
     for step in reversed(steps):
         if step.key in ancestors:
-            ancestors.update(step.input_keys)
+            ancestors.update(step.follows_from)
     return tuple(step for step in steps if step.key in ancestors)
 
 

@@ -2,7 +2,7 @@
 
 Two operations for every multiply-add with a weight.  What a kind of work is:
 
-- ``pictures``: each prompt's pictures encoded;
+- ``pictures``: each different picture encoded, once for a model;
 - ``prompts``: all tokens of each prompt through all layers, and attention to the tokens before;
 - ``variants``: a prompt's last token once more under some edits, from the edited layer on, and the
   output head;
@@ -10,8 +10,9 @@ Two operations for every multiply-add with a weight.  What a kind of work is:
 - ``training``: a training prompt's last token above the injection, forward and backward (the
   weights are frozen, so that backward costs as much as forward), and the validation prompts.
 
-Counts are upper bounds where they depend on how many prompts the model answers correctly, and they
-take every picture for a new one.  Drawing and reading pictures is not in them.
+Counts are upper bounds where they depend on how many prompts the model answers correctly, and where
+demonstrations may meet by chance (:mod:`mfv_dsl.plan.images`).  Drawing and reading pictures is not
+in them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass, fields
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, conditions, model_facts, training_items
+from mfv_dsl.plan.images import new_images
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan, Step
@@ -56,39 +58,15 @@ def work_by_step(plan: Plan, steps: Iterable[Step]) -> dict[str, Work]:
 
     The sizes of its model have to be known (:func:`is_counted`).
     """
-    steps = tuple(steps)
-    asked, works = unedited_answers(steps), {}
+    steps, works = tuple(steps), {}
+    images = new_images(plan, steps)
     for step in steps:
         counter = _COUNTERS.get(step.operation)
-        work = Work() if counter is None else counter(plan, step)
-        for shots in asked[step.key]:
-            work += _answered(model_facts(plan, step), step.parameters["items"], shots)
-        works[step.key] = work
+        works[step.key] = Work() if counter is None else counter(plan, step)
+        if images[step.key]:
+            pictures = 2.0 * images[step.key] * model_facts(plan, step).picture_work
+            works[step.key] += Work(pictures=pictures)
     return works
-
-
-def unedited_answers(steps: Iterable[Step]) -> dict[str, list[int]]:
-    """With how many demonstrations each step asks the unedited model its items, once more for each
-    split: without any for every evaluation, and with those of `correct_with`.  What one evaluation
-    has asked, others of the same relation find there."""
-    numbers: dict[str, list[int]] = {}
-    asked = set()
-    for step in steps:
-        numbers[step.key] = []
-        if step.operation != "evaluate":
-            continue
-        p = step.parameters
-        questions = [(0, p["split"])]
-        if p.get("correct_with") is not None:
-            splits = [p["split"], *([p["select_on"]] if p.get("choose") else [])]
-            questions += [(p["correct_with"], split) for split in splits]
-        for shots, split in questions:
-            names = ("relation", "items", "seed", "answer")
-            question = (step.model, step.dataset, split, shots, *(p[name] for name in names))
-            if question not in asked:
-                numbers[step.key].append(shots)
-            asked.add(question)
-    return numbers
 
 
 def is_counted(plan: Plan) -> bool:
@@ -111,12 +89,9 @@ def _token(facts: ModelFacts, layers: float, length: int) -> float:
 
 
 def _read(facts: ModelFacts, prompts: float, shots: int) -> Work:
-    """Prompts with their pictures, through all layers."""
+    """Prompts through all layers."""
     length = prompt_tokens(facts, shots)
-    return Work(
-        pictures=2 * prompts * (shots + 1) * facts.picture_work,
-        prompts=prompts * length * _token(facts, facts.n_layers, length // 2),
-    )
+    return Work(prompts=prompts * length * _token(facts, facts.n_layers, length // 2))
 
 
 def _answered(facts: ModelFacts, prompts: float, shots: int) -> Work:
@@ -150,6 +125,8 @@ def _mediation(plan: Plan, step: Step) -> Work:
 
 def _evaluate(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
+    if "unedited" in step.references:
+        return Work()
     items, shots = p["items"], p["shots"]
     trials, measured = conditions(p)
     passes, n_layers = 2 if trials else 1, facts.n_layers
@@ -159,15 +136,24 @@ def _evaluate(plan: Plan, step: Step) -> Work:
     copies = items * (trials + measured)
     if p.get("mode") == "blend":
         work += _read(facts, items * passes, 0)
-        copies *= len(step.input_keys) + 1
-    asked = Work()  # which items are answered with examples
-    if (known := p.get("correct_with")) is not None:
-        asked = _answered(facts, items * passes, known)
-    tokens = {"full": _NAME_TOKENS, "generate": _ANSWER_TOKENS}.get(p["answer"], 0)
-    work += _written(facts, copies * tokens, shots)
-    if p["answer"] == "generate" and not facts.shares_prefix:
+        copies *= len(step.inputs["candidates"]) + 1
+    return work + _answering(facts, p["answer"], copies, above, shots)
+
+
+def _answers(plan: Plan, step: Step) -> Work:
+    p, facts = step.parameters, model_facts(plan, step)
+    items, shots = p["items"], p["shots"]
+    work = _read(facts, items, shots)
+    return work + _answering(facts, p["answer"], items, facts.n_layers, shots)
+
+
+def _answering(facts: ModelFacts, answer: str, copies: float, above: float, shots: int) -> Work:
+    """Last tokens through ``above`` layers, and the answers behind them."""
+    tokens = {"full": _NAME_TOKENS, "generate": _ANSWER_TOKENS}.get(answer, 0)
+    work = _written(facts, copies * tokens, shots)
+    if answer == "generate" and not facts.shares_prefix:
         work += _read(facts, copies, shots)
-    return asked + work + _copies(facts, copies, above, shots)
+    return work + _copies(facts, copies, above, shots)
 
 
 def _written(facts: ModelFacts, tokens: float, shots: int) -> Work:
@@ -194,5 +180,6 @@ _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "activations": _activations,
     "mediation": _mediation,
     "evaluate": _evaluate,
+    "answers": _answers,
     "tune": _tune,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +12,18 @@ from types import SimpleNamespace
 
 import pytest
 from lsprotocol import types as lsp
+from lsprotocol.converters import get_converter
 from pygls.exceptions import JsonRpcException
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.findings import findings
 from mfv_dsl.lsp import server as server_module
+from mfv_dsl.lsp.analysis import analyse, further
 from mfv_dsl.lsp.documents import Document
 from mfv_dsl.lsp.messages import published
-from mfv_dsl.lsp.positions import Lines
+from mfv_dsl.lsp.positions import Lines, changed
 from tests.lsp.client import running
+from tests.lsp.test_incremental import edits
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.mfv"))
 TEXT = """\
@@ -153,6 +157,39 @@ def test_in_the_end_all_is_said_that_check_says(tmp_path):
     expected = published(findings(path), Lines(path.read_text(encoding="utf-8")), path.as_uri())
     assert {d.code for d in expected} == {"MFV7110", "MFV2006"}
     assert asyncio.run(diagnosed(path, tmp_path)) == expected
+
+
+async def typed(folder: Path, seed: int) -> tuple[list[lsp.Diagnostic], str]:
+    uri = (folder / "recipe.mfv").as_uri()
+    text = RECIPES[seed].read_text(encoding="utf-8")
+    async with running(folder) as client:
+        client.open(uri, text)
+        version = 1
+        for change in edits(text, 150, random.Random(seed)):
+            version += 1
+            client.edit(uri, version, change)
+            text = changed(text, change)
+        await client.diagnosed(uri, version)
+        await client.text_document_code_lens_async(
+            lsp.CodeLensParams(lsp.TextDocumentIdentifier(uri))
+        )
+        await asyncio.sleep(2 * server_module.PLAN_AFTER)
+        return list(client.diagnostics[uri].diagnostics), text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_after_edits_over_the_wire_all_is_said_that_check_says(tmp_path, seed):
+    found, text = asyncio.run(typed(tmp_path, seed))
+    path = tmp_path / "recipe.mfv"
+    known = analyse(text, str(path))
+    expected = (*known.diagnostics, *further(known).diagnostics)
+    assert plain(found) == plain(published(expected, Lines(text), path.as_uri()))
+
+
+def plain(found: list[lsp.Diagnostic]) -> object:
+    """Diagnostics as they go over the wire."""
+    return get_converter().unstructure(found, list[lsp.Diagnostic])
 
 
 def test_an_exception_in_a_feature_is_logged_and_answers_nothing(monkeypatch, caplog):

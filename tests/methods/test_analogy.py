@@ -157,7 +157,7 @@ def test_a_source_pair_is_the_one_shot_prompts_example():
     plan = mfv.Recipe(recipe).plan()
     step = plan[plan.rows[0].step]
     session = Session(plan, Silence())
-    sources = source_pairs(session, step, "test")
+    sources = source_pairs(session, step, {}, "test")
     for shots in (1, 2):
         shown = session.prompts(step, 12, "test", shots)
         assert [source.query for source in sources] == [p.demonstrations[-1] for p in shown]

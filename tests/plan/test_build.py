@@ -12,6 +12,7 @@ import pytest
 
 import mfv_dsl as mfv
 from mfv_dsl.lang.saves import vector_name
+from mfv_dsl.plan.operations import step_key
 from mfv_dsl.plan.steps import Plan
 
 HEAD = """mfv 1
@@ -50,12 +51,43 @@ def test_names_of_saved_vectors(text: str, relation: str, name: str):
 def test_steps_of_a_small_recipe():
     made = plan("eval e { add = fv(left) - fv(right), on = [above_left] }")
     assert Counter(step.operation for step in made.steps) == {
-        "activations": 2, "mediation": 2, "top": 1, "extract": 2, "linear": 1, "evaluate": 1
+        "activations": 2, "mediation": 2, "top": 1, "extract": 2, "linear": 1, "answers": 1,
+        "evaluate": 1,
     }  # fmt: skip
     place = {step.key: i for i, step in enumerate(made.steps)}
     for step in made.steps:
-        assert all(place[key] < place[step.key] for key in step.input_keys)
+        assert all(place[key] < place[step.key] for key in step.follows_from)
     assert json.loads(json.dumps(made.to_json()))["rows"][0]["relation"] == "above_left"
+
+
+def test_the_unedited_model_answers_once_for_all_evals():
+    """Whatever they write, and under whichever shots; no evaluation's key depends on it."""
+    made = plan(
+        "eval plain { on = [left] }\neval few { shots = 2, on = [left] }\n"
+        "eval added { add = fv(left), layer = [0, 1], choose = [layer], on = [left] }\n"
+        "eval known { add = fv(left), layer = [0, 1], choose = [layer], correct_with = 2, "
+        "on = [left] }\neval said { answer = full, on = [left] }"
+    )
+    asked = {
+        (step.parameters["shots"], step.parameters["split"], step.parameters["answer"])
+        for step in made.steps if step.operation == "answers"
+    }  # fmt: skip
+    assert asked == {
+        (0, "test", "first"), (2, "test", "first"), (2, "validation", "first"), (0, "test", "full")
+    }  # fmt: skip
+    assert sum(step.operation == "answers" for step in made.steps) == 4
+    of = {row.eval: made[row.step] for row in made.rows}
+    assert {name: set(step.references) for name, step in of.items()} == {
+        "plain": {"zero_shot", "unedited"}, "few": {"zero_shot", "unedited"},
+        "added": {"zero_shot"}, "known": {"zero_shot", "known", "known_select"},
+        "said": {"zero_shot", "unedited"},
+    }  # fmt: skip
+    for step in of.values():
+        assert not set(step.references.values()) & set(step.input_keys)
+        assert step.key == step_key(
+            "evaluate", step.parameters, step.inputs, made.models["m"].facts.identity,
+            made.datasets["d"].facts.hash,
+        )  # fmt: skip
 
 
 def test_names_comments_and_layout_change_no_key():

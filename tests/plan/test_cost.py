@@ -51,7 +51,10 @@ def test_counts_what_the_weights_say(model: str) -> None:
     assert 1 < work.prompts / (2 * 10 * tokens * weights) < 1.6  # attention and the output head
     copies = facts.n_heads * sum(range(1, facts.n_layers + 1))
     assert 1 < work.variants / (2 * 10 * copies * facts.layer_parameters) < 1.6
-    assert work.pictures == 2 * 10 * 5 * facts.picture_work > 0
+    # the twins' demonstrations; all of the extraction split was shown before, or is now
+    by_label = works(plan)
+    seen = by_label["mean head outputs on left"].pictures + work.pictures
+    assert seen == 2 * 40 * facts.picture_work > 0
     assert facts.parameters > weights + facts.output_parameters
 
 
@@ -70,7 +73,8 @@ def test_more_work_is_counted_as_more() -> None:
     low, high = work["low: left, 0 shots"], work["high: left, 0 shots"]
     assert 1.8 < low.variants / high.variants < 2.2  # ten layers and five
     assert work["many: left, 0 shots"].variants == pytest.approx(4 * low.variants)
-    assert low.prompts > high.prompts  # the first eval has the items without demonstrations
+    asked = work["unedited model: left from test, 0 shots"]
+    assert low.prompts == high.prompts == asked.prompts > 0
     assert work["said: left, 0 shots"].generation > 0 == low.generation
     (training,) = [one.training for one in work.values() if one.training]
     facts = mfv.load_model("tiny").facts

@@ -29,11 +29,15 @@ RECIPES = {
 
 
 def keys_of(path: Path, profile: str | None = None) -> str:
-    """How many steps a recipe has, and a hash of their keys in order."""
+    """How many values a recipe asks for, and a hash of their keys, which follow from those of all
+    steps that they are made of."""
     try:
-        keys = [step.key for step in mfv.Recipe.from_file(path, profile=profile).plan().steps]
+        plan = mfv.Recipe.from_file(path, profile=profile).plan()
     except mfv.RecipeError as error:
         return " ".join(diagnostic.code for diagnostic in error.diagnostics)  # data is elsewhere
+    keys = [row.step for row in (*plan.rows, *plan.tunes)]
+    keys += [vector.step for save in plan.saves for vector in save.vectors]
+    keys = sorted(set(keys))
     return f"{len(keys)} {hashlib.sha256(' '.join(keys).encode()).hexdigest()}"
 
 

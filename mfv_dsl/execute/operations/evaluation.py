@@ -24,6 +24,7 @@ from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Pairs, Session, fitting
 from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
+    Answers,
     answered_relations,
     begun_by,
     name_tokens,
@@ -32,7 +33,6 @@ from mfv_dsl.methods.answers import (
 )
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.outcomes import selected
-from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Step
 
 
@@ -46,7 +46,7 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     failures: tuple[Failure, ...] = ()
     if p.get("choose"):
         progress = session.listener.begin(f"{step.label}, choosing", len(points))
-        prompts = _prompts(session, step, p["select_on"], p["shots"])
+        prompts = _prompts(session, step, inputs, p["select_on"], p["shots"])
         trials, failed = _measured(session, step, inputs, points, prompts, p["select_on"])
         progress(len(points))
         failures = tuple(replace(failure, is_trial=True) for failure in failed)
@@ -55,17 +55,30 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
         points = _winners(trials, p["choose"])
     points = with_controls(points, p)
     progress = session.listener.begin(step.label, len(points))
-    prompts = _prompts(session, step, p["split"], p["shots"])
+    prompts = _prompts(session, step, inputs, p["split"], p["shots"])
     conditions, failed = _measured(session, step, inputs, points, prompts, p["split"])
     progress(len(points))
     return Evaluation(
         conditions,
         trials,
-        selected(session.unedited(step, p["split"], 0), _measurable(session, step, p["split"])),
+        selected(inputs["zero_shot"].outcomes, _measurable(step, inputs, p["split"])),
         tuple(prompt.query.image for prompt in prompts),
         _relations(session, step, prompts),
         (*failures, *failed),
     )
+
+
+@performs("answers")
+def unedited_answers(session: Session, step: Step, inputs: Values) -> Answers:
+    """What the unedited model answers to all items of a relation."""
+    p = step.parameters
+    progress = session.listener.begin(step.label, 1)
+    prompts = session.prompts(step, p["items"], p["split"], p["shots"])
+    (answers,) = session.answers(step, prompts, p["split"], [()])
+    if answers.failure is not None:
+        raise answers.failure
+    progress(1)
+    return answers
 
 
 def check_answers(session: Session, steps: Iterable[Step]) -> None:
@@ -80,7 +93,7 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
             seen.add((step.model, step.dataset))
             session.check_names(step)
         p = step.parameters
-        if step.operation == "evaluate":
+        if step.operation in ("evaluate", "answers"):
             for split in sorted({p["split"], p.get("select_on") or p["split"]}):
                 backend, names = session.backend(step), session.names(step, split)
                 backend.first_tokens(names)  # each has one, or is named
@@ -102,7 +115,7 @@ def _measured(
         names = begun_by(
             session.backend(step), session.names(step, split), step.parameters["answer"]
         )
-        blends = _blends(session, step, inputs["candidates"], points, split, prompts)
+        blends = _blends(session, step, inputs, points, split, prompts)
         conditions = [
             Condition(
                 point, blend.outcomes,
@@ -124,7 +137,11 @@ def _measured(
             variants[point] = edits_of(step.parameters, inputs, point, head_dim)
         except MfvError as error:
             errors[point] = error
-    answers = session.answers(step, prompts, split, list(variants.values())) if variants else []
+    if "unedited" in step.references:
+        answers = [inputs["unedited"].picked(_measurable(step, inputs, split))]
+    else:
+        asked = list(variants.values())
+        answers = session.answers(step, prompts, split, asked) if asked else []
     conditions = [
         Condition(point, answer.outcomes, answered_relations(prompts, answer.names, relations))
         for point, answer in zip(variants, answers, strict=True)
@@ -154,36 +171,37 @@ def named(error: MfvError, where: str) -> MfvError:
 
 
 def _blends(
-    session: Session, step: Step, candidates: Sequence[Vector], points: Sequence[Point],
-    split: str, prompts: list[Prompt],
+    session: Session, step: Step, inputs: Values, points: Sequence[Point], split: str,
+    prompts: list[Prompt],
 ) -> list[BlendOutcomes]:  # fmt: skip
     """Every condition of ``points``, its layer and scale, measured on ``prompts``."""
     backend = session.backend(step)
     size = fitting(backend, prompts)  # those have the more demonstrations
-    sources = session.batches(step, source_pairs(session, step, split), size)
+    sources = session.batches(step, source_pairs(session, step, inputs, split), size)
     conditions = [
-        [adding(vector, point.layer, point.scale) for vector in candidates] for point in points
+        [adding(vector, point.layer, point.scale) for vector in inputs["candidates"]]
+        for point in points
     ]
     pairs = Pairs(sources, session.batches(step, prompts, size))
     return measure_blends(backend, pairs, conditions)
 
 
-def source_pairs(session: Session, step: Step, split: str) -> list[Prompt]:
+def source_pairs(session: Session, step: Step, inputs: Values, split: str) -> list[Prompt]:
     """For each test prompt of ``step``, the zero-shot prompt that asks its source pair.
 
     The pair is what one demonstration would show: the same item as in the one-shot prompt.
     """
-    prompts = _prompts(session, step, split, 1)
+    prompts = _prompts(session, step, inputs, split, 1)
     return [Prompt((), prompt.demonstrations[0]) for prompt in prompts]
 
 
-def _prompts(session: Session, step: Step, split: str, shots: int) -> list[Prompt]:
+def _prompts(session: Session, step: Step, inputs: Values, split: str, shots: int) -> list[Prompt]:
     """The prompts that are measured on a split."""
     prompts = session.prompts(step, step.parameters["items"], split, shots)
-    return [prompts[i] for i in _measurable(session, step, split)]
+    return [prompts[i] for i in _measurable(step, inputs, split)]
 
 
-def _measurable(session: Session, step: Step, split: str) -> np.ndarray:
+def _measurable(step: Step, inputs: Values, split: str) -> np.ndarray:
     """The numbers of the items that are measured, of all that are drawn: with `correct_with` those
     that the unedited model answers correctly with so many demonstrations.
 
@@ -193,7 +211,8 @@ def _measurable(session: Session, step: Step, split: str) -> np.ndarray:
     shots = p.get("correct_with")
     if shots is None:
         return np.arange(p["items"])
-    numbers = np.flatnonzero(session.unedited(step, split, shots).correct)
+    known = inputs["known" if split == p["split"] else "known_select"]
+    numbers = np.flatnonzero(known.outcomes.correct)
     if not len(numbers):
         raise MfvError(
             "MFV5366",
