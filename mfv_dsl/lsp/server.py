@@ -10,13 +10,15 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol
+from pygls.protocol.language_server import lsp_method
 from pygls.uris import to_fs_path
 
 from mfv_dsl.base.source import Span
@@ -28,8 +30,16 @@ from mfv_dsl.lsp.highlighting import LEGEND, semantic_tokens
 from mfv_dsl.lsp.hover import hover, signature_help
 from mfv_dsl.lsp.lenses import lenses
 from mfv_dsl.lsp.messages import published
-from mfv_dsl.lsp.navigation import CannotRename, definitions, references, renamed_places, symbol_at
+from mfv_dsl.lsp.navigation import (
+    CannotRename,
+    Elsewhere,
+    definitions,
+    references,
+    renamed_places,
+    symbol_at,
+)
 from mfv_dsl.lsp.outline import folds, symbols
+from mfv_dsl.lsp.positions import Lines
 from mfv_dsl.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -41,11 +51,21 @@ Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 Register = Callable[[Handler], Handler]
 
 
+class Protocol(LanguageServerProtocol):
+    """The protocol without pygls' own copies of texts: it ends lines where Python does, also with a
+    form feed or U+2028, and then moves the places of changes in them."""
+
+    @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Any:
+        """Hand changes on as they came."""
+        yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CHANGE], (params,), None
+
+
 class Server(LanguageServer):
     """The open documents of one editor."""
 
     def __init__(self) -> None:
-        super().__init__("mfv", __version__)
+        super().__init__("mfv", __version__, protocol_cls=Protocol)
         self.checker = Checker()
         self.documents: dict[str, Document] = {}
         self.can_run = False  # whether the editor has the command that runs a block
@@ -54,15 +74,33 @@ class Server(LanguageServer):
     def open(self, item: lsp.TextDocumentItem) -> None:
         """Begin with a document."""
         encoding = self.workspace.position_encoding or lsp.PositionEncodingKind.Utf16
-        self.documents[item.uri] = Document(item.uri, item.text, item.version, encoding)
-        self.schedule(self.documents[item.uri])
+        document = Document(item.uri, item.text, item.version, encoding)
+        self.documents[item.uri] = document
+        self.changed(document)
 
     def close(self, uri: str) -> None:
         """Have done with a document."""
         document = self.documents.pop(uri, None)
-        if document is not None and document.refresh is not None:
-            document.refresh.cancel()
+        if document is not None:
+            if document.refresh is not None:
+                document.refresh.cancel()
+            self.checker.texts.pop(document.place, None)
+            self.recheck_users(document)
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, []))
+
+    def changed(self, document: Document) -> None:
+        """Check a document whose text is another now, and those that use its file."""
+        self.checker.texts[document.place] = document.lines.text
+        self.schedule(document)
+        self.recheck_users(document)
+
+    def recheck_users(self, document: Document) -> None:
+        """Check the documents that use the file of another, whose text is another now."""
+        for other in self.documents.values():
+            known = other.analysis
+            if other is not document and known is not None and document.place in known.files:
+                other.forget()
+                self.schedule(other)
 
     def schedule(self, document: Document) -> None:
         """Check a document in a moment, unless it is changed before."""
@@ -154,7 +192,7 @@ def _documents(ls: Server) -> None:
         document = ls.documents.get(params.text_document.uri)
         if document is not None:
             document.change(params.content_changes, params.text_document.version)
-            ls.schedule(document)
+            ls.changed(document)
 
     @ls.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
     def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
@@ -164,7 +202,7 @@ def _documents(ls: Server) -> None:
     def did_change_files(params: lsp.DidChangeWatchedFilesParams) -> None:
         ls.checker.facts.forget()
         for document in ls.documents.values():
-            document.analysis = None
+            document.forget()
             ls.schedule(document)
 
     @ls.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
@@ -246,8 +284,16 @@ def _is_of(kind: lsp.CodeActionKind | str | None, wanted: Any) -> bool:
 
 
 def _navigation(ls: Server, feature: Callable[..., Register[Any]]) -> None:
-    def locations(document: Document, places: list[Span]) -> list[lsp.Location]:
-        return [lsp.Location(document.uri, document.lines.range(place)) for place in places]
+    def locations(document: Document, places: Sequence[Span | Elsewhere]) -> list[lsp.Location]:
+        return [
+            lsp.Location(
+                place.file.absolute().as_uri(),
+                Lines(place.source.text, document.lines.encoding).range(place.span),
+            )
+            if isinstance(place, Elsewhere)
+            else lsp.Location(document.uri, document.lines.range(place))
+            for place in places
+        ]
 
     async def asked(document: Document, params: Any) -> tuple[Analysis, int]:
         analysis = await ls.checker.current(document)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +12,18 @@ from types import SimpleNamespace
 
 import pytest
 from lsprotocol import types as lsp
+from lsprotocol.converters import get_converter
 from pygls.exceptions import JsonRpcException
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.findings import findings
 from mfv_dsl.lsp import server as server_module
-from mfv_dsl.lsp.documents import Document
+from mfv_dsl.lsp.analysis import analyse, further
+from mfv_dsl.lsp.documents import Checker, Document
 from mfv_dsl.lsp.messages import published
-from mfv_dsl.lsp.positions import Lines
+from mfv_dsl.lsp.positions import Lines, changed
 from tests.lsp.client import running
+from tests.lsp.test_incremental import edits
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.mfv"))
 TEXT = """\
@@ -155,6 +159,69 @@ def test_in_the_end_all_is_said_that_check_says(tmp_path):
     assert asyncio.run(diagnosed(path, tmp_path)) == expected
 
 
+async def two_files(folder: Path) -> None:
+    common, user = ((folder / name).as_uri() for name in ("common.mfv", "recipe.mfv"))
+    text = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left, right])\n"
+    uses = 'mfv 1\nuse "common.mfv"\nvector v = fv(right)\n'
+    (folder / "common.mfv").write_text(text, encoding="utf-8")
+    async with running(folder) as client:
+        client.open(user, uses)
+        assert await client.diagnosed(user, 1) == []
+        client.open(common, text)
+        await client.diagnosed(common, 1)
+        # not saved, and known all the same
+        whole = lsp.TextDocumentContentChangeWholeDocument(text.replace(", right", ""))
+        client.edit(common, 2, whole)
+        await client.until(lambda: len(client.diagnostics[user].diagnostics) == 1)
+        assert client.diagnostics[user].diagnostics[0].code == "MFV2001"
+        places = await client.text_document_definition_async(
+            lsp.DefinitionParams(lsp.TextDocumentIdentifier(user), lsp.Position(1, 8))
+        )
+        assert [place.uri for place in places] == [common]
+        client.text_document_did_close(
+            lsp.DidCloseTextDocumentParams(lsp.TextDocumentIdentifier(common))
+        )
+        await client.until(lambda: len(client.diagnostics[user].diagnostics) == 0)
+
+
+@pytest.mark.slow
+def test_a_recipe_follows_the_file_that_it_uses_as_it_is_typed(tmp_path):
+    asyncio.run(two_files(tmp_path))
+
+
+async def typed(folder: Path, seed: int) -> tuple[list[lsp.Diagnostic], str]:
+    uri = (folder / "recipe.mfv").as_uri()
+    text = RECIPES[seed].read_text(encoding="utf-8")
+    async with running(folder) as client:
+        client.open(uri, text)
+        version = 1
+        for change in edits(text, 150, random.Random(seed)):
+            version += 1
+            client.edit(uri, version, change)
+            text = changed(text, change)
+        await client.diagnosed(uri, version)
+        await client.text_document_code_lens_async(
+            lsp.CodeLensParams(lsp.TextDocumentIdentifier(uri))
+        )
+        await asyncio.sleep(2 * server_module.PLAN_AFTER)
+        return list(client.diagnostics[uri].diagnostics), text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_after_edits_over_the_wire_all_is_said_that_check_says(tmp_path, seed):
+    found, text = asyncio.run(typed(tmp_path, seed))
+    path = tmp_path / "recipe.mfv"
+    known = analyse(text, str(path))
+    expected = (*known.diagnostics, *further(known).diagnostics)
+    assert plain(found) == plain(published(expected, Lines(text), path.as_uri()))
+
+
+def plain(found: list[lsp.Diagnostic]) -> object:
+    """Diagnostics as they go over the wire."""
+    return get_converter().unstructure(found, list[lsp.Diagnostic])
+
+
 def test_an_exception_in_a_feature_is_logged_and_answers_nothing(monkeypatch, caplog):
     ls = server_module.server()
     ls.documents["file:///a.mfv"] = Document("file:///a.mfv", TEXT, 1)
@@ -173,8 +240,6 @@ def test_an_exception_in_a_feature_is_logged_and_answers_nothing(monkeypatch, ca
 
 
 async def newest(count: int) -> tuple[str, str]:
-    from mfv_dsl.lsp.documents import Checker
-
     checker, document = Checker(), Document("file:///a.mfv", TEXT, 1)
     questions = []
     for number in range(count):
@@ -185,6 +250,23 @@ async def newest(count: int) -> tuple[str, str]:
     answers = await asyncio.gather(*questions)
     checker.close()
     return answers[-1].source.text, document.lines.text
+
+
+async def forgotten() -> tuple[int, bool]:
+    checker, document = Checker(), Document("file:///a.mfv", TEXT, 1)
+    first = asyncio.ensure_future(checker.current(document))
+    second = asyncio.ensure_future(checker.current(document))
+    await asyncio.sleep(0)
+    first.cancel()
+    document.forget()
+    third = asyncio.ensure_future(checker.current(document))
+    answers = await asyncio.wait_for(asyncio.gather(second, third), 60)
+    checker.close()
+    return len({id(answer) for answer in answers}), first.cancelled()
+
+
+def test_a_question_taken_back_leaves_others_their_answers():
+    assert asyncio.run(forgotten()) == (1, True)
 
 
 def test_of_many_changes_the_last_is_what_is_known():

@@ -12,7 +12,7 @@ from typing import Any
 
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.lang.entries import ITEM
-from mfv_dsl.lsp.completion import item_snippet
+from mfv_dsl.lsp.forms import item_snippet
 from tools.editors.textmate import grammar
 from tools.editors.vim import emacs, syntax
 
