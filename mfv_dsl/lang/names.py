@@ -16,7 +16,8 @@ _VALUES = ("let", "sweep")
 def check_names(scope: Scope, recipe: RecipeTree) -> None:
     """Report (MFV2019, MFV2011) names that something else has already.
 
-    A function that came after version 1 of the language gives way to a name of the recipe.
+    A function that came after version 1 of the language gives way to a name of the recipe.  A
+    constant may be called as a function: it never has parentheses behind it.
     """
     words, said = _choices(""), {finding.span for finding in scope.findings}
     taken = dict.fromkeys(_VALUES, words | set(CONSTANTS))
@@ -24,7 +25,7 @@ def check_names(scope: Scope, recipe: RecipeTree) -> None:
     for kind, name in _declared(recipe):
         text = name.text
         function = FUNCTION.get(text)
-        if function is not None and function.since == "1":
+        if function is not None and function.since == "1" and kind not in _VALUES:
             what = "a function of the language"
         elif text in taken.get(kind, ()):
             what = "a word of the language"

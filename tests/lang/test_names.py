@@ -44,7 +44,7 @@ def test_a_word_of_the_language_as_a_name_is_refused_or_can_be_planned(kind):
         else:
             build_plan(result.checked)
     assert "each" in refused
-    if kind in ("vector", "family", "heads", "tune", "model", "dataset", "let", "sweep"):
+    if kind in ("vector", "family", "heads", "tune", "model", "dataset"):
         assert {*FUNCTION, "left"} <= refused
 
 
@@ -67,4 +67,5 @@ def test_a_name_that_is_taken(declaration, code):
 
 
 def test_a_name_of_a_place_that_takes_no_such_word_is_free():
+    assert codes(HEAD + "let layers = 3\neval e { add = zeros(), layer = layers }\n") == []
     assert codes(HEAD + "heads native = top(3)\nvector layer = fv(left)\n") == []
