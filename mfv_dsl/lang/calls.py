@@ -101,6 +101,8 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
         elif nodes is not None or not parameter.required:
             settings[parameter.name] = option(scope, entry, parameter, nodes, context)
     _against_model(scope, node, entry, settings, context)
+    if entry.name == "top":
+        _one_set(scope, settings)
     if complete:
         scope.options[node.span] = settings
     return _result(scope, node, entry, settings, arguments, vectors, context)
@@ -167,6 +169,17 @@ def _against_model(
         scope.error(
             "MFV4004", setting.span, f"the model has no {setting.value} heads",
             f"it has {most} in all",
+        )  # fmt: skip
+
+
+def _one_set(scope: Scope, settings: dict[str, Setting]) -> None:
+    """`top` has one set for some relations, or each relation's own."""
+    per, on = settings["per"], settings["on"]
+    if per.value == "relation" and on.value is not None and per.span and on.span:
+        scope.error(
+            "MFV3060", per.span, "with `per = relation` the heads are those of one relation, and "
+            "`on` names others", "", "leave `on` out, or `per`",
+            secondary=[Label(on.span, "these")],
         )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     >>> from mfv_dsl.lang.checker import load_recipe
     >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
     >>> [step.label for step in build_plan(load_recipe(Source(text))).steps]
-    ['raw: left, 0 shots']
+    ['unedited model: left from test, 0 shots', 'raw: left, 0 shots']
     """
     names = [block.own_name for block in checked.blocks]
     for name in only or ():
@@ -104,7 +104,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
         checked.copies.each_once(planner.warnings.values()), tuple(tunes),
-        checked.copies.each_once(errors.values()), tuple(numbers),
+        checked.copies.each_once(errors.values()), tuple(numbers), checked.docs,
     )  # fmt: skip
 
 
@@ -154,6 +154,7 @@ class BlockPlanner(EvalPlanner):
                 vector = Saved(
                     vector_name(expr, bound, block.axes), self.vector(expr, context),
                     self.source_text(expr, context), _relation_of(expr, context),
+                    self.checked.docs.get(_declared_name(expr), ""),
                 )  # fmt: skip
                 other = saved.setdefault(check_name(vector.name).lower(), vector)
                 check_clash(vector.name, [other.name])
@@ -171,6 +172,12 @@ class BlockPlanner(EvalPlanner):
             base.dataset,
             tuple(saved.values()),
         )
+
+
+def _declared_name(expr: Expr) -> str:
+    """The name of the vector or family that an expression is, empty where it is neither."""
+    name = expr.function if isinstance(expr, Call) else expr
+    return name.text if isinstance(name, Name) else ""
 
 
 def _relation_of(expr: Expr, context: Context) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -47,9 +47,11 @@ def explain_plan(plan: Plan, finished: Collection[str]) -> list[Note]:
     >>> from mfv_dsl.lang.checker import load_recipe
     >>> from mfv_dsl.plan.build import build_plan
     >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
-    >>> (note,) = explain_plan(build_plan(load_recipe(Source(text))), finished=())
-    >>> note.cached, note.reads, note.prefix_passes
+    >>> answers, raw = explain_plan(build_plan(load_recipe(Source(text))), finished=())
+    >>> answers.cached, answers.reads, answers.prefix_passes
     (False, '100 0-shot prompts of left from test', 100)
+    >>> raw.inputs, raw.prefix_passes
+    (['unedited model: left from test, 0 shots'], 0)
     """
     cached: dict[str, bool] = {}
     notes = []
@@ -94,13 +96,14 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
     >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
     >>> plan = build_plan(load_recipe(Source(text)))
     >>> print(plan_text(plan, explain_plan(plan, finished=())).splitlines()[3])
-      1  evaluate: raw: left, 0 shots
+      1  answers: unedited model: left from test, 0 shots
     """
     lines = []
     for name, declaration in {**plan.models, **plan.datasets}.items():
         facts = declaration.facts
         kind = "dataset" if isinstance(facts, DatasetFacts) else "model"
         lines.append(f"{kind} {name}: {declaration.constructor}, {_shape(facts)}")
+    lines += doc_lines(plan.docs)
     for number, (step, note) in enumerate(zip(plan.steps, notes, strict=True), 1):
         state = "cached" if note.cached else "run"
         lines.append(f"\n{number:>3}  {step.operation}: {step.label}")
@@ -138,6 +141,15 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
         names = ", ".join(vector.name for vector in save.vectors)
         lines.append(f"saves {names} into {save.folder}")
     return "\n".join(lines) + "\n"
+
+
+def doc_lines(docs: Mapping[str, str]) -> list[str]:
+    """What comments say of a recipe's parts, a line for each.
+
+    >>> doc_lines({"raw": "How well\\nit does."})
+    ['raw: How well it does.']
+    """
+    return [f"{name}: {' '.join(text.split())}" for name, text in docs.items()]
 
 
 def _time(estimate: Estimate | None, key: str) -> str:
