@@ -6,6 +6,9 @@
 The bundled Flamingo, a wider one of random weights, and a small Qwen3-VL of random weights, each
 with positions enough.  Pictures are encoded before anything is timed.  Time is told a prompt, and
 after it how many times that of half as many demonstrations it is.
+
+Then how many demonstrations stand behind the same leading ones as in an earlier prompt or twin, so
+that their keys and values could be had from there.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks.vision_language import built
-from mfv_dsl.data.prompts import draw_prompts
+from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
@@ -94,6 +97,18 @@ def measure(entry: Model, shots: list[int], prompts: int, rounds: int) -> None:
         print(f"  {way:14}" + "".join(f"{cell:18}" for cell in cells))
 
 
+def shared(count: int, prompts: int, shots: int) -> float:
+    """The part of all demonstrations of drawn prompts and their corrupted twins that an earlier one
+    has at the same place behind the same ones."""
+    scenes = Scenes(seed=11, count=count)
+    intact = draw_prompts(scenes, "left", "extract", prompts, shots)
+    twins = [corrupt(prompt, "mix", scenes, "extract") for prompt in intact]
+    leading = [
+        prompt.demonstrations[: place + 1] for prompt in (*intact, *twins) for place in range(shots)
+    ]
+    return 1 - len(set(leading)) / len(leading)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shots", default="4,8,16,32,64")
@@ -104,6 +119,10 @@ def main() -> None:
     shots = [int(part) for part in asked.shots.split(",")]
     for entry in MODELS:
         measure(entry, shots, asked.prompts, asked.rounds)
+    print("\ndemonstrations that an earlier prompt has behind the same ones, prompts and twins:")
+    for count, prompts, k in ((60, 32, 4), (400, 64, 4), (400, 256, 4), (400, 256, 16)):
+        part = 100 * shared(count, prompts, k)
+        print(f"  {prompts} prompts of {k} from {count} scenes: {part:.1f} %")
 
 
 if __name__ == "__main__":
