@@ -24,7 +24,7 @@ mfv 1
 model flamingo = tiny()
 dataset shapes = scenes(relations=[left, right, above])
 vector pure(r) = fv(r) - mean(fv(left), fv(rihgt))
-eval raw { add = 2 * pure(each), layer = 4 }
+eval few { shots = 4 }
 """
 WIDTH = 130
 
@@ -112,8 +112,8 @@ def conversation() -> str:
         wire.note("→ textDocument/didChange", change)
         wire.tell("textDocument/didChange", params)
         wire.published(2)
-        line = RECIPE.splitlines()[4]
-        at = {"line": 4, "character": line.index("pure") + 2}
+        line = RECIPE.splitlines()[3]
+        at = {"line": 3, "character": line.index("pure") + 2}
         wire.ask(
             "textDocument/hover", {"textDocument": it, "position": at},
             lambda found: found["contents"]["value"],

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lsprotocol import types as lsp
 
 from mfv_dsl.base.facts import DatasetFacts
-from mfv_dsl.base.places import bundled, user_path
 from mfv_dsl.lang.changes import label_text
 from mfv_dsl.lang.codes import all_codes
 from mfv_dsl.lang.constructors import CONSTRUCTOR
@@ -18,10 +16,10 @@ from mfv_dsl.lang.reference import entry_text, parameter_line, signature, types_
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import ELSE, Block, Declaration
-from mfv_dsl.library.sources import library_at
 from mfv_dsl.lsp.analysis import Analysis
 from mfv_dsl.lsp.cursor import Place, place_at
 from mfv_dsl.lsp.forms import arguments_of, defaultable, item_snippet, placeholder
+from mfv_dsl.lsp.paths import paths_from, vectors_at
 from mfv_dsl.lsp.positions import Lines
 
 Kind = lsp.CompletionItemKind
@@ -34,7 +32,6 @@ _KINDS_OF_TYPE = {
     "Dataset": ("dataset",),
 }  # fmt: skip
 _SYMBOLS = {"model": Kind.Class, "dataset": Kind.Class, "heads": Kind.Field}
-_MOST_FILES = 500
 
 
 def complete(
@@ -193,6 +190,9 @@ class _Words:
     def values(self) -> Iterator[lsp.CompletionItem]:
         """Values of the type that is wanted; all there are where that is not known."""
         parameter, in_list = self.place.expected()
+        if self.place.of is not None:  # of a file that is used under a name
+            yield from self.names_of(self.place.of)
+            return
         if parameter is not None:
             types = _types(parameter, in_list)
             if (
@@ -261,6 +261,15 @@ class _Words:
                     name, _SYMBOLS.get(kind, Kind.Variable), f"```mfv\n{text}\n```",
                     f"{kind}, one per relation" if family else kind, snippet, 2,
                 )  # fmt: skip
+
+    def names_of(self, alias: str) -> Iterator[lsp.CompletionItem]:
+        """The names of a file that is used under one of its own."""
+        scope = self.scope
+        for name, item in () if scope is None else scope.names.items():
+            file, point, own = name.rpartition(".")
+            if point and file == alias:
+                text = self.analysis.text_of(item.span)
+                yield self.word(own, Kind.Variable, f"```mfv\n{text}\n```", item.kind.text)
 
     def function(self, entry: Entry) -> lsp.CompletionItem:
         """A function or constructor with the arguments that it needs."""
@@ -335,47 +344,17 @@ class _Words:
     def texts(self) -> Iterator[lsp.CompletionItem]:
         """Vectors of the library that is named before, or paths."""
         parameter, _ = self.place.expected()
-        call = self.place.call
-        if call is not None and call.word == "load" and call.index == 1 and call.arguments:
+        call, entry = self.place.call, ITEM.get(self.place.kind)
+        loads = call is not None and call.word == "load"
+        if call is not None and loads and call.index == 1 and call.arguments:
             path = "".join(str(token).strip('"') for token in call.arguments[0])
-            yield from self.vectors(path)
+            for name in vectors_at(path):
+                yield self.word(name, Kind.Value, "", f"vector of {path}")
         elif parameter is None or "Text" in parameter.types:
-            yield from self.paths(libraries=call is not None and call.word == "load")
-
-    def vectors(self, path: str) -> Iterator[lsp.CompletionItem]:
-        """The vectors of a library folder on this machine."""
-        try:
-            names = [] if "://" in path else library_at(self.from_here(path)).names()
-        except (OSError, ValueError):
-            return
-        for name in names[:_MOST_FILES]:
-            yield self.word(name, Kind.Value, "", f"vector of {path}")
-
-    def paths(self, libraries: bool) -> Iterator[lsp.CompletionItem]:
-        """Files and folders that go on from what is written."""
-        folder, slash, _ = self.place.word.rpartition("/")
-        shown = f"{folder}{slash}"
-        roots = [Path(self.from_here(shown or "."))]
-        if libraries and (not shown or shown.startswith("vectors")):
-            roots.append(
-                bundled("vectors") / shown.removeprefix("vectors/").removeprefix("vectors")
-            )
-            if not shown:
-                roots.append(bundled("vectors").parent)
-        for root in roots:
-            try:
-                entries = sorted(os.scandir(root), key=lambda entry: entry.name)[:_MOST_FILES]
-            except (OSError, ValueError):
-                continue
-            for entry in entries:
-                if not entry.name.startswith("."):
-                    folder_here = entry.is_dir()
-                    kind = Kind.Folder if folder_here else Kind.File
-                    yield self.word(f"{shown}{entry.name}{'/' if folder_here else ''}", kind)
-
-    def from_here(self, path: str) -> str:
-        """A path of a recipe as this process finds it: paths are from the folder of the run."""
-        return str(user_path(path))
+            included = entry is not None and entry.form == "inclusion"
+            beside = Path(self.analysis.source.name).parent if included else None
+            for path, is_folder in paths_from(self.place.word, loads, beside):
+                yield self.word(path, Kind.Folder if is_folder else Kind.File)
 
 
 def _types(parameter: Parameter, in_list: bool) -> tuple[str, ...]:

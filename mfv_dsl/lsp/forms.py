@@ -15,6 +15,8 @@ def item_snippet(entry: Entry) -> str:
     'vector ${1:name} = $0'
     """
     label = {"name": " ${1:name}", "text": ' "${1:folder}"', "": ""}[entry.label]
+    if entry.form == "inclusion":
+        return f'{entry.name} "${{1:file.mfv}}"'
     if entry.form == "declaration":
         return f"{entry.name} ${{1:name}} = $0"
     needed = [p for p in entry.parameters if p.required]

@@ -46,6 +46,10 @@ def _words(analysis: Analysis) -> list[tuple[Span, str, int]]:
     if scope is None or recipe is None:
         return []
     words: list[tuple[Span, str, int]] = []
+    for inclusion in recipe.inclusions:
+        parts = ((inclusion.kind, "keyword"), (inclusion.word, "keyword"),
+                 (inclusion.alias, "namespace"))  # fmt: skip
+        words += [(name.span, kind, 0) for name, kind in parts if name is not None]
     for item in recipe.items:
         words.append((item.kind.span, "keyword", 0))
         for node in item.walk():

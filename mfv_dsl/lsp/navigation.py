@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from mfv_dsl.base.source import Span
+from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION
+from mfv_dsl.lang.inclusion import Joined
 from mfv_dsl.lang.lexer import MAX_NAME
 from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name, Text
 from mfv_dsl.lsp.analysis import Analysis, analyse
@@ -82,23 +84,57 @@ def symbol_at(analysis: Analysis, offset: int) -> tuple[Span, Symbol] | None:
     return None
 
 
-def definitions(analysis: Analysis, offset: int) -> list[Span]:
+@dataclass(frozen=True)
+class Elsewhere:
+    """A place in a file that the recipe uses."""
+
+    file: Path
+    source: Source
+    span: Span
+
+
+def definitions(analysis: Analysis, offset: int) -> list[Span | Elsewhere]:
     """Where the name at an offset is declared: of a relation where datasets name it, or else where
-    the datasets are declared that have it."""
+    the datasets are declared that have it; of a `use` the file."""
+    scope = analysis.scope
     found = symbol_at(analysis, offset)
     if found is None:
-        return []
+        return _used_file(analysis, offset)
     _, symbol = found
-    places = [span for span, other, is_declaration in occurrences(analysis)
-              if other == symbol and is_declaration]  # fmt: skip
-    scope = analysis.scope
-    if not places and symbol.of == "relation" and scope is not None:
-        for name, declared in scope.datasets.items():
-            relations = getattr(declared.facts, "relations", ())
-            item = scope.names[name]
-            if symbol.text in relations and isinstance(item, Declaration):
-                places.append(item.name.span)
+    places: list[Span | Elsewhere] = [
+        span for span, other, declares in occurrences(analysis) if other == symbol and declares
+    ]
+    if places or scope is None:
+        return places
+    names = [symbol.text] if symbol.of == "name" else []
+    if symbol.of == "relation":
+        having = scope.datasets.items()
+        names = [name for name, d in having if symbol.text in getattr(d.facts, "relations", ())]
+    for item in (scope.names[name] for name in names if name in scope.names):
+        name = item.name if isinstance(item, Declaration) else item.label or item.kind
+        places.append(_place(analysis, name.span))
     return places
+
+
+def _place(analysis: Analysis, span: Span) -> Span | Elsewhere:
+    """A place that the checker knows, in the recipe or in a file that it uses."""
+    source = analysis.source if analysis.scope is None else analysis.scope.source
+    part = source.part(span.start) if isinstance(source, Joined) else None
+    if part is None or part.use is None:
+        return span
+    start, end = span.start - part.start, span.end - part.start
+    return Elsewhere(Path(part.place or part.source.name), part.source, Span(start, end))
+
+
+def _used_file(analysis: Analysis, offset: int) -> list[Span | Elsewhere]:
+    """The file of the `use` that an offset is in."""
+    source = None if analysis.scope is None else analysis.scope.source
+    for inclusion in () if analysis.recipe is None else analysis.recipe.inclusions:
+        if inclusion.span.start <= offset <= inclusion.span.end and isinstance(source, Joined):
+            for part in source.parts:
+                if part.use == inclusion.span and part.place is not None:
+                    return [Elsewhere(Path(part.place), part.source, Span(0, 0))]
+    return []
 
 
 def references(analysis: Analysis, offset: int, declaration: bool = True) -> list[Span]:
@@ -128,6 +164,9 @@ def renamed_places(analysis: Analysis, offset: int, new: str | None = None) -> l
     _, symbol = found
     if symbol.of == "relation":
         raise CannotRename(f"`{symbol.text}` is a relation of the data, which has its name there")
+    declared = definitions(analysis, offset)
+    if elsewhere := [place for place in declared if isinstance(place, Elsewhere)]:
+        raise CannotRename(f"`{symbol.text}` is declared in {elsewhere[0].file.name}")
     broken = [d for d in analysis.diagnostics if d.code.startswith("MFV1")]
     if broken:
         raise CannotRename(

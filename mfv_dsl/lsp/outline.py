@@ -21,8 +21,18 @@ _KINDS = {
 
 def symbols(analysis: Analysis, lines: Lines) -> list[lsp.DocumentSymbol]:
     """The items of a recipe with the attributes of its blocks, in its order."""
-    items = () if analysis.recipe is None else analysis.recipe.items
-    return [_symbol(item, lines) for item in items]
+    if analysis.recipe is None:
+        return []
+    found = [_symbol(item, lines) for item in analysis.recipe.items]
+    found += [
+        lsp.DocumentSymbol(
+            inclusion.path.value or inclusion.kind.text, lsp.SymbolKind.Module,
+            lines.range(inclusion.span), lines.range(inclusion.path.span),
+            detail=inclusion.kind.text,
+        )
+        for inclusion in analysis.recipe.inclusions
+    ]  # fmt: skip
+    return sorted(found, key=lambda symbol: symbol.range.start)
 
 
 def _symbol(item: Item, lines: Lines) -> lsp.DocumentSymbol:

@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -30,8 +30,16 @@ from mfv_dsl.lsp.highlighting import LEGEND, semantic_tokens
 from mfv_dsl.lsp.hover import hover, signature_help
 from mfv_dsl.lsp.lenses import lenses
 from mfv_dsl.lsp.messages import published
-from mfv_dsl.lsp.navigation import CannotRename, definitions, references, renamed_places, symbol_at
+from mfv_dsl.lsp.navigation import (
+    CannotRename,
+    Elsewhere,
+    definitions,
+    references,
+    renamed_places,
+    symbol_at,
+)
 from mfv_dsl.lsp.outline import folds, symbols
+from mfv_dsl.lsp.positions import Lines
 from mfv_dsl.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -258,8 +266,16 @@ def _is_of(kind: lsp.CodeActionKind | str | None, wanted: Any) -> bool:
 
 
 def _navigation(ls: Server, feature: Callable[..., Register[Any]]) -> None:
-    def locations(document: Document, places: list[Span]) -> list[lsp.Location]:
-        return [lsp.Location(document.uri, document.lines.range(place)) for place in places]
+    def locations(document: Document, places: Sequence[Span | Elsewhere]) -> list[lsp.Location]:
+        return [
+            lsp.Location(
+                place.file.absolute().as_uri(),
+                Lines(place.source.text, document.lines.encoding).range(place.span),
+            )
+            if isinstance(place, Elsewhere)
+            else lsp.Location(document.uri, document.lines.range(place))
+            for place in places
+        ]
 
     async def asked(document: Document, params: Any) -> tuple[Analysis, int]:
         analysis = await ls.checker.current(document)
