@@ -49,6 +49,7 @@ QUICK = {
     "tuning": "--batch 4 --prompts 8 --epochs 1 --rounds 1",
     "other_libraries": "--prompts 1 --rounds 1",
     "data": "--rounds 1",
+    "device_counts": "",
     "editors": "--lines 200 --rounds 1 --longest 1000",
 }
 #: What the tables of ratios have a row of: a way's name, and a line of its script about it.

@@ -43,6 +43,7 @@ WORK = {
     "a batch: tokens, pictures encoded": "batch",
     "extraction (task_mean)": "extraction",
     "mediation, all heads (mediate)": "mediation",
+    'the same in tiny("llava")': "llava mediation",
     "estimates (attribute)": "attribution",
     "a sweep of 10 layers x 3 scales": "sweep",
     "answers under 4 vectors, full": "full",
@@ -67,15 +68,23 @@ def works(gpu: PretendedGpu) -> dict[str, Callable[[], object]]:
     sweep = [adding(vector, layer, scale) for layer in range(facts.n_layers) for scale in (1, 2, 3)]
     few = [adding(vector, layer, 1.0) for layer in range(4)]
     names = object_names(SCENES, "extract")
+    llava = load("tiny", name="llava", device="cuda:0")
+    shown = llava.batch([corrupt(p, "mix", SCENES, "extract") for p in prompts], SCENES)
+    heads = torch.zeros(llava.facts.n_layers, llava.facts.n_heads, llava.facts.head_dim)
+
+    def new_batch() -> object:
+        model.features.cache = type(model.features.cache)()  # nothing was seen before
+        return model.batch(prompts, SCENES)
 
     def epochs(number: int) -> object:
         settings = Settings(layer=3, epochs=number, lr=0.01)
         return tune(model, [zero_shot], [zero_shot], vector, settings)
 
     return {
-        "batch": lambda: model.batch(prompts, SCENES),
+        "batch": new_batch,
         "extraction": lambda: task_mean(model, [batch], "left", correct_only=False),
         "mediation": lambda: mediate(model, [twins], "left", mean),
+        "llava mediation": lambda: mediate(llava, [shown], "left", heads),
         "attribution": lambda: attribute(model, [twins], "left", mean),
         "sweep": lambda: measure_many(model, [batch], sweep),
         "full": lambda: measure_answers(model, [batch], few, "full", names),

@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=("small", "4b"), default="small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--count", type=int, default=8, help="prompts and items of each kind")
+    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     layers = 8 if arguments.shape == "small" else 32
     with tempfile.TemporaryDirectory() as place:
@@ -86,11 +87,13 @@ def main() -> None:
         for operation, total in sorted(seconds.items(), key=lambda item: -item[1]):
             print(f"  {operation:<12} {steps[operation]:>3} steps {total:8.1f} s")
         print(f"  {'all':<12} {'':>9} {result.seconds:8.1f} s, {len(result.rows)} rows")
-        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"  peak memory: host {host:.1f} GiB", end="")
+        peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
         if arguments.device.startswith("cuda"):
-            print(f", GPU {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", end="")
-        print()
+            peak["GPU"] = torch.cuda.max_memory_allocated() / 2**30
+        shown = ", ".join(f"{where} {size:.1f} GiB" for where, size in peak.items())
+        print(f"  peak memory: {shown}")
+        if arguments.json:
+            print(json.dumps({"seconds": seconds, "all": result.seconds, "peak_gib": peak}))
         os.chdir("/")
 
 

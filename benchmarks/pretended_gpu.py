@@ -24,6 +24,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -115,6 +116,7 @@ class PretendedGpu(TorchDispatchMode):
             "synchronize": lambda *_: self._wait("synchronize"),
             "current_stream": lambda *_: self,
             "mem_get_info": self._memory,
+            "get_device_properties": lambda *_: SimpleNamespace(total_memory=MEMORY),
             "memory_reserved": lambda *_: 0,
             "memory_allocated": lambda *_: 0,
             "empty_cache": lambda: None,

@@ -75,10 +75,8 @@ RUNS = tuple(
     mfv run tuning --set 'novel_untrained.scale=[1,1.5,2,3]' \
         --set 'novel_untrained.choose=[layer,scale]' \
         --only novel_untrained --out runs/findings/novel-flamingo
-    mfv run composition --profile llava --set 'sum_above_right.scale=[0.5,1,1.5,2,3]' \
-        --set 'sum_above_right.choose=[layer,scale]' --only sum_above_right \
-        --set 'sum_below_left.scale=[0.5,1,1.5,2,3]' \
-        --set 'sum_below_left.choose=[layer,scale]' --only sum_below_left \
+    mfv run composition --profile llava --only sums --set 'sums.on=[above_right,below_left]' \
+        --set 'sums.scale=[0.5,1,1.5,2,3]' --set 'sums.choose=[layer,scale]' \
         --out runs/findings/scaled-sums-llava
     mfv run findings/claims --out runs/findings/seed-0
     mfv run findings/claims --set 'flamingo=tiny("seeds/1")' --out runs/findings/seed-1

@@ -64,7 +64,7 @@ class Recipe(Short):
 
     >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes()\\neval raw {\\n  on = [left]\\n}"
     >>> [step.label for step in Recipe(text).plan().steps]
-    ['raw: left, 0 shots']
+    ['unedited model: left from test, 0 shots', 'raw: left, 0 shots']
     """
 
     text: str

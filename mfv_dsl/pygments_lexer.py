@@ -40,6 +40,10 @@ _VALUES = frozenset(
 _CONSTRUCTORS = frozenset(name for entries in CONSTRUCTOR.values() for name in entries)
 
 
+#: Words that join others, with the kind of what stands behind them.
+_CONTROL = {("else", "COLON"), ("for", "NAME"), ("as", "NAME")}
+
+
 class MfvLexer(Lexer):
     """Recipes of mfv-dsl.
 
@@ -75,6 +79,8 @@ class MfvLexer(Lexer):
         after = following[0] if following else ""
         if first and after in ("NAME", "STRING", "LBRACE", "INT") and value in (*ITEM, "mfv"):
             return Keyword.Declaration
+        if (value, after) in _CONTROL or (value == "match" and following == ["NAME", "LBRACE"]):
+            return Keyword
         if after == "EQUAL":
             return Name.Attribute
         if after == "LPAR":

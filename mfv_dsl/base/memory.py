@@ -46,6 +46,16 @@ def rows_at_once(device: torch.device, row_bytes: int) -> int:
     return 1 << max(0, (budget // max(1, row_bytes)).bit_length() - 1)
 
 
+def slice_bytes(device: torch.device) -> int:
+    """How many bytes of a large table, such as the logits of a vocabulary, are made and looked at
+    at a time: what stays near a processor's caches; on a GPU, which small pieces leave idle, a part
+    of its memory, at most 2 GiB."""
+    if device.type != "cuda":
+        return 64 << 20
+    memory: int = torch.cuda.get_device_properties(device).total_memory
+    return min(2 << 30, memory // 64)
+
+
 #: What libraries say on a processor.
 _SAID = ("can't allocate memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
 

@@ -158,7 +158,7 @@ def find_recipe(path: str | Path) -> Path:
 
 
 def bundled_recipes() -> list[str]:
-    """The names of the recipes that come with mfv-dsl."""
+    """The names of the recipes that come with mfv-dsl, but for what they share."""
     folder = bundled("recipes")
-    files = sorted(folder.rglob("*.mfv"))
+    files = [file for file in sorted(folder.rglob("*.mfv")) if file.parent.name != "shared"]
     return [file.relative_to(folder).with_suffix("").as_posix() for file in files]

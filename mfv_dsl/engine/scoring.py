@@ -7,11 +7,10 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
+from mfv_dsl.base.memory import slice_bytes
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.transfer import sent
 from mfv_dsl.engine.finite import holds_numbers
-
-_SLICE_BYTES = 64 << 20  # of logits at a time
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,7 +88,7 @@ def score(
     if targets.ndim < 3:
         tokens = tokens.reshape(prompts, 1, -1).expand(-1, variants, -1)
     token_rows = tokens.flatten(0, 1)
-    step = max(1, _SLICE_BYTES // (vocabulary * 12))
+    step = max(1, slice_bytes(rows.device) // (vocabulary * 12))
     flat = concatenate_scores(
         [
             _score_rows(
@@ -121,7 +120,7 @@ def log_probabilities(
     of :func:`score` and nothing else, for whoever takes gradients."""
     held = holds_numbers(rows.detach())
     targets = sent(targets, rows.device)[:, None]
-    step = max(1, _SLICE_BYTES // (vocabulary * 12))
+    step = max(1, slice_bytes(rows.device) // (vocabulary * 12))
     parts = []
     for i in range(0, len(rows), step):
         logits, finite = _logits(logits_of(rows[i : i + step]), held[i : i + step])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
@@ -36,7 +36,11 @@ class Parts(Protocol):
 
 class Batches(Sequence[PromptBatch]):
     """Batches of prompts, each rendered and its pictures encoded when it is taken, so that no more
-    of them are held than are in use.  Taking one twice does the work twice."""
+    of them are held than are in use.  Taking one twice does the work twice.
+
+    Where they are taken in turn and the model is on a device of its own, the pictures of the next
+    batch are drawn while the device works on the one before, and no more than those.  On a
+    processor both would want the same cores."""
 
     def __init__(
         self, backend: Backend, dataset: Dataset, prompts: Sequence[Prompt], size: int
@@ -46,6 +50,20 @@ class Batches(Sequence[PromptBatch]):
 
     def __len__(self) -> int:
         return len(self._parts)
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        is_ahead, give_up = self._backend.device.type != "cpu", _nothing
+        try:
+            for number in range(len(self)):
+                batch = self[number]
+                give_up()
+                give_up = _nothing
+                if is_ahead and number + 1 < len(self):
+                    give_up = self._backend.expect(self._parts[number + 1], self._dataset)
+                yield batch
+                del batch
+        finally:
+            give_up()
 
     @overload
     def __getitem__(self, number: int) -> PromptBatch: ...
@@ -85,6 +103,9 @@ class Pairs(Sequence[tuple[PromptBatch, PromptBatch]]):
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __iter__(self) -> Iterator[tuple[PromptBatch, PromptBatch]]:
+        return zip(self.sources, self.targets, strict=True)
+
     @overload
     def __getitem__(self, number: int) -> tuple[PromptBatch, PromptBatch]: ...
     @overload
@@ -94,6 +115,10 @@ class Pairs(Sequence[tuple[PromptBatch, PromptBatch]]):
         if isinstance(number, slice):
             return list(zip(self.sources[number], self.targets[number], strict=True))
         return self.sources[number], self.targets[number]
+
+
+def _nothing() -> None:
+    """Nothing is given up."""
 
 
 def as_loaded(backend: Any) -> Backend:

@@ -84,7 +84,6 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
         parameter.name: _setting(scope, entry, parameter, attributes, context, subject)
         for parameter in entry.parameters
     }
-    _missed_defaults(scope, entry, attributes, subject)
     _need_facts(scope, block, entry, context, settings)
     _complete(scope, block, entry, suggestions, settings, subject)
     _check_models(scope, settings, context, subject)
@@ -151,20 +150,6 @@ def _setting(
     setting = calls.option(scope, entry, parameter, nodes, context, subject)
     given = attribute is not None and attribute.given
     return replace(setting, origin="defaults") if given else setting
-
-
-def _missed_defaults(
-    scope: Scope, entry: Entry, attributes: dict[str, Attribute], subject: str
-) -> None:
-    """Warn of a value in `defaults` that a block looks as if it took, and does not."""
-    for parameter in entry.parameters:
-        name = parameter.name
-        if parameter.missed and name in scope.defaults and name not in attributes:
-            scope.error(
-                "MFV3024", scope.defaults[name].name,
-                f"`{name}` here does not reach {subject}, which takes {parameter.default}",
-                "for evals", f"write `{name}` in {subject}, too", severity="warning",
-            )  # fmt: skip
 
 
 def _need_facts(

@@ -101,6 +101,8 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
         elif nodes is not None or not parameter.required:
             settings[parameter.name] = option(scope, entry, parameter, nodes, context)
     _against_model(scope, node, entry, settings, context)
+    if entry.name == "top":
+        _one_set(scope, settings)
     if complete:
         scope.options[node.span] = settings
     return _result(scope, node, entry, settings, arguments, vectors, context)
@@ -170,6 +172,17 @@ def _against_model(
         )  # fmt: skip
 
 
+def _one_set(scope: Scope, settings: dict[str, Setting]) -> None:
+    """`top` has one set for some relations, or each relation's own."""
+    per, on = settings["per"], settings["on"]
+    if per.value == "relation" and on.value is not None and per.span and on.span:
+        scope.error(
+            "MFV3060", per.span, "with `per = relation` the heads are those of one relation, and "
+            "`on` names others", "", "leave `on` out, or `per`",
+            secondary=[Label(on.span, "these")],
+        )  # fmt: skip
+
+
 def _some_heads(scope: Scope, setting: Setting, facts: Sequence[ModelFacts]) -> None:
     """The layers that are asked for have heads, some of them at least."""
     asked = setting.value if isinstance(setting.value, tuple) else (setting.value,)
@@ -191,17 +204,31 @@ def option(
     subject: str = "",
 ) -> Setting:
     """A call's or block's value: written, else from `defaults`, else the registry's."""
+    key = None if nodes is not None else scope.default_of(entry.name, parameter)
+    if nodes is None and key is None:  # most of all that there are
+        return _left_out(parameter)
     subject = subject or f"`{entry.name}`"
     if nodes is not None:
         value = values.value(scope, parameter, nodes[0], context, subject)
         return Setting(value, "written", nodes[0].span)
-    key = scope.default_of(entry.name, parameter)
     if key is not None:
         with scope.aside() as findings:
             value = values.default(scope, key, parameter, context, subject)
         values.adopt(scope, key, findings, subject, parameter)
         return Setting(value, "defaults", scope.default_at(key).value.span)
-    return Setting(None if parameter.required else parameter.default, "registry", None)
+    return _left_out(parameter)
+
+
+#: What parameters are where nothing says otherwise; by identity, as they are long to compare.
+_LEFT_OUT: dict[int, tuple[Parameter, Setting]] = {}
+
+
+def _left_out(parameter: Parameter) -> Setting:
+    kept = _LEFT_OUT.get(id(parameter))
+    if kept is None or kept[0] is not parameter:
+        value = None if parameter.required else parameter.default
+        kept = _LEFT_OUT[id(parameter)] = (parameter, Setting(value, "registry", None))
+    return kept[1]
 
 
 def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, ...]], bool]:

@@ -25,6 +25,7 @@ from mfv_dsl.lang.defaults import (
 from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.inclusion import Joined, NoFiles, Reader, told, with_files
+from mfv_dsl.lang.lints import lint, without_unused_elsewhere
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides, Shown
@@ -103,7 +104,8 @@ def check(
     reach.check_cases(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
-    found = expanded.copies.each_once([*scope.findings, *scope.circles])
+    scope.findings += scope.circles
+    found = expanded.copies.each_once(lint(scope, expanded.written, named, checked_blocks))
     findings = tuple(sorted(once_in_defaults(scope, found), key=_place))
     if any(diagnostic.severity == "error" for diagnostic in findings):
         return CheckResult(None, findings, scope, checked_blocks)
@@ -183,6 +185,7 @@ def check_source(
             d if d in plain or _place(d)[0] >= len(source.text) else blamed(d, recipe, used)
             for d in more
         )
+    more = without_unused_elsewhere(more, source)
     show = Shown(changes)
     findings = [show(finding) for finding in sorted((*findings, *more), key=_place)]
     broken = any(diagnostic.severity == "error" for diagnostic in findings)

@@ -78,6 +78,10 @@ _DATASET = Parameter("dataset", ("Dataset",), "the dataset; the only one declare
 _ON = Parameter("on", ("List[Relation]",), "the relations; all of the dataset if left out", None,
                 from_defaults=True, key="never")  # fmt: skip
 
+_ALLOW = Parameter("allow", ("List[Code]",), "codes of warnings that are meant, and not shown; in "
+                   "`defaults` for the whole recipe", (), from_defaults=True, key="never",
+                   may_be_empty=True)  # fmt: skip
+
 # A call has these from its own words or from the block it is used in, never from `defaults`.
 _OF_MODEL = Parameter("model", ("Model",), "the model; that of the block it is used in if left out",
                       None, key="never")  # fmt: skip
@@ -164,13 +168,16 @@ FUNCTIONS = (
     Entry("function", "cosine", "the cosine of the angle between two vectors", (_V, _W),
           result="Number", example="cosine(fv(left), fv(right))"),
     Entry(
-        "function", "top", "the k heads with the largest effect",
+        "function", "top", "the k heads with the largest effect, on average over relations",
         (
             Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
             Parameter("by", ("Choice",), _RANKED, "aie",
                       choices=tuple(ranking.name for ranking in RANKINGS)),
             Parameter("on", ("List[Relation]",), "relations to pool over; all of the dataset if "
                       "left out", None),
+            Parameter("per", ("Choice",), "one set for all of its relations (pooled); or for each "
+                      "relation its own: of the vector around it, in `ablate` of the one under "
+                      "test (relation)", "pooled", choices=("pooled", "relation")),
             _TRIALS, _SHOTS, _CORRUPT, _POOL, _EXTRACT, _CORRECT_ONLY, _OF_MODEL, _OF_DATASET,
             _SEED,
         ),
@@ -235,7 +242,7 @@ ITEMS = (
                       "vector", choices=("vector", "scale", "head_scales", "head_mask")),
             Parameter("items", ("Number", "Choice"), "training prompts per relation, from the "
                       "`train` split; or `all` that it has", 160, choices=("all",), unit="count",
-                      key="always", read_again=True, missed=True),
+                      key="always", read_again=True),
             Parameter("shots", ("Number",), "demonstrations in the training and the validation "
                       "prompts", 0, unit="demonstrations"),
             Parameter("epochs", ("Number",), "passes over the training prompts", 10, unit="count",
@@ -260,7 +267,7 @@ ITEMS = (
                       "validation", from_defaults=True, key="always"),
             Parameter("select_items", ("Number",), "prompts per relation that choose the epoch",
                       100, unit="count", key="always"),
-            _MODEL, _DATASET, replace(_SEED, read_again=True),
+            _MODEL, _DATASET, replace(_SEED, read_again=True), _ALLOW,
         ),
         result="Family", form="block", label="name",
         example="tune tuned {\n  start = fv(each)\n  layer = 4\n}",
@@ -320,7 +327,7 @@ ITEMS = (
                       "each relation's object was the answer", ("accuracy", "p_answer"),
                       choices=("accuracy", "p_answer", "confusion"), from_defaults=True,
                       key="never"),
-            replace(_SEED, read_again=True),
+            replace(_SEED, read_again=True), _ALLOW,
         ),
         form="block", label="name",
         example="eval raw {\n  add = fv(each)\n  layer = 0..5\n}",
@@ -333,7 +340,7 @@ ITEMS = (
                       None, unit="layer"),
             Parameter("license", ("Text",), "the licence they are given under, noted in the files "
                       "and the card", None),
-            _ON, _MODEL, _DATASET,
+            _ON, _MODEL, _DATASET, _ALLOW,
         ),
         form="block", label="text",
         example='save "vectors/mine" {\n  vectors = [fv(each)]\n}',
@@ -341,7 +348,7 @@ ITEMS = (
     Entry(
         "item", "report", "numbers of the language as rows of the result, one for each relation "
         "where there is `each` in it",
-        (_ON, _MODEL, _DATASET),
+        (_ON, _MODEL, _DATASET, _ALLOW),
         form="block", lines=True,
         example="report {\n  cosine(fv(left), fv(right))\n  norm(fv(each))\n}",
     ),

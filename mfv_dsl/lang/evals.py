@@ -44,12 +44,12 @@ def calls_behind(scope: Scope, expressions: Iterable[Expr]) -> Iterator[Call]:
                 elif item.kind.text in ("heads", "vector"):
                     work.append(item.value)
         heads = scope.heads_of_fv
-        if heads is not None and "defaults" not in visited and any(map(_own_heads, calls)):
+        if heads is not None and "defaults" not in visited and any(map(own_heads, calls)):
             visited.add("defaults")
             work.append(heads.value)
 
 
-def _own_heads(call: Call) -> bool:
+def own_heads(call: Call) -> bool:
     """Whether a call takes the heads of `defaults`, or where there are none its own `top`."""
     named = {keyword.name.text for keyword in call.keywords}
     return call.function.text == "fv" and "heads" not in named
@@ -109,7 +109,7 @@ def _tops(scope: Scope, expression: Expr) -> list[int]:
             options = scope.options.get(call.span, {})
             k = options["k"].value if "k" in options else None
             counts.append(1 if k is None else k)  # it may be wrong, and reported
-        elif _own_heads(call) and scope.heads_of_fv is None:
+        elif own_heads(call) and scope.heads_of_fv is None:
             counts.append(DEFAULT_HEADS)
     return counts
 

@@ -37,9 +37,9 @@ class Parameter:
     """An argument of a constructor or function, or an attribute of a block.
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
-    Dataset, Eval, Heads, Vector, Range, Layers (a set of them), ``List[...]`` of one of these.  A
-    list of something else than relations may hold the choices and such sets too, where there are
-    any.  A default of None means that the doc says what happens.
+    Dataset, Eval, Heads, Vector, Code, Range, Layers (a set of them), ``List[...]`` of one of
+    these.  A list of something else than relations may hold the choices and such sets too, where
+    there are any.  A default of None means that the doc says what happens.
 
     ``key`` says how the value enters the key of the step that it acts on: where it is not the
     default (``changed``, so that a new option changes no key of old), ``always``, or ``never``,
@@ -59,7 +59,6 @@ class Parameter:
     from_defaults: bool = False  # a `defaults` block may give it
     may_be_empty: bool = False  # of a list: none of them is an answer, too
     read_again: bool = False  # a list or range: the block is read once for each of its values
-    missed: bool = False  # one may look for it in `defaults`, which do not give it
     since: str = "1"
     key: Literal["changed", "always", "never"] = "changed"
     stored_as: str = ""

@@ -76,7 +76,7 @@ def _no_repeats(scope: Scope, node: ListExpr | SetExpr, entries: list[Any]) -> N
 def _not_a_list(scope: Scope, parameter: Parameter, node: Expr, element: str) -> None:
     text = scope.source.text[node.span.start : node.span.end]
     fix = f"[{text}]" if len(text) < 60 else "[...]"
-    of = "names" if element in ("Choice", "Name") else f"{element}s"
+    of = {"Choice": "names", "Name": "names", "Code": "codes"}.get(element, f"{element}s")
     scope.error(
         "MFV3001", node, f"`{parameter.name}` needs a List of {of}", "not a List",
         f"write `{fix}`", fixes=[Fix(f"write `{fix}`", node.span, f"[{text}]")],
@@ -113,6 +113,8 @@ def scalar(
         return _split(scope, node, context, subject)
     if "Eval" in types:
         return _eval(scope, node, subject)
+    if "Code" in types:
+        return _code(scope, node, context, subject)
     if "Text" in types:
         if isinstance(node, Text):
             scope.types[node.span] = "Text"
@@ -201,6 +203,21 @@ def _declared(
     names = scope.of_kind(kind)
     label = f"declared: {', '.join(names)}" if names else f"no {kind} is declared"
     scope.unknown("MFV2002", kind, node, names, label)
+    return None
+
+
+def _code(scope: Scope, node: Expr, context: TypingContext, subject: str) -> str | None:
+    """The code of a finding."""
+    if not isinstance(node, Name):
+        _report_type(scope, node, context, "Code", subject)
+        return None
+    from mfv_dsl.lang.codes import all_codes  # it reads a folder, and few recipes have any
+
+    if node.text in all_codes():
+        scope.types[node.span] = "Code"
+        return node.text
+    label = "codes are written as in `warning[MFV4010]`"
+    scope.unknown("MFV2061", "code", node, all_codes(), label)
     return None
 
 

@@ -20,8 +20,8 @@ from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.findings import beyond_check
 from mfv_dsl.lang.checked import Checked, CheckedBlock
-from mfv_dsl.lang.checker import CheckResult, check_source, registry_facts
-from mfv_dsl.lang.inclusion import FilesBeside
+from mfv_dsl.lang.checker import NO_FILES, CheckResult, check_source, registry_facts
+from mfv_dsl.lang.inclusion import FilesBeside, Joined, Reader, UsedFile
 from mfv_dsl.lang.registry import Entry
 from mfv_dsl.lang.scope import Scope
 from mfv_dsl.lang.syntax import Node, RecipeTree
@@ -93,11 +93,19 @@ class Analysis:
     recipe: RecipeTree | None
     lock: Lock = NO_LOCK
     facts: KnownFacts = field(default_factory=KnownFacts)
+    read: Reader = NO_FILES
 
     @property
     def scope(self) -> Scope | None:
         """Names, types and uses; None of a text that cannot be read at all."""
         return self.result.scope
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The resolved paths of the files that the text uses."""
+        source = None if self.scope is None else self.scope.source
+        parts = source.parts if isinstance(source, Joined) else ()
+        return tuple(part.place for part in parts if part.place is not None)
 
     @property
     def checked(self) -> Checked | None:
@@ -137,33 +145,44 @@ def analyse(
     path: str = "recipe.mfv",
     facts: KnownFacts | None = None,
     reparser: Reparser | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Analysis:
     """Check a text; never raises for what is wrong in it.
 
-    ``reparser`` has parsed an earlier state of it.
+    ``reparser`` has parsed an earlier state of it; ``texts`` are those of other files, by their
+    resolved paths, that are not what is on the disk.
 
     >>> [found.code for found in analyse("mfv 1\\nvector a = fv(left) + 1\\n").diagnostics]
     ['MFV3002']
     """
     source, known = Source(text, path), facts or KnownFacts()
-    lock = lock_beside(path)
+    lock, read = lock_beside(path), OpenFiles(Path(path), path, texts or {})
     parsed = (reparser or Reparser()).parse(source)
-    result = check_source(source, known, (), finder(lock), parsed=parsed, read=reader(path))
-    return Analysis(source, result, parsed.recipe, lock, known)
+    result = check_source(source, known, (), finder(lock), parsed=parsed, read=read)
+    return Analysis(source, result, parsed.recipe, lock, known, read)
 
 
 def further(analysis: Analysis) -> Further:
     """What takes longer: the plan, and what is wrong with it and with each profile."""
     found, plan = beyond_check(
         analysis.source, analysis.result, analysis.facts, finder(analysis.lock),
-        read=reader(analysis.source.name),
+        read=analysis.read,
     )  # fmt: skip
     return Further(tuple(found), plan)
 
 
-def reader(path: str) -> FilesBeside:
-    """The reader of the files that a recipe uses."""
-    return FilesBeside(Path(path), path)
+@dataclass(frozen=True)
+class OpenFiles(FilesBeside):
+    """Reads the files that a recipe uses, those that are open in the editor as they are there."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, path: str, user: str | None) -> UsedFile:
+        """As :class:`~mfv_dsl.lang.inclusion.FilesBeside`."""
+        place = str((Path(user or self.file or "recipe").parent / path).resolve())
+        if place in self.texts:
+            return UsedFile(Source(self.texts[place], place), place)
+        return super().__call__(path, user)
 
 
 def lock_beside(path: str) -> Lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from lsprotocol import types as lsp
 from pygls.uris import to_fs_path
@@ -45,6 +46,15 @@ class Document:
             self.lines = Lines(changed(self.lines.text, change, encoding), encoding)
         self.version = version
 
+    def forget(self) -> None:
+        """Have it checked again though its text is the same."""
+        self.analysis, self._pending = None, None
+
+    @property
+    def place(self) -> str:
+        """The resolved path of the file, by which other recipes know it."""
+        return str(Path(self.path).resolve())
+
     @property
     def is_current(self) -> bool:
         """Whether what is known is of the text as it is."""
@@ -56,6 +66,8 @@ class Checker:
 
     def __init__(self) -> None:
         self.facts = KnownFacts()
+        #: the open documents by their resolved paths, which others may use
+        self.texts: dict[str, str] = {}
         self._now = ThreadPoolExecutor(1, "check")
         self._later = ThreadPoolExecutor(1, "plan")
 
@@ -64,25 +76,28 @@ class Checker:
         while not document.is_current:
             text = document.lines.text
             pending = document._pending
-            if pending is None or pending[0] != text:
+            if pending is None or pending[0] != text or pending[1].cancelled():
                 if pending is not None:
                     pending[1].cancel()
                 future = self._now.submit(self._analyse(document, text))
                 document._pending = pending = (text, future)
             try:
-                analysis = await asyncio.wrap_future(pending[1])
+                # others may wait for it, too, when this question is taken back
+                analysis = await asyncio.shield(asyncio.wrap_future(pending[1]))
             except asyncio.CancelledError:
                 if not pending[1].cancelled():
                     raise  # it is the question that was taken back
                 continue
-            if text == document.lines.text or document.analysis is None:
+            changed = text != document.lines.text
+            # of a text before this one it is still the best there may be
+            if document._pending is pending or (changed and document.analysis is None):
                 document.analysis = analysis
         assert document.analysis is not None
         return document.analysis
 
     def _analyse(self, document: Document, text: str) -> Callable[[], Analysis]:
-        path = document.path
-        return lambda: analyse(text, path, self.facts, document.reparser)
+        path, texts = document.path, dict(self.texts)
+        return lambda: analyse(text, path, self.facts, document.reparser, texts)
 
     async def beyond(self, document: Document) -> Further:
         """What takes longer, of the text as it is now."""

@@ -15,6 +15,8 @@ from mfv_dsl.lsp.positions import Lines
 _SEVERITY = {
     "error": lsp.DiagnosticSeverity.Error, "warning": lsp.DiagnosticSeverity.Warning,
 }  # fmt: skip
+#: Codes of what could as well be taken out, which editors show faded.
+_UNUSED = ("MFV2060",)
 
 
 def published(found: Iterable[Diagnostic], lines: Lines, uri: str) -> list[lsp.Diagnostic]:
@@ -43,6 +45,7 @@ def _diagnostic(diagnostic: Diagnostic, lines: Lines, uri: str) -> lsp.Diagnosti
     return lsp.Diagnostic(
         lines.range(span), message(diagnostic), _SEVERITY[diagnostic.severity], diagnostic.code,
         None if file is None else lsp.CodeDescription(file.as_uri()), "mfv",
+        tags=[lsp.DiagnosticTag.Unnecessary] if diagnostic.code in _UNUSED else None,
         related_information=related or None,
     )  # fmt: skip
 

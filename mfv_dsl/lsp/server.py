@@ -74,15 +74,33 @@ class Server(LanguageServer):
     def open(self, item: lsp.TextDocumentItem) -> None:
         """Begin with a document."""
         encoding = self.workspace.position_encoding or lsp.PositionEncodingKind.Utf16
-        self.documents[item.uri] = Document(item.uri, item.text, item.version, encoding)
-        self.schedule(self.documents[item.uri])
+        document = Document(item.uri, item.text, item.version, encoding)
+        self.documents[item.uri] = document
+        self.changed(document)
 
     def close(self, uri: str) -> None:
         """Have done with a document."""
         document = self.documents.pop(uri, None)
-        if document is not None and document.refresh is not None:
-            document.refresh.cancel()
+        if document is not None:
+            if document.refresh is not None:
+                document.refresh.cancel()
+            self.checker.texts.pop(document.place, None)
+            self.recheck_users(document)
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, []))
+
+    def changed(self, document: Document) -> None:
+        """Check a document whose text is another now, and those that use its file."""
+        self.checker.texts[document.place] = document.lines.text
+        self.schedule(document)
+        self.recheck_users(document)
+
+    def recheck_users(self, document: Document) -> None:
+        """Check the documents that use the file of another, whose text is another now."""
+        for other in self.documents.values():
+            known = other.analysis
+            if other is not document and known is not None and document.place in known.files:
+                other.forget()
+                self.schedule(other)
 
     def schedule(self, document: Document) -> None:
         """Check a document in a moment, unless it is changed before."""
@@ -174,7 +192,7 @@ def _documents(ls: Server) -> None:
         document = ls.documents.get(params.text_document.uri)
         if document is not None:
             document.change(params.content_changes, params.text_document.version)
-            ls.schedule(document)
+            ls.changed(document)
 
     @ls.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
     def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
@@ -184,7 +202,7 @@ def _documents(ls: Server) -> None:
     def did_change_files(params: lsp.DidChangeWatchedFilesParams) -> None:
         ls.checker.facts.forget()
         for document in ls.documents.values():
-            document.analysis = None
+            document.forget()
             ls.schedule(document)
 
     @ls.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)

@@ -125,6 +125,10 @@ class Backend(Protocol):
     def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> PromptBatch:
         """Render prompts, encode their images once, find the answers' first tokens."""
 
+    def expect(self, prompts: Sequence[Prompt], dataset: Dataset) -> Callable[[], None]:
+        """Begin to draw the pictures of prompts of which a batch is made next; what comes back
+        gives that up."""
+
     def forward(self, batch: PromptBatch) -> torch.Tensor:
         """Logits of the token after each prompt, (prompts, vocabulary)."""
 

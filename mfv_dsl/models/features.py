@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -19,7 +21,7 @@ from torch.nn.modules import module as torch_modules
 
 from mfv_dsl.base.memory import free_bytes
 from mfv_dsl.data.items import Dataset
-from mfv_dsl.data.loading import ahead
+from mfv_dsl.data.loading import ahead, workers
 from mfv_dsl.models.weight_state import WeightState, weight_state
 
 #: The part of the memory, free when the first features are kept, that they may take.
@@ -106,6 +108,8 @@ class Features(Generic[T, Prepared]):
         self._encoder = encoder
         self.cache: FeatureCache[T] = FeatureCache()
         self._state: WeightState | None = None
+        #: By dataset, image and size what is drawn ahead, and where it is in that.
+        self._expected: dict[Hashable, tuple[Future[list[tuple[bytes, Prepared]]], int]] = {}
 
     def of_dataset(self, images: Iterable[str], dataset: Dataset, size: int) -> dict[str, T]:
         """Of images of a dataset by their ids, each once; those that have to be drawn are drawn
@@ -120,19 +124,64 @@ class Features(Generic[T, Prepared]):
                 missing.append(image)
             else:
                 found[image] = features
-        parts = [missing[i : i + dataset.at_once] for i in range(0, len(missing), dataset.at_once)]
-
-        def load(part: Sequence[str]) -> list[tuple[bytes, Prepared]]:
-            return self._prepared(dataset.pictures(part, size))
-
-        loaded = (one for part in ahead(load, parts) for one in part) if parts else iter(())
+        loaded = self._loaded(missing, dataset, size)
         names = [(dataset.hash, image, size) if dataset.hash else None for image in missing]
         return found | dict(zip(missing, self._made(loaded, names, keeps), strict=True))
+
+    def expect(self, images: Iterable[str], dataset: Dataset, size: int) -> Callable[[], None]:
+        """Begin to draw images that :meth:`of_dataset` is asked for next, by threads, while a
+        device works; those that are kept are left out.  What comes back gives up what is not asked
+        for.  An image that cannot be drawn is an error where it is asked for."""
+        missing = [
+            image for image in dict.fromkeys(images)
+            if self.cache.named((dataset.hash, image, size)) is None
+            and (id(dataset), image, size) not in self._expected
+        ]  # fmt: skip
+        drawn = []
+        with suppress(RuntimeError):  # no thread can be started: they are drawn when asked for
+            pool = ThreadPoolExecutor(workers(), thread_name_prefix="mfv-expected")
+            for part in _parts(missing, dataset):
+                drawn.append(pool.submit(self._drawn, part, dataset, size))
+                for place, image in enumerate(part):
+                    self._expected[id(dataset), image, size] = drawn[-1], place
+            pool.shutdown(wait=False)
+
+        def give_up() -> None:
+            for future in drawn:
+                future.cancel()
+            given_up = set(drawn)
+            for key in [key for key, (future, _) in self._expected.items() if future in given_up]:
+                del self._expected[key]
+
+        return give_up
 
     def of_pictures(self, pictures: Sequence[np.ndarray]) -> list[T]:
         """Of pictures (height, width, 3) uint8."""
         loaded = (self._prepared([picture])[0] for picture in pictures)
         return self._made(loaded, [None] * len(pictures), self._keeps())
+
+    def _loaded(
+        self, images: Sequence[str], dataset: Dataset, size: int
+    ) -> Iterator[tuple[bytes, Prepared]]:
+        """Images of a dataset as the encoder takes them, in their order: as expected, else drawn
+        now, while those before are encoded."""
+        expected = [self._expected.pop((id(dataset), image, size), None) for image in images]
+        others = [
+            image for image, known in zip(images, expected, strict=True) if known is None
+        ]  # fmt: skip
+
+        def load(part: Sequence[str]) -> list[tuple[bytes, Prepared]]:
+            return self._drawn(part, dataset, size)
+
+        parts = _parts(others, dataset)
+        drawn = (one for part in ahead(load, parts) for one in part) if parts else iter(())
+        for known in expected:
+            yield next(drawn) if known is None else known[0].result()[known[1]]
+
+    def _drawn(
+        self, images: Sequence[str], dataset: Dataset, size: int
+    ) -> list[tuple[bytes, Prepared]]:
+        return self._prepared(dataset.pictures(images, size))
 
     def _prepared(self, pictures: Sequence[np.ndarray]) -> list[tuple[bytes, Prepared]]:
         contents = map(content_of, pictures)
@@ -182,6 +231,12 @@ class Features(Generic[T, Prepared]):
         if state != self._state:
             self._state, self.cache = state, FeatureCache(self.cache.limit)
         return True
+
+
+def _parts(images: Sequence[str], dataset: Dataset) -> list[Sequence[str]]:
+    """As many images at a time as the dataset is best asked for."""
+    step = dataset.at_once
+    return [images[start : start + step] for start in range(0, len(images), step)]
 
 
 def content_of(picture: np.ndarray) -> bytes:

@@ -105,6 +105,10 @@ class OpenFlamingo:
             answers=self._answers([prompt.query.answer for prompt in prompts]),
         )
 
+    def expect(self, prompts: Sequence[Prompt], dataset: Dataset) -> Callable[[], None]:
+        images = (image for prompt in prompts for image in prompt.images)
+        return self.features.expect(images, dataset, self.image_size)
+
     def texts(
         self,
         texts: Sequence[str],

@@ -46,7 +46,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     >>> from mfv_dsl.lang.checker import load_recipe
     >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
     >>> [step.label for step in build_plan(load_recipe(Source(text))).steps]
-    ['raw: left, 0 shots']
+    ['unedited model: left from test, 0 shots', 'raw: left, 0 shots']
     """
     names = [block.own_name for block in checked.blocks]
     for name in only or ():

@@ -30,13 +30,14 @@ class Variation:
 
 @dataclass(frozen=True)
 class Context:
-    """What an expression is evaluated under: a model, a dataset, values of relation names, and what
-    is changed in it."""
+    """What an expression is evaluated under: a model, a dataset, values of relation names, what is
+    changed in it, and ``about``, the relation that the vector around it is of."""
 
     model: str
     dataset: str
     relations: Mapping[str, str] = field(default_factory=dict)
     variation: Variation = Variation()
+    about: str | None = None
 
     def relation(self, name: str) -> str:
         """The relation that a name stands for: its own, unless it is bound."""

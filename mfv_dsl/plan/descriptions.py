@@ -102,6 +102,20 @@ def head_set(plan: Plan, step: Step) -> Description:
     return Description(writes=shown + more)
 
 
+def top(plan: Plan, step: Step) -> Description:
+    """Of chosen heads: of which relations they are the heads."""
+    scores = [plan[key] for key in step.input_keys]
+    relations = [s.parameters.get("relation") or _relation_behind(plan, s) for s in scores]
+    if len(relations) > 1:
+        return Description(f"one set for {', '.join(relations)} (pooled)")
+    return Description(f"the set of {relations[0]}")
+
+
+def _relation_behind(plan: Plan, step: Step) -> str:
+    """The relation of the means that scores are made of."""
+    return str(plan[step.input_keys[0]].parameters["relation"])
+
+
 def extract(plan: Plan, step: Step) -> Description:
     """Of a function vector: whether what its heads write has to be made linear."""
     if model_facts(plan, step).heads_add_up:

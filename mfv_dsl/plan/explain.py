@@ -47,9 +47,11 @@ def explain_plan(plan: Plan, finished: Collection[str]) -> list[Note]:
     >>> from mfv_dsl.lang.checker import load_recipe
     >>> from mfv_dsl.plan.build import build_plan
     >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
-    >>> (note,) = explain_plan(build_plan(load_recipe(Source(text))), finished=())
-    >>> note.cached, note.reads, note.prefix_passes
+    >>> answers, raw = explain_plan(build_plan(load_recipe(Source(text))), finished=())
+    >>> answers.cached, answers.reads, answers.prefix_passes
     (False, '100 0-shot prompts of left from test', 100)
+    >>> raw.inputs, raw.prefix_passes
+    (['unedited model: left from test, 0 shots'], 0)
     """
     cached: dict[str, bool] = {}
     notes = []
@@ -94,7 +96,7 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
     >>> text = "mfv 1\\nmodel m = tiny()\\ndataset d = scenes(relations=[left])\\neval raw {\\n}\\n"
     >>> plan = build_plan(load_recipe(Source(text)))
     >>> print(plan_text(plan, explain_plan(plan, finished=())).splitlines()[3])
-      1  evaluate: raw: left, 0 shots
+      1  answers: unedited model: left from test, 0 shots
     """
     lines = []
     for name, declaration in {**plan.models, **plan.datasets}.items():

@@ -189,7 +189,7 @@ class Planner(HeadPlanner):
         if options["heads"] is None:
             heads = self.best_on(relation, options, DEFAULT_HEADS, context)
         else:
-            heads = self.heads(options["heads"], context)
+            heads = self.heads(options["heads"], replace(context, about=relation))
         parameters = parameters_of("extract", options) | {"relation": relation}
         inputs = {"mean": mean, "heads": heads}
         return self.add(

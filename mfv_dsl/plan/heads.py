@@ -102,8 +102,9 @@ class HeadPlanner(StepPlanner, ABC):
     def heads(self, expr: Expr, context: Context) -> str:
         """The step of a set of heads."""
         if isinstance(expr, Name):
-            return self.heads(self.checked.heads[expr.text].value, replace(context, relations={}))
-        key = (id(expr), context.model, context.dataset, context.variation,
+            within = replace(context, relations={}, about=_about(context))
+            return self.heads(self.checked.heads[expr.text].value, within)
+        key = (id(expr), context.model, context.dataset, context.variation, context.about,
                *context.relations.items())  # fmt: skip
         if key not in self._sets:
             self._sets[key] = self._set(expr, context)
@@ -155,6 +156,11 @@ class HeadPlanner(StepPlanner, ABC):
             heads = random.Random(options["seed"]).sample(self._all_heads(context), k)
             return self._varied(self.head_set(label, heads), k, context)
         names = options["on"] or self.dataset_facts(context).relations
+        if options["per"] == "relation":
+            relation = _about(context)
+            assert relation is not None, "heads stand in a vector or in a block"
+            names = (relation,)
+            label += f" of {relation}"
         scores = tuple(
             self.scores(options["by"], context.relation(relation), options, context)
             for relation in names
@@ -186,3 +192,8 @@ class HeadPlanner(StepPlanner, ABC):
     def head_set(self, label: str, heads: list[tuple[int, int]]) -> str:
         """The step of heads that are known."""
         return self.add("head_set", label, {"heads": sorted({(int(i), int(j)) for i, j in heads})})
+
+
+def _about(context: Context) -> str | None:
+    """The relation that the vector around an expression is of, else the one under test."""
+    return context.about or context.relations.get("each")

@@ -86,7 +86,9 @@ OPERATIONS: dict[str, Operation] = {
         file="aie/{relation}",
     ),
     "head_norms": Operation("length of what every head writes on average"),
-    "top": Operation("the heads with the largest mean score", ("k",)),
+    "top": Operation(
+        "the heads with the largest mean score", ("k",), describe=descriptions.top
+    ),
     "other_heads": Operation(
         "random heads, none of them among those given", ("k", "seed", "layers", "heads"),
         {"without": ()},

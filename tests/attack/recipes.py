@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Callable
 
-from mfv_dsl.lang.entries import CONSTANTS, FUNCTIONS, ITEM, UNITS
+from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, FUNCTIONS, ITEM, UNITS
 from mfv_dsl.lang.registry import Entry, Parameter
 
 _SEED = Parameter("seed", ("Number",), "", unit="seed")
@@ -58,6 +58,7 @@ class Writer:
                     "profile",
                     "sweep",
                     "report",
+                    "reach",
                 )
             )
             parts.append(getattr(self, f"_{kind}")(number))
@@ -113,6 +114,15 @@ class Writer:
         self.each = False
         return "report {\n" + "\n".join(lines) + "\n}"
 
+    def _reach(self, number: int) -> str:
+        kind = self.chance.choice(("eval", "tune", "save", "report", "fv", "top", "random"))
+        parameters = (ITEM.get(kind) or FUNCTION[kind]).parameters
+        self.each = kind in ITEM
+        written = self.chance.sample(parameters, min(2, len(parameters)))
+        lines = [f"  {p.name} = {self.value(p)}" for p in written]
+        self.each = False
+        return f"defaults for {kind} {{\n" + "\n".join(lines) + "\n}"
+
     def _profile(self, number: int) -> str:
         names = [*self.evals, "defaults", "d", "m", *self.sweeps]
         lines = [
@@ -165,6 +175,7 @@ class Writer:
             "Heads": lambda: self.head_set(depth - 1),
             "Vector": lambda: self.vector(depth - 1),
             "Layers": lambda: f"{{{self.number(parameter)}, {self.number(parameter)}}}",
+            "Code": lambda: self.chance.choice(("MFV4010", "MFV2060", "MFV3024", "MFV9999")),
         }
         return writers[kind]()
 

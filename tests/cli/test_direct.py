@@ -61,7 +61,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMANDS = {
     "extract": ["extract", "left", "above", "--shots", "2", *HEADS, "--out", 'my "own" vectors'],
     "extract everything": ["extract"],
-    "heads": ["heads", "left", "right", "-k", "3", "--by", "gradient", "--shots", "0"],
+    "heads": ["heads", "left", "right", "-k", "3", "--by", "gradient", "--shots", "1"],
     "heads of all": ["heads"],
     "eval": ["eval", "--add", "fv(each)", "--layer", "0..9", "--choose", "layer", "--on", "left",
              "--scale", "[0.5, 1]", "--choose", "scale", "--items", "20", *HEADS],

@@ -40,6 +40,10 @@ def test_words_are_told_apart_by_where_they_stand():
     ]  # fmt: skip
     assert kinds("vector v = pure(left)")["pure"] is Name.Function
     assert kinds("vector v = 2fv(left)")["2fv"] is Error
+    found = kinds("vector v(r) = match r { left: fv(left), else: fv(r) }")
+    assert found["match"] is found["else"] is Keyword
+    assert kinds("defaults for tune { lr = 1 }")["for"] is Keyword
+    assert kinds('use "a.mfv" as c')["as"] is Keyword
 
 
 def test_pygments_finds_the_lexer():

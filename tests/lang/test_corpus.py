@@ -12,6 +12,8 @@ from mfv_dsl.lang.lexer import lex, token
 from mfv_dsl.lang.parser import parse, source_from_bytes
 from tests.lang.support import CORPUS, checked, expected_block, rendered, without_expected
 
+#: what a recipe that shows much of the language has of what is hardly meant
+LINTS = ("MFV2060", "MFV3024")
 VALID = sorted((CORPUS / "valid").glob("*.mfv"))
 ERRORS = sorted((CORPUS / "errors").glob("*.mfv"))
 FORMAT = sorted((CORPUS / "format").glob("*.in.mfv"))
@@ -24,7 +26,7 @@ def name_of(path):
 @pytest.mark.parametrize("path", VALID, ids=name_of)
 def test_a_right_recipe_is_right(path):
     result = checked(source_from_bytes(path.read_bytes(), path.name).text)
-    assert [str(diagnostic) for diagnostic in result.diagnostics] == []
+    assert [str(found) for found in result.diagnostics if found.code not in LINTS] == []
     assert result.checked is not None
 
 

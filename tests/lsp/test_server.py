@@ -19,7 +19,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.findings import findings
 from mfv_dsl.lsp import server as server_module
 from mfv_dsl.lsp.analysis import analyse, further
-from mfv_dsl.lsp.documents import Document
+from mfv_dsl.lsp.documents import Checker, Document
 from mfv_dsl.lsp.messages import published
 from mfv_dsl.lsp.positions import Lines, changed
 from tests.lsp.client import running
@@ -159,6 +159,36 @@ def test_in_the_end_all_is_said_that_check_says(tmp_path):
     assert asyncio.run(diagnosed(path, tmp_path)) == expected
 
 
+async def two_files(folder: Path) -> None:
+    common, user = ((folder / name).as_uri() for name in ("common.mfv", "recipe.mfv"))
+    text = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left, right])\n"
+    uses = 'mfv 1\nuse "common.mfv"\nvector v = fv(right)\n'
+    (folder / "common.mfv").write_text(text, encoding="utf-8")
+    async with running(folder) as client:
+        client.open(user, uses)
+        assert await client.diagnosed(user, 1) == []
+        client.open(common, text)
+        await client.diagnosed(common, 1)
+        # not saved, and known all the same
+        whole = lsp.TextDocumentContentChangeWholeDocument(text.replace(", right", ""))
+        client.edit(common, 2, whole)
+        await client.until(lambda: len(client.diagnostics[user].diagnostics) == 1)
+        assert client.diagnostics[user].diagnostics[0].code == "MFV2001"
+        places = await client.text_document_definition_async(
+            lsp.DefinitionParams(lsp.TextDocumentIdentifier(user), lsp.Position(1, 8))
+        )
+        assert [place.uri for place in places] == [common]
+        client.text_document_did_close(
+            lsp.DidCloseTextDocumentParams(lsp.TextDocumentIdentifier(common))
+        )
+        await client.until(lambda: len(client.diagnostics[user].diagnostics) == 0)
+
+
+@pytest.mark.slow
+def test_a_recipe_follows_the_file_that_it_uses_as_it_is_typed(tmp_path):
+    asyncio.run(two_files(tmp_path))
+
+
 async def typed(folder: Path, seed: int) -> tuple[list[lsp.Diagnostic], str]:
     uri = (folder / "recipe.mfv").as_uri()
     text = RECIPES[seed].read_text(encoding="utf-8")
@@ -210,8 +240,6 @@ def test_an_exception_in_a_feature_is_logged_and_answers_nothing(monkeypatch, ca
 
 
 async def newest(count: int) -> tuple[str, str]:
-    from mfv_dsl.lsp.documents import Checker
-
     checker, document = Checker(), Document("file:///a.mfv", TEXT, 1)
     questions = []
     for number in range(count):
@@ -222,6 +250,23 @@ async def newest(count: int) -> tuple[str, str]:
     answers = await asyncio.gather(*questions)
     checker.close()
     return answers[-1].source.text, document.lines.text
+
+
+async def forgotten() -> tuple[int, bool]:
+    checker, document = Checker(), Document("file:///a.mfv", TEXT, 1)
+    first = asyncio.ensure_future(checker.current(document))
+    second = asyncio.ensure_future(checker.current(document))
+    await asyncio.sleep(0)
+    first.cancel()
+    document.forget()
+    third = asyncio.ensure_future(checker.current(document))
+    answers = await asyncio.wait_for(asyncio.gather(second, third), 60)
+    checker.close()
+    return len({id(answer) for answer in answers}), first.cancelled()
+
+
+def test_a_question_taken_back_leaves_others_their_answers():
+    assert asyncio.run(forgotten()) == (1, True)
 
 
 def test_of_many_changes_the_last_is_what_is_known():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks import all as benchmarks
+from benchmarks import on_gpu
 from benchmarks.kv_cache import cached_probabilities
 from benchmarks.measuring import agree, machine_rate, middle, ratios
 from mfv_dsl.data.prompts import draw_prompts
@@ -129,6 +131,33 @@ def test_a_kv_cache_by_hand_gives_the_effects_of_full_passes(shots: tuple[int, .
     assert abs(effects - plain.cie).max() < 1e-6
     again = mediate_plain(model, [batch], "left", mean)  # the model is left as it was
     assert (again.cie == plain.cie).all()
+
+
+def test_the_last_json_of_a_script_is_found():
+    assert on_gpu.last_json('a line\n[\n  {"x": 1}\n]\n') == [{"x": 1}]
+    assert on_gpu.last_json('{"before": 0}\ntext\n{"y": [2]}') == {"y": [2]}
+    with pytest.raises(ValueError, match="no JSON"):
+        on_gpu.last_json("[not so\n")
+
+
+def test_a_part_that_takes_too_long_costs_the_others_nothing():
+    assert on_gpu.run("same", "tiny", "cpu", limit=0.01) == {"error": "took longer than 0 s"}
+    assert sum(limit for _, _, limit in on_gpu.PARTS.values()) <= 600
+
+
+@pytest.mark.slow
+def test_what_a_gpu_is_asked_runs_in_miniature(tmp_path: Path, monkeypatch, capsys):
+    out = tmp_path / "gpu.json"
+    arguments = ["--shape", "tiny", "--device", "cpu", "--only", "same", "--only", "mediation"]
+    monkeypatch.setattr(sys, "argv", ["on_gpu", *arguments, "--out", str(out)])
+    assert on_gpu.main() == 0
+    found = json.loads(out.read_text())
+    assert set(found["parts"]) == {"same", "mediation"}
+    assert set(found["parts"]["same"]["found"].values()) == {0.0}
+    assert set(found["targets"]) == set(on_gpu.TARGETS)
+    official = found["targets"]["times as fast as the official way"]
+    assert official["reached"] > 10 and official["met"] == (official["reached"] >= 300)
+    assert "target 300: " in capsys.readouterr().out
 
 
 def test_results_that_differ_end_a_script():

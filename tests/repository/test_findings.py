@@ -77,7 +77,7 @@ def test_a_table_of_the_page_comes_out_again(tmp_path: Path):
     assert done.returncode == 0
     (command,) = (c for c in blocks(TEXT) if runs_of(c) == ["runs/composition"])
     kept = shlex.split(command)
-    for place in [i for i, word in enumerate(kept) if re.match(r"sum_|blended|doubled", word)][
+    for place in [i for i, word in enumerate(kept) if re.match(r"sums|blended|doubled", word)][
         ::-1
     ]:
         del kept[place - 1 : place + 1]  # labels of rows that are not there

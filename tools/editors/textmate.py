@@ -44,6 +44,13 @@ def grammar() -> dict[str, Any]:
             _3="constant.numeric.integer",
         ),
         _rule(
+            "", rf"^[ \t]*(defaults)[ \t]+(for)[ \t]+({name}){_END}", _1="keyword.declaration",
+            _2="keyword.control", _3="entity.name.type",
+        ),
+        _rule("keyword.control", rf"{_BEGIN}match{_END}(?=[ \t]+{name}[ \t]*\{{)"),
+        _rule("keyword.control", rf"{_BEGIN}else{_END}(?=[ \t]*:)"),
+        _rule("keyword.control", rf'(?<="[ \t])as{_END}(?=[ \t]+{name})'),
+        _rule(
             "", rf"^[ \t]*({_any(ITEMS)}){_END}(?=[ \t]+[A-Za-z_\"{{]|[ \t]*{{)"
             rf"(?:([ \t]+)({name}){_END})?", _1="keyword.declaration", _3="entity.name.type",
         ),

@@ -22,12 +22,17 @@ syntax match   mfvCall      "\\<\\h\\w*\\>\\ze\\s*("
 syntax match   mfvFunction  "\\<\\%({_either((*FUNCTIONS, *CONSTRUCTORS))}\\)\\>\\ze\\s*("
 syntax match   mfvAttribute "\\<\\h\\w*\\>\\ze\\s*=[^=]"
 syntax match   mfvItem      "{item}{follows}"
+syntax match   mfvControl   "\\<match\\>\\ze\\s\\+\\h\\w*\\s*{{"
+syntax match   mfvControl   "\\<else\\>\\ze\\s*:"
+syntax match   mfvControl   "\\%(^\\s*defaults\\s\\+\\)\\@<=for\\>"
+syntax match   mfvControl   +\\%("\\s\\+\\)\\@<=as\\>+
 syntax match   mfvNumber    "\\<\\d\\+\\%(\\.\\d\\+\\)\\?\\%([eE][+-]\\?\\d\\+\\)\\?\\>"
 syntax match   mfvHead      "\\<L\\d\\+H\\d\\+\\>"
 syntax region  mfvString    start=+"+ skip=+\\\\.+ end=+"+ oneline
 syntax match   mfvComment   "#.*$" contains=@Spell
 
 highlight default link mfvItem      Keyword
+highlight default link mfvControl   Keyword
 highlight default link mfvFunction  Function
 highlight default link mfvCall      Identifier
 highlight default link mfvAttribute Type

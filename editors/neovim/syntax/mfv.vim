@@ -5,17 +5,22 @@ endif
 
 syntax match   mfvOperator  "[-+*/|&=]\|\.\."
 syntax match   mfvName      "\<\h\w*\>"
-syntax match   mfvValue     "\<\%(other_relation\|random_vector\|random_heads\|first_token\|head_scales\|same_images\|confusion\|head_mask\|accuracy\|balanced\|familiar\|generate\|gradient\|official\|p_answer\|per_head\|shuffled\|analogy\|shuffle\|subject\|native\|normal\|object\|others\|random\|shapes\|things\|vector\|eager\|error\|false\|first\|flash\|layer\|novel\|paper\|plain\|scale\|turns\|auto\|bf16\|chat\|cuda\|drop\|each\|fp16\|fp32\|full\|int8\|last\|mean\|none\|norm\|sdpa\|true\|zero\|add\|aie\|all\|cpu\|mix\|mps\|nf4\|nll\|k\)\>"
+syntax match   mfvValue     "\<\%(other_relation\|random_vector\|random_heads\|first_token\|head_scales\|same_images\|confusion\|head_mask\|accuracy\|balanced\|familiar\|generate\|gradient\|official\|p_answer\|per_head\|relation\|shuffled\|analogy\|shuffle\|subject\|native\|normal\|object\|others\|pooled\|random\|shapes\|things\|vector\|eager\|error\|false\|first\|flash\|layer\|novel\|paper\|plain\|scale\|turns\|auto\|bf16\|chat\|cuda\|drop\|each\|fp16\|fp32\|full\|int8\|last\|mean\|none\|norm\|sdpa\|true\|zero\|add\|aie\|all\|cpu\|mix\|mps\|nf4\|nll\|k\)\>"
 syntax match   mfvCall      "\<\h\w*\>\ze\s*("
 syntax match   mfvFunction  "\<\%(metadata_csv\|openflamingo\|random_like\|hf_dataset\|normalize\|project\|cosine\|layers\|random\|reject\|scenes\|blend\|zeros\|pairs\|clip\|load\|mean\|norm\|tiny\|all\|dot\|top\|gqa\|fv\|hf\)\>\ze\s*("
 syntax match   mfvAttribute "\<\h\w*\>\ze\s*=[^=]"
 syntax match   mfvItem      "^\s*\zs\%(defaults\|dataset\|profile\|report\|vector\|heads\|model\|sweep\|eval\|save\|tune\|let\|use\|mfv\)\>\ze\s*\%(\s[A-Za-z0-9_\"]\|{\)"
+syntax match   mfvControl   "\<match\>\ze\s\+\h\w*\s*{"
+syntax match   mfvControl   "\<else\>\ze\s*:"
+syntax match   mfvControl   "\%(^\s*defaults\s\+\)\@<=for\>"
+syntax match   mfvControl   +\%("\s\+\)\@<=as\>+
 syntax match   mfvNumber    "\<\d\+\%(\.\d\+\)\?\%([eE][+-]\?\d\+\)\?\>"
 syntax match   mfvHead      "\<L\d\+H\d\+\>"
 syntax region  mfvString    start=+"+ skip=+\\.+ end=+"+ oneline
 syntax match   mfvComment   "#.*$" contains=@Spell
 
 highlight default link mfvItem      Keyword
+highlight default link mfvControl   Keyword
 highlight default link mfvFunction  Function
 highlight default link mfvCall      Identifier
 highlight default link mfvAttribute Type

@@ -23,7 +23,7 @@ async function start() {
   client = new LanguageClient("mfv", "mfv", server, {
     ...clientOptions(),
     synchronize: {
-      fileEvents: vscode.workspace.createFileSystemWatcher("**/{mfv.lock,*.csv,*.json,*.jsonl}"),
+      fileEvents: vscode.workspace.createFileSystemWatcher("**/{mfv.lock,*.mfv,*.csv,*.json,*.jsonl}"),
     },
   });
   try {

@@ -61,5 +61,10 @@ test("what is no word of the language is marked", async () => {
   assert.match(scopes("vector v = 2fv(left)"), /invalid\.illegal\.number/);
   assert.match(scopes("eval raw {"), /keyword\.declaration/);
   assert.doesNotMatch(scopes("  heads = spatial"), /keyword\.declaration/);
+  assert.match(scopes("vector v(r) = match r {"), /keyword\.control/);
+  assert.match(scopes("  else: fv(r)"), /keyword\.control/);
+  assert.match(scopes("defaults for tune {"), /keyword\.control/);
+  assert.match(scopes('use "a.mfv" as c'), /keyword\.control/);
+  assert.doesNotMatch(scopes("eval match { else = for }"), /keyword\.control/);
   assert.match(scopes("vector eval = fv(left)"), /entity\.name\.type/);
 });

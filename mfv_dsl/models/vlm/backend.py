@@ -7,7 +7,7 @@ layer loop of our own, and whatever an architecture does between its layers is d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -108,6 +108,10 @@ class VisionLanguageModel:
         )
         answers = [prompt.query.answer for prompt in prompts]
         return self.inputs.batch(texts, media, answers, tuple(prompts))
+
+    def expect(self, prompts: Sequence[Prompt], dataset: Dataset) -> Callable[[], None]:
+        images = (image for prompt in prompts for image in prompt.images)
+        return self.features.expect(images, dataset, self.image_size)
 
     def texts(
         self,

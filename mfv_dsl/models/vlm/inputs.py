@@ -65,8 +65,9 @@ class Inputs:
         tokens, mask = inputs["input_ids"], inputs["attention_mask"]
         self.check_length(int(mask.sum(-1).max()), "the longest prompt")
         self._check_places(tokens, media)
+        # on the processor: what makes them looks at every prompt's numbers
+        positions = sent(self._positions(tokens, mask, inputs), device)
         tokens, mask = sent(tokens, device), sent(mask, device)
-        positions = self._positions(tokens, mask, inputs)
         per_token = {name: sent(inputs[name], device) for name in PER_TOKEN if name in inputs}
         if self.architecture.positions == "mrope":
             per_token.pop("mm_token_type_ids", None)  # only positions are made of it

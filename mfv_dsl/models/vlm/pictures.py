@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from mfv_dsl.base.transfer import sent
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.placeholders import (
     NOTHING_NOTED,
@@ -161,16 +162,16 @@ class Encoder:
             for number, row in enumerate(media.rows):
                 for place, features in enumerate(row):
                     stack[number, place] = features.rows
-            stack = stack.to(device)
+            stack = sent(stack, device)
             if kind == "perceiver":
                 return {"perceiver_embeddings": stack}
             return {"cross_attention_states": stack.flatten(0, 2)}
-        rows = torch.cat([features.rows for features in pictures]).to(device)
+        rows = sent(torch.cat([features.rows for features in pictures]), device)
         output = SimpleNamespace(pooler_output=rows[None] if kind == "tensor" else [rows])
         if pictures[0].deep:
             levels = range(len(pictures[0].deep))
             output.deepstack_features = [
-                [torch.cat([features.deep[level] for features in pictures]).to(device)]
+                [sent(torch.cat([features.deep[level] for features in pictures]), device)]
                 for level in levels
             ]
         return {"mm_encoder_outputs": {"image": output}}

@@ -1,0 +1,347 @@
+"""Warnings about what is allowed and hardly meant, and `allow`, which says that it is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mfv_dsl.base.diagnostics import Diagnostic, Label
+from mfv_dsl.base.source import Source, Span
+from mfv_dsl.lang import values
+from mfv_dsl.lang.checked import CheckedBlock
+from mfv_dsl.lang.entries import FUNCTION, ITEM, RANKING, WRITES, takers
+from mfv_dsl.lang.evals import each_of, own_heads
+from mfv_dsl.lang.inclusion import Joined
+from mfv_dsl.lang.order import references
+from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.scope import Scope
+from mfv_dsl.lang.syntax import (
+    Attribute,
+    Block,
+    Call,
+    Declaration,
+    Expr,
+    Item,
+    ListExpr,
+    Name,
+    Node,
+    RecipeTree,
+)
+from mfv_dsl.lang.tunes import TRAINING_SPLIT
+
+ALLOW = "allow"
+#: kinds of what is of no use but to something else
+_OF_USE = ("model", "dataset", "heads", "vector", "let", "sweep")
+_SHOWN = 5
+
+
+@dataclass
+class _Permission:
+    """A code in `allow`, the block that it stands in, None of `defaults`, and whether it was
+    needed."""
+
+    code: str
+    at: Span
+    block: Span | None
+    needed: bool = False
+
+    def covers(self, code: str, place: Span | None) -> bool:
+        """Whether a finding of this code at a place is meant."""
+        if code != self.code:
+            return False
+        block = self.block
+        within = block is None or (place is not None and block.start <= place.start < block.end)
+        self.needed = self.needed or within
+        return within
+
+
+@dataclass
+class Permissions:
+    """What a recipe allows."""
+
+    all: list[_Permission] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, scope: Scope, items: Iterable[Item]) -> Permissions:
+        """What `allow` says in the blocks and in `defaults`."""
+        found = cls()
+        for item in items:
+            if isinstance(item, Block) and item.kind.text != "profile":
+                everywhere = item.kind.text == "defaults"
+                if everywhere and item.reach is not None:
+                    continue  # it stands in the blocks
+                for attribute in item.attributes:
+                    if attribute.name.text == ALLOW and isinstance(attribute.value, ListExpr):
+                        block = None if everywhere else item.span
+                        found.all += [
+                            _Permission(code.text, code.span.place, block)
+                            for code in attribute.value.items
+                            if isinstance(code, Name)
+                        ]
+        return found
+
+    def allow(self, code: str, place: Span | None) -> bool:
+        """Whether a finding is meant; every permission that says so was needed."""
+        covering = [permission for permission in self.all if permission.covers(code, place)]
+        return bool(covering)
+
+    def idle(self, scope: Scope) -> Iterator[Diagnostic]:
+        """Codes that nothing was found of (MFV2062)."""
+        needed = {permission.at for permission in self.all if permission.needed}
+        for at in dict.fromkeys(permission.at for permission in self.all):
+            if at not in needed:
+                code = scope.source.text[at.start : at.end]
+                yield Diagnostic(
+                    "MFV2062", f"there is no warning {code} to allow here", scope.source, at, "",
+                    "warning", help=f"take {code} out of `allow`",
+                )  # fmt: skip
+
+
+def lint(
+    scope: Scope, recipe: RecipeTree, items: Sequence[Item], blocks: Sequence[CheckedBlock]
+) -> list[Diagnostic]:
+    """All findings but the warnings that are allowed; in a recipe without errors those of here,
+    too.
+
+    ``recipe`` is as it was written, ``items`` as it is checked.
+    """
+    permissions = Permissions.of(scope, items)
+    right = not any(finding.severity == "error" for finding in scope.findings)
+    if right:
+        _Lints(scope, recipe, items, blocks, permissions).run()
+    found = [
+        finding
+        for finding in scope.findings
+        if finding.severity == "error" or not permissions.allow(finding.code, finding.span)
+    ]
+    if right and not any(item.kind.text == "profile" for item in items):  # it may be needed there
+        found += permissions.idle(scope)
+    return found
+
+
+def without_unused_elsewhere(
+    findings: Iterable[Diagnostic], source: Source
+) -> tuple[Diagnostic, ...]:
+    """The findings, but for unused names (MFV2060) of the files that a recipe uses: others may use
+    them."""
+    if not isinstance(source, Joined):
+        return tuple(findings)
+    own = source.parts[1].start if len(source.parts) > 1 else len(source.text)
+    return tuple(d for d in findings if d.code != "MFV2060" or d.span is None or d.span.start < own)
+
+
+@dataclass
+class _Lints:
+    scope: Scope
+    recipe: RecipeTree
+    items: Sequence[Item]
+    blocks: Sequence[CheckedBlock]
+    permissions: Permissions
+
+    def run(self) -> None:
+        """Report what is found."""
+        for block in self.blocks:
+            if block.kind == "eval":
+                self._tested_on_its_own(block)
+        for item in self.items:
+            for node in item.walk():
+                if isinstance(node, Call):
+                    self._ranked_without_demonstrations(node)
+        for name, attribute in self.scope.defaults.items():
+            if takers(name):
+                self._not_reached(name, attribute)
+        self._unused()
+
+    # -- data that is used twice ------------------------------------------------------------------
+    def _tested_on_its_own(self, block: CheckedBlock) -> None:
+        """MFV4010: an eval on the split that its vector, heads or training saw."""
+        split = block["split"]
+        expressions = [part for name in WRITES for part in each_of(block.settings[name].value)]
+        for made, dataset, node, how in self._made_on(expressions, block.dataset):
+            if made == split and dataset == block.dataset:
+                if self.permissions.allow("MFV4010", block.span):
+                    return
+                written = block.settings["split"].span
+                at = written or node.span
+                places = [Label(node.span, how)] if written else []
+                note = (
+                    f"`{block.name}` is tested on `{split}`, and what it adds was made on it, too"
+                )
+                if block["ablate"] is not None and block["add"] is None:
+                    note = note.replace("adds was made", "takes away was chosen")
+                self.scope.error(
+                    "MFV4010", at, note, "" if written else how,
+                    "what was fitted to items looks better on them than on others; test it on "
+                    "another split",
+                    secondary=places, severity="warning",
+                )  # fmt: skip
+                return
+
+    def _made_on(
+        self, expressions: Iterable[Expr], dataset: str | None
+    ) -> Iterator[tuple[str, str | None, Node, str]]:
+        """The splits and datasets that expressions are made on, where that is written, and how."""
+        work: list[tuple[Any, str | None]] = [(e, dataset) for e in expressions]
+        visited: set[tuple[str, str | None]] = set()
+        while work:
+            expression, dataset = work.pop()
+            for call in expression.walk():
+                if isinstance(call, Call) and call.function.text in FUNCTION:
+                    yield from self._call_made_on(call, dataset)
+                    heads = self.scope.heads_of_fv if own_heads(call) else None
+                    if heads is not None and ("", dataset) not in visited:
+                        visited.add(("", dataset))
+                        work.append((heads.value, dataset))
+            for name in references(expression):
+                item = self.scope.names.get(name.text)
+                if item is None or (name.text, dataset) in visited:
+                    continue
+                visited.add((name.text, dataset))
+                if isinstance(item, Declaration):
+                    if item.kind.text in ("heads", "vector"):
+                        work.append((item.value, dataset))
+                elif item.kind.text == "tune":
+                    yield from self._trained_on(item)
+                    tune = self._tune(item)
+                    start = None if tune is None else tune["start"]
+                    if tune is not None and isinstance(start, Node):
+                        work.append((start, tune.dataset))
+
+    def _call_made_on(
+        self, call: Call, dataset: str | None
+    ) -> Iterator[tuple[str, str | None, Node, str]]:
+        options = self.scope.options.get(call.span, {})
+        split, by = options.get("split"), options.get("by")
+        if split is None or (by is not None and RANKING[by.value].operation is None):
+            return
+        own = options["dataset"].value
+        how = f"made on `{split.value}`" if by is None else f"chosen on `{split.value}`"
+        yield str(split.value), own or dataset, call, how
+
+    def _trained_on(self, item: Block) -> Iterator[tuple[str, str | None, Node, str]]:
+        tune = self._tune(item)
+        if tune is not None and item.label is not None:
+            chosen = str(tune["select_on"])
+            yield TRAINING_SPLIT, tune.dataset, item.label, f"trained on `{TRAINING_SPLIT}`"
+            yield chosen, tune.dataset, item.label, f"its epoch is chosen on `{chosen}`"
+
+    def _tune(self, item: Block) -> CheckedBlock | None:
+        return next((b for b in self.blocks if b.kind == "tune" and b.span == item.span), None)
+
+    def _ranked_without_demonstrations(self, call: Call) -> None:
+        """MFV4011: heads ranked on prompts in which no relation is shown."""
+        options = self.scope.options.get(call.span, {})
+        shots = options.get("shots")
+        if shots is None or shots.value != 0:
+            return
+        word = call.function.text
+        if word == "fv":
+            if options["heads"].value is not None:
+                return
+            what = "`fv` chooses its heads on prompts without demonstrations"
+            help = "name the heads: `heads=top(10)`, or give `shots`"
+        elif word == "top" and RANKING[options["by"].value].operation is not None:
+            what = "heads are ranked on prompts without demonstrations"
+            help = "give `shots=4`, or another number of demonstrations"
+        else:
+            return
+        self.scope.error(
+            "MFV4011", shots.span or call, what, "in these no relation is shown", help,
+            severity="warning",
+        )  # fmt: skip
+
+    # -- defaults ---------------------------------------------------------------------------------
+    def _not_reached(self, name: str, attribute: Attribute) -> None:
+        """MFV3024: blocks and calls have an option of this name, and take no default for it."""
+        missed: dict[str, list[str]] = {}  # the kinds, and which blocks of them
+        for item in self.items:
+            if isinstance(item, Block) and item.kind.text in ITEM:
+                parameter = ITEM[item.kind.text].parameter(name)
+                own = any(a.name.text == name for a in item.attributes)
+                misses = parameter and not own and self._misses(parameter, attribute)
+                if misses and not self.permissions.allow("MFV3024", item.span):
+                    label = item.label.text if isinstance(item.label, Name) else ""
+                    missed.setdefault(item.kind.text, []).append(label)
+            for call in item.walk():
+                if isinstance(call, Call) and call.function.text in FUNCTION:
+                    parameter = FUNCTION[call.function.text].parameter(name)
+                    setting = self.scope.options.get(call.span, {}).get(name)
+                    left_out = parameter and setting and setting.origin == "registry"
+                    if parameter and left_out and self._misses(parameter, attribute):
+                        missed.setdefault(call.function.text, [])
+        if missed:
+            reached = ", ".join(f"`{entry.name}`" for entry, _ in takers(name))
+            places = " or ".join(f"`defaults for {kind}`" for kind in missed)
+            self.scope.error(
+                "MFV3024", attribute.name,
+                f"`{name}` here does not reach {' and '.join(f'`{kind}`' for kind in missed)}",
+                f"for {reached}", f"write `{name}` there, too, or in {places}",
+                notes=[_taken(kind, name, labels) for kind, labels in missed.items()],
+                severity="warning",
+            )  # fmt: skip
+
+    def _misses(self, parameter: Parameter, attribute: Attribute) -> bool:
+        """Whether a default could be meant for a parameter, does not reach it, and differs."""
+        if parameter.from_defaults or parameter.positional or parameter.required:
+            return False
+        if set(parameter.types) & {"Model", "Dataset"}:  # a call takes that of its block
+            return False
+        # what is left out is done without, but for relations, which are all then
+        if parameter.default is None and "List[Relation]" not in parameter.types:
+            return False
+        with self.scope.aside() as findings:
+            value = values.value(
+                self.scope, parameter, attribute.value, self.scope.home(), parameter.name
+            )
+        return not findings and value is not None and value != parameter.default
+
+    # -- names ------------------------------------------------------------------------------------
+    def _unused(self) -> None:
+        """MFV2060: declarations of which nothing is made; only in a recipe that does something."""
+        if not self.blocks:
+            return
+        declared = [item for item in self.recipe.items if isinstance(item, Declaration)]
+        kinds = [item.kind.text for item in declared]
+        used = _named_in(self.recipe.items)
+        for item in declared:
+            kind, name = item.kind.text, item.name.text
+            alone = kind in ("model", "dataset") and kinds.count(kind) == 1
+            if kind in _OF_USE and name not in used and not alone:
+                self.scope.error(
+                    "MFV2060", item.name, f"nothing uses the {_SAID.get(kind, kind)} `{name}`", "",
+                    "use it, or take it out", severity="warning",
+                )  # fmt: skip
+
+
+_SAID: Mapping[str, str] = {"let": "constant"}
+
+
+def _named_in(items: Iterable[Item]) -> set[str]:
+    """The names that stand in values, and those of called families."""
+    named: set[str] = set()
+    for item in items:
+        roots: list[Node] = []
+        if isinstance(item, Declaration):
+            roots = [item.value]
+        else:
+            roots = [*(attribute.value for attribute in item.attributes), *item.values]
+        for root in roots:
+            for node in root.walk():
+                if isinstance(node, Name):
+                    named.add(node.text)
+    return named
+
+
+def _taken(kind: str, name: str, labels: Sequence[str]) -> str:
+    """What a kind takes where it does not say an option, and which blocks do not."""
+    parameter = (ITEM.get(kind) or FUNCTION[kind]).parameter(name)
+    assert parameter is not None
+    default = parameter.default
+    takes = f"takes {default}"
+    if default is None:
+        takes = f"leaves it out: {parameter.doc.split('; ')[-1]}"
+    named = [label for label in labels if label]
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    which = f" ({', '.join(named[:_SHOWN])}{more})" if named else ""
+    return f"`{kind}`{which} {takes}"
