@@ -99,7 +99,7 @@ def layer_of(value: object) -> int | str:
     >>> layer_of(3), layer_of("native"), layer_of({5, 3}), layer_of("{3, 5}")
     (3, 'native', '{3, 5}', '{3, 5}')
     """
-    if isinstance(value, set | frozenset) and value:
+    if isinstance(value, set | frozenset) and len(value) > 1:
         return together(whole(one, "layer") for one in value)
     if isinstance(value, str):
         if value == "native":

@@ -111,6 +111,7 @@ def show_result(result: RunResult, as_json: bool, **more: object) -> None:
 
 def _show_tables(result: RunResult) -> None:
     from mfv_dsl.cli.output import print_notes, print_table
+    from mfv_dsl.plan.explain import doc_lines
     from mfv_dsl.report.tables import (
         confusion_table,
         numbers_table,
@@ -124,6 +125,8 @@ def _show_tables(result: RunResult) -> None:
         print_table(results_table(result.rows, metrics))
         if (table := confusion_table(result.rows, metrics)) is not None:
             print_table(table)
+        for line in doc_lines(result.plan.docs):
+            typer.echo(line)
         print_notes(result.notes)
     if result.weights:
         print_table(weights_table(result.weights))

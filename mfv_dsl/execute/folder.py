@@ -147,7 +147,9 @@ def write_library(
     files = []
     for saved in save_item.vectors:
         metadata = vector_metadata(plan, plan[saved.step], values, results.rows, saved.relation)
-        attributes = {"layer": save_item.layer, "license": save_item.license}
+        attributes = {
+            "layer": save_item.layer, "license": save_item.license, "about": saved.about or None,
+        }  # fmt: skip
         metadata |= {key: value for key, value in attributes.items() if value is not None}
         vector = replace(values[saved.step], expression=saved.expression)
         files.append((saved.name, arrays_of(vector), metadata_of(vector, metadata, saved.name)))

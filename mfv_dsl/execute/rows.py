@@ -177,6 +177,8 @@ class Results(Short):
     notes: list[dict[str, str]]
     linearised: list[dict[str, Any]] = field(default_factory=list)
     numbers: list[ReportedNumber] = field(default_factory=list)
+    #: what the recipe's `##` comments say of its parts
+    docs: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The results as plain data, as in ``results.json``."""
@@ -189,6 +191,7 @@ class Results(Short):
             "notes": self.notes,
             **({"linearised": self.linearised} if self.linearised else {}),
             **({"numbers": [row.to_json() for row in self.numbers]} if self.numbers else {}),
+            **({"docs": self.docs} if self.docs else {}),
         }
 
     @classmethod
@@ -199,4 +202,5 @@ class Results(Short):
             [TuningRow(**row) for row in data["tunes"]], data["notes"],
             data.get("linearised", []),
             [ReportedNumber(**row) for row in data.get("numbers", [])],
+            data.get("docs", {}),
         )  # fmt: skip

@@ -278,7 +278,7 @@ def _run_plan(
         rows, choices(done, values), blend_weights(done, values),
         tuning_rows(done, values), [*failure_notes(plan, rows, performance.failures),
                                     *notes(done, values)], linearised(done, values),
-        reported(plan, values, performance.failures),
+        reported(plan, values, performance.failures), dict(plan.docs),
     )  # fmt: skip
     write_run(folder, text, plan, performance, results, origin, settings.trace)
     saved: list[Path] = []

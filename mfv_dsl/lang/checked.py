@@ -116,6 +116,8 @@ class Checked(Short):
     #: what spans with a ``copy`` are of; ``copies.told`` shows a finding where it was written
     copies: Copies = field(default_factory=Copies)
     #: shows a finding in the text that it is of: an option, another file, or the recipe
+    #: what `##` comments say of what has a name, and of attributes (``raw.layer``)
+    docs: Mapping[str, str] = field(default_factory=dict)
     #: the files that the recipe uses, with their texts
     files: tuple[FilePart, ...] = ()
     show: Callable[[Diagnostic], Diagnostic] = _as_it_is

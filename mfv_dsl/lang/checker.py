@@ -22,6 +22,7 @@ from mfv_dsl.lang.defaults import (
     once_in_defaults,
     reaching_settings,
 )
+from mfv_dsl.lang.docs import docs_of
 from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.inclusion import Joined, NoFiles, Reader, told, with_files
@@ -135,6 +136,7 @@ def _checked(
         loads=scope.loads,
         warnings=findings,
         copies=expanded.copies,
+        docs=docs_of(expanded.written.items),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lark import Token
 
 from mfv_dsl.base.source import Source
-from mfv_dsl.lang.syntax import Attribute, Block, Item
+from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name
 
 
 def documented(source: Source, comments: Sequence[Token], items: list[Item]) -> list[Item]:
@@ -25,6 +25,25 @@ def documented(source: Source, comments: Sequence[Token], items: list[Item]) -> 
         else replace(item, doc=lines.above(item))
         for item in items
     ]
+
+
+def docs_of(items: Iterable[Item]) -> dict[str, str]:
+    """What is said of declarations and blocks that have a name, and of attributes of these."""
+    said: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, Declaration):
+            name = item.name.text
+        elif item.label is not None:
+            name = item.label.text if isinstance(item.label, Name) else item.label.value
+        else:
+            name = item.kind.text
+        parts = [(name, item.doc)]
+        if isinstance(item, Block):
+            parts += [(f"{name}.{part.name.text}", part.doc) for part in item.attributes]
+        for part, doc in parts:
+            if doc:
+                said.setdefault(part, doc)
+    return said
 
 
 class _Lines:

@@ -67,7 +67,7 @@ def as_syntax(value: object, parameter: Parameter | None = None) -> Expr:
     chosen = getattr(value, "chosen", value)  # of a set of heads, as a step gives it
     if isinstance(chosen, set | frozenset) and parameter and "Layers" in parameter.types:
         return SetExpr(tuple(as_syntax(one) for one in sorted(chosen)))
-    if isinstance(chosen, list | tuple | set | frozenset):
+    if isinstance(chosen, list | tuple | set | frozenset | range):
         return _of_list(list(chosen), parameter)
     what = f" as `{parameter.name}`" if parameter is not None else ""
     raise ArgumentError(
@@ -166,19 +166,23 @@ def _of_list(values: list[Any], parameter: Parameter | None) -> Expr:
         return SetExpr(tuple(HeadLabel(*pair) for pair in pairs if pair is not None))
     if parameter is None or "Heads" not in parameter.types:
         return ListExpr(tuple(as_syntax(value, parameter) for value in values))
+    if parameter.read_again and (one := _pair(values)) is None and not _labels(values):
+        return ListExpr(tuple(as_syntax(value, parameter) for value in values))
     if (one := _pair(values)) is not None:
         return SetExpr((HeadLabel(*one),))
-    labels = [as_syntax(value) for value in values if isinstance(value, str)]
-    if (
-        values
-        and len(labels) == len(values)
-        and all(isinstance(label, HeadLabel) for label in labels)
-    ):
-        return SetExpr(tuple(labels))
+    if labels := _labels(values):
+        return SetExpr(labels)
     raise ArgumentError(
         f"`{parameter.name}` has to be heads, and this is {shown(values)}",
         'write pairs of a layer and a head, [(4, 1), (2, 6)], or text, "top(10)"',
     )
+
+
+def _labels(values: list[Any]) -> tuple[HeadLabel, ...]:
+    """Heads as they are written, ``["L1H2", "L3H4"]``; none where one is something else."""
+    labels = [as_syntax(value) for value in values if isinstance(value, str)]
+    heads = tuple(label for label in labels if isinstance(label, HeadLabel))
+    return heads if len(heads) == len(values) else ()
 
 
 def _pair(value: object) -> tuple[int, int] | None:

@@ -96,12 +96,18 @@ def _front(vectors: Vectors, license: str | None) -> str:
 
 def _vectors(vectors: Vectors) -> str:
     rows = [
-        (name, of["kind"], of.get("relation"), f"`{of['expression']}`",
+        (name, of["kind"], of.get("relation"), _what(of),
          of["model"].get("id"), of["model"]["d_model"], of.get("layer"))
         for name, of in vectors.items()
     ]  # fmt: skip
     titles = ("vector", "kind", "relation", "what it is", "model", "d", "layer")
     return "## Vectors\n\n" + _table(titles, rows)
+
+
+def _what(of: Mapping[str, Any]) -> str:
+    """A vector's expression, and what its recipe's comment says of it."""
+    about = of.get("about")
+    return f"`{of['expression']}`" + (f": {' '.join(about.split())}" if about else "")
 
 
 def _results(vectors: Vectors) -> str:

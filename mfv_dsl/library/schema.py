@@ -145,6 +145,7 @@ SCHEMA: dict[str, Any] = {
             "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
         },
         "license": _TEXT,
+        "about": {**_TEXT, "description": "What the comment of its recipe says of it."},
         "content_sha256": {**_HASH, "description": "Hash of the tensors."},
         "metadata_sha256": {**_HASH, "description": "Hash of this text, see the format."},
     },

@@ -79,7 +79,7 @@ def effective_size(draws: Sequence[Draw], least: float, most: float) -> float:
     for number in range(n_blocks):
         count = float((owner == number).sum())
         size = float((owner[cluster] == number).sum())
-        correction = count / max(count - 1, 1) * (size - 1) / size
+        correction = count / max(count - 1, 1) * (1 - seeds / size)  # 1 for images of one item
         common += correction * shared[owner == number].sum()
         spare += apart * (size / count) ** 2
         spare_independent += apart * size / count

@@ -104,7 +104,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     return Plan(
         checked.models, checked.datasets, steps, tuple(rows), tuple(saves),
         checked.copies.each_once(planner.warnings.values()), tuple(tunes),
-        checked.copies.each_once(errors.values()), tuple(numbers),
+        checked.copies.each_once(errors.values()), tuple(numbers), checked.docs,
     )  # fmt: skip
 
 
@@ -154,6 +154,7 @@ class BlockPlanner(EvalPlanner):
                 vector = Saved(
                     vector_name(expr, bound, block.axes), self.vector(expr, context),
                     self.source_text(expr, context), _relation_of(expr, context),
+                    self.checked.docs.get(_declared_name(expr), ""),
                 )  # fmt: skip
                 other = saved.setdefault(check_name(vector.name).lower(), vector)
                 check_clash(vector.name, [other.name])
@@ -171,6 +172,12 @@ class BlockPlanner(EvalPlanner):
             base.dataset,
             tuple(saved.values()),
         )
+
+
+def _declared_name(expr: Expr) -> str:
+    """The name of the vector or family that an expression is, empty where it is neither."""
+    name = expr.function if isinstance(expr, Call) else expr
+    return name.text if isinstance(name, Name) else ""
 
 
 def _relation_of(expr: Expr, context: Context) -> str | None:

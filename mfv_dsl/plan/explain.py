@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -103,6 +103,7 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
         facts = declaration.facts
         kind = "dataset" if isinstance(facts, DatasetFacts) else "model"
         lines.append(f"{kind} {name}: {declaration.constructor}, {_shape(facts)}")
+    lines += doc_lines(plan.docs)
     for number, (step, note) in enumerate(zip(plan.steps, notes, strict=True), 1):
         state = "cached" if note.cached else "run"
         lines.append(f"\n{number:>3}  {step.operation}: {step.label}")
@@ -140,6 +141,15 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
         names = ", ".join(vector.name for vector in save.vectors)
         lines.append(f"saves {names} into {save.folder}")
     return "\n".join(lines) + "\n"
+
+
+def doc_lines(docs: Mapping[str, str]) -> list[str]:
+    """What comments say of a recipe's parts, a line for each.
+
+    >>> doc_lines({"raw": "How well\\nit does."})
+    ['raw: How well it does.']
+    """
+    return [f"{name}: {' '.join(text.split())}" for name, text in docs.items()]
 
 
 def _time(estimate: Estimate | None, key: str) -> str:

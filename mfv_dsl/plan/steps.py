@@ -107,6 +107,7 @@ class Saved:
     step: str
     expression: str
     relation: str | None
+    about: str = ""  # what a `##` comment says of it
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,6 +139,8 @@ class Plan:
     tunes: tuple[TuneRow, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
     numbers: tuple[NumberRow, ...] = ()
+    #: what the recipe's `##` comments say of what has a name, and of attributes (``raw.layer``)
+    docs: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         shown = {
@@ -193,9 +196,11 @@ class Plan:
             "tunes": [{**vars(row), "axes": values_of(row.axes)} for row in self.tunes],
             **({"numbers": [{**vars(row), "axes": values_of(row.axes)} for row in self.numbers]}
                if self.numbers else {}),
+            **({"docs": dict(self.docs)} if self.docs else {}),
             "saves": [
                 {"folder": save.folder, "layer": save.layer, "license": save.license,
-                 "vectors": [vars(vector) for vector in save.vectors]}
+                 "vectors": [{name: value for name, value in vars(vector).items()
+                              if value or name != "about"} for vector in save.vectors]}
                 for save in self.saves
             ],
         }  # fmt: skip

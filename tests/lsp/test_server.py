@@ -172,8 +172,9 @@ async def two_files(folder: Path) -> None:
         # not saved, and known all the same
         whole = lsp.TextDocumentContentChangeWholeDocument(text.replace(", right", ""))
         client.edit(common, 2, whole)
-        await client.until(lambda: len(client.diagnostics[user].diagnostics) == 1)
-        assert client.diagnostics[user].diagnostics[0].code == "MFV2001"
+        await client.until(
+            lambda: "MFV2001" in {d.code for d in client.diagnostics[user].diagnostics}
+        )
         places = await client.text_document_definition_async(
             lsp.DefinitionParams(lsp.TextDocumentIdentifier(user), lsp.Position(1, 8))
         )
@@ -181,7 +182,9 @@ async def two_files(folder: Path) -> None:
         client.text_document_did_close(
             lsp.DidCloseTextDocumentParams(lsp.TextDocumentIdentifier(common))
         )
-        await client.until(lambda: len(client.diagnostics[user].diagnostics) == 0)
+        await client.until(
+            lambda: "MFV2001" not in {d.code for d in client.diagnostics[user].diagnostics}
+        )
 
 
 @pytest.mark.slow
