@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,10 @@ from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.models.loaded import origin_of
 from mfv_dsl.models.sites import SiteSource
 from mfv_dsl.plan.descriptions import model_facts
-from mfv_dsl.plan.steps import Plan, needed
+from mfv_dsl.plan.steps import EvalRow, Plan, needed, values_of
 
 #: What :func:`bind` takes by name.
-OPTIONS = ("layer", "scale", "k", "vector", "sites", "attention_output")
+OPTIONS = ("layer", "scale", "k", "vector", "axes", "sites", "attention_output")
 
 
 def bind(
@@ -33,6 +33,7 @@ def bind(
     scale: float | None = None,
     k: int | None = None,
     vector: str | None = None,
+    axes: Mapping[str, int | float | str] | None = None,
     sites: SiteSource | None = None,
     attention_output: str | None = None,
     given: Mapping[str, Any] | None = None,
@@ -51,6 +52,7 @@ def bind(
         scale: The factor before the vector, likewise.
         k: The number of heads, likewise.
         vector: The text of the vector, where the eval lists several.
+        axes: The values of sweeps that the eval is read for, by name, such as ``{"draw": 2}``.
         sites: Where a model of another make keeps its parts
             (:func:`mfv_dsl.models.sites.find_sites`).
         attention_output: Which module of a decoder layer is the attention's output projection.
@@ -65,7 +67,7 @@ def bind(
             differs from item to item; what running the steps and binding to the model raise.
     """
     name = _only("eval", eval, {r.eval: r for r in plan.rows}).eval
-    rows = {r.relation: r for r in plan.rows if r.eval == name}
+    rows = _reading([r for r in plan.rows if r.eval == name], name, axes or {})
     row = _only(f"relation of `{name}`", relation, rows)
     step = plan[row.step]
     parameters = step.parameters
@@ -84,6 +86,26 @@ def bind(
     if not edits:
         raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")
     return own.with_edits(edits)
+
+
+def _reading(
+    rows: Sequence[EvalRow], name: str, axes: Mapping[str, int | float | str]
+) -> dict[str, EvalRow]:
+    """The rows of the reading that ``axes`` say, by relation."""
+    own = dict.fromkeys(axis.name for row in rows for axis in row.axes)
+    for axis in axes:
+        if axis not in own:
+            raise MfvError(
+                "MFV5109", f"`{name}` has no sweep `{axis}`",
+                help=f"it has: {', '.join(own)}" if own else "it has none",
+            )  # fmt: skip
+    for axis in own:
+        values = {values_of(row.axes)[axis]: None for row in rows}
+        value = _only(
+            f"`{axis}` of `{name}`", axes.get(axis), dict(zip(values, values, strict=True))
+        )
+        rows = [row for row in rows if values_of(row.axes)[axis] == value]
+    return {row.relation: row for row in rows}
 
 
 def _given(plan: Plan, model: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,9 @@ class _Words:
             yield from self.reaches()
         elif where == "attribute":
             yield from self.attributes()
+        elif where == "subject":
+            known = self.known_relations()
+            yield from (word for word in self.relations() if word.label not in known)
         elif where == "case":
             yield from (case for case in self.relations() if case.label not in _NO_CASES)
             yield self.word(ELSE, Kind.Keyword, "Any other relation.", rank=6)

@@ -25,7 +25,16 @@ _FARTHEST = 2_000  # lines that are looked back for the beginning of an item
 _WORD = re.compile(r"[A-Za-z_]\w*$")
 
 Where = Literal[
-    "item", "label", "attribute", "case", "value", "keyword", "text", "comment", "nowhere"
+    "item",
+    "label",
+    "attribute",
+    "case",
+    "subject",
+    "value",
+    "keyword",
+    "text",
+    "comment",
+    "nowhere",
 ]
 
 
@@ -48,8 +57,8 @@ class Place:
     """A cursor's place.
 
     ``where`` is what is being typed: an item's kind, the name of an item, the name of an attribute,
-    the relation of a case, a value, a value or the name of an argument (``keyword``), a text in
-    quotes, a comment, or what nobody can help with.
+    the relation of a case, what a `match` is by, a value, a value or the name of an argument
+    (``keyword``), a text in quotes, a comment, or what nobody can help with.
     """
 
     where: Where
@@ -279,6 +288,8 @@ class _Walk:
 
     def where(self) -> Where:
         frame = self.frames[-1] if self.frames else None
+        if str(self.last) == "match" and (self.assigned or self.attribute is not None):
+            return "subject"
         if frame is None:
             if self.assigned:
                 return "value" if self.after_operator() else "nowhere"

@@ -21,6 +21,7 @@ def rejected(count: int) -> Expression:
     return v
 
 
+@pytest.mark.slow
 def test_a_vector_used_twice_in_every_round(monkeypatch: pytest.MonkeyPatch):
     v = rejected(60)
     plan = v.plan(**OPTIONS)

@@ -171,6 +171,7 @@ def test_a_run_is_logged_and_prints_nothing(
     )
 
 
+@pytest.mark.slow
 def test_no_module_prints_but_those_of_the_command_line():
     package = Path(mfv.__file__).parent
     for file in package.rglob("*.py"):

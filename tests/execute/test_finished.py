@@ -134,7 +134,13 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        change if change in ("results", "library") else pytest.param(change, marks=pytest.mark.slow)
+        for change in CHANGES
+    ],
+)
 def test_whatever_is_not_as_it_was_is_made_again(change: str, recipe: Path) -> None:
     before = written(recipe.parent)
     CHANGES[change](recipe.parent)

@@ -189,6 +189,20 @@ def test_tables_have_a_column_and_a_field_for_each_sweep(ran: RunResult):
     assert "drawn, scale 1, draw mean, size 5" in conditions
 
 
+def test_a_reading_is_bound_by_its_values(ran: RunResult):
+    model = mfv.load_model(ran.plan.models["m"].constructor + "()")
+    plan = mfv.Recipe(RECIPE, "e").plan()
+    with pytest.raises(mfv.MfvError, match="say which `draw` of `drawn`"):
+        plan.bind(model, "drawn", "left", scale=1)
+    with pytest.raises(mfv.MfvError, match="has no sweep `drw`"):
+        plan.bind(model, "drawn", "left", scale=1, axes={"drw": 1})
+    edits = {
+        draw: plan.bind(model, "drawn", "left", scale=1, axes={"draw": draw, "size": 5}).edits
+        for draw in (1, 2)
+    }
+    assert not edits[1][0].value.equal(edits[2][0].value)
+
+
 def test_results_read_from_a_file_are_the_same(ran: RunResult):
     from mfv_dsl.execute.rows import Results
 

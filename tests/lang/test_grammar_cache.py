@@ -25,6 +25,7 @@ def parses(home: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [None, b"", b"nonsense", b"half"])
 def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: bytes | None):
     assert parses(tmp_path) == "1 0"

@@ -44,6 +44,7 @@ def survives(text: str) -> None:
         assert format_source(Source(formatted)) == formatted
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(strategies.expressions)
 def test_an_expression_survives_text(tree):

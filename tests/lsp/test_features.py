@@ -122,6 +122,8 @@ def test_attributes_of_defaults_and_profiles():
         ("heads h = top(4, by=¦", {"aie", "random"}, {"left"}),
         ("let n = 3\neval a { shots = ¦", {"n", "norm"}, {"steer", "left"}),
         ("let n = 3\nvector v = ¦", {"n", "fv"}, {"left"}),
+        ("vector v(r) = match ¦", {"r"}, {"left", "fv", "each"}),
+        ("eval a { add = match ¦", {"each"}, {"left", "fv"}),
         ("vector v(r) = match r { ¦", {"left", "else"}, {"fv", "each"}),
         ("vector v(r) = match r {\n  left: fv(above)\n  ¦", {"left", "else"}, {"fv", "each"}),
         ("vector v(r) = match r {\n  left: ¦", {"steer", "fv"}, {"left", "else"}),
