@@ -27,7 +27,7 @@ def test_a_declarations_whole_value_is_replaced() -> None:
     assert shapes.arguments["seed"] == 3
     assert shapes.arguments["size"] is None
     assert "= zeros()" in recipe.text_as_run
-    assert [step.operation for step in recipe.plan().steps] == ["linear", "evaluate"]
+    assert [step.operation for step in recipe.plan().steps] == ["linear", "answers", "evaluate"]
 
 
 def test_a_recipe_runs_on_another_model() -> None:
