@@ -40,6 +40,8 @@ PAGE, FRONT = ROOT / "benchmarks" / "README.md", ROOT / "README.md"
 QUICK = {
     "front_end": "--runs 1",
     "mediation": "--model tiny --prompts 2 --rounds 1 --passes 1",
+    "long_prompts": "--shots 1,2 --prompts 1 --rounds 1",
+    "precision": "--prompts 2 --rounds 1",
     "vision_language": "--layers 2 --prompts 1 --sample 2",
     "pictures": "--prompts 2 --rounds 1",
     "paper": "",

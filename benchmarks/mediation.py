@@ -221,29 +221,34 @@ class Work:
     """Multiply-adds with the language model's weights for one prompt."""
 
     plain: float  # one full pass per head and one more
-    prefix: float  # all tokens but the last, once
-    variants: float  # every head from its layer on, and one unedited copy through all layers
+    prefix: float  # all tokens but the last, once, up to the last layer's keys
+    variants: float  # every head from its layer's projection on, one unedited copy all through
 
 
 def work_of(setting: Setting, length: int) -> Work:
     """The arithmetic of both ways for a prompt of ``length`` tokens."""
     model, facts = setting.model, setting.model.facts
     language = model.model.lang_encoder
-    layers = []
+    layers, before_heads = [], []
     for block, gate in zip(
         language.old_decoder_blocks, language.gated_cross_attn_layers, strict=True
     ):
         weights = sum(p.numel() for p in block.parameters() if p.ndim == 2)
+        before = block.attention.query_key_value.weight.numel()
         if gate is not None:
-            weights += sum(p.numel() for p in gate.parameters() if p.ndim == 2)
-            weights -= gate.attn.to_kv.weight.numel()  # of images, not of tokens
+            crossing = sum(p.numel() for p in gate.parameters() if p.ndim == 2)
+            crossing -= gate.attn.to_kv.weight.numel()  # of images, not of tokens
+            weights, before = weights + crossing, before + crossing
         layers.append(weights)
+        before_heads.append(before)
     above = [sum(layers[i:]) for i in range(facts.n_layers)]
     logits = language.get_output_embeddings().weight.numel()
     return Work(
         plain=(setting.heads + 1) * length * (above[0] + logits),
-        prefix=(length - 1) * above[0],
-        variants=facts.n_heads * sum(above) + above[0] + (setting.heads + 1) * logits,
+        prefix=(length - 1) * (above[0] - layers[-1] + before_heads[-1]),
+        variants=facts.n_heads * (sum(above) - sum(before_heads))
+        + above[0]
+        + (setting.heads + 1) * logits,
     )
 
 

@@ -28,6 +28,7 @@ from mfv_dsl.lang.expansion import Expanded, expand
 from mfv_dsl.lang.inclusion import Joined, NoFiles, Reader, told, with_files
 from mfv_dsl.lang.lints import lint, without_unused_elsewhere
 from mfv_dsl.lang.loads import VectorFinder
+from mfv_dsl.lang.names import check_names
 from mfv_dsl.lang.order import in_order
 from mfv_dsl.lang.overrides import Overrides, Shown
 from mfv_dsl.lang.parser import ParseResult, parse
@@ -94,6 +95,7 @@ def check(
     scope = Scope(recipe.source, find, findings=[*expanded.findings], uses={**expanded.uses})
     named = _declare(scope, expanded.recipe)
     _construct(scope, facts or registry_facts)
+    check_names(scope, expanded.written)
     check_defaults(scope)
     _expressions(scope)
     checked_blocks = tuple(

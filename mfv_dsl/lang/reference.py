@@ -26,8 +26,31 @@ _SECTIONS: tuple[tuple[str, str, tuple[Entry, ...]], ...] = (
 )  # fmt: skip
 
 
+#: The signs and words of the language that no entry declares.
+SIGNS = {
+    "each": "The relation under test: in `eval`, `tune`, `save` and `report`, and in what they "
+    "call. An `eval` measures every relation of its `on`, and `each` is that relation.",
+    "..": "A range: `0..5` is 0, 1, 2, 3, 4, 5; `0..30:2` has a step. Both ends belong to it. It "
+    "holds together least of all.",
+    "|": "Heads that are in either set: `top(5) | {L3H1}`.",
+    "&": "Heads that are in both sets: `top(10) & layers(0..4)`. It comes before `|`.",
+    "+": "The sum of vectors or of numbers: `fv(left) + fv(above)`. It comes before `&`; operators "
+    "of one rank go from left to right.",
+    "-": "The difference of vectors or of numbers, or the first of two sets of heads without the "
+    "second; before a vector or number, its opposite.",
+    "*": "A vector times a number, or the product of numbers: `2 * fv(left)`. It comes before `+`.",
+    "/": "A vector divided by a number, or the quotient of numbers. It is of the rank of `*`.",
+    "[]": "A list: `[left, right]`. An empty one is an error where it says nothing.",
+    "{}": "A set of heads, `{L12H3, L14H7}`: layer 12, head 3 and layer 14, head 7, from 0. Where "
+    "a layer is asked for, `{3, 5}` is both layers at once.",
+    "#": "A comment, to the end of its line. `##` above a declaration, a block or an attribute "
+    "documents it.",
+}  # fmt: skip
+
+
 def reference(name: str | None = None) -> str:
-    """The whole reference, or what there is about one word: an entry, an attribute, an option.
+    """The whole reference, or what there is about one word: an entry, an attribute, an option, a
+    word that is a value, or a sign.
 
     Raises KeyError for an unknown word, with the nearest known one (or None) as its argument.
 
@@ -44,12 +67,19 @@ def reference(name: str | None = None) -> str:
     if name is None:
         return _whole()
     parts = [entry_text(entry) for entry in all_entries() if entry.name == name]
+    parts += [f"### `{sign}`\n\n{text}\n" for sign, text in SIGNS.items() if sign == name]
     having = [(entry, entry.parameter(name)) for entry in all_entries()]
     for entry, parameter in having:
         if parameter is not None and not parameter.positional:
             parts.append(f"### `{name}` of `{entry.name}`\n\n{parameter_line(parameter)}\n")
+    for entry in all_entries():
+        for parameter in entry.parameters:
+            if name in parameter.choices or (name in CONSTANTS and "Boolean" in parameter.types):
+                title = f"### `{name}` as `{parameter.name}` of `{entry.name}`"
+                parts.append(f"{title}\n\n{parameter_line(parameter)}\n")
     if not parts:
         words = [entry.name for entry in all_entries()]
+        words += [choice for e in all_entries() for p in e.parameters for choice in p.choices]
         words += [p.name for entry in all_entries() for p in entry.parameters]
         raise KeyError(suggest(name, words))
     return "\n".join(parts)
@@ -73,9 +103,21 @@ def _whole() -> str:
     lines += ["## Units", "", "What the numbers count or measure.", ""]
     lines += ["| unit | meaning |", "| --- | --- |"]
     lines += [f"| {unit.name} | {unit.doc} |" for unit in UNITS.values()]
+    lines += ["", "## Operators and signs", ""]
+    lines += ["From the loosest to the tightest operator; parentheses come before all of them.", ""]
+    lines += ["| sign | meaning |", "| --- | --- |"]
+    signs = [(f"`{sign}`", text) for sign, text in SIGNS.items()]
+    lines += [f"| {_in_cell(sign)} | {_in_cell(text)} |" for sign, text in signs]
+    lines += ["", "A value is looked for where it is written, then in `defaults for` the kind of "
+              "block or the function, then in `defaults`, then here."]  # fmt: skip
     constants = ", ".join(f"`{name}`" for name in CONSTANTS)
     lines += ["", f"Booleans are the names {constants}.", ""]
     return "\n".join(lines)
+
+
+def _in_cell(text: str) -> str:
+    """Text in a cell of a table."""
+    return text.replace("|", r"\|")
 
 
 def entry_text(entry: Entry) -> str:

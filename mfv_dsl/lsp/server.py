@@ -97,8 +97,8 @@ class Server(LanguageServer):
     def recheck_users(self, document: Document) -> None:
         """Check the documents that use the file of another, whose text is another now."""
         for other in self.documents.values():
-            known = other.analysis
-            if other is not document and known is not None and document.place in known.files:
+            known = other.analysis  # None: it is being checked, perhaps with the text of before
+            if other is not document and (known is None or document.place in known.files):
                 other.forget()
                 self.schedule(other)
 

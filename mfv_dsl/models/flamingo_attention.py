@@ -73,7 +73,7 @@ class Segments(NamedTuple):
         segment = images.cumsum(-1)  # 0: before the first image
         sizes = segment.new_zeros(prompts, length + 1)
         sizes.scatter_add_(1, segment, torch.ones_like(segment))
-        count, longest = int(segment.max()) if length else 0, int(sizes[:, 1:].max())
+        count, longest = torch.stack([segment.max(), sizes[:, 1:].max()]).tolist()
         if not count or count * longest > _PADDING * length:
             return None
         place = torch.arange(length, device=images.device)

@@ -39,6 +39,8 @@ class Writer:
         self.heads: list[str] = []
         self.evals: list[str] = []
         self.sweeps: list[str] = []
+        self.constants: list[str] = []
+        self.pairs: list[str] = []
         self.each = False  # whether a relation may be called `each` here
 
     def recipe(self) -> str:
@@ -59,6 +61,8 @@ class Writer:
                     "sweep",
                     "report",
                     "reach",
+                    "constant",
+                    "pair",
                 )
             )
             parts.append(getattr(self, f"_{kind}")(number))
@@ -84,6 +88,22 @@ class Writer:
         self.each = outer
         self.families.append(f"w{number}")
         return f"vector w{number}(r) = {value}"
+
+    def _pair(self, number: int) -> str:
+        outer = self.each
+        self.each = True
+        value = re.sub(r"\beach\b", lambda _: self.chance.choice(("a", "b")), self.vector(2))
+        self.each = outer
+        self.pairs.append(f"p{number}")
+        return f"vector p{number}(a, b) = {value}"
+
+    def _constant(self, number: int) -> str:
+        parameter = Parameter("layer", ("Number",), "", unit="layer")
+        kind = self.chance.choice(("Number", "Range", "List[Number]", "List[Relation]", "Relation"))
+        name = f"c{number}" if self.chance.random() > self.odd else "h0"
+        text = f"let {name} = {self.of_type(kind, parameter, 1)}"
+        self.constants.append(name)
+        return text
 
     def _tune(self, number: int) -> str:
         text = self.block("tune", f"t{number}")
@@ -184,6 +204,8 @@ class Writer:
             return self.chance.choice(NUMBERS)
         if self.sweeps and self.chance.random() < 0.15:
             return self.chance.choice(self.sweeps)
+        if self.constants and self.chance.random() < 0.1:
+            return self.chance.choice(self.constants)
         unit = UNITS[parameter.unit or "factor"]
         whole = str(self.chance.choice((0, 1, 1, 2, 3, 4, 6)))
         return whole if unit.whole else self.chance.choice((whole, "0.5", "1e-2", "-1", "2"))
@@ -201,7 +223,18 @@ class Writer:
             [*self.heads, "L3H6", "[L0H0, L2H6]", "{L1H1}", self.call("Heads", depth)]
         )
 
+    def match(self, depth: int) -> str:
+        """A choice between vectors by the relation."""
+        names = self.chance.sample(RELATIONS, self.chance.choice((0, 1, 2, 4)))
+        names += ["else"] if len(names) < 4 or self.chance.random() < self.odd else []
+        if self.chance.random() < self.odd:
+            names.append(self.chance.choice((*RELATIONS, "nowhere")))
+        cases = ", ".join(f"{name}: {self.vector(depth - 1)}" for name in names)
+        return f"(match each {{ {cases} }})"
+
     def vector(self, depth: int) -> str:
+        if depth > 0 and self.each and self.chance.random() < 0.15:
+            return self.match(depth)
         if depth > 0 and self.chance.random() < 0.5:
             draw = self.chance.random()
             if draw < 0.35:
@@ -214,6 +247,7 @@ class Writer:
                 return f" {joint} ".join(pair if joint == "/" else self.chance.sample(pair, 2))
             return self.call("Vector", depth - 1)
         families = [f"{name}({self.relation()})" for name in self.families]
+        families += [f"{name}({self.relation()}, {self.relation()})" for name in self.pairs]
         return self.chance.choice([*self.vectors, *families, f"fv({self.relation()})"])
 
     def call(self, result: str, depth: int) -> str:

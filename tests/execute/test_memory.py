@@ -101,7 +101,7 @@ def under_a_limit(what: str, room: int, *model: str) -> int:
 
 QUICK = ("full pass", "prefix", "pictures")
 ROOM = {
-    "full pass": 24, "prefix": 24, "full": 24, "generate": 24, "mean": 24, "stream": 24,
+    "full pass": 12, "prefix": 24, "full": 24, "generate": 24, "mean": 12, "stream": 12,
     "mediation": 24, "gradient": 24, "cost": 24, "pictures": 16,
 }  # fmt: skip
 

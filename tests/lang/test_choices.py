@@ -155,3 +155,17 @@ def test_a_chain_means_the_same_however_long():
     steps = planned("vector v = " + " + ".join(terms) + "\n" + EVAL.format("a", "v", "left")).steps
     (linear,) = [step for step in steps if step.operation == "linear"]
     assert sorted(linear.parameters["coefficients"]) == sorted(total.values())
+
+
+@pytest.mark.parametrize("sign", ["<", ">", "$", "@", "?", "\\", "!", "~", "`"])
+def test_a_sign_without_meaning_is_told_what_there_is_instead(sign):
+    (found,) = check_source(Source(HEAD + f"vector v = fv(left) {sign}\n"), facts).diagnostics[:1]
+    assert found.code == "MFV1008"
+    assert found.help and found.help != f"write `{sign}`" and found.fixes == ()
+
+
+@pytest.mark.parametrize("line", ["for r in [left]", "if left", "def f(x)", 'include "a.mfv"'])
+def test_statements_of_other_languages_are_told_the_nearest_way(line):
+    found = check_source(Source(HEAD + line + "\nvector v = fv(left)\n"), facts).diagnostics
+    assert [finding.code for finding in found] == ["MFV1023"]
+    assert found[0].help

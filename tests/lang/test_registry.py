@@ -97,3 +97,16 @@ def test_suggestions():
     assert suggest("foo", ["on", "bar"]) is None
     assert suggest("xy", ["ab"]) is None
     assert suggest("x", []) is None
+
+
+def test_the_reference_answers_for_every_word_and_sign():
+    from mfv_dsl.lang.entries import CONSTANTS
+    from mfv_dsl.lang.reference import SIGNS
+
+    words = {p.name for entry in ENTRIES for p in entry.parameters if not p.positional}
+    words |= {choice for entry in ENTRIES for p in entry.parameters for choice in p.choices}
+    for word in [entry.name for entry in ENTRIES] + [*words, *SIGNS, *CONSTANTS]:
+        assert f"`{word}" in reference(word), word
+    assert "`native` as `layer` of `eval`" in reference("native")
+    assert "`aie` as `by` of `top`" in reference("aie")
+    assert "`last` as `position` of `eval`" in reference("last")

@@ -184,7 +184,7 @@ ATTRIBUTES = [
     (kind, parameter)
     for kind in ("eval", "tune")
     for parameter in ITEM[kind].parameters
-    if parameter.name not in ("model", "dataset", "on")
+    if parameter.name not in ("model", "dataset", "on", "allow")
 ]
 
 

@@ -33,7 +33,7 @@ def test_the_readmes_error_is_what_check_says():
     (shown,) = [block for block in blocks("") if block.startswith("error[")]
     recipe = (ROOT / "recipes" / "quickstart.mfv").read_text()
     wrong = recipe.replace("+ fv(above)\n", "+ fv(abvoe)\n", 1).replace(
-        "shots  = 4", "shots  = 0.5"
+        "trials = 50", "trials = 0.5"
     )
     with pytest.raises(mfv.RecipeError) as found:
         mfv.Recipe(wrong, "steer.mfv")
