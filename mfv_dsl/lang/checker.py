@@ -196,7 +196,7 @@ def check_source(
     checked = None
     if result.checked is not None and not broken:
         files = source.parts[1:] if isinstance(source, Joined) else ()
-        checked = replace(result.checked, show=show, files=files)
+        checked = replace(result.checked, show=show, files=files, warnings=tuple(findings))
     return replace(result, checked=checked, diagnostics=tuple(findings))
 
 

@@ -20,8 +20,8 @@ SITE = "lm.resid"  # where vectors of a recipe are added
 def load(scope: Scope, node: Call, settings: dict[str, Setting], context: TypingContext) -> Type:
     """The type of a ``load``; what its file says must fit the model.
 
-    Reports MFV6010 (another model), MFV6011 (another length), MFV6012 (another site) and, as a
-    warning, MFV6022 (other than locked); and whatever the finder raises.
+    Reports MFV6010 (another model), MFV6011 (another length), MFV6012 (another site) and, as
+    warnings, MFV6001 (not there) and MFV6022 (other than locked); and whatever the finder raises.
     """
     if any(setting.value is None and setting.span for setting in settings.values()):
         return UNKNOWN  # something of it is wrong, and reported
@@ -31,7 +31,10 @@ def load(scope: Scope, node: Call, settings: dict[str, Setting], context: Typing
     try:
         facts = scope.find(path, name)
     except MfvError as error:
-        return scope.error(error.code, node, error.message, "", error.help, notes=error.notes)
+        if error.code != "MFV6001":
+            return scope.error(error.code, node, error.message, "", error.help, notes=error.notes)
+        facts = None  # another recipe may save it before this one runs
+        scope.error(error.code, node, error.message, "", error.help, severity="warning")
     scope.loads[path, name] = facts
     if facts is None:
         return Type("Vector")

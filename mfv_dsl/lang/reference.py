@@ -30,6 +30,11 @@ _SECTIONS: tuple[tuple[str, str, tuple[Entry, ...]], ...] = (
 SIGNS = {
     "each": "The relation under test: in `eval`, `tune`, `save` and `report`, and in what they "
     "call. An `eval` measures every relation of its `on`, and `each` is that relation.",
+    "match": "A choice by relation, of vectors, sets of heads or numbers: `match r { above_left: "
+    "fv(above) + fv(left), else: fv(r) }`. It asks about the parameter of the family that it "
+    "stands in, or about `each` in a block; a case stands on a line, or behind a comma.",
+    "else": "In a `match`, the case of all relations that have none of their own.",
+    "as": "In `use \"common.mfv\" as c`: what the file declares is called `c.NAME`.",
     "..": "A range: `0..5` is 0, 1, 2, 3, 4, 5; `0..30:2` has a step. Both ends belong to it. It "
     "holds together least of all.",
     "|": "Heads that are in either set: `top(5) | {L3H1}`.",

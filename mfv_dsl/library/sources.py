@@ -48,15 +48,17 @@ def file_of(
 
 
 def at_hand(path: str, name: str | None, lock: Lock = NO_LOCK) -> VectorFacts | None:
-    """What the header of a vector file says, without any download; None where it is not here.
+    """What the header of a vector file says, without any download; None for one of the Hub that is
+    not here.
 
-    Raises MfvError for a file that is no vector, and for names and addresses that cannot be.
+    Raises MfvError (MFV6001) for a file that is not there, for one that is no vector, and for names
+    and addresses that cannot be.
     """
     pin = lock.pins.get((path, name))
     try:
         file = file_of(path, name, pin.revision if pin else None, download=False)
     except MfvError as error:
-        if error.code == "MFV6001":
+        if error.code == "MFV6001" and hub_address(path) is not None:
             return None
         raise
     header = read_header(file)

@@ -61,7 +61,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMANDS = {
     "extract": ["extract", "left", "above", "--shots", "2", *HEADS, "--out", 'my "own" vectors'],
     "extract everything": ["extract"],
-    "heads": ["heads", "left", "right", "-k", "3", "--by", "gradient", "--shots", "1"],
+    "heads": ["heads", "left", "right", "-k", "3", "--by", "gradient", "--shots", "0"],
     "heads of all": ["heads"],
     "eval": ["eval", "--add", "fv(each)", "--layer", "0..9", "--choose", "layer", "--on", "left",
              "--scale", "[0.5, 1]", "--choose", "scale", "--items", "20", *HEADS],
@@ -77,7 +77,8 @@ COMMANDS = {
 def test_the_printed_recipe_is_right_and_laid_out(arguments: list[str], run: Run):
     code, text, _ = run(*arguments, "--print-recipe")
     assert code == 0
-    assert mfv.Recipe(text).checked.warnings == ()
+    meant = {"MFV4011"} if "heads" in arguments[0] else set()  # heads ranked without shots
+    assert {found.code for found in mfv.Recipe(text).checked.warnings} <= meant
     assert format_source(Source(text)) == text
     assert not list(Path.cwd().iterdir())  # nothing ran
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import mfv_dsl as mfv
 from mfv_dsl.lang.codes import all_codes
 from tests.lang.support import HEAD, checked, codes
 
@@ -175,3 +176,4 @@ def test_what_another_file_declares_may_be_used_by_others(tmp_path):
     found = [(d.code, d.message) for d in findings(recipe)]
     assert found == [("MFV2060", "nothing uses the vector `own`")]
     assert [d.code for d in findings(recipe, ["e.items=3"])] == ["MFV2060"]
+    assert [d.code for d in mfv.Recipe.from_file(recipe).check()] == ["MFV2060"]
