@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 import torch
 
@@ -79,6 +80,17 @@ Items = TypeVar("Items", bound=Sliceable)
 Result = TypeVar("Result")
 
 
+class Spare(Protocol):
+    """Whatever keeps what could be made again."""
+
+    def let_go(self) -> bool:
+        """Keep nothing more; whether there was anything."""
+
+
+#: What is asked for its memory before work is done in smaller parts.
+SPARE: WeakSet[Spare] = WeakSet()
+
+
 class AtOnce:
     """How many items are worked on together: fewer from when memory first ran out, for good.
 
@@ -93,15 +105,17 @@ class AtOnce:
         self, items: Items, run: Callable[[Items], Result], most: int | None = None
     ) -> Iterator[tuple[Items, Result]]:
         """Some of ``items``, at most ``most``, and what ``run`` gives for them, until all are done.
-        Where memory runs out, ``run`` is called again with half as many and a MemoryWarning says
-        so; it has to leave nothing behind that a second call would add to.  One item that is too
-        much is an error."""
+        Where memory runs out, ``run`` is called again once nothing is kept that could be made again
+        (:data:`SPARE`), and then with half as many, of which a MemoryWarning tells; it has to leave
+        nothing behind that a second call would add to.  One item that is too much is an error."""
         n_done = 0
         while n_done < len(items):
             size = min(limit for limit in (self.size, most, len(items)) if limit is not None)
             whole = n_done == 0 and size >= len(items)
             part = items if whole else items[n_done : n_done + size]
             results = _attempted(run, part)
+            if not results and _spared():
+                results = _attempted(run, part)
             if results:
                 n_done += len(part)
                 yield part, results[0]
@@ -125,6 +139,12 @@ class AtOnce:
             stacklevel=3,
         )
         return size // 2
+
+
+def _spared() -> bool:
+    """Give back what is kept and could be made again; whether there was anything."""
+    gave = [spare.let_go() for spare in tuple(SPARE)]
+    return any(gave)
 
 
 def _attempted(run: Callable[[Items], Result], part: Items) -> tuple[Result] | tuple[()]:

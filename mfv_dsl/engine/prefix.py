@@ -81,6 +81,10 @@ def encode_prefix(backend: Backend, batch: PromptBatch) -> Prefix:
     return Prefix(backend, batch, backend.prefix(batch))
 
 
+#: What gives the prefix of a batch: :func:`encode_prefix`, or one that keeps some.
+PrefixOf: TypeAlias = "Callable[[Backend, PromptBatch], Prefix]"
+
+
 class Prefix:
     """A batch whose earlier tokens have been run."""
 

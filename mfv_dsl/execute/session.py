@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, overload
@@ -17,6 +18,7 @@ from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.table import FileDataset
 from mfv_dsl.engine.attach import is_edited
+from mfv_dsl.engine.kept_prefixes import KeptPrefixes
 from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
@@ -157,6 +159,10 @@ class Session:
         self._failed: dict[str, MfvError] = {}
         self._datasets: dict[str, Dataset] = {}
         self._unknown: set[str] = set()
+        #: by model and dataset
+        self._prefixes: dict[tuple[str | None, str | None], KeptPrefixes] = defaultdict(
+            KeptPrefixes
+        )
         self._names: dict[tuple[str | None, str], tuple[str, ...]] = {}
 
     def backend(self, step: Step) -> Backend:
@@ -259,4 +265,5 @@ class Session:
         return measure_answers(
             self.backend(step), self.batches(step, prompts), variants,
             step.parameters["answer"], self.names(step, split),
+            self._prefixes[step.model, step.dataset],
         )  # fmt: skip

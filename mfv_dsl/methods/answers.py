@@ -25,7 +25,7 @@ from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.engine.candidates import likeliest_sequences
 from mfv_dsl.engine.finite import NotFinite, check_edits
 from mfv_dsl.engine.greedy import continue_greedily
-from mfv_dsl.engine.prefix import Variant, encode_prefix
+from mfv_dsl.engine.prefix import PrefixOf, Variant, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.finite import failure
@@ -137,16 +137,18 @@ def measure_answers(
     variants: Sequence[Variant],
     how: str,
     names: Sequence[str],
+    prefix_of: PrefixOf = encode_prefix,
 ) -> list[Answers]:
     """What the model answers to the prompts of ``batches`` under each variant, edits at the last
-    token.  ``how`` is one of the four ways above; ``names`` are :func:`object_names`.
+    token.  ``how`` is one of the four ways above; ``names`` are :func:`object_names`; ``prefix_of``
+    runs the prompts' earlier tokens.
 
     Under ``full`` ``p_answer`` is the probability of the whole answer, else of its first token.  A
     variant under which the model computes no numbers has a failure in place of answers.  Raises
     MfvError: MFV5340 and MFV5375 for names that the tokens do not tell apart, under ``first`` and
     ``full``.
     """
-    answered = _asker(backend, how, names)
+    answered = _asker(backend, how, names, prefix_of)
     errors = [_refused(backend, edits) for edits in variants]
     sound = [edits for edits, error in zip(variants, errors, strict=True) if error is None]
 
@@ -182,33 +184,34 @@ def _together(
 _Asker = Callable[[PromptBatch, Sequence[Variant]], list[Answers]]
 
 
-def _asker(backend: Backend, how: str, names: Sequence[str]) -> _Asker:
+def _asker(backend: Backend, how: str, names: Sequence[str], prefix_of: PrefixOf) -> _Asker:
     """What asks in one of the four ways; names that cannot be told apart are refused now."""
     if how == "full":
-        return partial(_full, backend, names, name_tokens(backend, names))
+        return partial(_full, backend, names, name_tokens(backend, names), prefix_of)
     if how == "generate":
-        return partial(_generated, backend, names)
-    return partial(_begun, backend, begun_by(backend, names, how))
+        return partial(_generated, backend, names, prefix_of)
+    return partial(_begun, backend, begun_by(backend, names, how), prefix_of)
 
 
 def _begun(
-    backend: Backend, begins: Mapping[int, str], batch: PromptBatch, variants: Sequence[Variant]
-) -> list[Answers]:
+    backend: Backend, begins: Mapping[int, str], prefix_of: PrefixOf, batch: PromptBatch,
+    variants: Sequence[Variant],
+) -> list[Answers]:  # fmt: skip
     """The objects that the likeliest tokens begin."""
     return [
         Answers(outcomes, tuple(begins.get(token) for token in outcomes.said.tolist()))
-        for outcomes in measure_many(backend, [batch], variants)
+        for outcomes in measure_many(backend, [batch], variants, prefix_of)
     ]
 
 
 def _full(
-    backend: Backend, names: Sequence[str], tokens: Sequence[tuple[int, ...]], batch: PromptBatch,
-    variants: Sequence[Variant],
+    backend: Backend, names: Sequence[str], tokens: Sequence[tuple[int, ...]],
+    prefix_of: PrefixOf, batch: PromptBatch, variants: Sequence[Variant],
 ) -> list[Answers]:  # fmt: skip
     """The objects whose whole names are likeliest."""
     place = {name: i for i, name in enumerate(names)}
     targets = np.array([place[prompt.query.answer] for prompt in batch.prompts])
-    likeliest = likeliest_sequences(encode_prefix(backend, batch), tokens, targets, variants)
+    likeliest = likeliest_sequences(prefix_of(backend, batch), tokens, targets, variants)
     p_answers = np.exp(np.where(likeliest.finite, likeliest.target_log_p, np.nan))
     first = np.array([sequence[0] for sequence in tokens])
     return [
@@ -218,13 +221,14 @@ def _full(
 
 
 def _generated(
-    backend: Backend, names: Sequence[str], batch: PromptBatch, variants: Sequence[Variant]
-) -> list[Answers]:
+    backend: Backend, names: Sequence[str], prefix_of: PrefixOf, batch: PromptBatch,
+    variants: Sequence[Variant],
+) -> list[Answers]:  # fmt: skip
     """The objects whose names greedy generations begin with; ``p_answer`` and ``said`` are of the
     first token."""
     longest = max(map(len, backend.answer_tokens([f"{name}." for name in names])))
     targets = [prompt.query.answer for prompt in batch.prompts]
-    found = continue_greedily(encode_prefix(backend, batch), variants, longest)
+    found = continue_greedily(prefix_of(backend, batch), variants, longest)
     p_answers = found.first.p.double().masked_fill(~found.finite, torch.nan).numpy()
     answers = []
     for p_answer, said, tokens in zip(

@@ -13,7 +13,7 @@ from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.full_pass import full_pass
-from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.prefix import PrefixOf, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes, outcomes
@@ -41,16 +41,20 @@ def measure(
 
 
 def measure_many(
-    backend: Backend, batches: Sequence[PromptBatch], variants: Sequence[Sequence[Edit]]
+    backend: Backend,
+    batches: Sequence[PromptBatch],
+    variants: Sequence[Sequence[Edit]],
+    prefix_of: PrefixOf = encode_prefix,
 ) -> list[Outcomes]:
     """For each variant, a list of edits at the last token, what :func:`measure` gives; every
-    prompt's earlier tokens are run once for all variants.  ``p_answer`` is NaN, in place of an
-    error, where the model computes no numbers: other variants are none the worse for it."""
+    prompt's earlier tokens are run once for all variants, by ``prefix_of``.  ``p_answer`` is NaN,
+    in place of an error, where the model computes no numbers: other variants are none the worse for
+    it."""
 
     def measured(rows: Rows) -> list[Outcomes]:
         own = [rows.edits(edits) for edits in variants]
         with torch.no_grad():
-            scores = encode_prefix(backend, rows.batch).scores(own)
+            scores = prefix_of(backend, rows.batch).scores(own)
         correct = scores.likeliest == rows.batch.answers[:, None]
         parts = brought(scores.p.double(), correct, scores.likeliest)
         p_answer, correct, likeliest = (part.numpy() for part in parts)
