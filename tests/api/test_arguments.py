@@ -105,6 +105,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_an_argument_of_the_interface(name: str):
     check(*FUNCTIONS[name])
@@ -145,6 +146,7 @@ def test_arguments_of_bind(tiny: OpenFlamingo):
             LEFT.bind(tiny, layer, trials=10**6)
 
 
+@pytest.mark.slow
 def test_arguments_of_a_run_and_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = mfv.Recipe(TEXT)
     flag = (True, False, np.bool_(True))
@@ -165,6 +167,7 @@ def test_arguments_of_a_run_and_its_table(tmp_path: Path, monkeypatch: pytest.Mo
     check(lambda x: result.table(first=x), (None, 99))
 
 
+@pytest.mark.slow
 def test_arguments_of_a_question(tiny: OpenFlamingo):
     question = inspection.about_scene(seed=3)
     vector = inputs.VectorInput(mfv.load_vector("vectors/flamingo-tiny", "left").vector)

@@ -44,6 +44,7 @@ def scenes_here() -> Any:
     return mfv.load_dataset("scenes", relations=["left", "right"], count=12)
 
 
+@pytest.mark.slow
 def test_a_model_is_loaded_once(loads: Any, scenes_here: Any):
     model = mfv.load_model("tiny")
     assert mfv.load_model("tiny") is model is mfv.load_model('tiny("flamingo")')
@@ -56,6 +57,7 @@ def test_a_model_is_loaded_once(loads: Any, scenes_here: Any):
     assert loads() == 1
 
 
+@pytest.mark.slow
 def test_runs_take_objects_and_load_none(loads: Any, tmp_path: Path):
     model = mfv.load_model("tiny")
     result = mfv.Recipe(TEXT).run(tmp_path / "one", model=model, fresh=True)
@@ -108,6 +110,7 @@ def test_a_dataset_of_files_is_not_read_again(tmp_path: Path, tiny: OpenFlamingo
 
 
 # -- what a vector is computed on ------------------------------------------------------------------
+@pytest.mark.slow
 def test_bind_computes_on_the_model_that_it_binds_to(loads: Any, scenes_here: Any):
     model = mfv.load_model("tiny")
     bound = mfv.fv("left").bind(model, 2, 0.5, scenes_here, **OPTIONS)
@@ -162,6 +165,7 @@ def test_a_stored_vector_binds(tiny: OpenFlamingo, tmp_path: Path):
 
 
 # -- a model that is not as it was loaded ----------------------------------------------------------
+@pytest.mark.slow
 def test_a_model_with_other_weights_is_not_taken_for_the_one_that_was_loaded(
     loads: Any, scenes_here: Any
 ):
@@ -213,6 +217,7 @@ def test_models_are_let_go(loads: Any):
     assert gone() is None
 
 
+@pytest.mark.slow
 def test_a_model_whose_files_have_changed_is_another(loads: Any, tmp_path: Path):
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS, folder)
@@ -238,6 +243,7 @@ def test_only_so_much_is_kept(loads: Any, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # -- both bundled models ---------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flamingo", "llava"])
 @pytest.mark.parametrize("layer", [1, "native"])
 def test_a_loaded_model_is_edited_in_all_that_it_does(name: str, layer: int | str):

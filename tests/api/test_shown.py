@@ -59,6 +59,7 @@ def parts(value: Any, seen: set[int]) -> list[Any]:
     return own + [part for child in children for part in parts(child, seen)]
 
 
+@pytest.mark.slow
 def test_every_object_of_a_run_is_shown_in_a_few_lines(result: RunResult):
     objects = parts(result, set())
     assert {"InteractiveVector", "InteractivePlan", "Mediation", "Evaluation", "ResultRow"} <= {
@@ -72,6 +73,7 @@ def test_every_object_of_a_run_is_shown_in_a_few_lines(result: RunResult):
     assert {name: size for name, size in longest.items() if size > 2000} == {}
 
 
+@pytest.mark.slow
 def test_other_objects_are_shown_in_a_few_lines(tiny: OpenFlamingo, scenes: Scenes):
     batch = tiny.batch(draw_prompts(scenes, "left", "test", 8, 4), scenes)
     stored = mfv.load_vector("vectors/flamingo-tiny", "left")
@@ -157,13 +159,15 @@ def test_a_run_is_logged_and_prints_nothing(
 ):
     text = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left], count=9)\neval e {\n}\n"
     recipe = mfv.Recipe(text, overrides={"e.items": 3})
+    more = mfv.Recipe(text + "eval f {\n}\n", overrides={"e.items": 3, "f.items": 4})
     with caplog.at_level(logging.INFO, "mfv_dsl"):
-        for folder in ("one", "other", "one"):
-            recipe.run(tmp_path / folder)
+        recipe.run(tmp_path / "one")
+        more.run(tmp_path / "more")
+        recipe.run(tmp_path / "one")
     told = [record.message for record in caplog.records]
     assert any(line.startswith("e: left, 0 shots: done") for line in told), told
     assert any(line.startswith("e: left, 0 shots: from the store") for line in told)
-    assert any("one holds this run already, all 1 steps" in line for line in told)
+    assert any("one holds this run already, all 2 steps" in line for line in told)
     assert capfd.readouterr() == ("", "")
     assert any(
         isinstance(handler, logging.NullHandler)

@@ -47,6 +47,7 @@ def test_the_folder_of_a_run_has_all_files_and_runs_by_itself(recipe, tmp_path, 
     assert [step.key for step in alone.plan().steps] == [step.key for step in result.plan.steps]
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_noticed(recipe, tmp_path):
     first = mfv.run(recipe)
     (tmp_path / "parts" / "common.mfv").write_text(COMMON.replace("L2H3", "L3H3"))

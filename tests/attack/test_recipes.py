@@ -44,6 +44,7 @@ def accepted(seed: int, count: int) -> int:
     return found
 
 
+@pytest.mark.slow
 def test_two_thousand_recipes_are_refused_or_planned():
     assert accepted(1, 2_000) > 150  # or they are too bad to show anything
 

@@ -92,6 +92,7 @@ def test_a_name_may_be_as_long_as_the_disk_takes(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_every_file_is_written_by_one_function():
     """``write_text`` and its like heed neither links nor permissions, and may leave half a file."""
     direct = {"write_text", "write_bytes", "savefig", "mkstemp", "NamedTemporaryFile", "to_csv"}

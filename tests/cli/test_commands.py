@@ -41,6 +41,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
     return folder, mfv_command("run", "small.mfv", "--json", cwd=folder)
 
 
+@pytest.mark.slow
 def test_run_prints_json_and_nothing_else(ran):
     _, done = ran
     assert done.returncode == 0, done.stderr
@@ -243,6 +244,7 @@ profile wrong { rww.layer = 1 }
 """
 
 
+@pytest.mark.slow
 def test_a_profile_is_what_runs_and_takes_no_other_place(tmp_path: Path):
     (tmp_path / "r.mfv").write_text(SMALL + PROFILES.replace("rww", "raw"))
     done = mfv_command(
@@ -319,6 +321,7 @@ def test_plan_and_dry_run_show_the_same_and_load_nothing(tmp_path: Path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_fmt(tmp_path: Path):
     messy = "mfv 1\nmodel  m=tiny( )   # the model\ndataset d = scenes()\n\n\n\neval e{shots=0}\n"
     path = tmp_path / "r.mfv"
@@ -375,8 +378,8 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_heads_by_other_scores_and_a_trace(tmp_path: Path):
     """Exact, estimated, by norm and at random: four choices, and the heads chosen are written."""
     lines = [
-        f"heads {by} = top(4, by={by}, on=[left], trials=10, seed=3)\n"
-        f"eval e_{by} {{ ablate = {by}, shots = 2, on = [left], items = 10 }}"
+        f"heads by_{by} = top(4, by={by}, on=[left], trials=10, seed=3)\n"
+        f"eval e_{by} {{ ablate = by_{by}, shots = 2, on = [left], items = 10 }}"
         for by in ("aie", "gradient", "norm", "random")
     ]
     head = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left, right], count=40)\n"

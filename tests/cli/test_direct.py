@@ -156,6 +156,7 @@ def test_heads_by_norm_have_no_interval_and_random_ones_no_score(run: Run):
 
 
 # -- looking at vectors ---------------------------------------------------------------------------
+@pytest.mark.slow
 def test_ask_before_and_after(run: Run, library: Path):
     vector = str(library / "left.safetensors")
     code, out, err = run("ask", "--scene", "3", "--with", vector, "--plot", "asked.png", "--json")

@@ -69,6 +69,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["file", "file/below", "loop", LONG, f"new/{LONG}"])
 @pytest.mark.parametrize("command", WRITERS)
 def test_a_place_that_cannot_be(folder: Path, command: str, place: str):
@@ -103,6 +104,7 @@ def test_a_store_that_cannot_be_is_told_before_the_work(folder: Path, home: str,
     assert (folder / "file").read_text() == "a file"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run", "extract", "data make", "export"])
 def test_a_disk_that_is_full(folder: Path, name: str, monkeypatch):
     monkeypatch.setenv("MFV_HOME", str(folder / "home"))

@@ -107,6 +107,7 @@ def library(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["vectors/mine/left", "./vectors/mine/left.safetensors", "vectors/flamingo-tiny/left",
              "flamingo-tiny/left", "vectors/flamingo-tiny/left.safetensors"],

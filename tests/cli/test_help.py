@@ -68,6 +68,7 @@ def test_an_example_works(example: str, tmp_path: Path):
     assert done.returncode == 0 and done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_help_is_whole(path: tuple[str, ...]):
     """What stands in brackets, such as a default, is shown; `mfv help` shows the same."""

@@ -120,6 +120,7 @@ def test_diff(here: Path):
     assert json.loads(vectors("diff", "small/v", "small/zero", "--json").stdout)["cosine"] is None
 
 
+@pytest.mark.slow
 def test_verify(here: Path):
     good = vectors("verify")
     assert good.exit_code == 0 and good.stdout.count(" ok") == 22
@@ -130,6 +131,7 @@ def test_verify(here: Path):
     assert wrong == {"left.safetensors", "index.json"}
 
 
+@pytest.mark.slow
 def test_rename_and_remove(here: Path):
     assert vectors("rename", "vectors/mine/steer", "up").exit_code == 0
     assert mfv.load_vector("vectors/mine", "up").metadata["name"] == "up"
@@ -176,6 +178,7 @@ def test_export_and_import(here: Path):
     assert refused(*left, "blocks.3") == "MFV6044"
 
 
+@pytest.mark.slow
 def test_import_of_every_layer_and_of_named_heads(here: Path):
     torch.save({4: torch.ones(128), 5: torch.zeros(128)}, "mood.PT")
     assert refused("import", "mood.PT", "new", "--model", "tiny") == "MFV6040"

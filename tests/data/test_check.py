@@ -156,6 +156,7 @@ DAMAGES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 def test_damage(tmp_path: Path, damage: Damage):
     items = write_pairs(tmp_path, 12, split="test")
@@ -234,6 +235,7 @@ def call(*words: str) -> Any:
     return CliRunner().invoke(app, ["data", *words])
 
 
+@pytest.mark.slow
 def test_check_of_a_recipe_and_of_an_expression(tmp_path: Path):
     write_pairs(tmp_path / "good", 30)
     write_pairs(tmp_path / "bad", 12)

@@ -52,6 +52,7 @@ BITS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_a_damaged_table_is_read_or_refused(name: str, tmp_path: Path):
     text, read = TABLES[name]

@@ -480,6 +480,7 @@ def test_a_recipe_shows_the_place_of_a_dataset_s_mistake(tmp_path: Path):
     assert text[diagnostic.span.start : diagnostic.span.end] == "[left, rigth]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["metadata_csv", "pairs", "gqa"])
 def test_facts_need_neither_torch_nor_numpy(tmp_path: Path, name: str):
     write_scene_graphs(tmp_path / "gqa", 6)

@@ -126,6 +126,7 @@ def test_the_bundled_model_s_world_is_what_it_was():
 
 
 # -- make -----------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_one_worker_or_two_write_the_same_bytes(tmp_path: Path):
     told: list[int] = []
     for workers in (1, 2):
@@ -238,6 +239,7 @@ def test_an_error_stops_the_work():
     assert len(begun) < 20
 
 
+@pytest.mark.slow
 def test_pictures_of_files_reach_the_model_as_they_are(tiny: OpenFlamingo, tmp_path: Path):
     """More images than the vision encoder takes at once, loaded by threads: the same media.  Files
     are read once."""

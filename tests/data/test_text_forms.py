@@ -336,6 +336,7 @@ def test_columns_cost_as_many_steps_as_there_are(folder: Path):
     assert seconds(50_000) < 20 * max(seconds(5_000), 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl"])
 @pytest.mark.parametrize("key", ["query", "image", "relation"])
 def test_names_without_end_are_refused_in_few_words(name: str, key: str, folder: Path):

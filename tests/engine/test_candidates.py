@@ -66,6 +66,7 @@ def compare(prefix: Prefix, variants: list[list[Edit]], sequences=SEQUENCES) -> 
     return largest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_likeliest_of_many_is_that_of_full_passes(name: str, scenes: Scenes):
     model = MODELS[name]()
@@ -76,6 +77,7 @@ def test_the_likeliest_of_many_is_that_of_full_passes(name: str, scenes: Scenes)
     assert traces(model.model) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "most"), [("neox", 1e-9), ("mpt", 1e-6)])
 def test_and_in_double_precision_to_its_rounding(name: str, most: float, scenes: Scenes):
     """transformers' own MPT takes the softmax of a token behind a cache in float32."""
@@ -85,6 +87,7 @@ def test_and_in_double_precision_to_its_rounding(name: str, most: float, scenes:
     assert compare(encode_prefix(model, batch), variants) < most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 2, 5])
 def test_rows_of_a_level_in_parts_give_the_same(
     at_once: int, model: OpenFlamingo, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
@@ -127,6 +130,7 @@ def test_few_rows_are_run_where_the_model_is_sure(
     assert compare(encode_prefix(tiny, batch), [[]], sequences) < 1e-5
 
 
+@pytest.mark.slow
 def test_grouped_heads_and_a_model_of_one_stage():
     model = TextModel()
     batch = model.tokens([5, 3, 2])
@@ -161,6 +165,7 @@ def plain(model: TextModel, batch, row: int, sequence: tuple[int, ...], edits) -
 
 
 # -- generation -----------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_greedy_generations_are_those_of_passes_of_their_own(name: str, scenes: Scenes):
     model = MODELS[name]()
@@ -177,6 +182,7 @@ def test_greedy_generations_are_those_of_passes_of_their_own(name: str, scenes: 
     assert found.finite.all() and len(lengths) >= 1
 
 
+@pytest.mark.slow
 def test_branches_end_one_by_one_and_pictures_are_not_said(scenes: Scenes):
     """Ends and pictures are made likely, so that branches end at different lengths."""
     model = double(lively_flamingo(4, 4, 32, 2))

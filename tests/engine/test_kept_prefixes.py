@@ -26,6 +26,7 @@ def batches(model: OpenFlamingo, scenes: Scenes, n: int = 3) -> list[PromptBatch
     return [model.batch(prompts[start : start + 2], scenes) for start in range(0, 2 * n, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["first_token", "full", "generate"])
 def test_what_is_kept_is_not_run_again_and_gives_the_same(
     model: OpenFlamingo, scenes: Scenes, how: str, monkeypatch: pytest.MonkeyPatch

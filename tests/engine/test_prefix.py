@@ -61,6 +61,7 @@ def check_parity(model, batch, variants, atol: float = 1e-5, **run) -> float:
 
 
 # -- parity ---------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), shots=st.lists(st.integers(0, 3), min_size=1, max_size=4))
@@ -70,6 +71,7 @@ def test_random_plans(scenes: Scenes, shape: tuple[int, ...], seed: int, shots: 
     check_parity(model, batch, random_variants(model.sites, len(batch), seed))
 
 
+@pytest.mark.slow
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_random_plans_on_the_bundled_model(tiny: OpenFlamingo, scenes: Scenes, seed: int):
@@ -96,6 +98,7 @@ def text_model() -> TextModel:
     return _text_models[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
 def test_half_precision(scenes: Scenes, dtype: torch.dtype, atol: float):
     """Held against the same full pass: roundings differ, the model does not."""

@@ -36,6 +36,7 @@ def plain(model, batch, row: int, sequence: tuple[int, ...], value: torch.Tensor
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [None, 1, 3, 5])
 def test_sums_of_full_passes_whatever_is_run_together(scenes: Scenes, at_once: int | None):
     model = lively_flamingo(4, 4, 32, 2)

@@ -163,6 +163,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_pictures_of_the_next_batch_are_drawn_while_a_device_works(there: Backend, scenes: Scenes):
     prompts = draw_prompts(scenes, "left", "test", 9, 1)
     own = [{image for prompt in prompts[i : i + 3] for image in prompt.images} for i in (0, 3, 6)]
@@ -183,6 +184,7 @@ def test_pictures_of_the_next_batch_are_drawn_while_a_device_works(there: Backen
     assert "mfv-expected" not in drawn.threads  # a processor has its hands full
 
 
+@pytest.mark.slow
 def test_what_is_drawn_ahead_fails_where_it_is_asked_for_or_is_given_up(
     there: Backend, scenes: Scenes
 ):

@@ -52,6 +52,7 @@ def run(tmp_path: Path) -> Any:
     return mfv.Recipe(RECIPE.replace("SAVED", str(tmp_path / "saved"))).run(tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [

@@ -63,6 +63,7 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_run_that_is_all_there_gives_the_same(recipe: Path) -> None:
     first = mfv.run(recipe, fresh=True)
     before = written(recipe.parent)
@@ -86,6 +87,7 @@ def test_a_run_that_is_all_there_gives_the_same(recipe: Path) -> None:
     assert vectors
 
 
+@pytest.mark.slow
 def test_rows_come_back_from_their_json(recipe: Path) -> None:
     results = mfv.run(recipe).results
     assert results.tunes and results.choices
@@ -152,6 +154,7 @@ def test_whatever_is_not_as_it_was_is_made_again(change: str, recipe: Path) -> N
     assert is_given_back(mfv.run(recipe))
 
 
+@pytest.mark.slow
 def test_a_damaged_or_lost_step_is_run_again(recipe: Path) -> None:
     before = written(recipe.parent)
     keys = [step.key for step in mfv.Recipe.from_file(recipe).plan().steps]
@@ -180,6 +183,7 @@ def test_another_run_is_not_given_back(recipe: Path, monkeypatch: pytest.MonkeyP
     assert not is_given_back(mfv.run(recipe))
 
 
+@pytest.mark.slow
 def test_in_another_folder_it_is_copied(recipe: Path) -> None:
     first = mfv.run(recipe)
     elsewhere = recipe.parent / "deep/elsewhere"
@@ -202,6 +206,7 @@ def test_in_another_folder_it_is_copied(recipe: Path) -> None:
     assert written(recipe.parent) == whole
 
 
+@pytest.mark.slow
 def test_what_is_not_as_it_was_is_not_copied(recipe: Path) -> None:
     results = recipe.parent / "runs/r/results.csv"
     results.write_text("changed")
@@ -215,6 +220,7 @@ def test_what_is_not_as_it_was_is_not_copied(recipe: Path) -> None:
     assert stranger.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_run_with_errors_is_not_given_back(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (recipe.parent / "r.mfv").write_text(TEXT.replace('"library"', '"locked"'))
     (recipe.parent / "locked").mkdir()
@@ -226,6 +232,7 @@ def test_a_run_with_errors_is_not_given_back(recipe: Path, monkeypatch: pytest.M
             assert result.unsaved and not is_given_back(result)
 
 
+@pytest.mark.slow
 def test_an_emptied_store_notes_no_run(recipe: Path) -> None:
     result = mfv.run(recipe)
     assert len(list(store_root().glob("runs/*.json"))) == 2  # of the folder, of what was run

@@ -46,6 +46,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     return mfv.Recipe(RECIPE, "e").run(tmp_path_factory.mktemp("run"))
 
 
+@pytest.mark.slow
 def test_a_condition_costs_its_own_rows(ran: RunResult):
     rows = [row for row in ran.rows if row.eval == "swept"]
     assert [(row.relation, row.scale, bool(row.error)) for row in rows] == [
@@ -126,6 +127,7 @@ def without_effects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PERFORM, "mediation", damaged)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_effects")
 def test_what_follows_from_a_failed_step_fails(tmp_path: Path):
     folder = tmp_path / "library"

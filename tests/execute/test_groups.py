@@ -78,6 +78,7 @@ class Told:
         return self.units[label][1].append
 
 
+@pytest.mark.slow
 def test_a_vector_does_not_depend_on_what_is_trained_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -117,6 +118,7 @@ def test_one_that_fails_costs_that_one(tmp_path: Path):
         perform(result.plan, settings=RunSettings(fresh=True))
 
 
+@pytest.mark.slow
 def test_a_group_that_fails_as_a_whole_is_performed_one_by_one(monkeypatch: pytest.MonkeyPatch):
     usual, calls = TOGETHER["tune"], []
 

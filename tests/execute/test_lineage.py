@@ -82,6 +82,7 @@ def test_vectors_that_are_used_again_and_again(tmp_path: Path, monkeypatch: pyte
     assert {parent.get("source") for parent in made["ancestors"]} >= {"lib/v40"}
 
 
+@pytest.mark.slow
 def test_too_many_vectors_for_a_file_are_refused_before_anything_is_run():
     drawn = [f"fv(left, seed={seed}, heads=all())" for seed in range(360)]
     parts = "".join(f"vector p{k} = {' + '.join(drawn[90 * k : 90 * k + 90])}\n" for k in range(4))
@@ -98,7 +99,7 @@ def test_plans_of_shared_vectors_are_small():
         doubling(60) + 'save "x" { vectors = [v60] }\neval e { add = v60, layer = 1 }'
     )
     plan = recipe.plan()
-    assert len(plan.steps) < 140 and len(json.dumps(plan.to_json())) < 200_000
+    assert len(plan.steps) < 150 and len(json.dumps(plan.to_json())) < 200_000
     assert len(plan.saves[0].vectors[0].expression) < 100
 
 

@@ -42,7 +42,7 @@ batch = model.batch(draw_prompts(scenes, "left", "test", 64, 4), scenes)
 names, mean = object_names(scenes, "test"), torch.zeros(10, 8, 16)
 width = model.facts.d_model
 each = Edit("lm.resid", 2, "add", torch.randn(64, width, generator=torch.manual_seed(0)))
-texts = ["<image>Q:red circle. A:"] * 256
+texts = ["<image>Q:red circle. A:"] * 512
 pictures = [[picture] for picture in np.random.default_rng(0).integers(
     0, 255, (256, 40, 40, 3), dtype=np.uint8)]
 
@@ -51,7 +51,7 @@ def asked(how):
     return [one.outcomes.p_answer for one in answers]
 
 def encoded():
-    picture_groups.GROUP["cpu"] = 256  # groups that need much memory
+    picture_groups.GROUP["cpu"] = 512  # groups that need much memory
     model.features.cache = FeatureCache()
     return [model.texts(texts, pictures).media]
 
@@ -99,17 +99,15 @@ def under_a_limit(what: str, room: int, *model: str) -> int:
     return int(done.stdout)
 
 
-QUICK = ("full pass", "prefix", "pictures")
 ROOM = {
     "full pass": 12, "prefix": 24, "full": 24, "generate": 24, "mean": 12, "stream": 12,
-    "mediation": 24, "gradient": 24, "cost": 24, "pictures": 16,
+    "mediation": 24, "gradient": 24, "cost": 24, "pictures": 28,
 }  # fmt: skip
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
-@pytest.mark.parametrize(
-    "what", [what if what in QUICK else pytest.param(what, marks=pytest.mark.slow) for what in ROOM]
-)
+@pytest.mark.parametrize("what", ROOM)
+@pytest.mark.slow
 def test_less_at_a_time_gives_the_same(what: str):
     assert under_a_limit(what, ROOM[what]) >= 1
 

@@ -78,6 +78,7 @@ def asked(model: OpenFlamingo, data: Scenes, prompts: list[Prompt]) -> Outcomes:
     return measure(model, [model.batch(prompts, data)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "shuffled"), [(5, False), (6, False), (6, True)])
 def test_means(ran: RunResult, tiny: OpenFlamingo, data: Scenes, seed: int, shuffled: bool):
     prompts = draw_prompts(data, "left", "train", 6, 3, seed)
@@ -162,6 +163,7 @@ def test_choosing_looks_at_its_own_split(ran: RunResult, tiny: OpenFlamingo, dat
     np.testing.assert_allclose(real.outcomes.p_answer, wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_training_is_given_all_that_its_block_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -103,6 +103,7 @@ def test_qwen_is_asked_as_the_official_code_asks() -> None:
     assert [tune.get("start") for tune in tunes] == [None] * 4 + ["normal"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RECIPES, ids=name)
 def test_everything_else_is_as_in_the_official_code(path: Path) -> None:
     """Twins, biases, heads of the relation alone, and what tunes look at, in every recipe."""

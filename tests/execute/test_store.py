@@ -127,6 +127,7 @@ def test_a_second_run_redoes_nothing_and_a_change_only_what_it_touches(
     assert mfv.Recipe(RECIPE).run(tmp_path / "d", fresh=True).cached == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_step_is_reported_and_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
     first = mfv.Recipe(RECIPE).run(tmp_path / "a")

@@ -61,6 +61,7 @@ def test_only_what_no_recipe_can_show_has_no_example():
     assert without == ["MFV1016", "MFV1017", "MFV1022", "MFV2023", "MFV2030", "MFV2045"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code", [c for c, page in RUNNING.items() if page.wrong and c not in NOT_RUN]
 )

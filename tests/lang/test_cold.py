@@ -91,6 +91,7 @@ def imported_by(arguments: list[str], folder: Path) -> tuple[str, set[str]]:
     return result.stdout, set(result.stderr.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "plan", "models", "recipes", "reference"])
 def test_a_command_that_runs_no_model_imports_nothing_heavy(command, tmp_path):
     recipe = tmp_path / "recipe.mfv"

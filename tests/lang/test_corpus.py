@@ -23,6 +23,7 @@ def name_of(path):
     return path.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", VALID, ids=name_of)
 def test_a_right_recipe_is_right(path):
     result = checked(source_from_bytes(path.read_bytes(), path.name).text)
@@ -63,6 +64,7 @@ def test_formatting(path):
     assert format_source(Source(out)) == out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", VALID, ids=name_of)
 def test_formatting_keeps_tree_and_comments(path):
     source = source_from_bytes(path.read_bytes(), path.name)

@@ -37,6 +37,7 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: bytes | None):
     assert parses(tmp_path) == "1 0"
 
 
+@pytest.mark.slow
 def test_without_a_place_to_keep_it(tmp_path: Path):
     (tmp_path / "mfv-dsl").write_text("a file where the folder would be")
     assert parses(tmp_path) == "1 0"

@@ -34,6 +34,7 @@ USES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", USES)
 def test_a_word_of_the_language_as_a_name_is_refused_or_can_be_planned(kind):
     refused = set()

@@ -147,6 +147,7 @@ def test_a_dry_run_shows_everything_and_asks_nobody(hub: Hub, tmp_path: Path):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_a_damaged_library_is_not_pushed(hub: Hub, tmp_path: Path):
     mine = library(tmp_path / "mine")
     (mine.root / "left.safetensors").write_bytes(b"x" * 100)
@@ -155,6 +156,7 @@ def test_a_damaged_library_is_not_pushed(hub: Hub, tmp_path: Path):
     assert hub.requests == []
 
 
+@pytest.mark.slow
 def test_a_pull_writes_all_or_nothing(hub: Hub, tmp_path: Path):
     damaged = bytearray((TINY / f"right{SUFFIX}").read_bytes())
     damaged[-1] ^= 1
@@ -178,6 +180,7 @@ def test_a_pull_writes_all_or_nothing(hub: Hub, tmp_path: Path):
     assert code(client.pull, REPO, folder) == "MFV6006"
 
 
+@pytest.mark.slow
 def test_a_file_that_is_too_large_is_not_downloaded(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -190,6 +193,7 @@ def test_a_file_that_is_too_large_is_not_downloaded(
 
 
 # -- what the Hub may answer -----------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "wanted"),
     [(401, "MFV6030"), (403, "MFV6030"), (404, "MFV6031"), (500, "MFV6034"), (503, "MFV6034"),
@@ -216,6 +220,7 @@ def test_faults_are_told_and_nothing_is_kept_of_them(
     assert len(recipe.run(tmp_path / "out").rows) == 1
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_told(hub: Hub, tmp_path: Path):
     assert code(client.download, REPO, f"left{SUFFIX}") == "MFV6030"
     upload(hub)
@@ -229,6 +234,7 @@ def test_what_is_not_there_is_told(hub: Hub, tmp_path: Path):
 
 
 # -- load ------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_recipe_loads_from_the_hub_and_its_lock_holds_the_commit(hub: Hub, tmp_path: Path):
     first = upload(hub)
     path = tmp_path / "r.mfv"
@@ -253,6 +259,7 @@ def test_a_recipe_loads_from_the_hub_and_its_lock_holds_the_commit(hub: Hub, tmp
     assert mfv.Recipe.from_file(path).run(tmp_path / "out", locked=True).rows[0] != row
 
 
+@pytest.mark.slow
 def test_a_lock_is_kept_where_the_cache_is_gone(hub: Hub, tmp_path: Path):
     first = upload(hub)
     path = tmp_path / "r.mfv"
@@ -268,6 +275,7 @@ def test_a_lock_is_kept_where_the_cache_is_gone(hub: Hub, tmp_path: Path):
     assert code(lambda: mfv.Recipe.from_file(path).run(locked=True)) == "MFV6020"
 
 
+@pytest.mark.slow
 def test_python_loads_from_the_hub(hub: Hub, tmp_path: Path):
     upload(hub)
     stored = mfv.load_vector(str(REPO), "left")
@@ -278,6 +286,7 @@ def test_python_loads_from_the_hub(hub: Hub, tmp_path: Path):
     assert code(mfv.load_vector, str(REPO)) == "MFV6014"
 
 
+@pytest.mark.slow
 def test_a_single_snapshot_is_used_where_the_cache_has_no_main_branch_and_the_hub_is_away(
     hub: Hub, tmp_path: Path
 ):
@@ -299,6 +308,7 @@ def test_a_single_snapshot_is_used_where_the_cache_has_no_main_branch_and_the_hu
     assert at_hand(str(REPO), "left") is None
 
 
+@pytest.mark.slow
 def test_show_takes_an_address(hub: Hub, tmp_path: Path):
     upload(hub)
     done = subprocess.run(

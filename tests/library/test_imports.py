@@ -188,6 +188,7 @@ def test_keys_of_layers():
         assert layer_of_key(key) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [int, str, np.int64, "layer_{}".format, "model.layers.{}".format])
 @pytest.mark.parametrize("name", ["v.pt", "v.pkl"])
 def test_vectors_by_layer(tmp_path: Path, key: Callable[[int], Any], name: str):

@@ -140,6 +140,7 @@ def test_what_is_not_here_is_told_by_the_run_before_anything_runs(here: Path):
     assert not (here / "store").exists()
 
 
+@pytest.mark.slow
 def test_check_with_a_load_imports_nothing_heavy(here: Path):
     put(here / "lib", "left")
     (here / "r.mfv").write_text(HEAD + evaluated('load("lib", "left")'))
@@ -164,6 +165,7 @@ def test_a_file_that_was_replaced_since_the_check_must_belong_to_the_model_too(h
         recipe.run(here / "out")
 
 
+@pytest.mark.slow
 def test_folder_file_and_bundled_give_the_same(here: Path):
     shutil.copytree(bundled("vectors") / "flamingo-tiny", here / "lib")
     results = {
@@ -210,6 +212,7 @@ def test_what_was_made_of_loaded_vectors_says_so(here: Path):
 
 
 # -- mfv.lock --------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_lock_pins_what_is_loaded(here: Path):
     put(here / "lib", "left")
     put(here / "lib", "right", seed=1)

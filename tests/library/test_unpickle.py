@@ -229,6 +229,7 @@ def test_a_dict_has_no_attributes(tmp_path: Path):
     assert list(read_foreign(honest).activations) == ["left"]
 
 
+@pytest.mark.slow
 def test_a_torch_file_that_unpacks_without_end_is_refused(tmp_path: Path):
     path = tmp_path / "v.ckpt"
     with (

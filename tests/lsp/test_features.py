@@ -187,6 +187,7 @@ def test_every_function_and_constructor_is_completed_with_a_doc(name):
         assert FUNCTION[name].result == "Number"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_what_is_offered_at_every_place_of_a_recipe_has_what_stands_there(path: Path):
     """Where a word of a right recipe is typed, that word is among the offers."""

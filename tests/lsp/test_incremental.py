@@ -93,6 +93,7 @@ def test_after_ten_thousand_edits_a_recipe_is_what_a_fresh_check_says(seed):
     run(2_500, 10, seed=seed + 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_recipe_in_pieces_is_the_recipe(text):
     source = Source(text, "a.mfv")

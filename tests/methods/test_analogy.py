@@ -166,6 +166,7 @@ def test_a_source_pair_is_the_one_shot_prompts_example():
         assert source.query.image != prompt.query.image
 
 
+@pytest.mark.slow
 def test_a_blend_runs_and_reports_its_weights(tmp_path: Path):
     body = """
 vector parts = blend([fv(left), fv(right), fv(above)])

@@ -125,6 +125,7 @@ def longer(model: OpenFlamingo, prompt: Prompt, scenes: Scenes, token: int):
     )
 
 
+@pytest.mark.slow
 def test_full_compares_names_of_several_tokens(words: OpenFlamingo, scenes: Scenes):
     """p(colour) · p(shape | colour) from two full passes, the injection where the prompt ends."""
     prompts = draw_prompts(scenes, "above", "test", 3, 1)

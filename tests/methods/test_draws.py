@@ -70,6 +70,7 @@ def test_all_right_leaves_doubt():
     assert 0.8 < low < 0.95 and high == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "of_seeds", "of_items", "least"),
     [(5, 0.5, 1.0, 0.93), (5, 0.0, 1.0, 0.93), (3, 0.5, 1.0, 0.90), (5, 1.0, 0.2, 0.90),

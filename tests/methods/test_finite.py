@@ -96,6 +96,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[OpenFlamingo, PromptBatch], Any]]] 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", MEASUREMENTS)
 def test_every_measurement_of_a_broken_model_is_an_error(
     what: str, broken: OpenFlamingo, scenes: Scenes
@@ -117,6 +118,7 @@ def test_the_error_says_where_it_begins(broken: OpenFlamingo, scenes: Scenes):
     assert first_place(broken, blind) == "the encoded pictures"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 def test_fp16_overflows_inside_the_network(how: str, model: OpenFlamingo, scenes: Scenes):
     for layer in model.model.lang_encoder.gpt_neox.layers:  # their sum is too large for fp16 alone
@@ -130,6 +132,7 @@ def test_fp16_overflows_inside_the_network(how: str, model: OpenFlamingo, scenes
     assert "dtype=bf16" in str(answers.failure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("number", [1e25, torch.inf, torch.nan])
 def test_a_variant_fails_alone(number: float, how: str, model: OpenFlamingo, scenes: Scenes):

@@ -29,6 +29,7 @@ def batches(model: OpenFlamingo, scenes: Scenes) -> list[PromptBatch]:
     return [mixed_batch(model, scenes), mixed_batch(model, scenes, (2, 2, 0))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("site", "layers"), [("lm.attn", (0, 1, 2, 3)), ("xattn", (1, 3))])
 def test_mediation_is_the_plain_one(
     model: OpenFlamingo, batches: list[PromptBatch], site: str, layers: tuple[int, ...]

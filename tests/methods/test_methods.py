@@ -89,6 +89,7 @@ def test_mediation_finds_the_head_that_is_there_by_construction(
     assert top_heads([effect.aie * np.sign(effect.aie[LAYER, HEAD])], 1) == ((LAYER, HEAD),)
 
 
+@pytest.mark.slow
 def test_task_mean_by_hand(tiny: OpenFlamingo, scenes: Scenes):
     """Over the correct prompts only, and the same whatever the batches."""
     prompts = draw_prompts(scenes, "left", "extract", 20, shots=1)

@@ -143,6 +143,7 @@ def test_prefixes_that_do_not_fit_are_run_again_with_the_same_result(
 
 
 # -- training -------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_from_nothing_to_the_task(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch]
 ):
@@ -253,6 +254,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     assert not torch.equal(one.residual, other.residual)  # other mini-batches first
 
 
+@pytest.mark.slow
 def test_every_epoch_takes_the_mini_batches_in_an_order_of_its_own(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch],
     monkeypatch: pytest.MonkeyPatch,
@@ -309,6 +311,7 @@ def course_of(
     return Course(train, validation, (), settings, variable)
 
 
+@pytest.mark.slow
 def test_a_scale(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], raw: Vector
 ):
@@ -325,6 +328,7 @@ def test_a_scale(
         tune(tiny, train, validation, zeros(tiny), Settings(LAYER, variable="scale"))
 
 
+@pytest.mark.slow
 def test_a_factor_per_head(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], raw: Vector
 ):
@@ -366,6 +370,7 @@ def kept(parts: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
     return parts[name]
 
 
+@pytest.mark.slow
 def test_a_mask_that_keeps_nothing_is_an_error(
     tiny: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], raw: Vector
 ):

@@ -150,6 +150,7 @@ def test_settings_are_each_ones_own(case: str, scenes: Scenes):
     ])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_starts_of_one_relation_and_numbers_of_prompts(scenes: Scenes):
     model = lively_flamingo(3, 4, 32, 2)
     settings = Settings(1, epochs=2, lr=0.2)
@@ -172,6 +173,7 @@ def test_a_model_that_cannot_start_in_the_middle():
     check_as_alone(model, [task(1), task(2)])
 
 
+@pytest.mark.slow
 def test_one_that_fails_costs_that_one(scenes: Scenes):
     model = lively_flamingo(3, 4, 32, 2)
     fine = Settings(1, epochs=3, lr=0.2)
@@ -236,6 +238,7 @@ def test_memory_that_runs_out_makes_steps_smaller(scenes: Scenes, monkeypatch: p
     assert all(distance(*pair) < CLOSE for pair in zip(found, wanted, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [(), (1,), (0, 2)])
 def test_what_was_kept_is_gone_on_from(lost: tuple[int, ...], scenes: Scenes):
     """Epochs of some are lost, as where a run was stopped while it kept them: the same bits."""
@@ -257,6 +260,7 @@ def test_what_was_kept_is_gone_on_from(lost: tuple[int, ...], scenes: Scenes):
     assert sum(steps) == 3 * 3 * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lively_flamingo, lively_mpt])
 @pytest.mark.parametrize("shots", [((0, 2), (3,), (1, 0, 1)), ((1,), (1,))])
 def test_an_injection_into_several_batches(

@@ -179,6 +179,7 @@ def plan(model: OpenFlamingo) -> tuple[list[Edit], list[Read]]:
     return edits, [Read("lm.resid", layer) for layer in range(4)]
 
 
+@pytest.mark.slow
 def test_a_full_pass_meets_no_tensor_of_another_device(two_devices: OpenFlamingo, scenes: Scenes):
     edits, reads = plan(two_devices)
     done = full_pass(two_devices, mixed_batch(two_devices, scenes), edits, reads)
@@ -212,6 +213,7 @@ def test_nor_does_decoding(two_devices: OpenFlamingo, scenes: Scenes):
         assert decoder.step(torch.ones(3, dtype=torch.long)).shape[0] == 3
 
 
+@pytest.mark.slow
 def test_the_dry_run_notices_what_is_not_moved(two_devices: OpenFlamingo, scenes: Scenes):
     two_devices.layers[2]._forward_pre_hooks.clear()
     with pytest.raises(RuntimeError, match="same device|at least two devices"):

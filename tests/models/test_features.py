@@ -169,6 +169,7 @@ def test_little_memory_gives_the_same(model: OpenFlamingo, scenes: Scenes):
 
 
 # -- to the bit -----------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_features_do_not_depend_on_company(model: OpenFlamingo, scenes: Scenes):
     """Alone or among others, in whatever order, now or before."""
     images = names(scenes, 40)

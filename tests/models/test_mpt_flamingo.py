@@ -47,6 +47,7 @@ def model(request: pytest.FixtureRequest) -> OpenFlamingo:
 
 
 # -- the prefix engine ----------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), shots=st.lists(st.integers(0, 3), min_size=1, max_size=4))
@@ -56,6 +57,7 @@ def test_random_plans(scenes: Scenes, shape: dict[str, Any], seed: int, shots: l
     check_parity(model, batch, random_variants(model.sites, len(batch), seed))
 
 
+@pytest.mark.slow
 def test_prompts_of_one_token_and_without_pictures(model: OpenFlamingo, scenes: Scenes):
     batch = mixed_batch(model, scenes)
     variants = random_variants(model.sites, 4, seed=8)
@@ -66,6 +68,7 @@ def test_prompts_of_one_token_and_without_pictures(model: OpenFlamingo, scenes: 
     check_parity(model, replace(batch, tokens=blind), variants)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
 def test_half_precision(model: OpenFlamingo, scenes: Scenes, dtype: torch.dtype, atol: float):
     """Roundings differ, the model does not; probabilities are in single precision."""
@@ -89,6 +92,7 @@ def test_gradients_are_those_of_the_full_pass(model: OpenFlamingo, scenes: Scene
     assert (fast - slow).norm() < 1e-4 * slow.norm()
 
 
+@pytest.mark.slow
 def test_mediation_is_the_plain_one(model: OpenFlamingo, scenes: Scenes):
     batches = [mixed_batch(model, scenes), mixed_batch(model, scenes, (2, 0))]
     mean = drawn(4, 4, 8)
@@ -173,6 +177,7 @@ def test_edits_attach_to_a_flamingo_of_ones_own(model: OpenFlamingo, scenes: Sce
 
 
 # -- generation -----------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("edited", [False, True])
 def test_generation_does_not_depend_on_the_batch(

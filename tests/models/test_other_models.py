@@ -80,6 +80,7 @@ def check_residual(model: nn.Module, sites: SiteTable) -> None:
     assert torch.equal(after[:, :-1], before[:, :-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), KINDS, ids=[kind for kind, _ in KINDS])
 def test_heads_and_residual_stream_of_a_kind(kind: str, name: str):
     model = causal_model(kind)
@@ -112,6 +113,7 @@ def test_a_head_is_what_its_values_make(kind: str):
     assert changed.nonzero().flatten().tolist() == list(range(shared))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOME)
 def test_layers_without_such_heads_have_none(kind: str):
     model = causal_model(kind)

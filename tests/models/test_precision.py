@@ -28,6 +28,7 @@ def half(request: pytest.FixtureRequest, tiny: OpenFlamingo) -> OpenFlamingo:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_answers_are_those_of_single_precision(
     tiny: OpenFlamingo, half: OpenFlamingo, scenes: Scenes
 ):

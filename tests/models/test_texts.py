@@ -211,6 +211,7 @@ def test_greedy_is_flamingos_own_forward_step_by_step(
     assert any(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("edited", [False, True])
 def test_texts_together_say_what_each_says_alone(

@@ -175,6 +175,7 @@ def test_families_and_each():
     assert len(set(keys(made, "linear"))) == 2
 
 
+@pytest.mark.slow
 def test_planning_imports_no_torch():
     code = (
         "import sys, mfv_dsl as mfv; "

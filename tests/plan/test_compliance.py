@@ -121,6 +121,7 @@ def test_names_that_are_used_often_are_planned_once():
     assert made.value.residual.tolist() == [2.0**31, -(2.0**32)]
 
 
+@pytest.mark.slow
 def test_names_through_too_many_levels_are_refused():
     chain = "".join(f"vector v{n} = v{n - 1} + fv(left)\n" for n in range(1, 600))
     text = f"mfv 1\nmodel m = tiny()\ndataset d = scenes()\nvector v0 = fv(left)\n{chain}"

@@ -123,6 +123,7 @@ def test_what_is_no_rate(ask: object, code: str) -> None:
     assert caught.value.code == code
 
 
+@pytest.mark.slow
 def test_the_page_has_what_the_command_writes() -> None:
     spec = importlib.util.spec_from_file_location("make_costs", ROOT / "docs" / "make_costs.py")
     assert spec is not None and spec.loader is not None

@@ -44,6 +44,7 @@ def keys_of(recipe: Path) -> str:
     return "".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_step_keys_are_as_they_were(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)  # `load` in a recipe takes paths from the current folder

@@ -38,6 +38,7 @@ def test_every_recipe_runs_on_both_bundled_models() -> None:
         assert {*own, "llava"} <= set(profiles(name)), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "profile"), PAIRS)
 def test_a_recipe_is_right_with_each_profile(name: str, profile: str) -> None:
     source = Source(RECIPES[name].read_text(), name)

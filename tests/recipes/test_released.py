@@ -48,6 +48,7 @@ def all_keys(path: Path) -> dict[str, str]:
     return {"": keys_of(path), **{profile: keys_of(path, profile) for profile in profiles}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_of_old_asks_for_the_same_steps(name, monkeypatch):
     monkeypatch.chdir(ROOT)  # `load` in a recipe takes paths from the current folder

@@ -115,6 +115,7 @@ def test_a_page_is_filled_by_what_its_commands_print(tmp_path: Path, monkeypatch
     assert page.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [(2, 2, 2), (1, 3, 2), (2,)], ids=["even", "padded", "one"])
 def test_a_kv_cache_by_hand_gives_the_effects_of_full_passes(shots: tuple[int, ...]):
     model, scenes = small_flamingo(layers=3, heads=4), Scenes(seed=7, count=60)

@@ -64,6 +64,7 @@ def test_the_readmes_python_names_exist():
                 assert all(hasattr(mfv, alias.name) for alias in node.names)
 
 
+@pytest.mark.slow
 def test_the_findings_recipes_plan_with_the_options_shown():
     page = (ROOT / "docs" / "findings.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^mfv run (.*)", page, flags=re.M)
@@ -108,6 +109,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", COMMANDS)
 def test_the_readmes_commands_are_commands(line: str):
     if line.startswith("mfv "):
@@ -144,6 +146,7 @@ def test_what_a_page_names_in_passing_is_there(page: str):
     assert len(spans) > 20
 
 
+@pytest.mark.slow
 def test_the_engine_page_runs_as_written():
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "engine.md").read_text(),
                                 flags=re.M | re.S))  # fmt: skip

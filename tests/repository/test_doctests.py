@@ -33,11 +33,13 @@ MODULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_are_true(name):
     assert doctest.testmod(import_module(name)).failed == 0
 
 
+@pytest.mark.slow
 def test_the_page_on_python_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = Path(__file__).parents[2] / "docs" / "python.md"
     monkeypatch.chdir(tmp_path)

@@ -153,6 +153,7 @@ def circles() -> list[list[str]]:
     return parts
 
 
+@pytest.mark.slow
 def test_planning_a_recipe_loads_nothing_heavy():
     code = (
         "import sys, mfv_dsl as mfv\n"

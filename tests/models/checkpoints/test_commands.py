@@ -41,6 +41,7 @@ def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["neox", "mosaic"])
 def test_a_recipe_runs_on_a_checkpoint(kind: str, request: pytest.FixtureRequest, tmp_path: Path):
     path = request.getfixturevalue(kind)
@@ -77,6 +78,7 @@ def test_a_vector_for_other_tools_names_the_layer_as_its_family_does(
     assert load_vector(made).metadata["layer"] == 1
 
 
+@pytest.mark.slow
 def test_vectors_of_one_model_combine_across_precisions(neox: Path, tmp_path: Path):
     mfv.Recipe(RECIPE.format(path=neox, dtype="bf16", folder=tmp_path)).run(tmp_path / "one")
     assert load_vector(tmp_path / "mine" / "left.safetensors").metadata["model"]["precision"] == (
@@ -118,6 +120,7 @@ def test_checking_and_planning_load_nothing(tmp_path: Path):
     assert "error[MFV7213]" in missing.stderr and "hf download" in missing.stderr
 
 
+@pytest.mark.slow
 def test_models_lists_the_published_checkpoints(tmp_path: Path):
     where = {"env": os.environ | {"HF_HOME": str(tmp_path)}}
     rows = {row["name"]: row for row in json.loads(command("models", "--json", **where).stdout)}

@@ -217,6 +217,7 @@ def test_how_to_fetch_a_published_checkpoint(empty_cache: Path, tmp_path: Path):
     assert f"--revision {KNOWN[RPJ].revision} --local-dir {mine}\n" in refused(mine, "MFV7213")
 
 
+@pytest.mark.slow
 def test_what_is_typed_to_fetch_is_understood_by_the_hubs_command():
     """Every option in the messages is one of ``hf download``."""
     import subprocess

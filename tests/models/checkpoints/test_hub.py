@@ -130,6 +130,7 @@ def test_missing_files_do_not_make_it_use_the_network(tmp_path: Path):
     assert "error[MFV7213]" in said and "pytorch_model-00003-of-00003.bin" in said
 
 
+@pytest.mark.slow
 def test_files_are_fetched_when_asked_and_found_again(
     hub, tmp_path: Path, no_network: None, monkeypatch: pytest.MonkeyPatch
 ):
@@ -152,6 +153,7 @@ def test_files_are_fetched_when_asked_and_found_again(
     assert load(str(mine), "fp32", "cpu").facts.d_model == 32
 
 
+@pytest.mark.slow
 def test_why_fetching_failed(hub, tmp_path: Path):
     url, _, mine = hub
     where = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1", "HF_ENDPOINT": url}

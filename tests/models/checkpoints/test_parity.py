@@ -67,6 +67,7 @@ def our_logits(model: OpenFlamingo, pictures: list[np.ndarray]) -> torch.Tensor:
         return model.forward(model.texts(TEXTS, [pictures[:count] for count in IMAGES]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [40, -20], ids=["shrunk", "grown"])
 def test_gpt_neox_gives_the_factorys_logits(tmp_path: Path, pictures, rows: int):
     """The vocabulary is cut to the tokenizer's, or grown to it."""
@@ -214,6 +215,7 @@ def test_mpt_1b_runs_and_the_embeddings_stay_tied(mosaic: Path, pictures):
 
 
 # -- precision ------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "atol"), [("bf16", 0.1), ("fp16", 0.01)])
 def test_other_precisions_are_the_same_model(neox: Path, pictures, dtype: str, atol: float):
     whole = load(str(neox), "fp32", "cpu")

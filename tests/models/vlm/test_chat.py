@@ -36,6 +36,7 @@ def refused(model: VisionLanguageModel, code: str, *words: str, shots: int = 1) 
 
 
 # -- every architecture ---------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", SHOTS)
 @pytest.mark.parametrize("name", WITH_CHAT)
 def test_one_turn(name: str, shots: int, loaded: Loaded):
@@ -48,6 +49,7 @@ def test_one_turn(name: str, shots: int, loaded: Loaded):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", SHOTS)
 @pytest.mark.parametrize("name", WITH_CHAT)
 def test_a_turn_for_each_picture(name: str, shots: int, loaded: Loaded):

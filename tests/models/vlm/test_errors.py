@@ -157,6 +157,7 @@ def test_a_language_model_that_is_built_otherwise(folder: Path):
     refused(folder, "MFV7261", "`gpt_neox`", "self_attn.o_proj", check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", [
     {"model_type": "granite", "residual_multiplier": 0.22}, {"model_type": "gemma2"},
 ])  # fmt: skip

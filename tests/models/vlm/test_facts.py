@@ -127,6 +127,7 @@ def true_sizes(model: Any, model_type: str) -> tuple[int, int, int, int]:
     return len(layers), heads, projection.in_features // heads, projection.out_features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*PUBLISHED, *LARGE])
 def test_sizes_are_those_of_the_modules(name: str, tmp_path: Path):
     """So are parameters and keys and values of known models, on which memory depends."""
@@ -198,6 +199,7 @@ def test_sizes_that_are_missing_are_an_error(config: dict[str, Any]):
     assert raised.value.code == "MFV7267"
 
 
+@pytest.mark.slow
 def test_facts_need_no_torch(checkpoint: Checkpoint):
     program = (
         "import sys\nfrom mfv_dsl.models.vlm.constructor import facts\n"
@@ -356,6 +358,7 @@ def test_sharded_weights(checkpoint: Checkpoint, tmp_path: Path):
     assert sharded.facts.fingerprint != whole.facts.fingerprint  # it is of files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tokens"), [("qwen3_vl", 4), ("qwen2_5_vl", 4)])
 def test_pixels_bring_every_picture_to_one_size(name: str, tokens: int, checkpoint: Any):
     """Pictures of different sizes take as many tokens each, and the number is in the identity."""

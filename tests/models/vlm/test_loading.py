@@ -376,6 +376,7 @@ def test_a_recipe_with_a_row_of_its_own(vip: tuple[Path, Path], tmp_path: Path):
     load_vector(tmp_path / "saved", "left")
 
 
+@pytest.mark.slow
 def test_a_row_given_in_python_is_the_same(vip: tuple[Path, Path]):
     folder, file = vip
     row = Architecture("model.language_model", "tensor")

@@ -91,6 +91,7 @@ def differences(model: VisionLanguageModel, batch: VlmBatch) -> tuple[float, flo
     return float((scores.log_p - passes).abs().max()), float(effect)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_copies_equal_full_passes_at_every_site(name: str, loaded: Loaded):
     model = loaded(name)
@@ -99,12 +100,14 @@ def test_copies_equal_full_passes_at_every_site(name: str, loaded: Loaded):
     assert effect > 0.05  # else the comparison shows nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_and_in_double_precision_to_its_rounding(name: str, loaded: Loaded):
     model = in_double(loaded(name))
     assert differences(model, batch_of(model))[0] < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("shots", [((2, 0, 1), (1,), (0, 2)), ((1,), (1,)), ((1, 1, 1),) * 2])
 def test_vectors_added_to_several_batches_at_once(
@@ -270,6 +273,7 @@ def further_differences(model: VisionLanguageModel, batch: VlmBatch) -> float:
     return largest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_answers_behind_a_shared_prefix_are_those_of_passes_of_their_own(name: str, loaded: Loaded):
     """Gemma 3's window is shorter than these prompts."""

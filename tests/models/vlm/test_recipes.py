@@ -260,6 +260,7 @@ def vector(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "left.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [
     "ask --scene 3 --with VECTOR --json",
     "ask --scene 3 --with VECTOR --plot PICTURE --quiet",

@@ -270,6 +270,7 @@ def test_keys_and_values_of_pictures_are_made_once(loaded: Loaded):
     assert "forward" not in vars(projection)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_other_tools_find_a_layer_by_its_hookpoint(loaded: Loaded, name: str):
     """They count a module's path from transformers' base model."""

@@ -38,6 +38,7 @@ def features(model: VisionLanguageModel, height: int, width: int | None = None) 
 
 
 # -- what a picture costs -------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_tokens_are_known_before_the_model_is_loaded(name: str, checkpoint: Checkpoint):
     folder = checkpoint(name)
