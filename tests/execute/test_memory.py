@@ -44,7 +44,7 @@ width = model.facts.d_model
 each = Edit("lm.resid", 2, "add", torch.randn(64, width, generator=torch.manual_seed(0)))
 texts = ["<image>Q:red circle. A:"] * 512
 pictures = [[picture] for picture in np.random.default_rng(0).integers(
-    0, 255, (256, 40, 40, 3), dtype=np.uint8)]
+    0, 255, (512, 40, 40, 3), dtype=np.uint8)]
 
 def asked(how):
     answers = measure_answers(model, [batch], [[], [each]], how, names)
