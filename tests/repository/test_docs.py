@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +28,30 @@ def blocks(language: str) -> list[str]:
 def test_the_readmes_recipe_is_a_recipe():
     (recipe,) = [block for block in blocks("") if block.startswith("mfv 1")]
     assert {row.eval for row in mfv.Recipe(recipe).plan().rows} == {"few_shot", "raw", "steered"}
+
+
+LANGUAGE = re.findall(
+    r"^ *```\n(.*?)^ *```", (ROOT / "docs" / "language.md").read_text(), flags=re.M | re.S
+)
+#: What the examples of the page on the language take for granted, where they name it.
+GRANTED = {
+    "steer": "vector steer = fv(left)\n",
+    "tuned": "tune tuned { start = fv(each), layer = 1 }\n",
+    "pool": "defaults { dataset = shapes, layer = 1 }\n",
+}
+
+
+@pytest.mark.parametrize("example", LANGUAGE, ids=[text.split("\n")[0] for text in LANGUAGE])
+def test_the_examples_of_the_language_can_be_planned(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "common.mfv").write_text("mfv 1\nlet simple = [left, right]\n")
+    monkeypatch.chdir(tmp_path)
+    text = "mfv 1\nmodel flamingo = tiny()\ndataset shapes = scenes()\n"
+    for name, needed in GRANTED.items():
+        if name in example and f"vector {name}" not in example:
+            text += needed
+    mfv.Recipe(text + textwrap.dedent(example)).plan()
 
 
 def test_the_readmes_error_is_what_check_says():
