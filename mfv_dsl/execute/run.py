@@ -81,7 +81,7 @@ def _perform(
     session = Session(plan, listener, settings, StoredParts(store, settings.fresh))
     performance = Performance({}, {}, set(), {}, {}, {})
     check_answers(session, new)
-    for group in in_groups(plan.steps, [] if settings.trace else new):
+    for group in in_groups(plan.steps, [] if settings.trace else plan.steps):
         started = time.perf_counter()
         work: list[tuple[Step, Mapping[str, Any]]] = []
         for step in group:
@@ -89,16 +89,20 @@ def _perform(
             if value is not None:
                 performance.cached.add(step.key)
                 _note_value(performance, step, value, time.perf_counter() - started)
-                continue
+        # where one is missing all are made: in other company its last bits would be others
+        for step in group if not performance.cached.issuperset(s.key for s in group) else ():
             try:
-                if step.key in store and not settings.fresh:  # it was there, and is damaged
-                    check_answers(session, [step])
+                if step.key in store and step.key not in performance.cached and not settings.fresh:
+                    check_answers(session, [step])  # it was there, and is damaged
                 work.append((step, _inputs(step, performance)))
             except Exception as error:
-                _note_failure(performance, step, error, go_on)
+                if step.key not in performance.cached:
+                    _note_failure(performance, step, error, go_on)
         with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
             results = _performed(session, work)
         for (step, _), value in zip(work, results, strict=True):
+            if step.key in performance.cached:
+                continue
             try:
                 if isinstance(value, Exception):
                     raise value

@@ -27,7 +27,7 @@ SHOWN = {
 BEFORE_SET = frozenset(
     {
         "EQUAL", "LPAR", "COMMA", "LSQB", "LSET", "PLUS", "MINUS", "STAR", "SLASH", "VBAR",
-        "AMPERSAND", "DOTS", "COLON",
+        "AMPERSAND", "DOTS", "COLON", "LBRACE", "NEWLINE",
     }
 )  # fmt: skip
 

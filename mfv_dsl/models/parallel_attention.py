@@ -38,13 +38,13 @@ class Past(NamedTuple):
     @classmethod
     def of(cls, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> Past:
         """``keys``, ``values`` (prompts, heads, length, head_dim); ``mask`` (prompts, length), None
-        where all is seen.  With a mask the number of slots is a multiple of eight, which matrix
-        units like."""
-        left, unseen = 0, None
-        if mask is not None:
-            left = -(mask.shape[1] + 1) % 8
-            seen = pad(mask.to(keys.device), (left, 0))
-            unseen = pad(seen, (0, 1), value=1)[:, None, None] == 0
+        where all is seen.  The number of slots is a multiple of eight, which matrix units like, and
+        with which prompts run alike to the bit whatever others they are joined with."""
+        length = keys.shape[2]
+        left, unseen = -(length + 1) % 8, None
+        if left or mask is not None:
+            seen = keys.new_ones(len(keys), length) if mask is None else mask.to(keys.device)
+            unseen = pad(pad(seen, (left, 0)), (0, 1), value=1)[:, None, None] == 0
         return cls(_in_slots(keys, left, unseen), _in_slots(values, left, unseen), unseen)
 
     @classmethod

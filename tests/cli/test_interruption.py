@@ -90,7 +90,7 @@ def test_commands_that_write_recipes_say_it_too(tmp_path: Path, monkeypatch):
     parts = tmp_path / ".mfv" / "parts"
     code, stderr = process.stop(signal.SIGINT, lambda: any(parts.rglob("*.safetensors")))
     assert code == 130 and len(stderr.strip().splitlines()) == 2
-    assert "0 of 2 steps are finished and kept in .mfv" in stderr
+    assert "0 of 3 steps are finished and kept in .mfv" in stderr
     assert "to go on: mfv tune left -q --start random --epochs 5000" in stderr
     assert not any(steps.rglob("*.safetensors")) and temporary(tmp_path) == []
     assert not (tmp_path / "vectors").exists() and not (tmp_path / "runs").exists()

@@ -152,7 +152,7 @@ def test_prompts_that_fill_the_memory_are_taken_a_few_relations_at_a_time(
     assert sizes == [3, 1, 1, 1]
     for row in plan.tunes:
         one, two = found[row.step].residual, narrow[row.step].residual
-        assert (one - two).norm() < 1e-6 * one.norm()
+        assert (one - two).norm() < 1e-5 * one.norm()
 
 
 def test_a_traced_run_takes_one_at_a_time(tmp_path: Path):
