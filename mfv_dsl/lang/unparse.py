@@ -53,7 +53,7 @@ def unparse(node: Node) -> str:
         if node.reach is not None:
             label = f"{label or ' for'} {node.reach.text}"
         attributes = "".join(f"{_doc(line, '  ')}  {unparse(line)}\n" for line in node.attributes)
-        attributes += "".join(f"  {unparse(line)}\n" for line in node.values)
+        attributes += "".join(f"  {unparse(line)},\n" for line in node.values)
         opening = "{\n" if attributes else "{"
         return f"{_doc(node)}{node.kind.text}{label} {opening}{attributes}}}"
     if isinstance(node, Attribute):

@@ -22,7 +22,7 @@ from mfv_dsl.cli.interruption import Interrupted, kept, show_interruption
 LONG = """mfv 1
 model m = tiny()
 dataset d = scenes(relations=[left, right])
-defaults { heads = top(3, by=aie, trials=200), trials = 60, shots = 4, layer = 2 }
+defaults { heads = top(3, by=aie, trials=200), trials = 60, layer = 2 }
 eval few { shots = 4, items = 200 }
 eval raw { add = fv(each), items = 200 }
 """
