@@ -77,7 +77,7 @@ def test_a_run_says_what_is_kept_and_goes_on(tmp_path: Path, name: str, monkeypa
     assert code == 128 + number
     first, second = stderr.strip().splitlines()
     done = len(list(steps.glob("*/*.safetensors")))
-    assert f": {done} of 13 steps are finished and kept in .mfv" in first
+    assert f": {done} of 17 steps are finished and kept in .mfv" in first
     assert second == "  to go on: mfv run -q 'long one.mfv' --out 'the results'"
     assert not (tmp_path / "the results").exists() and temporary(tmp_path) == []
 
