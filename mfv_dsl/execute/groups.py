@@ -8,12 +8,13 @@ from mfv_dsl.execute.operations.registry import TOGETHER
 from mfv_dsl.plan.steps import Step
 
 
-def in_groups(steps: Sequence[Step], new: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
-    """``steps``, each after its inputs, with those ``new`` ones together that can be performed
-    together: when one's turn comes, all that are like it and follow from none of them, and before
-    them what these follow from."""
+def in_groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+    """``steps``, each after its inputs, with those together that can be performed together: when
+    one's turn comes, all that are like it and follow from none of them, and before them what these
+    follow from.  It depends on the steps alone, not on which of them are finished: in other company
+    the last bits of a step's value would be others."""
     waits_for = _waits_for(steps)
-    makes = {step.key for step in new if step.operation in TOGETHER}
+    makes = {step.key for step in steps if step.operation in TOGETHER}
     done: set[str] = set()
 
     def single(step: Step) -> tuple[Step, ...]:

@@ -175,7 +175,7 @@ class _Meter:
         self.left_out: set[str] = set()
         self.least, self.most = BATCH, 0
         steps = session.plan.steps
-        self._groups = {s.key: group for group in in_groups(steps, steps) for s in group}
+        self._groups = {s.key: group for group in in_groups(steps) for s in group}
         self._values: dict[str, Any] = {}
         self._alias: dict[str, str] = {}
         self._done = self._seconds = 0.0

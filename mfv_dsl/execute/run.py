@@ -81,7 +81,8 @@ def _perform(
     session = Session(plan, listener, settings, StoredParts(store, settings.fresh))
     performance = Performance({}, {}, set(), {}, {}, {})
     check_answers(session, new)
-    for group in in_groups(plan.steps, [] if settings.trace else plan.steps):
+    alone = ((step,) for step in plan.steps)  # what one touches is told from what others do
+    for group in alone if settings.trace else in_groups(plan.steps):
         started = time.perf_counter()
         work: list[tuple[Step, Mapping[str, Any]]] = []
         for step in group:
@@ -89,8 +90,8 @@ def _perform(
             if value is not None:
                 performance.cached.add(step.key)
                 _note_value(performance, step, value, time.perf_counter() - started)
-        # where one is missing all are made: in other company its last bits would be others
-        for step in group if not performance.cached.issuperset(s.key for s in group) else ():
+        is_whole = performance.cached.issuperset(step.key for step in group)
+        for step in () if is_whole else group:  # where one is missing all are made
             try:
                 if step.key in store and step.key not in performance.cached and not settings.fresh:
                     check_answers(session, [step])  # it was there, and is damaged

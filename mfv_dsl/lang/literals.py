@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mfv_dsl.lang.syntax import Binary, Expr, ListExpr, Number, Range, Text, Unary
 from mfv_dsl.lang.unparse import unparse
 
@@ -69,12 +71,25 @@ def values_of(node: Expr) -> tuple[Expr, ...]:
     if start > stop:
         message = f"{{}} begins at {start} and ends before it, at {stop}"
         raise Unusable("MFV3008", node, message)
-    count = int((stop - start) / step + 1e-9) + 1
-    if count > MAX_VALUES:
+    numbers = numbers_of(start, stop, step)
+    if numbers is None:
         raise Unusable("MFV3012", node, f"{{}} has more than {MAX_VALUES} values")
-    exact = (start + index * step for index in range(count))
-    numbers = (amount if isinstance(amount, int) else round(amount, 12) for amount in exact)
     return tuple(_literal(number, node) for number in numbers)
+
+
+def numbers_of(
+    start: int | float, stop: int | float, step: int | float
+) -> tuple[int | float, ...] | None:
+    """The numbers of a range from ``start`` to ``stop``, both included; None of too many.
+
+    >>> numbers_of(0, 0.3, 0.1)
+    (0.0, 0.1, 0.2, 0.3)
+    """
+    steps = (stop - start) / step
+    if not math.isfinite(steps) or steps >= MAX_VALUES:
+        return None
+    exact = (start + index * step for index in range(math.floor(steps + 1e-9) + 1))
+    return tuple(amount if isinstance(amount, int) else round(amount, 12) for amount in exact)
 
 
 def _literal(number: int | float, of: Range) -> Expr:

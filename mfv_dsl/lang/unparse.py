@@ -52,8 +52,11 @@ def unparse(node: Node) -> str:
         label = "" if node.label is None else f" {unparse(node.label)}"
         if node.reach is not None:
             label = f"{label or ' for'} {node.reach.text}"
-        attributes = "".join(f"{_doc(line, '  ')}  {unparse(line)}\n" for line in node.attributes)
-        attributes += "".join(f"  {unparse(line)},\n" for line in node.values)
+        end = "," if node.values else ""  # a value may begin with a sign, which would go on a line
+        attributes = "".join(
+            f"{_doc(line, '  ')}  {unparse(line)}{end}\n" for line in node.attributes
+        )
+        attributes += "".join(f"  {unparse(line)}{end}\n" for line in node.values)
         opening = "{\n" if attributes else "{"
         return f"{_doc(node)}{node.kind.text}{label} {opening}{attributes}}}"
     if isinstance(node, Attribute):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +11,11 @@ from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import expressions
 from mfv_dsl.lang.entries import CONSTANTS, UNITS
 from mfv_dsl.lang.leaves import each
+from mfv_dsl.lang.literals import MAX_VALUES, numbers_of
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import CircularDefault, Scope, TypingContext
 from mfv_dsl.lang.syntax import Expr, Gap, HeadLabel, ListExpr, Name, Range, SetExpr, Text
-
-MAX_SWEEP = 1000
 
 
 def value(
@@ -377,14 +375,12 @@ def expand(
             f"write `{fix}`", fixes=[Fix(f"write `{fix}`", node.span, fix)],
         )  # fmt: skip
         return None
-    steps = (stop - start) / step
-    if not math.isfinite(steps) or steps >= MAX_SWEEP:
-        scope.error("MFV3012", node, f"this range has more than {MAX_SWEEP} values")
+    exact = numbers_of(start, stop, step)
+    if exact is None:
+        scope.error("MFV3012", node, f"this range has more than {MAX_VALUES} values")
         return None
     numbers = []
-    for index in range(math.floor(steps + 1e-9) + 1):
-        exact = start + index * step
-        amount = exact if isinstance(exact, int) else round(exact, 12)
+    for amount in exact:
         amount_in_unit = _in_unit(scope, parameter, amount, node, context)
         if amount_in_unit is None:
             return None

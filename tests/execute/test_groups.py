@@ -46,7 +46,7 @@ def test_trainings_at_one_layer_come_together_and_after_what_they_need():
     tune other {{ start = random, {SHORT}, layer = 2, on = [left] }}
     tune after {{ start = a(left), {SHORT}, variable = scale, on = [left] }}
     """)
-    groups = list(in_groups(plan.steps, plan.steps))
+    groups = list(in_groups(plan.steps))
     assert trained(groups) == [
         ["a(left)", "a(right)", "b(left)"], ["other(left)"], ["after(left)"],
     ]  # fmt: skip
@@ -58,13 +58,29 @@ def test_trainings_at_one_layer_come_together_and_after_what_they_need():
         seen |= {step.key for step in group}
 
 
-def test_finished_ones_are_left_out_and_keep_their_turn():
-    plan = plan_of(f"tune a {{ start = random, {SHORT}, on = [left, right, above] }}")
-    new = [step for step in plan.steps if step.label != "a(right)"]
-    assert trained(list(in_groups(plan.steps, new))) == [["a(left)", "a(above)"], ["a(right)"]]
-    assert trained(list(in_groups(plan.steps, []))) == [["a(left)"], ["a(right)"], ["a(above)"]]
+def test_what_is_no_training_comes_alone():
     evals = plan_of("eval e { on = [left, right] }")
-    assert all(len(group) == 1 for group in in_groups(evals.steps, evals.steps))
+    assert all(len(group) == 1 for group in in_groups(evals.steps))
+
+
+@pytest.mark.slow
+def test_one_that_is_missing_is_made_again_in_its_company(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """To the bit as before, and what the store has stays as it is."""
+    monkeypatch.setenv("MFV_HOME", str(tmp_path))
+    plan = plan_of(f"tune a {{ start = random, {SHORT}, on = [left, right, above] }}")
+    first = perform(plan).values
+    missing, *others = [row.step for row in plan.tunes]
+    (path,) = tmp_path.glob(f"steps/*/{missing}.safetensors")
+    path.unlink()
+    files = {file: file.stat().st_mtime_ns for file in tmp_path.glob("steps/*/*.safetensors")}
+    again = perform(plan)
+    assert again.cached == {step.key for step in plan.steps} - {missing}
+    for key in (missing, *others):
+        assert torch.equal(first[key].residual, again.values[key].residual)
+    assert path.exists()
+    assert all(file.stat().st_mtime_ns == moment for file, moment in files.items())
 
 
 class Told:

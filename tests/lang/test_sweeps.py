@@ -313,3 +313,9 @@ def test_files_are_named_by_the_values():
     assert sorted(vector.name for save in saves for vector in save.vectors) == [
         "right", "v_size_1", "v_size_2",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", ["0..1e308:1e-308", "0..1000", "0.5..1e300"])
+def test_too_many_values_are_refused(values: str):
+    text = f"mfv 1\nmodel m = tiny()\nsweep x = {values}\n"
+    assert [d.code for d in check_source(Source(text)).diagnostics] == ["MFV3012"]
