@@ -28,8 +28,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from mfv_dsl.models.checkpoints.load import load_checkpoint as load
-from mfv_dsl.models.flamingo_classes import flamingo_classes
-flamingo_classes()
+from mfv_dsl.models.flamingo_classes import clip_builders, flamingo_classes
+flamingo_classes(), clip_builders()
 def memory(which):
     status = Path("/proc/self/status").read_text()
     return int(re.search(which + r":\\s+(\\d+) kB", status)[1]) * 1024

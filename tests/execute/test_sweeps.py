@@ -143,7 +143,7 @@ def test_what_is_chosen_may_differ_from_draw_to_draw(ran: RunResult):
 
 def test_vectors_of_one_tune_are_trained_together(ran: RunResult):
     steps = ran.plan.steps
-    groups = [group for group in in_groups(steps, steps) if group[0].operation == "tune"]
+    groups = [group for group in in_groups(steps) if group[0].operation == "tune"]
     assert [len(group) for group in groups] == [4]
     assert [dict(row.axes) for row in ran.tunes] == [
         {"tuned.lr": lr, "tuned.seed": seed} for lr in (0.1, 1) for seed in (1, 2)
