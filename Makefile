@@ -3,17 +3,18 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+EXTRAS := convert,lsp,notebook,pandas,quantize,report,serve,vlm
 
 # one process a core, four at most: each holds torch and a model; a file's tests stay together
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test quick lint vectors findings setup clean
+.PHONY: demo test quick lint vectors findings setup browser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)          ## run the quickstart recipe
 	$(BIN)/mfv run recipes/quickstart.mfv
 
-test: $(READY)          ## run all tests
+test: $(READY) browser  ## run all tests
 	$(PYTEST)
 
 quick: $(READY)         ## run the tests that are not marked slow
@@ -32,12 +33,15 @@ findings: $(READY)      ## make the tables of docs/findings.md anew; goes on whe
 
 setup: $(READY)
 
+browser: $(READY)       ## install the browser that some tests open pages in, where there is none
+	$(BIN)/python -m tools.browser
+
 # torch first and alone: its version decides what the rest may bring along
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[convert,lsp,quantize,vlm]' \
-	    build hatchling hypothesis interegular mypy pytest pytest-xdist ruff
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' \
+	    build hatchling hypothesis interegular mypy nbclient playwright pytest pytest-xdist ruff
 	$(BIN)/python -m pip install --quiet --no-deps open_flamingo==2.0.1
 	touch $@
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 # torch is imported where it is needed: one of several test processes only hands out the tests
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
     from tokenizers import Tokenizer
 
     from mfv_dsl.data.scenes import Scenes
@@ -47,6 +50,37 @@ def tiny() -> OpenFlamingo:
     from mfv_dsl.models import load
 
     return load("tiny")
+
+
+@pytest.fixture(scope="module")  # no longer: its loop runs, and others could not run theirs
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window; ``make browser`` installs one."""
+    from tools.browser import browser as opened
+
+    with opened() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page.  When the test ends it must have logged no error and asked nothing of any
+    other machine, which it could not have reached."""
+    wrong: list[str] = []
+
+    def ask(route: Route) -> None:
+        if urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost"):
+            route.continue_()
+        else:
+            wrong.append(f"asked for {route.request.url}")
+            route.abort()
+
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        opened = context.new_page()
+        opened.route(re.compile("^(https?|wss?)://"), ask)
+        opened.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        opened.on("pageerror", lambda error: wrong.append(str(error)))
+        yield opened
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.fixture(scope="session")
