@@ -43,7 +43,8 @@ def main() -> None:
         with signals_raise() as received:
             _run(received)
     except Interrupted as end:
-        show_interruption(end, sys.argv[1:])
+        if not end.is_usual:
+            show_interruption(end, sys.argv[1:])
         sys.exit(end.exit_code)
 
 
