@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator
 
@@ -74,12 +75,13 @@ def _of_dataset(outcome: Outcome) -> bool:
 
 def _vector_lines(studio: Studio, outcome: Outcome, files: bool) -> Iterator[str]:
     """The vector as it was computed: on the page's dataset and its seed, whatever is asked."""
-    checked = outcome.checked
-    if studio.defaults:
+    checked, computed = outcome.checked, _of_dataset(outcome)
+    if studio.defaults and computed:
         yield "defaults {"
         yield from (f"  {name} = {value}" for name, value in studio.defaults.items())
         yield "}"
-    called = {*checked.functions, "top"} if "heads" in studio.defaults else checked.functions
+    called = {*checked.functions}
+    called |= {"top"} if computed and "top(" in studio.defaults.get("heads", "") else set()
     seed = studio.defaults.get("seed", str(DEFAULT_SEED))
     for name in sorted(called):
         takes = {parameter.name for parameter in FUNCTION[name].parameters}
@@ -150,8 +152,12 @@ def _question(outcome: Outcome) -> str:
         other = "" if split == "test" else f", split={split!r}"
         return f"inspection.about_item({DATASET}, {choice.relation!r}, seed={choice.seed}{other})"
     if isinstance(choice, Drawn):
-        cells = json.dumps([*choice.cells])
-        return f"inspection.about_drawn(\n    {cells},\n    {query!r}, seed={choice.seed}\n)"
+        side = math.isqrt(len(choice.cells))
+        starts = range(0, len(choice.cells), side)
+        rows = (", ".join(map(repr, choice.cells[start : start + side])) for start in starts)
+        cells = "".join(f"        {row},\n" for row in rows)
+        about = f"    [\n{cells}    ],\n    {query!r}, seed={choice.seed},\n"
+        return f"inspection.about_drawn(\n{about})"
     return f"inspection.about_picture({PICTURE!r}, {query!r})"
 
 

@@ -83,19 +83,22 @@ class _Page:
                     self.does.first.seed, label="Number", precision=0, minimum=0, min_width=80,
                     scale=2,
                 )  # fmt: skip
-                self.next = gr.Button("Next", min_width=70, scale=1)
+                self.next = gr.Button("Next", min_width=70, scale=1, size="sm")
             with gr.Tab("Draw a scene") as self.draw_tab:
+                self.colour = gr.Radio(
+                    list(COLOURS), value="red", label="Colour", elem_classes=["mfv-tight"]
+                )
+                self.shape = gr.Radio(
+                    [*SHAPES, NOTHING], value="circle", label="Shape: click a cell to put it there",
+                    elem_classes=["mfv-tight"],
+                )  # fmt: skip
                 with gr.Row():
-                    self.colour = gr.Radio(list(COLOURS), value="red", label="Colour")
-                    self.shape = gr.Radio([*SHAPES, NOTHING], value="circle", label="Shape")
-                with gr.Row():
-                    gr.HTML('<p class="mfv-quiet">Click a cell to put it there.</p>')
                     self.random = gr.Button("Another scene", size="sm", min_width=90)
                     self.clear = gr.Button("Clear", size="sm", min_width=60)
             with gr.Tab("Upload") as self.upload_tab:
                 self.file = gr.File(
                     label=f"A picture ({', '.join(FORMATS)}; at most {LARGEST >> 20} MB)",
-                    type="filepath", height=120,
+                    type="filepath", height=150,
                 )  # fmt: skip
         self.view = gr.HTML(js_on_load=_CELLS, elem_id="mfv-picture", min_height=200)
         self.query = gr.Dropdown(
@@ -114,7 +117,7 @@ class _Page:
         )  # fmt: skip
         self.findings = gr.HTML(elem_id="mfv-findings")
         with gr.Row(equal_height=True):
-            self.own = gr.Checkbox(True, label="the vector's own layer", min_width=120)
+            self.own = gr.Checkbox(True, label="Its own layer", min_width=110)
             self.layer = gr.Slider(
                 0, layers - 1, value=layers // 3, step=1, label="Layer", interactive=False,
                 min_width=140, elem_id="mfv-layer",
@@ -123,18 +126,18 @@ class _Page:
                 -5, 5, value=1, step=0.1, label="Scale", min_width=140, elem_id="mfv-scale"
             )
             self.tokens = gr.Slider(
-                0, MOST_TOKENS, value=8, step=1, label="Tokens to go on for", min_width=140,
+                0, MOST_TOKENS, value=8, step=1, label="Tokens", min_width=140,
                 elem_id="mfv-tokens",
             )  # fmt: skip
         self.ask = gr.Button("Ask", variant="primary", elem_id="mfv-ask")
 
     def _answers(self) -> None:
         self.problem = gr.HTML(elem_id="mfv-problem")
-        self.remarks = gr.HTML()
+        self.remarks = gr.HTML(elem_id="mfv-remarks")
         self.answers = gr.HTML(elem_id="mfv-answers")
         self.curve = gr.LinePlot(
-            x="layer", y="probability", color="answer", y_lim=[0, 1], height=260, visible=False,
-            title="Probability with the vector added at each layer for itself",
+            x="layer", y="probability", color="answer", y_lim=[0, 1], height=320, visible=False,
+            label="Probability of answers, with the vector added at each layer for itself",
             tooltip=["layer", "probability", "without", "answer"], elem_id="mfv-curve",
         )  # fmt: skip
         self.texts = gr.HTML(elem_id="mfv-texts")
@@ -168,7 +171,7 @@ class _Page:
                     '<p class="mfv-quiet">Click a vector to see its card.</p>', elem_id="mfv-card"
                 )
                 self.use = gr.Button("Use it in the expression", interactive=False)
-                self.card_notice = gr.HTML()
+                self.card_notice = gr.HTML(elem_id="mfv-card-notice")
 
     def _example(self) -> str:
         relations = self.studio.dataset.relations

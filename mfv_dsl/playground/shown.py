@@ -21,14 +21,20 @@ from mfv_dsl.report.vectors import provenance_tree
 
 #: The side that scenes are drawn at for the eye.
 SIDE = 400
+#: Characters of a line that fits on a narrow screen.
+_SHORT = 40
 #: Columns of the table of vectors.
 VECTOR_COLUMNS = ("vector", "kind", "relation", "layer", "model")
 
 
 def error_html(diagnostics: Iterable[Diagnostic]) -> str:
     """What is wrong, with carets."""
-    text = "\n\n".join(render(diagnostic) for diagnostic in diagnostics)
-    return f'<pre class="mfv-findings" role="alert">{escape(text)}</pre>'
+    found = tuple(diagnostics)
+    text = "\n\n".join(map(render, found))
+    sources = (line for one in found if one.source for line in one.source.text.splitlines())
+    folds = all(len(line) <= _SHORT for line in sources)  # carets stay under a line that fits
+    kind = "mfv-findings mfv-folds" if folds else "mfv-findings"
+    return f'<pre class="{kind}" role="alert">{escape(text)}</pre>'
 
 
 def checked_html(checked: CheckedExpression) -> str:
@@ -143,17 +149,17 @@ def texts_html(outcome: Outcome) -> str:
 def curve_rows(outcome: Outcome) -> list[dict[str, Any]]:
     """The followed answers over the layers: a row for each layer and answer, with its probability
     and the one without the vector."""
-    relations: dict[str, list[str]] = {}
-    for relation, name in outcome.neighbours.items():
-        relations.setdefault(name, []).append(relation)
     rows = []
     for answer in outcome.effects.followed:
-        of = ", ".join(relations.get(answer.word, ()))
-        name = f"{answer.word} ({of})" if of else answer.word
         for layer, p in zip(outcome.effects.layers, answer.by_layer, strict=True):
             if not math.isnan(p):
                 rows.append(
-                    {"layer": layer, "probability": p, "answer": name, "without": answer.before}
+                    {
+                        "layer": str(layer),
+                        "probability": p,
+                        "answer": answer.word,
+                        "without": answer.before,
+                    }
                 )
     return rows
 
@@ -218,7 +224,7 @@ def _lineage(metadata: Mapping[str, Any]) -> str:
     """The tree of a vector's origin, without its results."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=96, color_system=None)
+    console = Console(file=io.StringIO(), width=82, color_system=None)
     console.print(provenance_tree({key: v for key, v in metadata.items() if key != "metrics"}))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text.rstrip()
