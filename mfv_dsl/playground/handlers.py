@@ -162,20 +162,19 @@ class Handlers:
             _log.exception("a check failed")
             return '<p class="mfv-remark" role="alert">This could not be checked.</p>'
 
-    @noticed(8)
+    @noticed(7)
     def ask(
         self, picture: PictureChoice | None, query: str, text: str, own: bool, layer: float,
         scale: float, tokens: float,
     ) -> tuple[Any, ...]:  # fmt: skip
-        """Ask: findings, answers, the curve, texts, remarks, recipe, Python, and the outcome."""
+        """Ask: answers, the curve, texts, remarks, recipe, Python, and the outcome."""
         request = Request(
             self.first if picture is None else picture, str(query or ""), str(text or ""),
             None if own else int(layer), float(scale), int(tokens),
         )  # fmt: skip
         outcome = self.studio.ask(request)
         return (
-            shown.checked_html(outcome.checked), shown.answers_html(outcome), _curve(outcome),
-            shown.texts_html(outcome), shown.remarks_html(outcome),
+            shown.answers_html(outcome), _curve(outcome), shown.texts_html(outcome), shown.remarks_html(outcome),
             copying.recipe_text(self.studio, outcome), copying.python_text(self.studio, outcome),
             outcome,
         )  # fmt: skip

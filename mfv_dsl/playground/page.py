@@ -117,7 +117,7 @@ class _Page:
         )  # fmt: skip
         self.findings = gr.HTML(elem_id="mfv-findings")
         with gr.Row(equal_height=True):
-            self.own = gr.Checkbox(True, label="Its own layer", min_width=110)
+            self.own = gr.Checkbox(True, label="Its own layer", min_width=110, elem_id="mfv-own")
             self.layer = gr.Slider(
                 0, layers - 1, value=layers // 3, step=1, label="Layer", interactive=False,
                 min_width=140, elem_id="mfv-layer",
@@ -244,7 +244,7 @@ class _Page:
             self.picture, self.query, self.expression, self.own, self.layer, self.scale, self.tokens
         ]  # fmt: skip
         outputs = [
-            self.findings, self.answers, self.curve, self.texts, self.remarks, self.recipe,
+            self.answers, self.curve, self.texts, self.remarks, self.recipe,
             self.python, self.outcome, self.problem,
         ]  # fmt: skip
         return event(

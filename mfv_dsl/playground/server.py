@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.playground.pictures import LARGEST
@@ -59,14 +60,13 @@ def serve(settings: Settings, address: Address, say: Callable[[str], None]) -> N
     had, and what opening the model, dataset and libraries raises.
     """
     with _own_folder():
-        gradio = _gradio()
+        check_gradio()
         port = free_port(address.host, address.port)
         studio = Studio.open(settings)
         from mfv_dsl.playground.page import STYLE, build, theme
 
         page = build(studio)
         page.queue(max_size=WAITING, api_open=False)
-        del gradio
         try:
             _, local, shared = page.launch(
                 server_name=address.host, server_port=port, share=address.share,
@@ -85,18 +85,21 @@ def serve(settings: Settings, address: Address, say: Callable[[str], None]) -> N
 @contextmanager
 def _own_folder() -> Iterator[Path]:
     """A temporary folder for all that is written, and an environment that says so."""
-    with TemporaryDirectory(prefix="mfv-serve-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="mfv-serve-", ignore_cleanup_errors=True) as folder:
         changed = {
             "GRADIO_TEMP_DIR": os.path.join(folder, "pages"),
             "GRADIO_ANALYTICS_ENABLED": "False",
             "MFV_HOME": os.path.join(folder, "store"),
             "MPLCONFIGDIR": os.path.join(folder, "matplotlib"),
+            "TMPDIR": folder,
         }
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
+        usual, tempfile.tempdir = tempfile.tempdir, folder  # what libraries put somewhere, too
         try:
             yield Path(folder)
         finally:
+            tempfile.tempdir = usual
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name, None)
@@ -104,18 +107,15 @@ def _own_folder() -> Iterator[Path]:
                     os.environ[name] = value
 
 
-def _gradio() -> Any:
-    """The package gradio; MFV5410 where it is not installed."""
-    try:
-        import gradio
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "gradio":
-            raise
+def check_gradio() -> None:
+    """Refuse (MFV5410) an installation without the package gradio, without importing it."""
+    if "gradio" in sys.modules and sys.modules["gradio"] is not None:
+        return
+    if "gradio" in sys.modules or find_spec("gradio") is None:
         raise MfvError(
             "MFV5410", "the playground needs the package gradio",
             help="pip install 'mfv-dsl[serve]'",
-        ) from None  # fmt: skip
-    return gradio
+        )  # fmt: skip
 
 
 def free_port(host: str, port: int | None) -> int:

@@ -161,7 +161,7 @@ class Studio:
         checked = self.check(request.expression)
         with self._running:
             begin = time.perf_counter()
-            remarks = _remarks(unknown_words(self.backend, question))
+            remarks = _remarks(checked, unknown_words(self.backend, question))
             vector = None if checked.expression is None else self._vector(checked)
             layer = None
             if vector is not None:
@@ -226,7 +226,10 @@ def _check_bounds(request: Request) -> None:
         raise MfvError("MFV5413", wrong)
 
 
-def _remarks(unknown: Sequence[str]) -> tuple[str, ...]:
-    if not unknown:
-        return ()
-    return (f"The model's tokenizer does not know: {', '.join(unknown)}.",)
+def _remarks(checked: CheckedExpression, unknown: Sequence[str]) -> tuple[str, ...]:
+    remarks = []
+    if checked.expression is None and not checked.is_empty:
+        remarks.append("The vector is left out, as its expression is not right.")
+    if unknown:
+        remarks.append(f"The model's tokenizer does not know: {', '.join(unknown)}.")
+    return tuple(remarks)
