@@ -174,7 +174,8 @@ class Handlers:
         )  # fmt: skip
         outcome = self.studio.ask(request)
         return (
-            shown.answers_html(outcome), _curve(outcome), shown.texts_html(outcome), shown.remarks_html(outcome),
+            shown.answers_html(outcome), _curve(outcome), shown.texts_html(outcome),
+            shown.remarks_html(outcome),
             copying.recipe_text(self.studio, outcome), copying.python_text(self.studio, outcome),
             outcome,
         )  # fmt: skip
