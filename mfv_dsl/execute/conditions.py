@@ -49,8 +49,9 @@ class Point:
 @dataclass(frozen=True, repr=False)
 class Condition(Short):
     """One measured condition.  ``answered`` (prompts,) says for which of the evaluation's relations
-    each answer would be right, -1 for none; ``weights`` (prompts, candidates) are a blend's; ``said``
-    (prompts,) are the answers' places among the evaluation's texts, None where it has none."""
+    each answer would be right, -1 for none; ``weights`` (prompts, candidates) are a blend's;
+    ``said`` (prompts,) are the answers' places among the evaluation's texts, None where it has
+    none."""
 
     at: Point
     outcomes: Outcomes

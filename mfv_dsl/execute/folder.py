@@ -63,8 +63,8 @@ def write_run(
     origin: Origin,
     trace: bool = False,
 ) -> None:
-    """Write recipe, plan, manifest, results, items, head effects and vectors of a finished run, with
-    ``trace`` also what its steps read and wrote; the files of an earlier run go."""
+    """Write recipe, plan, manifest, results, items, head effects and vectors of a finished run,
+    with ``trace`` also what its steps read and wrote; the files of an earlier run go."""
     files: dict[str, Write] = {
         RECIPE: _bytes(text.encode()), "plan.json": _json(plan.to_json())
     }  # fmt: skip

@@ -121,7 +121,7 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[ItemLine]:
                 old,
                 float(old_p),
                 old_correct == "1",
-            )  # fmt: skip
+            )
         )
     return lines
 

@@ -1,9 +1,9 @@
-"""What every item was answered, with and without what an eval does: the file ``items.csv`` of a run.
+"""What every item was answered, with and without what an eval does: a run's file ``items.csv``.
 
-A line is one item under one condition of an eval, in the order of the results.  Where all conditions
-would be more than :data:`MOST_LINES`, of each eval only the one with the highest accuracy over its
-relations is kept (the best of many looks better than it is), with its controls.  A file of more than
-:data:`PLAIN_BYTES` is ``items.csv.gz``.
+A line is one item under one condition of an eval, in the order of the results.  Where all
+conditions would be more than :data:`MOST_LINES`, of each eval only the one with the highest
+accuracy over its relations is kept (the best of many looks better than it is), with its controls.
+A file of more than :data:`PLAIN_BYTES` is ``items.csv.gz``.
 """
 
 from __future__ import annotations
@@ -175,16 +175,14 @@ def _lines(
     """The lines of an eval on one relation, condition by condition."""
     row, evaluation, asked = one.row, one.evaluation, one.asked
     swept, zero_shot = values_of(row.axes), evaluation.zero_shot
-    same = list(
-        zip(evaluation.images, asked.places, asked.queries, asked.answers, strict=True)  # fmt: skip
-    )
+    same = list(zip(evaluation.images, asked.places, asked.queries, asked.answers, strict=True))
     before = list(
         zip(
             one.said_unedited,
             _probabilities(zero_shot.p_answer),
             zero_shot.correct.astype(int),
             strict=True,
-        )  # fmt: skip
+        )
     )
     for condition in evaluation.conditions:
         at = condition.at
