@@ -110,8 +110,12 @@ def test_only_the_command_line_imports_the_command_line():
 
 
 def test_only_the_package_for_notebooks_imports_ipython():
-    users = {module for module, imported in GRAPH.items()
-             if any(target.split(".")[0] in ("IPython", "traitlets") for target in imported)}  # fmt: skip
+    shells = {"IPython", "traitlets"}
+    users = {
+        module
+        for module, imported in GRAPH.items()
+        if any(target.split(".")[0] in shells for target in imported)
+    }
     assert users and {package(user) for user in users} == {"notebook"}
     doors = {module for module, targets in GRAPH.items()
              if any(package(target) == "notebook" for target in targets)}  # fmt: skip
