@@ -12,10 +12,10 @@ from dataclasses import replace
 import torch
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.token_texts import tokens_of
 from mfv_dsl.base.transfer import sent
 from mfv_dsl.engine.edits import IMAGES, LAST, Edit, Span
 from mfv_dsl.models.base import Backend, PromptBatch
-from mfv_dsl.models.token_texts import tokens_of
 
 #: What stands in a :class:`~mfv_dsl.engine.edits.Span` for the name that a prompt asks about.
 QUERY = "{query}"

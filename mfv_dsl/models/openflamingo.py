@@ -13,6 +13,7 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.token_texts import behind_pictures
 from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Dataset, Prompt
 from mfv_dsl.data.template import IMAGE, OPENFLAMINGO
@@ -28,7 +29,6 @@ from mfv_dsl.models.parallel_copies import PrefixState, continuation, run_prefix
 from mfv_dsl.models.picture_groups import PictureGroups, group_size
 from mfv_dsl.models.pictures import as_array, check_length, check_marks, check_rows
 from mfv_dsl.models.sites import flamingo_sites
-from mfv_dsl.models.token_texts import behind_pictures
 
 
 class OpenFlamingo:

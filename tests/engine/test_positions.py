@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.token_texts import tokens_of
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
@@ -34,7 +35,6 @@ from mfv_dsl.methods.analogy import measure_blends
 from mfv_dsl.methods.answers import measure_answers
 from mfv_dsl.methods.evaluation import measure, measure_many
 from mfv_dsl.models.base import PromptBatch
-from mfv_dsl.models.token_texts import tokens_of
 from mfv_dsl.models.vlm.load import load_folder
 from tests.models.vlm.test_passes import batch_of, pictures
 from tests.models.vlm.test_passes import text as text_of

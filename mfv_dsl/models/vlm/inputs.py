@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.token_texts import behind_pictures
 from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.models.pictures import check_length
-from mfv_dsl.models.token_texts import behind_pictures
 from mfv_dsl.models.vlm.architectures import Architecture
 from mfv_dsl.models.vlm.batch import VlmBatch
 from mfv_dsl.models.vlm.pictures import Media
