@@ -24,6 +24,7 @@ from mfv_dsl.expression import DatasetLike, Expression, ModelLike
 from mfv_dsl.findings import STDIN, findings, read_recipe
 from mfv_dsl.given import Given, Kind, by_name, call_of, options_of, origin_of, same_call
 from mfv_dsl.interactive import InteractivePlan, InteractiveResult
+from mfv_dsl.interruption import interruptible
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.constructors import CONSTRUCTOR
@@ -328,7 +329,7 @@ class Recipe(Short):
         plan, text, name = recipe.plan(only), self.text_as_run, recipe_label(self.name)
         settings = RunSettings(device, fresh, trace, download, self.given.objects)
         origin = replace(self._origin(folder, names), names_folder=out is not None)
-        with listening(progress, listener) as told:
+        with interruptible(step.key for step in plan.steps), listening(progress, listener) as told:
             result = recall(plan, text, folder, settings, name=name, origin=origin)
             if result is None:
                 from mfv_dsl.execute.run import run_plan
@@ -364,6 +365,11 @@ class Recipe(Short):
         """The recipe once every vector that it loads is on this machine: those of the Hub are
         downloaded first.  Raises MfvError (MFV6001) for what is not there."""
         return replace(self) if fetch_loads(self.plan(only), self.lock) else self
+
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html.recipes import recipe_html
+
+        return recipe_html(self.name, self.text)
 
     def pin(self) -> dict[tuple[str, str | None], Pin]:
         """Write ``mfv.lock`` beside the recipe, so that it pins what the recipe loads; gives the

@@ -39,7 +39,7 @@ ALLOWED = {
         "inputs",
         "inspection",
     },
-    "report": {"plan", "data", "models", "methods", "execute"},
+    "report": {"lang", "plan", "data", "models", "methods", "library", "execute", "pygments_lexer"},
 }
 #: Libraries that take long to import, which checking and planning do without.
 HEAVY = {
@@ -61,8 +61,10 @@ ONLY = {
                            "mfv_dsl.models.sites",
                            "mfv_dsl.models.families"},
     ("report", "execute"): {"mfv_dsl.execute.results", "mfv_dsl.execute.tuning_rows",
-                            "mfv_dsl.execute.heads", "mfv_dsl.execute.environment"},
+                            "mfv_dsl.execute.heads", "mfv_dsl.execute.environment",
+                            "mfv_dsl.execute.run_result"},
     ("library", "methods"): {"mfv_dsl.methods.vectors"},
+    ("report", "library"): {"mfv_dsl.library.vector_file"},
 }  # fmt: skip
 #: The true recursion of the language: a call has expressions in it, an expression calls, and the
 #: value of an option is an expression.
@@ -121,6 +123,21 @@ def test_only_the_command_line_imports_the_command_line():
     users = {m for m, targets in GRAPH.items() if any(package(t) == "cli" for t in targets)}
     assert {package(user) for user in users} <= {"cli", ""}
     assert {user for user in users if package(user) == ""} <= {"mfv_dsl.__main__"}
+
+
+def test_only_the_package_for_notebooks_imports_ipython():
+    shells = {"IPython", "traitlets"}
+    users = {
+        module
+        for module, imported in GRAPH.items()
+        if any(target.split(".")[0] in shells for target in imported)
+    }
+    assert users and {package(user) for user in users} == {"notebook"}
+    doors = {module for module, targets in GRAPH.items()
+             if any(package(target) == "notebook" for target in targets)}  # fmt: skip
+    assert {door for door in doors if package(door) != "notebook"} == {
+        "mfv_dsl", "mfv_dsl.progress",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("floor", ["base", "lang", "plan", "lsp"])
