@@ -33,6 +33,8 @@ from mfv_dsl.playground.pictures import (
 from mfv_dsl.playground.studio import Outcome, Request, Studio
 
 _log = logging.getLogger(__name__)
+#: The largest number of a question.
+_LARGEST_NUMBER = 2**31 - 1
 #: The word for no object in the palette.
 NOTHING = "nothing"
 #: Colours that stay apart for those who see few (Okabe and Ito), for the curve's lines.
@@ -82,7 +84,7 @@ class Handlers:
     @noticed(5)
     def from_dataset(self, relation: str, number: float, step: int = 0) -> tuple[Any, ...]:
         """The dataset's question with a number, or one further on; the number comes first."""
-        seed = max(0, int(number or 0) + step)
+        seed = min(max(0, int(number or 0) + step), _LARGEST_NUMBER)
         return seed, *self._show(FromDataset(str(relation), seed), "")
 
     @noticed(5)
@@ -161,6 +163,11 @@ class Handlers:
         except Exception:  # of any keystroke, so it must not stop the page
             _log.exception("a check failed")
             return '<p class="mfv-remark" role="alert">This could not be checked.</p>'
+
+    def mend(self, text: str, event: gr.EventData) -> str:
+        """The expression with the fix made whose button was clicked."""
+        number = event.index if isinstance(event.index, int) else -1
+        return shown.mended(self.studio.check(text or ""), number)
 
     @noticed(7)
     def ask(

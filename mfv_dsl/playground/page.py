@@ -19,11 +19,11 @@ from mfv_dsl.playground.studio import MOST_TOKENS, Studio
 _AT_ONCE = 300_000_000
 _STATE_SECONDS = 4 * 3600
 STYLE = Path(__file__).with_name("style.css")
-#: A click on a cell of a scene is an event of the page.
-_CELLS = """
+#: A click on a button within, such as a cell of a scene, is an event of the page.
+_BUTTONS = """
 element.addEventListener('click', (event) => {
-  const cell = event.target.closest('[data-cell]');
-  if (cell) { trigger('select', {index: Number(cell.dataset.cell)}); }
+  const button = event.target.closest('[data-index]');
+  if (button) { trigger('select', {index: Number(button.dataset.index)}); }
 });
 """
 
@@ -100,7 +100,7 @@ class _Page:
                     label=f"A picture ({', '.join(FORMATS)}; at most {LARGEST >> 20} MB)",
                     type="filepath", height=150,
                 )  # fmt: skip
-        self.view = gr.HTML(js_on_load=_CELLS, elem_id="mfv-picture", min_height=200)
+        self.view = gr.HTML(js_on_load=_BUTTONS, elem_id="mfv-picture", min_height=200)
         self.query = gr.Dropdown(
             [], label="Object that is asked about", allow_custom_value=True, elem_id="mfv-query"
         )
@@ -115,7 +115,7 @@ class _Page:
             html_attributes=gr.InputHTMLAttributes(spellcheck=False, autocorrect="off"),
             info=self._names(),
         )  # fmt: skip
-        self.findings = gr.HTML(elem_id="mfv-findings")
+        self.findings = gr.HTML(js_on_load=_BUTTONS, elem_id="mfv-findings")
         with gr.Row(equal_height=True):
             self.own = gr.Checkbox(True, label="Its own layer", min_width=110, elem_id="mfv-own")
             self.layer = gr.Slider(
@@ -211,9 +211,10 @@ class _Page:
 
     def _vector_events(self) -> None:
         does = self.does
-        self.expression.input(
+        self.expression.change(  # by keys, by pasting and by the page
             does.check, [self.expression], [self.findings], trigger_mode="always_last", **_QUICK
         )
+        self.findings.select(does.mend, [self.expression], [self.expression], **_QUICK)
         self.own.input(
             lambda own: gr.update(interactive=not own), [self.own], [self.layer], **_QUICK
         )
@@ -234,7 +235,7 @@ class _Page:
         )
         used = self.use.click(
             _with_vector, [self.expression, self.named], [self.expression, self.sections], **_QUICK
-        ).then(self.does.check, [self.expression], [self.findings], **_QUICK)
+        )
         if self.auto:
             self._asks(used.then)
 

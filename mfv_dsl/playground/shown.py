@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mfv_dsl.base.columns import RESULT_COLUMNS
-from mfv_dsl.base.diagnostics import Diagnostic, render
+from mfv_dsl.base.diagnostics import Diagnostic, Fix, render
 from mfv_dsl.playground.expressions import CheckedExpression
 from mfv_dsl.playground.libraries import LibraryVector
 from mfv_dsl.playground.pictures import png_of
@@ -23,6 +23,8 @@ from mfv_dsl.report.vectors import provenance_tree
 SIDE = 400
 #: Characters of a line that fits on a narrow screen.
 _SHORT = 40
+#: So many ways to mend an expression are offered.
+_OFFERED = 4
 #: Columns of the table of vectors.
 VECTOR_COLUMNS = ("vector", "kind", "relation", "layer", "model")
 
@@ -42,8 +44,33 @@ def checked_html(checked: CheckedExpression) -> str:
     if checked.is_empty:
         return '<p class="mfv-quiet">No vector: the model answers as it is.</p>'
     if checked.diagnostics:
-        return error_html(checked.diagnostics)
+        buttons = "".join(
+            f'<button type="button" class="mfv-fix" data-index="{number}">{_marked(fix.title)}'
+            "</button>"
+            for number, fix in enumerate(fixes(checked))
+        )
+        return error_html(checked.diagnostics) + buttons
     return '<p class="mfv-fine" role="status">✓ the expression is right</p>'
+
+
+def fixes(checked: CheckedExpression) -> list[Fix]:
+    """What would mend an expression, as it is offered."""
+    return [fix for one in checked.diagnostics for fix in one.fixes][:_OFFERED]
+
+
+def mended(checked: CheckedExpression, number: int) -> str:
+    """The text with one of its :func:`fixes` made; as it is where there is no such."""
+    offered = fixes(checked)
+    if not 0 <= number < len(offered):
+        return checked.text
+    fix = offered[number]
+    return checked.text[: fix.span.start] + fix.replacement + checked.text[fix.span.end :]
+
+
+def _marked(title: str) -> str:
+    """A title, what stands between backticks in it as code."""
+    parts = escape(title).split("`")
+    return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
 
 
 # -- the picture ----------------------------------------------------------------------------------
@@ -63,7 +90,7 @@ def picture_html(
         return f'<div class="mfv-scene">{image}</div>'
     side = math.isqrt(len(cells))
     buttons = "".join(
-        f'<button type="button" data-cell="{number}" class="mfv-cell'
+        f'<button type="button" data-index="{number}" class="mfv-cell'
         f'{" mfv-asked" if kind and kind == query else ""}" '
         f'aria-label="row {number // side + 1}, column {number % side + 1}: '
         f'{escape(kind or "empty")}" title="{escape(kind or "empty")}"></button>'
