@@ -172,20 +172,25 @@ class Handlers:
     @noticed(7)
     def ask(
         self, picture: PictureChoice | None, query: str, text: str, own: bool, layer: float,
-        scale: float, tokens: float,
+        scale: float, tokens: float, progress: Any = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:  # fmt: skip
         """Ask: answers, the curve, texts, remarks, recipe, Python, and the outcome."""
         request = Request(
             self.first if picture is None else picture, str(query or ""), str(text or ""),
             None if own else int(layer), float(scale), int(tokens),
         )  # fmt: skip
-        outcome = self.studio.ask(request)
+        outcome = self.studio.ask(request, _Bar(progress))
         return (
             shown.answers_html(outcome), _curve(outcome), shown.texts_html(outcome),
             shown.remarks_html(outcome),
             copying.recipe_text(self.studio, outcome), copying.python_text(self.studio, outcome),
             outcome,
         )  # fmt: skip
+
+    def not_asked(self) -> tuple[Any, ...]:
+        """No answers, in place of those to another question."""
+        quiet = '<p class="mfv-quiet">Not asked yet.</p>'
+        return quiet, gr.update(visible=False), "", "", "", "", None, ""
 
     @noticed(1)
     def files(self, outcome: Outcome | None) -> str:
@@ -219,6 +224,23 @@ class Handlers:
         if row and row[0] in named:
             return named[row[0]]
         return self.studio.vectors[index]
+
+
+class _Bar:
+    """Tells the page how far the computation of a vector is."""
+
+    def __init__(self, progress: gr.Progress) -> None:
+        self.progress = progress
+
+    def begin(self, label: str, total: int) -> Callable[[int], None]:
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done += units
+            self.progress((done, total), desc=label)
+
+        return advance
 
 
 def _curve(outcome: Outcome) -> Any:

@@ -206,8 +206,11 @@ class _Page:
             self.query.input(does.show, [self.picture, self.query], [*view, self.notice], **_QUICK),
             self.blocks.load(does.show, [self.picture], [*view, self.notice], **_QUICK),
         ]
-        for change in changes if self.auto else ():
-            self._asks(change.then)
+        for change in changes:
+            if self.auto:
+                self._asks(change.then)
+            else:
+                change.then(does.not_asked, None, self._answered(), **_QUICK)
 
     def _vector_events(self) -> None:
         does = self.does
@@ -239,17 +242,20 @@ class _Page:
         if self.auto:
             self._asks(used.then)
 
+    def _answered(self) -> list[Any]:
+        """What shows the answers."""
+        return [
+            self.answers, self.curve, self.texts, self.remarks, self.recipe, self.python,
+            self.outcome, self.problem,
+        ]  # fmt: skip
+
     def _asks(self, event: Any) -> Any:
         """Let an event ask the model; of requests that wait, the last of a page counts."""
         inputs = [
             self.picture, self.query, self.expression, self.own, self.layer, self.scale, self.tokens
         ]  # fmt: skip
-        outputs = [
-            self.answers, self.curve, self.texts, self.remarks, self.recipe,
-            self.python, self.outcome, self.problem,
-        ]  # fmt: skip
         return event(
-            self.does.ask, inputs, outputs, concurrency_id="model", concurrency_limit=1,
+            self.does.ask, inputs, self._answered(), concurrency_id="model", concurrency_limit=1,
             trigger_mode="always_last", api_visibility="private", show_progress="minimal",
             show_progress_on=[self.answers],
         )  # fmt: skip
