@@ -116,19 +116,19 @@ class _Page:
             info=self._names(),
         )  # fmt: skip
         self.findings = gr.HTML(js_on_load=_BUTTONS, elem_id="mfv-findings")
+        self.own = gr.Checkbox(True, label="at its own layer", container=False, elem_id="mfv-own")
+        narrow: dict[str, Any] = {"min_width": 130, "buttons": []}
         with gr.Row(equal_height=True):
-            self.own = gr.Checkbox(True, label="Its own layer", min_width=110, elem_id="mfv-own")
             self.layer = gr.Slider(
                 0, layers - 1, value=layers // 3, step=1, label="Layer", interactive=False,
-                min_width=140, elem_id="mfv-layer",
+                elem_id="mfv-layer", **narrow,
             )  # fmt: skip
             self.scale = gr.Slider(
-                -5, 5, value=1, step=0.1, label="Scale", min_width=140, elem_id="mfv-scale"
+                -5, 5, value=1, step=0.1, label="Scale", elem_id="mfv-scale", **narrow
             )
             self.tokens = gr.Slider(
-                0, MOST_TOKENS, value=8, step=1, label="Tokens", min_width=140,
-                elem_id="mfv-tokens",
-            )  # fmt: skip
+                0, MOST_TOKENS, value=8, step=1, label="Tokens", elem_id="mfv-tokens", **narrow
+            )
         self.ask = gr.Button("Ask", variant="primary", elem_id="mfv-ask")
 
     def _answers(self) -> None:
@@ -137,7 +137,7 @@ class _Page:
         self.answers = gr.HTML(elem_id="mfv-answers")
         self.curve = gr.LinePlot(
             x="layer", y="probability", color="answer", y_lim=[0, 1], height=320, visible=False,
-            label="Probability of answers, with the vector added at each layer for itself",
+            x_title="layer at which the vector is added", label="Effect by layer", show_label=False,
             tooltip=["layer", "probability", "without", "answer"], elem_id="mfv-curve",
         )  # fmt: skip
         self.texts = gr.HTML(elem_id="mfv-texts")
