@@ -1,0 +1,61 @@
+"""Tables of runs as data frames of pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mfv_dsl.base.errors import MfvError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from mfv_dsl.report.effects import Effects
+
+
+def data_frame(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pandas.DataFrame:
+    """Lines as a data frame with these columns: whole numbers as ``Int64``, others as ``Float64``,
+    texts as ``string``, truth values as ``boolean``, each with ``<NA>`` for nothing; a column of
+    several sorts, such as layers with ``native`` among them, as it is.  Raises MfvError (MFV6134)
+    without pandas."""
+    pandas = _pandas()
+    made = {}
+    for name in columns:
+        values = [line.get(name) for line in lines]
+        kind = _kind(values)
+        made[name] = pandas.Series(values, dtype=kind or "object")
+    return pandas.DataFrame(made, columns=list(columns))
+
+
+def effect_series(effects: Effects) -> pandas.Series:
+    """Scores of heads with the index (layer, head, relation).  Raises MfvError (MFV6134)."""
+    pandas = _pandas()
+    index = pandas.MultiIndex.from_product(
+        [effects.layers, effects.heads, effects.relations], names=["layer", "head", "relation"]
+    )
+    return pandas.Series(effects.values.reshape(-1), index=index, name=effects.by)
+
+
+def _kind(values: Sequence[Any]) -> str | None:
+    """The type of a column, None where its values are of several."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return "boolean"
+    if kinds == {int}:
+        return "Int64"
+    if kinds in ({float}, {int, float}):
+        return "Float64"
+    return "string" if kinds in (set(), {str}) else None
+
+
+def _pandas() -> ModuleType:
+    try:
+        import pandas
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pandas":
+            raise
+        raise MfvError(
+            "MFV6134", "data frames need the package pandas", help="pip install 'mfv-dsl[pandas]'"
+        ) from None
+    return pandas
