@@ -8,10 +8,15 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.arguments import known_options
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import finished
+from mfv_dsl.base.short import short
+from mfv_dsl.execute.run_files import PLAN, json_of
 from mfv_dsl.execute.run_result import RunResult, StoredValues
+from mfv_dsl.execute.run_tables import RunTables
 from mfv_dsl.plan.explain import explain_plan
 from mfv_dsl.plan.steps import Plan
+from mfv_dsl.plots import RunViews
 
 if TYPE_CHECKING:
     from mfv_dsl.engine.attach import HookPlan
@@ -60,13 +65,13 @@ class InteractivePlan(Plan):
         return {**self.__dict__, "given": {}}
 
     def _repr_html_(self) -> str:
-        from mfv_dsl.report.html import plan_html
+        from mfv_dsl.report.html.plans import plan_html
 
         return plan_html(self, explain_plan(self, finished(step.key for step in self.steps)))
 
 
 @dataclass(frozen=True, repr=False)
-class InteractiveResult(RunResult):
+class InteractiveResult(RunResult, RunViews):
     """What a run gave; its plan binds, and its vectors are saved and bound."""
 
     @classmethod
@@ -81,14 +86,25 @@ class InteractiveResult(RunResult):
         own = {item.name: getattr(result, item.name) for item in fields(RunResult)}
         return cls(**{**own, "plan": plan, "values": values})
 
-    def _repr_html_(self) -> str:
-        from mfv_dsl.report.html import results_html
+    def _tables(self) -> RunTables:
+        """Those of its folder.  Raises MfvError (MFV6113) where that holds another run by now."""
+        tables = RunTables(self.folder)
+        there = json_of(self.folder, PLAN)
+        if {step["key"] for step in there["steps"]} != {step.key for step in self.plan.steps}:
+            raise MfvError(
+                "MFV6113", f"{short(self.folder)} holds the results of another run by now",
+                help="run it again, each time into a folder of its own (`out=`)",
+            )  # fmt: skip
+        return tables
 
-        return results_html(self.rows, self.plan.metrics, self.notes)
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html.results import result_html
+
+        return result_html(self)
 
 
 def _interactive(value: Any) -> Any:
-    """A step's value; a vector that is saved and bound."""
+    """A step's value; a vector that is saved and bound, heads that show themselves."""
     from mfv_dsl.vector_objects import interactive
 
     return interactive(value)

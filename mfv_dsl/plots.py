@@ -179,8 +179,8 @@ class RunViews:
 
     def to_pandas(self, table: str = "rows") -> pandas.DataFrame:
         """A table of the run as a data frame, with the columns and values of its CSV file:
-        ``rows``, ``confusion``, ``choices``, ``numbers``, ``tunes``, ``weights``, ``heads``,
-        ``epochs``, ``norms`` or ``similarity``.
+        ``rows``, ``confusion``, ``choices``, ``numbers``, ``tunes``, ``weights``, ``items``,
+        ``heads``, ``epochs``, ``norms`` or ``similarity``.
 
         Raises:
             MfvError: MFV6133 for another name, MFV6134 where pandas is not installed, MFV6113 for a

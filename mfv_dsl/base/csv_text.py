@@ -27,12 +27,16 @@ def csv_text(lines: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> str:
 
 def csv_rows(text: str, words: Collection[str]) -> list[dict[str, Any]]:
     """The lines of a CSV by column: numbers and truth values as such but in the columns ``words``,
-    None for nothing.  Raises ValueError for lines of another length than the header.
+    None for nothing.  Raises ValueError for what is no CSV, and for lines of another length than
+    the header.
 
     >>> csv_rows("name,layer,low\\n1,1,\\n", {"name"})
     [{'name': '1', 'layer': 1, 'low': None}]
     """
-    lines = list(csv.reader(io.StringIO(text), strict=True))
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
     if not lines or len(set(lines[0])) < len(lines[0]):
         raise ValueError("it has no header")
     header, *rest = lines
@@ -40,16 +44,20 @@ def csv_rows(text: str, words: Collection[str]) -> list[dict[str, Any]]:
         if len(line) != len(header):
             raise ValueError(f"line {number} has {len(line)} cells, the header {len(header)}")
     return [
-        {name: _value(cell, name in words) for name, cell in zip(header, line, strict=True)}
+        {name: (cell or None) if name in words else typed(cell)
+         for name, cell in zip(header, line, strict=True)}
         for line in rest
-    ]
+    ]  # fmt: skip
 
 
-def _value(cell: str, is_word: bool) -> Any:
+def typed(cell: str) -> Any:
+    """A cell as the number or truth value that it is written of, else as text; None for nothing.
+
+    >>> typed("2"), typed("0.5"), typed("True"), typed("native"), typed("")
+    (2, 0.5, True, 'native', None)
+    """
     if cell == "":
         return None
-    if is_word:
-        return cell
     if cell in _TRUTH:
         return _TRUTH[cell]
     for kind in (int, float):

@@ -19,6 +19,7 @@ from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.short import Short
+from mfv_dsl.execute.items import items_file
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.rows import Results
 from mfv_dsl.execute.run_folder import FINISHED, RECIPE, RESULTS, Origin, RunFolder, Write
@@ -57,8 +58,8 @@ def write_run(
     origin: Origin,
     trace: bool = False,
 ) -> None:
-    """Write recipe, plan, manifest, results, head effects and vectors of a finished run, with
-    ``trace`` also what its steps read and wrote; the files of an earlier run go."""
+    """Write recipe, plan, manifest, results, items, head effects and vectors of a finished run,
+    with ``trace`` also what its steps read and wrote; the files of an earlier run go."""
     files: dict[str, Write] = {
         RECIPE: _bytes(text.encode()), "plan.json": _json(plan.to_json())
     }  # fmt: skip
@@ -76,6 +77,8 @@ def write_run(
     files |= {name: _bytes(table.encode()) for name, table in tables.items()}
     for name, curve in curves(done, performance.values):
         files[f"tune/{name}"] = _bytes(curve)
+    if (items := items_file(done, performance.values)) is not None:
+        files[items[0]] = _bytes(items[1])
     if trace:
         files["trace.txt"] = _bytes(trace_text(plan, performance).encode())
     for step in done.steps:

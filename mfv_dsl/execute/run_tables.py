@@ -8,12 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.csv_text import csv_rows
+from mfv_dsl.base.csv_text import csv_rows, typed
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.execute.item_lines import AFTER, BEFORE, read_items
 from mfv_dsl.execute.run_files import csv_of, effect_of, json_of, results_of, unknown_form
-from mfv_dsl.execute.tables import OF_RESULTS, Line, first_columns
-from mfv_dsl.execute.value_tables import COLUMNS, EPOCHS, HEADS, NORMS, SIMILARITY
+from mfv_dsl.execute.tables import (
+    COLUMNS,
+    EPOCHS,
+    HEADS,
+    NORMS,
+    OF_RESULTS,
+    SIMILARITY,
+    Line,
+    first_columns,
+)
 
 #: Columns whose values are words whatever they look like, in every table of a CSV file.
 _WORDS = ("step", "relation", "by", "tune", "variable", "vector", "other", "model", "dataset")
@@ -52,6 +61,8 @@ class RunTables:
         """The columns of a table, in the order of its CSV file."""
         if name in OF_RESULTS:
             columns: tuple[str, ...] = OF_RESULTS[name].columns
+        elif name == "items":
+            columns = () if self.has(name) else (*BEFORE, *AFTER)
         else:
             columns = COLUMNS.get(_FILES.get(name, ""), ())
         return first_columns(self.lines(name), columns)
@@ -74,7 +85,13 @@ def _of_csv(
     def lines(run: RunTables) -> list[Line]:
         _ = run.results  # the folder is a run's
         text = csv_of(run.folder, file)
-        return older(run) if text is None else csv_rows(text, _WORDS)
+        if text is None:
+            return older(run)
+        found = csv_rows(text, _WORDS)
+        for column in COLUMNS[file] if found else ():
+            if column not in found[0]:
+                raise ValueError(f"{file} has no column `{column}`")
+        return found
 
     return lines
 
@@ -132,10 +149,24 @@ def _epochs(folder: Path, tune: Mapping[str, Any]) -> list[Line]:
     return []
 
 
+def _items(run: RunTables) -> list[Line]:
+    """Every item under every condition; none where the run keeps none, as older ones."""
+    _ = run.results
+    lines = []
+    for item in read_items(run.folder) or ():
+        line = item._asdict()
+        axes = {name: typed(value) for name, value in line.pop("axes")}
+        line |= {name: typed(line[name]) for name in ("shots", "layer", "scale", "k")}
+        before, after = ({name: line[name] for name in names} for names in (BEFORE, AFTER))
+        lines.append({**before, **axes, **after})
+    return lines
+
+
 _FILES = {"heads": HEADS, "epochs": EPOCHS, "norms": NORMS, "similarity": SIMILARITY}
 #: Every table of a run by name, and what gives its lines.
 TABLES: Mapping[str, Callable[[RunTables], list[Line]]] = {
     **{name: _of_results(name) for name in OF_RESULTS},
+    "items": _items,
     "heads": _of_csv(HEADS, _older_heads),
     "epochs": _of_csv(EPOCHS, _older_epochs),
     "norms": _of_csv(NORMS),

@@ -14,6 +14,16 @@ from mfv_dsl.base.csv_text import csv_text
 from mfv_dsl.execute.rows import ALWAYS, CONDITION
 
 Line = dict[str, Any]
+#: Files of what is computed of values, and the columns that each has.
+HEADS, EPOCHS, NORMS, SIMILARITY = "heads.csv", "epochs.csv", "norms.csv", "similarity.csv"
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    HEADS: ("step", "relation", "by", "layer", "head", "score", "low", "high", "p",
+            "accuracy_change", "n"),
+    EPOCHS: ("tune", "relation", "variable", "layer", "epoch", "chosen", "n", "loss",
+             "off_task_kl", "accuracy", "nll", "norm"),
+    NORMS: ("step", "vector", "layer", "heads", "norm"),
+    SIMILARITY: ("vector", "other", "cosine"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,13 @@ OF_RESULTS: Mapping[str, Table] = {
     "tunes": Table(tune_lines, ("tune", "relation"), "tunes.csv"),
     "weights": Table(weight_lines, ("eval", "relation", "candidate", "weight"), "weights.csv"),
 }
+
+
+#: The CSV files that some runs have.
+SOMETIMES = (
+    *(table.file for table in OF_RESULTS.values() if not table.always),
+    *COLUMNS,
+)  # fmt: skip
 
 
 def result_files(data: Mapping[str, Any]) -> dict[str, str]:

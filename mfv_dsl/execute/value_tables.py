@@ -12,7 +12,7 @@ import torch
 
 from mfv_dsl.base.columns import cell
 from mfv_dsl.base.csv_text import csv_text
-from mfv_dsl.execute.tables import Line
+from mfv_dsl.execute.tables import COLUMNS, EPOCHS, HEADS, NORMS, SIMILARITY, Line
 from mfv_dsl.lang.entries import RANKINGS
 from mfv_dsl.methods.geometry import similarity
 from mfv_dsl.methods.means import effect_intervals
@@ -23,16 +23,6 @@ from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Plan, Step, needed, values_of
 from mfv_dsl.plan.treatments import treatments
 
-#: Files by table: columns that each has, and of these the words, which are never numbers.
-HEADS, EPOCHS, NORMS, SIMILARITY = "heads.csv", "epochs.csv", "norms.csv", "similarity.csv"
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    HEADS: ("step", "relation", "by", "layer", "head", "score", "low", "high", "p",
-            "accuracy_change", "n"),
-    EPOCHS: ("tune", "relation", "variable", "layer", "epoch", "chosen", "n", "loss",
-             "off_task_kl", "accuracy", "nll", "norm"),
-    NORMS: ("step", "vector", "layer", "heads", "norm"),
-    SIMILARITY: ("vector", "other", "cosine"),
-}  # fmt: skip
 #: Of more vectors than these a run writes no table of all pairs.
 MOST_COMPARED = 200
 

@@ -42,10 +42,10 @@ class Effects(Short):
 
     def __getitem__(self, relation: str) -> np.ndarray:
         if relation not in self.relations:
-            near = suggest(relation, self.relations)
+            near, names = suggest(relation, self.relations), ", ".join(self.relations)
             raise MfvError(
                 "MFV6131", f"there is no relation `{relation}` among the effects",
-                help=f"did you mean `{near}`?" if near else f"there are: {', '.join(self.relations)}",
+                help=f"did you mean `{near}`?" if near else f"there are: {names}",
             )  # fmt: skip
         found: np.ndarray = self.values[:, :, self.relations.index(relation)]
         return found

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from mfv_dsl.report.effects import Effects
 
 
+#: Columns of whole numbers, and of texts, also where no line has a value in them.
+_WHOLE = ("shots", "layer", "k", "n", "draws", "head", "heads", "epoch")
+_WORDS = (
+    "run", "eval", "relation", "vector", "control", "error", "answered", "split", "number", "tune",
+    "variable", "candidate", "step", "by", "other", "image", "place", "query", "answer", "said",
+    "said_unedited",
+)  # fmt: skip
+
+
 def data_frame(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pandas.DataFrame:
     """Lines as a data frame with these columns: whole numbers as ``Int64``, others as ``Float64``,
     texts as ``string``, truth values as ``boolean``, each with ``<NA>`` for nothing; a column of
@@ -23,7 +32,7 @@ def data_frame(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pa
     made = {}
     for name in columns:
         values = [line.get(name) for line in lines]
-        kind = _kind(values)
+        kind = _kind(name, values)
         made[name] = pandas.Series(values, dtype=kind or "object")
     return pandas.DataFrame(made, columns=list(columns))
 
@@ -37,14 +46,18 @@ def effect_series(effects: Effects) -> pandas.Series:
     return pandas.Series(effects.values.reshape(-1), index=index, name=effects.by)
 
 
-def _kind(values: Sequence[Any]) -> str | None:
+def _kind(name: str, values: Sequence[Any]) -> str | None:
     """The type of a column, None where its values are of several."""
     kinds = {type(value) for value in values if value is not None}
+    if not kinds and name in _WHOLE:
+        return "Int64"
     if kinds == {bool}:
         return "boolean"
     if kinds == {int}:
         return "Int64"
     if kinds in ({float}, {int, float}):
+        return "Float64"
+    if not kinds and name not in _WORDS:
         return "Float64"
     return "string" if kinds in (set(), {str}) else None
 

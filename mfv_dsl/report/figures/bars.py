@@ -122,19 +122,21 @@ def _drawn(
     high = 0.19 * (places[-1] - places[0] + 1.4)
     with styled():
         below = 0.18 if colours else 0.0
-        figure = new_figure(width, high + 0.42 + below)
+        room = int((0.3 * width) * 72 / (8 * LETTER))
+        labels = fitting([left.label, right.label], room, 3)
+        foot = 0.27 + 0.14 * max(label.count("\n") + 1 for label in labels)
+        figure = new_figure(width, high + foot + below)
         figure.get_layout_engine().set(wspace=0.08)  # type: ignore[union-attr]
         axes = figure.subplots(1, 2, sharey=True)
         _bars(axes[0], lines, places, colours, left)
         _differences(axes[1], lines, places, colours, right)
         axes[0].set_yticks([p for p, (name, *_) in zip(places, lines, strict=True) if name], names)
         axes[0].set_ylim(places[-1] + 0.7, places[0] - 0.7)
-        for panel, quantity in zip(axes, (left, right), strict=True):
+        for panel, label in zip(axes, labels, strict=True):
             panel.tick_params(axis="y", length=0)
             panel.spines["left"].set_visible(False)
             panel.xaxis.set_major_locator(MaxNLocator(nbins=4))
-            room = int((0.3 * width) * 72 / (8 * LETTER))
-            panel.set_xlabel(fitting([quantity.label], room, 3)[0], labelpad=2)
+            panel.set_xlabel(label, labelpad=2)
             panel.grid(axis="x", linewidth=0.4, color="#e0e0e0")
             panel.set_axisbelow(True)
         if colours:
@@ -158,7 +160,7 @@ def _bars(
         value, low, high = what.of(row)
         colour = colours.get(relation, COLOURS[0])
         control = {"facecolor": "white", "edgecolor": colour, "linewidth": 0.8}
-        look = control if row.get("control") else {"color": colour}
+        look = control if row.get("control") else {"color": colour, "alpha": 0.65}
         panel.barh(place, value, height=0.62, **look)
         if low is not None and high is not None:
             panel.plot([low, high], [place, place], color="black", linewidth=0.9)

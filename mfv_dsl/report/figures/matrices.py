@@ -139,8 +139,7 @@ def _confusions(
         figure = new_figure(width, sum(heights) + down * 0.27 + foot + 0.2)
         grid = figure.subplots(down, across, squeeze=False, height_ratios=heights)
         axes = grid.ravel()
-        letters = int((side + aside) * 72 / (8 * LETTER))
-        titles = fitting(list(panels), letters)
+        titles = fitting(list(panels), int(side * 72 / (8 * LETTER)), 3)
         for place, (panel, title, (rows, values)) in enumerate(
             zip(axes, titles, panels.values(), strict=False)
         ):

@@ -23,20 +23,10 @@ from mfv_dsl.report.figures.style import (
     new_figure,
     styled,
 )
+from mfv_dsl.report.prompt_row import PromptRow
 
 _TEXT = 7  # points of what stands under pictures
 _LINE = _TEXT * 1.35 / 72
-
-
-@dataclass(frozen=True)
-class PromptRow:
-    """One prompt: pictures (height, width, 3) uint8 as the model gets them, the text that goes with
-    each, and the answer that is wanted."""
-
-    title: str
-    pictures: Sequence[np.ndarray]
-    texts: Sequence[str]
-    answer: str
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,13 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise _unwritable(path, str(error)) from None
 
 
-def figure_bytes(figure: Figure, ending: str) -> bytes:
-    """The contents of the file of a figure, by the ending of its name, such as ``.pdf``."""
+def figure_bytes(figure: Figure, ending: str, dpi: int = 300) -> bytes:
+    """The contents of the file of a figure, by the ending of its name, such as ``.pdf``; ``dpi``
+    are the pixels of an inch."""
     data = io.BytesIO()
     with styled():
         kind = ending.lower()
-        figure.savefig(data, format=kind.removeprefix("."), metadata=FORMATS[kind])
+        figure.savefig(data, format=kind.removeprefix("."), metadata=FORMATS[kind], dpi=dpi)
     return data.getvalue()
 
 
