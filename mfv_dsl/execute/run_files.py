@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.texts import BadText, parse_json, read_json, read_text, reason
@@ -88,6 +86,8 @@ def csv_of(folder: Path, name: str) -> str | None:
 
 def effect_of(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file of effects says, and its arrays by layer and head."""
+    from safetensors import SafetensorError, safe_open  # takes long, and most need none of it
+
     try:
         open_regular(file).close()  # the library would wait for a pipe
         with safe_open(file, framework="numpy") as stored:

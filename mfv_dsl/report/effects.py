@@ -61,10 +61,15 @@ class Effects(Short):
         return mean
 
     def to_pandas(self) -> pandas.Series:
-        """A series with the index (layer, head, relation)."""
-        from mfv_dsl.report.frames import effect_series
+        """A series with the index (layer, head, relation).  Raises MfvError (MFV6134) without
+        pandas."""
+        from mfv_dsl.report.frames import pandas_library
 
-        return effect_series(self)
+        pandas = pandas_library()
+        index = pandas.MultiIndex.from_product(
+            [self.layers, self.heads, self.relations], names=["layer", "head", "relation"]
+        )
+        return pandas.Series(self.values.reshape(-1), index=index, name=self.by)
 
 
 def effects_of(

@@ -11,8 +11,6 @@ from mfv_dsl.base.errors import MfvError
 if TYPE_CHECKING:
     import pandas
 
-    from mfv_dsl.report.effects import Effects
-
 
 #: Columns of whole numbers, and of texts, also where no line has a value in them.
 _WHOLE = ("shots", "layer", "k", "n", "draws", "head", "heads", "epoch")
@@ -28,22 +26,13 @@ def data_frame(lines: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pa
     texts as ``string``, truth values as ``boolean``, each with ``<NA>`` for nothing; a column of
     several sorts, such as layers with ``native`` among them, as it is.  Raises MfvError (MFV6134)
     without pandas."""
-    pandas = _pandas()
+    pandas = pandas_library()
     made = {}
     for name in columns:
         values = [line.get(name) for line in lines]
         kind = _kind(name, values)
         made[name] = pandas.Series(values, dtype=kind or "object")
     return pandas.DataFrame(made, columns=list(columns))
-
-
-def effect_series(effects: Effects) -> pandas.Series:
-    """Scores of heads with the index (layer, head, relation).  Raises MfvError (MFV6134)."""
-    pandas = _pandas()
-    index = pandas.MultiIndex.from_product(
-        [effects.layers, effects.heads, effects.relations], names=["layer", "head", "relation"]
-    )
-    return pandas.Series(effects.values.reshape(-1), index=index, name=effects.by)
 
 
 def _kind(name: str, values: Sequence[Any]) -> str | None:
@@ -62,7 +51,8 @@ def _kind(name: str, values: Sequence[Any]) -> str | None:
     return "string" if kinds in (set(), {str}) else None
 
 
-def _pandas() -> ModuleType:
+def pandas_library() -> ModuleType:
+    """The package pandas.  Raises MfvError (MFV6134) where it is not installed."""
     try:
         import pandas
     except ModuleNotFoundError as error:
