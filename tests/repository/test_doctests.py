@@ -26,6 +26,7 @@ MODULES = [
     "mfv_dsl.report.figures.style",
     "mfv_dsl.execute.store",
     "mfv_dsl.expression",
+    "mfv_dsl.functions",
     *PACKAGES,
     *(
         module.name
