@@ -232,6 +232,11 @@ def test_pictures_that_cannot_be_read_say_why():
     assert "<img" not in dataset_html(empty, nothing)  # type: ignore[arg-type]
 
 
+def test_no_thousands_of_scenes_are_drawn_for_a_picture():
+    html = mfv.load_dataset("scenes", count=100_000, kinds="things")._repr_html_()
+    assert "no pictures, as 100,000 scenes would be drawn for one" in html and "<img" not in html
+
+
 def test_pictures_keep_their_colours():
     """Few colours are enough for what is seen."""
     from mfv_dsl.report.html.datasets import _COLOURS
