@@ -17,6 +17,8 @@ USAGE = (
     "MFV5355",
     "MFV5390",
     "MFV5391",
+    "MFV5410",
+    "MFV5414",
     "MFV6014",
     "MFV6015",
     "MFV6070",
@@ -46,7 +48,8 @@ def main() -> None:
         with signals_raise() as received:
             _run(received)
     except Interrupted as end:
-        show_interruption(end, sys.argv[1:])
+        if not end.is_usual:
+            show_interruption(end, sys.argv[1:])
         sys.exit(end.exit_code)
 
 

@@ -18,6 +18,7 @@ from mfv_dsl.cli import (
     language,
     reports,
     runs,
+    serving,
     store,
     tables,
     vectors,
@@ -70,7 +71,7 @@ def help_(
     typer.echo(at.get_help())
 
 
-for module in (runs, tables, reports, language, direct, analyses, installation):
+for module in (runs, tables, reports, language, direct, analyses, serving, installation):
     for command in module.COMMANDS:
         app.command()(command)
 app.command("eval")(direct.eval_)

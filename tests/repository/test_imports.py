@@ -25,6 +25,20 @@ ALLOWED = {
     "library": {"methods"},
     "execute": {"lang", "plan", "data", "models", "engine", "methods", "library", "version"},
     "lsp": {"lang", "plan", "library", "findings", "version"},
+    "playground": {
+        "lang",
+        "plan",
+        "data",
+        "models",
+        "methods",
+        "library",
+        "report",
+        "execute",
+        "expression",
+        "given",
+        "inputs",
+        "inspection",
+    },
     "report": {"lang", "plan", "data", "models", "methods", "library", "execute", "pygments_lexer"},
 }
 #: Libraries that take long to import, which checking and planning do without.
@@ -37,6 +51,8 @@ HEAVY = {
     "safetensors",
     "open_clip",
     "open_flamingo",
+    "gradio",
+    "pandas",
 }
 #: Of other packages' insides, the engine knows the protocol of models and their sites alone, and
 #: whoever shows results their form alone.
@@ -111,6 +127,21 @@ def test_only_the_command_line_imports_the_command_line():
     assert {user for user in users if package(user) == ""} <= {"mfv_dsl.__main__"}
 
 
+def test_only_the_package_for_notebooks_imports_ipython():
+    shells = {"IPython", "traitlets"}
+    users = {
+        module
+        for module, imported in GRAPH.items()
+        if any(target.split(".")[0] in shells for target in imported)
+    }
+    assert users and {package(user) for user in users} == {"notebook"}
+    doors = {module for module, targets in GRAPH.items()
+             if any(package(target) == "notebook" for target in targets)}  # fmt: skip
+    assert {door for door in doors if package(door) != "notebook"} == {
+        "mfv_dsl", "mfv_dsl.progress",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("floor", ["base", "lang", "plan", "lsp"])
 def test_checking_and_planning_import_nothing_heavy(floor: str):
     wrong = [
@@ -155,6 +186,15 @@ def circles() -> list[list[str]]:
         if module not in number:
             visit(module)
     return parts
+
+
+def test_only_the_command_imports_the_playground():
+    users = {m for m, targets in GRAPH.items() if any(package(t) == "playground" for t in targets)}
+    assert {user for user in users if package(user) != "playground"} == {"mfv_dsl.cli.serving"}
+    gradio = {
+        m for m, targets in GRAPH.items() if any(t.split(".")[0] == "gradio" for t in targets)
+    }
+    assert {package(module) for module in gradio} == {"playground"}
 
 
 @pytest.mark.slow
