@@ -256,6 +256,9 @@ class Expression:
             RecipeError: Everything that is wrong with it.
             MfvError: MFV5120 for a model that is not as it was loaded, MFV6001 for a vector that is
                 nowhere; as :meth:`check`, and what the steps raise as they run.
+
+        >>> steer = Expression.parse("fv(left) - fv(right)")
+        >>> steer.vector("tiny", heads="top(5)", trials=50).norm()  # doctest: +SKIP
         """
         from mfv_dsl.execute.loads import fetch_loads
         from mfv_dsl.execute.run import perform
@@ -305,6 +308,10 @@ class Expression:
             MfvError: MFV5118 where it is not said what it is computed on, MFV5119 for a layer or
                 scale that is none, MFV5103 for a layer that ``model`` does not have; what
                 :meth:`vector` raises; MFV51xx for a model that it does not fit.
+
+        >>> bound = Expression.parse("fv(left)").bind(model, layer=1)  # doctest: +SKIP
+        >>> with bound.attach():  # doctest: +SKIP
+        ...     model.generate(["<image>Q:red cross. A:"], [["scene.png"]])
         """
         from mfv_dsl.vector_objects import binding
 
