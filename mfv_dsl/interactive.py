@@ -19,6 +19,8 @@ from mfv_dsl.plan.steps import Plan
 from mfv_dsl.plots import RunViews
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mfv_dsl.engine.attach import HookPlan
     from mfv_dsl.engine.hooks import Hooks
 
@@ -96,6 +98,24 @@ class InteractiveResult(RunResult, RunViews):
                 help="run it again, each time into a folder of its own (`out=`)",
             )  # fmt: skip
         return tables
+
+    def report(self, path: str | Path | None = None, *, items: int | None = 400) -> Path:
+        """Make the page of this run, as ``mfv report`` does: one file for a browser.
+
+        Args:
+            path: The file; ``report.html`` in the run's folder if left out.
+            items: How many items are shown with their pictures, None for all.
+
+        Returns:
+            The file.
+
+        Raises:
+            MfvError: MFV5391 where what it needs is not installed, MFV6115 for a file that is no
+                report; see :func:`mfv_dsl.run_report.report`.
+        """
+        from mfv_dsl.run_report import report
+
+        return report([self.folder], path, items)
 
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html.results import result_html

@@ -76,9 +76,10 @@ class Plots:
             width: Inches, a length such as ``84mm``, ``column`` (3.3in) or ``page`` (6.9in).
 
         Raises:
-            MfvError: MFV6113 for a folder that is no finished run's; MFV6130 for a kind that is
-                unknown or that the run does not have; MFV6131 for what no line has; MFV6132 for
-                more than a figure can hold; MFV5356 for a width that is no length.
+            MfvError: MFV6113 for a folder that is no finished run's, MFV6114 for one of a newer
+                version; MFV6130 for a kind that is unknown or that the run does not have; MFV6131
+                for what no line has; MFV6132 for more than a figure can hold; MFV5356 for a width
+                that is no length.
         """
         from mfv_dsl.report.figures.kinds import Wish, kind_named
         from mfv_dsl.report.figures.style import inches
@@ -233,7 +234,7 @@ def open_run(folder: str | Path) -> Run:
         folder: Such as ``runs/quickstart``.
 
     Raises:
-        MfvError: MFV6113 where the folder is no run's, the run was stopped while it wrote it, or a
-            newer version did.
+        MfvError: MFV6113 where the folder is no run's, or the run was stopped while it wrote it;
+            MFV6114 where a newer version wrote it.
     """
     return Run(folder)

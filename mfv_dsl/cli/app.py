@@ -17,6 +17,7 @@ from mfv_dsl.cli import (
     figures,
     installation,
     language,
+    reports,
     runs,
     serving,
     store,
@@ -71,7 +72,7 @@ def help_(
     typer.echo(at.get_help())
 
 
-for module in (runs, tables, figures, language, direct, analyses, serving, installation):
+for module in (runs, tables, figures, reports, language, direct, analyses, serving, installation):
     for command in module.COMMANDS:
         app.command()(command)
 app.command("eval")(direct.eval_)

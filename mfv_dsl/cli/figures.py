@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mfv_dsl.cli.tables import pairs, run_folder
+from mfv_dsl.cli.tables import folder_of, pairs
 
 if TYPE_CHECKING:
     from mfv_dsl.plots import Plots
@@ -92,7 +92,7 @@ def plot(
         raise typer.BadParameter(f"`{format_}` is none of pdf, svg, png")
     if kind not in (None, _ALL):
         kind_named(kind)
-    folders = [run_folder(run) for run in runs]
+    folders = [folder_of(run) for run in runs]
     plots = Plots([RunTables(folder) for folder in folders])
     inside = folders[0] / "figures"
     if kind == _ALL:

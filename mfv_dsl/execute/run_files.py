@@ -9,7 +9,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.texts import BadText, parse_json, read_json, read_text, reason
 from mfv_dsl.execute.rows import RESULTS_FORMAT
-from mfv_dsl.execute.run_folder import RunFolder
+from mfv_dsl.execute.run_folder import MANIFEST, RunFolder
 
 RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
 _AGAIN = "run the recipe again; its finished steps are kept"
@@ -24,18 +24,20 @@ def check_finished(folder: Path) -> None:
 
 
 def results_of(folder: Path) -> dict[str, Any]:
-    """The data of a run's ``results.json`` in today's form.  Raises MfvError (MFV6113) for a folder
-    without, and for one that a newer version wrote in another form."""
+    """The data of a run's ``results.json`` in today's form.  Raises MfvError: MFV6113 for a folder
+    without, MFV6114 for one that a newer version wrote in another form."""
     check_finished(folder)
     data = json_of(folder, RESULTS)
     if not isinstance(data, dict) or not isinstance(data.get("rows"), list):
         raise unknown_form(folder, "it has no rows")
     form = data.get("format", 1)
     if not isinstance(form, int) or form > RESULTS_FORMAT:
+        manifest = json_of(folder, MANIFEST)
+        name = manifest.get("mfv_version") if isinstance(manifest, dict) else None
         raise MfvError(
-            "MFV6113", f"{folder / RESULTS} has format {form}, and this mfv-dsl knows those up to "
-            f"{RESULTS_FORMAT}",
-            help="upgrade mfv-dsl, or run the recipe again with this one",
+            "MFV6114", f"{folder} holds a run of a newer version, "
+            f"{name or 'which it does not name'}",
+            help="pip install --upgrade mfv-dsl",
         )  # fmt: skip
     if "format" not in data:
         data = {**data, "rows": [_of_today(row) for row in data["rows"]]}
@@ -96,3 +98,8 @@ def effect_of(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             return said, {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise MfvError("MFV6113", f"cannot read {file}: {error}", help=_AGAIN) from None
+
+
+def effects_in(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """What every file of effects under ``aie/`` says of itself, with its arrays (layers, heads)."""
+    return [effect_of(file) for file in sorted((folder / "aie").glob("*.safetensors"))]

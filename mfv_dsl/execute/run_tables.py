@@ -12,7 +12,7 @@ from mfv_dsl.base.csv_text import csv_rows, typed
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.execute.item_lines import AFTER, BEFORE, read_items
-from mfv_dsl.execute.run_files import csv_of, effect_of, json_of, results_of, unknown_form
+from mfv_dsl.execute.run_files import csv_of, effects_in, json_of, results_of, unknown_form
 from mfv_dsl.execute.tables import (
     COLUMNS,
     EPOCHS,
@@ -31,8 +31,8 @@ _WORDS = ("step", "relation", "by", "tune", "variable", "vector", "other", "mode
 class RunTables:
     """The tables of the run in a folder.
 
-    Raises MfvError (MFV6113), when one is asked for, where the folder is no run's, its run was
-    stopped while it wrote, or a newer version wrote it.
+    Raises MfvError (MFV6113), when one is asked for, where the folder is no run's, or its run was
+    stopped while it wrote; MFV6114 where a newer version wrote it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,11 +98,11 @@ def _of_csv(
 
 def _older_heads(run: RunTables) -> list[Line]:
     """The effects in ``aie/``."""
-    files = sorted((run.folder / "aie").glob("*.safetensors"))
-    if not files:
+    found = effects_in(run.folder)
+    if not found:
         return []
     place = {step["key"]: n for n, step in enumerate(json_of(run.folder, "plan.json")["steps"])}
-    effects = sorted(map(effect_of, files), key=lambda effect: place[effect[0]["step"]])
+    effects = sorted(found, key=lambda effect: place[effect[0]["step"]])
     columns = {"score": "aie", "low": "aie_low", "high": "aie_high", "p": "aie_p",
                "accuracy_change": "accuracy_change"}  # fmt: skip
     parameters = [said["parameters"] for said, _ in effects]
