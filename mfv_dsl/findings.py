@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mfv_dsl.base.arguments import path as as_path
+from mfv_dsl.base.collecting import uncollected
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
@@ -35,6 +36,7 @@ from mfv_dsl.plan.steps import Plan
 STDIN = "-"
 
 
+@uncollected()
 def findings(
     path: str | Path, overrides: Sequence[str] = (), profile: str | None = None
 ) -> tuple[Diagnostic, ...]:
