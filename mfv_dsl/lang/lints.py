@@ -35,6 +35,8 @@ ALLOW = "allow"
 #: kinds of what is of no use but to something else
 _OF_USE = ("model", "dataset", "heads", "vector", "let", "sweep")
 _SHOWN = 5
+#: codes of what is looked for in the plan, with the library that it is saved into
+_FOUND_LATER = frozenset(("MFV6017",))
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Permissions:
 
     def idle(self, scope: Scope) -> Iterator[Diagnostic]:
         """Codes that nothing was found of (MFV2062)."""
-        needed = {permission.at for permission in self.all if permission.needed}
+        needed = {p.at for p in self.all if p.needed or p.code in _FOUND_LATER}
         for at in dict.fromkeys(permission.at for permission in self.all):
             if at not in needed:
                 code = scope.source.text[at.start : at.end]
