@@ -365,6 +365,11 @@ class Recipe(Short):
         downloaded first.  Raises MfvError (MFV6001) for what is not there."""
         return replace(self) if fetch_loads(self.plan(only), self.lock) else self
 
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html.recipes import recipe_html
+
+        return recipe_html(self.name, self.text)
+
     def pin(self) -> dict[tuple[str, str | None], Pin]:
         """Write ``mfv.lock`` beside the recipe, so that it pins what the recipe loads; gives the
         pins by path and name.  Raises MfvError (MFV6023) where there is no file to write."""

@@ -60,7 +60,7 @@ class InteractivePlan(Plan):
         return {**self.__dict__, "given": {}}
 
     def _repr_html_(self) -> str:
-        from mfv_dsl.report.html import plan_html
+        from mfv_dsl.report.html.plans import plan_html
 
         return plan_html(self, explain_plan(self, finished(step.key for step in self.steps)))
 
@@ -82,13 +82,13 @@ class InteractiveResult(RunResult):
         return cls(**{**own, "plan": plan, "values": values})
 
     def _repr_html_(self) -> str:
-        from mfv_dsl.report.html import results_html
+        from mfv_dsl.report.html.results import result_html
 
-        return results_html(self.rows, self.plan.metrics, self.notes)
+        return result_html(self)
 
 
 def _interactive(value: Any) -> Any:
-    """A step's value; a vector that is saved and bound."""
+    """A step's value; a vector that is saved and bound, heads that show themselves."""
     from mfv_dsl.vector_objects import interactive
 
     return interactive(value)

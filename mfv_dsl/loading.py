@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ def load_model(
         load, values["architecture"] = models.load_anew, row
     model = load(constructor, place, truth(download, "download"), **values)
     model.generate = MethodType(generate_texts, model)
+    model._repr_html_ = partial(_model_html, model)
     return model
 
 
@@ -92,7 +94,10 @@ def load_dataset(name: str, /, *arguments: Any, **options: Any) -> Dataset:
     from mfv_dsl import data
 
     constructor, values = _constructor("dataset", name, arguments, options)
-    return data.open_dataset(constructor, **values)
+    opened: Any = data.open_dataset(constructor, **values)
+    opened._repr_html_ = partial(_dataset_html, opened)
+    dataset: Dataset = opened
+    return dataset
 
 
 def clear_models() -> int:
@@ -119,6 +124,23 @@ def device_of(device: Any) -> str | None:
         raise ArgumentError("device has to be a device's name, and this is empty")
     devices(name)
     return name
+
+
+def _model_html(model: Any) -> str:
+    """What a notebook shows of a model, which itself knows nothing of notebooks."""
+    from mfv_dsl.given import call_of
+    from mfv_dsl.report.html.models import model_html
+
+    return model_html(model, call_of("model", model))
+
+
+def _dataset_html(dataset: Any) -> str:
+    """What a notebook shows of a dataset."""
+    from mfv_dsl.data import facts_of
+    from mfv_dsl.given import call_of
+    from mfv_dsl.report.html.datasets import dataset_html
+
+    return dataset_html(dataset, facts_of(dataset), call_of("dataset", dataset))
 
 
 def _constructor(

@@ -20,6 +20,7 @@ from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.library import vector_file
 from mfv_dsl.library.vector_file import StoredVector
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.selection import Heads
 from mfv_dsl.methods.vectors import Vector, require_model
 from mfv_dsl.models.loaded import origin_of
 from mfv_dsl.models.sites import SiteSource
@@ -74,6 +75,11 @@ class InteractiveVector(Vector):
         """
         return binding(model, layer, scale, sites, attention_output)(self)
 
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html.vectors import vector_html
+
+        return vector_html(self)
+
 
 @dataclass(frozen=True, repr=False)
 class InteractiveStoredVector(StoredVector):
@@ -100,6 +106,21 @@ class InteractiveStoredVector(StoredVector):
         if layer is None:
             raise ArgumentError("the vector's file names no layer to add it at", "give `layer=`")
         return self.vector.bind(model, layer, scale, sites, attention_output)
+
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html.vectors import stored_vector_html
+
+        return stored_vector_html(self)
+
+
+@dataclass(frozen=True, repr=False)
+class InteractiveHeads(Heads):
+    """Heads that a notebook shows."""
+
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html.heads import heads_html
+
+        return heads_html(self)
 
 
 def load_vector(path: str | Path, name: str | None = None) -> InteractiveStoredVector:
@@ -153,7 +174,10 @@ def save_vector(path: str | Path, vector: Vector, metadata: Mapping[str, Any] | 
 
 
 def interactive(value: Any) -> Any:
-    """A vector with the methods of :class:`InteractiveVector`; any other value as it is."""
+    """A vector with the methods of :class:`InteractiveVector`, heads with those of
+    :class:`InteractiveHeads`; any other value as it is."""
+    if type(value) is Heads:
+        return InteractiveHeads(value.chosen, value.scores)
     return _of(value) if type(value) is Vector else value
 
 

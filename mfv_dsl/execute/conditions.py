@@ -49,12 +49,15 @@ class Point:
 @dataclass(frozen=True, repr=False)
 class Condition(Short):
     """One measured condition.  ``answered`` (prompts,) says for which of the evaluation's relations
-    each answer would be right, -1 for none; ``weights`` (prompts, candidates) are a blend's."""
+    each answer would be right, -1 for none; ``weights`` (prompts, candidates) are a blend's;
+    ``said`` (prompts,) are the answers' places among the evaluation's texts, None where it has
+    none."""
 
     at: Point
     outcomes: Outcomes
     answered: np.ndarray
     weights: np.ndarray | None = None
+    said: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,12 @@ class Evaluation(Short):
     """Conditions measured on one split, the trials that settled ``choose`` on another, and the
     zero-shot outcomes on the same items; ``images`` (prompts) shows which items share one, and
     ``relations`` are those that the queries' pictures show.  ``failures`` are the conditions and
-    trials that are in neither; the store keeps no evaluation that has some."""
+    trials that are in neither; the store keeps no evaluation that has some.
+
+    ``items`` are the prompts' queries, answers and places in their file, each (prompts,) and empty
+    in what an earlier version kept; ``texts`` are the different answers that were given, and
+    ``zero_shot_said`` (prompts,) the places of the zero-shot ones among them.
+    """
 
     conditions: tuple[Condition, ...]
     trials: tuple[Condition, ...]
@@ -79,6 +87,9 @@ class Evaluation(Short):
     images: tuple[str, ...]
     relations: tuple[str, ...]
     failures: tuple[Failure, ...] = ()
+    items: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
+    texts: tuple[str, ...] = ()
+    zero_shot_said: np.ndarray | None = None
 
     @property
     def real(self) -> tuple[Condition, ...]:

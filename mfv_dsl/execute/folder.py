@@ -18,6 +18,7 @@ from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.short import Short
+from mfv_dsl.execute.items import items_file
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.results import (
     choices_csv,
@@ -62,8 +63,8 @@ def write_run(
     origin: Origin,
     trace: bool = False,
 ) -> None:
-    """Write recipe, plan, manifest, results, head effects and vectors of a finished run, with
-    ``trace`` also what its steps read and wrote; the files of an earlier run go."""
+    """Write recipe, plan, manifest, results, items, head effects and vectors of a finished run,
+    with ``trace`` also what its steps read and wrote; the files of an earlier run go."""
     files: dict[str, Write] = {
         RECIPE: _bytes(text.encode()), "plan.json": _json(plan.to_json())
     }  # fmt: skip
@@ -79,8 +80,11 @@ def write_run(
         files[f"{name}.csv"] = _bytes(table.encode())
     if results.numbers:
         files["numbers.csv"] = _bytes(numbers_csv(results.numbers).encode())
-    for name, curve in curves(plan.without(performance.failures), performance.values):
+    done = plan.without(performance.failures)
+    for name, curve in curves(done, performance.values):
         files[f"tune/{name}"] = _bytes(curve)
+    if (items := items_file(done, performance.values)) is not None:
+        files[items[0]] = _bytes(items[1])
     if trace:
         files["trace.txt"] = _bytes(trace_text(plan, performance).encode())
     for step in plan.steps:

@@ -22,10 +22,13 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, read_text
+from mfv_dsl.execute.item_lines import ITEMS, ZIPPED
 from mfv_dsl.plan.steps import Plan
 from mfv_dsl.version import __version__
 
 MANIFEST, RECIPE, RESULTS = "manifest.json", "recipe.mfv", "results.json"
+#: The page that `mfv report` makes of a run; another run takes it away.
+REPORT = "report.html"
 #: What every run writes, and those of its files whose names depend on the recipe.
 _ALWAYS = (
     RECIPE, MANIFEST, "plan.json", RESULTS, "results.csv", "confusion.csv", "choices.csv",
@@ -102,6 +105,10 @@ class RunFolder:
                 )  # fmt: skip
             if "text" in (origin.source, manifest.get("source")):
                 self._warn_of_other_text(text)
+            own = self._files()
+            for name in (ITEMS, ZIPPED):  # older runs wrote none, and somebody else may have
+                if name not in own and os.path.lexists(self.path / name):
+                    raise self._in_the_way(name, "a file")
         for name in _FOLDERS:
             if (self.path / name).is_symlink():
                 raise self._in_the_way(name, "a link")
@@ -139,8 +146,16 @@ class RunFolder:
         return True
 
     def results(self) -> list[str]:
-        """The names of the files that the run which is there has written, but the manifest."""
-        return sorted(self._files() - {MANIFEST})
+        """The names of the files that the run which is there has written, but the manifest, and but
+        a report of it, which says where it lies."""
+        return sorted(self._files() - {MANIFEST, REPORT})
+
+    def add_report(self) -> None:
+        """Note that there is a report of the run, so that another run takes it away."""
+        manifest = self._manifest()
+        if manifest is not None and isinstance(manifest.get("files"), list):
+            files = sorted({*manifest["files"], REPORT})
+            self._write_manifest({**manifest, "files": files})
 
     def is_again(self, origin: Origin, plan: Plan) -> bool:
         """Note in the manifest that the run which is there was run again and all its steps were in
@@ -211,7 +226,7 @@ class RunFolder:
         for name, content in used.items():
             if os.path.lexists(self.path / name) and self._text(name) != content:
                 raise self._in_the_way(name, "a file")
-        for name in _ALWAYS:
+        for name in (*_ALWAYS, ITEMS, ZIPPED):
             path = self.path / name
             if os.path.lexists(path) and not (name == RECIPE and self._text() == text):
                 raise self._in_the_way(name, "a file")

@@ -25,7 +25,7 @@ ALLOWED = {
     "library": {"methods"},
     "execute": {"lang", "plan", "data", "models", "engine", "methods", "library", "version"},
     "lsp": {"lang", "plan", "library", "findings", "version"},
-    "report": {"plan", "data", "models", "methods", "execute"},
+    "report": {"lang", "plan", "data", "models", "methods", "library", "execute", "pygments_lexer"},
 }
 #: Libraries that take long to import, which checking and planning do without.
 HEAVY = {
@@ -45,8 +45,10 @@ ONLY = {
                            "mfv_dsl.models.sites",
                            "mfv_dsl.models.families"},
     ("report", "execute"): {"mfv_dsl.execute.results", "mfv_dsl.execute.tuning_rows",
-                            "mfv_dsl.execute.heads", "mfv_dsl.execute.environment"},
+                            "mfv_dsl.execute.heads", "mfv_dsl.execute.environment",
+                            "mfv_dsl.execute.run_result"},
     ("library", "methods"): {"mfv_dsl.methods.vectors"},
+    ("report", "library"): {"mfv_dsl.library.vector_file"},
 }  # fmt: skip
 #: The true recursion of the language: a call has expressions in it, an expression calls, and the
 #: value of an option is an expression.

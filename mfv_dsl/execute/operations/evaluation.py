@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,7 +32,7 @@ from mfv_dsl.methods.answers import (
     require_distinct,
 )
 from mfv_dsl.methods.evaluation import adding
-from mfv_dsl.methods.outcomes import selected
+from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.steps import Step
 
 
@@ -56,16 +56,57 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     points = with_controls(points, p)
     progress = session.listener.begin(step.label, len(points))
     prompts = _prompts(session, step, inputs, p["split"], p["shots"])
-    conditions, failed = _measured(session, step, inputs, points, prompts, p["split"])
+    wordings = Wordings(session.backend(step).text)
+    conditions, failed = _measured(session, step, inputs, points, prompts, p["split"], wordings)
     progress(len(points))
+    zero_shot = inputs["zero_shot"].picked(_measurable(step, inputs, p["split"]))
+    queries = [prompt.query for prompt in prompts]
+    zero_shot_said = wordings.places(zero_shot.names, zero_shot.outcomes.said)
     return Evaluation(
         conditions,
         trials,
-        selected(inputs["zero_shot"].outcomes, _measurable(step, inputs, p["split"])),
-        tuple(prompt.query.image for prompt in prompts),
+        zero_shot.outcomes,
+        tuple(query.image for query in queries),
         _relations(session, step, prompts),
         (*failures, *failed),
+        (
+            tuple(query.query for query in queries),
+            tuple(query.answer for query in queries),
+            tuple(query.place for query in queries),
+        ),
+        tuple(wordings.texts),
+        zero_shot_said,
     )
+
+
+class Wordings:
+    """The different ``texts`` of answers, in the order in which they come up; ``text`` makes one of
+    tokens."""
+
+    def __init__(self, text: Callable[[Sequence[int]], str]) -> None:
+        self._text = text
+        self._tokens: dict[int, str] = {}
+        self._places: dict[str, int] = {}
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, by place."""
+        return list(self._places)
+
+    def places(self, names: Sequence[str | None], said: np.ndarray) -> np.ndarray:
+        """The place of every answer (prompts,): of the object that it names, or where it names none
+        of the token that it begins with, ``said`` (prompts,)."""
+        texts = [
+            self._of_token(token) if name is None else name
+            for name, token in zip(names, said.tolist(), strict=True)
+        ]
+        return np.array([self._places.setdefault(t, len(self._places)) for t in texts], dtype=int)
+
+    def _of_token(self, token: int) -> str:
+        if token not in self._tokens:
+            text = self._text((token,))
+            self._tokens[token] = text.strip() or repr(text)
+        return self._tokens[token]
 
 
 @performs("answers")
@@ -106,23 +147,29 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
 
 def _measured(
     session: Session, step: Step, inputs: Values, points: list[Point], prompts: list[Prompt],
-    split: str,
+    split: str, wordings: Wordings | None = None,
 ) -> tuple[tuple[Condition, ...], tuple[Failure, ...]]:  # fmt: skip
     """Measure every condition of ``points`` on the same prompts of ``split``; those that give no
-    numbers are failures."""
+    numbers are failures.  With ``wordings`` they know what was said."""
     relations = _relations(session, step, prompts)
+
+    def condition(
+        point: Point, outcomes: Outcomes, names: Sequence[str | None],
+        weights: np.ndarray | None = None,
+    ) -> Condition:  # fmt: skip
+        said = None if wordings is None else wordings.places(names, outcomes.said)
+        answered = answered_relations(prompts, names, relations)
+        return Condition(point, outcomes, answered, weights, said)
+
     if step.parameters.get("mode") == "blend":
         names = begun_by(
             session.backend(step), session.names(step, split), step.parameters["answer"]
         )
         blends = _blends(session, step, inputs, points, split, prompts)
         conditions = [
-            Condition(
+            condition(
                 point, blend.outcomes,
-                answered_relations(
-                    prompts, [names.get(token) for token in blend.outcomes.said.tolist()], relations
-                ),
-                blend.weights,
+                [names.get(token) for token in blend.outcomes.said.tolist()], blend.weights,
             )
             for point, blend in zip(points, blends, strict=True)
             if blend.failure is None
@@ -143,7 +190,7 @@ def _measured(
         asked = list(variants.values())
         answers = session.answers(step, prompts, split, asked) if asked else []
     conditions = [
-        Condition(point, answer.outcomes, answered_relations(prompts, answer.names, relations))
+        condition(point, answer.outcomes, answer.names)
         for point, answer in zip(variants, answers, strict=True)
         if answer.failure is None
     ]
