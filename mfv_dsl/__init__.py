@@ -82,5 +82,19 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext mfv_dsl``: the magics ``%%mfv`` and ``%mfv``."""
+    from mfv_dsl.notebook.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext mfv_dsl``."""
+    from mfv_dsl.notebook.extension import unload
+
+    unload(shell)
+
+
 def __dir__() -> list[str]:
     return [*__all__, *_words()]

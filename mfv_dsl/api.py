@@ -24,6 +24,7 @@ from mfv_dsl.expression import DatasetLike, Expression, ModelLike
 from mfv_dsl.findings import STDIN, findings, read_recipe
 from mfv_dsl.given import Given, Kind, by_name, call_of, options_of, origin_of, same_call
 from mfv_dsl.interactive import InteractivePlan, InteractiveResult
+from mfv_dsl.interruption import interruptible
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import load_recipe
 from mfv_dsl.lang.constructors import CONSTRUCTOR
@@ -328,7 +329,7 @@ class Recipe(Short):
         plan, text, name = recipe.plan(only), self.text_as_run, recipe_label(self.name)
         settings = RunSettings(device, fresh, trace, download, self.given.objects)
         origin = replace(self._origin(folder, names), names_folder=out is not None)
-        with listening(progress, listener) as told:
+        with interruptible(step.key for step in plan.steps), listening(progress, listener) as told:
             result = recall(plan, text, folder, settings, name=name, origin=origin)
             if result is None:
                 from mfv_dsl.execute.run import run_plan

@@ -20,6 +20,7 @@ from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.source import Source
 from mfv_dsl.given import Given, call_of, not_loaded, origin_of
 from mfv_dsl.interactive import InteractivePlan
+from mfv_dsl.interruption import interruptible
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_source, load_recipe
 from mfv_dsl.lang.entries import FUNCTION
@@ -265,7 +266,7 @@ class Expression:
         plan, key = _planned(checked)
         if fetch_loads(plan):
             plan, key = _planned(self._checked(model, dataset, defaults)[0])
-        with listening(progress, listener) as told:
+        with interruptible(step.key for step in plan.steps), listening(progress, listener) as told:
             settings = RunSettings(given=given.objects)
             vector: Vector = perform(plan, told, settings).values[key]
         return interactive(replace(vector, expression=str(self)))

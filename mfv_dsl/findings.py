@@ -45,15 +45,27 @@ def findings(
 ) -> tuple[Diagnostic, ...]:
     """Everything that is wrong with a recipe's file, as :meth:`mfv_dsl.api.Recipe.findings`."""
     source, lock = read_recipe(path)
-    read = reader_beside(path)
+    return findings_in(source, reader_beside(path), overrides, profile, lock)
+
+
+def findings_in(
+    source: Source,
+    read: Reader,
+    overrides: Sequence[str] = (),
+    profile: str | None = None,
+    lock: Lock = NO_LOCK,
+    facts: Facts | None = None,
+) -> tuple[Diagnostic, ...]:
+    """Everything that is wrong with a recipe's text; ``read`` reads the files that it uses, and
+    ``facts`` are those of models and datasets where not the registry's."""
 
     def find(path: str, name: str | None) -> VectorFacts | None:
         return at_hand(path, name, lock)
 
-    result = check_source(source, None, overrides, find, profile, read=read)
+    result = check_source(source, facts, overrides, find, profile, read=read)
     if profile:
         return (*result.diagnostics, *_plan(result.checked)[1])
-    return (*result.diagnostics, *beyond_check(source, result, None, find, overrides, read)[0])
+    return (*result.diagnostics, *beyond_check(source, result, facts, find, overrides, read)[0])
 
 
 def beyond_check(

@@ -1,4 +1,5 @@
-"""How far a computation is, shown in Python: bars of tqdm, as widgets in a notebook."""
+"""How far a computation is, shown in Python: in an output of a notebook's cell, else by bars of
+tqdm on stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ def in_notebook() -> bool:
     """Whether this is a notebook's process, which shows what is written as it comes."""
     shell = sys.modules.get("IPython")
     running = None if shell is None else shell.get_ipython()
-    return type(running).__name__ == "ZMQInteractiveShell"
+    return "ZMQInteractiveShell" in [kind.__name__ for kind in type(running).__mro__]
 
 
 @contextmanager
@@ -35,12 +36,22 @@ def listening(progress: Progress, listener: Listener | None = None) -> Iterator[
         raise ArgumentError(f"a listener has a method `begin`, and this is {shown(listener)}")
     if listener is not None or not visible:
         yield listener
-        return
-    with ExitStack() as open_bars:
-        yield Bars(open_bars)
+    elif in_notebook():
+        from mfv_dsl.notebook.bars import Bars
+
+        bars = Bars()
+        try:
+            yield bars
+        except BaseException:
+            bars.settle("stopped after")
+            raise
+        bars.settle("done in")
+    else:
+        with ExitStack() as open_bars:
+            yield _Bars(open_bars)
 
 
-class Bars:
+class _Bars:
     """A bar on stderr for each piece of work under way, gone when it is done."""
 
     def __init__(self, open_bars: ExitStack) -> None:
@@ -48,7 +59,7 @@ class Bars:
 
     def begin(self, label: str, total: int) -> Callable[[int], None]:
         """A bar of ``total`` units; call the result with units as they finish."""
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         bar = tqdm(desc=label, total=total, leave=False)
         self._open_bars.callback(bar.close)

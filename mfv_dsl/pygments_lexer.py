@@ -59,9 +59,15 @@ class MfvLexer(Lexer):
     url = ""
 
     def get_tokens_unprocessed(self, text: str) -> Iterator[tuple[int, _TokenType, str]]:
-        """The tokens of a text with their places; what is between them is white."""
-        end = 0
-        tokens = [(token.type, str(token), token.start_pos or 0) for token in raw_tokens(text)]
+        """The tokens of a text with their places; what is between them is white.  A first line that
+        makes it a cell of a notebook is none of the recipe's."""
+        end = len(text.partition("\n")[0]) if text.startswith("%%mfv") else 0
+        if end:
+            yield 0, Comment.Preproc, text[:end]
+        tokens = [
+            (token.type, str(token), (token.start_pos or 0) + end)
+            for token in raw_tokens(text[end:])
+        ]
         first = True  # whether nothing but white stands before it in its line
         for number, (kind, value, start) in enumerate(tokens):
             if start > end:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic, render
+from mfv_dsl.base.tracebacks import traceback_lines
 
 
 class MfvError(Exception):
@@ -19,6 +20,9 @@ class MfvError(Exception):
     error[MFV6101]: cannot read a.mfv
       = help: check the path
     """
+
+    #: Whether it has been shown to the user where it happened.
+    is_shown = False
 
     def __init__(
         self,
@@ -42,6 +46,10 @@ class MfvError(Exception):
 
     def __str__(self) -> str:
         return "\n\n".join(render(diagnostic) for diagnostic in self.diagnostics)
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return traceback_lines(self, self.diagnostics, self.is_shown)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.__dict__)

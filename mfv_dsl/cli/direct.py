@@ -65,8 +65,9 @@ class RunOptions(OptionGroup):
     def result(self, name: str, text: str, out: Path | None = None) -> RunResult | None:
         """The result of running the recipe; None where it is printed instead."""
         from mfv_dsl.api import Recipe
-        from mfv_dsl.cli.interruption import kept, kept_steps
+        from mfv_dsl.cli.interruption import kept
         from mfv_dsl.cli.output import progress_bars, show_diagnostics
+        from mfv_dsl.interruption import kept_steps
 
         recipe = Recipe(text, name)
         if self.print_recipe:

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from mfv_dsl.interruption import kept_steps
+
 #: The signals that end a command, and what is said of each.
 _SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "ended (SIGTERM)", "SIGHUP": "ended (SIGHUP)"}
 #: Options that would undo what is kept.
@@ -76,17 +78,6 @@ def kept(say: Callable[[], str]) -> Iterator[None]:
     except Interrupted as end:
         end.kept = end.kept or say()
         raise
-
-
-def kept_steps(keys: Sequence[str] = ()) -> str:
-    """What of the steps with these keys, if they are known, an interrupted run leaves behind."""
-    from mfv_dsl.base.places import finished, store_root
-
-    keys = list(dict.fromkeys(keys))
-    if not keys:
-        return f"finished steps are kept in {store_root()}"
-    done = len(finished(keys))
-    return f"{done} of {len(keys)} steps are finished and kept in {store_root()}"
 
 
 def show_interruption(end: Interrupted, arguments: Sequence[str]) -> None:

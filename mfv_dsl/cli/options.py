@@ -129,8 +129,9 @@ class VectorOptions(ModelOptions):
 
     def read_vector(self, text: str, listener: Listener) -> VectorInput:
         """The vector of a file or of an expression."""
-        from mfv_dsl.cli.interruption import kept, kept_steps
+        from mfv_dsl.cli.interruption import kept
         from mfv_dsl.inputs import read_vector
+        from mfv_dsl.interruption import kept_steps
 
         with kept(kept_steps):
             return read_vector(

@@ -72,8 +72,9 @@ def run(
 ) -> None:
     """Run a recipe and print its table of results."""
     from mfv_dsl.api import Recipe
-    from mfv_dsl.cli.interruption import kept, kept_steps
+    from mfv_dsl.cli.interruption import kept
     from mfv_dsl.cli.output import show_diagnostics
+    from mfv_dsl.interruption import kept_steps
 
     checked = Recipe.from_file(recipe, sets or (), profile)
     show_diagnostics(checked.check())

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.origin import Origin
 from mfv_dsl.lang.constructors import CONSTRUCTOR, constructor_module
+from mfv_dsl.models.quiet import quiet_tqdm
 
 if TYPE_CHECKING:
     from mfv_dsl.models.openflamingo import OpenFlamingo
@@ -54,6 +55,7 @@ def load_anew(
     if device is not None:
         arguments["device"] = device
     _log.info("loading the model %s", constructor)
+    quiet_tqdm()
     model: Any = constructor_module("model", constructor).load(download=download, **arguments)
     model.loaded = Loaded(Origin(constructor, dict(arguments)), _weights(model))
     loaded: OpenFlamingo = model

@@ -1,9 +1,18 @@
-"""transformers, told to be quiet."""
+"""transformers and tqdm, told to be quiet."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def quiet_tqdm() -> None:
+    """Import tqdm as the libraries do that load models, without its warning of a notebook that has
+    no widgets: there it writes text."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tqdm.auto  # noqa: F401
 
 
 @contextmanager

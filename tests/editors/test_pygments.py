@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from pygments.token import Error, Keyword, Name, Whitespace
+from pygments.token import Comment, Error, Keyword, Name, Whitespace
 
 from mfv_dsl.lang.lexer import raw_tokens
 from mfv_dsl.pygments_lexer import MfvLexer
@@ -51,3 +51,13 @@ def test_pygments_finds_the_lexer():
     if not found:
         pytest.skip("the package was installed before it had this lexer: make setup")
     assert found[0].load() is MfvLexer
+
+
+def test_the_first_line_of_a_notebooks_cell_is_none_of_the_recipes():
+    text = "%%mfv steer --set raw.layer=$x\nmfv 1\nvector v = fv(left)"
+    found = list(MfvLexer().get_tokens_unprocessed(text))
+    assert "".join(value for _, _, value in found) == text
+    assert all(text[at:].startswith(value) for at, _, value in found)
+    assert found[0] == (0, Comment.Preproc, "%%mfv steer --set raw.layer=$x")
+    assert not any(kind in Error for _, kind, _ in found)
+    assert (31, Keyword.Declaration, "mfv") in found

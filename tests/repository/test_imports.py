@@ -109,6 +109,21 @@ def test_only_the_command_line_imports_the_command_line():
     assert {user for user in users if package(user) == ""} <= {"mfv_dsl.__main__"}
 
 
+def test_only_the_package_for_notebooks_imports_ipython():
+    shells = {"IPython", "traitlets"}
+    users = {
+        module
+        for module, imported in GRAPH.items()
+        if any(target.split(".")[0] in shells for target in imported)
+    }
+    assert users and {package(user) for user in users} == {"notebook"}
+    doors = {module for module, targets in GRAPH.items()
+             if any(package(target) == "notebook" for target in targets)}  # fmt: skip
+    assert {door for door in doors if package(door) != "notebook"} == {
+        "mfv_dsl", "mfv_dsl.progress",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("floor", ["base", "lang", "plan", "lsp"])
 def test_checking_and_planning_import_nothing_heavy(floor: str):
     wrong = [
