@@ -32,6 +32,9 @@ class ModelFacts(Short):
     ``layer_parameters`` of a decoder layer on average, with its cross-attention where there is one,
     ``output_parameters`` of the output head, and ``picture_work``, about how many multiply-adds it
     takes to encode a picture.
+
+    ``query`` is how a query is written behind its picture, with ``{query}`` for the name that it
+    asks about; empty where that is not known before a model is loaded.
     """
 
     n_layers: int
@@ -56,6 +59,7 @@ class ModelFacts(Short):
     output_parameters: int = 0
     picture_work: int = 0
     inputs: str = field(default="", compare=False)
+    query: str = field(default="", compare=False)
 
     @property
     def head_layers(self) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ USAGE = (
     "MFV5350",
     "MFV5355",
     "MFV5390",
+    "MFV5410",
+    "MFV5414",
     "MFV6014",
     "MFV6015",
     "MFV6070",
@@ -43,7 +45,8 @@ def main() -> None:
         with signals_raise() as received:
             _run(received)
     except Interrupted as end:
-        show_interruption(end, sys.argv[1:])
+        if not end.is_usual:
+            show_interruption(end, sys.argv[1:])
         sys.exit(end.exit_code)
 
 

@@ -163,6 +163,13 @@ def eval_(
     ] = None,
     layer: Annotated[str | None, typer.Option(help="A layer, a sweep 0..9, or native.")] = None,
     scale: Annotated[str | None, typer.Option(help="A factor, or a sweep: '[0.5, 1]'.")] = None,
+    position: Annotated[
+        str | None,
+        typer.Option(help="The tokens written to: last, all, images, or a text: '\"Q:\"'."),
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="What it is added to: residual, attention or mlp.")
+    ] = None,
     choose: Annotated[
         list[str] | None,
         typer.Option(help="Settle this sweep on the validation split; may be repeated."),
@@ -186,7 +193,8 @@ def eval_(
         _block("defaults", trials=trials, heads=heads, seed=seed),
         _block(
             "eval measured", shots=shots, add=add, patch=patch, ablate=ablate, layer=layer,
-            scale=scale, choose=_listed(choose), on=_listed(on), items=items, split=split,
+            scale=scale, position=position, site=site, choose=_listed(choose), on=_listed(on),
+            items=items, split=split,
         ),
     )  # fmt: skip
     running.run("eval", text, out)

@@ -43,6 +43,14 @@ class Template:
         ]
         return [*demonstrations, self.query.format(query=prompt.query.query)]
 
+    def question(self, mark: str) -> str:
+        """What stands behind a query's picture, with ``{query}`` for its name.
+
+        >>> OPENFLAMINGO.question(IMAGE)
+        'Q:{query}. A:'
+        """
+        return self.query.rpartition(mark)[2]
+
     @property
     def hash(self) -> str:
         """SHA-256 of a prompt of one demonstration, with names in braces for what varies; it tells

@@ -18,11 +18,13 @@ from mfv_dsl.models.sites import SiteSource, SiteTable, find_sites, unknown_proj
 
 @dataclass(frozen=True, repr=False)
 class HookPlan:
-    """Edits, and the model and sites that they are bound to."""
+    """Edits, and the model and sites that they are bound to; ``image_tokens`` are those that stand
+    for pictures in its calls, as far as they are known."""
 
     model: nn.Module
     sites: SiteTable
     edits: tuple[Edit, ...]
+    image_tokens: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -38,13 +40,15 @@ class HookPlan:
         ``sites`` says where a model of another make keeps its parts, ``attention_output`` which
         module of a decoder layer is its attention's output projection
         (:func:`~mfv_dsl.models.sites.find_sites`).  Raises MfvError: MFV5108 where the parts that
-        the edits need are not known, MFV5102 to MFV5105 for edits that do not fit.
+        the edits need are not known, MFV5102 to MFV5105 for edits that do not fit, MFV5123 for
+        positions that calls do not tell.
         """
         given = sites is not None or attention_output is not None
         if not given and hasattr(model, "sites") and hasattr(model, "model"):
-            plan = cls(model.model, model.sites, ())
+            plan = cls(model.model, model.sites, (), model.image_tokens)
         elif isinstance(model, nn.Module):
-            plan = cls(model, find_sites(model, sites, attention_output), ())
+            table = find_sites(model, sites, attention_output)
+            plan = cls(model, table, (), _image_tokens(model))
         else:
             raise MfvError(
                 "MFV5108", f"a {type(model).__name__} is no model that edits can be bound to",
@@ -62,7 +66,7 @@ class HookPlan:
         at_projection = any(edit.site in ("lm.attn", "lm.attn.out") for edit in plan.edits)
         if at_projection and "lm.attn" not in plan.sites:
             raise unknown_projection(plan.model, plan.sites)
-        Hooks(plan.model, plan.sites, plan.edits)  # refuses what does not fit
+        plan.attach()  # refuses what does not fit
         return plan
 
     def check_layer(self, layer: int | str) -> None:
@@ -75,15 +79,27 @@ class HookPlan:
 
         The edits are made at each row's last token that the call's ``attention_mask`` (rows,
         tokens) does not leave out, wherever the padding is; without a mask at the last position.
-        In a generation with a cache that is the new token of every call.  Leaving the block without
-        a call is an error.
+        In a generation with a cache that is the new token of every call.  Edits at all tokens are
+        made at all of every call, those at pictures where a call has their tokens.  Leaving the
+        block without a call, or without a picture, is an error.
         """
-        return Hooks(self.model, self.sites, self.edits, by_mask=True)
+        return Hooks(
+            self.model, self.sites, self.edits, by_mask=True, image_tokens=self.image_tokens
+        )
 
     def __repr__(self) -> str:
         edits = [str(edit) for edit in self.edits]
         more = f" and {len(edits) - 5} more" if len(edits) > 5 else ""
         return f"HookPlan({type(self.model).__name__}: {'; '.join(edits[:5]) or 'no edits'}{more})"
+
+
+def _image_tokens(model: Any) -> frozenset[int]:
+    """The tokens that stand for pictures in calls of a user's own model; none where it does not
+    say."""
+    config = getattr(model, "config", None)
+    places = (model, "media_token_id"), (config, "image_token_id"), (config, "image_token_index")
+    tokens = (getattr(holder, name, None) for holder, name in places)
+    return frozenset({next((token for token in tokens if isinstance(token, int)), -1)} - {-1})
 
 
 def check_numbers(model: nn.Module, edit: Edit) -> None:

@@ -22,11 +22,13 @@ from mfv_dsl.models.sites import SiteTable
 @dataclass(frozen=True)
 class _Call:
     """What a call was given: its mask (rows, all tokens so far), None where there is no padding;
-    how many tokens a cache holds, None where that is not known; its rows, likewise."""
+    how many tokens a cache holds, None where that is not known; its rows, and the ids of its
+    tokens (rows, tokens), likewise."""
 
     mask: torch.Tensor | None
     cached: int | None
     rows: int | None
+    tokens: torch.Tensor | None = None
 
 
 class Calls:
@@ -64,6 +66,11 @@ class Calls:
     def running(self) -> bool:
         """Whether a call is under way."""
         return self._depth > 0
+
+    @property
+    def tokens(self) -> torch.Tensor | None:
+        """The ids of the call's tokens, (rows, tokens); None where it was given none."""
+        return None if self._call is None else self._call.tokens
 
     def ends(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The place of each row's last real token in ``tensor`` (rows, tokens, width), (rows,);
@@ -130,7 +137,9 @@ def _call_of(module: nn.Module, inputs: tuple[Any, ...], options: Mapping[str, A
     mask, rows = _padding(given.get("attention_mask")), None if text is None else len(text)
     if mask is not None and rows not in (None, len(mask)):
         raise unusable_mask(f"it has shape {tuple(mask.shape)}, for {rows} rows")
-    return _Call(mask, cached, rows)
+    ids = (given.get(name) for name in ("input_ids", "lang_x"))
+    tokens = next((value for value in ids if isinstance(value, torch.Tensor)), None)
+    return _Call(mask, cached, rows, tokens)
 
 
 def _cached(cache: Any) -> int | None:

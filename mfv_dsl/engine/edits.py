@@ -1,7 +1,8 @@
 """Edits and reads: what is done at which site of a model, as data.
 
 Both are tied to a site's name and a layer; neither knows a module.  ``positions`` are token
-positions counted from the end (-1 is the last), or ``None`` for all.
+positions counted from the end (-1 is the last), or ``None`` for all.  Of an edit they may also be
+told by what stands there: the tokens of pictures (:data:`IMAGES`) or of a text (:class:`Span`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,31 @@ from mfv_dsl.base.arguments import ArgumentError, shown
 from mfv_dsl.base.short import Short
 
 LAST = (-1,)
+#: The tokens that stand for pictures, as positions of an edit.
+IMAGES: Literal["images"] = "images"
 EditOperation: TypeAlias = Literal["add", "replace", "scale", "project_out"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The tokens of ``text``, as positions of an edit.
+
+    They are those of its last occurrence in a prompt's query, which is what stands behind the last
+    picture; a token that holds a part of the text belongs to it.  ``{query}`` in it stands for the
+    name that a prompt of a dataset asks about::
+
+        Edit("lm.resid", 3, "add", value, positions=Span("Q:{query}"))
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return f'"{self.text}"'
+
+
+#: Where an edit is made: counted from the end, at every token, or told by what stands there; in a
+#: batch a mask (prompts, length) of where that is.
+Positions: TypeAlias = "tuple[int, ...] | Literal['images'] | Span | torch.Tensor | None"
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +59,7 @@ class Edit(Short):
     operation: EditOperation
     value: torch.Tensor
     heads: tuple[int, ...] | None = None
-    positions: tuple[int, ...] | None = LAST
+    positions: Positions = LAST
 
     def __post_init__(self) -> None:
         if not isinstance(self.operation, str) or self.operation not in get_args(EditOperation):

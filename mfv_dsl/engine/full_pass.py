@@ -11,6 +11,7 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.pictures import encoded_now, is_of_pictures
+from mfv_dsl.engine.positions import placed
 from mfv_dsl.engine.trace import note
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -35,9 +36,10 @@ def full_pass(
         output = full_pass(model, batch, reads=[Read("lm.attn", layer=2)])
         heads = output.readings[0][:, 0]  # (prompts, heads, head_dim)
 
-    Raises MfvError: MFV5102 to MFV5105 for what does not fit the model, MFV5101 for an edit or a
-    read that never fired.
+    Raises MfvError: MFV5102 to MFV5105 for what does not fit the model, MFV5121 and MFV5122 for
+    positions that a prompt does not have, MFV5101 for an edit or a read that never fired.
     """
+    edits = placed(backend, batch, edits)
     works: list[Edit | Read] = [*edits, *reads]
     with Hooks(backend.model, backend.sites, edits, reads) as hooks:
         logits = backend.forward(encoded_now(backend, batch, works))

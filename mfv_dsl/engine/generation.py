@@ -11,10 +11,11 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.transfer import brought, sent
-from mfv_dsl.engine.edits import LAST, Edit
+from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite, check_edits, remedy
 from mfv_dsl.engine.hooks import Hooks, find_site
 from mfv_dsl.engine.pictures import edit_pictures
+from mfv_dsl.engine.positions import at_last, placed
 from mfv_dsl.engine.trace import note
 from mfv_dsl.models.base import Backend, Decoder, Picture, PromptBatch, TextBackend
 
@@ -54,7 +55,7 @@ def generate(
     if max_new_tokens < 1 or beams < 1:
         raise ValueError("max_new_tokens and beams must be at least 1")
     for edit in edits if everywhere else ():
-        if edit.positions not in (None, LAST):
+        if not (edit.positions is None or at_last([edit])):
             raise MfvError(
                 "MFV5107",
                 f"{edit} is for positions {edit.positions}, which generated tokens do not have",
@@ -62,6 +63,7 @@ def generate(
             )
     check_edits(backend, edits)
     batch, edits = edit_pictures(backend, batch, edits)
+    edits = placed(backend, batch, edits)
     with backend.decoding(batch) as decoder:
         run = _Run(backend, decoder, edits, edits if everywhere else ())
         first = run.prompt()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -22,9 +23,10 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.transfer import sent
+from mfv_dsl.engine.applying import apply, split_heads, taken
 from mfv_dsl.engine.calls import Calls
-from mfv_dsl.engine.edits import Edit, EditOperation, Read
+from mfv_dsl.engine.edits import IMAGES, Edit, Read, Span
+from mfv_dsl.engine.positions import is_picture
 from mfv_dsl.models.sites import Site, SiteTable
 
 #: What a hook makes of a module's input or output.
@@ -83,10 +85,12 @@ class Hooks(PlacedHooks):
 
     After the context ``firings`` tells how often each edit and read fired, ``read(r)`` gives what
     was read.  ``by_mask``: in calls with an ``attention_mask`` positions count from each row's last
-    real token; otherwise from the end of the rows, which are padded on the left.  Raises MfvError:
-    MFV5102 to MFV5105 where an edit or a read does not fit the model (before any hook is placed),
-    MFV5101 on leaving where one never fired; as the model runs MFV5115 to MFV5117 for states, masks
-    and positions with which an edit cannot be made.
+    real token; otherwise from the end of the rows, which are padded on the left.  Edits at pictures
+    (:data:`~mfv_dsl.engine.edits.IMAGES`) are then made where a call has one of ``image_tokens``.
+    Raises MfvError: MFV5102 to MFV5105 where an edit or a read does not fit the model, MFV5123 for
+    positions that a call does not tell (before any hook is placed), MFV5101 on leaving where one
+    never fired; as the model runs MFV5115 to MFV5117 for states, masks and positions with which an
+    edit cannot be made.
     """
 
     def __init__(
@@ -97,9 +101,13 @@ class Hooks(PlacedHooks):
         reads: Sequence[Read] = (),
         *,
         by_mask: bool = False,
+        image_tokens: frozenset[int] = frozenset(),
     ) -> None:
         super().__init__()
         self.edits, self.reads = tuple(edits), tuple(reads)
+        self._image_tokens = image_tokens
+        for edit in self.edits:
+            _check_positions(edit, by_mask, image_tokens)
         self._calls = Calls(model, sites) if by_mask else None
         self._marked: list[nn.Module] = []
         self._last_call: dict[tuple[str, int], int] = {}
@@ -183,10 +191,28 @@ class Hooks(PlacedHooks):
             self._last_call[place.site, place.layer] = self._calls.number
         return self._calls.ends(tensor)
 
+    def _at_pictures(self, edit: Edit, tensor: torch.Tensor) -> Edit | None:
+        """An edit at pictures with the places of the call's in ``tensor`` (rows, tokens, width);
+        None where it has none, as a new token of a generation.  Any other edit as it is."""
+        if not isinstance(edit.positions, str):
+            return edit
+        tokens = None if self._calls is None else self._calls.tokens
+        if tokens is None or tokens.shape != tensor.shape[:2]:
+            raise MfvError(
+                "MFV5123", "which tokens of this call stand for pictures is not known",
+                help="call the model with the ids of its tokens, with as many of them for a "
+                "picture as it has features",
+            )  # fmt: skip
+        mask = is_picture(tokens, self._image_tokens).to(tensor.device)
+        return replace(edit, positions=mask) if bool(mask.any()) else None
+
     def _unfired(self) -> Iterator[str]:
         for work in self._all:
             if not self.firings[id(work)]:
-                yield f"nothing passed through {work.site}[{work.layer}]: {work} never fired"
+                place = f"nothing passed through {work.site}[{work.layer}]"
+                if isinstance(work.positions, str):
+                    place = "no call had a token of a picture"
+                yield f"{place}: {work} never fired"
 
     def _function(self, site: Site, works: Sequence[Edit | Read]) -> Change:
         def run(tensor: torch.Tensor) -> torch.Tensor:
@@ -196,10 +222,13 @@ class Hooks(PlacedHooks):
             ends = self._ends(site, works[0], tensor)
             for work in works:
                 if isinstance(work, Edit):
-                    tensor = apply(work, site, tensor, ends)
+                    edit = self._at_pictures(work, tensor)
+                    if edit is None:
+                        continue
+                    tensor = apply(edit, site, tensor, ends)
                 else:
-                    taken = _at(tensor, work.positions, ends)
-                    reading = split_heads(site, taken).detach().clone()
+                    reading = split_heads(site, taken(tensor, work.positions, ends))
+                    reading = reading.detach().clone()
                     earlier = self._readings.get(id(work), []) if site.of_pictures else []
                     self._readings[id(work)] = [*earlier, reading]
                 self.firings[id(work)] += 1
@@ -208,78 +237,22 @@ class Hooks(PlacedHooks):
         return run
 
 
-def apply(
-    edit: Edit, site: Site, tensor: torch.Tensor, ends: torch.Tensor | None = None
-) -> torch.Tensor:
-    """``tensor`` (prompts, length, site width) with ``edit`` made; the input is untouched.
-
-    ``ends`` (prompts,) is the place of each prompt's last token, where rows are padded behind it.
-    """
-    if site.of_pictures and edit.positions is None:  # thousands of places, and one value for all
-        return apply_operation(edit.operation, tensor, edit.value)
-    out = tensor.clone()
-    every = edit.positions is None
-    positions = range(tensor.shape[1]) if edit.positions is None else edit.positions
-    for position in positions:
-        at = _place(tensor, position, None if every else ends)
-        before = split_heads(site, tensor[at])
-        if site.heads is None:
-            out[at] = apply_operation(edit.operation, before, edit.value)
-        else:
-            heads = slice(None) if edit.heads is None else list(edit.heads)
-            after = before.clone()
-            after[:, heads] = apply_operation(edit.operation, before[:, heads], edit.value)
-            out[at] = after.flatten(-2)
-    return out
-
-
-def _place(tensor: torch.Tensor, position: int, ends: torch.Tensor | None) -> tuple[Any, Any]:
-    """The index of ``position`` in every row of ``tensor`` (prompts, length, width)."""
-    length = tensor.shape[1]
-    at: tuple[Any, Any]
-    if ends is None or position >= 0:
-        fits, at = -length <= position < length, (slice(None), position)
-    else:
-        places = ends + (position + 1)
-        fits, at = bool((places >= 0).all()), (torch.arange(len(places)), places)
-    if not fits:
+def _check_positions(edit: Edit, by_mask: bool, image_tokens: frozenset[int]) -> None:
+    """Refuse (MFV5123) positions that are not known where the model is called."""
+    told = edit.positions
+    if isinstance(told, Span):
         raise MfvError(
-            "MFV5117",
-            f"there is no position {position}: the model is called with {length} tokens",
-            help="in a generation each call has the new token alone; edit the last, -1, or all",
-        )
-    return at
-
-
-def apply_operation(
-    operation: EditOperation, before: torch.Tensor, value: torch.Tensor
-) -> torch.Tensor:
-    """``before`` (..., width) after ``operation`` with ``value``, which broadcasts to it."""
-    value = sent(value, before.device).to(before.dtype)
-    if operation == "add":
-        return before + value
-    if operation == "replace":
-        return value.expand_as(before)
-    if operation == "scale":
-        return before * value
-    along: torch.Tensor = value / torch.linalg.vector_norm(value, dim=-1, keepdim=True)
-    return before - (before * along).sum(-1, keepdim=True) * along
-
-
-def split_heads(site: Site, tensor: torch.Tensor) -> torch.Tensor:
-    """The last dimension as (heads, width) where the site has heads; a view."""
-    if site.heads is None:
-        return tensor
-    return tensor.view(*tensor.shape[:-1], site.heads, site.width)
-
-
-def _at(
-    tensor: torch.Tensor, positions: tuple[int, ...] | None, ends: torch.Tensor | None
-) -> torch.Tensor:
-    """``tensor`` at some positions of every row, (prompts, positions, width)."""
-    if positions is None:
-        return tensor
-    return torch.stack([tensor[_place(tensor, position, ends)] for position in positions], 1)
+            "MFV5123", f"{edit} is made at the tokens of {told}, which a call's tokens do not tell",
+            help="only prompts have texts: run them by an eval, `full_pass` or `generate`; in "
+            "calls of your own write to the last token, to all, or to those of pictures",
+        )  # fmt: skip
+    if isinstance(told, str) and not (by_mask and image_tokens):
+        assert told == IMAGES
+        raise MfvError(
+            "MFV5123", f"{edit} is made at the tokens of pictures, which are not known here",
+            help="the configuration of this model does not name them; write to the last token or "
+            "to all",
+        )  # fmt: skip
 
 
 def find_site(sites: SiteTable, name: str, layer: int) -> Site:

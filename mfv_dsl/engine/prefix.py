@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -127,7 +127,7 @@ class Prefix:
         Raises MfvError for an edit elsewhere than at the last token, for one that does not fit
         the model, and for one that never fired.
         """
-        check_variants(self.backend.sites, variants, reads, len(self.batch))
+        self._check(variants, reads)
         ask = _Ask(self.answers if targets is None else targets, top, logits, tuple(reads))
         yield from self._chunks(variants, ask, at_once)
 
@@ -147,6 +147,9 @@ class Prefix:
         together = concatenate_scores([chunk.scores for chunk in chunks])
         return together.variants(sent(place, together.likeliest.device))
 
+    def _check(self, variants: Sequence[Variant], reads: Sequence[Read]) -> None:
+        check_variants(self.backend.sites, variants, reads, len(self.batch))
+
     @torch.no_grad()
     def grow(
         self,
@@ -163,7 +166,7 @@ class Prefix:
         ``grown`` may be called again with fewer variants, where memory ran out.  ``targets`` and
         ``top`` are for the token behind the prompt; arguments and errors as for :meth:`run`.
         """
-        check_variants(self.backend.sites, variants, (), len(self.batch))
+        self._check(variants, ())
         ask = _Ask(targets, top, False, (), grown)
         return [(chunk.variants, chunk.grown) for chunk in self._chunks(variants, ask, None)]
 
@@ -289,8 +292,34 @@ class Prefix:
         return self._unedited[stage]
 
 
+def full_passes(backend: Backend, batch: PromptBatch) -> Prefix:
+    """A full pass for each variant, whose edits may be anywhere: in place of :func:`encode_prefix`
+    where they are made before the last token."""
+    return FullPasses(backend, batch, None)
+
+
 class FullPasses(Prefix):
-    """The same of a model whose earlier tokens see its last one: a full pass for each variant."""
+    """The same by a full pass for each variant: of a model whose earlier tokens see its last one,
+    and of edits at other tokens than the last."""
+
+    def scores(
+        self,
+        variants: Sequence[Variant],
+        targets: torch.Tensor | None = None,
+        *,
+        top: int = 0,
+        logits: bool = False,
+    ) -> Scores:
+        """As :meth:`Prefix.scores`."""
+        if not variants:
+            raise ValueError("no variants")
+        self._check(variants, ())
+        ask = _Ask(self.answers if targets is None else targets, top, logits, ())
+        passes = (full_pass(self.backend, self.batch, variant) for variant in variants)
+        return concatenate_scores([self._scores(one.logits, ask) for one in passes])
+
+    def _check(self, variants: Sequence[Variant], reads: Sequence[Read]) -> None:
+        check_variants(self.backend.sites, variants, reads, len(self.batch), anywhere=True)
 
     def _chunks(
         self, variants: Sequence[Variant], ask: _Ask, at_once: int | None
@@ -307,11 +336,6 @@ class FullPasses(Prefix):
         """About what a layer's activations of a whole prompt take, all layers kept."""
         facts, length = self.backend.facts, self.batch.tokens.shape[1]
         return 24 * facts.d_model * length * facts.n_layers * self.batch.dtype.itemsize
-
-    def edited(self, edit: Edit, *, logits: bool = False) -> Scores:
-        """As :meth:`Prefix.edited`."""
-        value = edit.value[:, None] if edit.value.ndim > 1 else edit.value  # for each position
-        return self.scores([[replace(edit, value=value)]], logits=logits)
 
     def before(self, stage: int) -> torch.Tensor | None:
         """None: every variant is a whole pass."""

@@ -19,6 +19,7 @@ from mfv_dsl.engine.finite import check_edits, not_finite
 from mfv_dsl.engine.generation import follow
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.pictures import edit_pictures
+from mfv_dsl.engine.positions import placed
 from mfv_dsl.engine.trace import note
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -58,7 +59,7 @@ def sequence_log_p(
                 ]
             )
         )
-    note(batch, edits)
+    note(batch, placed(backend, batch, edits))
     log_p = torch.cat(parts, dim=1)
     n_bad = sum((~log_p.isfinite()).any(1).tolist())
     if n_bad:
@@ -96,7 +97,8 @@ def _log_p(
     part = batch[prompts]
     levels: list[tuple[list[int], torch.Tensor]] = []
     with backend.decoding(part) as decoder:
-        with Hooks(backend.model, backend.sites, [follow(edit, rows, backend) for edit in edits]):
+        own = placed(backend, part, [follow(edit, rows, backend) for edit in edits])
+        with Hooks(backend.model, backend.sites, own):
             logits = decoder.prompt()
         beginnings: list[Tokens] = [()]  # the rows of each prompt
         for level in [*_levels(sequences), []]:

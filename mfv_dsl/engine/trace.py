@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from mfv_dsl.engine.edits import Edit, EditOperation, Read
+import torch
+
+from mfv_dsl.engine.edits import Edit, EditOperation, Positions, Read
 from mfv_dsl.models.base import PromptBatch
 
 
@@ -68,6 +70,14 @@ def tracing(items: int = 3) -> Iterator[list[Touch]]:
         _notes.reset(token)
 
 
+def _places(positions: Positions, item: int, length: int) -> Sequence[int]:
+    """The tokens of a prompt, counted from its end, at which something was done."""
+    if isinstance(positions, torch.Tensor):
+        marked = positions[item].nonzero()[:, 0] - positions.shape[1]
+        return [int(place) for place in marked.tolist()]
+    return positions if isinstance(positions, tuple) else range(-length, 0)
+
+
 def note(batch: PromptBatch, works: Sequence[Edit | Read], variant: int | None = None) -> None:
     """List what ``works`` touched in a pass over ``batch``, if somebody is tracing."""
     notes = _notes.get()
@@ -77,7 +87,7 @@ def note(batch: PromptBatch, works: Sequence[Edit | Read], variant: int | None =
     for work in works:
         operation, heads = (work.operation, work.heads) if isinstance(work, Edit) else (None, None)
         for item, length in enumerate(lengths):
-            places = range(-length, 0) if work.positions is None else work.positions
+            places = _places(work.positions, item, length)
             notes.touches += [
                 Touch(operation, work.site, work.layer, heads, item, length + place, variant)
                 for place in places

@@ -16,25 +16,23 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.transfer import sent
+from mfv_dsl.engine.applying import apply_operation, split_heads
 from mfv_dsl.engine.edits import LAST, Edit, EditOperation, Read
-from mfv_dsl.engine.hooks import (
-    Change,
-    PlacedHooks,
-    apply_operation,
-    check_edit,
-    find_module,
-    find_site,
-    split_heads,
-)
+from mfv_dsl.engine.hooks import Change, PlacedHooks, check_edit, find_module, find_site
 from mfv_dsl.models.sites import Site, SiteTable
 
 SiteLayer = tuple[str, int]  # site, layer
 
 
 def check_variants(
-    sites: SiteTable, variants: Iterable[Sequence[Edit]], reads: Iterable[Read], prompts: int
+    sites: SiteTable,
+    variants: Iterable[Sequence[Edit]],
+    reads: Iterable[Read],
+    prompts: int,
+    anywhere: bool = False,
 ) -> None:
-    """Refuse what cannot be done at the last token or does not fit the model."""
+    """Refuse what does not fit the model, and unless it may be ``anywhere``, what cannot be done at
+    the last token."""
     edits = [edit for variant in variants for edit in variant]
     works: list[Edit | Read] = [*edits, *reads]
     for work in works:
@@ -46,7 +44,7 @@ def check_variants(
                 help="a full pass edits and reads there; `edit_pictures` of "
                 "mfv_dsl.engine.pictures makes a batch whose pictures are edited",
             )
-        if work.positions != LAST:
+        if not anywhere and not (isinstance(work.positions, tuple) and work.positions == LAST):
             raise MfvError(
                 "MFV5106",
                 f"{work} is not at the last token alone: its positions are {work.positions}",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.edits import IMAGES, LAST, Edit, Positions, Span
 from mfv_dsl.execute.conditions import Point
+from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.methods.evaluation import ablating, adding, patching
+from mfv_dsl.methods.vectors import Vector
+
+#: The words of `position`.
+_POSITIONS: Mapping[str, Positions] = {"last": LAST, "all": None, "images": IMAGES}
 
 
 def edits_of(
@@ -31,14 +37,28 @@ def edits_of(
     if isinstance(treatment, MfvError):
         raise treatment
     if mode == "add":
-        assert point.layer is not None and point.scale is not None
-        added = adding(treatment, point.layer, point.scale)
+        added = added_at(parameters, treatment, point)
         if not parameters.get("ablates"):
             return added
-        return [*_ablating(inputs, point.treatment.ablated, head_dim), *added]
+        ablated = _ablating(inputs, point.treatment.ablated, head_dim)
+        return [*at_position(parameters, ablated), *added]
     if mode == "patch":
-        return patching(treatment)
-    return _ablating(inputs, point.treatment.name, head_dim)
+        return at_position(parameters, patching(treatment))
+    return at_position(parameters, _ablating(inputs, point.treatment.name, head_dim))
+
+
+def added_at(parameters: Mapping[str, Any], vector: Vector, point: Point) -> list[Edit]:
+    """The edits that add a vector where an evaluation with these parameters does."""
+    assert point.layer is not None and point.scale is not None
+    site = SITES[parameters.get("site", "residual")]
+    return at_position(parameters, adding(vector, point.layer, point.scale, site))
+
+
+def at_position(parameters: Mapping[str, Any], edits: Sequence[Edit]) -> list[Edit]:
+    """``edits`` at the tokens that an evaluation with these parameters writes to."""
+    position = parameters.get("position", "last")
+    positions = Span(position) if is_text(position) else _POSITIONS[position]
+    return [replace(edit, positions=positions) for edit in edits]
 
 
 def _ablating(inputs: Mapping[str, Any], name: str, head_dim: int) -> list[Edit]:

@@ -19,6 +19,7 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.table import FileDataset
 from mfv_dsl.engine.attach import is_edited
 from mfv_dsl.engine.kept_prefixes import KeptPrefixes
+from mfv_dsl.engine.prefix import PrefixOf, encode_prefix, full_passes
 from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
@@ -117,6 +118,12 @@ class Pairs(Sequence[tuple[PromptBatch, PromptBatch]]):
         if isinstance(number, slice):
             return list(zip(self.sources[number], self.targets[number], strict=True))
         return self.sources[number], self.targets[number]
+
+
+def prefix_of(step: Step, last: PrefixOf = encode_prefix) -> PrefixOf:
+    """What runs the prompts of an evaluation: ``last`` where it writes to last tokens alone, full
+    passes where tokens before them see what is written."""
+    return last if step.parameters.get("position", "last") == "last" else full_passes
 
 
 def _nothing() -> None:
@@ -265,5 +272,5 @@ class Session:
         return measure_answers(
             self.backend(step), self.batches(step, prompts), variants,
             step.parameters["answer"], self.names(step, split),
-            self._prefixes[step.model, step.dataset],
+            prefix_of(step, self._prefixes[step.model, step.dataset]),
         )  # fmt: skip

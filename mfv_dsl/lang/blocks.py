@@ -15,6 +15,7 @@ from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, ListExpr, Name, Node, Text
 from mfv_dsl.lang.unparse import unparse
+from mfv_dsl.lang.writing import check_where
 
 _VECTOR_WRITES = {"add", "patch"}
 #: what an eval may write beside one another
@@ -90,6 +91,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if entry.name == "eval":
         _check_eval(scope, attributes, suggestions, settings, context, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
+        check_where(scope, attributes, settings, context, subject)
     if entry.lines:
         label = entry.name
         settings["numbers"] = _numbers(scope, block, context, subject)

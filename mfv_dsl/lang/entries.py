@@ -304,8 +304,16 @@ ITEMS = (
             Parameter("scale", ("Number", "List[Number]", "Range"),
                       "the factor before the vector; a list or range is a sweep", 1,
                       unit="factor", from_defaults=True, stored_as="scales", acts_in=("add",)),
-            Parameter("position", ("Choice",), "the token written to", "last", choices=("last",),
-                      from_defaults=True, acts_in=("add", "patch")),
+            Parameter("site", ("Choice",), "what the vector is added to: the `residual` stream "
+                      "behind the layer, or what the layer's `attention` or `mlp` adds to it",
+                      "residual", choices=("residual", "attention", "mlp"),
+                      later=("residual", "attention", "mlp"), from_defaults=True,
+                      acts_in=("add",), read_again=True),
+            Parameter("position", ("Choice", "Text"), "the tokens written to: the `last` of the "
+                      "prompt, `all`, those of its `images`, or those of a text where it stands "
+                      'last in the query, such as `"Q:"`; `{query}` in it is the name asked about',
+                      "last", choices=("last", "all", "images"), later=("images",), apart=True,
+                      from_defaults=True, acts_in=WRITES, read_again=True),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
                       "`select_on`, `add` the best of several vectors, before the winner is "
                       "measured", (),

@@ -65,13 +65,14 @@ def check_expressions(
     if any(name in attributes for name in WRITES) and mode is None:
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
-    k = attributes.get("k")
     ablated = each_of(settings["ablate"].value) if mode == "add" else ()
-    if k is not None and mode is None and not (k.given or isinstance(k.value, Gap)):
-        scope.error(
-            "MFV2022", k.name, f"`k` has no effect in {subject}",
-            "it has no `add`, `patch` or `ablate`", severity="warning",
-        )  # fmt: skip
+    for name in ("k", "position"):
+        idle = attributes.get(name) if mode is None else None
+        if idle is not None and not (idle.given or isinstance(idle.value, Gap)):
+            scope.error(
+                "MFV2022", idle.name, f"`{name}` has no effect in {subject}",
+                "it has no `add`, `patch` or `ablate`", severity="warning",
+            )  # fmt: skip
     if "k" in attributes and settings["k"].value is not None:
         counted = () if any(_tops(scope, heads) for heads in ablated) else expressions
         _check_k(scope, attributes["k"], settings["k"], counted, context)

@@ -52,13 +52,15 @@ def _declared(recipe: RecipeTree) -> Iterator[tuple[str, Name]]:
 
 
 def _choices(beside: str) -> set[str]:
-    """The value words of places that take values of the type ``beside`` too; of all, if empty."""
+    """The value words of places that take values of the type ``beside`` too; of all, if empty.
+    Those that came after version 1 of the language give way to a name of the recipe."""
     return {
         choice
         for entry in all_entries()
         for parameter in entry.parameters
         if not beside or beside in parameter.types
         for choice in parameter.choices
+        if choice not in parameter.later
     }
 
 

@@ -53,6 +53,8 @@ class Parameter:
     doc: str
     default: Any = REQUIRED
     choices: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()  # choices newer than the language: a recipe may declare such a name
+    apart: bool = False  # a text is never one of the choices, which stand without quotes
     unit: str | None = None
     positional: bool = False
     variadic: bool = False  # takes all remaining positional arguments, at least one

@@ -93,8 +93,7 @@ def scalar(
             scope.types[node.span] = "Choice"
             return node.text
         if "Text" in types and isinstance(node, Text):
-            scope.types[node.span] = "Text"
-            return node.value
+            return _text_beside_words(scope, parameter, node, context)
         if _means_choice(scope, types, parameter, node):
             return _not_a_choice(scope, parameter, node, context)
     if "Layers" in types and isinstance(node, SetExpr):
@@ -145,6 +144,21 @@ def _layers(
     return None if None in layers else together(int(layer) for layer in layers if layer is not None)
 
 
+def _text_beside_words(
+    scope: Scope, parameter: Parameter, node: Text, context: TypingContext
+) -> str | None:
+    """A text where a word may stand, too."""
+    if parameter.apart and node.value in parameter.choices:
+        _not_a_choice(scope, parameter, node, context)
+        return None
+    if parameter.apart and not node.value.strip():
+        message = f"`{parameter.name}` is a text with nothing in it"
+        scope.error("MFV3014", node, message, "nothing in it")
+        return None
+    scope.types[node.span] = "Text"
+    return node.value
+
+
 def _means_choice(scope: Scope, types: tuple[str, ...], parameter: Parameter, node: Expr) -> bool:
     """Whether a value that is no choice was meant as one, where other types are allowed too."""
     if "Vector" in types and isinstance(node, Name):  # it may be a vector's name
@@ -166,9 +180,12 @@ def _report_type(scope: Scope, node: Expr, context: TypingContext, want: str, su
 
 
 def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: TypingContext) -> None:
+    """Report that a value is none of a parameter's words."""
     takes = f"it takes: {', '.join(parameter.choices)}"
     if "Number" in parameter.types:
         takes += " or a number"
+    if parameter.apart:
+        takes += " or a text"
     if isinstance(node, Name):
         kind = f"value of `{parameter.name}`:"
         scope.unknown("MFV2014", kind, node, parameter.choices, takes)

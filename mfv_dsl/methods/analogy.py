@@ -20,14 +20,14 @@ import torch
 from mfv_dsl.base.short import Short
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite, check_edits
-from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.prefix import PrefixOf, encode_prefix
 from mfv_dsl.engine.rows import in_parts
 from mfv_dsl.methods.evaluation import measure_many
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 
-#: What one condition injects for each candidate: edits that add, at the last token.
+#: What one condition injects for each candidate: edits that add.
 Candidates = Sequence[Sequence[Edit]]
 
 
@@ -42,16 +42,17 @@ class BlendOutcomes(Short):
 
 
 def analogy_weights(
-    backend: Backend, sources: PromptBatch, conditions: Sequence[Candidates]
-) -> torch.Tensor:
+    backend: Backend, sources: PromptBatch, conditions: Sequence[Candidates],
+    prefix_of: PrefixOf = encode_prefix,
+) -> torch.Tensor:  # fmt: skip
     """The weights of the candidates of every condition, (prompts, conditions, candidates).
 
     ``sources`` are zero-shot prompts that ask for A and whose answer is B; their earlier tokens are
-    run once for all.  Every condition has the same number of candidates.
+    run once for all, by ``prefix_of``.  Every condition has the same number of candidates.
     """
     variants = [edits for candidates in conditions for edits in candidates]
     with torch.no_grad():
-        log_p = encode_prefix(backend, sources).scores(variants).log_p
+        log_p = prefix_of(backend, sources).scores(variants).log_p
     by_condition = log_p.double().reshape(len(sources), len(conditions), -1)
     return by_condition.softmax(-1)  # p / Σ p, which no tiny probability upsets
 
@@ -76,8 +77,10 @@ def measure_blends(
     backend: Backend,
     batches: Sequence[tuple[PromptBatch, PromptBatch]],
     conditions: Sequence[Candidates],
+    prefix_of: PrefixOf = encode_prefix,
 ) -> list[BlendOutcomes]:
-    """For each condition, outcomes under its blends on all prompts.
+    """For each condition, outcomes under its blends on all prompts, whose earlier tokens are run by
+    ``prefix_of``.
 
     ``batches`` are pairs (sources, targets): prompt i of the first is the source pair of prompt i
     of the second.
@@ -86,22 +89,25 @@ def measure_blends(
     weights = []
     for sources, targets in batches:
         at_once = in_parts(
-            backend, [sources], lambda rows: analogy_weights(backend, rows.batch, conditions)
+            backend,
+            [sources],
+            lambda rows: analogy_weights(backend, rows.batch, conditions, prefix_of),
         )
         weights.append(torch.cat([part for _, part in at_once]))
         variants = [
             blend_edits(candidates, weights[-1][:, number])
             for number, candidates in enumerate(conditions)
         ]
-        for part, result in zip(parts, measure_many(backend, [targets], variants), strict=True):
+        results = measure_many(backend, [targets], variants, prefix_of)
+        for part, result in zip(parts, results, strict=True):
             part.append(result)
     all_weights = torch.cat(weights).cpu().numpy()
-    results = []
+    found = []
     for number, part in enumerate(parts):
         result = BlendOutcomes(concatenate_outcomes(part), all_weights[:, number])
         error = _failure(backend, batches, conditions[number], result)
-        results.append(replace(result, failure=error))
-    return results
+        found.append(replace(result, failure=error))
+    return found
 
 
 def _failure(

@@ -140,8 +140,9 @@ def measure_answers(
     prefix_of: PrefixOf = encode_prefix,
 ) -> list[Answers]:
     """What the model answers to the prompts of ``batches`` under each variant, edits at the last
-    token.  ``how`` is one of the four ways above; ``names`` are :func:`object_names`; ``prefix_of``
-    runs the prompts' earlier tokens.
+    token, or with :func:`~mfv_dsl.engine.prefix.full_passes` anywhere.  They are made in prompts
+    alone, and not at the tokens of answers.  ``how`` is one of the four ways above; ``names`` are
+    :func:`object_names`; ``prefix_of`` runs the prompts' earlier tokens.
 
     Under ``full`` ``p_answer`` is the probability of the whole answer, else of its first token.  A
     variant under which the model computes no numbers has a failure in place of answers.  Raises

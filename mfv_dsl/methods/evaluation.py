@@ -46,8 +46,10 @@ def measure_many(
     variants: Sequence[Sequence[Edit]],
     prefix_of: PrefixOf = encode_prefix,
 ) -> list[Outcomes]:
-    """For each variant, a list of edits at the last token, what :func:`measure` gives; every
-    prompt's earlier tokens are run once for all variants, by ``prefix_of``.  ``p_answer`` is NaN,
+    """For each variant, a list of edits, what :func:`measure` gives; every prompt's earlier tokens
+    are run once for all variants, by ``prefix_of``, unless that is
+    :func:`~mfv_dsl.engine.prefix.full_passes`, which takes edits at other tokens than the last,
+    too.  ``p_answer`` is NaN,
     in place of an error, where the model computes no numbers: other variants are none the worse for
     it."""
 
@@ -66,14 +68,15 @@ def measure_many(
     return [concatenate_outcomes(list(part)) for part in zip(*parts, strict=True)]
 
 
-def adding(vector: Vector, layer: int | str, scale: float) -> list[Edit]:
+def adding(vector: Vector, layer: int | str, scale: float, site: str = "lm.resid") -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
-    of decoder layer ``layer``, of each of several (``{3, 5}``), or, for ``native``, each head's
-    part at its own layer's attention output.  Raises MfvError: MFV5119 for a layer or scale that is
-    none, MFV5305 where ``native`` asks for parts that the vector lacks."""
+    of decoder layer ``layer``, or what another ``site`` puts out there; of each of several layers
+    (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output.  Raises
+    MfvError: MFV5119 for a layer or scale that is none, MFV5305 where ``native`` asks for parts
+    that the vector lacks."""
     layer, scale = layer_of(layer), number(scale, "scale")
     if layers := numbers_of(layer):
-        return [Edit("lm.resid", each, "add", scale * vector.residual) for each in layers]
+        return [Edit(site, each, "add", scale * vector.residual) for each in layers]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
     assert outputs is not None
     by_layer = sorted({head[0] for head in heads})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -32,7 +32,7 @@ class PromptBatch(Short):
     ``tokens``, ``mask`` (prompts, length); ``media`` (prompts, images, latents, d_visual), the
     encoded images, made once and shared by every pass over the batch; ``answers`` (prompts,), the
     first token of each answer.  A batch of a user's own texts has no ``prompts``, and ``answers``
-    only where they were given.
+    only where they were given.  ``queries`` are the texts behind the last picture of each prompt.
     """
 
     prompts: tuple[Prompt, ...]
@@ -40,6 +40,7 @@ class PromptBatch(Short):
     mask: torch.Tensor
     media: torch.Tensor
     answers: torch.Tensor | None
+    queries: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -53,7 +54,7 @@ class PromptBatch(Short):
         """Some of the prompts, padded as before."""
         return PromptBatch(
             self.prompts[rows], self.tokens[rows], self.mask[rows], self.media[rows],
-            self.answers[rows],
+            self.answers[rows], queries=self.queries[rows],
         )  # fmt: skip
 
 
@@ -135,6 +136,9 @@ class Backend(Protocol):
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         """The first token of each of ``names`` where an answer stands."""
 
+    def surface(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, the model's own marks too; blanks may be others than they were."""
+
     def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
         """All tokens of each of ``names`` where an answer stands."""
 
@@ -167,6 +171,8 @@ class Backend(Protocol):
     #: Tokens that end a generation, and tokens that cannot be generated.
     end_tokens: frozenset[int]
     banned_tokens: frozenset[int]
+    #: Tokens that stand for pictures in prompts.
+    image_tokens: frozenset[int]
     #: Texts that are the model's own marks, of pictures, ends and padding; no name may hold one.
     marks: frozenset[str]
 

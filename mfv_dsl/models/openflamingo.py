@@ -13,9 +13,10 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
+from mfv_dsl.base.token_texts import behind_pictures
 from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Dataset, Prompt
-from mfv_dsl.data.template import OPENFLAMINGO
+from mfv_dsl.data.template import IMAGE, OPENFLAMINGO
 from mfv_dsl.models.base import Continuation, Picture, PromptBatch, shown_model
 from mfv_dsl.models.device_map import device_of
 from mfv_dsl.models.families import family_of
@@ -63,7 +64,8 @@ class OpenFlamingo:
         self.family = family_of(config.model_type)
         self.max_positions = int(getattr(config, self.family.max_positions))
         self.end_tokens = frozenset({model.eoc_token_id})
-        self.banned_tokens = frozenset({model.media_token_id})  # a picture cannot be said
+        self.image_tokens = frozenset({int(model.media_token_id)})
+        self.banned_tokens = self.image_tokens  # a picture cannot be said
         self.features = Features(FlamingoPictures(self))
         register()
         blocks = model.lang_encoder.gated_cross_attn_layers
@@ -94,7 +96,8 @@ class OpenFlamingo:
 
     # -- prompts --------------------------------------------------------------------------------
     def batch(self, prompts: Sequence[Prompt], dataset: Dataset) -> PromptBatch:
-        rows = [self.tokenizer.encode(self.template.text(prompt)).ids for prompt in prompts]
+        texts = [self.template.text(prompt) for prompt in prompts]
+        rows = [self.tokenizer.encode(text).ids for text in texts]
         images = [prompt.images for prompt in prompts]
         tokens, mask = self._padded(rows, "prompts")
         return PromptBatch(
@@ -103,6 +106,7 @@ class OpenFlamingo:
             mask=mask,
             media=self.encode(images, dataset),
             answers=self._answers([prompt.query.answer for prompt in prompts]),
+            queries=behind_pictures(texts, IMAGE),
         )
 
     def expect(self, prompts: Sequence[Prompt], dataset: Dataset) -> Callable[[], None]:
@@ -148,6 +152,7 @@ class OpenFlamingo:
             mask=mask,
             media=self._media(keys, dict(zip(pictures, features, strict=True))),
             answers=None if answers is None else self._answers(answers),
+            queries=behind_pictures(texts, IMAGE),
         )
 
     def _padded(
@@ -183,6 +188,10 @@ class OpenFlamingo:
 
     def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
         return [self._answer(name) for name in names]
+
+    def surface(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=False)
+        return text
 
     def unknown_words(self, names: Sequence[str]) -> list[str]:
         return unknown_words(self.tokenizer, self.answer_tokens, names)

@@ -15,6 +15,7 @@ from typing import Any
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
 from mfv_dsl.lang.entries import POOLED
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
@@ -34,28 +35,55 @@ _LEARNED = {
 @dataclass(frozen=True)
 class Description:
     """What a step reads and writes, for people; prompts run once; copies of their last tokens; full
-    passes, where a model needs one for each copy; about how many bytes of keys and values are held
-    at a time; and about how many tokens a prompt has, where its pictures are some of them."""
+    passes, where each copy needs one, and the ``reason``; about how many bytes of keys and values
+    are held at a time; and about how many tokens a prompt has, where its pictures are some."""
 
     reads: str = ""
     writes: str = ""
     prefix_passes: int = 0
     variants: int = 0
     full_passes: int = 0
+    reason: str = ""
     memory: int = 0
     length: int = 0
 
 
 def _cost(
-    facts: ModelFacts, prefix_passes: int, variants: int, memory: int, shots: int
-) -> dict[str, int]:
-    """What running costs: a model whose prompts see their last token has no shared prefix."""
+    facts: ModelFacts,
+    prefix_passes: int,
+    variants: int,
+    memory: int,
+    shots: int,
+    position: str = "last",
+) -> dict[str, Any]:
+    """What running costs: a model whose prompts see their last token has no shared prefix, nor is
+    there one where more is written to than the last token."""
     length = prompt_tokens(facts, shots) if facts.picture_tokens else 0
-    if facts.shares_prefix:
-        passes = {"prefix_passes": prefix_passes, "variants": variants}
-    else:
-        passes = {"full_passes": variants}
+    passes: dict[str, Any] = {"prefix_passes": prefix_passes, "variants": variants}
+    if not facts.shares_prefix:
+        passes = {"full_passes": variants, "reason": "as this model shares no prefix"}
+    elif position != "last":
+        reason = f"as the prompts see what is written at {tokens_at(position)}"
+        passes = {"full_passes": variants, "reason": reason}
     return {**passes, "memory": memory, "length": length}
+
+
+def tokens_at(position: str) -> str:
+    """The tokens that an eval's `position` means, in words.
+
+    >>> tokens_at("all"), tokens_at("Q:")
+    ('every token', 'the tokens of "Q:"')
+    """
+    if is_text(position):
+        return f'the tokens of "{position}"'
+    return {"last": "the last token", "all": "every token", "images": "the tokens of pictures"}[
+        position
+    ]
+
+
+def shares_prefix(facts: ModelFacts, parameters: Mapping[str, Any]) -> bool:
+    """Whether an evaluation runs the earlier tokens of its prompts once for all conditions."""
+    return facts.shares_prefix and parameters.get("position", "last") == "last"
 
 
 def nothing(plan: Plan, step: Step) -> Description:
@@ -148,7 +176,7 @@ def evaluate(plan: Plan, step: Step) -> Description:
     if blend:  # it asks about a source pair first, once for each candidate
         passes, variants = 2 * passes, variants * (len(step.inputs["candidates"]) + 1)
     known = p.get("correct_with")
-    if p["answer"] == "generate" and not facts.shares_prefix:
+    if p["answer"] == "generate" and not shares_prefix(facts, p):
         variants *= 2  # the first token is scored by a pass of its own
     return Description(
         _prompts(p, p["items"])
@@ -159,6 +187,7 @@ def evaluate(plan: Plan, step: Step) -> Description:
         **_cost(
             facts, p["items"] * passes, p["items"] * variants,
             _memory(facts, min(p["items"], BATCH), p["shots"]), p["shots"],
+            p.get("position", "last"),
         ),
     )  # fmt: skip
 
@@ -239,7 +268,7 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     mode = p.get("mode", "none")
     if mode == "none":
         return "nothing"
-    treatment = _real(plan, step)
+    treatment, tokens = _real(plan, step), tokens_at(p.get("position", "last"))
     if mode == "blend":
         treatment = f"a blend of {', '.join(plan[key].label for key in step.inputs['candidates'])}"
     best = ["vector" if name == "add" else name for name in p.get("choose", ())]
@@ -253,14 +282,14 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     if mode in ("add", "blend"):
         layers = ", ".join(map(str, p["layers"]))
         scales = ", ".join(f"{scale:g}" for scale in p["scales"])
-        name = "lm.attn.out" if p["layers"] == ("native",) else "lm.resid"
+        native = p["layers"] == ("native",)
+        name = SITES["attention" if native else p.get("site", "residual")]
         site = f"{name} ({facts.paths[name]})" if name in facts.paths else name
-        return (
-            f"{scales} × ({treatment}) added to {site}, layer {layers}, at the last token{chosen}"
-        )
+        return f"{scales} × ({treatment}) added to {site}, layer {layers}, at {tokens}{chosen}"
+    tokens = tokens.removeprefix("the ")
     if mode == "patch":
-        return f"per-head parts of {treatment} in place of lm.attn (last token){chosen}"
-    return f"{p['ablate_with']} in place of {treatment} at lm.attn (last token){chosen}"
+        return f"per-head parts of {treatment} in place of lm.attn ({tokens}){chosen}"
+    return f"{p['ablate_with']} in place of {treatment} at lm.attn ({tokens}){chosen}"
 
 
 def _real(plan: Plan, step: Step) -> str:

@@ -111,7 +111,7 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
         if note.prefix_passes:
             cost = f"{note.prefix_passes} prefix passes, {note.variants} variants, "
         elif note.full_passes:
-            cost = f"{note.full_passes} full passes, as this model shares no prefix, "
+            cost = f"{note.full_passes} full passes, {note.reason}, "
         shown = f"at most {note.images:,} new images, " if note.images else ""
         memory = f"about {note.memory / 2**20:.1f} MiB of keys and values" if note.memory else ""
         length = f", prompts of about {note.length:,} tokens" if note.length else ""

@@ -5,7 +5,7 @@ Two operations for every multiply-add with a weight.  What a kind of work is:
 - ``pictures``: each different picture encoded, once for a model;
 - ``prompts``: all tokens of each prompt through all layers, and attention to the tokens before;
 - ``variants``: a prompt's last token once more under some edits, from the edited layer on, and the
-  output head;
+  output head; where a prefix is not shared, the whole prompt;
 - ``generation``: the tokens of answers that are written out or scored whole;
 - ``training``: a training prompt's last token above the injection, forward and backward (the
   weights are frozen, so that backward costs as much as forward), and the validation prompts.
@@ -22,7 +22,13 @@ from dataclasses import dataclass, fields
 
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.base.layers import numbers_of
-from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, conditions, model_facts, training_items
+from mfv_dsl.plan.descriptions import (
+    OFF_TASK_SHOTS,
+    conditions,
+    model_facts,
+    shares_prefix,
+    training_items,
+)
 from mfv_dsl.plan.images import new_images
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.operations import OPERATIONS
@@ -99,12 +105,15 @@ def _answered(facts: ModelFacts, prompts: float, shots: int) -> Work:
     return _read(facts, prompts, shots) + Work(prompts=prompts * 2 * facts.output_parameters)
 
 
-def _copies(facts: ModelFacts, copies: float, layers: float, shots: int) -> Work:
-    """Last tokens through ``layers`` layers each, on average; whole prompts where the model shares
-    no prefix."""
+def _copies(
+    facts: ModelFacts, copies: float, layers: float, shots: int, shares: bool = True
+) -> Work:
+    """Last tokens through ``layers`` layers each, on average; whole prompts where a prefix is not
+    shared."""
+    shares = shares and facts.shares_prefix
     length = prompt_tokens(facts, shots)
     tokens = copies * _token(facts, layers, length)
-    if not facts.shares_prefix:
+    if not shares:
         tokens = copies * length * _token(facts, facts.n_layers, length // 2)
     return Work(variants=tokens + copies * 2 * facts.output_parameters)
 
@@ -132,12 +141,13 @@ def _evaluate(plan: Plan, step: Step) -> Work:
     passes, n_layers = 2 if trials else 1, facts.n_layers
     places = [min(numbers) for layer in p.get("layers") or () if (numbers := numbers_of(layer))]
     above = sum(n_layers - layer for layer in places) / len(places) if places else n_layers
-    work = _read(facts, items * passes, shots)
+    shares = shares_prefix(facts, p)
+    work = _read(facts, items * passes, shots) if shares else Work()
     copies = items * (trials + measured)
     if p.get("mode") == "blend":
-        work += _read(facts, items * passes, 0)
+        work += _read(facts, items * passes, 0) if shares else Work()
         copies *= len(step.inputs["candidates"]) + 1
-    return work + _answering(facts, p["answer"], copies, above, shots)
+    return work + _answering(facts, p["answer"], copies, above, shots, shares)
 
 
 def _answers(plan: Plan, step: Step) -> Work:
@@ -147,13 +157,16 @@ def _answers(plan: Plan, step: Step) -> Work:
     return work + _answering(facts, p["answer"], items, facts.n_layers, shots)
 
 
-def _answering(facts: ModelFacts, answer: str, copies: float, above: float, shots: int) -> Work:
-    """Last tokens through ``above`` layers, and the answers behind them."""
+def _answering(
+    facts: ModelFacts, answer: str, copies: float, above: float, shots: int, shares: bool = True
+) -> Work:
+    """Last tokens through ``above`` layers, or whole prompts, and the answers behind them."""
+    shares = shares and facts.shares_prefix
     tokens = {"full": _NAME_TOKENS, "generate": _ANSWER_TOKENS}.get(answer, 0)
     work = _written(facts, copies * tokens, shots)
-    if answer == "generate" and not facts.shares_prefix:
+    if answer == "generate" and not shares:
         work += _read(facts, copies, shots)
-    return work + _copies(facts, copies, above, shots)
+    return work + _copies(facts, copies, above, shots, shares)
 
 
 def _written(facts: ModelFacts, tokens: float, shots: int) -> Work:

@@ -26,7 +26,7 @@ def facts(entry: Entry, arguments: Mapping[str, Any]) -> ModelFacts | DatasetFac
     """Ten layers of eight heads, six of the second model, and the relations that were asked for."""
     if entry.name == "tiny":
         layers = 6 if arguments["name"] == "llava" else 10
-        return ModelFacts(layers, 8, 16, 128, fingerprint="tiny")
+        return ModelFacts(layers, 8, 16, 128, fingerprint="tiny", query="Q:{query}. A:")
     if entry.name == "scenes":
         for relation in arguments["relations"]:
             if relation not in RELATIONS:

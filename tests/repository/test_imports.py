@@ -25,6 +25,20 @@ ALLOWED = {
     "library": {"methods"},
     "execute": {"lang", "plan", "data", "models", "engine", "methods", "library", "version"},
     "lsp": {"lang", "plan", "library", "findings", "version"},
+    "playground": {
+        "lang",
+        "plan",
+        "data",
+        "models",
+        "methods",
+        "library",
+        "report",
+        "execute",
+        "expression",
+        "given",
+        "inputs",
+        "inspection",
+    },
     "report": {"lang", "plan", "data", "models", "methods", "library", "execute", "pygments_lexer"},
 }
 #: Libraries that take long to import, which checking and planning do without.
@@ -37,6 +51,8 @@ HEAVY = {
     "safetensors",
     "open_clip",
     "open_flamingo",
+    "gradio",
+    "pandas",
 }
 #: Of other packages' insides, the engine knows the protocol of models and their sites alone, and
 #: whoever shows results their form alone.
@@ -168,6 +184,15 @@ def circles() -> list[list[str]]:
         if module not in number:
             visit(module)
     return parts
+
+
+def test_only_the_command_imports_the_playground():
+    users = {m for m, targets in GRAPH.items() if any(package(t) == "playground" for t in targets)}
+    assert {user for user in users if package(user) != "playground"} == {"mfv_dsl.cli.serving"}
+    gradio = {
+        m for m, targets in GRAPH.items() if any(t.split(".")[0] == "gradio" for t in targets)
+    }
+    assert {package(module) for module in gradio} == {"playground"}
 
 
 @pytest.mark.slow

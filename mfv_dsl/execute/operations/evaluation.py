@@ -19,9 +19,9 @@ from mfv_dsl.execute.conditions import (
     sweep,
     with_controls,
 )
-from mfv_dsl.execute.edits import edits_of
+from mfv_dsl.execute.edits import added_at, edits_of
 from mfv_dsl.execute.operations.registry import Values, performs
-from mfv_dsl.execute.session import Pairs, Session, fitting
+from mfv_dsl.execute.session import Pairs, Session, fitting, prefix_of
 from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
     Answers,
@@ -31,7 +31,6 @@ from mfv_dsl.methods.answers import (
     relations_shown,
     require_distinct,
 )
-from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.steps import Step
 
@@ -226,11 +225,11 @@ def _blends(
     size = fitting(backend, prompts)  # those have the more demonstrations
     sources = session.batches(step, source_pairs(session, step, inputs, split), size)
     conditions = [
-        [adding(vector, point.layer, point.scale) for vector in inputs["candidates"]]
+        [added_at(step.parameters, vector, point) for vector in inputs["candidates"]]
         for point in points
     ]
     pairs = Pairs(sources, session.batches(step, prompts, size))
-    return measure_blends(backend, pairs, conditions)
+    return measure_blends(backend, pairs, conditions, prefix_of(step))
 
 
 def source_pairs(session: Session, step: Step, inputs: Values, split: str) -> list[Prompt]:

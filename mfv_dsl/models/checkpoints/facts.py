@@ -11,6 +11,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.files import hash_sample, hash_tensors
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, reason
+from mfv_dsl.data.template import IMAGE, OPENFLAMINGO
 from mfv_dsl.models.checkpoints.layout import (
     CheckpointLayout,
     CheckpointPart,
@@ -38,6 +39,7 @@ def facts(path: str, dtype: str = "bf16", device: str = "auto") -> ModelFacts:
     return ModelFacts(
         *shape, fingerprint=digest.hexdigest(), description=layout.name, precision=dtype,
         family=family, paths=flamingo_paths(family), inputs=_inputs(layout), **_work(path),
+        query=OPENFLAMINGO.question(IMAGE),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.files import hash_whole
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
+from mfv_dsl.data.template import IMAGE, OPENFLAMINGO
 from mfv_dsl.models.families import whole
 from mfv_dsl.models.sites import flamingo_paths
 from mfv_dsl.models.weight_counts import count_weights
@@ -51,6 +52,7 @@ def folder_facts(folder: Path) -> ModelFacts:
         layer_parameters=counts.layer,
         output_parameters=counts.output,
         picture_work=counts.vision * patches,
+        query=OPENFLAMINGO.question(IMAGE),
     )
 
 

@@ -82,7 +82,8 @@ class VisionLanguageModel:
         self.end_tokens = _end_tokens(model, self.tokenizer)
         self.inputs = Inputs(model, processor, architecture, self.first_tokens)
         self.image_token = self.inputs.image_token
-        self.banned_tokens = frozenset({self.image_token})
+        self.image_tokens = frozenset({self.image_token})
+        self.banned_tokens = self.image_tokens
         self._softcap = getattr(config, "final_logit_softcapping", None)
         self.is_exact = False
 
@@ -153,6 +154,12 @@ class VisionLanguageModel:
 
     def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
         return [self.form.answer_tokens(self.tokenizer, name) for name in names]
+
+    def surface(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(
+            list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
 
     def unknown_words(self, names: Sequence[str]) -> list[str]:
         return unknown_words(self.tokenizer, self.answer_tokens, names)

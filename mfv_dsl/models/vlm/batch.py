@@ -32,4 +32,5 @@ class VlmBatch(PromptBatch):
             self.prompts[rows], self.tokens[rows], self.mask[rows], self.media[rows],
             None if self.answers is None else self.answers[rows], self.positions[..., rows, :],
             {name: value[rows] for name, value in self.per_token.items()}, self.precision,
+            queries=self.queries[rows],
         )  # fmt: skip

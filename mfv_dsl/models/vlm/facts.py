@@ -254,7 +254,8 @@ def _facts(
 ) -> ModelFacts:  # fmt: skip
     """The form of a model's prompts, the size of its pictures and what its weights were rounded to
     belong to its identity: vectors depend on them."""
-    form = Form.of(prompt, row.mark, row.prompt_ending).identity
+    written = Form.of(prompt, row.mark, row.prompt_ending)
+    form = written.identity
     if pixels is not None:
         if row.sizes == "one":
             raise MfvError(
@@ -275,6 +276,7 @@ def _facts(
     return ModelFacts(
         *shape, fingerprint=weights + form, description=path, precision=dtype, family=model_type,
         paths={"lm.resid": block, "lm.attn.out": f"{block}.{row.attention_output}",
-               "lm.attn": f"{block}.self_attn.o_proj"},
+               "lm.attn": f"{block}.self_attn.o_proj", "lm.mlp": f"{block}.{row.mlp_output}"},
         shares_prefix=not row.prompt_sees_itself, quantize=quantize,
+        query="" if written.is_chat else written.template.question(row.mark),
     )  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.token_texts import behind_pictures
 from mfv_dsl.base.transfer import sent
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.models.pictures import check_length
@@ -75,6 +76,7 @@ class Inputs:
         return VlmBatch(
             prompts, tokens, mask, media, None if first is None else sent(first, device),
             positions, per_token, self.model.dtype,
+            queries=behind_pictures(texts, self.architecture.mark),
         )  # fmt: skip
 
     def _read(self, texts: Sequence[str], media: Media) -> Mapping[str, Any]:

@@ -219,6 +219,18 @@ def test_a_prompt_that_sees_itself_is_run_by_full_passes(loaded: Loaded):
     assert isinstance(encode_prefix(model, batch_of(model)), FullPasses)
 
 
+def test_full_passes_take_a_vector_for_each_prompt(loaded: Loaded):
+    """As a tuning's off-task prompts and several vectors trained together have them."""
+    model = loaded("paligemma")
+    prefix = encode_prefix(model, batch_of(model, (2, 0, 1)))
+    values = torch.randn(3, model.facts.d_model, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        together = prefix.edited(Edit("lm.resid", 1, "add", values)).log_p
+        for row, value in enumerate(values):
+            alone = prefix.edited(Edit("lm.resid", 1, "add", value)).log_p
+            torch.testing.assert_close(together[row], alone[row])
+
+
 def test_a_model_that_replays_wrongly_is_refused(checkpoint: Any):
     """PaliGemma taken for a model with causal prompts."""
     model = load_folder(checkpoint("paligemma"), "p", dtype="fp32", device="cpu")

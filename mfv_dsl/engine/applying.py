@@ -1,0 +1,132 @@
+"""One edit made on the states that pass through a site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.transfer import sent
+from mfv_dsl.engine.edits import Edit, EditOperation
+from mfv_dsl.models.sites import Site
+
+
+def apply(
+    edit: Edit, site: Site, tensor: torch.Tensor, ends: torch.Tensor | None = None
+) -> torch.Tensor:
+    """``tensor`` (prompts, length, site width) with ``edit`` made; the input is untouched.
+
+    ``ends`` (prompts,) is the place of each prompt's last token, where rows are padded behind it.
+    """
+    positions = edit.positions
+    if positions is None:
+        return _everywhere(edit, site, tensor)
+    if isinstance(positions, torch.Tensor):
+        return _where(edit, site, tensor, positions)
+    assert isinstance(positions, tuple)  # others were told by a prompt, and are places now
+    out = tensor.clone()
+    for position in positions:
+        at = _place(tensor, position, ends)
+        before = split_heads(site, tensor[at])
+        if site.heads is None:
+            out[at] = apply_operation(edit.operation, before, edit.value)
+        else:
+            heads = slice(None) if edit.heads is None else list(edit.heads)
+            after = before.clone()
+            after[:, heads] = apply_operation(edit.operation, before[:, heads], edit.value)
+            out[at] = after.flatten(-2)
+    return out
+
+
+def _everywhere(edit: Edit, site: Site, tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` with ``edit`` made at every token."""
+    value = edit.value
+    if _is_per_prompt(edit, site):
+        value = value.unsqueeze(1)  # for all tokens of a prompt
+    before = split_heads(site, tensor)
+    if site.heads is None or edit.heads is None:
+        after = apply_operation(edit.operation, before, value)
+    else:
+        heads = list(edit.heads)
+        after = before.clone()
+        after[:, :, heads] = apply_operation(edit.operation, before[:, :, heads], value)
+    return after.reshape(tensor.shape)
+
+
+def _where(edit: Edit, site: Site, tensor: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """``tensor`` with ``edit`` made where ``mask`` (prompts, length) is true."""
+    if mask.shape != tensor.shape[:2]:
+        raise MfvError(
+            "MFV5117",
+            f"the edit is for tokens of {tuple(mask.shape)}, and {tuple(tensor.shape[:2])} pass "
+            f"through {edit.site}[{edit.layer}]",
+            help="places in a batch are for that batch alone",
+        )
+    at = mask.to(tensor.device).nonzero(as_tuple=True)
+    value = edit.value
+    if _is_per_prompt(edit, site) and len(value) > 1:
+        value = value[at[0].to(value.device)]
+    before = split_heads(site, tensor[at])
+    heads = slice(None) if site.heads is None or edit.heads is None else list(edit.heads)
+    if site.heads is None:
+        after = apply_operation(edit.operation, before, value)
+    else:
+        after = before.clone()
+        after[:, heads] = apply_operation(edit.operation, before[:, heads], value)
+    return tensor.index_put(at, after.reshape(len(at[0]), tensor.shape[-1]))
+
+
+def _is_per_prompt(edit: Edit, site: Site) -> bool:
+    """Whether an edit's value has a dimension of prompts."""
+    return edit.value.ndim > (1 if site.heads is None else 2)
+
+
+def _place(tensor: torch.Tensor, position: int, ends: torch.Tensor | None) -> tuple[Any, Any]:
+    """The index of ``position`` in every row of ``tensor`` (prompts, length, width)."""
+    length = tensor.shape[1]
+    at: tuple[Any, Any]
+    if ends is None or position >= 0:
+        fits, at = -length <= position < length, (slice(None), position)
+    else:
+        places = ends + (position + 1)
+        fits, at = bool((places >= 0).all()), (torch.arange(len(places)), places)
+    if not fits:
+        raise MfvError(
+            "MFV5117",
+            f"there is no position {position}: the model is called with {length} tokens",
+            help="in a generation each call has the new token alone; edit the last, -1, or all",
+        )
+    return at
+
+
+def apply_operation(
+    operation: EditOperation, before: torch.Tensor, value: torch.Tensor
+) -> torch.Tensor:
+    """``before`` (..., width) after ``operation`` with ``value``, which broadcasts to it."""
+    value = sent(value, before.device).to(before.dtype)
+    if operation == "add":
+        return before + value
+    if operation == "replace":
+        return value.expand_as(before)
+    if operation == "scale":
+        return before * value
+    along: torch.Tensor = value / torch.linalg.vector_norm(value, dim=-1, keepdim=True)
+    return before - (before * along).sum(-1, keepdim=True) * along
+
+
+def split_heads(site: Site, tensor: torch.Tensor) -> torch.Tensor:
+    """The last dimension as (heads, width) where the site has heads; a view."""
+    if site.heads is None:
+        return tensor
+    return tensor.view(*tensor.shape[:-1], site.heads, site.width)
+
+
+def taken(
+    tensor: torch.Tensor, positions: tuple[int, ...] | None, ends: torch.Tensor | None
+) -> torch.Tensor:
+    """``tensor`` (prompts, length, width) at some positions of every row,
+    (prompts, positions, width)."""
+    if positions is None:
+        return tensor
+    return torch.stack([tensor[_place(tensor, position, ends)] for position in positions], 1)
