@@ -15,7 +15,9 @@ import typer
 from typer.main import get_command_name
 
 #: the modules whose ``COMMANDS`` these are, in the order of the help
-_MODULES = ("runs", "tables", "language", "direct", "analyses", "serving", "installation")
+_MODULES = (
+    "runs", "tables", "reports", "language", "direct", "analyses", "serving", "installation",
+)  # fmt: skip
 #: the modules of the groups of commands
 _GROUPS = {"data": "data", "cache": "store", "vectors": "vectors"}
 #: where a command is looked for first
