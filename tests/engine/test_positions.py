@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mfv_dsl.base.arguments import ArgumentError
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.candidates import likeliest_sequences
@@ -270,6 +271,11 @@ def test_generated_tokens_have_none_of_them(plain: Plain):
             edit = at(case(plain, "lm.resid")[0], positions)
             generate(plain.model, batch, 2, [edit], everywhere=True)
         assert raised.value.code == "MFV5107"
+
+
+def test_a_word_that_is_no_position(plain: Plain):
+    with pytest.raises(ArgumentError, match="IMAGES or a Span"):
+        at(case(plain, "lm.resid")[0], "image")  # type: ignore[arg-type]
 
 
 def test_texts_that_are_not_known_are_refused(plain: Plain):
