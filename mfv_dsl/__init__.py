@@ -7,7 +7,14 @@ mfv.compile("fv(left) - fv(right) + fv(above)").vector(heads="top(10)")
 mfv.load_model("tiny")
 
 Every function of the language is a function here too: ``mfv.fv("left")``, ``mfv.normalize(v)``,
-``mfv.reject(v, w)``, ``mfv.top(10)``.
+``mfv.reject(v, w)``, ``mfv.top(10)``; ``help(mfv.fv)`` says what it takes.
+
+Recipes     run, Recipe, compile; what a run gives has rows, notes, values, a table and a folder
+Vectors     compile and the functions make an Expression, whose ``vector()`` is a Vector;
+            save_vector, load_vector
+Models      load_model, load_dataset, clear_models
+Errors      MfvError, and of its kind RecipeError (a text) and ArgumentError (a value)
+Notebooks   ``%load_ext mfv_dsl``, then a cell that begins with ``%%mfv`` is a recipe
 """
 
 from __future__ import annotations
@@ -75,7 +82,7 @@ def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         return getattr(importlib.import_module(_EXPORTS[name]), name)
     if not name.startswith("_") and name in _words():
-        from mfv_dsl.expression import function
+        from mfv_dsl.functions import function
 
         globals()[name] = function(name)
         return globals()[name]

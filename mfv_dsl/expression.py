@@ -10,7 +10,7 @@ with steer.bind(model, layer=1).attach():
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,7 +24,7 @@ from mfv_dsl.interruption import interruptible
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_source, load_recipe
 from mfv_dsl.lang.entries import FUNCTION
-from mfv_dsl.lang.from_python import as_call, as_syntax
+from mfv_dsl.lang.from_python import as_syntax
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.sharing import shared_parts, short_text
@@ -135,7 +135,7 @@ class Expression:
     def __neg__(self) -> Expression:
         negative = Expression(Unary("-", self.syntax))
         if _kind(self.syntax) not in ("Vector", "Number"):
-            _check_form(negative)
+            check_form(negative)
         return negative
 
     def __pos__(self) -> Expression:
@@ -162,7 +162,7 @@ class Expression:
             or (operator == "/" and kinds[1] == "Vector")
             or (isinstance(divisor, Number) and divisor.value == 0)
         ):
-            _check_form(joined)
+            check_form(joined)
         return joined
 
     def check(
@@ -256,6 +256,9 @@ class Expression:
             RecipeError: Everything that is wrong with it.
             MfvError: MFV5120 for a model that is not as it was loaded, MFV6001 for a vector that is
                 nowhere; as :meth:`check`, and what the steps raise as they run.
+
+        >>> steer = Expression.parse("fv(left) - fv(right)")
+        >>> steer.vector("tiny", heads="top(5)", trials=50).norm()  # doctest: +SKIP
         """
         from mfv_dsl.execute.loads import fetch_loads
         from mfv_dsl.execute.run import perform
@@ -305,6 +308,10 @@ class Expression:
             MfvError: MFV5118 where it is not said what it is computed on, MFV5119 for a layer or
                 scale that is none, MFV5103 for a layer that ``model`` does not have; what
                 :meth:`vector` raises; MFV51xx for a model that it does not fit.
+
+        >>> bound = Expression.parse("fv(left)").bind(model, layer=1)  # doctest: +SKIP
+        >>> with bound.attach():  # doctest: +SKIP
+        ...     model.generate(["<image>Q:red cross. A:"], [["scene.png"]])
         """
         from mfv_dsl.vector_objects import binding
 
@@ -360,7 +367,7 @@ def _declarations(syntax: Expr, kind: str) -> str:
     return "".join(f"{kind} {name} = {unparse(value)}\n" for kind, name, value in lines)
 
 
-def _check_form(expression: Expression) -> None:
+def check_form(expression: Expression) -> None:
     """Raise RecipeError for what is wrong with an expression whatever its model and dataset."""
     syntax, kind = expression.syntax, _kind(expression.syntax)
     if kind == "Number":
@@ -373,29 +380,3 @@ def _check_form(expression: Expression) -> None:
     found = check_source(Source(lines, "<expression>"), lambda entry, arguments: None).diagnostics
     if any(one.severity == "error" and one.code not in _OF_ITS_PLACE for one in found):
         raise RecipeError(found)
-
-
-def function(name: str) -> Callable[..., Expression]:
-    """The function ``name`` of the language as a Python function.
-
-    It takes what the language's takes, in the same order or by name; a name that Python keeps for
-    itself has an underscore behind it (``from_``).  A relation, a path and a name are text; any
-    other text is an expression of the language: ``heads="top(5)"``.  Heads may be pairs
-    ``[(4, 1), (2, 6)]``.  What is wrong with the call whatever its model and dataset is raised at
-    once: RecipeError, and ArgumentError (MFV5119) for values that the language does not have.
-
-    >>> reject = function("reject")
-    >>> str(reject(function("fv")("left"), function("fv")("above")))
-    'reject(fv(left), from=fv(above))'
-    """
-    entry = FUNCTION[name]
-
-    def call(*arguments: object, **options: object) -> Expression:
-        made = Expression(as_call(entry, arguments, options))
-        _check_form(made)
-        return made
-
-    call.__name__ = call.__qualname__ = name
-    call.__module__ = "mfv_dsl"
-    call.__doc__ = f"{entry.doc[0].upper()}{entry.doc[1:]}: ``{entry.example}``."
-    return call

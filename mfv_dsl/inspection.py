@@ -19,6 +19,7 @@ import torch
 from mfv_dsl import data
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.data.drawn_scene import DrawnScene
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.off_task import draw_off_task, off_tasks, other_relations
@@ -136,6 +137,32 @@ def about_scene(seed: int = 0, diagonal: bool = False, query: str | None = None)
     return Question(scenes, Prompt((), item))
 
 
+def about_drawn(cells: Sequence[str], query: str, seed: int = 0) -> Question:
+    """A question about a scene put together of 4 × 4 ``cells``
+    (:class:`~mfv_dsl.data.drawn_scene.DrawnScene`)."""
+    scene = DrawnScene(cells, seed)
+    return Question(scene, scene.question(query))
+
+
+def about_item(
+    dataset: Dataset, relation: str, seed: int = DEFAULT_SEED, split: str = "test"
+) -> Question:
+    """A question of a dataset: the one that an ``eval`` with ``items = 1`` and this ``seed``
+    asks.  Raises MfvError (MFV7112) for a relation or split that the dataset does not have."""
+    _check_names(dataset, relation, split)
+    return Question(dataset, draw_prompts(dataset, relation, split, 1, 0, seed)[0])
+
+
+def _check_names(dataset: Dataset, relation: str, split: str) -> None:
+    for name, names in ((relation, dataset.relations), (split, dataset.splits)):
+        if name not in names:
+            near = suggest(name, names)
+            raise MfvError(
+                "MFV7112", f"the dataset has no `{name}`",
+                help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
+            )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Reply:
     """The likeliest answers to a question, alone and with a vector added, if there was one."""
@@ -148,7 +175,7 @@ class Reply:
 def ask(
     backend: Backend,
     question: Question,
-    vector: VectorInput | None = None,
+    vector: VectorInput | Vector | None = None,
     layer: int | str | None = None,
     scale: float = 1.0,
     top: int = 5,
@@ -160,21 +187,32 @@ def ask(
     Raises MfvError (MFV7124) for a query that is blank or holds a mark of the model's own; one of
     words that its tokenizer does not know is warned of.
     """
-    query = question.prompt.query.query
-    check_name(query, backend.marks)
-    if unknown := backend.unknown_words([query]):
+    if unknown := unknown_words(backend, question):
         text = f"MFV5376: the model's tokenizer does not know: {', '.join(unknown)}"
         warnings.warn(text, stacklevel=2)
     batch = backend.batch([question.prompt], question.dataset)
     if vector is None:
         return Reply(likeliest_answers(backend, batch, [[]], top)[0], None, None)
-    if layer is None:
-        layer = vector.layer
-    if layer is None:
-        layer = "native" if vector.vector.has_parts else backend.facts.n_layers // 3
-    edits = adding(require_model(backend, vector.vector), layer, scale)
+    wanted = vector if isinstance(vector, VectorInput) else VectorInput(vector)
+    layer = own_layer(backend, wanted) if layer is None else layer
+    edits = adding(require_model(backend, wanted.vector), layer, scale)
     before, after = likeliest_answers(backend, batch, [[], edits], top)
     return Reply(before, after, layer)
+
+
+def unknown_words(backend: Backend, question: Question) -> list[str]:
+    """The words of the query that the model's tokenizer does not know.  Raises MfvError (MFV7124)
+    for a query that is blank or holds a mark of the model's own."""
+    query = question.prompt.query.query
+    check_name(query, backend.marks)
+    return backend.unknown_words([query])
+
+
+def own_layer(backend: Backend, vector: VectorInput) -> int | str:
+    """Where a vector is added if nothing is said, as :func:`ask` does it."""
+    if vector.layer is not None:
+        return vector.layer
+    return "native" if vector.vector.has_parts else backend.facts.n_layers // 3
 
 
 # -- one prompt ----------------------------------------------------------------------------------
@@ -212,13 +250,7 @@ def prompt_rows(
 
     MfvError: MFV7112 for a relation or split that the dataset does not have.
     """
-    for name, names in ((relation, dataset.relations), (split, dataset.splits)):
-        if name not in names:
-            near = suggest(name, names)
-            raise MfvError(
-                "MFV7112", f"the dataset has no `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
-            )  # fmt: skip
+    _check_names(dataset, relation, split)
     intact = draw_prompts(dataset, relation, split, number + 1, shots, seed)[number]
     twin = corrupt(intact, corruption, dataset, split, seed)
     title = f"{relation}, {split} split, prompt {number}"

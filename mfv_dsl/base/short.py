@@ -35,7 +35,7 @@ def short(value: object) -> str:
             return text
         kinds = sorted({type(item).__name__ for item in value})
         return f"{len(value)} x {' or '.join(kinds[:3])}"
-    return type(value).__name__
+    return kind_of(value)
 
 
 def names(values: Any, most: int = 8) -> str:

@@ -16,6 +16,9 @@ USAGE = (
     "MFV5350",
     "MFV5355",
     "MFV5390",
+    "MFV5391",
+    "MFV5410",
+    "MFV5414",
     "MFV6014",
     "MFV6015",
     "MFV6070",
@@ -27,6 +30,8 @@ USAGE = (
     "MFV6111",
     "MFV6112",
     "MFV6113",
+    "MFV6114",
+    "MFV6115",
     "MFV6121",
     "MFV6122",
     "MFV7108",
@@ -43,7 +48,8 @@ def main() -> None:
         with signals_raise() as received:
             _run(received)
     except Interrupted as end:
-        show_interruption(end, sys.argv[1:])
+        if not end.is_usual:
+            show_interruption(end, sys.argv[1:])
         sys.exit(end.exit_code)
 
 

@@ -10,7 +10,19 @@ import typer
 from typer.main import get_command_name
 from typer.models import CommandInfo
 
-from mfv_dsl.cli import analyses, data, direct, installation, language, runs, store, tables, vectors
+from mfv_dsl.cli import (
+    analyses,
+    data,
+    direct,
+    installation,
+    language,
+    reports,
+    runs,
+    serving,
+    store,
+    tables,
+    vectors,
+)
 
 app = typer.Typer(
     name="mfv",
@@ -59,7 +71,7 @@ def help_(
     typer.echo(at.get_help())
 
 
-for module in (runs, tables, language, direct, analyses, installation):
+for module in (runs, tables, reports, language, direct, analyses, serving, installation):
     for command in module.COMMANDS:
         app.command()(command)
 app.command("eval")(direct.eval_)

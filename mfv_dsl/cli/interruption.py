@@ -24,15 +24,19 @@ _FRESH = ("--fresh",)
 
 
 class Interrupted(BaseException):
-    """A signal arrived that ends the command; ``kept`` says what was finished before."""
+    """A signal arrived that ends the command; ``kept`` says what was finished before, and
+    ``is_usual`` whether this is how the command ends."""
 
     def __init__(self, name: str, kept: str = "") -> None:
         super().__init__(name)
         self.name, self.kept = name, kept
+        self.is_usual = False
 
     @property
     def exit_code(self) -> int:
-        """128 and the signal's number, as shells have it: 130 for Ctrl-C."""
+        """128 and the signal's number, as shells have it: 130 for Ctrl-C; 0 where that is usual."""
+        if self.is_usual and self.name == "SIGINT":
+            return 0
         return 128 + int(getattr(signal, self.name))
 
 

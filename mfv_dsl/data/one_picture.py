@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from mfv_dsl.data.images import read_rgb
 from mfv_dsl.data.items import Item, Prompt
@@ -22,8 +22,15 @@ class OnePicture:
     hash = ""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.picture = read_rgb(self.path)
+        self.name = str(Path(path))
+        self.picture = read_rgb(Path(path))
+
+    @classmethod
+    def of(cls, file: BinaryIO, name: str) -> OnePicture:
+        """The picture in an open file, which errors call ``name``."""
+        picture = cls.__new__(cls)
+        picture.name, picture.picture = name, read_rgb(file, name)
+        return picture
 
     def items(self, relation: str, split: str) -> tuple[Item, ...]:
         return ()
@@ -37,4 +44,4 @@ class OnePicture:
         Nothing knows its answer, so the query stands in the answer's place, and nothing is to be
         scored against it.
         """
-        return Prompt((), Item(str(self.path), query, query, ""))
+        return Prompt((), Item(self.name, query, query, ""))

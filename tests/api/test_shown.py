@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import inspect
 import logging
 import pickle
 from pathlib import Path
@@ -147,6 +148,14 @@ def test_every_function_of_the_language_is_exported():
     for entry in FUNCTIONS:
         function = getattr(mfv, entry.name)
         assert function.__name__ == entry.name and entry.example in function.__doc__
+        arguments = inspect.signature(function).parameters
+        assert [name.removesuffix("_") for name in arguments] == [p.name for p in entry.parameters]
+        for name, argument in arguments.items():
+            assert f"\n    {name}: " in function.__doc__
+            parameter = entry.parameter(name.removesuffix("_"))
+            assert parameter is not None
+            needed = argument.default is argument.empty
+            assert needed == parameter.required or argument.kind is argument.VAR_POSITIONAL
         assert entry.name in dir(mfv) and pickle.loads(pickle.dumps(function)) is function
     assert (Path(mfv.__file__).parent / "py.typed").exists()
 

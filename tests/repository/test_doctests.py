@@ -24,6 +24,7 @@ MODULES = [
     "mfv_dsl.models.loaded",
     "mfv_dsl.execute.store",
     "mfv_dsl.expression",
+    "mfv_dsl.functions",
     *PACKAGES,
     *(
         module.name

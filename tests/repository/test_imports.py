@@ -25,6 +25,20 @@ ALLOWED = {
     "library": {"methods"},
     "execute": {"lang", "plan", "data", "models", "engine", "methods", "library", "version"},
     "lsp": {"lang", "plan", "library", "findings", "version"},
+    "playground": {
+        "lang",
+        "plan",
+        "data",
+        "models",
+        "methods",
+        "library",
+        "report",
+        "execute",
+        "expression",
+        "given",
+        "inputs",
+        "inspection",
+    },
     "report": {"lang", "plan", "data", "models", "methods", "library", "execute", "pygments_lexer"},
 }
 #: Libraries that take long to import, which checking and planning do without.
@@ -37,6 +51,8 @@ HEAVY = {
     "safetensors",
     "open_clip",
     "open_flamingo",
+    "gradio",
+    "pandas",
 }
 #: Of other packages' insides, the engine knows the protocol of models and their sites alone, and
 #: whoever shows results their form alone.
@@ -46,7 +62,9 @@ ONLY = {
                            "mfv_dsl.models.families"},
     ("report", "execute"): {"mfv_dsl.execute.results", "mfv_dsl.execute.tuning_rows",
                             "mfv_dsl.execute.heads", "mfv_dsl.execute.environment",
-                            "mfv_dsl.execute.run_result"},
+                            "mfv_dsl.execute.run_result", "mfv_dsl.execute.recorded_run",
+                            "mfv_dsl.execute.run_comparison", "mfv_dsl.execute.item_lines",
+                            "mfv_dsl.execute.rows"},
     ("library", "methods"): {"mfv_dsl.methods.vectors"},
     ("report", "library"): {"mfv_dsl.library.vector_file"},
 }  # fmt: skip
@@ -168,6 +186,15 @@ def circles() -> list[list[str]]:
         if module not in number:
             visit(module)
     return parts
+
+
+def test_only_the_command_imports_the_playground():
+    users = {m for m, targets in GRAPH.items() if any(package(t) == "playground" for t in targets)}
+    assert {user for user in users if package(user) != "playground"} == {"mfv_dsl.cli.serving"}
+    gradio = {
+        m for m, targets in GRAPH.items() if any(t.split(".")[0] == "gradio" for t in targets)
+    }
+    assert {package(module) for module in gradio} == {"playground"}
 
 
 @pytest.mark.slow

@@ -1,0 +1,172 @@
+"""What is asked and what comes of it: the numbers of ``mfv ask``, whoever else is asking."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mfv_dsl import inspection
+from mfv_dsl.base.errors import MfvError, RecipeError
+from mfv_dsl.engine.generation import generate
+from mfv_dsl.inputs import read_vector
+from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.layer_effects import layer_effects
+from mfv_dsl.playground.pictures import Drawn, FromDataset
+from mfv_dsl.playground.studio import Outcome, Request, Settings, Studio
+
+LEFT = FromDataset("left", 1)
+
+
+def close(value: float | None) -> object:
+    return pytest.approx(value, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("expression", "layer", "scale", "own"),
+    [
+        ("fv(left)", None, 1.0, "native"), ("tuned_left", None, 0.5, 1),
+        ("fv(left) - fv(right)", 2, -1.5, 2), ("random_like(fv(left))", None, 1.0, 3),
+    ],
+)  # fmt: skip
+def test_the_numbers_are_those_of_ask(
+    studio: Studio, expression: str, layer: int | None, scale: float, own: int | str
+):
+    outcome = studio.ask(Request(LEFT, "", expression, layer, scale))
+    text = "vectors/flamingo-tiny/tuned_left" if expression == "tuned_left" else expression
+    vector = read_vector(text, **studio.defaults)
+    question = inspection.about_item(studio.dataset, "left", 1)
+    reply = inspection.ask(studio.backend, question, vector, layer, scale)
+    assert outcome.layer == reply.layer == own and reply.after is not None
+    before = {answer.word: answer.before for answer in outcome.effects.answers}
+    after = {answer.word: answer.after for answer in outcome.effects.answers}
+    assert {name: close(p) for name, p in reply.before}.items() <= before.items()
+    assert {name: close(p) for name, p in reply.after}.items() <= after.items()
+    assert max(after, key=lambda name: after[name] or 0) == reply.after[0][0]
+    for number in outcome.effects.layers:  # each layer for itself, in one pass
+        alone = inspection.ask(studio.backend, question, vector, number, scale, top=54).after
+        for followed in outcome.effects.followed:
+            assert followed.by_layer[number] == close(dict(alone or ())[followed.word])
+
+
+def test_what_is_followed_are_the_objects_around_or_the_likeliest(studio: Studio):
+    outcome = studio.ask(Request(LEFT, "", "fv(left)"))
+    assert [one.word for one in outcome.effects.followed] == [*outcome.neighbours.values()]
+    assert outcome.own == "left" and len(outcome.effects.layers) == 10
+    alone = studio.ask(Request(Drawn(("red circle", *[""] * 15)), "", "fv(left)"))
+    words = [one.word for one in alone.effects.followed]
+    best = max(alone.effects.answers, key=lambda answer: answer.before)
+    assert alone.effects.answers[0].word in words and best.word in words and not alone.own
+
+
+def test_texts_are_what_generation_gives(studio: Studio):
+    outcome = studio.ask(Request(LEFT, "", "fv(left)", 1, 2.0, tokens=5))
+    backend, question = studio.backend, outcome.question
+    batch = backend.batch([question.prompt], question.dataset)
+    edits = adding(read_vector("fv(left)", **studio.defaults).vector, 1, 2.0)
+    plain = [generate(backend, batch, 5, each)[0].tokens for each in ((), edits)]
+    assert list(outcome.effects.texts) == [backend.text(tokens) for tokens in plain]
+    assert studio.ask(Request(LEFT)).effects.texts == ()
+
+
+def test_without_a_vector_the_model_answers_as_it_is(studio: Studio):
+    for text in ("", "fv(lft)"):
+        outcome = studio.ask(Request(LEFT, "", text))
+        assert outcome.layer is None and outcome.effects.layers == ()
+        assert {answer.after for answer in outcome.effects.answers} == {None}
+        assert bool(outcome.checked.diagnostics) == bool(text)
+
+
+def test_a_state_that_is_no_number_is_nan_in_its_layer_alone(studio: Studio):
+    vector = read_vector("fv(left)", **studio.defaults).vector
+    question = inspection.about_item(studio.dataset, "left", 1)
+    batch = studio.backend.batch([question.prompt], question.dataset)
+    with pytest.raises(MfvError, match="MFV5370"):
+        layer_effects(studio.backend, batch, vector, 1, 3e38)
+    effects = layer_effects(studio.backend, batch, vector, 1, 1.0, follow=["red cross"])
+    assert not any(map(math.isnan, effects.followed[0].by_layer))
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (Request(LEFT, "", "fv(left)", 10), "MFV5103"),
+        (Request(LEFT, "", "fv(left)", -1), "MFV5119"),
+        (Request(LEFT, "", "random_like(fv(left))", "native"), "MFV5305"),
+        (Request(LEFT, "", "fv(left)", 1, 1e9), "MFV5413"),
+        (Request(LEFT, "", "fv(left)", 1, math.nan), "MFV5413"),
+        (Request(LEFT, tokens=10_000), "MFV5413"),
+        (Request(LEFT, query="<image>"), "MFV7124"),
+        (Request(FromDataset("lft", 1)), "MFV7112"),
+        (Request(LEFT, "", 'load("vectors/flamingo-tiny", "lft")'), "MFV6001"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked_is_said_and_the_next_request_is_answered(
+    studio: Studio, request_: Request, code: str
+):
+    with pytest.raises(MfvError, match=code):
+        studio.ask(request_)
+    assert studio.ask(Request(LEFT)).effects.answers
+
+
+def test_a_word_that_the_model_does_not_know_is_remarked(studio: Studio):
+    assert studio.ask(Request(LEFT, query="zebra")).remarks == (
+        "The model's tokenizer does not know: zebra.",
+    )
+
+
+# -- several at once ------------------------------------------------------------------------------
+def numbers(outcome: Outcome) -> Sequence[object]:
+    return outcome.effects.answers, outcome.effects.followed, outcome.effects.texts, outcome.layer
+
+
+def test_several_who_ask_at_once_get_what_each_gets_alone(studio: Studio):
+    requests = [
+        Request(FromDataset(relation, seed), "", expression, layer, scale, tokens=2)
+        for relation, seed, expression, layer, scale in (
+            ("left", 1, "fv(left)", 1, 1.0), ("left", 1, "fv(right)", 1, 1.0),
+            ("left", 1, "", None, 1.0), ("above", 2, "tuned_above", None, -2.0),
+            ("left", 1, "fv(left) - fv(right)", None, 1.0),
+        )
+    ]  # fmt: skip
+    alone = [numbers(studio.ask(request)) for request in requests]
+    assert len({str(each) for each in alone}) == len(requests)
+    order = [number % len(requests) for number in range(50)]
+    random.Random(0).shuffle(order)
+    studio._computed.clear()  # vectors, too, are computed amid the others
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda number: numbers(studio.ask(requests[number])), order))
+    assert together == [alone[number] for number in order]
+
+
+# -- opening --------------------------------------------------------------------------------------
+def test_the_bundled_library_is_that_of_the_model(studio: Studio):
+    assert studio.libraries == ("vectors/flamingo-tiny",) and len(studio.vectors) == 21
+    llava = Studio.open(Settings(model='tiny("llava")'))
+    assert llava.libraries == () and llava.names == {}
+    outcome = llava.ask(Request(LEFT, "", "zeros()", 2))
+    assert [one.before for one in outcome.effects.answers] == [
+        close(one.after) for one in outcome.effects.answers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        (Settings(model="tiny(3)"), "MFV3"), (Settings(dataset="scene"), "MFV2006"),
+        (Settings(libraries=("nowhere",)), "MFV6001|MFV5350"),
+        (Settings(defaults={"trials": "many"}), "MFV"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_settings_is_said_at_once(settings: Settings, code: str):
+    with pytest.raises((MfvError, RecipeError), match=code):
+        Studio.open(settings)
+
+
+def test_cosines_are_of_the_models_vectors(studio: Studio):
+    names, cosines = studio.cosines()
+    assert names[:2] == ["above", "above_left"] and len(cosines) == len(names) == 21
+    assert all(row[number] == pytest.approx(1, abs=1e-5) for number, row in enumerate(cosines))
