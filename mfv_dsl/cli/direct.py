@@ -260,4 +260,4 @@ def _quoted(text: str) -> str:
     return unparse(Text(text))
 
 
-COMMANDS = (extract, heads, tune)
+COMMANDS = (extract, heads, tune, eval_)
