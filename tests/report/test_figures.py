@@ -285,6 +285,13 @@ def test_answers_are_bars_of_their_probabilities():
     np.testing.assert_array_equal(picture.images[0].get_array(), PICTURE)
 
 
+def test_a_picture_of_any_shape_is_not_stretched():
+    flat = np.full((50, 200, 3), (0, 200, 0), np.uint8)
+    _, (picture, _) = answers_figure(flat, "Q", [Panel("no vector", ANSWERS)])
+    box = picture.get_window_extent()
+    assert box.width == pytest.approx(4 * box.height, rel=0.01)
+
+
 # -- what cannot be drawn -------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "width", ["3.3", "wide", "3.3inches", "0.1in", "90in", nan, None, "-3in", []]
