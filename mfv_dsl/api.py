@@ -306,6 +306,9 @@ class Recipe(Short):
                 than an earlier run of the recipe, MFV6102 for one that cannot be made; MFV53xx for
                 what comes out wrong as it runs, MFV70xx for a model that cannot be loaded; MFV5119
                 for an argument of the wrong type, MFV5120 for a model that is not as it was loaded.
+
+        >>> result = Recipe.from_file("quickstart").run("runs/mine")  # doctest: +SKIP
+        >>> [row.accuracy for row in result.rows if row.eval == "raw"]  # doctest: +SKIP
         """
         from mfv_dsl.execute.finished import recall
         from mfv_dsl.execute.run_folder import RunFolder
@@ -436,6 +439,9 @@ def run(
 
     Raises:
         MfvError: What both raise.
+
+    >>> result = run("quickstart", only=["raw"], overrides={"raw.layer": 1})  # doctest: +SKIP
+    >>> print(result.table("eval", "relation"))  # doctest: +SKIP
     """
     if isinstance(recipe, Recipe):
         changes = (*recipe.overrides, *options_of(overrides))

@@ -27,10 +27,11 @@ from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.from_python import as_syntax
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.sharing import shared_parts, short_text
+from mfv_dsl.lang.sharing import each_once, shared_parts, short_text
 from mfv_dsl.lang.syntax import (
     Binary,
     Call,
+    Declared,
     Expr,
     ListExpr,
     Name,
@@ -256,6 +257,9 @@ class Expression:
             RecipeError: Everything that is wrong with it.
             MfvError: MFV5120 for a model that is not as it was loaded, MFV6001 for a vector that is
                 nowhere; as :meth:`check`, and what the steps raise as they run.
+
+        >>> steer = Expression.parse("fv(left) - fv(right)")
+        >>> steer.vector("tiny", heads="top(5)", trials=50).norm()  # doctest: +SKIP
         """
         from mfv_dsl.execute.loads import fetch_loads
         from mfv_dsl.execute.run import perform
@@ -305,6 +309,10 @@ class Expression:
             MfvError: MFV5118 where it is not said what it is computed on, MFV5119 for a layer or
                 scale that is none, MFV5103 for a layer that ``model`` does not have; what
                 :meth:`vector` raises; MFV51xx for a model that it does not fit.
+
+        >>> bound = Expression.parse("fv(left)").bind(model, layer=1)  # doctest: +SKIP
+        >>> with bound.attach():  # doctest: +SKIP
+        ...     model.generate(["<image>Q:red cross. A:"], [["scene.png"]])
         """
         from mfv_dsl.vector_objects import binding
 
@@ -361,7 +369,10 @@ def _declarations(syntax: Expr, kind: str) -> str:
 
 
 def check_form(expression: Expression) -> None:
-    """Raise RecipeError for what is wrong with an expression whatever its model and dataset."""
+    """Raise RecipeError for what is wrong with an expression whatever its model and dataset; one
+    with names that a recipe declares is looked at with the recipe."""
+    if any(isinstance(node, Declared) for node in each_once(expression.syntax)):
+        return
     syntax, kind = expression.syntax, _kind(expression.syntax)
     if kind == "Number":
         syntax = Binary("*", syntax, Call(Name("zeros")))

@@ -189,6 +189,26 @@ def test_heads_and_vectors(result: Any):
     assert "not known head by head" in (replace(vector, heads=None))._repr_html_()
 
 
+def brightness(colour: str) -> float:
+    """The relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_colours_are_readable_on_white_and_on_black():
+    """Where a page has none of its own: a contrast of 4 with white and with nearly black."""
+    html = mfv.Recipe(TEXT)._repr_html_()
+    html += findings_html([Diagnostic("MFV2001", "wrong", Source("a b"), Span(0, 1), "x", help="y"),
+                           Diagnostic("MFV2060", "unused", severity="warning")])  # fmt: skip
+    colours = set(re.findall(r"#[0-9a-f]{6}", html))
+    assert len(colours) >= 6
+    for colour in colours:
+        for page in ("#ffffff", "#111111"):
+            low, high = sorted(map(brightness, (colour, page)))
+            assert (high + 0.05) / (low + 0.05) >= 4, (colour, page)
+
+
 # -- models and datasets ---------------------------------------------------------------------------
 def test_models_and_datasets_that_are_loaded(tmp_path: Path):
     model, scenes = mfv.load_model("tiny"), mfv.load_dataset("scenes", relations=["left"], count=8)
@@ -230,6 +250,11 @@ def test_pictures_that_cannot_be_read_say_why():
     nothing = DatasetFacts((), (), "0" * 64, "nothing")
     empty = SimpleNamespace(relations=(), splits=(), hash="0" * 64)
     assert "<img" not in dataset_html(empty, nothing)  # type: ignore[arg-type]
+
+
+def test_no_thousands_of_scenes_are_drawn_for_a_picture():
+    html = mfv.load_dataset("scenes", count=100_000, kinds="things")._repr_html_()
+    assert "no pictures, as 100,000 scenes would be drawn for one" in html and "<img" not in html
 
 
 def test_pictures_keep_their_colours():

@@ -51,6 +51,7 @@ HEAVY = {
     "safetensors",
     "open_clip",
     "open_flamingo",
+    "matplotlib",
     "gradio",
     "pandas",
 }
@@ -62,7 +63,9 @@ ONLY = {
                            "mfv_dsl.models.families"},
     ("report", "execute"): {"mfv_dsl.execute.results", "mfv_dsl.execute.tuning_rows",
                             "mfv_dsl.execute.heads", "mfv_dsl.execute.environment",
-                            "mfv_dsl.execute.run_result"},
+                            "mfv_dsl.execute.run_result", "mfv_dsl.execute.recorded_run",
+                            "mfv_dsl.execute.run_comparison", "mfv_dsl.execute.item_lines",
+                            "mfv_dsl.execute.rows"},
     ("library", "methods"): {"mfv_dsl.methods.vectors"},
     ("report", "library"): {"mfv_dsl.library.vector_file"},
 }  # fmt: skip

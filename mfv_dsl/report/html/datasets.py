@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mfv_dsl.base.facts import DatasetFacts
     from mfv_dsl.data.items import Dataset, Item
 
+_MOST_DRAWN = 2000
 _SHOWN, _SIDE, _COLOURS = 4, 96, 48  # pictures, pixels of their longer side, and colours of each
 
 
@@ -39,7 +40,11 @@ def dataset_html(dataset: Dataset, known: DatasetFacts, call: str | None = None)
         rest = "`dataset.relations` has all"
         head = ("relation", *known.splits)
         lines.append(table(head, rows, ("relation",), total=len(known.counts), rest=rest))
-    lines.append(side_by_side(_question(dataset, item) for item in _examples(dataset)))
+    drawn = getattr(dataset, "count", 0)  # of scenes, which are drawn all together
+    if drawn > _MOST_DRAWN:
+        lines.append(remark(f"no pictures, as {drawn:,} scenes would be drawn for one"))
+    else:
+        lines.append(side_by_side(_question(dataset, item) for item in _examples(dataset)))
     return "".join(lines)
 
 

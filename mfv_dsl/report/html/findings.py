@@ -18,7 +18,7 @@ _STYLES = {
     "1;33": "font-weight:bold;color:var(--jp-warn-color0,var(--vscode-editorWarning-foreground,"
     "#a86f00))",
     "1;34": "font-weight:bold;color:var(--jp-info-color0,var(--vscode-textLink-foreground,"
-    "#3d84d6))",
+    "#3a7fd0))",
     "1;36": "font-weight:bold;color:var(--jp-success-color0,var(--vscode-terminal-ansiCyan,"
     "#158a8a))",
     "1": "font-weight:bold",

@@ -13,15 +13,15 @@ _MOST = 200  # lines shown
 #: Kinds of words, the special before the general, as JupyterLab's editor has them; else shades that
 #: are readable on white and on black.
 _COLOURS: tuple[tuple[_TokenType, str, str], ...] = (
-    (Comment, "comment", "#5b8a8a"),
-    (String, "string", "#c2453a"),
+    (Comment, "comment", "#578686"),
+    (String, "string", "#d14d42"),
     (Number, "number", "#3a8a5a"),
     (Literal, "number", "#3a8a5a"),
-    (Keyword.Constant, "atom", "#3d84d6"),
+    (Keyword.Constant, "atom", "#3a7fd0"),
     (Keyword, "keyword", "#3a8f3a"),
-    (Name.Attribute, "property", "#3d84d6"),
+    (Name.Attribute, "property", "#3a7fd0"),
     (Name.Builtin, "builtin", "#3a8f3a"),
-    (Name.Function, "def", "#3d6fe0"),
+    (Name.Function, "def", "#4273e3"),
 )
 
 
