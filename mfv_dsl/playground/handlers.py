@@ -209,6 +209,11 @@ class Handlers:
         """The table of vectors."""
         return [shown.vector_row(vector) for vector in self.studio.vectors]
 
+    @noticed(1)
+    def similarity(self, drawn: str) -> str:
+        """How alike the vectors are, drawn when it is first looked at."""
+        return drawn or shown.map_html(*self.studio.cosines())
+
     @noticed(2)
     def card(self, event: gr.SelectData) -> tuple[Any, ...]:
         """The card of the vector whose row was clicked, and how an expression names it."""

@@ -58,7 +58,7 @@ class _Page:
                     with gr.Column(scale=8, min_width=320):
                         self._vector()
                         self._answers()
-                with gr.Tab("Vectors", id="vectors"):
+                with gr.Tab("Vectors", id="vectors") as self.vectors_tab:
                     self._library()
             self._picture_events()
             self._vector_events()
@@ -166,11 +166,12 @@ class _Page:
                     max_height=560, wrap=False, label="Vectors", elem_id="mfv-vectors",
                     show_search="filter" if len(self.studio.vectors) > 30 else "none",
                 )  # fmt: skip
+                self.map = gr.HTML(elem_id="mfv-map")
             with gr.Column(scale=6, min_width=320):
+                self.use = gr.Button("Use it in the expression", interactive=False)
                 self.card = gr.HTML(
                     '<p class="mfv-quiet">Click a vector to see its card.</p>', elem_id="mfv-card"
                 )
-                self.use = gr.Button("Use it in the expression", interactive=False)
                 self.card_notice = gr.HTML(elem_id="mfv-card-notice")
 
     def _example(self) -> str:
@@ -232,6 +233,9 @@ class _Page:
             self._library_events()
 
     def _library_events(self) -> None:
+        self.vectors_tab.select(
+            self.does.similarity, [self.map], [self.map, self.card_notice], **_QUICK
+        )
         outputs = [self.card, self.named, self.card_notice]
         self.table.select(self.does.card, None, outputs, **_QUICK).then(
             lambda call: gr.update(interactive=bool(call)), [self.named], [self.use], **_QUICK

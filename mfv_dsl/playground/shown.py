@@ -23,6 +23,8 @@ from mfv_dsl.report.vectors import provenance_tree
 SIDE = 400
 #: Characters of a line that fits on a narrow screen.
 _SHORT = 40
+#: Inches of the map of similarity.
+_MAP_WIDTH = 6.0
 #: So many ways to mend an expression are offered.
 _OFFERED = 4
 #: Columns of the table of vectors.
@@ -223,6 +225,32 @@ def card_html(vector: LibraryVector, call: str) -> str:
         "</details>",
     ]
     return f'<div class="mfv-card">{"".join(parts)}</div>'
+
+
+def map_html(names: Sequence[str], cosines: Sequence[Sequence[float]]) -> str:
+    """How alike vectors are: a picture, and under it the numbers as a table that opens."""
+    from mfv_dsl.report.figures.matrices import similarity_figure
+    from mfv_dsl.report.figures.saving import figure_bytes
+
+    if len(names) < 2:
+        return '<p class="mfv-quiet">Two vectors of the model are needed to compare them.</p>'
+    figure, _ = similarity_figure(names, np.array(cosines), width=_MAP_WIDTH)
+    data = base64.b64encode(figure_bytes(figure, ".png", dpi=150)).decode()
+    about = f"cosine similarity of {len(names)} vectors; the table below has the numbers"
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{'' if math.isnan(c) else f'{c:.3f}'}</td>" for c in row)
+        + "</tr>"
+        for name, row in zip(names, cosines, strict=True)
+    )
+    return (
+        f'<figure class="mfv-map"><img alt="{about}" src="data:image/png;base64,{data}">'
+        "<figcaption>cosine similarity; like vectors stand together</figcaption></figure>"
+        '<details><summary>The numbers</summary><div class="mfv-wide"><table class="mfv-metrics">'
+        f'<thead><tr><th scope="col">cosine</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        "</div></details>"
+    )
 
 
 def _metrics_html(metrics: Sequence[Mapping[str, Any]]) -> str:

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 import mfv_dsl as mfv
-from mfv_dsl import inspection
+from mfv_dsl import inspection, load_vector
 from mfv_dsl.inputs import read_vector
+from mfv_dsl.methods.vectors import cosine as cosine_of
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.playground.served import OPTIONS, Server, served
 from tests.playground.test_pictures import bomb, encoded
@@ -257,6 +258,12 @@ def test_a_vector_of_the_library_is_looked_at_and_used(asked: Page):
     card = asked.locator("#mfv-card")
     card.get_by_text("fv(above) + fv(left)").first.wait_for()
     assert "accuracy %" in card.inner_text() and "made of" in card.inner_text()
+    asked.locator("#mfv-map img").wait_for()
+    asked.locator("#mfv-map summary").click()
+    row = asked.locator("#mfv-map tr", has=asked.get_by_role("rowheader", name="above", exact=True))
+    left = load_vector("vectors/flamingo-tiny", "above_left").vector
+    cosine = cosine_of(load_vector("vectors/flamingo-tiny", "above").vector, left)
+    assert row.locator("td").nth(1).inner_text() == f"{cosine:.3f}"
     asked.get_by_role("button", name="Use it in the expression").click()
     settled(asked, "with sum_of_above_left")
     assert asked.locator("#mfv-expression textarea").input_value() == "sum_of_above_left"

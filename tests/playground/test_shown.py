@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,14 @@ def test_a_card_has_results_and_lineage(studio: Studio):
     html = shown.card_html(tuned, studio.call_for(tuned))
     for said in ("tuned(left)", "100 [96, 100]", "made of", "layer 4: H1", "created"):
         assert said in html
+
+
+def test_the_map_has_a_picture_and_its_numbers(studio: Studio):
+    html = shown.map_html(*studio.cosines())
+    assert "data:image/png" in html and html.count("1.000") == 21
+    html = shown.map_html(["a", EVIL], [[1.0, math.nan], [math.nan, math.nan]])
+    assert "<script" not in html and "nan" not in html.partition("<table")[2]
+    assert "needed" in shown.map_html(["a"], [[1.0]]) and "needed" in shown.map_html([], [])
 
 
 def test_bars_are_the_numbers(studio: Studio):
