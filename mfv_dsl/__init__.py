@@ -29,14 +29,17 @@ if TYPE_CHECKING:
     from mfv_dsl.api import Recipe, compile, run
     from mfv_dsl.base.arguments import ArgumentError
     from mfv_dsl.base.errors import MfvError, RecipeError
+    from mfv_dsl.drafts import Draft, match
     from mfv_dsl.expression import Expression
     from mfv_dsl.loading import clear_models, load_dataset, load_model
     from mfv_dsl.methods.vectors import Vector
+    from mfv_dsl.plots import open_run
     from mfv_dsl.vector_objects import load_vector, save_vector
 
 #: exported name -> module; imported when first used, so that `import mfv_dsl` stays instant
 _EXPORTS = {
     "ArgumentError": "mfv_dsl.base.arguments",
+    "Draft": "mfv_dsl.drafts",
     "Expression": "mfv_dsl.expression",
     "MfvError": "mfv_dsl.base.errors",
     "Recipe": "mfv_dsl.api",
@@ -47,12 +50,15 @@ _EXPORTS = {
     "load_dataset": "mfv_dsl.loading",
     "load_model": "mfv_dsl.loading",
     "load_vector": "mfv_dsl.vector_objects",
+    "match": "mfv_dsl.drafts",
+    "open_run": "mfv_dsl.plots",
     "run": "mfv_dsl.api",
     "save_vector": "mfv_dsl.vector_objects",
 }
 
 __all__ = [
     "ArgumentError",
+    "Draft",
     "Expression",
     "MfvError",
     "Recipe",
@@ -64,6 +70,8 @@ __all__ = [
     "load_dataset",
     "load_model",
     "load_vector",
+    "match",
+    "open_run",
     "run",
     "save_vector",
 ]
