@@ -14,6 +14,8 @@ from mfv_dsl.plan.explain import explain_plan
 from mfv_dsl.plan.steps import Plan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mfv_dsl.engine.attach import HookPlan
     from mfv_dsl.engine.hooks import Hooks
 
@@ -80,6 +82,24 @@ class InteractiveResult(RunResult):
         plan = InteractivePlan.of(result.plan, given)
         own = {item.name: getattr(result, item.name) for item in fields(RunResult)}
         return cls(**{**own, "plan": plan, "values": values})
+
+    def report(self, path: str | Path | None = None, *, items: int | None = 400) -> Path:
+        """Make the page of this run, as ``mfv report`` does: one file for a browser.
+
+        Args:
+            path: The file; ``report.html`` in the run's folder if left out.
+            items: How many items are shown with their pictures, None for all.
+
+        Returns:
+            The file.
+
+        Raises:
+            MfvError: MFV5391 where what it needs is not installed, MFV6115 for a file that is no
+                report; see :func:`mfv_dsl.run_report.report`.
+        """
+        from mfv_dsl.run_report import report
+
+        return report([self.folder], path, items)
 
     def _repr_html_(self) -> str:
         from mfv_dsl.report.html.results import result_html

@@ -16,6 +16,7 @@ from mfv_dsl.cli import (
     direct,
     installation,
     language,
+    reports,
     runs,
     serving,
     store,
@@ -70,7 +71,7 @@ def help_(
     typer.echo(at.get_help())
 
 
-for module in (runs, tables, language, direct, analyses, serving, installation):
+for module in (runs, tables, reports, language, direct, analyses, serving, installation):
     for command in module.COMMANDS:
         app.command()(command)
 app.command("eval")(direct.eval_)

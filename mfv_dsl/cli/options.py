@@ -220,6 +220,15 @@ def parse_layer(text: str) -> int | str:
         raise typer.BadParameter(f"`{text}` is neither a layer's number nor `native`") from None
 
 
+def parse_items(text: str) -> int | None:
+    """How many items, None for ``all``."""
+    if text == "all":
+        return None
+    if text.isdecimal():
+        return int(text)
+    raise typer.BadParameter(f"`{text}` is neither a number of items nor `all`")
+
+
 def check_picture(path: Path | None) -> None:
     """Refuse (MFV5355), before any work, a picture that could not be written after it."""
     from PIL import Image

@@ -67,6 +67,10 @@ def run(
         bool,
         typer.Option("--locked", help="Load no vector but those that mfv.lock pins."),
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Leave report.html, too: the run as a page for a browser."),
+    ] = False,
     *,
     output: OutputOptions,
 ) -> None:
@@ -85,6 +89,10 @@ def run(
         _show_plan(checked, only, output.as_json)
         return
     _refuse(steps)
+    if report:
+        from mfv_dsl.run_report import check_ready
+
+        check_ready(checked.folder if out is None else out)
     with (
         kept(lambda: kept_steps([step.key for step in steps.steps])),
         output.progress() as listener,
@@ -93,7 +101,11 @@ def run(
             out, listener, device=device, fresh=fresh, only=only, trace=trace,
             download=download, locked=locked,
         )  # fmt: skip
-    show_result(result, output.as_json)
+    made = None
+    if report:
+        made = result.report()
+        typer.echo(f"report in {made}", err=True)
+    show_result(result, output.as_json, **({} if made is None else {"report": str(made)}))
 
 
 def show_result(result: RunResult, as_json: bool, **more: object) -> None:

@@ -80,7 +80,7 @@ def table(
     if evals:
         kept.setdefault("eval", []).extend(evals)
     labels = [records.label_of(name, text) for name, text in _pairs(label, "--label")]
-    folders = [_folder(run) for run in runs]
+    folders = [folder_of(run) for run in runs]
     made = records.table(
         folders, rows or "condition", cols or "relation", value, kept, labels, of, first, corner
     )
@@ -91,7 +91,8 @@ def table(
         typer.echo(FORMS[asked[0] if asked else "text"](made), nl=False)
 
 
-def _folder(run: Path) -> Path:
+def folder_of(run: Path) -> Path:
+    """The folder of a run that is named, by its path or by its name in ``runs/``."""
     inside = Path("runs") / run
     return inside if not run.exists() and inside.is_dir() else run
 

@@ -160,7 +160,8 @@ def _data(kind: str, folder: Path) -> Any:
         return folder
     data = _json(folder, COST if kind == "cost" else RESULTS)
     if kind in _OF_ROWS and isinstance(data, dict) and "format" not in data:
-        data = {**data, "rows": [_of_today(row) for row in data.get("rows", ())]}
+        rows = data.get("rows", [])
+        data = {**data, "rows": list(map(_of_today, rows)) if isinstance(rows, list) else rows}
     return data
 
 
@@ -371,3 +372,21 @@ _READ: Mapping[str, Any] = {
     "weights": _weights, "numbers": _numbers, "cost": _cost,
 }  # fmt: skip
 _OF_ROWS = ("results", "answers")
+
+
+# -- what reports show beside tables ---------------------------------------------------------------
+def results_data(folder: Path) -> dict[str, Any]:
+    """What ``results.json`` in the folder of a finished run says, in today's form; raises MfvError
+    (MFV6113) where there is none."""
+    data = _data("results", folder)
+    if not isinstance(data, dict):
+        raise MfvError(
+            "MFV6113", f"cannot read {folder / RESULTS}: it holds no results",
+            help="run the recipe again; its finished steps are kept",
+        )  # fmt: skip
+    return data
+
+
+def effects_data(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """What every file of effects under ``aie/`` says of itself, with its arrays (layers, heads)."""
+    return [_effect(file) for file in sorted((folder / "aie").glob("*.safetensors"))]

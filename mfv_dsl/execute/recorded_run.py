@@ -1,0 +1,168 @@
+"""A run as its folder tells of it: read without torch, without a model, and without the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.base.columns import cell
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.short import Short
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, read_text, reason
+from mfv_dsl.execute.item_lines import ItemLine, read_items
+from mfv_dsl.execute.records import PLAN, effects_data, results_data
+from mfv_dsl.execute.rows import RESULTS_FORMAT, Results
+from mfv_dsl.execute.run_folder import MANIFEST, RECIPE
+
+CHOSEN = "chosen"  # in place of what was settled for each relation
+_AGAIN = "run the recipe again; its finished steps are kept"
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The effects of all heads on one relation: ``parameters`` of how they were measured, ``n``
+    prompts, and arrays (layers, heads) by name: ``aie``, and where several prompts were measured
+    its 95 % interval, ``aie_low`` and ``aie_high``."""
+
+    relation: str
+    parameters: Mapping[str, Any]
+    n: int
+    arrays: Mapping[str, Any]
+
+
+@dataclass(frozen=True, repr=False)
+class RecordedRun(Short):
+    """What the folder of a run holds.
+
+    ``items`` is None where it has no file of them; ``plan`` is as in ``plan.json``; ``tunes`` are
+    the files of trainings; ``used`` are the texts of the files that the recipe uses, by name.
+    """
+
+    path: Path
+    name: str
+    manifest: Mapping[str, Any]
+    recipe: str
+    used: Mapping[str, str]
+    plan: Mapping[str, Any]
+    results: Results
+    items: list[ItemLine] | None
+    effects: list[Effects]
+    tunes: list[Mapping[str, Any]]
+
+    @cached_property
+    def metrics(self) -> dict[str, tuple[str, ...]]:
+        """What each eval reports."""
+        known = {row["eval"]: tuple(row["metrics"]) for row in self.plan["rows"]}
+        default = ("accuracy", "p_answer")
+        return {row.eval: known.get(row.eval, default) for row in self.results.rows}
+
+    @cached_property
+    def steps(self) -> dict[str, Mapping[str, Any]]:
+        """The plan's steps by key."""
+        return {step["key"]: step for step in self.plan["steps"]}
+
+    @cached_property
+    def choose(self) -> dict[str, tuple[str, ...]]:
+        """By eval, what was settled for each relation."""
+        return {
+            row["eval"]: tuple(
+                "vector" if name == "add" else name
+                for name in self.steps[row["step"]]["parameters"].get("choose") or ()
+            )
+            for row in self.plan["rows"]
+        }
+
+    @cached_property
+    def _datasets(self) -> dict[tuple[Any, ...], str]:
+        """The names of datasets by eval, relation, shots and values of sweeps."""
+        return {
+            (
+                row["eval"], row["relation"], str(row["shots"]),
+                tuple((name, cell(value)) for name, value in row.get("axes", {}).items()),
+            ): self.steps[row["step"]]["dataset"]
+            for row in self.plan["rows"]
+        }  # fmt: skip
+
+    def dataset_of(self, line: ItemLine) -> str:
+        """The name of the dataset that an item is of; empty where the plan does not say."""
+        return self._datasets.get((line.eval, line.relation, line.shots, line.axes), "") or ""
+
+    def dataset_hash(self, name: str) -> str | None:
+        """The hash of a dataset's items and pictures, where the plan has it."""
+        facts = self.plan["datasets"].get(name, {}).get("facts") or {}
+        return facts.get("hash")
+
+    def settled(self, line: ItemLine) -> ItemLine:
+        """The line with ``chosen`` in place of what was settled for its relation."""
+        fields = {name: CHOSEN for name in self.choose.get(line.eval, ()) if name in line._fields}
+        return line._replace(**fields) if fields else line
+
+
+def read_runs(folders: Sequence[Path]) -> list[RecordedRun]:
+    """The runs in folders; those of one name are called by their paths.
+
+    Raises MfvError: MFV6113 for a folder without a finished run, or whose files are damaged,
+    MFV6114 for a run of a newer version.
+    """
+    runs = [_read(folder) for folder in folders]
+    names = [run.name for run in runs]
+    return [
+        run if names.count(run.name) == 1 else replace(run, name=run.path.as_posix())
+        for run in runs
+    ]
+
+
+def _read(folder: Path) -> RecordedRun:
+    data = results_data(folder)
+    manifest, plan = (_object(folder / name) for name in (MANIFEST, PLAN))
+    version = data.get("format", 1)
+    if not isinstance(version, int) or version > RESULTS_FORMAT:
+        raise MfvError(
+            "MFV6114", f"{folder} holds a run of a newer version, "
+            f"{manifest.get('mfv_version', 'which it does not name')}",
+            help="pip install --upgrade mfv-dsl",
+        )  # fmt: skip
+    try:
+        run = RecordedRun(
+            folder,
+            folder.resolve().name,
+            manifest,
+            _text(folder / RECIPE),
+            {name: _text(folder / name) for name in manifest.get("used") or ()},
+            plan,
+            Results.of_json(data),
+            read_items(folder),
+            [
+                Effects(said["relation"], said["parameters"], int(said["n"]), arrays)
+                for said, arrays in effects_data(folder)
+            ],
+            [_object(path) for path in sorted((folder / "tune").glob("*/*.json"))],
+        )
+        _ = run.metrics, run.choose, run._datasets  # which are read from the plan
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MfvError(
+            "MFV6113", f"the results in {folder} are not of a form that is known: {error!r}",
+            help=_AGAIN,
+        ) from None  # fmt: skip
+    return run
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        data = read_json(path, LARGEST_CONFIG, finite=False)
+    except (OSError, BadText) as error:
+        raise MfvError("MFV6113", f"cannot read {path}: {reason(error)}", help=_AGAIN) from None
+    if not isinstance(data, dict):
+        raise MfvError("MFV6113", f"cannot read {path}: it holds no object", help=_AGAIN)
+    return data
+
+
+def _text(path: Path) -> str:
+    """A recipe's text; empty where it cannot be read."""
+    with suppress(OSError, BadText):
+        return read_text(path, LARGEST_CONFIG)
+    return ""

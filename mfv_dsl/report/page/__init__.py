@@ -1,0 +1,1 @@
+"""The page that ``mfv report`` makes of runs: one file for a browser, which needs no network."""

@@ -1,0 +1,235 @@
+"""Reports: runs as a page for a browser, made of what their folders hold."""
+
+from __future__ import annotations
+
+import io
+import webbrowser
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfv_dsl.base.arguments import ArgumentError, shown, whole
+from mfv_dsl.base.arguments import path as path_text
+from mfv_dsl.base.disk import disk_trouble
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular, write_atomically
+from mfv_dsl.execute.recorded_run import RecordedRun, read_runs
+from mfv_dsl.execute.run_comparison import compare_runs
+from mfv_dsl.execute.run_folder import REPORT, RunFolder
+from mfv_dsl.version import __version__
+
+if TYPE_CHECKING:
+    from mfv_dsl.data.items import Dataset
+    from mfv_dsl.report.page.item_sample import ShownItem
+    from mfv_dsl.report.page.render import Pictures
+
+#: How many items a report shows if nothing else is said.
+ITEMS = 400
+#: Pixels a thumbnail's longer side has; fewer where there are many.
+_SIDE, _SMALL_SIDE, _MANY = 128, 80, 2000
+_QUALITY = 70
+_HEAD = 4096  # bytes in which a report says what made it
+
+#: The place of a picture by run, dataset and image.
+Places = dict[tuple[str, str, str], int]
+
+
+def report(
+    folders: Sequence[Path | str], out: Path | str | None = None, items: int | None = ITEMS
+) -> Path:
+    """Make the report of one or several runs: one file that a browser shows without a network.
+
+    Args:
+        folders: The folders of runs, at least one.
+        out: The file; by default ``report.html`` in the folder of a single run, and in the current
+            folder for several.
+        items: How many items are shown with their pictures, None for all.
+
+    Returns:
+        The file.
+
+    Raises:
+        MfvError: MFV5391 where plotly or jinja2 is missing; MFV6113 for a folder without a finished
+            run, MFV6114 for a run of a newer version; MFV6115 for a file in its place that no
+            report is; MFV6120 to MFV6124 where the disk does not let it be written.
+    """
+    paths = [Path(path_text(folder, "the folder of a run")) for folder in folders]
+    if not paths:
+        raise ArgumentError("a report needs the folder of a run, and there is none")
+    if items is not None:
+        items = whole(items, "items", least=0)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ArgumentError(f"a folder is named twice: {', '.join(map(shown, map(str, paths)))}")
+    plotly = _plotly()
+    runs = read_runs(paths)
+    own = out is None and len(paths) == 1
+    file = paths[0] / REPORT if own else Path(REPORT if out is None else path_text(out, "out"))
+    with disk_trouble():
+        _check(file)
+        write_atomically(file, _page(runs, items, file, plotly()).encode())
+        for path in paths:
+            if file.resolve() == (path / REPORT).resolve():
+                RunFolder(path).add_report()
+    return file
+
+
+def check_ready(folder: Path) -> None:
+    """Refuse, before a run, what would keep its report in ``folder`` from being written after it.
+    Raises MfvError: MFV5391 and MFV6115, as :func:`report`."""
+    _plotly()
+    _check(folder / REPORT)
+
+
+def open_in_browser(file: Path) -> None:
+    """Show a report in the user's browser."""
+    webbrowser.open(file.resolve().as_uri())
+
+
+def _plotly() -> Callable[[], str]:
+    """What gives the source of plotly.js; MFV5391 where something that reports need is missing."""
+    try:
+        import jinja2  # noqa: F401
+        from plotly.offline import get_plotlyjs
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("plotly", "jinja2"):
+            raise
+        raise MfvError(
+            "MFV5391", f"reports need the package {error.name}",
+            help="pip install 'mfv-dsl[report]'",
+        ) from None  # fmt: skip
+    source: Callable[[], str] = get_plotlyjs
+    return source
+
+
+def _check(file: Path) -> None:
+    """Refuse (MFV6115) to write over what is no report."""
+    from mfv_dsl.report.page.render import GENERATOR
+
+    with suppress(FileNotFoundError):
+        try:
+            with open_regular(file) as there:
+                head = there.read(_HEAD)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _in_the_way(file, error.strerror or str(error)) from None
+        if f'<meta name="generator" content="{GENERATOR} '.encode() not in head:
+            raise _in_the_way(file, "it is no report of mfv-dsl")
+
+
+def _in_the_way(file: Path, reason: str) -> MfvError:
+    return MfvError(
+        "MFV6115", f"cannot write the report {file}: {reason}",
+        help="name another file by --out (out= in Python), or move it away",
+    )  # fmt: skip
+
+
+def _page(runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: str) -> str:
+    """The report's text."""
+    from mfv_dsl.report.page.comparison import comparison_notes, comparison_tables
+    from mfv_dsl.report.page.item_sample import all_items, counts, outcomes_table, sampled
+    from mfv_dsl.report.page.page_data import items_data
+    from mfv_dsl.report.page.render import Page, page_html
+    from mfv_dsl.report.page.run_parts import run_part
+
+    measured = all_items(runs)
+    kept = sampled(measured, items)
+    pictures, places, notes = _pictures(runs, kept)
+    if len(kept) < len(measured):
+        notes = [
+            f"This page has {len(kept):,} of the {len(measured):,} items under all conditions, as "
+            "many of every eval, relation and outcome as there can be, drawn with a fixed seed; "
+            "`--items all` shows all. The numbers beside the outcomes count all of them.",
+            *notes,
+        ]
+    without = [run.name for run in runs if not run.items]
+    if without:
+        notes = [*notes, f"{', '.join(without)} has no items.csv, or nothing in it: the run "
+                 "measured nothing, or an earlier version wrote it. Run the recipe again: its "
+                 "finished steps are kept."]  # fmt: skip
+    found = counts(measured)
+    several = len(runs) > 1
+    pairs = [(run, compare_runs(runs[0], run)) for run in runs[1:]]
+    page = Page(
+        " and ".join(run.name for run in runs),
+        [run_part(run, file) for run in runs],
+        comparison_tables(runs, pairs) if several else (),
+        comparison_notes(runs, pairs) if several else (),
+        items_data(kept, found, places),
+        outcomes_table(found, several) if measured else None,
+        notes,
+        pictures,
+        f"Made by mfv-dsl {__version__}. The page is one file and asks nothing of any network.",
+    )
+    return page_html(page, __version__, plotly)
+
+
+# -- pictures -------------------------------------------------------------------------------------
+def _pictures(
+    runs: Sequence[RecordedRun], items: Sequence[ShownItem]
+) -> tuple[Pictures, Places, list[str]]:
+    """Thumbnails of the pictures of items, each once; where they are, and what must be said of
+    those that are missing."""
+    from PIL import features
+
+    from mfv_dsl.report.page.render import Pictures
+
+    wanted: dict[tuple[str, str], dict[str, None]] = {}
+    for item in items:
+        wanted.setdefault((item.run, item.dataset), {})[item.line.image] = None
+    kind = "WEBP" if features.check("webp") else "JPEG"
+    side = _SIDE if sum(map(len, wanted.values())) <= _MANY else _SMALL_SIDE
+    files: dict[bytes, int] = {}
+    places: Places = {}
+    notes: list[str] = []
+    by_name = {run.name: run for run in runs}
+    for (name, dataset), images in wanted.items():
+        opened, problem = _dataset(by_name[name], dataset)
+        missing: list[str] = []
+        for image in images if opened is not None else ():
+            try:
+                thumbnail = _thumbnail(opened, image, side, kind)
+            except (MfvError, OSError, KeyError, ValueError, IndexError) as error:
+                missing.append(error.message if isinstance(error, MfvError) else repr(error))
+            else:
+                places[name, dataset, image] = files.setdefault(thumbnail, len(files))
+        if problem:
+            notes.append(
+                f"The pictures of {dataset or 'the items'} ({name}) are not here: {problem}."
+            )
+        elif missing:
+            notes.append(f"{len(missing):,} of {len(images):,} pictures of {dataset} ({name}) are "
+                         f"not here. The first: {missing[0]}.")  # fmt: skip
+    return Pictures(f"image/{kind.lower()}", list(files)), places, notes
+
+
+def _dataset(run: RecordedRun, name: str) -> tuple[Dataset | None, str]:
+    """A dataset of a run, opened again; or why it cannot be, or is another by now."""
+    from mfv_dsl.data import open_dataset
+
+    declared = run.plan["datasets"].get(name)
+    if declared is None:
+        return None, "the plan does not say which dataset they are of"
+    try:
+        opened = open_dataset(declared["constructor"], **declared["arguments"])
+    except MfvError as error:
+        return None, error.message
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        return None, f"the dataset does not open ({error})"
+    if run.dataset_hash(name) not in (None, opened.hash):
+        return None, "the dataset's files have changed since the run"
+    return opened, ""
+
+
+def _thumbnail(dataset: Dataset | None, image: str, side: int, kind: str) -> bytes:
+    """A picture as a small file, its longer side at most ``side`` pixels."""
+    from PIL import Image
+
+    assert dataset is not None
+    (array,) = dataset.pictures([image], side)
+    picture = Image.fromarray(array)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    picture.save(data, kind, quality=_QUALITY)
+    return data.getvalue()
