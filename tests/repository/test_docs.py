@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.main import get_command
 
 import mfv_dsl as mfv
+from docs.make_figures import NUMBERS, quickstart_numbers
 from mfv_dsl.cli.app import app
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +80,17 @@ def test_the_readmes_tables_are_the_committed_runs(place: int, run: str):
          *(f"{100 * row[name]:.0f}" for name in ("accuracy", "ci_low", "ci_high")))
         for row in rows
     ] == found  # fmt: skip
+
+
+def test_the_readmes_figure_is_of_the_committed_run():
+    """The numbers that the picture keeps are those of the figure of the rows, drawn now."""
+    with Image.open(ROOT / "docs" / "images" / "quickstart.png") as picture:
+        numbers = json.loads(picture.info[NUMBERS])
+        assert picture.width == 6.9 * 180 and "docs/images/quickstart.png" in README
+    drawn = quickstart_numbers()
+    assert [len(one) for one in numbers] == [len(one) for one in drawn]
+    for one, other in zip(numbers, drawn, strict=True):
+        assert one == pytest.approx(other, abs=0.01)
 
 
 def test_the_readmes_python_names_exist():
