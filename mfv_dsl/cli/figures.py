@@ -92,7 +92,7 @@ def plot(
         raise typer.BadParameter(f"`{format_}` is none of pdf, svg, png")
     if kind not in (None, _ALL):
         kind_named(kind)
-    folders = [folder_of(run) for run in runs]
+    folders = list(dict.fromkeys(folder_of(run) for run in runs))
     plots = Plots([RunTables(folder) for folder in folders])
     inside = folders[0] / "figures"
     if kind == _ALL:

@@ -32,9 +32,21 @@ def test_the_readmes_recipe_is_a_recipe():
     assert {row.eval for row in mfv.Recipe(recipe).plan().rows} == {"few_shot", "raw", "steered"}
 
 
-LANGUAGE = re.findall(
-    r"^ *```\n(.*?)^ *```", (ROOT / "docs" / "language.md").read_text(), flags=re.M | re.S
-)
+def examples(text: str) -> list[str]:
+    return re.findall(r"^ *```\n(.*?)^ *```", text, flags=re.M | re.S)
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading of a page, without those below it."""
+    text = (ROOT / page).read_text().partition(f"\n## {heading}\n")[2]
+    assert text, f"{page} has no section {heading}"
+    return re.split(r"^## (?=[A-Z])(?=[^.]*$)", text, maxsplit=1, flags=re.M)[0]
+
+
+LANGUAGE = [
+    *examples((ROOT / "docs" / "language.md").read_text()),
+    *examples(section("docs/recipes.md", "What keeps a recipe short")),
+]
 #: What the examples of the page on the language take for granted, where they name it.
 GRANTED = {
     "steer": "vector steer = fv(left)\n",
@@ -51,7 +63,8 @@ def test_the_examples_of_the_language_can_be_planned(
     monkeypatch.chdir(tmp_path)
     text = "mfv 1\nmodel flamingo = tiny()\ndataset shapes = scenes()\n"
     for name, needed in GRANTED.items():
-        if name in example and f"vector {name}" not in example:
+        declared = f"vector {name}" in example or f"tune {name}" in example
+        if name in example and not declared:
             text += needed
     mfv.Recipe(text + textwrap.dedent(example)).plan()
 

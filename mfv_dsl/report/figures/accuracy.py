@@ -115,12 +115,28 @@ def accuracy_figure(
     if x is not None and x not in fields:
         raise _no_field(x, fields, kept)
     along = x or fields[0]
-    kept = _named(without_draws(kept, along))
+    kept, aside = _of_sweep(_named(without_draws(kept, along)), along)
     panels, note = _panels(kept, along, what)
-    notes = [note, failed]
+    notes = [note, failed, f"Not drawn, as they have one {along}: {aside}." if aside else ""]
     limits = (0, 100) if what.column == "accuracy" else (None, None)
     label = {"k": "heads", "shots": "demonstrations"}.get(along, along)
     return curves_figure(panels, label, what.label, width, limits, " ".join(filter(None, notes)))
+
+
+def _of_sweep(rows: Sequence[Row], x: str) -> tuple[list[Row], str]:
+    """The rows of evals that sweep ``x``, and of those with one condition on every relation, which
+    are levels to compare with; and the names of the other evals, if these are not all."""
+    evals: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        evals.setdefault((row.get("run"), row["eval"]), []).append(row)
+    drawn, aside = [], []
+    for (_, name), own in evals.items():
+        single = len(own) == len({row["relation"] for row in own})
+        if x in sweepable(own) or single:
+            drawn += own
+        else:
+            aside.append(name)
+    return (drawn, ", ".join(dict.fromkeys(aside)))
 
 
 def sweepable(rows: Sequence[Row]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, isfinite
 from typing import Any
 
@@ -18,6 +19,7 @@ from mfv_dsl.report.figures.style import (
     LINES,
     MARKERS,
     Drawing,
+    finish,
     fitting,
     footnote,
     legend,
@@ -96,7 +98,7 @@ def curves_figure(
             _legend(figure, axes[: len(panels)], names, shown, width)
         if note:
             footnote(figure, note)
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes[: len(panels)]
 
 
@@ -167,13 +169,12 @@ def _name_axes(
     share_y: bool,
 ) -> None:  # fmt: skip
     if words:
-        several = sum(map(len, words)) > 16
+        room = panel.get_figure().get_figwidth() / across * 72 / (7 * LETTER)
+        several = sum(map(len, words)) + 2 * len(words) > room - 7
         panel.set_xticks(range(len(words)), words, rotation=90 if several else 0)
         panel.set_xlim(-0.5, len(words) - 0.5)
     else:
-        values = [v for line in panel.lines for v in np.atleast_1d(line.get_xdata())]
-        whole = all(float(v).is_integer() for v in values if isfinite(v))
-        panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole, min_n_ticks=1))
+        _number_ticks(panel)
     if place + across >= count:
         panel.tick_params(labelbottom=True)
         panel.set_xlabel(x, labelpad=2)
@@ -182,6 +183,20 @@ def _name_axes(
     panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
     panel.grid(axis="y", linewidth=0.4, color="#e0e0e0")
     panel.set_axisbelow(True)
+
+
+def _number_ticks(panel: Axes) -> None:
+    """Ticks at the values themselves where they are few and stand apart, else at round numbers."""
+    along = [
+        line.get_xdata() for line in panel.lines if line.get_marker() not in ("", "None", None)
+    ]
+    values = sorted({float(v) for line in along for v in np.atleast_1d(line) if isfinite(v)})
+    gaps = [b - a for a, b in pairwise(values)]
+    if gaps and len(values) <= 6 and min(gaps) >= 0.14 * (values[-1] - values[0]):
+        panel.set_xticks(values, [f"{value:g}" for value in values])
+        return
+    whole = all(value.is_integer() for value in values)
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole, min_n_ticks=1))
 
 
 def _legend(

@@ -23,6 +23,7 @@ from mfv_dsl.report.figures.style import (
     PALE,
     SEQUENTIAL,
     Drawing,
+    finish,
     fitting,
     new_figure,
     styled,
@@ -132,7 +133,9 @@ def _confusions(
     heights = []
     for line in range(down):
         part = list(panels.values())[line * across : (line + 1) * across]
-        heights.append(max(len(rows) for rows, _ in part) * min(max(cell, 0.16), 0.32))
+        in_lines = any("\n" in name for rows, _ in part for name in fitting(rows, 14))
+        least = 0.23 if in_lines else 0.16
+        heights.append(max(len(rows) for rows, _ in part) * min(max(cell, least), 0.32))
     foot = min(max(map(len, answers)), 14) * 7 * LETTER / 72 * 0.75 + 0.15
     scale = Scale(SEQUENTIAL, 0, 100)
     with styled():
@@ -166,7 +169,7 @@ def _confusions(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=2)
         bar.set_label("items (%)")
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes[: len(panels)]
 
 
@@ -199,7 +202,9 @@ def similarity_figure(
     order = [*directed, *(int(i) for i in np.flatnonzero(~has_direction))]
     values = cosines[np.ix_(order, order)]
     letters = 22 if width > 5 else 15
-    shown = fitting([names[i] for i in order], letters)
+    lines = 2 if (width - 1.5) / len(order) >= 0.22 else 1  # of which the cells are high enough
+    letters = letters if lines == 2 else letters + 5  # smaller ones, there is room for more
+    shown = fitting([names[i] for i in order], letters, lines)
     aside = max(len(line) for name in shown for line in name.split("\n")) * 7 * LETTER / 72
     side = max(width - aside - 0.65, 0.9)
     cell = side / len(order)
@@ -230,7 +235,7 @@ def similarity_figure(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=2)
         bar.set_label("cosine")
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes
 
 
