@@ -55,7 +55,8 @@ def served(folder: Path, *options: str, before: str = "") -> Iterator[Server]:
     }  # fmt: skip
     begin = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", f"{before}\n{_MAIN}", "serve", *options], cwd=here, env=environment, text=True,
+        [sys.executable, "-c", f"{before}\n{_MAIN}", "serve", *options],
+        cwd=here, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip

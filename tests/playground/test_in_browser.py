@@ -281,7 +281,7 @@ def test_two_people_do_not_mix_their_vectors(browser: Browser, server: Server, t
         for page in pages:
             page.goto(server.url)
             page.wait_for_selector(".mfv-answers")
-        for turn in range(10):
+        for turn in range(25):
             for page, text in zip(pages, texts, strict=True):  # both wait at the same time
                 type_vector(page, f"{1 + turn % 2} * {text}" if turn % 2 else text)
             for page, text, reply in zip(pages, texts, replies, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.layer_effects import layer_effects
 from mfv_dsl.playground.copying import recipe_text
 from mfv_dsl.playground.pictures import Drawn, FromDataset, png_of
-from mfv_dsl.playground.studio import Outcome, Request, Settings, Studio
+from mfv_dsl.playground.studio import Ended, Outcome, Request, Settings, Studio
 
 LEFT = FromDataset("left", 1)
 
@@ -144,6 +144,25 @@ def test_several_who_ask_at_once_get_what_each_gets_alone(studio: Studio):
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda number: numbers(studio.ask(requests[number])), order))
     assert together == [alone[number] for number in order]
+
+
+def test_a_studio_that_is_closed_answers_nobody_any_more():
+    closed = Studio.open(Settings())
+    began: list[str] = []
+
+    class Closes:
+        """A listener that closes the studio as soon as work begins."""
+
+        def begin(self, label: str, total: int) -> Callable[[int], None]:
+            began.append(label)
+            closed.close(patience=0)
+            return lambda units: None
+
+    with pytest.raises(Ended):
+        closed.ask(Request(LEFT, "", "fv(left, trials=3, heads={L4H1}, seed=91)"), Closes())
+    assert len(began) == 1
+    with pytest.raises(Ended):
+        closed.ask(Request(LEFT))
 
 
 # -- opening --------------------------------------------------------------------------------------
