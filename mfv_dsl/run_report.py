@@ -6,6 +6,7 @@ import io
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from mfv_dsl.base.files import open_regular, write_atomically
 from mfv_dsl.execute.recorded_run import RecordedRun, read_runs
 from mfv_dsl.execute.run_comparison import compare_runs
 from mfv_dsl.execute.run_folder import REPORT, RunFolder
+from mfv_dsl.execute.settings import Listener, Silence
 from mfv_dsl.version import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ Places = dict[tuple[str, str, str], int]
 
 
 def report(
-    folders: Sequence[Path | str], out: Path | str | None = None, items: int | None = ITEMS
+    folders: Sequence[Path | str],
+    out: Path | str | None = None,
+    items: int | None = ITEMS,
+    listener: Listener | None = None,
 ) -> Path:
     """Make the report of one or several runs: one file that a browser shows without a network.
 
@@ -45,6 +50,7 @@ def report(
         out: The file; by default ``report.html`` in the folder of a single run, and in the current
             folder for several.
         items: How many items are shown with their pictures, None for all.
+        listener: Who is told how many of the pictures are made.
 
     Returns:
         The file.
@@ -62,16 +68,28 @@ def report(
     if len({path.resolve() for path in paths}) < len(paths):
         raise ArgumentError(f"a folder is named twice: {', '.join(map(shown, map(str, paths)))}")
     plotly = _plotly()
-    runs = read_runs(paths)
+    runs = list(map(_with_items, read_runs(paths)))
     own = out is None and len(paths) == 1
     file = paths[0] / REPORT if own else Path(REPORT if out is None else path_text(out, "out"))
     with disk_trouble():
         _check(file)
-        write_atomically(file, _page(runs, items, file, plotly()).encode())
+        write_atomically(file, _page(runs, items, file, plotly(), listener or Silence()).encode())
         for path in paths:
             if file.resolve() == (path / REPORT).resolve():
                 RunFolder(path).add_report()
     return file
+
+
+def _with_items(run: RecordedRun) -> RecordedRun:
+    """The run; where an earlier version wrote its folder, with the items that the store still has
+    of it."""
+    if run.items is not None:
+        return run
+    from mfv_dsl.execute.stored_items import stored_items
+
+    with suppress(KeyError, TypeError, ValueError):
+        return replace(run, items=stored_items(run.plan) or None)
+    return run
 
 
 def check_ready(folder: Path) -> None:
@@ -125,7 +143,9 @@ def _in_the_way(file: Path, reason: str) -> MfvError:
     )  # fmt: skip
 
 
-def _page(runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: str) -> str:
+def _page(
+    runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: str, listener: Listener
+) -> str:
     """The report's text."""
     from mfv_dsl.report.page.comparison import comparison_notes, comparison_tables
     from mfv_dsl.report.page.item_sample import all_items, counts, outcomes_table, sampled
@@ -135,7 +155,7 @@ def _page(runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: st
 
     measured = all_items(runs)
     kept = sampled(measured, items)
-    pictures, places, notes = _pictures(runs, kept)
+    pictures, places, notes = _pictures(runs, kept, listener)
     if len(kept) < len(measured):
         notes = [
             f"This page has {len(kept):,} of the {len(measured):,} items under all conditions, as "
@@ -167,7 +187,7 @@ def _page(runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: st
 
 # -- pictures -------------------------------------------------------------------------------------
 def _pictures(
-    runs: Sequence[RecordedRun], items: Sequence[ShownItem]
+    runs: Sequence[RecordedRun], items: Sequence[ShownItem], listener: Listener
 ) -> tuple[Pictures, Places, list[str]]:
     """Thumbnails of the pictures of items, each once; where they are, and what must be said of
     those that are missing."""
@@ -184,9 +204,13 @@ def _pictures(
     places: Places = {}
     notes: list[str] = []
     by_name = {run.name: run for run in runs}
+    n_wanted = sum(map(len, wanted.values()))
+    done = listener.begin("pictures", n_wanted) if n_wanted else None
     for (name, dataset), images in wanted.items():
         opened, problem = _dataset(by_name[name], dataset)
         missing: list[str] = []
+        if opened is None and done is not None:
+            done(len(images))
         for image in images if opened is not None else ():
             try:
                 thumbnail = _thumbnail(opened, image, side, kind)
@@ -194,6 +218,8 @@ def _pictures(
                 missing.append(error.message if isinstance(error, MfvError) else repr(error))
             else:
                 places[name, dataset, image] = files.setdefault(thumbnail, len(files))
+            if done is not None:
+                done(1)
         if problem:
             notes.append(
                 f"The pictures of {dataset or 'the items'} ({name}) are not here: {problem}."
@@ -231,5 +257,5 @@ def _thumbnail(dataset: Dataset | None, image: str, side: int, kind: str) -> byt
     picture = Image.fromarray(array)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     data = io.BytesIO()
-    picture.save(data, kind, quality=_QUALITY)
+    picture.save(data, kind, quality=_QUALITY, method=2)  # of WebP, where more takes twice as long
     return data.getvalue()

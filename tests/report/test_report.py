@@ -20,6 +20,7 @@ import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.recorded_run import read_runs
 from mfv_dsl.execute.run_comparison import compare_runs
+from mfv_dsl.execute.stored_items import stored_items
 from mfv_dsl.methods.intervals import difference_interval
 from mfv_dsl.methods.statistics import sign_test
 from mfv_dsl.report.page.item_sample import all_items, counts, sampled
@@ -326,10 +327,22 @@ def test_rows_that_failed_are_said_to_have(tmp_path: Path):
     assert "rows failed and have no numbers" in page and "MFV537" in page
 
 
-def test_a_run_of_an_older_version_opens_without_items(folder: Path):
+def test_a_run_of_an_older_version_has_the_items_that_the_store_has(folder: Path):
+    (run,) = read_runs([folder])
     (folder / "items.csv").unlink()
+    assert stored_items(run.plan) == run.items
+    data = data_of(page_of(folder), "item-data")
+    assert isinstance(data, dict) and sum(sum(row[4]) for row in data["counts"]) == len(run.items)
+
+
+def test_where_the_store_is_another_it_opens_without(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "items.csv").unlink()
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
     page = page_of(folder)
     assert "has no items.csv" in page and "Accuracy in per cent" in page
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_run_without_evals_opens(tmp_path: Path):
