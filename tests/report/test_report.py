@@ -368,14 +368,18 @@ def test_numbers_that_are_none_break_nothing(folder: Path):
 
 def test_pictures_that_are_missing_have_a_place_and_a_note(tmp_path: Path):
     run = of_pictures(tmp_path)
-    (tmp_path / "3.png").unlink()
+    first = next(csv.DictReader((run.folder / "items.csv").open()))["image"]
+    (tmp_path / first).unlink()
     page = page_of(run.folder)
-    assert "pictures of d (run) are not here" in page
     data = data_of(page, "item-data")
-    assert isinstance(data, dict) and -1 in data["columns"]["picture"]
+    assert isinstance(data, dict)
+    shown = {data["texts"][image]: place for image, place in
+             zip(data["columns"]["image"], data["columns"]["picture"], strict=True)}  # fmt: skip
+    assert [image for image, place in shown.items() if place < 0] == [first]
+    assert f"there is no image {first}" in page and "files have changed since the run" in page
 
 
-def test_pictures_of_files_that_have_changed_are_not_shown(tmp_path: Path):
+def test_pictures_of_files_that_have_changed_are_said_to_be(tmp_path: Path):
     run = of_pictures(tmp_path)
     data = data_of(page_of(run.folder), "pictures")
     assert isinstance(data, dict) and data["files"]
@@ -383,9 +387,23 @@ def test_pictures_of_files_that_have_changed_are_not_shown(tmp_path: Path):
     lines = (tmp_path / "pairs.jsonl").read_text().replace("thing 0", "another thing")
     (tmp_path / "pairs.jsonl").write_text(lines)
     page = page_of(run.folder)
+    assert "files have changed since the run" in page
+    (tmp_path / "pairs.jsonl").unlink()
+    page = page_of(run.folder)
     data = data_of(page, "pictures")
     assert isinstance(data, dict) and data["files"] == []
-    assert "files have changed since the run" in page
+    assert "Pictures of d (run): they are not here" in page
+
+
+def test_a_scene_that_is_drawn_otherwise_now_is_not_shown(folder: Path):
+    def other(plan: dict) -> None:
+        plan["datasets"]["d"]["facts"]["hash"] = "0" * 64
+
+    change(folder / "plan.json", other)
+    page = page_of(folder)
+    data = data_of(page, "pictures")
+    assert isinstance(data, dict) and data["files"] == []
+    assert "the dataset is not what it was" in page
 
 
 def of_pictures(folder: Path) -> mfv.RunResult:
