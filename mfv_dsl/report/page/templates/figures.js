@@ -2,10 +2,13 @@
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 let plotlyIsThere = null;
+let itemsAreThere = () => undefined;
+const untilItems = new Promise((resolve) => { itemsAreThere = resolve; });
 
 /** Plotly, unpacked and read when the first figure needs it. */
 function plotly() {
   plotlyIsThere ??= (async () => {
+    await untilItems;
     const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
     const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const source = document.createElement("script");
@@ -73,7 +76,7 @@ function lines(Plotly, place, data) {
   return Plotly.react(place, traces, layoutOf({
     height: 400, showlegend: data.series.length > 1, hovermode: "closest", legend: { orientation: "h", y: -0.18 },
     xaxis: { title: { text: plain(data.x), font: { size: 13 }, standoff: 6 } },
-    yaxis: { title: { text: plain(data.y), font: { size: 13 } }, ...(data.percent ? { tickformat: ".0%", range: [-0.02, 1.04] } : {}) },
+    yaxis: { title: { text: plain(data.y), font: { size: 13 }, standoff: 10 }, ...(data.percent ? { tickformat: ".0%", range: [-0.02, 1.04] } : {}) },
   }), OPTIONS);
 }
 
