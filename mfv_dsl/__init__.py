@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mfv_dsl.expression import Expression
     from mfv_dsl.loading import clear_models, load_dataset, load_model
     from mfv_dsl.methods.vectors import Vector
+    from mfv_dsl.plots import open_run
     from mfv_dsl.vector_objects import load_vector, save_vector
 
 #: exported name -> module; imported when first used, so that `import mfv_dsl` stays instant
@@ -47,6 +48,7 @@ _EXPORTS = {
     "load_dataset": "mfv_dsl.loading",
     "load_model": "mfv_dsl.loading",
     "load_vector": "mfv_dsl.vector_objects",
+    "open_run": "mfv_dsl.plots",
     "run": "mfv_dsl.api",
     "save_vector": "mfv_dsl.vector_objects",
 }
@@ -64,6 +66,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "load_vector",
+    "open_run",
     "run",
     "save_vector",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mfv_dsl.base.arguments import path as as_path
+from mfv_dsl.base.collecting import uncollected
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
@@ -25,16 +26,20 @@ from mfv_dsl.lang.checker import (
 from mfv_dsl.lang.inclusion import FilesBeside, Reader
 from mfv_dsl.lang.loads import VectorFinder
 from mfv_dsl.lang.parser import read_source, source_from_bytes
+from mfv_dsl.lang.syntax import Block, Text
 from mfv_dsl.library.lock import NAME as LOCK_NAME
 from mfv_dsl.library.lock import NO_LOCK, Lock, read_lock
+from mfv_dsl.library.overwriting import CODE as OVERWRITING
+from mfv_dsl.library.overwriting import overwritten
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.plan.build import build_plan
-from mfv_dsl.plan.steps import Plan
+from mfv_dsl.plan.steps import Plan, written_in
 
 #: What stands for standard input where a recipe's file is asked for.
 STDIN = "-"
 
 
+@uncollected()
 def findings(
     path: str | Path, overrides: Sequence[str] = (), profile: str | None = None
 ) -> tuple[Diagnostic, ...]:
@@ -106,6 +111,18 @@ def reader_beside(path: str | Path) -> FilesBeside:
     return FilesBeside(find_recipe(as_path(path, "a recipe's file")), str(path))
 
 
+def _overwritten(checked: Checked, plan: Plan) -> Iterator[Diagnostic]:
+    """Warnings (MFV6017) of vectors in whose place others would be saved, and from which there are
+    others still."""
+    labels = [item.label for item in checked.recipe.items if isinstance(item, Block)]
+    places = {label.value: label.span for label in labels if isinstance(label, Text)}
+    for found in overwritten(written_in(plan.saves, OVERWRITING)):
+        yield Diagnostic(
+            OVERWRITING, found.message, checked.recipe.source, places.get(found.folder),
+            severity="warning", help=found.help,
+        )  # fmt: skip
+
+
 def _plan(checked: Checked | None) -> tuple[Plan | None, list[Diagnostic]]:
     """The plan of a checked recipe, and why there is none, or none that can be run."""
     if checked is None:
@@ -113,7 +130,7 @@ def _plan(checked: Checked | None) -> tuple[Plan | None, list[Diagnostic]]:
     plan = None
     try:
         plan = build_plan(checked)
-        found = plan.errors
+        found = (*plan.errors, *_overwritten(checked, plan))
     except MfvError as error:
         # what a model or dataset is that is not on this machine, nobody can say
         found = () if error.code == "MFV5001" else error.diagnostics

@@ -38,7 +38,7 @@ from mfv_dsl.methods.residual_stream import Stream, residual_stream
 from mfv_dsl.methods.vectors import Vector, require_model
 from mfv_dsl.models.base import Backend
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.report.prompt_picture import PromptRow
+from mfv_dsl.report.prompt_row import PromptRow
 
 
 # -- a model to look with -------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def prompt_rows(
     corruption: str,
 ) -> list[PromptRow]:
     """Prompt ``number`` (from 0) of a run on a relation and split, and its corrupted twin, as
-    :func:`mfv_dsl.report.prompt_picture.prompt_picture` draws them.
+    :func:`mfv_dsl.report.figures.prompts.prompt_figure` draws them.
 
     MfvError: MFV7112 for a relation or split that the dataset does not have.
     """

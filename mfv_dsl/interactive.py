@@ -8,10 +8,15 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.arguments import known_options
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import finished
+from mfv_dsl.base.short import short
+from mfv_dsl.execute.run_files import PLAN, json_of
 from mfv_dsl.execute.run_result import RunResult, StoredValues
+from mfv_dsl.execute.run_tables import RunTables
 from mfv_dsl.plan.explain import explain_plan
 from mfv_dsl.plan.steps import Plan
+from mfv_dsl.plots import RunViews
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +73,7 @@ class InteractivePlan(Plan):
 
 
 @dataclass(frozen=True, repr=False)
-class InteractiveResult(RunResult):
+class InteractiveResult(RunResult, RunViews):
     """What a run gave; its plan binds, and its vectors are saved and bound."""
 
     @classmethod
@@ -82,6 +87,17 @@ class InteractiveResult(RunResult):
         plan = InteractivePlan.of(result.plan, given)
         own = {item.name: getattr(result, item.name) for item in fields(RunResult)}
         return cls(**{**own, "plan": plan, "values": values})
+
+    def _tables(self) -> RunTables:
+        """Those of its folder.  Raises MfvError (MFV6113) where that holds another run by now."""
+        tables = RunTables(self.folder)
+        there = json_of(self.folder, PLAN)
+        if {step["key"] for step in there["steps"]} != {step.key for step in self.plan.steps}:
+            raise MfvError(
+                "MFV6113", f"{short(self.folder)} holds the results of another run by now",
+                help="run it again, each time into a folder of its own (`out=`)",
+            )  # fmt: skip
+        return tables
 
     def report(self, path: str | Path | None = None, *, items: int | None = 400) -> Path:
         """Make the page of this run, as ``mfv report`` does: one file for a browser.

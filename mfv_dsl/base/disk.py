@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,6 +126,8 @@ def folder_for(path: Path, *, what: str = "cannot write into", code: str = "") -
 
     Raises MfvError (MFV6120 to MFV6124, or ``code``) where it cannot be made or written.
     """
+    import tempfile  # which few commands need
+
     made: list[Path] = []
     try:
         with disk_trouble(path, what=what, code=code):

@@ -8,7 +8,6 @@ CSV have them.  JSON has every key of an object once, and numbers that are numbe
 from __future__ import annotations
 
 import codecs
-import gc
 import json
 import re
 from collections import Counter
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unicodedata import normalize
 
+from mfv_dsl.base.collecting import uncollected
 from mfv_dsl.base.files import read_regular
 
 #: Bytes of a text file at most: the scene graphs of all of Visual Genome are a third of it.
@@ -139,18 +139,17 @@ def parse_json(text: str, finite: bool = True) -> Any:
     hooks: dict[str, Any] = {"object_pairs_hook": _each_once}
     if finite:
         hooks |= {"parse_float": _number, "parse_constant": _no_constant}
-    collecting = gc.isenabled()
-    gc.disable()  # millions of new objects, none of them garbage: collecting takes twice as long
     try:
-        try:
-            value = json.loads(text, **hooks)
-        except ValueError as error:
-            if finite or isinstance(error, json.JSONDecodeError | _Fault):
-                raise
-            value = json.loads(text, parse_int=_whole, **hooks)  # slower
-        if _HALF_CHARACTER.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
+        with uncollected():
+            try:
+                value = json.loads(text, **hooks)
+            except ValueError as error:
+                if finite or isinstance(error, json.JSONDecodeError | _Fault):
+                    raise
+                value = json.loads(text, parse_int=_whole, **hooks)  # slower
+            if _HALF_CHARACTER.search(text):
+                json.dumps(value, ensure_ascii=False).encode()
+            return value
     except json.JSONDecodeError as error:
         raise BadText(f"it is not JSON: {error.msg} ({_position(text, error.pos)})") from None
     except RecursionError:
@@ -160,9 +159,6 @@ def parse_json(text: str, finite: bool = True) -> Any:
     except ValueError as error:  # of a hook, or a whole number of thousands of digits
         why = str(error) if isinstance(error, _Fault) else "it has a number that is too long"
         raise BadText(f"{why}{_place(text, hooks)}") from None
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def tidy(name: str) -> str:

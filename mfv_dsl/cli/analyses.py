@@ -26,7 +26,7 @@ from mfv_dsl.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from matplotlib.figure import Figure
 
     from mfv_dsl.inspection import Question, Reply
     from mfv_dsl.methods.off_task import CostRow
@@ -121,7 +121,6 @@ def similarity(
     """
     from mfv_dsl.methods import geometry
     from mfv_dsl.report.analysis_tables import similarity_table
-    from mfv_dsl.report.heatmap import heat_map
 
     check_picture(plot)
     with output.progress() as listener:
@@ -137,7 +136,9 @@ def similarity(
     if zero:
         typer.echo(f"without direction, as they are zero: {', '.join(zero)}", err=True)
     if plot is not None:
-        save_picture(heat_map(cosines, names, names, "cosine similarity"), plot)
+        from mfv_dsl.report.figures.matrices import similarity_figure
+
+        save_picture(similarity_figure(names, cosines)[0], plot)
 
 
 @grouped
@@ -145,6 +146,7 @@ def norms(
     vector: VectorArgument,
     options: VectorOptions,
     items: ItemsOption = 25,
+    plot: PlotOption = None,
     *,
     output: OutputOptions,
 ) -> None:
@@ -154,6 +156,7 @@ def norms(
     from mfv_dsl.methods.vectors import require_model
     from mfv_dsl.report.analysis_tables import norms_table
 
+    check_picture(plot)
     with output.progress() as listener:
         wanted = options.read_vector(vector, listener)
         probe = options.open_probe()
@@ -169,6 +172,14 @@ def norms(
         norms_table(ratios),
         [f"the vector's length is {direction.norm():.1f}; {stream.n} prompts"],
     )
+    if plot is not None:
+        from mfv_dsl.report.figures.training import stream_figure
+
+        layers = [ratio.layer for ratio in ratios]
+        stream_of = [ratio.stream for ratio in ratios]
+        deviations = [ratio.deviation for ratio in ratios]
+        figure, _ = stream_figure(layers, stream_of, deviations, direction.norm(), vector)
+        save_picture(figure, plot)
 
 
 @grouped
@@ -332,13 +343,13 @@ def _injection(reply: Reply, added: str, scale: float) -> str:
     return f"{factor}{added} at {where}"
 
 
-def _picture(question: Question, reply: Reply, added: str | None, scale: float) -> Image.Image:
-    from mfv_dsl.report.picture import Panel, answers_picture
+def _picture(question: Question, reply: Reply, added: str | None, scale: float) -> Figure:
+    from mfv_dsl.report.figures.prompts import Panel, answers_figure
 
-    panels: list[Panel] = [("no vector", reply.before, None)]
+    panels = [Panel("no vector", reply.before)]
     if reply.after is not None and added is not None:
-        panels.append((f"+ {_injection(reply, added, scale)}", reply.after, None))
-    return answers_picture(question.picture(320), question.text, panels)
+        panels.append(Panel(f"+ {_injection(reply, added, scale)}", reply.after))
+    return answers_figure(question.picture(320), question.text, panels)[0]
 
 
 COMMANDS = (ask, decode, identify, similarity, norms, cost)

@@ -1,47 +1,36 @@
-"""The Typer application: its commands come from one module per group."""
+"""The Typer application: its commands come from one module per group.
+
+``app`` is the whole of it, built when it is first asked for; :func:`app_for` has one command, and
+loads the modules of others only on the way to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import copy
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command_name
-from typer.models import CommandInfo
 
-from mfv_dsl.cli import (
-    analyses,
-    data,
-    direct,
-    installation,
-    language,
-    reports,
-    runs,
-    serving,
-    store,
-    tables,
-    vectors,
-)
-
-app = typer.Typer(
-    name="mfv",
-    help="A language for experiments with multimodal function vectors.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # which would take `[default: …]` for markup and leave it out
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+#: the modules whose ``COMMANDS`` these are, in the order of the help
+_MODULES = (
+    "runs", "tables", "figures", "reports", "language", "direct", "analyses", "serving",
+    "installation",
+)  # fmt: skip
+#: the modules of the groups of commands
+_GROUPS = {"data": "data", "cache": "store", "vectors": "vectors"}
+#: where a command is looked for first
+_ASKED_MOST = ("language", "runs")
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        installation.version()
+        _module("installation").version()
         raise typer.Exit
 
 
-@app.callback()
 def mfv(
     version: Annotated[
         bool,
@@ -53,7 +42,6 @@ def mfv(
     """A language for experiments with multimodal function vectors."""
 
 
-@app.command("help")
 def help_(
     context: typer.Context,
     command: Annotated[
@@ -71,28 +59,59 @@ def help_(
     typer.echo(at.get_help())
 
 
-for module in (runs, tables, reports, language, direct, analyses, serving, installation):
-    for command in module.COMMANDS:
-        app.command()(command)
-app.command("eval")(direct.eval_)
-app.add_typer(data.app, name="data")
-app.add_typer(store.app, name="cache")
-app.add_typer(vectors.app, name="vectors")
+def _empty() -> typer.Typer:
+    """The application without a command."""
+    made = typer.Typer(
+        name="mfv",
+        help="A language for experiments with multimodal function vectors.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # which would take `[default: …]` for markup and leave it out
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(mfv)
+    return made
+
+
+@cache
+def _whole() -> typer.Typer:
+    made = _empty()
+    made.command("help")(help_)
+    for module in _MODULES:
+        for command in _module(module).COMMANDS:
+            made.command(_name(command))(command)
+    for group, module in _GROUPS.items():
+        made.add_typer(_module(module).app, name=group)
+    return made
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The application with the command alone that ``arguments`` begin with: building the others
-    takes as long as a check.  All of them where that is none, or is about them."""
+    """The application with the command alone that ``arguments`` begin with: loading and building
+    the others takes as long as a check.  All of them where that is none, or is about them."""
     asked = next(iter(arguments), "")
-    commands = [c for c in app.registered_commands if _name(c) == asked]
-    groups = [group for group in app.registered_groups if group.name == asked]
-    if asked == "help" or not (commands or groups):
-        return app
-    narrow = copy(app)
-    narrow.registered_commands, narrow.registered_groups = commands, groups
-    return narrow
+    made = _empty()
+    if asked in _GROUPS:
+        made.add_typer(_module(_GROUPS[asked]).app, name=asked)
+        return made
+    for module in sorted(_MODULES if asked else (), key=lambda name: name not in _ASKED_MOST):
+        for command in _module(module).COMMANDS:
+            if _name(command) == asked:
+                made.command(asked)(command)
+                return made
+    return _whole()
 
 
-def _name(command: CommandInfo) -> str:
-    assert command.callback is not None
-    return command.name or get_command_name(command.callback.__name__)
+def _module(name: str) -> Any:
+    return import_module(f"mfv_dsl.cli.{name}")
+
+
+def _name(command: Callable[..., Any]) -> str:
+    """What a command is called: a function may end in ``_`` where Python has its name already."""
+    return get_command_name(command.__name__.rstrip("_"))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return _whole()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

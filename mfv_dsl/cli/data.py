@@ -112,14 +112,14 @@ def show(
     check_picture(out)
     from mfv_dsl.data import open_dataset
     from mfv_dsl.inspection import prompt_rows
-    from mfv_dsl.report.prompt_picture import prompt_picture
+    from mfv_dsl.report.figures.prompts import prompt_figure
 
     declared = next(iter(_datasets(dataset, sets, profile).values()))
     opened = open_dataset(declared.constructor, **declared.arguments)
     rows = prompt_rows(
         _open_model(model), opened, relation, split, prompt, shots, seed, corrupt.value
     )
-    save_picture(prompt_picture(rows), out)
+    save_picture(prompt_figure(rows)[0], out)
 
 
 @app.command()

@@ -30,7 +30,7 @@ from mfv_dsl.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mfv_dsl.execute.run_result import RunResult
+    from mfv_dsl.interactive import InteractiveResult
 
 Relations = Annotated[
     list[str] | None,
@@ -62,7 +62,7 @@ class RunOptions(OptionGroup):
         if result := self.result(name, text, out):
             show_result(result, self.as_json)
 
-    def result(self, name: str, text: str, out: Path | None = None) -> RunResult | None:
+    def result(self, name: str, text: str, out: Path | None = None) -> InteractiveResult | None:
         """The result of running the recipe; None where it is printed instead."""
         from mfv_dsl.api import Recipe
         from mfv_dsl.cli.interruption import kept
@@ -136,7 +136,6 @@ def heads(
     from mfv_dsl.cli.output import print_table
     from mfv_dsl.cli.runs import show_result
     from mfv_dsl.execute.heads import ranked_heads
-    from mfv_dsl.report.heatmap import heat_map
     from mfv_dsl.report.tables import heads_table
 
     if result.failures:  # there is no ranking
@@ -145,11 +144,7 @@ def heads(
     if not running.as_json:
         print_table(heads_table(best))
     if plot is not None and scores.size:
-        layers, numbers = (range(size) for size in scores.shape)
-        title = f"{by} by layer and head, mean over {', '.join(relations or ['all relations'])}"
-        save_picture(
-            heat_map(scores, [f"L{i}" for i in layers], [f"H{i}" for i in numbers], title), plot
-        )
+        save_picture(result.plot.aie()[0], plot)
     show_result(result, running.as_json, heads=[asdict(head) for head in best])
 
 
@@ -260,4 +255,4 @@ def _quoted(text: str) -> str:
     return unparse(Text(text))
 
 
-COMMANDS = (extract, heads, tune)
+COMMANDS = (extract, heads, tune, eval_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +65,8 @@ def fmt(
     ),
 ) -> None:
     """Format recipes in place: spaces, indents and blank lines; never comments or line breaks."""
+    import difflib
+
     from mfv_dsl.base.disk import disk_trouble
     from mfv_dsl.base.errors import MfvError
     from mfv_dsl.base.files import write_atomically

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from matplotlib.figure import Figure
     from rich.table import Table
 
     from mfv_dsl.execute.settings import Listener
@@ -91,7 +91,7 @@ ShotsOption = Annotated[
     int | None, typer.Option("--shots", help="Demonstrations in the prompts fv() averages over.")
 ]
 PlotOption = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE", help="Also draw it as a picture.")
+    Path | None, typer.Option("--plot", metavar="FILE", help="Also draw it, as .pdf, .svg or .png.")
 ]
 _LAYER = typer.Option(
     "--layer", metavar="LAYER",
@@ -231,52 +231,15 @@ def parse_items(text: str) -> int | None:
 
 def check_picture(path: Path | None) -> None:
     """Refuse (MFV5355), before any work, a picture that could not be written after it."""
-    from PIL import Image
+    if path is not None:
+        from mfv_dsl.report.figures.saving import check_file
 
-    from mfv_dsl.base.disk import check_path
-    from mfv_dsl.base.errors import MfvError
-
-    if path is None:
-        return
-    reason = ""
-    if path.suffix.lower() not in Image.registered_extensions():
-        reason = (
-            f"`{path.suffix}` is no kind of picture" if path.suffix else "its name has no ending"
-        )
-    elif path.is_dir():
-        reason = "it is a folder"
-    elif not path.parent.is_dir():
-        reason = f"there is no folder {path.parent}"
-    else:
-        try:
-            check_path(path if not path.exists() else path.parent)
-        except MfvError as error:
-            reason = error.message
-    if reason:
-        raise MfvError(
-            "MFV5355", f"cannot write the picture {path}: {reason}", help="name a .png file"
-        )
+        check_file(path)
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a picture in the format that its name's ending says."""
-    import io
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a figure in the format that its file's ending says."""
+    from mfv_dsl.report.figures.saving import save_figure
 
-    from PIL import Image
-
-    from mfv_dsl.base.errors import MfvError
-    from mfv_dsl.base.files import write_atomically
-
-    try:
-        kind = Image.registered_extensions().get(path.suffix.lower())
-        if kind is None:
-            raise ValueError(f"unknown file extension: {path.suffix}")
-        path.parent.stat()  # a folder that is missing is a slip, and is not made
-        data = io.BytesIO()
-        picture.save(data, kind)
-        write_atomically(path, data.getvalue())
-    except (OSError, ValueError) as error:
-        raise MfvError(
-            "MFV5355", f"cannot write the picture {path}: {error}", help="name a .png file"
-        ) from None
+    save_figure(figure, path)
     typer.echo(f"drew {path}", err=True)

@@ -75,11 +75,11 @@ def table(
     if len(asked) > 1:
         raise typer.BadParameter("take one of --markdown, --latex and --csv")
     kept: dict[str, list[str]] = {}
-    for name, text in _pairs(where, "--where"):
+    for name, text in pairs(where, "--where"):
         kept.setdefault(name, []).extend(part.strip() for part in text.split(","))
     if evals:
         kept.setdefault("eval", []).extend(evals)
-    labels = [records.label_of(name, text) for name, text in _pairs(label, "--label")]
+    labels = [records.label_of(name, text) for name, text in pairs(label, "--label")]
     folders = [folder_of(run) for run in runs]
     made = records.table(
         folders, rows or "condition", cols or "relation", value, kept, labels, of, first, corner
@@ -97,14 +97,15 @@ def folder_of(run: Path) -> Path:
     return inside if not run.exists() and inside.is_dir() else run
 
 
-def _pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:
-    pairs = []
+def pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:
+    """What stands before and behind the ``=`` of each text."""
+    found = []
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
             raise typer.BadParameter(f"{option} takes NAME=TEXT, and `{text}` has no `=`")
-        pairs.append((name.strip(), value))
-    return pairs
+        found.append((name.strip(), value))
+    return found
 
 
 COMMANDS = (table,)

@@ -50,8 +50,8 @@ class Edit(Short):
     ``operation``: ``add`` adds ``value``, ``replace`` puts it in place, ``scale`` multiplies by it,
     ``project_out`` removes the component along it.  ``value`` has shape (..., width) for a site
     without heads and (..., heads, width) for the chosen ``heads`` of a site with heads; a leading
-    dimension, if any, is the prompt.  Raises ArgumentError (MFV5119) for another operation, and for
-    a value that is no tensor.
+    dimension, if any, is the prompt.  Raises ArgumentError (MFV5119) for another operation, for a
+    value that is no tensor, and for positions that are a word other than :data:`IMAGES`.
     """
 
     site: str
@@ -70,6 +70,12 @@ class Edit(Short):
         if not isinstance(self.value, torch.Tensor):
             raise ArgumentError(
                 f"an edit's value has to be a tensor, and this is {shown(self.value)}"
+            )
+
+        if isinstance(self.positions, str) and self.positions != IMAGES:
+            raise ArgumentError(
+                f"an edit's positions are numbers, None, IMAGES or a Span, and this is "
+                f"{shown(self.positions)}"
             )
 
     def __str__(self) -> str:

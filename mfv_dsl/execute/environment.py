@@ -25,6 +25,30 @@ _PACKAGES = {
 }
 
 
+#: Extra -> its packages, and what it is for.
+_EXTRAS = {
+    "lsp": (("pygls",), "`mfv lsp`: editors say what is wrong as one types"),
+    "report": (("jinja2", "plotly"), "`mfv report`: a run as a page"),
+    "serve": (("gradio",), "`mfv serve`: a page to ask the model on"),
+    "notebook": (("ipykernel",), "notebooks"),
+    "pandas": (("pandas",), "tables as data frames"),
+    "convert": (("gguf",), "vectors from and to GGUF files"),
+    "quantize": (("accelerate", "bitsandbytes"), "weights in 4 or 8 bits, several GPUs"),
+    "vlm": (("num2words",), "the processors of some vision-language models"),
+}
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What can be installed beside: its packages with their versions, None where missing; what it
+    is for; and what to type to have it, empty where all of it is there."""
+
+    name: str
+    packages: dict[str, str | None]
+    purpose: str
+    install: str
+
+
 @dataclass(frozen=True)
 class DeviceMemory:
     """A device, and its memory in bytes: all and free."""
@@ -47,12 +71,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class Environment:
-    """What was found.  ``packages`` by name, None where missing; ``torchvision`` how it works;
-    ``problem`` why ``tiny()`` does not run, None if it does, ``llava_problem`` why
-    ``tiny("llava")`` does not; ``advice`` what to type."""
+    """What was found.  ``packages`` by name, None where missing; ``extras`` what recipes run
+    without; ``torchvision`` how it works; ``problem`` why ``tiny()`` does not run, None if it does,
+    ``llava_problem`` why ``tiny("llava")`` does not; ``advice`` what to type."""
 
     python: str
     packages: dict[str, str | None]
+    extras: tuple[Extra, ...]
     torchvision: str
     devices: tuple[DeviceMemory, ...]
     threads: int
@@ -75,6 +100,7 @@ def examine() -> Environment:
     return Environment(
         python=platform.python_version(),
         packages=packages,
+        extras=extras(),
         torchvision=torchvision_state() if packages["torch"] else "missing",
         devices=places,
         threads=_threads(),
@@ -89,6 +115,16 @@ def examine() -> Environment:
         llava_problem=llava_problem,
         advice=tuple(dict.fromkeys(advice)),
     )  # fmt: skip
+
+
+def extras() -> tuple[Extra, ...]:
+    """What is there of each extra; nothing is imported for it."""
+    found = []
+    for name, (packages, purpose) in _EXTRAS.items():
+        versions = {package: _version(package) for package in packages}
+        install = f"pip install 'mfv-dsl[{name}]'" if None in versions.values() else ""
+        found.append(Extra(name, versions, purpose, install))
+    return tuple(found)
 
 
 def _try_tiny(name: str) -> str | None:

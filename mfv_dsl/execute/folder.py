@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 
@@ -20,20 +21,14 @@ from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.short import Short
 from mfv_dsl.execute.items import items_file
 from mfv_dsl.execute.provenance import vector_metadata
-from mfv_dsl.execute.results import (
-    choices_csv,
-    confusion_csv,
-    numbers_csv,
-    results_csv,
-)
 from mfv_dsl.execute.rows import Results
 from mfv_dsl.execute.run_folder import FINISHED, RECIPE, RESULTS, Origin, RunFolder, Write
+from mfv_dsl.execute.tables import result_files
 from mfv_dsl.execute.tuning_rows import curves
+from mfv_dsl.execute.value_tables import effect_arrays, value_files
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import arrays_of, metadata_of, save_vector
-from mfv_dsl.methods.means import effect_intervals
 from mfv_dsl.methods.mediation import Mediation
-from mfv_dsl.methods.statistics import sign_flip_test
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan, Save, Step
@@ -72,31 +67,28 @@ def write_run(
     labels = [step.label for step in plan.steps if step.parameters.get("allow_mismatch")]
     mismatches = {"allow_mismatch": labels} if labels else {}
     files[RESULTS] = _json({**results.to_json(), **mismatches})
-    for name, table in (
-        ("results", results_csv(results.rows)),
-        ("confusion", confusion_csv(results.rows)),
-        ("choices", choices_csv(results.choices)),
-    ):
-        files[f"{name}.csv"] = _bytes(table.encode())
-    if results.numbers:
-        files["numbers.csv"] = _bytes(numbers_csv(results.numbers).encode())
     done = plan.without(performance.failures)
+    effects = {
+        step.key: effect_arrays(step, performance.values[step.key])
+        for step in done.steps
+        if step.operation == "mediation"
+    }
+    tables = result_files(results.to_json()) | value_files(done, performance.values, effects)
+    files |= {name: _bytes(table.encode()) for name, table in tables.items()}
     for name, curve in curves(done, performance.values):
         files[f"tune/{name}"] = _bytes(curve)
     if (items := items_file(done, performance.values)) is not None:
         files[items[0]] = _bytes(items[1])
     if trace:
         files["trace.txt"] = _bytes(trace_text(plan, performance).encode())
-    for step in plan.steps:
-        if step.key in performance.failures:
-            continue
+    for step in done.steps:
         value, file = performance.values[step.key], OPERATIONS[step.operation].file
         name = f"{file.format(**step.parameters)}_{step.key[:8]}.safetensors"
         if file and isinstance(value, Vector):
             metadata = vector_metadata(plan, step, performance.values, results.rows)
             files[name] = partial(save_vector, vector=value, metadata=metadata)
         elif file:
-            files[name] = partial(_write_effect, step=step, effect=value)
+            files[name] = partial(_write_effect, step=step, effect=value, arrays=effects[step.key])
     RunFolder(folder).write(files, {**origin.to_json(), **manifest(plan, performance)})
 
 
@@ -162,18 +154,14 @@ def write_library(
         return [library.put(*file) for file in files]
 
 
-def _write_effect(path: Path, step: Step, effect: Mediation) -> None:
-    """Effects of one relation: ``aie`` (layers, heads), ``cie`` (prompts, layers, heads),
-    ``accuracy_change`` (layers, heads); of several prompts also the 95 % interval ``aie_low``,
-    ``aie_high`` and ``aie_p`` of the sign-flip test, (layers, heads)."""
+def _write_effect(
+    path: Path, step: Step, effect: Mediation, arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Effects of one relation: ``cie`` (prompts, layers, heads), ``p_corrupted`` (prompts,) and
+    ``arrays``, those of :func:`~mfv_dsl.execute.value_tables.effect_arrays`."""
     metadata = {"relation": effect.relation, "n": len(effect.cie), "step": step.key,
                 "parameters": dict(step.parameters)}  # fmt: skip
-    arrays = {"aie": effect.aie, "cie": effect.cie, "p_corrupted": effect.p_corrupted}
-    if len(effect.cie) > 1:
-        arrays["aie_low"], arrays["aie_high"] = effect_intervals(effect.cie)
-        arrays["aie_p"] = sign_flip_test(effect.cie, step.parameters["seed"])
-    if effect.correct is not None:
-        arrays["accuracy_change"] = effect.accuracy_change
+    arrays = {"cie": effect.cie, "p_corrupted": effect.p_corrupted, **arrays}
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     data = save(tensors, metadata={"mfv": json.dumps(metadata, sort_keys=True, allow_nan=False)})
     write_atomically(path, data)

@@ -14,8 +14,8 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, read_text, reason
 from mfv_dsl.execute.item_lines import ItemLine, read_items
-from mfv_dsl.execute.records import PLAN, effects_data, results_data
-from mfv_dsl.execute.rows import RESULTS_FORMAT, Results
+from mfv_dsl.execute.rows import Results
+from mfv_dsl.execute.run_files import PLAN, effects_in, results_of, unknown_form
 from mfv_dsl.execute.run_folder import MANIFEST, RECIPE
 
 CHOSEN = "chosen"  # in place of what was settled for each relation
@@ -117,15 +117,8 @@ def read_runs(folders: Sequence[Path]) -> list[RecordedRun]:
 
 
 def _read(folder: Path) -> RecordedRun:
-    data = results_data(folder)
+    data = results_of(folder)
     manifest, plan = (_object(folder / name) for name in (MANIFEST, PLAN))
-    version = data.get("format", 1)
-    if not isinstance(version, int) or version > RESULTS_FORMAT:
-        raise MfvError(
-            "MFV6114", f"{folder} holds a run of a newer version, "
-            f"{manifest.get('mfv_version', 'which it does not name')}",
-            help="pip install --upgrade mfv-dsl",
-        )  # fmt: skip
     try:
         run = RecordedRun(
             folder,
@@ -138,16 +131,13 @@ def _read(folder: Path) -> RecordedRun:
             read_items(folder),
             [
                 Effects(said["relation"], said["parameters"], int(said["n"]), arrays)
-                for said, arrays in effects_data(folder)
+                for said, arrays in effects_in(folder)
             ],
             [_object(path) for path in sorted((folder / "tune").glob("*/*.json"))],
         )
         _ = run.metrics, run.choose, run._datasets  # which are read from the plan
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MfvError(
-            "MFV6113", f"the results in {folder} are not of a form that is known: {error!r}",
-            help=_AGAIN,
-        ) from None  # fmt: skip
+        raise unknown_form(folder, repr(error)) from None
     return run
 
 

@@ -9,24 +9,27 @@ the candidates of blends) and ``cost`` (what a vector costs elsewhere, written b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from mfv_dsl.base.arguments import ArgumentError, shown, texts, whole
 from mfv_dsl.base.columns import MEAN, cell, free_name, relations_in, with_names
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
-from mfv_dsl.base.texts import BadText, parse_json, read_json, reason
-from mfv_dsl.execute.run_folder import RunFolder
+from mfv_dsl.execute.run_files import (
+    COST,
+    PLAN,
+    RESULTS,
+    check_finished,
+    effect_of,
+    json_of,
+    results_of,
+)
 
-RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
 #: What tells the conditions of an eval apart, and how a condition says it.
 _CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer": "layer ",
               "scale": "scale "}  # fmt: skip
@@ -79,7 +82,7 @@ def table(
             "MFV6110", f"there are no results of the kind `{kind}`",
             help=f"did you mean `{near}`?" if near else f"there are: {', '.join(_READ)}",
         )  # fmt: skip
-    records = list(_records(kind, _run_names(folders)))
+    records = list(_records(kind, zip(run_names(folders), map(Path, folders), strict=True)))
     if isinstance(labels, Mapping):
         labels = [label_of(pattern, text) for pattern, text in labels.items()]
     values = values or [next(iter(records[0].values))] if records else ["accuracy"]
@@ -113,17 +116,17 @@ def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence
     return "results"
 
 
-def _run_names(folders: Sequence[Path | str]) -> list[tuple[str, Path]]:
-    """Folders by name; those of one name by their paths."""
+def run_names(folders: Sequence[Path | str]) -> list[str]:
+    """What the runs in folders are called: their folders' names, those of one name their paths."""
     paths = [Path(folder) for folder in folders]
     names = [path.name or path.resolve().name for path in paths]
     return [
-        (name if names.count(name) == 1 else path.as_posix(), path)
+        name if names.count(name) == 1 else path.as_posix()
         for name, path in zip(names, paths, strict=True)
     ]
 
 
-def _records(kind: str, runs: Sequence[tuple[str, Path]]) -> Iterator[Record]:
+def _records(kind: str, runs: Iterable[tuple[str, Path]]) -> Iterator[Record]:
     """The records of a kind in runs by name.  What all relations together are called is no
     relation's name in any of them."""
     read = [(name, folder, _data(kind, folder)) for name, folder in runs]
@@ -151,39 +154,12 @@ def _relations(data: Any) -> set[str]:
 
 def _data(kind: str, folder: Path) -> Any:
     """What records of a kind are made of: the folder itself, or its file, in today's form."""
-    if kind != "cost" and RunFolder(folder).is_unfinished():
-        raise MfvError(
-            "MFV6113", f"the run that wrote {folder} was stopped while it did",
-            help="run the recipe again; its finished steps are kept",
-        )  # fmt: skip
+    if kind == "cost":
+        return json_of(folder, COST)
     if kind == "heads":
+        check_finished(folder)
         return folder
-    data = _json(folder, COST if kind == "cost" else RESULTS)
-    if kind in _OF_ROWS and isinstance(data, dict) and "format" not in data:
-        rows = data.get("rows", [])
-        data = {**data, "rows": list(map(_of_today, rows)) if isinstance(rows, list) else rows}
-    return data
-
-
-def _of_today(row: Any) -> Any:
-    """A row of a file that calls all relations together ``all``, and answers of none ``other``."""
-    if not isinstance(row, dict):
-        return row
-    if "answers" in row:
-        answers = dict(row["answers"])
-        return {**row, "answers_other": answers.pop("other", None), "answers": answers}
-    return {**row, "relation": None} if row.get("relation") == "all" else row
-
-
-def _json(folder: Path, name: str) -> Any:
-    try:
-        return read_json(folder / name, finite=False)  # an interval may be infinite
-    except (OSError, BadText) as error:
-        how = "`mfv cost --out FOLDER`" if name == COST else "`mfv run --out FOLDER`"
-        raise MfvError(
-            "MFV6113", f"cannot read {folder / name}: {reason(error)}",
-            help=f"name a folder that {how} has written",
-        ) from None  # fmt: skip
+    return results_of(folder)
 
 
 # -- results --------------------------------------------------------------------------------------
@@ -293,8 +269,8 @@ def _heads(folder: Path) -> Iterator[Record]:
             "MFV6113", f"there are no effects of heads in {folder / 'aie'}",
             help="name the folder of a run that ranks heads by aie, as `mfv heads` does",
         )  # fmt: skip
-    place = {step["key"]: number for number, step in enumerate(_json(folder, PLAN)["steps"])}
-    effects = sorted(map(_effect, files), key=lambda effect: place[effect[0]["step"]])
+    place = {step["key"]: number for number, step in enumerate(json_of(folder, PLAN)["steps"])}
+    effects = sorted(map(effect_of, files), key=lambda effect: place[effect[0]["step"]])
     parameters = [said["parameters"] for said, _ in effects]
     differing = [
         name
@@ -336,21 +312,6 @@ def _with_interval(arrays: Mapping[str, Any], layer: int, head: int) -> str:
     return f"{shown} [{low}, {high}]"
 
 
-def _effect(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a file of effects says, and its arrays by layer and head."""
-    try:
-        open_regular(file).close()  # the library would wait for a pipe
-        with safe_open(file, framework="numpy") as stored:
-            said = parse_json(stored.metadata()["mfv"])
-            names = [name for name in stored.keys() if name not in ("cie", "p_corrupted")]  # noqa: SIM118
-            return said, {name: stored.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise MfvError(
-            "MFV6113", f"cannot read {file}: {error}",
-            help="run the recipe again; its finished steps are kept",
-        ) from None  # fmt: skip
-
-
 # -- cost -----------------------------------------------------------------------------------------
 def _cost(data: Mapping[str, Any]) -> Iterator[Record]:
     for row in data["rows"]:
@@ -372,21 +333,3 @@ _READ: Mapping[str, Any] = {
     "weights": _weights, "numbers": _numbers, "cost": _cost,
 }  # fmt: skip
 _OF_ROWS = ("results", "answers")
-
-
-# -- what reports show beside tables ---------------------------------------------------------------
-def results_data(folder: Path) -> dict[str, Any]:
-    """What ``results.json`` in the folder of a finished run says, in today's form; raises MfvError
-    (MFV6113) where there is none."""
-    data = _data("results", folder)
-    if not isinstance(data, dict):
-        raise MfvError(
-            "MFV6113", f"cannot read {folder / RESULTS}: it holds no results",
-            help="run the recipe again; its finished steps are kept",
-        )  # fmt: skip
-    return data
-
-
-def effects_data(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """What every file of effects under ``aie/`` says of itself, with its arrays (layers, heads)."""
-    return [_effect(file) for file in sorted((folder / "aie").glob("*.safetensors"))]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -14,8 +12,6 @@ from mfv_dsl.base.columns import MEAN
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
 from mfv_dsl.execute.rows import (
-    ALWAYS,
-    CONDITION,
     Difference,
     ReportedNumber,
     ResultRow,
@@ -321,48 +317,6 @@ def _failed_choice(plan: Plan, row: EvalRow, failure: Failure) -> dict[str, Any]
     }  # fmt: skip
 
 
-# -- files ----------------------------------------------------------------------------------------
-def results_csv(rows: Sequence[ResultRow]) -> str:
-    """Rows as CSV.  Only where a row needs them there are columns ``vector``, ``k``, ``control``,
-    one for each sweep that evals are read for, ``draws`` and ``spread`` of means over seeds,
-    ``vs_NAME`` with its interval, ``vs_NAME_low`` and ``vs_NAME_high``, for each eval compared
-    with, and ``error``.  Where an eval's own name ends so that two columns would be called alike,
-    the bounds are ``vs_NAME.low`` and ``vs_NAME.high``."""
-    names = {name for row in rows for name in row.against}
-    clash = any(f"{name}_{end}" in names for name in names for end in ("low", "high"))
-    of = "." if clash else "_"
-    lines = []
-    for row in rows:
-        line = row.to_json()
-        line.pop("answers", None)
-        line.pop("answers_other", None)
-        line |= line.pop("axes", {})
-        if row.error:
-            line["error"] = row.error["code"]
-        for name, gain in line.pop("against", {}).items():
-            line |= {
-                f"vs_{name}": gain["difference"],
-                f"vs_{name}{of}low": gain["low"],
-                f"vs_{name}{of}high": gain["high"],
-            }
-        lines.append(line)
-    return _csv(lines, ALWAYS)
-
-
-def confusion_csv(rows: Sequence[ResultRow]) -> str:
-    """One line for each row and relation whose object may be the answer: the share of items with
-    that answer; without a relation, of those whose answer was no relation's."""
-    columns = (*CONDITION, "n")
-    lines = [
-        {name: getattr(row, name) for name in columns}
-        | {**row.axes, "answered": answered, "share": share}
-        for row in rows
-        for answered, share in ((*row.answers.items(), (None, row.answers_other)))
-        if share is not None
-    ]
-    return _csv(lines, (*columns, "answered", "share"))
-
-
 def reported(
     plan: Plan, values: Mapping[str, Any], failures: Mapping[str, MfvError]
 ) -> list[ReportedNumber]:
@@ -377,29 +331,3 @@ def reported(
         axes = values_of(row.axes)
         rows.append(ReportedNumber(row.number, row.relation, value, error, axes))
     return rows
-
-
-def numbers_csv(numbers: Sequence[ReportedNumber]) -> str:
-    """The numbers of reports, one line for each."""
-    lines = [row.to_json() for row in numbers]
-    lines = [{**line, **line.pop("axes", {})} for line in lines]
-    return _csv(lines, ("number", "relation", "value"))
-
-
-def choices_csv(choices: Sequence[Mapping[str, Any]]) -> str:
-    """What was tried to settle ``choose``, one line for each condition and relation."""
-    lines = [
-        {name: value for name, value in choice.items() if name != "axes"} | choice.get("axes", {})
-        for choice in choices
-    ]
-    return _csv(lines, ("eval", "relation", "shots", "split", "layer", "scale", "n", "accuracy"))
-
-
-def _csv(lines: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> str:
-    """Lines as CSV with a header: ``columns``, then whatever else a line has."""
-    names = dict.fromkeys([*columns, *(name for line in lines for name in line)])
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()

@@ -36,7 +36,9 @@ from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings, Silence
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
 from mfv_dsl.execute.tuning_rows import tuning_rows
-from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.library.overwriting import CODE as OVERWRITING
+from mfv_dsl.library.overwriting import overwritten
+from mfv_dsl.plan.steps import Plan, Step, written_in
 from mfv_dsl.plan.treatments import treatments
 
 TRACED = 2  # prompts of every pass that are traced
@@ -252,7 +254,8 @@ def run_plan(
     Raises:
         MfvError: MFV6070 to MFV6072 for a folder that holds something else than an earlier run of
             this recipe, MFV6102 for one that cannot be made, MFV6121 and MFV6122 for one that a
-            `save` cannot write; and what :func:`perform` raises.
+            `save` cannot write, MFV6017 for a vector in the place of one that others in its library
+            were made from; and what :func:`perform` raises.
         RecipeError: The plan's errors.
     """
     if plan.errors:
@@ -263,6 +266,8 @@ def run_plan(
         stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
         for item in plan.saves:
             stack.enter_context(folder_for(Path(item.folder)))
+        for found in overwritten(written_in(plan.saves, OVERWRITING)):
+            raise found.error()
         return _run_plan(plan, text, folder, listener, settings, name=name, origin=origin)
 
 

@@ -23,6 +23,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, read_text
 from mfv_dsl.execute.item_lines import ITEMS, ZIPPED
+from mfv_dsl.execute.tables import SOMETIMES
 from mfv_dsl.plan.steps import Plan
 from mfv_dsl.version import __version__
 
@@ -106,7 +107,8 @@ class RunFolder:
             if "text" in (origin.source, manifest.get("source")):
                 self._warn_of_other_text(text)
             own = self._files()
-            for name in (ITEMS, ZIPPED):  # older runs wrote none, and somebody else may have
+            # older runs wrote none of these, and somebody else may have
+            for name in (ITEMS, ZIPPED, *SOMETIMES):
                 if name not in own and os.path.lexists(self.path / name):
                     raise self._in_the_way(name, "a file")
         for name in _FOLDERS:
@@ -226,7 +228,7 @@ class RunFolder:
         for name, content in used.items():
             if os.path.lexists(self.path / name) and self._text(name) != content:
                 raise self._in_the_way(name, "a file")
-        for name in (*_ALWAYS, ITEMS, ZIPPED):
+        for name in (*_ALWAYS, ITEMS, ZIPPED, *SOMETIMES):
             path = self.path / name
             if os.path.lexists(path) and not (name == RECIPE and self._text() == text):
                 raise self._in_the_way(name, "a file")

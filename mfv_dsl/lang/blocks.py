@@ -81,10 +81,9 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
             )  # fmt: skip
             if not isinstance(attribute.value, Name):
                 expressions.infer(scope, attribute.value, context)
-    settings = {
-        parameter.name: _setting(scope, entry, parameter, attributes, context, subject)
-        for parameter in entry.parameters
-    }
+    settings = calls.left_out(entry)
+    for parameter in calls.given(scope, entry, attributes):
+        settings[parameter.name] = _setting(scope, entry, parameter, attributes, context, subject)
     _need_facts(scope, block, entry, context, settings)
     _complete(scope, block, entry, suggestions, settings, subject)
     _check_models(scope, settings, context, subject)
@@ -102,7 +101,8 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
         _not_on_test(scope, settings["select_on"], "epoch")
         tunes.check_tune(scope, settings, scope.dataset_facts(context), subject)
     for kind in ("model", "dataset"):
-        settings[kind] = replace(settings[kind], value=getattr(context, kind))
+        if settings[kind].value != getattr(context, kind):
+            settings[kind] = replace(settings[kind], value=getattr(context, kind))
     facts = scope.dataset_facts(context)
     if facts and context.dataset and settings["on"].origin == "registry":
         settings["on"] = Setting(facts[0].relations, "registry", None)
@@ -232,8 +232,8 @@ def _complete(
 ) -> None:  # fmt: skip
     missing = [
         p.name
-        for p in entry.parameters
-        if p.required and settings[p.name].origin == "registry" and p.name not in suggestions
+        for p in entry.required
+        if settings[p.name].origin == "registry" and p.name not in suggestions
     ]
     if missing:
         names = " and ".join(f"`{name}`" for name in missing)

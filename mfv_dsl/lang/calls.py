@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,26 +80,31 @@ def _member(scope: Scope, node: Call, context: TypingContext) -> Type:
 # -- functions of the registry --------------------------------------------------------------------
 def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) -> Type:
     arguments, complete = bind(scope, node, entry)
-    settings: dict[str, Setting] = {}
+    settings, given_ones = left_out(entry), given(scope, entry, arguments)
+    words = {parameter.name for parameter in given_ones}
     for name in ("model", "dataset"):
-        if (parameter := entry.parameter(name)) is not None:
+        parameter = entry.parameter(name)
+        if parameter is not None and name in words:
             setting = option(scope, entry, parameter, arguments.get(name), context)
             settings[name] = setting
             if setting.value is not None:
                 context = replace(context, **{name: setting.value})
-            elif setting.origin == "registry":  # the block that uses it will say
-                settings[name] = Setting(getattr(scope.home(), name), "registry", None)
+        elif parameter is not None:  # the block that uses it will say
+            settings[name] = scope.of_home(name)
     vectors: dict[str, Type] = {}
-    for parameter in entry.parameters:
-        if parameter.name in settings:
+    for parameter in given_ones:
+        if parameter.name in ("model", "dataset"):
             continue
         nodes = arguments.get(parameter.name)
         if parameter.types == ("Vector",) and nodes is not None:
             vectors[parameter.name] = _vectors(scope, parameter, nodes, entry, context)
             value: Any = nodes if parameter.variadic else nodes[0]
             settings[parameter.name] = Setting(value, "written", nodes[0].span)
-        elif nodes is not None or not parameter.required:
+        else:
             settings[parameter.name] = option(scope, entry, parameter, nodes, context)
+    for parameter in entry.required:
+        if parameter.name not in arguments:
+            settings.pop(parameter.name, None)
     _against_model(scope, node, entry, settings, context)
     if entry.name == "top":
         _one_set(scope, settings)
@@ -204,37 +209,45 @@ def option(
     subject: str = "",
 ) -> Setting:
     """A call's or block's value: written, else from `defaults`, else the registry's."""
-    key = None if nodes is not None else scope.default_of(entry.name, parameter)
-    if nodes is None and key is None:  # most of all that there are
-        return _left_out(parameter)
     subject = subject or f"`{entry.name}`"
     if nodes is not None:
         value = values.value(scope, parameter, nodes[0], context, subject)
         return Setting(value, "written", nodes[0].span)
-    if key is not None:
-        with scope.aside() as findings:
-            value = values.default(scope, key, parameter, context, subject)
-        values.adopt(scope, key, findings, subject, parameter)
-        return Setting(value, "defaults", scope.default_at(key).value.span)
-    return _left_out(parameter)
+    key = scope.default_of(entry.name, parameter)
+    if key is None:
+        return _registered(parameter)
+    return values.from_defaults(scope, key, parameter, context, subject)
 
 
-#: What parameters are where nothing says otherwise; by identity, as they are long to compare.
-_LEFT_OUT: dict[int, tuple[Parameter, Setting]] = {}
+def given(scope: Scope, entry: Entry, arguments: Container[str]) -> list[Parameter]:
+    """The parameters that are written or take a value from `defaults`, in their order: few of all
+    that there are."""
+    from_defaults = scope.defaulted(entry)
+    return [p for p in entry.parameters if p.name in arguments or p.name in from_defaults]
 
 
-def _left_out(parameter: Parameter) -> Setting:
-    kept = _LEFT_OUT.get(id(parameter))
-    if kept is None or kept[0] is not parameter:
-        value = None if parameter.required else parameter.default
-        kept = _LEFT_OUT[id(parameter)] = (parameter, Setting(value, "registry", None))
-    return kept[1]
+def left_out(entry: Entry) -> dict[str, Setting]:
+    """What the parameters of an entry are where nothing says otherwise, the model and the dataset
+    first."""
+    kept = _LEFT_OUT.get(id(entry))
+    if kept is None or kept[0] is not entry:
+        first = sorted(entry.parameters, key=lambda p: p.name not in ("model", "dataset"))
+        kept = _LEFT_OUT[id(entry)] = (entry, {p.name: _registered(p) for p in first})
+    return dict(kept[1])
+
+
+#: By identity, as entries are long to compare.
+_LEFT_OUT: dict[int, tuple[Entry, dict[str, Setting]]] = {}
+
+
+def _registered(parameter: Parameter) -> Setting:
+    return Setting(None if parameter.required else parameter.default, "registry", None)
 
 
 def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, ...]], bool]:
     """Arguments by parameter name, and whether all is as declared."""
     before = len(scope.findings)
-    positional = [p for p in entry.parameters if p.positional]
+    positional = entry.positional
     bound: dict[str, tuple[Expr, ...]] = {}
     for index, argument in enumerate(node.arguments):
         if positional and positional[-1].variadic and index >= len(positional) - 1:
@@ -247,7 +260,6 @@ def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, 
             break
     for keyword in node.keywords:
         parameter = entry.parameter(keyword.name.text)
-        options = [p.name for p in entry.parameters if not p.positional]
         if parameter is not None and parameter.positional:
             text = scope.source.text[keyword.value.span.start : keyword.value.span.end]
             scope.error(
@@ -257,6 +269,7 @@ def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, 
             )  # fmt: skip
             bound[parameter.name] = (keyword.value,)
         elif parameter is None:
+            options = [p.name for p in entry.parameters if not p.positional]
             scope.unknown(
                 "MFV2007", f"option of `{entry.name}`:", keyword.name, options,
                 f"it takes: {', '.join(options)}" if options else "it takes none",
@@ -268,7 +281,7 @@ def bind(scope: Scope, node: Call, entry: Entry) -> tuple[dict[str, tuple[Expr, 
             )  # fmt: skip
         else:
             bound[parameter.name] = (keyword.value,)
-    missing = [p.name for p in entry.parameters if p.required and p.name not in bound]
+    missing = [p.name for p in entry.required if p.name not in bound]
     if missing and len(scope.findings) == before:
         scope.error(
             "MFV2015", node, f"`{entry.name}` needs {_list(missing)}", "",

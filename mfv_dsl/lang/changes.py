@@ -77,6 +77,22 @@ def with_change(items: Sequence[Item], change: Change) -> list[Item]:
     return changed
 
 
+def value_before(items: Sequence[Item], change: Change) -> Expr | None:
+    """What is written where ``change`` puts its value, None where nothing is."""
+    change = _meant(items, change)
+    if change.attribute is None:
+        named = (i for i in items if isinstance(i, Declaration) and i.name.text == change.name)
+        return next((item.value for item in named), None)
+    item = next((item for item in items if _label(item) == change.name), None)
+    if isinstance(item, Block):
+        values = {attribute.name.text: attribute.value for attribute in item.attributes}
+        return values.get(change.attribute.text)
+    if item is None or not isinstance(item.value, Call):
+        return None
+    arguments = {word.name.text: word.value for word in item.value.keywords}
+    return {**arguments, **_positional(item)}.get(change.attribute.text)
+
+
 def changed_models(items: Sequence[Item], changes: Sequence[Change]) -> list[Change]:
     """Those of the changes that are about a model."""
     models = {
@@ -144,13 +160,21 @@ def _label(item: Item) -> str | None:
     return label_text(item.label) if item.label is not None and _changeable(item) else None
 
 
+def _positional(item: Declaration) -> dict[str, Expr]:
+    """The arguments without names of a model's or dataset's constructor, by the names that they
+    could have."""
+    assert isinstance(item.value, Call)
+    entry = CONSTRUCTOR.get(item.kind.text, {}).get(item.value.function.text)
+    names = [parameter.name for parameter in entry.positional] if entry else []
+    return dict(zip(names, item.value.arguments, strict=False))
+
+
 def _with(item: Item, name: Name, value: Expr, span: Span) -> Item:
     """``item`` with an attribute, or its constructor with an argument, replaced or added."""
     if isinstance(item, Declaration):
         assert isinstance(item.value, Call)
-        entry = CONSTRUCTOR.get(item.kind.text, {}).get(item.value.function.text)
-        positional = [p.name for p in entry.parameters if p.positional] if entry else []
-        if name.text in positional[: len(item.value.arguments)]:
+        positional = list(_positional(item))
+        if name.text in positional:
             arguments = list(item.value.arguments)
             arguments[positional.index(name.text)] = value
             return replace(item, value=replace(item.value, arguments=tuple(arguments)))

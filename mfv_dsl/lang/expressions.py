@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 # A true recursion, over three modules: an expression may be a call (`calls`), a call's arguments
 # are values of its parameters (`values`), and a value may be any expression.  What does not go
@@ -22,6 +24,7 @@ from mfv_dsl.lang.syntax import (
     ListExpr,
     Match,
     Name,
+    Node,
     Number,
     Range,
     SetExpr,
@@ -33,38 +36,32 @@ from mfv_dsl.lang.syntax import (
 
 def infer(scope: Scope, node: Expr, context: TypingContext, want: str = "") -> Type:
     """The type of an expression, reporting what is wrong inside; ``want`` steers suggestions."""
-    node_type = _infer(scope, node, context, want)
+    kind: Any = type(node)
+    node_type = _KINDS[kind](scope, node, context, want)
     scope.types[node.span] = node_type.name
     scope.node_types[node.span] = node_type
     return node_type
 
 
-def _infer(scope: Scope, node: Expr, context: TypingContext, want: str) -> Type:
-    if isinstance(node, Gap):
-        return UNKNOWN
-    if isinstance(node, Name):
-        return name(scope, node, context, want)
-    if isinstance(node, Number):
-        return Type("Number", value=node.value)
-    if isinstance(node, Text):
-        return Type("Text")
-    if isinstance(node, HeadLabel):
-        head(scope, node, context)
-        return Type("Head")
-    if isinstance(node, Range):
-        return Type("Range")
-    if isinstance(node, ListExpr):
-        return Type("List")
-    if isinstance(node, SetExpr):
-        return _head_set(scope, node, context)
-    if isinstance(node, Call):
-        return calls.call(scope, node, context)
-    if isinstance(node, Match):
-        scope.chooses = True
-        return _match(scope, node, context, want)
-    if isinstance(node, Unary):
-        return unary(scope, node, infer(scope, node.operand, context), context)
-    return _binary(scope, node, context, want)
+def _call(scope: Scope, node: Call, context: TypingContext, want: str) -> Type:
+    return calls.call(scope, node, context)
+
+
+def _head(scope: Scope, node: HeadLabel, context: TypingContext, want: str) -> Type:
+    head(scope, node, context)
+    return Type("Head")
+
+
+def _number(scope: Scope, node: Number, context: TypingContext, want: str) -> Type:
+    return Type("Number", value=node.value)
+
+
+def _unary(scope: Scope, node: Unary, context: TypingContext, want: str) -> Type:
+    return unary(scope, node, infer(scope, node.operand, context), context)
+
+
+def _always(node_type: Type) -> Callable[..., Type]:
+    return lambda scope, node, context, want: node_type
 
 
 def _binary(scope: Scope, node: Binary, context: TypingContext, want: str) -> Type:
@@ -84,6 +81,7 @@ def _binary(scope: Scope, node: Binary, context: TypingContext, want: str) -> Ty
 
 def _match(scope: Scope, node: Match, context: TypingContext, want: str) -> Type:
     """The type that the values of all cases have."""
+    scope.chooses = True
     subject = node.subject
     if context.has_parameter(subject.text):
         scope.use(subject, "parameter")
@@ -139,7 +137,7 @@ def _cases(scope: Scope, node: Match, context: TypingContext) -> None:
         )  # fmt: skip
 
 
-def _head_set(scope: Scope, node: SetExpr, context: TypingContext) -> Type:
+def _head_set(scope: Scope, node: SetExpr, context: TypingContext, want: str) -> Type:
     for item in node.items:
         if isinstance(item, HeadLabel):
             infer(scope, item, context)
@@ -153,6 +151,14 @@ def _head_set(scope: Scope, node: SetExpr, context: TypingContext) -> Type:
                 "MFV3001", item, "a set holds heads such as `L12H3`, and this is none", "", help
             )
     return HEADS
+
+
+#: what finds the type of each kind of node
+_KINDS: Mapping[type[Node], Callable[..., Type]] = {
+    Gap: _always(UNKNOWN), Name: name, Number: _number, Text: _always(Type("Text")),
+    HeadLabel: _head, Range: _always(Type("Range")), ListExpr: _always(Type("List")),
+    SetExpr: _head_set, Call: _call, Match: _match, Unary: _unary, Binary: _binary,
+}  # fmt: skip
 
 
 def expect(scope: Scope, node: Expr, context: TypingContext, want: str, subject: str) -> Type:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic, Label
@@ -34,6 +35,8 @@ ALLOW = "allow"
 #: kinds of what is of no use but to something else
 _OF_USE = ("model", "dataset", "heads", "vector", "let", "sweep")
 _SHOWN = 5
+#: codes of what is looked for in the plan, with the library that it is saved into
+_FOUND_LATER = frozenset(("MFV6017",))
 
 
 @dataclass
@@ -88,7 +91,7 @@ class Permissions:
 
     def idle(self, scope: Scope) -> Iterator[Diagnostic]:
         """Codes that nothing was found of (MFV2062)."""
-        needed = {permission.at for permission in self.all if permission.needed}
+        needed = {p.at for p in self.all if p.needed or p.code in _FOUND_LATER}
         for at in dict.fromkeys(permission.at for permission in self.all):
             if at not in needed:
                 code = scope.source.text[at.start : at.end]
@@ -131,6 +134,27 @@ def without_unused_elsewhere(
     return tuple(d for d in findings if d.code != "MFV2060" or d.span is None or d.span.start < own)
 
 
+@dataclass(frozen=True)
+class _Inside:
+    """What stands in the values of an item: names, also of called families, and the calls of
+    functions."""
+
+    names: frozenset[str]
+    calls: tuple[Call, ...]
+
+    @classmethod
+    def of(cls, item: Item) -> _Inside:
+        """What stands in one item."""
+        if isinstance(item, Declaration):
+            roots: Iterable[Expr] = (item.value,)
+        else:
+            attributes = (*item.attributes, *item.settled)
+            roots = (*(attribute.value for attribute in attributes), *item.values)
+        nodes = [node for root in roots for node in root.walk()]
+        calls = [n for n in nodes if isinstance(n, Call) and n.function.text in FUNCTION]
+        return cls(frozenset(n.text for n in nodes if isinstance(n, Name)), tuple(calls))
+
+
 @dataclass
 class _Lints:
     scope: Scope
@@ -138,20 +162,33 @@ class _Lints:
     items: Sequence[Item]
     blocks: Sequence[CheckedBlock]
     permissions: Permissions
+    _parts: dict[int, _Inside] = field(default_factory=dict)
 
     def run(self) -> None:
         """Report what is found."""
+        seen = self._seen_splits()
         for block in self.blocks:
-            if block.kind == "eval":
+            if block.kind == "eval" and block["split"] in seen:
                 self._tested_on_its_own(block)
         for item in self.items:
-            for node in item.walk():
-                if isinstance(node, Call):
-                    self._ranked_without_demonstrations(node)
+            for call in self._inside(item).calls:
+                self._ranked_without_demonstrations(call)
         for name, attribute in self.scope.defaults.items():
             if takers(name):
                 self._not_reached(name, attribute)
         self._unused()
+
+    def _inside(self, item: Item) -> _Inside:
+        """What stands in an item; most items are checked as they were written."""
+        if id(item) not in self._parts:
+            self._parts[id(item)] = _Inside.of(item)
+        return self._parts[id(item)]
+
+    def _seen_splits(self) -> set[Any]:
+        """The splits that anything at all is made on."""
+        options = (o["split"].value for o in self.scope.options.values() if "split" in o)
+        tunes = [block for block in self.blocks if block.kind == "tune"]
+        return {*options, *(tune["select_on"] for tune in tunes), TRAINING_SPLIT}
 
     # -- data that is used twice ------------------------------------------------------------------
     def _tested_on_its_own(self, block: CheckedBlock) -> None:
@@ -255,21 +292,26 @@ class _Lints:
     def _not_reached(self, name: str, attribute: Attribute) -> None:
         """MFV3024: blocks and calls have an option of this name, and take no default for it."""
         missed: dict[str, list[str]] = {}  # the kinds, and which blocks of them
+
+        @cache
+        def misses(word: str) -> bool:
+            """Whether a kind of block or a function could be meant, and is not reached."""
+            parameter = (ITEM.get(word) or FUNCTION[word]).parameter(name)
+            return parameter is not None and self._misses(parameter, attribute)
+
         for item in self.items:
             if isinstance(item, Block) and item.kind.text in ITEM:
-                parameter = ITEM[item.kind.text].parameter(name)
                 own = any(a.name.text == name for a in item.attributes)
-                misses = parameter and not own and self._misses(parameter, attribute)
-                if misses and not self.permissions.allow("MFV3024", item.span):
+                missing = not own and misses(item.kind.text)
+                if missing and not self.permissions.allow("MFV3024", item.span):
                     label = item.label.text if isinstance(item.label, Name) else ""
                     missed.setdefault(item.kind.text, []).append(label)
-            for call in item.walk():
-                if isinstance(call, Call) and call.function.text in FUNCTION:
-                    parameter = FUNCTION[call.function.text].parameter(name)
+            for call in self._inside(item).calls:
+                word = call.function.text
+                if word not in missed and misses(word):
                     setting = self.scope.options.get(call.span, {}).get(name)
-                    left_out = parameter and setting and setting.origin == "registry"
-                    if parameter and left_out and self._misses(parameter, attribute):
-                        missed.setdefault(call.function.text, [])
+                    if setting is not None and setting.origin == "registry":
+                        missed[word] = []
         if missed:
             reached = ", ".join(f"`{entry.name}`" for entry, _ in takers(name))
             places = " or ".join(f"`defaults for {kind}`" for kind in missed)
@@ -303,7 +345,7 @@ class _Lints:
             return
         declared = [item for item in self.recipe.items if isinstance(item, Declaration)]
         kinds = [item.kind.text for item in declared]
-        used = _named_in(self.recipe.items)
+        used = set[str]().union(*(self._inside(item).names for item in self.recipe.items))
         for item in declared:
             kind, name = item.kind.text, item.name.text
             alone = kind in ("model", "dataset") and kinds.count(kind) == 1
@@ -315,22 +357,6 @@ class _Lints:
 
 
 _SAID: Mapping[str, str] = {"let": "constant"}
-
-
-def _named_in(items: Iterable[Item]) -> set[str]:
-    """The names that stand in values, and those of called families."""
-    named: set[str] = set()
-    for item in items:
-        roots: list[Node] = []
-        if isinstance(item, Declaration):
-            roots = [item.value]
-        else:
-            roots = [*(attribute.value for attribute in item.attributes), *item.values]
-        for root in roots:
-            for node in root.walk():
-                if isinstance(node, Name):
-                    named.add(node.text)
-    return named
 
 
 def _taken(kind: str, name: str, labels: Sequence[str]) -> str:

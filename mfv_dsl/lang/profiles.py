@@ -18,10 +18,14 @@ from mfv_dsl.lang.changes import (
     Unchangeable,
     changed_models,
     target_at,
+    value_before,
     with_change,
 )
 from mfv_dsl.lang.overrides import NOT_IN_MODEL
-from mfv_dsl.lang.syntax import Block, Item, Name, RecipeTree, Text
+from mfv_dsl.lang.syntax import Block, Item, ListExpr, Name, RecipeTree, Text, same
+
+#: the code of a profile that changes nothing
+NOTHING = "MFV2033"
 
 
 def profiles_of(recipe: RecipeTree) -> dict[str, Block]:
@@ -44,7 +48,8 @@ def changes_of(profile: Block) -> list[Change]:
 
 
 def check_profiles(recipe: RecipeTree) -> list[Diagnostic]:
-    """Profiles of one name, what a profile changes twice, and what is not there to change."""
+    """Profiles of one name, what a profile changes twice, what is not there to change, and profiles
+    that change nothing."""
     findings: list[Diagnostic] = []
     names: dict[str, Name] = {}
 
@@ -71,6 +76,14 @@ def check_profiles(recipe: RecipeTree) -> list[Diagnostic]:
             Diagnostic("MFV2031", error.message, recipe.source, error.span, help=error.help)
             for error in _applied(recipe.items, profile)[1]
         ]
+        if not _changes_something(recipe.items, profile) and NOTHING not in _allowed(recipe.items):
+            findings.append(
+                Diagnostic(
+                    NOTHING, f"the profile `{profile.label.text}` changes nothing", recipe.source,
+                    profile.label.span, "every value in it is there without it", "warning",
+                    help="give other values in it, or take it out",
+                )
+            )  # fmt: skip
     return findings
 
 
@@ -132,6 +145,28 @@ def blamed(finding: Diagnostic, recipe: RecipeTree, profile: Block) -> Diagnosti
         finding, span=at, label="", help=help, secondary=(elsewhere, *finding.secondary),
         notes=(*finding.notes, note), fixes=(),
     )  # fmt: skip
+
+
+def _changes_something(items: Sequence[Item], profile: Block) -> bool:
+    """Whether a profile gives a value that is not written where it puts it."""
+    for change in changes_of(profile):
+        before = value_before(items, change)
+        if before is None or not same(before, change.value):
+            return True
+    return False
+
+
+def _allowed(items: Sequence[Item]) -> set[str]:
+    """The warnings that `defaults` allow for the whole recipe."""
+    blocks = [item for item in items if isinstance(item, Block) and item.kind.text == "defaults"]
+    lists = [
+        attribute.value
+        for block in blocks
+        if block.reach is None
+        for attribute in block.attributes
+        if attribute.name.text == "allow" and isinstance(attribute.value, ListExpr)
+    ]
+    return {code.text for listed in lists for code in listed.items if isinstance(code, Name)}
 
 
 def _place(change: Change) -> Span:

@@ -71,6 +71,16 @@ class Parameter:
         """Whether it has to be written."""
         return self.default is REQUIRED
 
+    @cached_property
+    def element(self) -> str | None:
+        """What a list is of, where it may be one."""
+        return next((t[5:-1] for t in self.types if t.startswith("List[")), None)
+
+    @cached_property
+    def scalars(self) -> tuple[str, ...]:
+        """Its types but for lists and ranges."""
+        return tuple(t for t in self.types if t != "Range" and not t.startswith("List["))
+
     @property
     def is_input(self) -> bool:
         """Whether its value is made by other steps."""
@@ -120,6 +130,16 @@ class Entry:
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of this name, None where there is none."""
         return self._by_name.get(name)
+
+    @cached_property
+    def positional(self) -> tuple[Parameter, ...]:
+        """The parameters that are given without their names."""
+        return tuple(parameter for parameter in self.parameters if parameter.positional)
+
+    @cached_property
+    def required(self) -> tuple[Parameter, ...]:
+        """The parameters that have to be written."""
+        return tuple(parameter for parameter in self.parameters if parameter.required)
 
     @cached_property
     def _by_name(self) -> dict[str, Parameter]:

@@ -13,7 +13,7 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Constructed, Setting
 from mfv_dsl.lang.entries import FUNCTION
-from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Name, Node
 
 
@@ -52,7 +52,7 @@ class TypingContext:
 
     def has_parameter(self, name: str) -> bool:
         """Whether a name is a parameter of the family being declared."""
-        return any(parameter.text == name for parameter in self.parameters)
+        return bool(self.parameters) and any(p.text == name for p in self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,16 @@ class Scope:
     chooses: bool = False
     #: what the names in expressions were found to stand for, by their places
     uses: dict[Span, Use] = field(default_factory=dict)
+    #: what the last asked of a value of `defaults` was given, by the value's key
+    kept_defaults: dict[str, tuple[Parameter, TypingContext, Setting]] = field(default_factory=dict)
     #: names by kind word, and how many names they were made of
     _by_kind: tuple[int, dict[str, list[str]]] = field(default_factory=lambda: (0, {}))
+    _home: tuple[int, TypingContext] = (-1, TypingContext())
+    _of_home: dict[str, Setting] = field(default_factory=dict)
+    _relations: dict[tuple[str | None, int, int], dict[str, str] | None] = field(
+        default_factory=dict
+    )
+    _defaulted: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
     # -- findings ---------------------------------------------------------------------------------
     def error(
@@ -188,11 +196,22 @@ class Scope:
 
     def home(self) -> TypingContext:
         """The context outside blocks: the model and the dataset where only one is declared."""
-        models, datasets = self.of_kind("model"), self.of_kind("dataset")
-        return TypingContext(
-            model=models[0] if len(models) == 1 else None,
-            dataset=datasets[0] if len(datasets) == 1 else None,
-        )
+        if self._home[0] != len(self.names):
+            models, datasets = self.of_kind("model"), self.of_kind("dataset")
+            home = TypingContext(
+                model=models[0] if len(models) == 1 else None,
+                dataset=datasets[0] if len(datasets) == 1 else None,
+            )
+            self._home = (len(self.names), home)
+        return self._home[1]
+
+    def of_home(self, kind: str) -> Setting:
+        """The model or dataset of :meth:`home` as the value of an option that is left out."""
+        value = getattr(self.home(), kind)
+        kept = self._of_home.get(kind)
+        if kept is None or kept.value != value:
+            kept = self._of_home[kind] = Setting(value, "registry", None)
+        return kept
 
     # -- defaults ---------------------------------------------------------------------------------
     def default_of(self, function: str, parameter: Parameter) -> str | None:
@@ -203,6 +222,15 @@ class Scope:
         return (
             parameter.name if parameter.from_defaults and parameter.name in self.defaults else None
         )
+
+    def defaulted(self, entry: Entry) -> frozenset[str]:
+        """The options of an entry that take a value from `defaults`, once these are entered."""
+        key = (entry.kind, entry.name)
+        if key not in self._defaulted:
+            self._defaulted[key] = frozenset(
+                p.name for p in entry.parameters if self.default_of(entry.name, p) is not None
+            )
+        return self._defaulted[key]
 
     def default_at(self, key: str) -> Attribute:
         """What `defaults` say under a key of :meth:`default_of`."""
@@ -241,6 +269,12 @@ class Scope:
 
     def relations(self, context: TypingContext) -> dict[str, str] | None:
         """Known relations, each with the dataset that has it; None if any relation may exist."""
+        key = (context.dataset, len(self.datasets), len(self.doubtful))
+        if key not in self._relations:
+            self._relations[key] = self._relations_of(context)
+        return self._relations[key]
+
+    def _relations_of(self, context: TypingContext) -> dict[str, str] | None:
         facts = self.dataset_facts(context)
         if not facts:
             return None

@@ -28,10 +28,10 @@ class Node:
         kind: Any = type(self)  # which mypy does not take for hashable
         for name in _fields(kind):
             value = getattr(self, name)
-            if isinstance(value, Node):
+            if type(value) is tuple:
+                yield from value
+            elif value is not None:
                 yield value
-            elif isinstance(value, tuple):
-                yield from (part for part in value if isinstance(part, Node))
 
     def walk(self) -> Iterator[Node]:
         """This node and all below it, depth first."""
@@ -39,13 +39,28 @@ class Node:
         while work:
             node = work.pop()
             yield node
-            work += reversed(tuple(node.children()))
+            kind: Any = type(node)
+            for name in _fields_backwards(kind):
+                value = getattr(node, name)
+                if type(value) is tuple:
+                    work += value[::-1]
+                elif value is not None:
+                    work.append(value)
+
+
+#: what a field without nodes holds, as its annotation says
+_PLAIN = frozenset(("str", "int", "bool", "int | float", "tuple[Axis, ...]", "Source", "Span"))
 
 
 @cache
 def _fields(kind: Any) -> tuple[str, ...]:
-    """The fields of a kind of node that may hold nodes."""
-    return tuple(item.name for item in fields(kind) if item.name not in ("span", "written"))
+    """The fields of a kind of node that hold a node, a tuple of them or None."""
+    return tuple(f.name for f in fields(kind) if f.name != "written" and f.type not in _PLAIN)
+
+
+@cache
+def _fields_backwards(kind: Any) -> tuple[str, ...]:
+    return _fields(kind)[::-1]
 
 
 # -- expressions --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.layers import together
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import expressions
+from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.entries import CONSTANTS, UNITS
 from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.literals import MAX_VALUES, numbers_of
@@ -27,8 +28,7 @@ def value(
     """
     if isinstance(node, Gap):
         return None
-    types = parameter.types
-    element = next((t[5:-1] for t in types if t.startswith("List[")), None)
+    types, element = parameter.types, parameter.element
     if element and isinstance(node, ListExpr):
         scope.types[node.span] = "List"
         if not node.items and not parameter.may_be_empty:
@@ -45,7 +45,7 @@ def value(
         return None if any(item is None for item in entries) else tuple(entries)
     if isinstance(node, Range) and "Range" in types:
         return expand(scope, parameter, node, context)
-    scalars = tuple(t for t in types if t != "Range" and not t.startswith("List["))
+    scalars = parameter.scalars
     if not scalars:
         return _not_a_list(scope, parameter, node, element or "")
     if "Number" in scalars and isinstance(node, ListExpr | Range):
@@ -406,6 +406,28 @@ def expand(
 
 
 # -- defaults -------------------------------------------------------------------------------------
+def from_defaults(
+    scope: Scope, key: str, parameter: Parameter, context: TypingContext, subject: str
+) -> Setting:
+    """What `defaults` give for a parameter under a key; what is wrong with it is reported once.
+
+    A value that is right is not looked into again as long as it is asked for in the same way, but
+    for vectors, of which more may be known later.
+    """
+    kept = scope.kept_defaults.get(key)
+    if kept is not None and kept[0] is parameter and kept[1] == context:
+        return kept[2]
+    with scope.aside() as findings:
+        found = default(scope, key, parameter, context, subject)
+    adopt(scope, key, findings, subject, parameter)
+    setting = Setting(found, "defaults", scope.default_at(key).value.span)
+    if findings or "Vector" in parameter.types:
+        scope.kept_defaults.pop(key, None)
+    else:
+        scope.kept_defaults[key] = (parameter, context, setting)
+    return setting
+
+
 def default(
     scope: Scope, key: str, parameter: Parameter, context: TypingContext, subject: str
 ) -> Any:

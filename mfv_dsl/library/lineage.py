@@ -95,6 +95,22 @@ class Lineage:
         return {**node, "coefficient": part[1], **grown}
 
 
+def hashes_behind(metadata: Mapping[str, Any]) -> set[str]:
+    """The hashes of all vectors that one was made of, directly or through others.
+
+    >>> sorted(hashes_behind({"parents": [{"hash": "0f", "parents": [{"hash": "1e"}]}]}))
+    ['0f', '1e']
+    """
+    work = [*metadata.get("parents", ()), *metadata.get("ancestors", ())]
+    hashes: set[str] = set()
+    while work:
+        node = work.pop()
+        if isinstance(node, Mapping):  # else a number of another
+            hashes.add(node["hash"])
+            work += node.get("parents", ())
+    return hashes
+
+
 def lineage_fault(metadata: Mapping[str, Any]) -> str | None:
     """What is wrong, in words, with the numbers in metadata that fits the schema: each ancestor is
     made of those before it, and each number is one's."""

@@ -198,9 +198,8 @@ class _Words:
             return
         if parameter is not None:
             types = _types(parameter, in_list)
-            if (
-                in_list and any(name.startswith("List[") for name in parameter.types)
-            ) or not in_list:
+            listed = any(name.startswith("List[") for name in parameter.types)
+            if not in_list or listed or parameter.read_again:
                 yield from self.choices(parameter)
             yield from self.of_types(types)
             return
@@ -353,6 +352,8 @@ class _Words:
             path = "".join(str(token).strip('"') for token in call.arguments[0])
             for name in vectors_at(path):
                 yield self.word(name, Kind.Value, "", f"vector of {path}")
+        elif parameter is not None and parameter.apart:
+            return  # a text of prompts
         elif parameter is None or "Text" in parameter.types:
             included = entry is not None and entry.form == "inclusion"
             beside = Path(self.analysis.source.name).parent if included else None

@@ -171,6 +171,7 @@ class BlockPlanner(EvalPlanner):
             base.model,
             base.dataset,
             tuple(saved.values()),
+            block["allow"] or (),
         )
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from mfv_dsl.base.diagnostics import Diagnostic
+from mfv_dsl.base.places import identity_of_place
 from mfv_dsl.base.short import Short, kind_of, names
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.syntax import Axis
@@ -113,7 +114,7 @@ class Saved:
 @dataclass(frozen=True, repr=False)
 class Save(Short):
     """A ``save``: the library's folder, the layer and licence that are noted in the files, the
-    model and dataset that it is for, and the vectors."""
+    model and dataset that it is for, the vectors, and the warnings that it allows."""
 
     folder: str
     layer: int | None
@@ -121,6 +122,20 @@ class Save(Short):
     model: str
     dataset: str
     vectors: tuple[Saved, ...]
+    allow: tuple[str, ...] = ()
+
+
+def written_in(saves: Iterable[Save], code: str) -> list[tuple[str, dict[str, str]]]:
+    """The folders that saves write into, but for those that allow a warning, each with the keys of
+    the steps of all vectors that are saved there, by name."""
+    steps: dict[object, dict[str, str]] = {}
+    folders: dict[object, str] = {}
+    for save in saves:
+        place = identity_of_place(save.folder)
+        steps.setdefault(place, {}).update((vector.name, vector.step) for vector in save.vectors)
+        if code not in save.allow:
+            folders.setdefault(place, save.folder)
+    return [(folder, steps[place]) for place, folder in folders.items()]
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mfv_dsl.execute.environment import Environment
+    from collections.abc import Sequence
+
+    from mfv_dsl.execute.environment import Environment, Extra
 
 _TORCHVISION = {
     "as is": "works as it is",
@@ -34,9 +36,24 @@ def environment_text(environment: Environment) -> str:
         f"{'here' if fit.here else 'not here'}"
         for fit in environment.fits
     ]
-    lines.append("")
+    lines += ["", *extras_lines(environment.extras), ""]
     problems = {"tiny()": environment.problem, 'tiny("llava")': environment.llava_problem}
     for model, problem in problems.items():
         lines.append(f"{model} runs" if problem is None else f"{model} does not run: {problem}")
     lines += [f"to install what is missing: {command}" for command in environment.advice]
     return "\n".join(lines) + "\n"
+
+
+def extras_lines(extras: Sequence[Extra]) -> list[str]:
+    """A line for each extra: what is there of it, or what to type, and what it is for."""
+    there = {
+        extra.name: extra.install
+        or ", ".join(f"{package} {version}" for package, version in extra.packages.items())
+        for extra in extras
+    }
+    name_width, width = max(map(len, there), default=0), max(map(len, there.values()), default=0)
+    return [
+        f"[{extra.name}]{'':<{name_width - len(extra.name)}}  {there[extra.name]:<{width}}  "
+        f"{extra.purpose}"
+        for extra in extras
+    ]

@@ -30,8 +30,6 @@ from mfv_dsl.methods.off_task import off_task_cost, off_task_costs
 from mfv_dsl.methods.residual_stream import Stream, residual_stream
 from mfv_dsl.methods.vectors import Space, Vector, combine, cosine
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.report.heatmap import heat_map
-from mfv_dsl.report.picture import answers_picture
 from tests.conftest import small_flamingo
 
 
@@ -373,42 +371,3 @@ def test_models_and_datasets_as_typed():
         constructed("model", "tny")
     with pytest.raises(RecipeError):
         constructed("model", "tiny(")
-
-
-# -- pictures -------------------------------------------------------------------------------------
-def test_a_heat_map_shows_signs():
-    values = np.array([[1.0, 0.0], [-0.5, -1.0]])
-    drawn = heat_map(values, ["a", "b"], ["x", "y"], "title")
-    near = {}
-    for i in range(2):
-        for j in range(2):
-            left, top = drawn.width - 24 - 46 * (2 - j), drawn.height - 24 - 46 * (2 - i)
-            near[i, j] = drawn.getpixel((left + 4, top + 4))
-    red, white, pale, blue = near[0, 0], near[0, 1], near[1, 0], near[1, 1]
-    assert red[0] > 150 > 60 > red[2] and white == (255, 255, 255)
-    assert blue[2] > 150 > 60 > blue[0] and blue[0] < pale[0] < 255 and pale[2] > blue[2]
-    values[0, 0] = np.nan  # nothing is there, and the strongest colours are the others'
-    holed = heat_map(values, ["a", "b"], ["x", "y"], "title")
-    corners = [
-        holed.getpixel((holed.width - 24 - left + 4, holed.height - 24 - top + 4))
-        for left, top in ((92, 92), (46, 46))
-    ]
-    assert corners[0][0] == corners[0][1] < 255 and corners[1] == blue
-    wide = heat_map(np.zeros((1, 40)), ["a"], [f"H{i}" for i in range(40)], "forty heads")
-    assert wide.width < 1000
-    tall = heat_map(values, ["a", "b"], ["a long name of a column", "y"], "title")
-    assert tall.height > drawn.height and tall.width == drawn.width
-
-
-def test_a_picture_of_any_shape_and_a_long_title_fit():
-    answers = [("red circle", 0.5), ("blue ring", 0.25)]
-    flat = np.full((50, 200, 3), (0, 200, 0), dtype=np.uint8)
-    title = "+ fv(left) - fv(right) + fv(above) - fv(below) + fv(above_left) at layer 3"
-    drawn = answers_picture(
-        flat, "Q", [("no vector", answers, None), (title, answers, "blue ring")]
-    )
-    assert drawn.getpixel((30, 30)) == (0, 200, 0)
-    assert drawn.getpixel((30, 24 + 320 // 2)) == (255, 255, 255)  # not stretched
-    right = 2 * 24 + 320 + 2 * (300 + 24)
-    beyond = np.asarray(drawn)[:68, right - 20 :]
-    assert (beyond == 255).all()

@@ -25,6 +25,7 @@ WAYS = {
     "'{L4H1, L3H7}'": f"extract left --heads … {SHORT}",
     "'{L4H1}'": "eval --ablate … --shots 2 --print-recipe",
     "'fv(each)'": "eval --add … --layer 1 --print-recipe",
+    "'\"Q:\"'": "eval --add fv(each) --layer 1 --position … --print-recipe",
     "'[0.5, 1]'": "eval --add fv(each) --layer 1 --scale … --print-recipe",
     "'openflamingo(\"REPO\", dtype=bf16)'": None,  # REPO and folder stand for what the user has
     "'openflamingo(\"folder\")'": None,

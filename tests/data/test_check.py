@@ -24,8 +24,11 @@ from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.inspection import preprocessed_pictures, prompt_rows
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from mfv_dsl.report.prompt_picture import PromptRow, prompt_picture
+from mfv_dsl.report.figures.prompts import prompt_figure
+from mfv_dsl.report.figures.saving import save_figure
+from mfv_dsl.report.prompt_row import PromptRow
 from tests.data.support import write_lines, write_metadata, write_pairs
+from tests.report.figure_texts import texts_outside
 
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -293,23 +296,22 @@ def test_pictures_are_what_the_model_is_given(tiny: OpenFlamingo):
 
 def test_a_prompt_and_its_twin(tiny: OpenFlamingo, tmp_path: Path):
     scenes = Scenes(count=8)
-    canvas = np.asarray(
-        prompt_picture(prompt_rows(tiny, scenes, "left", "test", 3, 2, 1234, "shuffle"))
-    )
+    rows = prompt_rows(tiny, scenes, "left", "test", 3, 2, 1234, "shuffle")
+    _, axes = prompt_figure(rows)
+    assert axes.shape == (2, 3)
     prompt = draw_prompts(scenes, "left", "test", 4, 2)[3]
-    for image in prompt.images:
+    for place, image in enumerate(prompt.images):
         (picture,) = scenes.pictures([image], 40)
-        shown = picture.repeat(5, axis=0).repeat(5, axis=1)
-        places = [(top, left) for top in range(60, canvas.shape[0] - 199)
-                  for left in (20, 240, 460)
-                  if (canvas[top, left : left + 200] == shown[0]).all()
-                  and (canvas[top : top + 200, left : left + 200] == shown).all()]  # fmt: skip
-        assert len(places) == 2  # in the prompt and in its twin
+        for panel in axes[:, place]:  # in the prompt and in its twin
+            assert (panel.images[0].get_array() == picture).all()
+    said = [" ".join(text.get_text() for text in panel.texts) for panel in axes.ravel()]
+    assert said[2].endswith(prompt.query.answer) and prompt.query.query in said[2]
     assert prompt.query == corrupt(prompt, "shuffle", scenes, "test").query
     out = tmp_path / "p.png"
     done = call("show", "scenes(count=8)", "--relation", "left", "--prompt", "3", "--shots", "2",
                 "--corrupt", "shuffle", "--out", str(out))  # fmt: skip
-    assert done.exit_code == 0 and (np.asarray(Image.open(out)) == canvas).all()
+    save_figure(prompt_figure(rows)[0], tmp_path / "again.png")
+    assert done.exit_code == 0 and out.read_bytes() == (tmp_path / "again.png").read_bytes()
     with pytest.raises(MfvError, match="has no `lef`") as found:
         prompt_rows(tiny, scenes, "lef", "test", 0, 0, 0, "mix")
     assert found.value.code == "MFV7112" and found.value.help == "did you mean `left`?"
@@ -318,10 +320,11 @@ def test_a_prompt_and_its_twin(tiny: OpenFlamingo, tmp_path: Path):
 def test_long_names_stay_under_their_picture():
     name = "a remarkably long name of an object that nobody would write"
     picture = np.zeros((40, 40, 3), np.uint8)
-    drawn = prompt_picture([PromptRow("t", [picture] * 2, [f"<image>Q:{name}. A:"] * 2, "x")])
-    canvas = np.asarray(drawn).astype(int)
-    gap = canvas[70:, 222:238]  # between the two columns
-    assert (gap == 255).all()
+    figure, axes = prompt_figure([PromptRow("t", [picture] * 2, [f"<image>Q:{name}. A:"] * 2, "x")])
+    first, second = axes[0]
+    (written,) = first.texts
+    assert written.get_window_extent().x1 < second.get_window_extent().x0
+    assert texts_outside(figure) == []
 
 
 # -- make -----------------------------------------------------------------------------------------

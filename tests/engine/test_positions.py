@@ -1,33 +1,24 @@
 """Edits at other tokens than the last: held against plain hooks on the models' own calls, one
-prompt at a time; and where tokens and texts belong together.
+prompt at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch.nn.functional import pad
 
-import mfv_dsl as mfv
+from mfv_dsl.base.arguments import ArgumentError
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.token_texts import tokens_of
-from mfv_dsl.data.items import Prompt
-from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
-from mfv_dsl.engine.attach import HookPlan
 from mfv_dsl.engine.candidates import likeliest_sequences
-from mfv_dsl.engine.edits import IMAGES, LAST, Edit, Positions, Read, Span
+from mfv_dsl.engine.edits import IMAGES, Edit, Read, Span
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.greedy import continue_greedily
-from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.prefix import encode_prefix, full_passes
 from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.engine.trace import tracing
@@ -36,133 +27,15 @@ from mfv_dsl.methods.answers import measure_answers
 from mfv_dsl.methods.evaluation import measure, measure_many
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.vlm.load import load_folder
+from tests.engine.plain_hooks import LAYER, POSITIONS, Plain, at, case, prompts_of
 from tests.models.vlm.test_passes import batch_of, pictures
 from tests.models.vlm.test_passes import text as text_of
 from tests.models.vlm.zoo import save_checkpoint
-
-LAYER = 1
-#: The text of each position that is one, and the places of its tokens in `Q : name . A :`, counted
-#: from the end, of models whose tokens are `Q:`, the name, `.` and `A:`.
-TEXTS = {"Q:": (-4,), "{query}": (-3,), ". A": (-2, -1), "{query}. A:": (-3, -2, -1)}
-POSITIONS: dict[str, Positions] = {
-    "last": LAST, "all": None, "images": IMAGES, **{text: Span(text) for text in TEXTS},
-}  # fmt: skip
-
-
-@lru_cache
-def bundled(name: str) -> Any:
-    return mfv.load_model("tiny" if name == "flamingo" else 'tiny("llava")')
-
-
-def prompts_of(scenes: Scenes, shots: Sequence[int] = (2, 0, 1)) -> list[Prompt]:
-    """Prompts of different lengths, about different objects."""
-    relations = ("left", "above", "right", "below")
-    return [
-        draw_prompts(scenes, relations[n % 4], "test", 4, k)[n % 4] for n, k in enumerate(shots)
-    ]
-
-
-def tokens_at(name: str, tokens: torch.Tensor, image: int) -> list[int]:
-    """The places in one prompt's ``tokens`` that a position means, as it is documented."""
-    length = len(tokens)
-    if name == "last":
-        return [length - 1]
-    if name == "all":
-        return list(range(length))
-    if name == "images":
-        return [place for place in range(length) if tokens[place] == image]
-    return [length + place for place in TEXTS[name]]
-
-
-class Plain:
-    """A bundled model called as its own library calls it, with a plain hook of PyTorch on it."""
-
-    def __init__(self, name: str, scenes: Scenes) -> None:
-        self.model, self.scenes, self.is_flamingo = bundled(name), scenes, name == "flamingo"
-        whole = self.model.model
-        layers = whole.lang_encoder.gpt_neox.layers if self.is_flamingo else (
-            whole.model.language_model.layers
-        )  # fmt: skip
-        block = layers[LAYER]
-        decoder = block.decoder_layer if self.is_flamingo else block
-        attention = decoder.attention.dense if self.is_flamingo else decoder.self_attn.o_proj
-        self.modules = {
-            "lm.resid": block, "lm.attn": attention, "lm.attn.out": attention, "lm.mlp": decoder.mlp
-        }  # fmt: skip
-        self.image = whole.media_token_id if self.is_flamingo else whole.config.image_token_id
-
-    def inputs(self, prompt: Prompt, more: Sequence[int] = ()) -> dict[str, torch.Tensor]:
-        """What the library's own call takes for one prompt, with tokens behind it."""
-        model, behind = self.model, torch.tensor([list(more)], dtype=torch.long)
-        pictures = self.scenes.pictures(prompt.images, 40)
-        text = model.template.text(prompt)
-        if self.is_flamingo:
-            tokens = torch.cat([torch.tensor([model.tokenizer.encode(text).ids]), behind], 1)
-            pixels = model.preprocess(pictures)[None, :, None]
-            mask = torch.ones_like(tokens)
-            return {"vision_x": pixels, "lang_x": tokens, "attention_mask": mask}
-        images = [Image.fromarray(picture) for picture in pictures]
-        made = model.processor(text=[text], images=[images], return_tensors="pt")
-        tokens = torch.cat([made["input_ids"], behind], 1)
-        return {"pixel_values": made["pixel_values"], "input_ids": tokens,
-                "attention_mask": torch.ones_like(tokens)}  # fmt: skip
-
-    @torch.no_grad()
-    def logits(
-        self, prompt: Prompt, change: Callable[[torch.Tensor], torch.Tensor], site: str, name: str,
-        more: Sequence[int] = (),
-    ) -> torch.Tensor:  # fmt: skip
-        """Of the next token behind one prompt, with ``change`` made to some of its tokens."""
-        inputs = self.inputs(prompt, more)
-        tokens = inputs["lang_x" if self.is_flamingo else "input_ids"][0]
-        places = tokens_at(name, tokens[: len(tokens) - len(more)], self.image)
-
-        def changed(states: torch.Tensor) -> torch.Tensor:
-            states = states.clone()
-            states[0, places] = change(states[0, places])
-            return states
-
-        def behind(_: Any, __: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (changed(output[0]), *output[1:])
-            return changed(output)
-
-        module = self.modules[site]
-        if site == "lm.attn":
-            handle = module.register_forward_pre_hook(lambda _, given: (changed(given[0]),))
-        else:
-            handle = module.register_forward_hook(behind)
-        try:
-            result: torch.Tensor = self.model.model(**inputs).logits[0, -1]
-        finally:
-            handle.remove()
-        return result
 
 
 @pytest.fixture(params=["flamingo", "llava"])
 def plain(request: pytest.FixtureRequest, scenes: Scenes) -> Plain:
     return Plain(request.param, scenes)
-
-
-def case(plain: Plain, site: str) -> tuple[Edit, Callable[[torch.Tensor], torch.Tensor]]:
-    """An edit at the last token of LAYER, and the same by hand; large enough to matter."""
-    facts = plain.model.facts
-    generator = torch.Generator().manual_seed(3)
-    if site != "lm.attn":
-        value = 6 * torch.randn(facts.d_model, generator=generator)
-        return Edit(site, LAYER, "add", value), lambda states: states + value
-    value = 20 * torch.randn(2, facts.head_dim, generator=generator)
-
-    def replaced(states: torch.Tensor) -> torch.Tensor:
-        heads = states.reshape(len(states), facts.n_heads, facts.head_dim).clone()
-        heads[:, [3, 1]] = value
-        return heads.reshape(states.shape)
-
-    return Edit(site, LAYER, "replace", value, heads=(3, 1)), replaced
-
-
-def at(edit: Edit, positions: Positions) -> Edit:
-    return Edit(edit.site, edit.layer, edit.operation, edit.value, edit.heads, positions)
 
 
 # -- against plain hooks ---------------------------------------------------------------------------
@@ -400,6 +273,11 @@ def test_generated_tokens_have_none_of_them(plain: Plain):
         assert raised.value.code == "MFV5107"
 
 
+def test_a_word_that_is_no_position(plain: Plain):
+    with pytest.raises(ArgumentError, match="IMAGES or a Span"):
+        at(case(plain, "lm.resid")[0], "image")  # type: ignore[arg-type]
+
+
 def test_texts_that_are_not_known_are_refused(plain: Plain):
     batch = plain.model.batch(prompts_of(plain.scenes), plain.scenes)
     edit = at(case(plain, "lm.resid")[0], Span("Q:"))
@@ -409,134 +287,3 @@ def test_texts_that_are_not_known_are_refused(plain: Plain):
         with pytest.raises(MfvError) as raised:
             full_pass(plain.model, other, [edit])
         assert raised.value.code == "MFV5122"
-
-
-# -- calls of one's own ----------------------------------------------------------------------------
-@contextmanager
-def padded(plain: Plain, side: str) -> Iterator[tuple[list[Prompt], dict[str, torch.Tensor]]]:
-    """Two prompts in one call of the library's, padded on a side."""
-    prompts = prompts_of(plain.scenes, (1, 0))
-    rows = [plain.inputs(prompt) for prompt in prompts]
-    key = "lang_x" if plain.is_flamingo else "input_ids"
-    longest = max(row[key].shape[1] for row in rows)
-    filling = plain.model.pad_token if plain.is_flamingo else plain.model.tokenizer.pad_token_id
-    for name, filler in ((key, filling), ("attention_mask", 0)):
-        for row in rows:
-            more = torch.full((1, longest - row[name].shape[1]), filler)
-            parts = [more, row[name]] if side == "left" else [row[name], more]
-            row[name] = torch.cat(parts, 1)
-    call = {name: torch.cat([row[name] for row in rows]) for name in (key, "attention_mask")}
-    if plain.is_flamingo:
-        most = max(row["vision_x"].shape[1] for row in rows)
-        call["vision_x"] = torch.cat([
-            pad(row["vision_x"], (0,) * 8 + (0, most - row["vision_x"].shape[1]))
-            for row in rows
-        ])  # fmt: skip
-    else:
-        call["pixel_values"] = torch.cat([row["pixel_values"] for row in rows])
-    yield prompts, call
-
-
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("name", ["last", "all", "images"])
-def test_edits_of_ones_own_calls(plain: Plain, name: str, side: str):
-    edit, change = case(plain, "lm.resid")
-    with padded(plain, side) as (prompts, call):
-        bound = HookPlan.of(plain.model.model, [at(edit, POSITIONS[name])])
-        positions = {}
-        if not plain.is_flamingo:
-            positions["position_ids"] = (call["attention_mask"].cumsum(-1) - 1).clamp_min(0)
-        with torch.no_grad(), bound.attach():
-            logits = plain.model.model(**call, **positions).logits
-    lengths = call["attention_mask"].sum(-1).tolist()
-    for row, prompt in enumerate(prompts):
-        if plain.is_flamingo and side == "left" and row == 1:
-            continue  # its own call counts positions from the padding
-        wanted = plain.logits(prompt, change, "lm.resid", name)
-        end = -1 if side == "left" else lengths[row] - 1
-        torch.testing.assert_close(logits[row, end], wanted, atol=2e-4, rtol=1e-4)
-
-
-def test_a_generation_of_ones_own_is_edited_at_its_pictures(scenes: Scenes):
-    """New tokens are no pictures, and are left as they are."""
-    plain = Plain("llava", scenes)
-    edit, change = case(plain, "lm.resid")
-    (prompt,) = prompts_of(scenes, (1,))
-    inputs = plain.inputs(prompt)
-    with torch.no_grad(), HookPlan.of(plain.model, [at(edit, IMAGES)]).attach() as hooks:
-        tokens = plain.model.model.generate(**inputs, max_new_tokens=2, do_sample=False)
-    said = tokens[0, inputs["input_ids"].shape[1] :].tolist()
-    assert said[0] == int(plain.logits(prompt, change, "lm.resid", "images").argmax())
-    if len(said) > 1:
-        assert said[1] == int(plain.logits(prompt, change, "lm.resid", "images", said[:1]).argmax())
-    assert sum(hooks.firings.values()) == 1
-
-
-def test_what_calls_do_not_tell(plain: Plain):
-    edit = case(plain, "lm.resid")[0]
-    with pytest.raises(MfvError, match='tokens of "Q:"') as raised:
-        HookPlan.of(plain.model.model, [at(edit, Span("Q:"))])
-    assert raised.value.code == "MFV5123"
-    with pytest.raises(MfvError) as raised:  # hooks without a prompt
-        Hooks(plain.model.model, plain.model.sites, [at(edit, IMAGES)])
-    assert raised.value.code == "MFV5123"
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    words = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=9, n_positions=8))
-    with pytest.raises(MfvError, match="does not name them") as raised:
-        HookPlan.of(words, [Edit("lm.resid", 0, "add", torch.ones(32), positions=IMAGES)])
-    assert raised.value.code == "MFV5123"
-
-
-def test_calls_without_ids_or_pictures(scenes: Scenes):
-    plain = Plain("llava", scenes)
-    edit = at(case(plain, "lm.resid")[0], IMAGES)
-    inner = plain.model.model.model.language_model
-    states = torch.randn(1, 4, plain.model.facts.d_model)
-    with (
-        pytest.raises(MfvError, match="stand for pictures is not known"), torch.no_grad(),
-        HookPlan.of(plain.model, [edit]).attach(),
-    ):  # fmt: skip
-        inner(inputs_embeds=states)
-    with (
-        pytest.raises(MfvError, match="no call had a token of a picture"), torch.no_grad(),
-        HookPlan.of(plain.model, [edit]).attach(),
-    ):  # fmt: skip
-        plain.model.model(input_ids=torch.tensor([[5, 6, 7]]))
-
-
-# -- tokens and texts ------------------------------------------------------------------------------
-SAID = {0: b"<s>", 1: b"Q", 2: b":", 3: b"\n", 4: b" blue", 5: b" cup", 6: b".", 7: b"\xc3",
-        8: b"\xa9", 9: b"A:"}  # fmt: skip
-TEXT = "Q:\n blue cup.\u00e9A:"
-
-
-def surface(tokens: Sequence[int]) -> str:
-    """As a byte-level tokenizer decodes: of a character that is not whole it gives a mark."""
-    return b"".join(SAID[token] for token in tokens).decode(errors="replace")
-
-
-def without_blanks(tokens: Sequence[int]) -> str:
-    """As a tokenizer decodes that gives blanks of its own."""
-    return surface(tokens).replace("\n", "").replace(" ", "  ") + " "
-
-
-@pytest.mark.parametrize("decode", [surface, without_blanks])
-@pytest.mark.parametrize(
-    ("wanted", "places"),
-    [
-        ("Q", [1]), ("Q:", [1, 2]), (":\n blue", [2, 3, 4]), ("blue", [4]), ("ue c", [4, 5]),
-        ("blue cup", [4, 5]), ("cup.", [5, 6]), ("\u00e9", [7, 8]), (".\u00e9", [6, 7, 8]),
-        ("\u00e9A", [7, 8, 9]),
-    ],
-)  # fmt: skip
-def test_the_tokens_that_hold_a_text(decode: Any, wanted: str, places: list[int]):
-    start = TEXT.index(wanted)
-    found = tokens_of(decode, range(10), TEXT, start, start + len(wanted))
-    assert found is not None and list(found) == places
-
-
-def test_tokens_that_say_something_else():
-    assert tokens_of(surface, range(10), TEXT.replace("blue", "red"), 0, 2) is None
-    assert tokens_of(surface, range(9), TEXT, 0, 2) is None
-    assert tokens_of(surface, range(10), " ", 0, 1) is None

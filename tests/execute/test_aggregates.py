@@ -12,8 +12,9 @@ import mfv_dsl as mfv
 from mfv_dsl.base.columns import with_names
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.records import table
-from mfv_dsl.execute.results import ResultRow, results_csv
+from mfv_dsl.execute.rows import Difference, ResultRow
 from mfv_dsl.execute.run_result import RunResult
+from mfv_dsl.execute.tables import result_lines
 from mfv_dsl.report.columns import confusion_columns, result_columns
 from mfv_dsl.report.tables import heads_table
 from tests.cli.support import mfv_command
@@ -155,15 +156,16 @@ def test_a_failed_condition_is_shown_and_keeps_no_table_from_being_made(tmp_path
 def test_bounds_of_differences_take_no_other_evals_column():
     rows = [
         ResultRow(**OLD, relation="left", against={
-            name: {"difference": i, "low": i - 0.5, "high": i + 0.5}
+            name: Difference(i, i - 0.5, i + 0.5)
             for i, name in enumerate(names)
         })
         for names in (["few", "few_low", "few_high"], ["few"])
     ]  # fmt: skip
-    (line,) = csv.DictReader(results_csv(rows[:1]).splitlines())
-    assert (line["vs_few"], line["vs_few.low"], line["vs_few_low"]) == ("0", "-0.5", "1")
-    (line,) = csv.DictReader(results_csv(rows[1:]).splitlines())
-    assert (line["vs_few"], line["vs_few_low"], line["vs_few_high"]) == ("0", "-0.5", "0.5")
+    both, one = ({"rows": [row.to_json()]} for row in rows)
+    (line,) = result_lines(both)
+    assert (line["vs_few"], line["vs_few.low"], line["vs_few_low"]) == (0, -0.5, 1)
+    (line,) = result_lines(one)
+    assert (line["vs_few"], line["vs_few_low"], line["vs_few_high"]) == (0, -0.5, 0.5)
 
 
 def test_names_are_those_of_no_relation():

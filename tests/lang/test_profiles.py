@@ -145,3 +145,25 @@ def test_a_recipe_whose_own_model_lacks_a_layer_hears_nothing_of_set() -> None:
     with pytest.raises(RecipeError) as caught:
         Recipe(SWEPT.replace("tiny()", 'tiny("llava")'), "r.mfv", ("shapes.seed=1",))
     assert {diagnostic.help for diagnostic in caught.value.diagnostics} == {None}
+
+
+@pytest.mark.parametrize(
+    ("lines", "changes"),
+    [
+        ("", False),
+        ("few.shots = 4", False),
+        ("raw.layer = 2..31\n  few.shots = 4", False),
+        ("shapes.size = 800\n  chosen = top(10)", False),
+        ('flamingo.path = "openflamingo/OpenFlamingo-4B-vitl-rpj3b"', False),
+        ("few.shots = 5", True),
+        ("raw.layer = 2..30\n  few.shots = 4", True),
+        ("few.seed = 0", True),  # nothing is written there
+        ("defaults.trials = 100", True),
+    ],
+)
+def test_a_profile_that_changes_nothing(lines: str, changes: bool) -> None:
+    text = f"{TEXT}profile idle {{\n  {lines}\n}}\n"
+    found = check_source(Source(text)).diagnostics
+    assert [d.code for d in found if "changes nothing" in d.message] == ["MFV2033"] * (not changes)
+    allowed = check_source(Source(text + "defaults { allow = [MFV2033] }\n")).diagnostics
+    assert [d.code for d in allowed if d.code in ("MFV2033", "MFV2062")] == []

@@ -14,7 +14,7 @@ import pytest
 
 import mfv_dsl
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.execute import records
+from mfv_dsl.execute import run_files
 from mfv_dsl.library.lock import read_lock
 from mfv_dsl.models.checkpoints import facts as checkpoint_facts
 from mfv_dsl.models.checkpoints.layout import checkpoint_layout
@@ -45,8 +45,8 @@ READERS: dict[str, tuple[str, Any, Read, str]] = {
         lambda folder: [file.name for file in vlm_folder._weight_files(folder)], "MFV7264",
     ),
     "a lock": ("mfv.lock", LOCK, lambda folder: read_lock(folder / "mfv.lock").pins, "MFV6021"),
-    "results": ("results.json", {"rows": []}, lambda folder: records._json(folder, "results.json"),
-                "MFV6113"),
+    "results": ("results.json", {"rows": []},
+                lambda folder: run_files.json_of(folder, "results.json"), "MFV6113"),
 }  # fmt: skip
 
 

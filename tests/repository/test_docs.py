@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.main import get_command
 
 import mfv_dsl as mfv
+from docs.make_figures import NUMBERS, quickstart_numbers
 from mfv_dsl.cli.app import app
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +32,21 @@ def test_the_readmes_recipe_is_a_recipe():
     assert {row.eval for row in mfv.Recipe(recipe).plan().rows} == {"few_shot", "raw", "steered"}
 
 
-LANGUAGE = re.findall(
-    r"^ *```\n(.*?)^ *```", (ROOT / "docs" / "language.md").read_text(), flags=re.M | re.S
-)
+def examples(text: str) -> list[str]:
+    return re.findall(r"^ *```\n(.*?)^ *```", text, flags=re.M | re.S)
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading of a page, without those below it."""
+    text = (ROOT / page).read_text().partition(f"\n## {heading}\n")[2]
+    assert text, f"{page} has no section {heading}"
+    return re.split(r"^## (?=[A-Z])(?=[^.]*$)", text, maxsplit=1, flags=re.M)[0]
+
+
+LANGUAGE = [
+    *examples((ROOT / "docs" / "language.md").read_text()),
+    *examples(section("docs/recipes.md", "What keeps a recipe short")),
+]
 #: What the examples of the page on the language take for granted, where they name it.
 GRANTED = {
     "steer": "vector steer = fv(left)\n",
@@ -49,7 +63,8 @@ def test_the_examples_of_the_language_can_be_planned(
     monkeypatch.chdir(tmp_path)
     text = "mfv 1\nmodel flamingo = tiny()\ndataset shapes = scenes()\n"
     for name, needed in GRANTED.items():
-        if name in example and f"vector {name}" not in example:
+        declared = f"vector {name}" in example or f"tune {name}" in example
+        if name in example and not declared:
             text += needed
     mfv.Recipe(text + textwrap.dedent(example)).plan()
 
@@ -78,6 +93,17 @@ def test_the_readmes_tables_are_the_committed_runs(place: int, run: str):
          *(f"{100 * row[name]:.0f}" for name in ("accuracy", "ci_low", "ci_high")))
         for row in rows
     ] == found  # fmt: skip
+
+
+def test_the_readmes_figure_is_of_the_committed_run():
+    """The numbers that the picture keeps are those of the figure of the rows, drawn now."""
+    with Image.open(ROOT / "docs" / "images" / "quickstart.png") as picture:
+        numbers = json.loads(picture.info[NUMBERS])
+        assert picture.width == 6.9 * 180 and "docs/images/quickstart.png" in README
+    drawn = quickstart_numbers()
+    assert [len(one) for one in numbers] == [len(one) for one in drawn]
+    for one, other in zip(numbers, drawn, strict=True):
+        assert one == pytest.approx(other, abs=0.01)
 
 
 def test_the_readmes_python_names_exist():

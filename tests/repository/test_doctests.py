@@ -22,6 +22,8 @@ MODULES = [
     "mfv_dsl.given",
     "mfv_dsl.loading",
     "mfv_dsl.models.loaded",
+    "mfv_dsl.report.effects",
+    "mfv_dsl.report.figures.style",
     "mfv_dsl.execute.store",
     "mfv_dsl.expression",
     "mfv_dsl.functions",
@@ -41,11 +43,14 @@ def test_the_examples_of_a_module_are_true(name):
 
 
 @pytest.mark.slow
-def test_the_page_on_python_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    page = Path(__file__).parents[2] / "docs" / "python.md"
+@pytest.mark.parametrize(("name", "least"), [("python.md", 30), ("figures.md", 14)])
+def test_a_page_of_examples_is_true(
+    name: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    page = Path(__file__).parents[2] / "docs" / name
     monkeypatch.chdir(tmp_path)
     result = doctest.testfile(os.fspath(page), module_relative=False)
-    assert result.failed == 0 and result.attempted > 30
+    assert result.failed == 0 and result.attempted > least
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ HEAVY = {
     "safetensors",
     "open_clip",
     "open_flamingo",
+    "matplotlib",
     "gradio",
     "pandas",
 }

@@ -14,9 +14,6 @@ from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.template import IMAGE, OPENFLAMINGO, Template
 from mfv_dsl.models.tiny.facts import WEIGHTS, folder_facts, read_config
-from mfv_dsl.models.vlm.facts import facts_of
-from mfv_dsl.models.vlm.folder import input_hash
-from mfv_dsl.models.vlm.prompts import Form
 
 LLAVA = Path(__file__).parents[1] / "llava" / "weights"
 FOLDERS = {"flamingo": WEIGHTS, "llava": LLAVA}
@@ -54,6 +51,9 @@ def facts(name: str = "flamingo") -> ModelFacts:
     folder, is_flamingo = _located(name)
     if is_flamingo:
         return folder_facts(folder)
+    from mfv_dsl.models.vlm.facts import facts_of
+    from mfv_dsl.models.vlm.folder import input_hash
+
     if name in FOLDERS:  # whose files are all of one version of mfv-dsl
         return facts_of(folder, "the bundled small LLaVA", "fp32", "plain")
     known = facts_of(folder, f"the model in {folder}", "fp32", "plain")
@@ -75,7 +75,11 @@ def load(name: str = "flamingo", device: Any = None, download: bool = False) -> 
 
 def template(name: str = "flamingo") -> Template:
     """How its prompts are written."""
-    return OPENFLAMINGO if _located(name)[1] else Form.of("plain", IMAGE).template
+    if _located(name)[1]:
+        return OPENFLAMINGO
+    from mfv_dsl.models.vlm.prompts import Form
+
+    return Form.of("plain", IMAGE).template
 
 
 def sources(name: str = "flamingo") -> dict[str, dict[str, str]]:

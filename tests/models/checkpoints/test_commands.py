@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import site
 import subprocess
 import sys
@@ -14,12 +15,14 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
+from mfv_dsl.execute import environment
 from mfv_dsl.execute.environment import DeviceMemory, _where
 from mfv_dsl.foreign import ImportOptions, export_vector, import_file
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.models.checkpoints.published_checkpoints import KNOWN
 from mfv_dsl.models.vlm.known import KNOWN as KNOWN_VLMS
+from mfv_dsl.report.environment import extras_lines
 
 RECIPE = """mfv 1
 model   m = openflamingo("{path}", dtype={dtype})
@@ -169,6 +172,7 @@ def test_doctor_says_what_there_is(tmp_path: Path):
     assert said["problem"] is None and said["llava_problem"] is None and said["advice"] == []
     assert said["packages"]["open_flamingo"] == "2.0.1"
     assert said["packages"]["torch"] == torch.__version__
+    assert {extra["name"]: extra["install"] for extra in said["extras"]}["lsp"] == ""
     assert said["torchvision"] in ("as is", "declared")
     assert said["devices"][0]["name"] == "cpu"
     assert 0 < said["devices"][0]["free"] <= said["devices"][0]["memory"]
@@ -205,6 +209,28 @@ def test_doctor_says_what_to_type(tmp_path: Path):
     )  # fmt: skip
     assert ran.returncode == 3
     assert "error[MFV7222]: open_flamingo is not installed" in ran.stderr
+
+
+def test_doctor_knows_every_extra(monkeypatch: pytest.MonkeyPatch):
+    text = Path(mfv.__file__).parents[1].joinpath("pyproject.toml").read_text()
+    block = text.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    declared = {
+        name: re.findall(r'"([\w-]+)', packages)
+        for name, packages in re.findall(r"^(\w+) = \[(.*)\]$", block, re.MULTILINE)
+    }
+    assert {extra.name: list(extra.packages) for extra in environment.extras()} == declared
+    monkeypatch.setattr(environment, "_version", {"pygls": "2.0"}.get)
+    found = {extra.name: extra for extra in environment.extras()}
+    assert found["lsp"].packages == {"pygls": "2.0"} and found["lsp"].install == ""
+    assert found["serve"].install == "pip install 'mfv-dsl[serve]'"
+    shown = extras_lines(tuple(found.values()))
+    assert shown[0].split() == [
+        "[lsp]", "pygls", "2.0", "`mfv", "lsp`:", "editors", "say", "what", "is", "wrong", "as",
+        "one", "types",
+    ]  # fmt: skip
+    assert "pip install 'mfv-dsl[serve]'" in shown[2] and "`mfv serve`" in shown[2]
+    columns = {line.index(found[name].purpose) for name, line in zip(found, shown, strict=True)}
+    assert len(columns) == 1
 
 
 def test_where_a_model_fits():

@@ -1,0 +1,192 @@
+"""How every figure looks: widths of a paper's columns, fonts, colours that all eyes tell apart."""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import ceil
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mfv_dsl.base.arguments import plain_number
+from mfv_dsl.base.errors import MfvError
+
+#: Widths in inches: one column of a two-column paper, and both.
+COLUMN, PAGE = 3.3, 6.9
+NAMED_WIDTHS = {"column": COLUMN, "page": PAGE}
+_UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
+_NARROWEST, _WIDEST = 1.5, 40.0
+
+#: The colours of Okabe and Ito (2008), without the yellow, which a white page swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+LINES = ("-", "--", "-.", ":")
+#: Below zero blue, above zero red, white between (ColorBrewer's RdBu, safe for colour-blind eyes).
+DIVERGING, SEQUENTIAL = "RdBu_r", "Blues"
+NOTHING, PALE, RIGHT = "#d9d9d9", "#6b6b6b", "#009E73"
+
+#: Points of a letter's width as a share of its size, about, in the font that is used.
+LETTER = 0.6
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "figure.titlesize": 8,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.2,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 200,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,  # letters stay letters in other programs
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mfv-dsl",  # the same figure gives the same file
+    "text.parse_math": False,  # names may have a `$` in them
+    "axes.formatter.use_mathtext": False,
+    "axes.unicode_minus": True,
+}
+_LOCK = threading.RLock()  # the settings are those of the whole process
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """What is drawn inside has this style; settings of the process are as before behind it."""
+    with _LOCK, matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        yield
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows by itself, in the style that it was drawn in."""
+
+    def _repr_png_(self) -> bytes:
+        data = io.BytesIO()
+        with styled():
+            self.savefig(data, format="png", dpi=200)
+        return data.getvalue()
+
+
+def new_figure(width: float, height: float) -> Drawing:
+    """An empty figure of a size in inches, on which nothing is cut off."""
+    figure = Drawing(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]
+    return figure
+
+
+def inches(width: object) -> float:
+    """A figure's width in inches: a number, a length with its unit (in, cm, mm, pt), ``column`` or
+    ``page``.  Raises MfvError (MFV5356) for anything else.
+
+    >>> inches("3.3in"), inches("page"), round(inches("84mm"), 2), inches(5)
+    (3.3, 6.9, 3.31, 5.0)
+    """
+    number = plain_number(width)
+    if isinstance(width, str):
+        number = NAMED_WIDTHS.get(width.strip())
+        match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(in|cm|mm|pt)\s*", width)
+        if match:
+            number = float(match[1]) * _UNITS[match[2]]
+    if number is None or not _NARROWEST <= number <= _WIDEST:
+        shown = f"`{width}`" if isinstance(width, str | int | float) else "this"
+        what = "is no length" if number is None else "is not between 1.5 and 40 inches"
+        raise MfvError(
+            "MFV5356", f"a figure's width {what}: {shown}",
+            help="write a number and in, cm, mm or pt, such as 3.3in, or `column` or `page`",
+            argument="width",
+        )  # fmt: skip
+    return float(number)
+
+
+def fitting(names: Sequence[str], letters: int, lines: int = 2) -> list[str]:
+    """Names in lines of so many letters; what does not fit loses its middle, and names that would
+    look alike then are numbered.
+
+    >>> fitting(["left", "the_far_end_of_the_long_table"], 12)
+    ['left', 'the_far_end_\\nof_the…table']
+    """
+    letters = max(letters, 6)
+    short = [_in_lines(name, letters, lines) for name in names]
+    seen: dict[str, list[str]] = {}
+    for name, text in zip(names, short, strict=True):
+        others = seen.setdefault(text, [])
+        if name not in others:
+            others.append(name)
+    return [
+        text if len(seen[text]) == 1 else f"{text} ({seen[text].index(name) + 1})"
+        for name, text in zip(names, short, strict=True)
+    ]
+
+
+def _in_lines(name: str, letters: int, lines: int) -> str:
+    """A name in lines, broken behind spaces, underscores and commas; of a name that is too long the
+    last line lacks its middle."""
+    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    if len(name) <= letters:
+        return name
+    rows = [""]
+    for word in re.findall(r"[^\s_,]*[\s_,]+|[^\s_,]+", name):
+        for piece in (word[i : i + letters] for i in range(0, len(word), letters)):
+            if rows[-1] and len(rows[-1]) + len(piece.rstrip()) > letters:
+                rows.append("")
+            rows[-1] += piece
+    if len(rows) > lines:
+        rest = "".join(rows[lines - 1 :])
+        behind = (letters - 1) // 2
+        rows[lines - 1 :] = [f"{rest[: letters - 1 - behind]}…{rest[-behind:]}"]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def legend(figure: Figure, handles: Mapping[str, Any], width: float) -> None:
+    """A legend below a figure ``width`` inches wide, in as many columns as fit."""
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center",
+        ncols=legend_columns(list(handles), width),
+    )  # fmt: skip
+
+
+def legend_columns(names: Sequence[str], width: float) -> int:
+    """How many columns of a legend fit into a width, none of them much shorter than others."""
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    column = longest * 7 * LETTER + 30  # the handle and the gaps
+    most = max(1, min(len(names), int(width * 72 // column), 4))
+    return ceil(len(names) / ceil(len(names) / most))
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """A remark below the axes; over the legend, if there is one."""
+    size = 6.5
+    letters = int(figure.get_figwidth() * 72 / (size * LETTER * 0.95))
+    lines = textwrap.wrap(text, letters)
+    figure.set_figheight(figure.get_figheight() + len(lines) * size * 1.25 / 72)
+    if figure.legends:
+        figure.legends[0].set_title("\n".join(lines), prop={"size": size})
+        figure.legends[0].get_title().set_color(PALE)
+    else:
+        figure.supxlabel("\n".join(lines), fontsize=size, color=PALE, x=0.01, ha="left")
