@@ -306,6 +306,13 @@ def test_a_run_of_a_newer_version_is_refused(folder: Path):
     assert refusal(lambda: report([folder])) == "MFV6114"
 
 
+def test_no_file_outside_of_the_folder_is_shown(folder: Path, tmp_path: Path):
+    (tmp_path / "secret.txt").write_text("a secret of theirs")
+    used = dict.fromkeys(("../secret.txt", str(tmp_path / "secret.txt")), "")
+    change(folder / "manifest.json", lambda data: data.update(used=used))
+    assert "a secret of theirs" not in page_of(folder)
+
+
 def test_an_unfinished_run_is_refused(folder: Path):
     change(folder / "manifest.json", lambda data: data.update(unfinished=True))
     assert refusal(lambda: report([folder])) == "MFV6113"

@@ -34,8 +34,12 @@ function withAlpha(hex, alpha) {
 function plain(text) {
   return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
+/** A text of at most so many letters: the middle goes, since names often differ at their ends. */
 function shortened(text, most) {
-  return plain(text.length > most ? `${text.slice(0, most - 1)}…` : text);
+  const letters = [...text];
+  if (letters.length <= most) return plain(text);
+  const end = Math.floor((most - 1) / 2);
+  return plain(`${letters.slice(0, most - 1 - end).join("")}…${letters.slice(letters.length - end).join("")}`);
 }
 function layoutOf(more) {
   const axis = () => ({ gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("line"), automargin: true });
@@ -73,8 +77,12 @@ function lines(Plotly, place, data) {
       hovertemplate: `${plain(data.x)} %{x}: %{text}${data.percent ? " %" : ""}<extra>${plain(one.name)}</extra>`,
     });
   });
+  const longest = Math.min(40, Math.max(...data.series.map((one) => one.name.length)));
+  const across = Math.max(1, Math.floor((place.clientWidth - 80) / (longest * 7.5 + 50)));
+  const legendHeight = data.series.length > 1 ? 20 * Math.min(8, Math.ceil(data.series.length / across)) : 0;
   return Plotly.react(place, traces, layoutOf({
-    height: 400, showlegend: data.series.length > 1, hovermode: "closest", legend: { orientation: "h", y: -0.18 },
+    height: 370 + legendHeight, margin: { l: 56, r: 16, t: 8, b: 56 + legendHeight }, hovermode: "closest",
+    showlegend: data.series.length > 1, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 },
     xaxis: { title: { text: plain(data.x), font: { size: 13 }, standoff: 6 } },
     yaxis: { title: { text: plain(data.y), font: { size: 13 }, standoff: 10 }, ...(data.percent ? { tickformat: ".0%", range: [-0.02, 1.04] } : {}) },
   }), OPTIONS);
@@ -131,7 +139,7 @@ function matrix(Plotly, place, data) {
     text: one.z.map((row) => row.map((share) => (share === null ? "" : (100 * share).toFixed(0)))),
     texttemplate: "%{text}", hovertemplate: "%{text} % of the answers<extra></extra>",
   }], layoutOf({
-    height: 130 + 42 * one.down.length, margin: { l: 8, r: 8, t: 8, b: 8 },
+    height: 130 + (one.down.length > 10 ? 26 : 42) * one.down.length, margin: { l: 8, r: 8, t: 8, b: 8 },
     xaxis: { tickvals: numbers(one.across), ticktext: one.across.map((name) => `→ ${shortened(name, most)}`), side: "top", showgrid: false },
     yaxis: { tickvals: numbers(one.down), ticktext: one.down.map((name) => shortened(name, most)), autorange: "reversed", showgrid: false },
   }), OPTIONS);
