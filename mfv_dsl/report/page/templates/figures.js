@@ -77,13 +77,15 @@ function lines(Plotly, place, data) {
       hovertemplate: `${plain(data.x)} %{x}: %{text}${data.percent ? " %" : ""}<extra>${plain(one.name)}</extra>`,
     });
   });
+  const places = data.series.flatMap((one) => one.x);
+  const whole = places.every(Number.isInteger) && Math.max(...places) - Math.min(...places) <= 16;
   const longest = Math.min(40, Math.max(...data.series.map((one) => one.name.length)));
   const across = Math.max(1, Math.floor((place.clientWidth - 80) / (longest * 7.5 + 50)));
   const legendHeight = data.series.length > 1 ? 20 * Math.min(8, Math.ceil(data.series.length / across)) : 0;
   return Plotly.react(place, traces, layoutOf({
     height: 370 + legendHeight, margin: { l: 56, r: 16, t: 8, b: 56 + legendHeight }, hovermode: "closest",
     showlegend: data.series.length > 1, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 },
-    xaxis: { title: { text: plain(data.x), font: { size: 13 }, standoff: 6 } },
+    xaxis: { title: { text: plain(data.x), font: { size: 13 }, standoff: 6 }, ...(whole ? { dtick: 1 } : {}) },
     yaxis: { title: { text: plain(data.y), font: { size: 13 }, standoff: 10 }, ...(data.percent ? { tickformat: ".0%", range: [-0.02, 1.04] } : {}) },
   }), OPTIONS);
 }
