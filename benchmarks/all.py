@@ -50,6 +50,7 @@ QUICK = {
     "other_libraries": "--prompts 1 --rounds 1",
     "data": "--rounds 1",
     "device_counts": "",
+    "figures": "--rows 400 --heads 4 --rounds 1",
     "editors": "--lines 200 --rounds 1 --longest 1000",
 }
 #: What the tables of ratios have a row of: a way's name, and a line of its script about it.

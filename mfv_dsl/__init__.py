@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mfv_dsl.api import Recipe, compile, run
     from mfv_dsl.base.arguments import ArgumentError
     from mfv_dsl.base.errors import MfvError, RecipeError
+    from mfv_dsl.drafts import Draft, match
     from mfv_dsl.expression import Expression
     from mfv_dsl.loading import clear_models, load_dataset, load_model
     from mfv_dsl.methods.vectors import Vector
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 #: exported name -> module; imported when first used, so that `import mfv_dsl` stays instant
 _EXPORTS = {
     "ArgumentError": "mfv_dsl.base.arguments",
+    "Draft": "mfv_dsl.drafts",
     "Expression": "mfv_dsl.expression",
     "MfvError": "mfv_dsl.base.errors",
     "Recipe": "mfv_dsl.api",
@@ -48,6 +50,7 @@ _EXPORTS = {
     "load_dataset": "mfv_dsl.loading",
     "load_model": "mfv_dsl.loading",
     "load_vector": "mfv_dsl.vector_objects",
+    "match": "mfv_dsl.drafts",
     "open_run": "mfv_dsl.plots",
     "run": "mfv_dsl.api",
     "save_vector": "mfv_dsl.vector_objects",
@@ -55,6 +58,7 @@ _EXPORTS = {
 
 __all__ = [
     "ArgumentError",
+    "Draft",
     "Expression",
     "MfvError",
     "Recipe",
@@ -66,6 +70,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "load_vector",
+    "match",
     "open_run",
     "run",
     "save_vector",

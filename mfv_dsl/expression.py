@@ -27,10 +27,11 @@ from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.from_python import as_syntax
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.sharing import shared_parts, short_text
+from mfv_dsl.lang.sharing import each_once, shared_parts, short_text
 from mfv_dsl.lang.syntax import (
     Binary,
     Call,
+    Declared,
     Expr,
     ListExpr,
     Name,
@@ -368,7 +369,10 @@ def _declarations(syntax: Expr, kind: str) -> str:
 
 
 def check_form(expression: Expression) -> None:
-    """Raise RecipeError for what is wrong with an expression whatever its model and dataset."""
+    """Raise RecipeError for what is wrong with an expression whatever its model and dataset; one
+    with names that a recipe declares is looked at with the recipe."""
+    if any(isinstance(node, Declared) for node in each_once(expression.syntax)):
+        return
     syntax, kind = expression.syntax, _kind(expression.syntax)
     if kind == "Number":
         syntax = Binary("*", syntax, Call(Name("zeros")))

@@ -45,6 +45,21 @@ def placed(backend: Backend, batch: PromptBatch, edits: Sequence[Edit]) -> list[
     return done
 
 
+def wording(span: Span, name: str | None) -> str:
+    """The text that is meant in the query of a prompt that asks about ``name``; in a text of one's
+    own, which has no name, as it is written."""
+    return span.text if name is None else span.text.replace(QUERY, name)
+
+
+def no_text(wanted: str, query: str) -> MfvError:
+    """MFV5121: a query does not have the text that is to be written to."""
+    return MfvError(
+        "MFV5121", f"there is no `{wanted}` in the query `{query}`",
+        help="a text to write to has to stand in the query of every prompt; `{query}` in it is the "
+        "name that the prompt asks about",
+    )  # fmt: skip
+
+
 def is_picture(tokens: torch.Tensor, image_tokens: frozenset[int]) -> torch.Tensor:
     """Which of ``tokens`` stand for pictures, of the same shape."""
     mask = torch.zeros_like(tokens, dtype=torch.bool)
@@ -77,16 +92,10 @@ def _of_text(backend: Backend, batch: PromptBatch, span: Span) -> torch.Tensor:
     present = batch.mask.bool().tolist()
     mask = torch.zeros(batch.tokens.shape, dtype=torch.bool)
     for row, query in enumerate(batch.queries):
-        wanted = span.text
-        if QUERY in wanted and batch.prompts:
-            wanted = wanted.replace(QUERY, batch.prompts[row].query.query)
+        wanted = wording(span, batch.prompts[row].query.query if batch.prompts else None)
         start = query.rfind(wanted) if wanted.strip() else -1
         if start < 0:
-            raise MfvError(
-                "MFV5121", f"there is no `{wanted}` in the query `{query}`",
-                help="a text to write to has to stand in the query of every prompt; `{query}` in "
-                "it is the name that the prompt asks about",
-            )  # fmt: skip
+            raise no_text(wanted, query)
         length = len(tokens[row])
         own = [place for place in range(length) if present[row][place]]
         pictures = [n for n, at in enumerate(own) if tokens[row][at] in backend.image_tokens]

@@ -37,6 +37,7 @@ class RunTables:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._read: dict[str, list[Line]] = {}
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -53,7 +54,9 @@ class RunTables:
                 help=f"did you mean `{near}`?" if near else f"it has: {', '.join(TABLES)}",
             )  # fmt: skip
         try:
-            return TABLES[name](self)
+            if name not in self._read:
+                self._read[name] = TABLES[name](self)
+            return self._read[name]
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise unknown_form(self.folder, repr(error)) from None
 

@@ -33,7 +33,7 @@ def shared_parts(expression: Expr) -> tuple[list[tuple[str, str, Expr]], Expr]:
     >>> len(parts), unparse(parts[1][2]), unparse(rest)
     (12, 'part_1 + normalize(part_1)', 'part_12 + normalize(part_12)')
     """
-    order = list(_bottom_up(expression))
+    order = list(each_once(expression))
     size, height = dict[int, int](), dict[int, int]()
     uses = dict.fromkeys(map(id, order), 0)
     for node in order:
@@ -62,12 +62,20 @@ def shared_parts(expression: Expr) -> tuple[list[tuple[str, str, Expr]], Expr]:
     return parts, made[id(expression)]
 
 
+def written_size(expression: Expr) -> int:
+    """How many words and signs an expression is when it is written out."""
+    size = dict[int, int]()
+    for node in each_once(expression):
+        size[id(node)] = 1 + sum(size[id(part)] for part in node.children())
+    return size[id(expression)]
+
+
 def short_text(expression: Expr) -> str:
     """The text of an expression; of a long one its last step, with names for its parts."""
     return unparse(shared_parts(expression)[1])
 
 
-def _bottom_up(expression: Node) -> Iterator[Node]:
+def each_once(expression: Node) -> Iterator[Node]:
     """Every node once, behind those below it."""
     seen, work = set[int](), [(expression, False)]
     while work:

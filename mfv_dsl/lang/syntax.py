@@ -77,6 +77,11 @@ class Gap(Name):
 
 
 @dataclass(frozen=True, slots=True)
+class Declared(Name):
+    """Stands for what a recipe that is built in Python declares; never in the tree of a recipe."""
+
+
+@dataclass(frozen=True, slots=True)
 class Number(Node):
     """``value`` is an int where the text was an integer literal, else a float."""
 

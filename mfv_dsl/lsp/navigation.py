@@ -14,7 +14,7 @@ from mfv_dsl.lang.entries import CONSTANTS, FUNCTION
 from mfv_dsl.lang.inclusion import Joined
 from mfv_dsl.lang.lexer import MAX_NAME
 from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name, Text
-from mfv_dsl.lsp.analysis import Analysis, analyse
+from mfv_dsl.lsp.analysis import Analysis
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,10 @@ def _changed(analysis: Analysis, attribute: Attribute) -> Iterator[tuple[Span, S
     scope = analysis.scope
     if scope is None or isinstance(target, Text):
         return
-    if target.text in scope.names:
+    whole = f"{target.text}.{attribute.name.text}"  # of what another file declares
+    if attribute.of is not None and whole in scope.names:
+        yield target.span.to(attribute.name.span), Symbol("name", whole), False
+    elif target.text in scope.names:
         yield target.span, Symbol("name", target.text), False
     elif target.text in scope.evals and attribute.of is not None:
         yield target.span, Symbol("eval", target.text), False
@@ -153,33 +156,8 @@ class CannotRename(Exception):
     """Why a name cannot be changed, or not into the one that is wanted."""
 
 
-def renamed_places(analysis: Analysis, offset: int, new: str | None = None) -> list[Span]:
-    """The places to change so that a name becomes ``new``; without one those that would be.
-
-    Raises CannotRename.
-    """
-    found = symbol_at(analysis, offset)
-    if found is None:
-        raise CannotRename("there is no name of the recipe here")
-    _, symbol = found
-    if symbol.of == "relation":
-        raise CannotRename(f"`{symbol.text}` is a relation of the data, which has its name there")
-    declared = definitions(analysis, offset)
-    if elsewhere := [place for place in declared if isinstance(place, Elsewhere)]:
-        raise CannotRename(f"`{symbol.text}` is declared in {elsewhere[0].file.name}")
-    broken = [d for d in analysis.diagnostics if d.code.startswith("MFV1")]
-    if broken:
-        raise CannotRename(
-            f"a part of this recipe cannot be read, and the name may be in it: {broken[0].message}"
-        )
-    places = references(analysis, offset)
-    if new is not None and new != symbol.text:
-        _check_new_name(analysis, symbol, new)
-        _check_meaning(analysis, places, new)
-    return places
-
-
-def _check_new_name(analysis: Analysis, symbol: Symbol, new: str) -> None:
+def check_new_name(analysis: Analysis, symbol: Symbol, new: str) -> None:
+    """Raise CannotRename for a name that a symbol of a recipe cannot have."""
     scope, recipe = analysis.scope, analysis.recipe
     assert scope is not None and recipe is not None
     if not (new.isascii() and new.isidentifier()) or len(new) > MAX_NAME:
@@ -205,28 +183,16 @@ def _check_new_name(analysis: Analysis, symbol: Symbol, new: str) -> None:
             raise CannotRename(f"`{new}` stands in this family already")
 
 
-def _check_meaning(analysis: Analysis, places: list[Span], new: str) -> None:
-    """Whether the recipe with the new name is what it was."""
-    text = analysis.source.text
-    for place in reversed(places):
-        text = text[: place.start] + new + text[place.end :]
-    after = analyse(text, analysis.source.name, analysis.facts)
-
-    def meaning(of: Analysis) -> list[tuple[object, ...]]:
-        numbers: dict[Symbol, int] = {}
-        found = sorted(occurrences(of), key=lambda place: (place[0].start, place[2]))
-        codes: list[tuple[object, ...]] = [(d.code,) for d in of.diagnostics]
-        return codes + [
-            (s.of, numbers.setdefault(Symbol(s.of, s.text), len(numbers)), declares)
-            for _, s, declares in found
-        ]
-
-    before = [finding.code for finding in analysis.diagnostics]
-    new_findings = [finding for finding in after.diagnostics if finding.code not in before]
-    if new_findings:
-        raise CannotRename(f"`{new}` cannot be its name: {new_findings[0].message}")
-    if meaning(analysis) != meaning(after):
-        raise CannotRename(f"with the name `{new}` the recipe would mean something else")
+def meaning(analysis: Analysis) -> list[tuple[object, ...]]:
+    """What is found in a recipe and which names are the same, whatever they are: two recipes that
+    differ in their names alone have the same."""
+    numbers: dict[Symbol, int] = {}
+    found = sorted(occurrences(analysis), key=lambda place: (place[0].start, place[2]))
+    codes: list[tuple[object, ...]] = [(d.code,) for d in analysis.diagnostics]
+    return codes + [
+        (s.of, numbers.setdefault(Symbol(s.of, s.text), len(numbers)), declares)
+        for _, s, declares in found
+    ]
 
 
 def _clash(symbol: Symbol, other: Symbol) -> bool:

@@ -12,130 +12,38 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
-from pygls.lsp.server import LanguageServer
-from pygls.protocol import LanguageServerProtocol
-from pygls.protocol.language_server import lsp_method
 from pygls.uris import to_fs_path
 
 from mfv_dsl.base.source import Span
 from mfv_dsl.lsp.actions import FORMAT, actions, format_edits
 from mfv_dsl.lsp.analysis import Analysis
 from mfv_dsl.lsp.completion import complete
-from mfv_dsl.lsp.documents import Checker, Document
+from mfv_dsl.lsp.documents import Document
 from mfv_dsl.lsp.highlighting import LEGEND, semantic_tokens
 from mfv_dsl.lsp.hover import hover, signature_help
 from mfv_dsl.lsp.lenses import lenses
-from mfv_dsl.lsp.messages import published
 from mfv_dsl.lsp.navigation import (
     CannotRename,
     Elsewhere,
     definitions,
     references,
-    renamed_places,
     symbol_at,
 )
 from mfv_dsl.lsp.outline import folds, symbols
 from mfv_dsl.lsp.positions import Lines
-from mfv_dsl.version import __version__
+from mfv_dsl.lsp.session import Server
+from mfv_dsl.lsp.workspace import Places, Workspace, places_of, renamed
 
 _log = logging.getLogger(__name__)
-#: Seconds after a keystroke: until the text is checked, and until it is planned.
-CHECK_AFTER, PLAN_AFTER = 0.02, 0.4
 _RequestFailed = -32803
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 Register = Callable[[Handler], Handler]
-
-
-class Protocol(LanguageServerProtocol):
-    """The protocol without pygls' own copies of texts: it ends lines where Python does, also with a
-    form feed or U+2028, and then moves the places of changes in them."""
-
-    @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
-    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Any:
-        """Hand changes on as they came."""
-        yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CHANGE], (params,), None
-
-
-class Server(LanguageServer):
-    """The open documents of one editor."""
-
-    def __init__(self) -> None:
-        super().__init__("mfv", __version__, protocol_cls=Protocol)
-        self.checker = Checker()
-        self.documents: dict[str, Document] = {}
-        self.can_run = False  # whether the editor has the command that runs a block
-
-    # -- documents --------------------------------------------------------------------------------
-    def open(self, item: lsp.TextDocumentItem) -> None:
-        """Begin with a document."""
-        encoding = self.workspace.position_encoding or lsp.PositionEncodingKind.Utf16
-        document = Document(item.uri, item.text, item.version, encoding)
-        self.documents[item.uri] = document
-        self.changed(document)
-
-    def close(self, uri: str) -> None:
-        """Have done with a document."""
-        document = self.documents.pop(uri, None)
-        if document is not None:
-            if document.refresh is not None:
-                document.refresh.cancel()
-            self.checker.texts.pop(document.place, None)
-            self.recheck_users(document)
-        self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, []))
-
-    def changed(self, document: Document) -> None:
-        """Check a document whose text is another now, and those that use its file."""
-        self.checker.texts[document.place] = document.lines.text
-        self.schedule(document)
-        self.recheck_users(document)
-
-    def recheck_users(self, document: Document) -> None:
-        """Check the documents that use the file of another, whose text is another now."""
-        for other in self.documents.values():
-            known = other.analysis  # None: it is being checked, perhaps with the text of before
-            if other is not document and (known is None or document.place in known.files):
-                other.forget()
-                self.schedule(other)
-
-    def schedule(self, document: Document) -> None:
-        """Check a document in a moment, unless it is changed before."""
-        if document.refresh is not None:
-            document.refresh.cancel()
-        document.refresh = asyncio.get_running_loop().create_task(self.refresh(document))
-
-    async def refresh(self, document: Document) -> None:
-        """Show what is wrong with a document: what the check says, then the rest."""
-        try:
-            await asyncio.sleep(CHECK_AFTER)
-            analysis = await self.checker.current(document)
-            self.publish(document, analysis, ())
-            await asyncio.sleep(PLAN_AFTER)
-            more = await self.checker.beyond(document)
-            if more.diagnostics:
-                self.publish(document, analysis, more.diagnostics)
-            workspace = self.client_capabilities.workspace
-            if workspace and workspace.code_lens and workspace.code_lens.refresh_support:
-                self.workspace_code_lens_refresh(None)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            _log.exception("could not check %s", document.uri)
-
-    def publish(self, document: Document, analysis: Analysis, more: tuple[Any, ...]) -> None:
-        """Send the diagnostics of a document, as long as they are of its text."""
-        if not document.is_current or self.documents.get(document.uri) is not document:
-            return
-        found = (*analysis.diagnostics, *more)
-        self.text_document_publish_diagnostics(
-            lsp.PublishDiagnosticsParams(
-                document.uri, published(found, document.lines, document.uri), document.version
-            )
-        )
 
 
 def server() -> Server:
@@ -180,6 +88,7 @@ def _documents(ls: Server) -> None:
         root = to_fs_path(uri) if uri else params.root_path
         if root and os.path.isdir(root):
             os.chdir(root)
+            ls.root = Path(root)
         options = params.initialization_options
         ls.can_run = isinstance(options, dict) and bool(options.get("runBlock"))
 
@@ -303,10 +212,31 @@ def _navigation(ls: Server, feature: Callable[..., Register[Any]]) -> None:
     async def definition(document: Document, params: lsp.DefinitionParams) -> list[lsp.Location]:
         return locations(document, definitions(*await asked(document, params)))
 
+    async def workspace(document: Document) -> Workspace:
+        """The files as they are now; what is known of the document is not found out again."""
+        analysis = await ls.checker.current(document)
+        made = Workspace(dict(ls.checker.texts), ls.root, ls.checker.facts)
+        made.note(document.place, analysis)
+        return made
+
+    def uri_of(file: str) -> str:
+        """A file as the editor calls it."""
+        known = {document.place: uri for uri, document in ls.documents.items()}
+        return known.get(file) or Path(file).as_uri()
+
+    def by_file(found: Places, files: Workspace, encoding: Any) -> list[tuple[str, lsp.Range]]:
+        return [
+            (uri_of(file), Lines(files.text(file) or "", encoding).range(span))
+            for file, spans in found.items()
+            for span in spans
+        ]
+
     @feature(lsp.TEXT_DOCUMENT_REFERENCES)
     async def references_(document: Document, params: lsp.ReferenceParams) -> list[lsp.Location]:
-        found = references(*await asked(document, params), params.context.include_declaration)
-        return locations(document, found)
+        files, offset = await workspace(document), document.lines.offset(params.position)
+        declaration = params.context.include_declaration
+        found = await asyncio.to_thread(places_of, files, document.place, offset, declaration)
+        return [lsp.Location(*place) for place in by_file(found, files, document.lines.encoding)]
 
     @feature(lsp.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
     async def highlight(
@@ -320,16 +250,21 @@ def _navigation(ls: Server, feature: Callable[..., Register[Any]]) -> None:
         document: Document, params: lsp.PrepareRenameParams
     ) -> lsp.PrepareRenamePlaceholder:
         analysis, offset = await asked(document, params)
-        _places(analysis, offset)
+        await _renamed(await workspace(document), document.place, offset)
         found = symbol_at(analysis, offset)
         assert found is not None
-        return lsp.PrepareRenamePlaceholder(document.lines.range(found[0]), found[1].text)
+        name = found[1].text.rpartition(".")[2]
+        own = Span(found[0].end - len(name), found[0].end)
+        return lsp.PrepareRenamePlaceholder(document.lines.range(own), name)
 
     @feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
     async def rename(document: Document, params: lsp.RenameParams) -> lsp.WorkspaceEdit:
-        places = _places(*await asked(document, params), params.new_name)
-        edits = [lsp.TextEdit(document.lines.range(place), params.new_name) for place in places]
-        return lsp.WorkspaceEdit(changes={document.uri: edits})
+        files, offset = await workspace(document), document.lines.offset(params.position)
+        found = await _renamed(files, document.place, offset, params.new_name)
+        changes: dict[str, list[lsp.TextEdit]] = {}
+        for uri, place in by_file(found, files, document.lines.encoding):
+            changes.setdefault(uri, []).append(lsp.TextEdit(place, params.new_name))
+        return lsp.WorkspaceEdit(changes=changes)
 
     @feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
     async def document_symbols(
@@ -355,10 +290,10 @@ def _navigation(ls: Server, feature: Callable[..., Register[Any]]) -> None:
         return lsp.SemanticTokens(semantic_tokens(analysis, document.lines, span))
 
 
-def _places(analysis: Analysis, offset: int, new: str | None = None) -> list[Span]:
+async def _renamed(files: Workspace, file: str, offset: int, new: str | None = None) -> Places:
     """The places of a rename; why there are none goes to the user."""
     try:
-        return renamed_places(analysis, offset, new)
+        return await asyncio.to_thread(renamed, files, file, offset, new)
     except CannotRename as error:
         raise JsonRpcException(str(error), code=_RequestFailed) from None
 

@@ -136,6 +136,9 @@ class Backend(Protocol):
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         """The first token of each of ``names`` where an answer stands."""
 
+    def pieces(self, prompt: Prompt) -> list[str]:
+        """The text of a prompt, with marks, in one piece for each picture."""
+
     def surface(self, tokens: Sequence[int]) -> str:
         """The text of tokens, the model's own marks too; blanks may be others than they were."""
 

@@ -313,9 +313,22 @@ def test_a_prompt_without_the_text_fails_with_its_code(tmp_path: Any):
         HEAD.format(model="tiny()") + 'eval e { add = zeros(), position = "Q: left", items = 4 }'
     )
     assert [finding.code for finding in recipe.check() if finding.code == "MFV4012"]
-    with pytest.raises(MfvError, match="there is no `Q: left` in the query") as raised:
+    with pytest.raises(MfvError, match="e: left, 0 shots: there is no `Q: left` in") as raised:
         recipe.run(tmp_path)
     assert raised.value.code == "MFV5121"
+
+
+def test_it_is_refused_before_anything_is_measured(tmp_path: Any):
+    """Also where only some of the prompts have the text, and where it is to be tried on others; of
+    items that are chosen by what the model answers when these are known."""
+    name = "red circle"
+    text = HEAD.format(model="tiny()") + f'eval e {{ add = fv(each), position = "{name}"'
+    for more in ("", ", layer = [1, 2], choose = [layer]"):
+        with pytest.raises(MfvError, match="there is no `red circle`"):
+            mfv.Recipe(f"{text}{more} }}").run(tmp_path / "out")
+        assert not (tmp_path / "out" / "results.json").exists()
+    with pytest.raises(MfvError, match="there is no `red circle`"):
+        mfv.Recipe(f"{text}, correct_with = 2 }}").run(tmp_path / "later")
 
 
 def test_layers_without_self_attention_are_no_site():

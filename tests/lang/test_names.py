@@ -67,6 +67,15 @@ def test_a_name_that_is_taken(declaration, code):
     assert codes(HEAD + declaration + "\n") == [code]
 
 
+def test_a_word_that_came_later_gives_way():
+    """`position = images` and `site = mlp` are newer than the language's first version."""
+    for word in ("images", "residual", "attention", "mlp"):
+        lines = f"let {word} = 3\neval e {{ add = zeros(), layer = {word} }}\n"
+        assert codes(HEAD + lines) == []
+        swept = f"sweep {word} = [1, 2]\neval e {{ add = zeros(), layer = {word} }}\n"
+        assert codes(HEAD + swept) == []
+
+
 def test_a_name_of_a_place_that_takes_no_such_word_is_free():
     assert codes(HEAD + "let layers = 3\neval e { add = zeros(), layer = layers }\n") == []
     assert codes(HEAD + "heads native = top(3)\nvector layer = fv(left)\n") == []

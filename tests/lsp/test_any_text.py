@@ -16,10 +16,11 @@ from mfv_dsl.lsp.highlighting import semantic_tokens
 from mfv_dsl.lsp.hover import hover, signature_help
 from mfv_dsl.lsp.lenses import lenses
 from mfv_dsl.lsp.messages import published
-from mfv_dsl.lsp.navigation import CannotRename, definitions, references, renamed_places
+from mfv_dsl.lsp.navigation import CannotRename, definitions, references
 from mfv_dsl.lsp.outline import folds, symbols
 from mfv_dsl.lsp.positions import Lines, changed
 from mfv_dsl.lsp.reparse import Reparser
+from tests.lsp.support import renamed_places
 from tests.lsp.test_incremental import TEXTS, edits
 
 

@@ -22,6 +22,7 @@ from mfv_dsl.lsp.analysis import analyse, further
 from mfv_dsl.lsp.documents import Checker, Document
 from mfv_dsl.lsp.messages import published
 from mfv_dsl.lsp.positions import Lines, changed
+from mfv_dsl.lsp.session import PLAN_AFTER
 from tests.lsp.client import running
 from tests.lsp.test_incremental import edits
 
@@ -206,7 +207,7 @@ async def typed(folder: Path, seed: int) -> tuple[list[lsp.Diagnostic], str]:
         await client.text_document_code_lens_async(
             lsp.CodeLensParams(lsp.TextDocumentIdentifier(uri))
         )
-        await asyncio.sleep(2 * server_module.PLAN_AFTER)
+        await asyncio.sleep(2 * PLAN_AFTER)
         return list(client.diagnostics[uri].diagnostics), text
 
 

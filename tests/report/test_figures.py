@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from math import nan
 from pathlib import Path
@@ -179,6 +180,24 @@ def test_settings_of_the_process_stay_and_pyplot_is_not_touched():
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_figures_are_drawn_by_several_threads_at_once():
+    def drawn(name: str) -> bytes:
+        return figure_bytes(FIGURES[name]()[0], ".png", dpi=80)
+
+    names = ["heads, one", "accuracy, panels", "confusion", "similarity"] * 2
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(drawn, names)) == [drawn(name) for name in names]
+
+
+def test_what_is_written_over_a_figure_may_have_formulas(tmp_path: Path):
+    figure, (panel,) = accuracy_figure([row("$raw$", layer=layer) for layer in range(3)])
+    panel.set_ylabel(r"$\Delta p$ of answers")
+    formulas = {text.get_text(): text.get_parse_math() for text in shown_texts(figure)}
+    assert formulas[r"$\Delta p$ of answers"] and not formulas["$raw$"]
+    figure.savefig(tmp_path / "f.pdf")
+    assert (tmp_path / "f.pdf").read_bytes() == figure_bytes(figure, ".pdf")
 
 
 # -- what is drawn is what the rows say -----------------------------------------------------------

@@ -9,8 +9,9 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
-from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.edits import Edit, Span
 from mfv_dsl.engine.finite import NotFinite
+from mfv_dsl.engine.positions import no_text, wording
 from mfv_dsl.execute.conditions import (
     Condition,
     Evaluation,
@@ -22,6 +23,7 @@ from mfv_dsl.execute.conditions import (
 from mfv_dsl.execute.edits import added_at, edits_of
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Pairs, Session, fitting, prefix_of
+from mfv_dsl.lang.writing import is_text
 from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
     Answers,
@@ -123,8 +125,9 @@ def unedited_answers(session: Session, step: Step, inputs: Values) -> Answers:
 
 def check_answers(session: Session, steps: Iterable[Step]) -> None:
     """Before anything is measured: refuse names that hold the model's own marks (MFV7124), and
-    evaluations whose way of scoring does not tell objects apart (MFV5340, MFV5375); warn of words
-    that the tokenizer does not know (MFV5376)."""
+    evaluations whose way of scoring does not tell objects apart (MFV5340, MFV5375) or that write to
+    a text which some query does not have (MFV5121); warn of words that the tokenizer does not know
+    (MFV5376)."""
     seen = set()
     for step in steps:
         if step.model is None or step.dataset is None:
@@ -142,6 +145,22 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
                 if p["answer"] == "full":
                     name_tokens(backend, names)
                 session.warn_of_unknown(step, names)
+        if step.operation == "evaluate" and is_text(p.get("position", "last")):
+            _check_text(session, step, Span(p["position"]))
+
+
+def _check_text(session: Session, step: Step, span: Span) -> None:
+    """Refuse (MFV5121) a text that the query of a prompt does not have.  Of items that are chosen
+    by what the model answers it is seen when they are known."""
+    p = step.parameters
+    if p.get("correct_with") is not None:
+        return
+    for split in {p["split"], p["select_on"]} if p.get("choose") else {p["split"]}:
+        for prompt in session.prompts(step, p["items"], split, p["shots"]):
+            query = session.backend(step).pieces(prompt)[-1]
+            wanted = wording(span, prompt.query.query)
+            if wanted not in query:
+                raise named(no_text(wanted, query), step.label)
 
 
 def _measured(

@@ -20,6 +20,7 @@ from mfv_dsl.report.figures.style import (
     LETTER,
     PALE,
     Drawing,
+    finish,
     fitting,
     footnote,
     legend,
@@ -27,7 +28,7 @@ from mfv_dsl.report.figures.style import (
     styled,
 )
 
-_MOST_ROWS = 150
+_MOST_ROWS = 100
 _MOST_RELATIONS = len(COLOURS)
 
 
@@ -148,7 +149,7 @@ def _drawn(
             legend(figure, handles, width)
         if note:
             footnote(figure, note)
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes
 
 

@@ -19,6 +19,7 @@ from mfv_dsl.report.figures.style import (
     LINES,
     MARKERS,
     Drawing,
+    finish,
     fitting,
     footnote,
     legend,
@@ -97,7 +98,7 @@ def curves_figure(
             _legend(figure, axes[: len(panels)], names, shown, width)
         if note:
             footnote(figure, note)
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes[: len(panels)]
 
 

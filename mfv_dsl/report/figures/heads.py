@@ -16,6 +16,7 @@ from mfv_dsl.report.figures.style import (
     LETTER,
     SEQUENTIAL,
     Drawing,
+    finish,
     fitting,
     footnote,
     new_figure,
@@ -103,7 +104,7 @@ def heads_figure(
         bar.set_label(fitting([unit], int(long * (down * tall + 0.3) * 72 / (8 * LETTER)), 3)[0])
         if note:
             footnote(figure, note)
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes[: len(arrays)]
 
 

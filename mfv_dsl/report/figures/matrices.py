@@ -23,6 +23,7 @@ from mfv_dsl.report.figures.style import (
     PALE,
     SEQUENTIAL,
     Drawing,
+    finish,
     fitting,
     new_figure,
     styled,
@@ -168,7 +169,7 @@ def _confusions(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=2)
         bar.set_label("items (%)")
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes[: len(panels)]
 
 
@@ -234,7 +235,7 @@ def similarity_figure(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=2)
         bar.set_label("cosine")
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes
 
 

@@ -19,6 +19,7 @@ from mfv_dsl.report.figures.style import (
     PALE,
     RIGHT,
     Drawing,
+    finish,
     fitting,
     new_figure,
     styled,
@@ -86,7 +87,7 @@ def prompt_figure(
                 _write(panel, _lines(text, letters), last, letters, share)
                 axes[number, place] = panel
             top -= lines_of[number] * block + 0.07
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes
 
 
@@ -161,7 +162,7 @@ def answers_figure(
             bars.set_ylim(most - 0.5, -0.75)
         for panel in axes[len(panels) + 1 :]:
             panel.remove()
-        figure.draw_without_rendering()
+        finish(figure)
     return figure, axes[: len(panels) + 1]
 
 

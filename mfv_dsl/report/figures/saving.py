@@ -11,14 +11,9 @@ from matplotlib.figure import Figure
 from mfv_dsl.base.disk import check_path
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
-from mfv_dsl.report.figures.style import styled
+from mfv_dsl.report.figures.style import TIMELESS, styled
 
-#: The formats by their files' endings, and what is left out of each as it tells the time.
-FORMATS = {
-    ".pdf": {"CreationDate": None, "ModDate": None},
-    ".png": {"Software": None},
-    ".svg": {"Date": None},
-}
+FORMATS = tuple(f".{kind}" for kind in TIMELESS)
 
 
 def check_file(path: Path) -> None:
@@ -55,9 +50,9 @@ def figure_bytes(figure: Figure, ending: str, dpi: int = 300) -> bytes:
     """The contents of the file of a figure, by the ending of its name, such as ``.pdf``; ``dpi``
     are the pixels of an inch."""
     data = io.BytesIO()
+    kind = ending.lower().removeprefix(".")
     with styled():
-        kind = ending.lower()
-        figure.savefig(data, format=kind.removeprefix("."), metadata=FORMATS[kind], dpi=dpi)
+        figure.savefig(data, format=kind, metadata=TIMELESS[kind], dpi=dpi)
     return data.getvalue()
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from math import ceil
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
 
 from mfv_dsl.base.arguments import plain_number
 from mfv_dsl.base.errors import MfvError
@@ -35,8 +39,6 @@ NOTHING, PALE, RIGHT = "#d9d9d9", "#6b6b6b", "#009E73"
 #: Points of a letter's width as a share of its size, about, in the font that is used.
 LETTER = 0.6
 RC: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -73,22 +75,50 @@ RC: dict[str, Any] = {
 _LOCK = threading.RLock()  # the settings are those of the whole process
 
 
+#: Fonts for letters that the first one lacks, those of them that a machine has.
+_OTHERS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Hiragino Sans", "Microsoft YaHei",
+    "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS",
+)  # fmt: skip
+
+
+@cache
+def _fonts() -> list[str]:
+    there = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _OTHERS if name in there)]
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """What is drawn inside has this style; settings of the process are as before behind it."""
     with _LOCK, matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(RC)
+        matplotlib.rcParams.update({**RC, "font.family": _fonts()})
         yield
 
 
+#: By format, what is left out of files as it tells the time.
+TIMELESS: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None, "ModDate": None},
+    "png": {"Software": None},
+    "svg": {"Date": None},
+}
+
+
 class Drawing(Figure):
-    """A figure that a notebook shows by itself, in the style that it was drawn in."""
+    """A figure that a notebook shows by itself, and that is saved in the style that it was drawn
+    in; the file says nothing of the time."""
+
+    def savefig(self, fname: Any, **options: Any) -> None:  # type: ignore[override]
+        """Save it as :meth:`matplotlib.figure.Figure.savefig` does."""
+        ending = os.path.splitext(fname)[1] if isinstance(fname, str | os.PathLike) else ""
+        kind = str(options.get("format") or ending).lower().removeprefix(".")
+        with styled():
+            super().savefig(fname, **{"metadata": TIMELESS.get(kind), **options})
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()
-        with styled():
-            self.savefig(data, format="png", dpi=200)
+        self.savefig(data, format="png", dpi=200)
         return data.getvalue()
 
 
@@ -98,6 +128,15 @@ def new_figure(width: float, height: float) -> Drawing:
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]
     return figure
+
+
+def finish(figure: Figure) -> None:
+    """Lay a figure out.  What is written over its texts later may have formulas, ``$x$``; names
+    that are there have none, whatever they look like."""
+    figure.draw_without_rendering()
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" not in text.get_text():
+            text.set_parse_math(True)
 
 
 def inches(width: object) -> float:
