@@ -8,9 +8,9 @@ from typing import Any
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, WRITES
-from mfv_dsl.lang.order import references
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Gap, ListExpr, Name, Node
+from mfv_dsl.lang.values_in import references
 
 #: attributes of which two evals must have the same for their items to be the same
 _SAME_ITEMS = ("dataset", "split", "items", "correct_with", "seed", "answer")

@@ -14,7 +14,6 @@ from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.entries import FUNCTION, ITEM, RANKING, WRITES, takers
 from mfv_dsl.lang.evals import each_of, own_heads
 from mfv_dsl.lang.inclusion import Joined
-from mfv_dsl.lang.order import references
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import Scope
 from mfv_dsl.lang.syntax import (
@@ -30,6 +29,7 @@ from mfv_dsl.lang.syntax import (
     RecipeTree,
 )
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.values_in import references
 
 ALLOW = "allow"
 #: kinds of what is of no use but to something else

@@ -2,46 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.source import Span
-from mfv_dsl.lang.entries import FUNCTION
 from mfv_dsl.lang.scope import Scope
-from mfv_dsl.lang.syntax import Call, Declaration, Expr, Match, Name
-
-#: parameters of these types hold names of their own, never those of heads or vectors
-_OWN_WORDS = frozenset(
-    ("Relation", "List[Relation]", "Choice", "Split", "Model", "Dataset", "Boolean", "Text")
-)
-
-
-def references(node: Expr) -> Iterator[Name]:
-    """The names in an expression that may be those of heads, vectors or tunes, in no order."""
-    work: list[Expr] = [node]
-    while work:
-        node = work.pop()
-        if isinstance(node, Name):
-            yield node
-        elif isinstance(node, Call):
-            entry = FUNCTION.get(node.function.text)
-            if entry is None:
-                yield node.function
-                continue
-            takes = {p.name: p for p in entry.parameters}
-            positional = [p for p in entry.parameters if p.positional]
-            for index, argument in enumerate(node.arguments):
-                parameter = positional[min(index, len(positional) - 1)] if positional else None
-                if parameter and not set(parameter.types) <= _OWN_WORDS:
-                    work.append(argument)
-            for keyword in node.keywords:
-                parameter = takes.get(keyword.name.text)
-                if parameter and not set(parameter.types) <= _OWN_WORDS:
-                    work.append(keyword.value)
-        elif isinstance(node, Match):
-            work.extend(case.value for case in node.cases)
-        else:
-            work.extend(child for child in node.children())  # type: ignore[misc]
+from mfv_dsl.lang.syntax import Declaration, Name
+from mfv_dsl.lang.values_in import references
 
 
 def _parts(scope: Scope, name: str) -> list[Name]:

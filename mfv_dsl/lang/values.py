@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
+from mfv_dsl.base.diagnostics import Fix
 from mfv_dsl.base.layers import together
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import expressions
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.entries import CONSTANTS, UNITS
+from mfv_dsl.lang.defaults_used import adopt, circle_of
+from mfv_dsl.lang.entries import CONSTANTS
 from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.literals import MAX_VALUES, numbers_of
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import CircularDefault, Scope, TypingContext
 from mfv_dsl.lang.syntax import Expr, Gap, HeadLabel, ListExpr, Name, Range, SetExpr, Text
+from mfv_dsl.lang.value_rules import in_unit, no_repeats, not_a_list
 
 
 def value(
@@ -41,13 +43,13 @@ def value(
         more = [t for t in ("Choice", "Layers") if t in types and element != "Relation"]
         element_types = tuple(dict.fromkeys((element, *more)))
         entries = [scalar(scope, element_types, parameter, item, context) for item in node.items]
-        _no_repeats(scope, node, entries)
+        no_repeats(scope, node, entries)
         return None if any(item is None for item in entries) else tuple(entries)
     if isinstance(node, Range) and "Range" in types:
         return expand(scope, parameter, node, context)
     scalars = parameter.scalars
     if not scalars:
-        return _not_a_list(scope, parameter, node, element or "")
+        return not_a_list(scope, parameter, node, element or "")
     if "Number" in scalars and isinstance(node, ListExpr | Range):
         scope.error(
             "MFV3013", node, f"`{parameter.name}` of {subject} takes one number, not a sweep",
@@ -55,30 +57,6 @@ def value(
         )  # fmt: skip
         return None
     return scalar(scope, scalars, parameter, node, context)
-
-
-def _no_repeats(scope: Scope, node: ListExpr | SetExpr, entries: list[Any]) -> None:
-    """A name or number stands in a list or set once; the first repeat is reported."""
-    places: dict[Any, Expr] = {}
-    for item, entry in zip(node.items, entries, strict=True):
-        if isinstance(entry, str | int | float):
-            first = places.setdefault(entry, item)
-            if first is not item:
-                scope.error(
-                    "MFV2013", item, f"`{entry}` is given twice", "and again",
-                    secondary=[Label(first.span, "given here")],
-                )  # fmt: skip
-                return
-
-
-def _not_a_list(scope: Scope, parameter: Parameter, node: Expr, element: str) -> None:
-    text = scope.source.text[node.span.start : node.span.end]
-    fix = f"[{text}]" if len(text) < 60 else "[...]"
-    of = {"Choice": "names", "Name": "names", "Code": "codes"}.get(element, f"{element}s")
-    scope.error(
-        "MFV3001", node, f"`{parameter.name}` needs a List of {of}", "not a List",
-        f"write `{fix}`", fixes=[Fix(f"write `{fix}`", node.span, f"[{text}]")],
-    )  # fmt: skip
 
 
 def scalar(
@@ -140,7 +118,7 @@ def _layers(
         scope.error("MFV3014", node, f"`{parameter.name}` is an empty set of layers", "none in it")
         return None
     layers = [number(scope, parameter, item, context) for item in node.items]
-    _no_repeats(scope, node, layers)
+    no_repeats(scope, node, layers)
     return None if None in layers else together(int(layer) for layer in layers if layer is not None)
 
 
@@ -333,40 +311,7 @@ def number(
     if node_type.value is None:
         scope.error("MFV3007", node, f"{subject} needs a number that is known before the run")
         return None
-    return _in_unit(scope, parameter, node_type.value, node, context)
-
-
-def _in_unit(
-    scope: Scope, parameter: Parameter, amount: int | float, node: Expr, context: TypingContext
-) -> int | float | None:
-    unit = UNITS[parameter.unit] if parameter.unit else None
-    if unit is None:
-        return amount
-    subject = f"`{parameter.name}`"
-    if unit.whole:
-        if amount != int(amount):
-            message = f"{subject} needs a whole number, and this is {amount}"
-            scope.error("MFV3006", node, message, f"{unit.name}: {unit.doc}")
-            return None
-        amount = int(amount)
-    low = unit.minimum is not None and amount < unit.minimum
-    low = low or (unit.above is not None and amount <= unit.above)
-    high = unit.maximum is not None and amount > unit.maximum
-    if low or high:
-        most = f", {unit.maximum:,} at most" if high and unit.maximum != 1 else ""
-        scope.error(
-            "MFV4003", node, f"{subject} cannot be {amount}", f"{unit.name}: {unit.doc}{most}"
-        )
-        return None
-    if unit.name == "layer":
-        facts = scope.model_facts(context)
-        if facts and all(amount >= fact.n_layers for fact in facts):
-            last = max(fact.n_layers for fact in facts) - 1
-            scope.error(
-                "MFV4001", node, f"the model has no layer {amount}", f"its layers are 0..{last}"
-            )
-            return None
-    return amount
+    return in_unit(scope, parameter, node_type.value, node, context)
 
 
 def expand(
@@ -398,7 +343,7 @@ def expand(
         return None
     numbers = []
     for amount in exact:
-        amount_in_unit = _in_unit(scope, parameter, amount, node, context)
+        amount_in_unit = in_unit(scope, parameter, amount, node, context)
         if amount_in_unit is None:
             return None
         numbers.append(amount_in_unit)
@@ -441,7 +386,7 @@ def default(
         first = scope.open_defaults.index(key)
         circle = scope.open_defaults[first:]
         if scope.once(f"circle of defaults: {sorted(circle)}"):
-            scope.circles.append(_circle(scope, circle, subject))
+            scope.circles.append(circle_of(scope, circle, subject))
         scope.reported.update(f"defaults.{name}" for name in circle)
         raise CircularDefault
     scope.open_defaults.append(key)
@@ -454,36 +399,3 @@ def default(
         return None
     finally:
         scope.open_defaults.pop()
-
-
-def _circle(scope: Scope, circle: list[str], subject: str) -> Diagnostic:
-    first, *others = map(scope.default_at, circle)
-    through = ", through others" if others else ""
-    uses = f"{subject} in it takes `{first.name.text}` from {where(circle[0])}"
-    return Diagnostic(
-        "MFV2009", f"`defaults.{circle[0]}` is made of itself{through}", scope.source,
-        first.name.span, "" if others else uses,
-        help=f"give `{first.name.text}` a value that does not depend on it",
-        secondary=tuple(
-            Label(other.name.span, uses if other is others[-1] else "which uses this")
-            for other in others
-        ),
-    )  # fmt: skip
-
-
-def where(key: str) -> str:
-    """The block that a value of `defaults` stands in."""
-    kind, dot, _ = key.partition(".")
-    return f"`defaults for {kind}`" if dot else "`defaults`"
-
-
-def adopt(
-    scope: Scope, key: str, findings: list[Diagnostic], subject: str, parameter: Parameter
-) -> None:
-    """Report what a value from `defaults` does wrong where it is used, once per place."""
-    if f"defaults.{key}" in scope.reported:
-        return
-    for diagnostic in findings:
-        if scope.once(f"defaults:{diagnostic.code}:{diagnostic.span}"):
-            note = f"{subject} takes `{parameter.name}` from {where(key)}"
-            scope.findings.append(replace(diagnostic, notes=(*diagnostic.notes, note)))

@@ -15,6 +15,7 @@ from mfv_dsl.lang.syntax import (
     Expr,
     Gap,
     Item,
+    Match,
     Name,
     Node,
 )
@@ -46,7 +47,7 @@ def parameters_of(item: Item) -> frozenset[str]:
 
 def own_words(parameter: Parameter | None) -> bool:
     """Whether a parameter holds words of its own alone, never names of heads, vectors or models."""
-    return parameter is not None and set(parameter.types) <= _OWN_WORDS
+    return parameter is not None and _OWN_WORDS.issuperset(parameter.types)
 
 
 def calls_in(node: Expr) -> list[Call]:
@@ -64,7 +65,7 @@ def _entry(call: Call) -> Entry | None:
 def arguments_of(call: Call) -> Iterator[tuple[Expr, Parameter | None]]:
     """The values in a call, each with the parameter it is for."""
     entry = _entry(call)
-    positional = [p for p in entry.parameters if p.positional] if entry else []
+    positional = entry.positional if entry else ()
     for index, argument in enumerate(call.arguments):
         yield argument, positional[min(index, len(positional) - 1)] if positional else None
     for keyword in call.keywords:
@@ -89,6 +90,25 @@ def names_in(node: Expr, parameter: Parameter | None) -> Iterator[tuple[Name, Pa
             work.append((part.value, of))
         else:
             work += [(child, of) for child in part.children()]
+
+
+def references(node: Expr) -> Iterator[Name]:
+    """The names in a value that may be those of heads, vectors or tunes, in no order."""
+    work: list[Node] = [node]
+    while work:
+        part = work.pop()
+        if isinstance(part, Name):
+            yield part
+        elif isinstance(part, Call):
+            if part.function.text in FUNCTION:
+                given = arguments_of(part)
+                work += [value for value, of in given if of is not None and not own_words(of)]
+            else:
+                yield part.function
+        elif isinstance(part, Match):
+            work += [case.value for case in part.cases]
+        else:
+            work += part.children()
 
 
 def names_outside_calls(node: Expr) -> Sequence[Name]:

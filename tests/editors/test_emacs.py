@@ -28,8 +28,12 @@ def emacs(*arguments: str | Path) -> str:
 
 def test_words_have_their_faces_and_lines_their_indent(tmp_path: Path):
     recipe, script = tmp_path / "a.mfv", tmp_path / "script.el"
-    recipe.write_text((ROOT / "recipes" / "quickstart.mfv").read_text(encoding="utf-8"))
-    words = ["tiny(", "# Some", "heads spatial", "by=", "aie", "0..9", '"vectors']
+    text = (ROOT / "recipes" / "quickstart.mfv").read_text(encoding="utf-8")
+    recipe.write_text(
+        f'{text}vector v(r) = match r {{ left: fv(r), else: fv(left) }}\nuse "x.mfv" as c\n'
+    )
+    words = ["tiny(", "# Some", "heads spatial", "by=", "aie", "0..9", '"vectors', "match r",
+             "else:", "as c"]  # fmt: skip
     rows = "\n".join(
         f'(goto-char (point-min)) (search-forward {_quoted(word)}) (message "face %s" '
         "(get-text-property (match-beginning 0) 'face))"
@@ -49,7 +53,7 @@ def test_words_have_their_faces_and_lines_their_indent(tmp_path: Path):
     faces = re.findall(r"face (?:font-lock-)?(\S+?)(?:-face)?$", said, flags=re.M)
     assert faces == [
         "function-name", "comment-delimiter", "keyword", "variable-name", "constant", "constant",
-        "string",
+        "string", "keyword", "keyword", "keyword",
     ]  # fmt: skip
     assert re.findall(r"indent (\d+)", said) == ["2", "0"]
 

@@ -24,6 +24,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, render
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.data.items import Item
+from mfv_dsl.execute.rows import TuningRow
 from mfv_dsl.methods.selection import Heads
 from mfv_dsl.report.html.datasets import dataset_html
 from mfv_dsl.report.html.elements import MOST_ROWS, of_rich, table
@@ -112,6 +113,16 @@ def test_a_result_shows_the_numbers_of_its_files(result: Any):
     (number,) = result.numbers
     assert f"{number.value:.4g}" in html
     assert len(html) < 20_000
+
+
+def test_trainings_and_weights_are_shown(result: Any):
+    tune = TuningRow("best", "left", "x", 3, 5, 2, 40, 0.5, 0.75, 0.6, 0.9, 1.5, 0.25, 20.0, 21.5)
+    weights = {"eval": "mix", "relation": "left", "layer": 1,
+               "weights": [{"vector": "fv(left)", "weight": 0.95}]}  # fmt: skip
+    results = replace(result.results, tunes=[tune], weights=[weights])
+    text = " ".join(read(result_html(replace(result, results=results))).text.split())
+    assert "75 [60, 90]" in text and "1.50 → 0.25" in text
+    assert "fv(left)0.95" in text.replace(" ", "")
 
 
 def test_what_is_long_is_cut_and_says_so(result: Any):

@@ -81,6 +81,10 @@ def emacs() -> str:
 
 (defconst mfv-mode--font-lock
   `((,(concat "^[ \\t]*" (regexp-opt mfv-mode--items 'symbols)) 1 font-lock-keyword-face)
+    ("\\\\_<\\\\(match\\\\)\\\\_>[ \\t]+[A-Za-z_][A-Za-z0-9_]*[ \\t]*{{" 1 font-lock-keyword-face)
+    ("\\\\_<\\\\(else\\\\)\\\\_>[ \\t]*:" 1 font-lock-keyword-face)
+    ("^[ \\t]*defaults[ \\t]+\\\\(for\\\\)\\\\_>" 1 font-lock-keyword-face)
+    ("\\"[ \\t]+\\\\(as\\\\)\\\\_>" 1 font-lock-keyword-face)
     (,(concat (regexp-opt mfv-mode--functions 'symbols) "[ \\t]*(") 1 font-lock-function-name-face)
     ("\\\\_<\\\\([A-Za-z_][A-Za-z0-9_]*\\\\)[ \\t]*=" 1 font-lock-variable-name-face)
     (,(regexp-opt mfv-mode--values 'symbols) . font-lock-constant-face)
