@@ -94,7 +94,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     if asked in _GROUPS:
         made.add_typer(_module(_GROUPS[asked]).app, name=asked)
         return made
-    for module in sorted(_MODULES if asked else (), key=lambda name: name not in _ASKED_MOST):
+    for module in dict.fromkeys((*_ASKED_MOST, *_MODULES) if asked else ()):
         for command in _module(module).COMMANDS:
             if _name(command) == asked:
                 made.command(asked)(command)

@@ -33,6 +33,8 @@ from mfv_dsl.playground.pictures import (
 from mfv_dsl.playground.studio import Outcome, Request, Studio
 
 _log = logging.getLogger(__name__)
+#: The largest number of a question.
+_LARGEST_NUMBER = 2**31 - 1
 #: The word for no object in the palette.
 NOTHING = "nothing"
 #: Colours that stay apart for those who see few (Okabe and Ito), for the curve's lines.
@@ -82,7 +84,7 @@ class Handlers:
     @noticed(5)
     def from_dataset(self, relation: str, number: float, step: int = 0) -> tuple[Any, ...]:
         """The dataset's question with a number, or one further on; the number comes first."""
-        seed = max(0, int(number or 0) + step)
+        seed = min(max(0, int(number or 0) + step), _LARGEST_NUMBER)
         return seed, *self._show(FromDataset(str(relation), seed), "")
 
     @noticed(5)
@@ -162,23 +164,33 @@ class Handlers:
             _log.exception("a check failed")
             return '<p class="mfv-remark" role="alert">This could not be checked.</p>'
 
+    def mend(self, text: str, event: gr.EventData) -> str:
+        """The expression with the fix made whose button was clicked."""
+        number = event.index if isinstance(event.index, int) else -1
+        return shown.mended(self.studio.check(text or ""), number)
+
     @noticed(7)
     def ask(
         self, picture: PictureChoice | None, query: str, text: str, own: bool, layer: float,
-        scale: float, tokens: float,
+        scale: float, tokens: float, progress: Any = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:  # fmt: skip
         """Ask: answers, the curve, texts, remarks, recipe, Python, and the outcome."""
         request = Request(
             self.first if picture is None else picture, str(query or ""), str(text or ""),
             None if own else int(layer), float(scale), int(tokens),
         )  # fmt: skip
-        outcome = self.studio.ask(request)
+        outcome = self.studio.ask(request, _Bar(progress))
         return (
             shown.answers_html(outcome), _curve(outcome), shown.texts_html(outcome),
             shown.remarks_html(outcome),
             copying.recipe_text(self.studio, outcome), copying.python_text(self.studio, outcome),
             outcome,
         )  # fmt: skip
+
+    def not_asked(self) -> tuple[Any, ...]:
+        """No answers, in place of those to another question."""
+        quiet = '<p class="mfv-quiet">Not asked yet.</p>'
+        return quiet, gr.update(visible=False), "", "", "", "", None, ""
 
     @noticed(1)
     def files(self, outcome: Outcome | None) -> str:
@@ -197,6 +209,11 @@ class Handlers:
         """The table of vectors."""
         return [shown.vector_row(vector) for vector in self.studio.vectors]
 
+    @noticed(1)
+    def similarity(self, drawn: str) -> str:
+        """How alike the vectors are, drawn when it is first looked at."""
+        return drawn or shown.map_html(*self.studio.cosines())
+
     @noticed(2)
     def card(self, event: gr.SelectData) -> tuple[Any, ...]:
         """The card of the vector whose row was clicked, and how an expression names it."""
@@ -212,6 +229,23 @@ class Handlers:
         if row and row[0] in named:
             return named[row[0]]
         return self.studio.vectors[index]
+
+
+class _Bar:
+    """Tells the page how far the computation of a vector is."""
+
+    def __init__(self, progress: gr.Progress) -> None:
+        self.progress = progress
+
+    def begin(self, label: str, total: int) -> Callable[[int], None]:
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done += units
+            self.progress((done, total), desc=label)
+
+        return advance
 
 
 def _curve(outcome: Outcome) -> Any:

@@ -19,11 +19,11 @@ from mfv_dsl.playground.studio import MOST_TOKENS, Studio
 _AT_ONCE = 300_000_000
 _STATE_SECONDS = 4 * 3600
 STYLE = Path(__file__).with_name("style.css")
-#: A click on a cell of a scene is an event of the page.
-_CELLS = """
+#: A click on a button within, such as a cell of a scene, is an event of the page.
+_BUTTONS = """
 element.addEventListener('click', (event) => {
-  const cell = event.target.closest('[data-cell]');
-  if (cell) { trigger('select', {index: Number(cell.dataset.cell)}); }
+  const button = event.target.closest('[data-index]');
+  if (button) { trigger('select', {index: Number(button.dataset.index)}); }
 });
 """
 
@@ -58,7 +58,7 @@ class _Page:
                     with gr.Column(scale=8, min_width=320):
                         self._vector()
                         self._answers()
-                with gr.Tab("Vectors", id="vectors"):
+                with gr.Tab("Vectors", id="vectors") as self.vectors_tab:
                     self._library()
             self._picture_events()
             self._vector_events()
@@ -100,7 +100,7 @@ class _Page:
                     label=f"A picture ({', '.join(FORMATS)}; at most {LARGEST >> 20} MB)",
                     type="filepath", height=150,
                 )  # fmt: skip
-        self.view = gr.HTML(js_on_load=_CELLS, elem_id="mfv-picture", min_height=200)
+        self.view = gr.HTML(js_on_load=_BUTTONS, elem_id="mfv-picture", min_height=200)
         self.query = gr.Dropdown(
             [], label="Object that is asked about", allow_custom_value=True, elem_id="mfv-query"
         )
@@ -115,20 +115,20 @@ class _Page:
             html_attributes=gr.InputHTMLAttributes(spellcheck=False, autocorrect="off"),
             info=self._names(),
         )  # fmt: skip
-        self.findings = gr.HTML(elem_id="mfv-findings")
+        self.findings = gr.HTML(js_on_load=_BUTTONS, elem_id="mfv-findings")
+        self.own = gr.Checkbox(True, label="at its own layer", container=False, elem_id="mfv-own")
+        narrow: dict[str, Any] = {"min_width": 130, "buttons": []}
         with gr.Row(equal_height=True):
-            self.own = gr.Checkbox(True, label="Its own layer", min_width=110, elem_id="mfv-own")
             self.layer = gr.Slider(
                 0, layers - 1, value=layers // 3, step=1, label="Layer", interactive=False,
-                min_width=140, elem_id="mfv-layer",
+                elem_id="mfv-layer", **narrow,
             )  # fmt: skip
             self.scale = gr.Slider(
-                -5, 5, value=1, step=0.1, label="Scale", min_width=140, elem_id="mfv-scale"
+                -5, 5, value=1, step=0.1, label="Scale", elem_id="mfv-scale", **narrow
             )
             self.tokens = gr.Slider(
-                0, MOST_TOKENS, value=8, step=1, label="Tokens", min_width=140,
-                elem_id="mfv-tokens",
-            )  # fmt: skip
+                0, MOST_TOKENS, value=8, step=1, label="Tokens", elem_id="mfv-tokens", **narrow
+            )
         self.ask = gr.Button("Ask", variant="primary", elem_id="mfv-ask")
 
     def _answers(self) -> None:
@@ -137,7 +137,7 @@ class _Page:
         self.answers = gr.HTML(elem_id="mfv-answers")
         self.curve = gr.LinePlot(
             x="layer", y="probability", color="answer", y_lim=[0, 1], height=320, visible=False,
-            label="Probability of answers, with the vector added at each layer for itself",
+            x_title="layer at which the vector is added", label="Effect by layer", show_label=False,
             tooltip=["layer", "probability", "without", "answer"], elem_id="mfv-curve",
         )  # fmt: skip
         self.texts = gr.HTML(elem_id="mfv-texts")
@@ -166,11 +166,12 @@ class _Page:
                     max_height=560, wrap=False, label="Vectors", elem_id="mfv-vectors",
                     show_search="filter" if len(self.studio.vectors) > 30 else "none",
                 )  # fmt: skip
+                self.map = gr.HTML(elem_id="mfv-map")
             with gr.Column(scale=6, min_width=320):
+                self.use = gr.Button("Use it in the expression", interactive=False)
                 self.card = gr.HTML(
                     '<p class="mfv-quiet">Click a vector to see its card.</p>', elem_id="mfv-card"
                 )
-                self.use = gr.Button("Use it in the expression", interactive=False)
                 self.card_notice = gr.HTML(elem_id="mfv-card-notice")
 
     def _example(self) -> str:
@@ -206,14 +207,18 @@ class _Page:
             self.query.input(does.show, [self.picture, self.query], [*view, self.notice], **_QUICK),
             self.blocks.load(does.show, [self.picture], [*view, self.notice], **_QUICK),
         ]
-        for change in changes if self.auto else ():
-            self._asks(change.then)
+        for change in changes:
+            if self.auto:
+                self._asks(change.then)
+            else:
+                change.then(does.not_asked, None, self._answered(), **_QUICK)
 
     def _vector_events(self) -> None:
         does = self.does
-        self.expression.input(
+        self.expression.change(  # by keys, by pasting and by the page
             does.check, [self.expression], [self.findings], trigger_mode="always_last", **_QUICK
         )
+        self.findings.select(does.mend, [self.expression], [self.expression], **_QUICK)
         self.own.input(
             lambda own: gr.update(interactive=not own), [self.own], [self.layer], **_QUICK
         )
@@ -228,27 +233,33 @@ class _Page:
             self._library_events()
 
     def _library_events(self) -> None:
+        self.vectors_tab.select(
+            self.does.similarity, [self.map], [self.map, self.card_notice], **_QUICK
+        )
         outputs = [self.card, self.named, self.card_notice]
         self.table.select(self.does.card, None, outputs, **_QUICK).then(
             lambda call: gr.update(interactive=bool(call)), [self.named], [self.use], **_QUICK
         )
         used = self.use.click(
             _with_vector, [self.expression, self.named], [self.expression, self.sections], **_QUICK
-        ).then(self.does.check, [self.expression], [self.findings], **_QUICK)
+        )
         if self.auto:
             self._asks(used.then)
+
+    def _answered(self) -> list[Any]:
+        """What shows the answers."""
+        return [
+            self.answers, self.curve, self.texts, self.remarks, self.recipe, self.python,
+            self.outcome, self.problem,
+        ]  # fmt: skip
 
     def _asks(self, event: Any) -> Any:
         """Let an event ask the model; of requests that wait, the last of a page counts."""
         inputs = [
             self.picture, self.query, self.expression, self.own, self.layer, self.scale, self.tokens
         ]  # fmt: skip
-        outputs = [
-            self.answers, self.curve, self.texts, self.remarks, self.recipe,
-            self.python, self.outcome, self.problem,
-        ]  # fmt: skip
         return event(
-            self.does.ask, inputs, outputs, concurrency_id="model", concurrency_limit=1,
+            self.does.ask, inputs, self._answered(), concurrency_id="model", concurrency_limit=1,
             trigger_mode="always_last", api_visibility="private", show_progress="minimal",
             show_progress_on=[self.answers],
         )  # fmt: skip

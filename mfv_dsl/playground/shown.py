@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mfv_dsl.base.columns import RESULT_COLUMNS
-from mfv_dsl.base.diagnostics import Diagnostic, render
+from mfv_dsl.base.diagnostics import Diagnostic, Fix, render
 from mfv_dsl.playground.expressions import CheckedExpression
 from mfv_dsl.playground.libraries import LibraryVector
 from mfv_dsl.playground.pictures import png_of
@@ -23,6 +23,10 @@ from mfv_dsl.report.vectors import provenance_tree
 SIDE = 400
 #: Characters of a line that fits on a narrow screen.
 _SHORT = 40
+#: Inches of the map of similarity.
+_MAP_WIDTH = 6.0
+#: So many ways to mend an expression are offered.
+_OFFERED = 4
 #: Columns of the table of vectors.
 VECTOR_COLUMNS = ("vector", "kind", "relation", "layer", "model")
 
@@ -42,8 +46,33 @@ def checked_html(checked: CheckedExpression) -> str:
     if checked.is_empty:
         return '<p class="mfv-quiet">No vector: the model answers as it is.</p>'
     if checked.diagnostics:
-        return error_html(checked.diagnostics)
+        buttons = "".join(
+            f'<button type="button" class="mfv-fix" data-index="{number}">{_marked(fix.title)}'
+            "</button>"
+            for number, fix in enumerate(fixes(checked))
+        )
+        return error_html(checked.diagnostics) + buttons
     return '<p class="mfv-fine" role="status">✓ the expression is right</p>'
+
+
+def fixes(checked: CheckedExpression) -> list[Fix]:
+    """What would mend an expression, as it is offered."""
+    return [fix for one in checked.diagnostics for fix in one.fixes][:_OFFERED]
+
+
+def mended(checked: CheckedExpression, number: int) -> str:
+    """The text with one of its :func:`fixes` made; as it is where there is no such."""
+    offered = fixes(checked)
+    if not 0 <= number < len(offered):
+        return checked.text
+    fix = offered[number]
+    return checked.text[: fix.span.start] + fix.replacement + checked.text[fix.span.end :]
+
+
+def _marked(title: str) -> str:
+    """A title, what stands between backticks in it as code."""
+    parts = escape(title).split("`")
+    return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
 
 
 # -- the picture ----------------------------------------------------------------------------------
@@ -63,7 +92,7 @@ def picture_html(
         return f'<div class="mfv-scene">{image}</div>'
     side = math.isqrt(len(cells))
     buttons = "".join(
-        f'<button type="button" data-cell="{number}" class="mfv-cell'
+        f'<button type="button" data-index="{number}" class="mfv-cell'
         f'{" mfv-asked" if kind and kind == query else ""}" '
         f'aria-label="row {number // side + 1}, column {number % side + 1}: '
         f'{escape(kind or "empty")}" title="{escape(kind or "empty")}"></button>'
@@ -196,6 +225,32 @@ def card_html(vector: LibraryVector, call: str) -> str:
         "</details>",
     ]
     return f'<div class="mfv-card">{"".join(parts)}</div>'
+
+
+def map_html(names: Sequence[str], cosines: Sequence[Sequence[float]]) -> str:
+    """How alike vectors are: a picture, and under it the numbers as a table that opens."""
+    from mfv_dsl.report.figures.matrices import similarity_figure
+    from mfv_dsl.report.figures.saving import figure_bytes
+
+    if len(names) < 2:
+        return '<p class="mfv-quiet">Two vectors of the model are needed to compare them.</p>'
+    figure, _ = similarity_figure(names, np.array(cosines), width=_MAP_WIDTH)
+    data = base64.b64encode(figure_bytes(figure, ".png", dpi=150)).decode()
+    about = f"cosine similarity of {len(names)} vectors; the table below has the numbers"
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{'' if math.isnan(c) else f'{c:.3f}'}</td>" for c in row)
+        + "</tr>"
+        for name, row in zip(names, cosines, strict=True)
+    )
+    return (
+        f'<figure class="mfv-map"><img alt="{about}" src="data:image/png;base64,{data}">'
+        "<figcaption>cosine similarity; like vectors stand together</figcaption></figure>"
+        '<details><summary>The numbers</summary><div class="mfv-wide"><table class="mfv-metrics">'
+        f'<thead><tr><th scope="col">cosine</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        "</div></details>"
+    )
 
 
 def _metrics_html(metrics: Sequence[Mapping[str, Any]]) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from mfv_dsl import data
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.data.items import Dataset
+from mfv_dsl.execute.settings import Listener
 from mfv_dsl.given import Given
 from mfv_dsl.inputs import VectorInput, open_model
 from mfv_dsl.inspection import Question, own_layer, unknown_words
@@ -149,9 +150,9 @@ class Studio:
         with self._checking:
             return self.checker(text)
 
-    def ask(self, request: Request) -> Outcome:
+    def ask(self, request: Request, listener: Listener | None = None) -> Outcome:
         """Ask, without and with the vector; an expression that is wrong is left out, and what is
-        wrong stands in ``checked``.
+        wrong stands in ``checked``.  ``listener`` is told how far the vector's computation is.
 
         Raises MfvError: MFV5413 for what is out of bounds, MFV7124 for an object that cannot be
         asked about, and what computing the vector and running the model raise.
@@ -162,7 +163,7 @@ class Studio:
         with self._running:
             begin = time.perf_counter()
             remarks = _remarks(checked, unknown_words(self.backend, question))
-            vector = None if checked.expression is None else self._vector(checked)
+            vector = None if checked.expression is None else self._vector(checked, listener)
             layer = None
             if vector is not None:
                 layer = request.layer
@@ -182,13 +183,13 @@ class Studio:
             checked, layer, effects, seconds, remarks,
         )  # fmt: skip
 
-    def _vector(self, checked: CheckedExpression) -> VectorInput:
+    def _vector(self, checked: CheckedExpression, listener: Listener | None) -> VectorInput:
         """The vector of an expression, computed once; the model is this request's."""
         assert checked.expression is not None
         key = str(checked.expression)
         if key not in self._computed:
             vector = checked.expression.vector(
-                self.backend, self.dataset, progress=False, **self.defaults
+                self.backend, self.dataset, listener, progress=False, **self.defaults
             )
             self._computed[key] = VectorInput(vector, checked.layer)
             while len(self._computed) > _KEPT:

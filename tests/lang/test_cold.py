@@ -105,6 +105,8 @@ def test_a_command_that_runs_no_model_imports_nothing_heavy(command, tmp_path):
         assert printed == f"{recipe}: ok\n"
         assert {"lark", "mfv_dsl.lang.checker", "mfv_dsl.plan.build"} <= modules
         assert {"mfv_dsl.api", "mfv_dsl.expression"} & modules == set()
+        own = {m.removeprefix("mfv_dsl.cli.") for m in modules if m.startswith("mfv_dsl.cli.")}
+        assert own == {"app", "interruption", "language", "options", "output"}
     assert printed and "typer" in modules
     assert modules & HEAVY == set()
 

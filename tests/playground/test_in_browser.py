@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 import mfv_dsl as mfv
-from mfv_dsl import inspection
+from mfv_dsl import inspection, load_vector
 from mfv_dsl.inputs import read_vector
+from mfv_dsl.methods.vectors import cosine as cosine_of
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.playground.served import OPTIONS, Server, served
 from tests.playground.test_pictures import bomb, encoded
@@ -111,6 +112,29 @@ def test_a_mistake_is_shown_as_one_types_and_goes_when_it_is_mended(
     assert len(texts) == 2 and all(texts)
 
 
+def test_what_is_pasted_is_checked_and_mended_by_a_click(asked: Page):
+    box, findings = asked.locator("#mfv-expression textarea"), asked.locator("#mfv-findings")
+    box.fill("fv(lft) + tuned_rigt")
+    findings.get_by_role("button", name="write left").click()
+    findings.get_by_role("button", name="write left").wait_for(state="hidden")
+    findings.get_by_role("button", name="write tuned_right").click()
+    findings.get_by_text("the expression is right").wait_for()
+    assert box.input_value() == "fv(left) + tuned_right"
+    box.fill("")
+    findings.get_by_text("No vector").wait_for()
+
+
+def test_nothing_that_is_typed_becomes_a_part_of_the_page(asked: Page):
+    evil = '<img src=x onerror="console.error(1)">'  # the page's fixture fails on console errors
+    type_vector(asked, evil)
+    asked.locator("#mfv-findings").get_by_text("MFV1008").first.wait_for()
+    asked.locator("#mfv-query input").fill(evil)
+    asked.locator("#mfv-query input").press("Enter")
+    asked.locator("#mfv-prompt code", has_text=evil).wait_for()
+    asked.locator("#mfv-remarks").get_by_text("does not know").wait_for()
+    assert asked.locator("img[src=x]").count() == 0
+
+
 def test_sliders_move_the_layer_and_the_scale(asked: Page, tiny: OpenFlamingo):
     type_vector(asked, "tuned_left")
     settled(asked, "tuned_left at layer 1")
@@ -145,14 +169,14 @@ def test_another_question_of_the_dataset(asked: Page, tiny: OpenFlamingo):
 
 def test_a_scene_is_drawn_by_clicks_and_by_keys(asked: Page, tiny: OpenFlamingo):
     asked.get_by_role("tab", name="Draw a scene").click()
-    asked.locator("[data-cell]").first.wait_for()
+    asked.locator("[data-index]").first.wait_for()
     asked.get_by_role("button", name="Clear").click()
     asked.get_by_text("an empty scene").wait_for()
     cells = [""] * 16
     for cell, colour, shape in ((5, "red", "circle"), (4, "blue", "ring"), (1, "green", "square")):
         asked.get_by_label(colour, exact=True).check()
         asked.get_by_label(shape, exact=True).check()
-        button = asked.locator(f'[data-cell="{cell}"]')
+        button = asked.locator(f'[data-index="{cell}"]')
         button.click() if cell != 1 else button.press("Enter")
         cells[cell] = f"{colour} {shape}"
         asked.get_by_label(f": {cells[cell]}").wait_for()
@@ -162,7 +186,7 @@ def test_a_scene_is_drawn_by_clicks_and_by_keys(asked: Page, tiny: OpenFlamingo)
     settled(asked, "fv(left) at each head")
     check_bars(asked, inspection.ask(tiny, question, read_vector("fv(left)", **DEFAULTS)))
     asked.get_by_label("nothing").check()
-    asked.locator('[data-cell="4"]').click()
+    asked.locator('[data-index="4"]').click()
     asked.get_by_label("row 2, column 1: empty").wait_for()
 
 
@@ -201,7 +225,7 @@ def test_the_texts_on_the_page_give_its_numbers(
     asked: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     asked.get_by_role("tab", name="Draw a scene").click()
-    asked.locator("[data-cell]").first.wait_for()
+    asked.locator("[data-index]").first.wait_for()
     type_vector(asked, "fv(left) + tuned_left")
     settled(asked, "fv(left) + tuned_left")
     asked.wait_for_timeout(300)
@@ -234,6 +258,12 @@ def test_a_vector_of_the_library_is_looked_at_and_used(asked: Page):
     card = asked.locator("#mfv-card")
     card.get_by_text("fv(above) + fv(left)").first.wait_for()
     assert "accuracy %" in card.inner_text() and "made of" in card.inner_text()
+    asked.locator("#mfv-map img").wait_for()
+    asked.locator("#mfv-map summary").click()
+    row = asked.locator("#mfv-map tr", has=asked.get_by_role("rowheader", name="above", exact=True))
+    left = load_vector("vectors/flamingo-tiny", "above_left").vector
+    cosine = cosine_of(load_vector("vectors/flamingo-tiny", "above").vector, left)
+    assert row.locator("td").nth(1).inner_text() == f"{cosine:.3f}"
     asked.get_by_role("button", name="Use it in the expression").click()
     settled(asked, "with sum_of_above_left")
     assert asked.locator("#mfv-expression textarea").input_value() == "sum_of_above_left"

@@ -20,6 +20,9 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.playground.server import Address, free_port
 from tests.playground.served import OPTIONS, Server, served
 
+#: Where every command keeps the language's grammar, for the next.
+GRAMMAR = ".cache/mfv-dsl"
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -89,7 +92,9 @@ def test_it_ends_cleanly_and_leaves_nothing(tmp_path: Path, number: int, code: i
         assert server.folder.is_dir()
         ended, errors = server.end(number)
     assert (ended, errors) == (code, "the playground has ended\n")
-    assert list(server.temporary.iterdir()) == [] and list(server.here.iterdir()) == []
+    assert list(server.temporary.iterdir()) == []
+    left = [path for path in server.here.rglob("*") if path.is_file()]
+    assert {path.parent.relative_to(server.here).as_posix() for path in left} <= {GRAMMAR}
 
 
 @pytest.mark.slow
