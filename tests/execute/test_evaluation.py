@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
-import re
 from pathlib import Path
 
 import numpy as np
@@ -399,7 +399,7 @@ def test_tables_show_controls_and_confusion(ran: RunResult, tmp_path: Path):
     assert not any(cell.count(".") for cell in line.split())
     assert " ".join(confusion.split("note:")[1].split()).startswith("sweep shows 4 conditions")
     html = ran._repr_html_()
-    for shown in (r"<th[^>]*>control</th>", r"<th[^>]*>→ left</th>", "<p[^>]*>sweep shows"):
+    for shown in (r"<th[^>]*>control</th>", r"<th[^>]*>→ left</th>", "<p[^>]*>note: sweep shows"):
         assert re.search(shown, html), shown
 
 
