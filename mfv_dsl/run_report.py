@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mfv_dsl.base.arguments import ArgumentError, shown, whole
 from mfv_dsl.base.arguments import path as path_text
@@ -17,26 +16,19 @@ from mfv_dsl.base.files import open_regular, write_atomically
 from mfv_dsl.execute.recorded_run import RecordedRun, read_runs
 from mfv_dsl.execute.run_comparison import compare_runs
 from mfv_dsl.execute.run_folder import REPORT, RunFolder
+from mfv_dsl.execute.settings import Listener, Silence
 from mfv_dsl.version import __version__
-
-if TYPE_CHECKING:
-    from mfv_dsl.data.items import Dataset
-    from mfv_dsl.report.page.item_sample import ShownItem
-    from mfv_dsl.report.page.render import Pictures
 
 #: How many items a report shows if nothing else is said.
 ITEMS = 400
-#: Pixels a thumbnail's longer side has; fewer where there are many.
-_SIDE, _SMALL_SIDE, _MANY = 128, 80, 2000
-_QUALITY = 70
 _HEAD = 4096  # bytes in which a report says what made it
-
-#: The place of a picture by run, dataset and image.
-Places = dict[tuple[str, str, str], int]
 
 
 def report(
-    folders: Sequence[Path | str], out: Path | str | None = None, items: int | None = ITEMS
+    folders: Sequence[Path | str],
+    out: Path | str | None = None,
+    items: int | None = ITEMS,
+    listener: Listener | None = None,
 ) -> Path:
     """Make the report of one or several runs: one file that a browser shows without a network.
 
@@ -45,6 +37,7 @@ def report(
         out: The file; by default ``report.html`` in the folder of a single run, and in the current
             folder for several.
         items: How many items are shown with their pictures, None for all.
+        listener: Who is told how many of the pictures are made.
 
     Returns:
         The file.
@@ -62,16 +55,28 @@ def report(
     if len({path.resolve() for path in paths}) < len(paths):
         raise ArgumentError(f"a folder is named twice: {', '.join(map(shown, map(str, paths)))}")
     plotly = _plotly()
-    runs = read_runs(paths)
+    runs = list(map(_with_items, read_runs(paths)))
     own = out is None and len(paths) == 1
     file = paths[0] / REPORT if own else Path(REPORT if out is None else path_text(out, "out"))
     with disk_trouble():
         _check(file)
-        write_atomically(file, _page(runs, items, file, plotly()).encode())
+        write_atomically(file, _page(runs, items, file, plotly(), listener or Silence()).encode())
         for path in paths:
             if file.resolve() == (path / REPORT).resolve():
                 RunFolder(path).add_report()
     return file
+
+
+def _with_items(run: RecordedRun) -> RecordedRun:
+    """The run; where an earlier version wrote its folder, with the items that the store still has
+    of it."""
+    if run.items is not None:
+        return run
+    from mfv_dsl.execute.stored_items import stored_items
+
+    with suppress(KeyError, TypeError, ValueError):
+        return replace(run, items=stored_items(run.plan) or None)
+    return run
 
 
 def check_ready(folder: Path) -> None:
@@ -125,17 +130,20 @@ def _in_the_way(file: Path, reason: str) -> MfvError:
     )  # fmt: skip
 
 
-def _page(runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: str) -> str:
+def _page(
+    runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: str, listener: Listener
+) -> str:
     """The report's text."""
     from mfv_dsl.report.page.comparison import comparison_notes, comparison_tables
     from mfv_dsl.report.page.item_sample import all_items, counts, outcomes_table, sampled
     from mfv_dsl.report.page.page_data import items_data
     from mfv_dsl.report.page.render import Page, page_html
     from mfv_dsl.report.page.run_parts import run_part
+    from mfv_dsl.thumbnails import thumbnails
 
     measured = all_items(runs)
     kept = sampled(measured, items)
-    pictures, places, notes = _pictures(runs, kept)
+    pictures, places, notes = thumbnails(runs, kept, listener)
     if len(kept) < len(measured):
         notes = [
             f"This page has {len(kept):,} of the {len(measured):,} items under all conditions, as "
@@ -163,73 +171,3 @@ def _page(runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: st
         f"Made by mfv-dsl {__version__}. The page is one file and asks nothing of any network.",
     )
     return page_html(page, __version__, plotly)
-
-
-# -- pictures -------------------------------------------------------------------------------------
-def _pictures(
-    runs: Sequence[RecordedRun], items: Sequence[ShownItem]
-) -> tuple[Pictures, Places, list[str]]:
-    """Thumbnails of the pictures of items, each once; where they are, and what must be said of
-    those that are missing."""
-    from PIL import features
-
-    from mfv_dsl.report.page.render import Pictures
-
-    wanted: dict[tuple[str, str], dict[str, None]] = {}
-    for item in items:
-        wanted.setdefault((item.run, item.dataset), {})[item.line.image] = None
-    kind = "WEBP" if features.check("webp") else "JPEG"
-    side = _SIDE if sum(map(len, wanted.values())) <= _MANY else _SMALL_SIDE
-    files: dict[bytes, int] = {}
-    places: Places = {}
-    notes: list[str] = []
-    by_name = {run.name: run for run in runs}
-    for (name, dataset), images in wanted.items():
-        opened, problem = _dataset(by_name[name], dataset)
-        missing: list[str] = []
-        for image in images if opened is not None else ():
-            try:
-                thumbnail = _thumbnail(opened, image, side, kind)
-            except (MfvError, OSError, KeyError, ValueError, IndexError) as error:
-                missing.append(error.message if isinstance(error, MfvError) else repr(error))
-            else:
-                places[name, dataset, image] = files.setdefault(thumbnail, len(files))
-        if problem:
-            notes.append(
-                f"The pictures of {dataset or 'the items'} ({name}) are not here: {problem}."
-            )
-        elif missing:
-            notes.append(f"{len(missing):,} of {len(images):,} pictures of {dataset} ({name}) are "
-                         f"not here. The first: {missing[0]}.")  # fmt: skip
-    return Pictures(f"image/{kind.lower()}", list(files)), places, notes
-
-
-def _dataset(run: RecordedRun, name: str) -> tuple[Dataset | None, str]:
-    """A dataset of a run, opened again; or why it cannot be, or is another by now."""
-    from mfv_dsl.data import open_dataset
-
-    declared = run.plan["datasets"].get(name)
-    if declared is None:
-        return None, "the plan does not say which dataset they are of"
-    try:
-        opened = open_dataset(declared["constructor"], **declared["arguments"])
-    except MfvError as error:
-        return None, error.message
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        return None, f"the dataset does not open ({error})"
-    if run.dataset_hash(name) not in (None, opened.hash):
-        return None, "the dataset's files have changed since the run"
-    return opened, ""
-
-
-def _thumbnail(dataset: Dataset | None, image: str, side: int, kind: str) -> bytes:
-    """A picture as a small file, its longer side at most ``side`` pixels."""
-    from PIL import Image
-
-    assert dataset is not None
-    (array,) = dataset.pictures([image], side)
-    picture = Image.fromarray(array)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    picture.save(data, kind, quality=_QUALITY)
-    return data.getvalue()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mfv_dsl.cli.options import parse_items
+from mfv_dsl.cli.options import QuietFlag, parse_items
 from mfv_dsl.cli.tables import folder_of
 
 ItemsOfReport = Annotated[
@@ -32,6 +32,7 @@ def report(
         ),
     ] = None,
     items: ItemsOfReport = "400",
+    quiet: QuietFlag = False,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Make a page of one or several runs, for any browser: tables, figures, items, provenance.
@@ -39,10 +40,12 @@ def report(
     It is one file that needs no network, and may be sent to others.  Several runs stand side by
     side, with paired differences where they measured the same items.
     """
+    from mfv_dsl.cli.output import progress_bars
     from mfv_dsl.run_report import open_in_browser
     from mfv_dsl.run_report import report as make
 
-    file = make([folder_of(run) for run in runs], out, parse_items(items))
+    with progress_bars(quiet) as listener:
+        file = make([folder_of(run) for run in runs], out, parse_items(items), listener)
     typer.echo(str(file))
     if show:
         open_in_browser(file)

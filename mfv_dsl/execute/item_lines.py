@@ -77,11 +77,17 @@ def read_items(folder: Path) -> list[ItemLine] | None:
         except OSError as error:
             raise _bad(folder / name, error.strerror or str(error)) from None
         try:
-            text = (_unpacked(data) if name == ZIPPED else data).decode()
-            return _lines(list(csv.reader(io.StringIO(text, newline=""))))
+            return parsed_items(name, data)
         except (ValueError, IndexError, csv.Error, OSError, EOFError, zlib.error) as error:
             raise _bad(folder / name, str(error)) from None
     return None
+
+
+def parsed_items(name: str, data: bytes) -> list[ItemLine]:
+    """The items in a file of this name.  Raises what reading of another form raises: ValueError,
+    IndexError, OSError, EOFError, zlib.error, csv.Error."""
+    text = (_unpacked(data) if name == ZIPPED else data).decode()
+    return _lines(list(csv.reader(io.StringIO(text, newline=""))))
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.columns import cell
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
-from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json, read_text, reason
+from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text
 from mfv_dsl.execute.item_lines import ItemLine, read_items
 from mfv_dsl.execute.rows import Results
-from mfv_dsl.execute.run_files import PLAN, effects_in, results_of, unknown_form
-from mfv_dsl.execute.run_folder import MANIFEST, RECIPE
+from mfv_dsl.execute.run_files import PLAN, effects_in, json_of, results_of, unknown_form
+from mfv_dsl.execute.run_folder import MANIFEST, RECIPE, is_within
 
 CHOSEN = "chosen"  # in place of what was settled for each relation
 _AGAIN = "run the recipe again; its finished steps are kept"
@@ -125,14 +124,11 @@ def _read(folder: Path) -> RecordedRun:
             folder.resolve().name,
             manifest,
             _text(folder / RECIPE),
-            {name: _text(folder / name) for name in manifest.get("used") or ()},
+            {name: _text(folder / name) for name in manifest.get("used") or () if is_within(name)},
             plan,
             Results.of_json(data),
             read_items(folder),
-            [
-                Effects(said["relation"], said["parameters"], int(said["n"]), arrays)
-                for said, arrays in effects_in(folder)
-            ],
+            _effects(folder, plan),
             [_object(path) for path in sorted((folder / "tune").glob("*/*.json"))],
         )
         _ = run.metrics, run.choose, run._datasets  # which are read from the plan
@@ -141,13 +137,21 @@ def _read(folder: Path) -> RecordedRun:
     return run
 
 
+def _effects(folder: Path, plan: Mapping[str, Any]) -> list[Effects]:
+    """The effects of heads, in the order of the plan."""
+    place = {step["key"]: number for number, step in enumerate(plan["steps"])}
+    found = sorted(effects_in(folder), key=lambda one: place[one[0]["step"]])
+    return [
+        Effects(said["relation"], said["parameters"], int(said["n"]), arrays)
+        for said, arrays in found
+    ]
+
+
 def _object(path: Path) -> dict[str, Any]:
-    try:
-        data = read_json(path, LARGEST_CONFIG, finite=False)
-    except (OSError, BadText) as error:
-        raise MfvError("MFV6113", f"cannot read {path}: {reason(error)}", help=_AGAIN) from None
+    """The object in a JSON file."""
+    data = json_of(path.parent, path.name)
     if not isinstance(data, dict):
-        raise MfvError("MFV6113", f"cannot read {path}: it holds no object", help=_AGAIN)
+        raise unknown_form(path.parent, f"{path.name} holds no object")
     return data
 
 

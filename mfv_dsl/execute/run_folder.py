@@ -245,7 +245,7 @@ class RunFolder:
         if manifest is None:
             return set()
         if isinstance(manifest.get("files"), list):
-            return {name for name in manifest["files"] if _is_within(name)}
+            return {name for name in manifest["files"] if is_within(name)}
         return {name for name in self._all() if name in _ALWAYS or _OF_OLDER_RUNS.fullmatch(name)}
 
     def _all(self) -> Iterator[str]:
@@ -275,6 +275,7 @@ def _contents(source: Path) -> Write:
     return partial(write_atomically, data=source.read_bytes())
 
 
-def _is_within(name: object) -> bool:
+def is_within(name: object) -> bool:
+    """Whether a name in a manifest is that of a file in the run's folder or below it."""
     path = PurePosixPath(name if isinstance(name, str) else "")
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

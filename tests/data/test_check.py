@@ -24,11 +24,11 @@ from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.inspection import preprocessed_pictures, prompt_rows
 from mfv_dsl.models.openflamingo import OpenFlamingo
+from mfv_dsl.report.figures.extents import texts_outside
 from mfv_dsl.report.figures.prompts import prompt_figure
 from mfv_dsl.report.figures.saving import save_figure
 from mfv_dsl.report.prompt_row import PromptRow
 from tests.data.support import write_lines, write_metadata, write_pairs
-from tests.report.figure_texts import texts_outside
 
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 

@@ -20,9 +20,9 @@ from mfv_dsl.execute.run_tables import TABLES, RunTables
 from mfv_dsl.execute.tables import OF_RESULTS
 from mfv_dsl.interactive import InteractiveResult
 from mfv_dsl.methods.mediation import Mediation
+from mfv_dsl.report.figures.extents import texts_outside
 from mfv_dsl.report.figures.kinds import KINDS
 from tests.cli.support import mfv_command
-from tests.report.figure_texts import texts_outside
 
 pytestmark = [
     pytest.mark.slow,  # for the run

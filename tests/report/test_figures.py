@@ -20,15 +20,16 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.report.effects import effects_of
 from mfv_dsl.report.figures.accuracy import accuracy_figure
 from mfv_dsl.report.figures.bars import evals_figure
+from mfv_dsl.report.figures.extents import shown_texts, texts_outside
 from mfv_dsl.report.figures.heads import heads_figure
 from mfv_dsl.report.figures.kinds import KINDS, Wish, kind_named
+from mfv_dsl.report.figures.lettering import fitting
 from mfv_dsl.report.figures.matrices import confusion_figure, similarity_figure
 from mfv_dsl.report.figures.prompts import Panel, answers_figure, prompt_figure
 from mfv_dsl.report.figures.saving import figure_bytes, save_figure
-from mfv_dsl.report.figures.style import COLOURS, fitting, inches
+from mfv_dsl.report.figures.style import COLOURS, inches
 from mfv_dsl.report.figures.training import norms_figure, stream_figure, tuning_figure
 from mfv_dsl.report.prompt_row import PromptRow
-from tests.report.figure_texts import shown_texts, texts_outside
 
 pytestmark = pytest.mark.filterwarnings("error:constrained_layout")
 

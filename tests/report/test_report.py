@@ -20,6 +20,7 @@ import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.recorded_run import read_runs
 from mfv_dsl.execute.run_comparison import compare_runs
+from mfv_dsl.execute.stored_items import stored_items
 from mfv_dsl.methods.intervals import difference_interval
 from mfv_dsl.methods.statistics import sign_test
 from mfv_dsl.report.page.item_sample import all_items, counts, sampled
@@ -305,6 +306,13 @@ def test_a_run_of_a_newer_version_is_refused(folder: Path):
     assert refusal(lambda: report([folder])) == "MFV6114"
 
 
+def test_no_file_outside_of_the_folder_is_shown(folder: Path, tmp_path: Path):
+    (tmp_path / "secret.txt").write_text("a secret of theirs")
+    used = dict.fromkeys(("../secret.txt", str(tmp_path / "secret.txt")), "")
+    change(folder / "manifest.json", lambda data: data.update(used=used))
+    assert "a secret of theirs" not in page_of(folder)
+
+
 def test_an_unfinished_run_is_refused(folder: Path):
     change(folder / "manifest.json", lambda data: data.update(unfinished=True))
     assert refusal(lambda: report([folder])) == "MFV6113"
@@ -326,10 +334,22 @@ def test_rows_that_failed_are_said_to_have(tmp_path: Path):
     assert "rows failed and have no numbers" in page and "MFV537" in page
 
 
-def test_a_run_of_an_older_version_opens_without_items(folder: Path):
+def test_a_run_of_an_older_version_has_the_items_that_the_store_has(folder: Path):
+    (run,) = read_runs([folder])
     (folder / "items.csv").unlink()
+    assert stored_items(run.plan) == run.items
+    data = data_of(page_of(folder), "item-data")
+    assert isinstance(data, dict) and sum(sum(row[4]) for row in data["counts"]) == len(run.items)
+
+
+def test_where_the_store_is_another_it_opens_without(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "items.csv").unlink()
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
     page = page_of(folder)
     assert "has no items.csv" in page and "Accuracy in per cent" in page
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_run_without_evals_opens(tmp_path: Path):
@@ -355,14 +375,18 @@ def test_numbers_that_are_none_break_nothing(folder: Path):
 
 def test_pictures_that_are_missing_have_a_place_and_a_note(tmp_path: Path):
     run = of_pictures(tmp_path)
-    (tmp_path / "3.png").unlink()
+    first = next(csv.DictReader((run.folder / "items.csv").open()))["image"]
+    (tmp_path / first).unlink()
     page = page_of(run.folder)
-    assert "pictures of d (run) are not here" in page
     data = data_of(page, "item-data")
-    assert isinstance(data, dict) and -1 in data["columns"]["picture"]
+    assert isinstance(data, dict)
+    shown = {data["texts"][image]: place for image, place in
+             zip(data["columns"]["image"], data["columns"]["picture"], strict=True)}  # fmt: skip
+    assert [image for image, place in shown.items() if place < 0] == [first]
+    assert f"there is no image {first}" in page and "files have changed since the run" in page
 
 
-def test_pictures_of_files_that_have_changed_are_not_shown(tmp_path: Path):
+def test_pictures_of_files_that_have_changed_are_said_to_be(tmp_path: Path):
     run = of_pictures(tmp_path)
     data = data_of(page_of(run.folder), "pictures")
     assert isinstance(data, dict) and data["files"]
@@ -370,9 +394,23 @@ def test_pictures_of_files_that_have_changed_are_not_shown(tmp_path: Path):
     lines = (tmp_path / "pairs.jsonl").read_text().replace("thing 0", "another thing")
     (tmp_path / "pairs.jsonl").write_text(lines)
     page = page_of(run.folder)
+    assert "files have changed since the run" in page
+    (tmp_path / "pairs.jsonl").unlink()
+    page = page_of(run.folder)
     data = data_of(page, "pictures")
     assert isinstance(data, dict) and data["files"] == []
-    assert "files have changed since the run" in page
+    assert "Pictures of d (run): they are not here" in page
+
+
+def test_a_scene_that_is_drawn_otherwise_now_is_not_shown(folder: Path):
+    def other(plan: dict) -> None:
+        plan["datasets"]["d"]["facts"]["hash"] = "0" * 64
+
+    change(folder / "plan.json", other)
+    page = page_of(folder)
+    data = data_of(page, "pictures")
+    assert isinstance(data, dict) and data["files"] == []
+    assert "the dataset is not what it was" in page
 
 
 def of_pictures(folder: Path) -> mfv.RunResult:

@@ -23,6 +23,7 @@ MODULES = [
     "mfv_dsl.loading",
     "mfv_dsl.models.loaded",
     "mfv_dsl.report.effects",
+    "mfv_dsl.report.figures.lettering",
     "mfv_dsl.report.figures.style",
     "mfv_dsl.execute.store",
     "mfv_dsl.expression",

@@ -77,6 +77,8 @@ def test_wheel_carries_grammar_weights_recipes_and_vectors(wheel: Path):
     for name in (
         "py.typed", "grammars/mfv.lark", "data/things.json", "recipes/quickstart.mfv",
         "vectors/flamingo-tiny/left.safetensors",
+        *(f"report/page/templates/{path.name}"
+          for path in (ROOT / "mfv_dsl" / "report" / "page" / "templates").iterdir()),
         "recipes/paper/qwen3-vl/tuning.mfv",
         "models/tiny/weights/model.safetensors", "models/tiny/weights/README.md",
         *(f"models/llava/weights/{path.name}"

@@ -14,14 +14,13 @@ from mfv_dsl.base.columns import ALL, free_name
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.report.figures.accuracy import Quantity, quantity
 from mfv_dsl.report.figures.conditions import Row, called, is_number, measured, without_draws
+from mfv_dsl.report.figures.lettering import fitting, letters_in
 from mfv_dsl.report.figures.style import (
     COLOURS,
     COLUMN,
-    LETTER,
     PALE,
     Drawing,
     finish,
-    fitting,
     footnote,
     legend,
     new_figure,
@@ -113,7 +112,7 @@ def _drawn(
     lines: Sequence[_Line], colours: Mapping[str, str], left: Quantity, right: Quantity,
     width: float, note: str,
 ) -> tuple[Drawing, np.ndarray[Any, Any]]:  # fmt: skip
-    letters = int(0.36 * width * 72 / (7 * LETTER))
+    letters = letters_in(0.36 * width, 7)
     names = fitting([name for name, *_ in lines if name], letters, 3)
     shown, places, place = iter(names), [], 0.0
     for name, *_ in lines:  # a gap goes before each group, and room for long names
@@ -123,7 +122,7 @@ def _drawn(
     high = 0.19 * (places[-1] - places[0] + 1.4)
     with styled():
         below = 0.18 if colours else 0.0
-        room = int((0.3 * width) * 72 / (8 * LETTER))
+        room = letters_in(0.3 * width, 8)
         labels = fitting([left.label, right.label], room, 3)
         foot = 0.27 + 0.14 * max(label.count("\n") + 1 for label in labels)
         figure = new_figure(width, high + foot + below)
@@ -141,7 +140,7 @@ def _drawn(
             panel.grid(axis="x", linewidth=0.4, color="#e0e0e0")
             panel.set_axisbelow(True)
         if colours:
-            shown = fitting(list(colours), int(width * 72 / (7 * LETTER)) - 6)
+            shown = fitting(list(colours), letters_in(width - 0.42, 7))
             handles = {
                 name: Patch(color=colour)
                 for name, colour in zip(shown, colours.values(), strict=True)
@@ -149,7 +148,7 @@ def _drawn(
             legend(figure, handles, width)
         if note:
             footnote(figure, note)
-        finish(figure)
+        finish(figure, axes, 0.6 * high)
     return figure, axes
 
 

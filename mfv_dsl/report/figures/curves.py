@@ -12,15 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from mfv_dsl.report.figures.lettering import fitting, letters_in, longest
 from mfv_dsl.report.figures.style import (
     COLOURS,
     COLUMN,
-    LETTER,
     LINES,
     MARKERS,
     Drawing,
     finish,
-    fitting,
     footnote,
     legend,
     legend_columns,
@@ -67,7 +66,7 @@ def curves_figure(
     """
     names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
     style = {name: _style(place) for place, name in enumerate(names)}
-    shown = dict(zip(names, fitting(names, int(width * 72 / (7 * LETTER)) - 6), strict=True))
+    shown = dict(zip(names, fitting(names, letters_in(width - 0.5, 7)), strict=True))
     across = max(1, min(len(panels), int(width / (1.45 if share_y else 2.0))))
     across = min(across, ceil(len(panels) / ceil(len(panels) / across)))
     down = ceil(len(panels) / across)
@@ -78,7 +77,7 @@ def curves_figure(
         figure = new_figure(width, down * (tall + 0.22) + (below if len(names) > 1 else 0) + 0.3)
         grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=share_y)
         axes = grid.ravel()
-        letters = int((width / across - 0.5) * 72 / (8 * LETTER))
+        letters = letters_in(width / across - 0.5, 8)
         words = _words(panels)
         labels = [y] * len(panels) if isinstance(y, str) else list(y)
         for place, (panel, (title, curves)) in enumerate(
@@ -98,7 +97,7 @@ def curves_figure(
             _legend(figure, axes[: len(panels)], names, shown, width)
         if note:
             footnote(figure, note)
-        finish(figure)
+        finish(figure, list(axes[: len(panels)]), 0.7 * tall, down)
     return figure, axes[: len(panels)]
 
 
@@ -131,6 +130,8 @@ def _draw(
     panel: Axes, curve: Curve, style: Mapping[str, Any], name: str, words: Sequence[str]
 ) -> None:
     colour = style["color"]
+    if not len(curve.y):
+        return  # it has no finite number
     if not len(curve.x):
         panel.axhline(curve.y[0], color=colour, linestyle=":", linewidth=1, label=name)
         if curve.low and curve.low[0] is not None and curve.high[0] is not None:
@@ -169,9 +170,10 @@ def _name_axes(
     share_y: bool,
 ) -> None:  # fmt: skip
     if words:
-        room = panel.get_figure().get_figwidth() / across * 72 / (7 * LETTER)
-        several = sum(map(len, words)) + 2 * len(words) > room - 7
-        panel.set_xticks(range(len(words)), words, rotation=90 if several else 0)
+        shown = fitting(words, 16)
+        room = letters_in(panel.get_figure().get_figwidth() / across - 0.5, 7)
+        crowded = sum(map(longest, [[word] for word in shown])) + 2 * len(shown) > room
+        panel.set_xticks(range(len(words)), shown, rotation=90 if crowded else 0)
         panel.set_xlim(-0.5, len(words) - 0.5)
     else:
         _number_ticks(panel)

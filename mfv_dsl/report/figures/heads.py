@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from mfv_dsl.base.numbers import decimals
-from mfv_dsl.report.figures.heat_maps import Scale, heat_map, thinned, write_numbers
+from mfv_dsl.report.figures.heat_maps import Scale, heat_map, only_finite, thinned, write_numbers
+from mfv_dsl.report.figures.lettering import fitting, letters_in
 from mfv_dsl.report.figures.style import (
     COLUMN,
     DIVERGING,
-    LETTER,
     SEQUENTIAL,
     Drawing,
     finish,
-    fitting,
     footnote,
     new_figure,
     styled,
@@ -55,7 +54,7 @@ def heads_figure(
     Returns:
         The figure and its axes, one a panel.
     """
-    arrays = [np.asarray(values, dtype=float) for values in panels.values()]
+    arrays = [only_finite(values) for values in panels.values()]
     shape = arrays[0].shape
     layers, heads = (
         list(range(size)) if given is None else list(given)
@@ -73,7 +72,7 @@ def heads_figure(
         scale = Scale.around_zero(np.stack(arrays), DIVERGING)
         if by in _LENGTHS:
             scale = Scale(SEQUENTIAL, 0.0, scale.high)
-        letters = int(side * 72 / (8 * LETTER))
+        letters = letters_in(side, 8)
         titles = fitting(list(panels), letters)
         image = None
         for panel, values, title in zip(axes, arrays, titles, strict=False):
@@ -101,10 +100,10 @@ def heads_figure(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=2)
         unit = UNITS.get(by, by)
-        bar.set_label(fitting([unit], int(long * (down * tall + 0.3) * 72 / (8 * LETTER)), 3)[0])
+        bar.set_label(fitting([unit], letters_in(long * (down * tall + 0.2), 8), 3)[0])
         if note:
             footnote(figure, note)
-        finish(figure)
+        finish(figure, list(axes[: len(arrays)]), 0.7 * tall, down)
     return figure, axes[: len(arrays)]
 
 

@@ -33,6 +33,12 @@ class Scale:
         return cls(colours, -(most or 1.0), most or 1.0)
 
 
+def only_finite(values: np.ndarray) -> np.ndarray:
+    """Numbers as floats, NaN in place of those that are not finite."""
+    numbers = np.asarray(values, dtype=float)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
 def heat_map(
     axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], scale: Scale
 ) -> AxesImage:

@@ -15,16 +15,15 @@ from mfv_dsl.base.columns import OTHER, free_name
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.numbers import decimals
 from mfv_dsl.report.figures.conditions import Row, called, without_draws
-from mfv_dsl.report.figures.heat_maps import Scale, heat_map, write_numbers
+from mfv_dsl.report.figures.heat_maps import Scale, heat_map, only_finite, write_numbers
+from mfv_dsl.report.figures.lettering import fitting, inches_of, letters_in, longest
 from mfv_dsl.report.figures.style import (
     COLUMN,
     DIVERGING,
-    LETTER,
     PALE,
     SEQUENTIAL,
     Drawing,
     finish,
-    fitting,
     new_figure,
     styled,
 )
@@ -71,7 +70,7 @@ def confusion_figure(
     for name, shares in panels.items():
         own = [relation for relation in asked if any(r == relation for r, _ in shares)]
         values = [[shares.get((r, answer), np.nan) for answer in answers] for r in own]
-        arrays[name] = own, 100 * np.array(values, dtype=float)
+        arrays[name] = own, only_finite(100 * np.array(values, dtype=float))
     return _confusions(_gathered(arrays), answers, width)
 
 
@@ -123,8 +122,8 @@ def _rank(name: str, asked: Sequence[str]) -> int:
 def _confusions(
     panels: Mapping[str, _Panel], answers: Sequence[str], width: float
 ) -> tuple[Drawing, np.ndarray[Any, Any]]:
-    longest = max(len(name) for rows, _ in panels.values() for name in rows)
-    aside = min(longest, 14) * 7 * LETTER / 72 + 0.35
+    names = [name for rows, _ in panels.values() for name in rows]
+    aside = inches_of(longest(fitting(names, 14)), 7) + 0.35
     least = 0.2 * len(answers)
     across = max(1, min(len(panels), int((width - 0.5) / (least + aside))))
     down = ceil(len(panels) / across)
@@ -136,13 +135,13 @@ def _confusions(
         in_lines = any("\n" in name for rows, _ in part for name in fitting(rows, 14))
         least = 0.23 if in_lines else 0.16
         heights.append(max(len(rows) for rows, _ in part) * min(max(cell, least), 0.32))
-    foot = min(max(map(len, answers)), 14) * 7 * LETTER / 72 * 0.75 + 0.15
+    foot = 0.75 * inches_of(longest(fitting(answers, 14)), 7) + 0.15
     scale = Scale(SEQUENTIAL, 0, 100)
     with styled():
         figure = new_figure(width, sum(heights) + down * 0.27 + foot + 0.2)
         grid = figure.subplots(down, across, squeeze=False, height_ratios=heights)
         axes = grid.ravel()
-        titles = fitting(list(panels), int(side * 72 / (8 * LETTER)), 3)
+        titles = fitting(list(panels), letters_in(side, 8), 3)
         for place, (panel, title, (rows, values)) in enumerate(
             zip(axes, titles, panels.values(), strict=False)
         ):
@@ -169,7 +168,7 @@ def _confusions(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=2)
         bar.set_label("items (%)")
-        finish(figure)
+        finish(figure, list(axes[: len(panels)]), 0.6 * min(heights), down)
     return figure, axes[: len(panels)]
 
 
@@ -188,12 +187,12 @@ def similarity_figure(
     Returns:
         The figure, and its axes: the heat map, and the tree if there is one.
     """
-    cosines = np.asarray(cosines, dtype=float)
+    cosines = only_finite(cosines)
     has_direction = np.isfinite(cosines.diagonal())
     directed = [int(i) for i in np.flatnonzero(has_direction)]
     tree = None
     if cluster and len(directed) > 2:
-        distances = 1 - np.clip(cosines[np.ix_(directed, directed)], -1, 1)
+        distances = 1 - np.clip(np.nan_to_num(cosines[np.ix_(directed, directed)]), -1, 1)
         distances = (distances + distances.T) / 2
         np.fill_diagonal(distances, 0)
         joined = linkage(squareform(distances, checks=False), "average", optimal_ordering=True)
@@ -205,7 +204,7 @@ def similarity_figure(
     lines = 2 if (width - 1.5) / len(order) >= 0.22 else 1  # of which the cells are high enough
     letters = letters if lines == 2 else letters + 5  # smaller ones, there is room for more
     shown = fitting([names[i] for i in order], letters, lines)
-    aside = max(len(line) for name in shown for line in name.split("\n")) * 7 * LETTER / 72
+    aside = inches_of(longest(shown), 7)
     side = max(width - aside - 0.65, 0.9)
     cell = side / len(order)
     scale = Scale(DIVERGING, -1.0, 1.0)
@@ -235,7 +234,7 @@ def similarity_figure(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=2)
         bar.set_label("cosine")
-        finish(figure)
+        finish(figure, [panel], 0.7 * high)
     return figure, axes
 
 

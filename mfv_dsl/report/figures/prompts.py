@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -12,15 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mfv_dsl.data.template import END_OF_CHUNK, IMAGE
+from mfv_dsl.report.figures.lettering import fitting, letters_in, wrapped
 from mfv_dsl.report.figures.style import (
     COLOURS,
-    LETTER,
     PAGE,
     PALE,
     RIGHT,
     Drawing,
     finish,
-    fitting,
     new_figure,
     styled,
 )
@@ -53,7 +51,7 @@ def prompt_figure(
     across = min(longest, max(1, int(width / 0.6)))
     lines_of = [ceil(len(row.pictures) / across) for row in rows]
     side = min(width / across - 0.1, 1.6)
-    letters = max(8, int(side * 72 / (_TEXT * LETTER)))
+    letters = max(8, letters_in(side, _TEXT))
     tall = max(picture.shape[0] / picture.shape[1] for row in rows for picture in row.pictures)
     most = max(
         len(_lines(text, letters)) + (place == len(row.texts) - 1)
@@ -68,7 +66,7 @@ def prompt_figure(
         figure.set_layout_engine("none")
         top = high
         for number, row in enumerate(rows):
-            title = fitting([row.title], int(width * 72 / (8 * LETTER)))[0]
+            title = fitting([row.title], letters_in(width - 0.1, 8))[0]
             figure.text(0.05 / width, (top - 0.06) / high, title, va="top")
             figure.text(
                 0.05 / width, (top - 0.2) / high, _sizes(sizes), va="top", color=PALE, fontsize=6.5
@@ -123,7 +121,7 @@ def _write(
 def _lines(text: str, letters: int) -> list[str]:
     """A piece of a prompt in lines that fit under its picture."""
     pieces = text.replace(IMAGE, f"{IMAGE}\n").replace(END_OF_CHUNK, f"\n{END_OF_CHUNK}")
-    return [line for piece in pieces.split("\n") for line in textwrap.wrap(piece, letters)]
+    return [line for piece in pieces.split("\n") if piece for line in wrapped(piece, letters)]
 
 
 def answers_figure(
@@ -139,10 +137,10 @@ def answers_figure(
     across = max(1, min(len(panels) + 1, int(width / 1.5)))
     down = ceil((len(panels) + 1) / across)
     side = width / across
-    letters = int((side - 0.15) * 72 / (8 * LETTER))
+    letters = letters_in(side - 0.2, 8)
     titles = fitting([panel.title for panel in panels], letters, 3)
     heading = max(title.count("\n") + 1 for title in titles)
-    asked = textwrap.wrap(question, letters) or [""]
+    asked = wrapped(question, letters)
     ratio = picture.shape[0] / picture.shape[1]
     high = max(0.3 * most + 0.3, min(side * ratio, 2.2) + 0.05)
     with styled():
@@ -168,7 +166,7 @@ def answers_figure(
 
 def _probabilities(axes: Axes, panel: Panel, side: float) -> None:
     """Bars of probabilities, each under its answer."""
-    names = fitting([name for name, _ in panel.answers], int((side - 0.2) * 72 / (7 * LETTER)), 1)
+    names = fitting([name for name, _ in panel.answers], letters_in(side - 0.2, 7), 1)
     for place, (name, (answer, probability)) in enumerate(zip(names, panel.answers, strict=True)):
         colour = RIGHT if answer == panel.right else COLOURS[5]
         axes.barh(place + 0.12, probability, height=0.34, color=colour)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
-import textwrap
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -14,19 +14,23 @@ from math import ceil
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
-from matplotlib.text import Text
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mfv_dsl.base.arguments import plain_number
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.report.figures.extents import beyond, shown_texts
+from mfv_dsl.report.figures.lettering import inches_of, letters_in, longest, wrapped
 
 #: Widths in inches: one column of a two-column paper, and both.
 COLUMN, PAGE = 3.3, 6.9
 NAMED_WIDTHS = {"column": COLUMN, "page": PAGE}
 _UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
 _NARROWEST, _WIDEST = 1.5, 40.0
+_TRIES = 12  # to find the height of a figure
 
 #: The colours of Okabe and Ito (2008), without the yellow, which a white page swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -36,8 +40,6 @@ LINES = ("-", "--", "-.", ":")
 DIVERGING, SEQUENTIAL = "RdBu_r", "Blues"
 NOTHING, PALE, RIGHT = "#d9d9d9", "#6b6b6b", "#009E73"
 
-#: Points of a letter's width as a share of its size, about, in the font that is used.
-LETTER = 0.6
 RC: dict[str, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -130,13 +132,49 @@ def new_figure(width: float, height: float) -> Drawing:
     return figure
 
 
-def finish(figure: Figure) -> None:
-    """Lay a figure out.  What is written over its texts later may have formulas, ``$x$``; names
-    that are there have none, whatever they look like."""
-    figure.draw_without_rendering()
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and "$" not in text.get_text():
+def finish(figure: Figure, axes: Sequence[Axes] = (), least: float = 0.0, rows: int = 1) -> None:
+    """Lay a figure out.  It becomes higher where its texts would be cut off, or its ``axes``, which
+    stand in ``rows``, would be less than ``least`` inches high.
+
+    What is written over its texts later may have formulas, ``$x$``; names that are there have none,
+    whatever they look like.
+
+    Raises:
+        MfvError: MFV5356 where what has to be written does not fit into the width.
+    """
+    grows = isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)
+    for _ in range(_TRIES if grows else 1):
+        collapsed = _lay_out(figure)
+        aside, above = beyond(figure)
+        high = [one.get_position().height * figure.get_figheight() for one in axes]
+        short = rows * (least - min(high, default=least))
+        missing = 0.5 if collapsed else max(above, short if short > 0.02 else 0.0)
+        if not missing:
+            break
+        figure.set_figheight(figure.get_figheight() + missing + 0.02)
+    if collapsed or aside or above:
+        raise MfvError(
+            "MFV5356", "what is written in the figure does not fit into its width of "
+            f"{figure.get_figwidth():g} inches",
+            help="make it wider, such as --width page", argument="width",
+        )  # fmt: skip
+    for text in shown_texts(figure):
+        if "$" not in text.get_text():
             text.set_parse_math(True)
+
+
+def _lay_out(figure: Figure) -> bool:
+    """Lay a figure out, and tell whether there was no room for it."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        figure.draw_without_rendering()
+    collapsed = False
+    for one in told:
+        if "constrained_layout not applied" in str(one.message):
+            collapsed = True
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return collapsed
 
 
 def inches(width: object) -> float:
@@ -163,45 +201,6 @@ def inches(width: object) -> float:
     return float(number)
 
 
-def fitting(names: Sequence[str], letters: int, lines: int = 2) -> list[str]:
-    """Names in lines of so many letters; what does not fit loses its middle, and names that would
-    look alike then are numbered.
-
-    >>> fitting(["left", "the_far_end_of_the_long_table"], 12)
-    ['left', 'the_far_end_\\nof_the…table']
-    """
-    letters = max(letters, 6)
-    short = [_in_lines(name, letters, lines) for name in names]
-    seen: dict[str, list[str]] = {}
-    for name, text in zip(names, short, strict=True):
-        others = seen.setdefault(text, [])
-        if name not in others:
-            others.append(name)
-    return [
-        text if len(seen[text]) == 1 else f"{text} ({seen[text].index(name) + 1})"
-        for name, text in zip(names, short, strict=True)
-    ]
-
-
-def _in_lines(name: str, letters: int, lines: int) -> str:
-    """A name in lines, broken behind spaces, underscores and commas; of a name that is too long the
-    last line lacks its middle."""
-    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    if len(name) <= letters:
-        return name
-    rows = [""]
-    for word in re.findall(r"[^\s_,]*[\s_,]+|[^\s_,]+", name):
-        for piece in (word[i : i + letters] for i in range(0, len(word), letters)):
-            if rows[-1] and len(rows[-1]) + len(piece.rstrip()) > letters:
-                rows.append("")
-            rows[-1] += piece
-    if len(rows) > lines:
-        rest = "".join(rows[lines - 1 :])
-        behind = (letters - 1) // 2
-        rows[lines - 1 :] = [f"{rest[: letters - 1 - behind]}…{rest[-behind:]}"]
-    return "\n".join(row.rstrip() for row in rows)
-
-
 def legend(figure: Figure, handles: Mapping[str, Any], width: float) -> None:
     """A legend below a figure ``width`` inches wide, in as many columns as fit."""
     figure.legend(
@@ -212,17 +211,15 @@ def legend(figure: Figure, handles: Mapping[str, Any], width: float) -> None:
 
 def legend_columns(names: Sequence[str], width: float) -> int:
     """How many columns of a legend fit into a width, none of them much shorter than others."""
-    longest = max(len(line) for name in names for line in name.split("\n"))
-    column = longest * 7 * LETTER + 30  # the handle and the gaps
-    most = max(1, min(len(names), int(width * 72 // column), 4))
+    column = inches_of(longest(names), 7) + 0.42  # the handle and the gaps
+    most = max(1, min(len(names), int(width / column), 4))
     return ceil(len(names) / ceil(len(names) / most))
 
 
 def footnote(figure: Figure, text: str) -> None:
     """A remark below the axes; over the legend, if there is one."""
     size = 6.5
-    letters = int(figure.get_figwidth() * 72 / (size * LETTER * 0.95))
-    lines = textwrap.wrap(text, letters)
+    lines = wrapped(text, letters_in(figure.get_figwidth() - 0.15, size))
     figure.set_figheight(figure.get_figheight() + len(lines) * size * 1.25 / 72)
     if figure.legends:
         figure.legends[0].set_title("\n".join(lines), prop={"size": size})

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Fields that a curve may run along.
 _ALONG = ("layer", "scale", "k", "shots")
+_MOST_BARS = 60
 _NO_FIELDS = ("answers", "answers_other", "against")
 _MOST_HEADS = 20  # in the table beside the map
 _DIGITS = 6  # behind the point of an effect
@@ -165,6 +166,8 @@ def _intervals(rows: Sequence[Row]) -> list[PageFigure]:
         ]
         if not kept:
             continue
+        more = f"The first {_MOST_BARS} of {len(kept)}." if len(kept) > _MOST_BARS else ""
+        kept = kept[:_MOST_BARS]
         texts = [percent(row[value], row[low], row[high], sign) for _, row in kept]
         data = {
             "names": [name for name, _ in kept], "signed": bool(sign), "text": texts,
@@ -173,7 +176,9 @@ def _intervals(rows: Sequence[Row]) -> list[PageFigure]:
         }  # fmt: skip
         cells = [[name, text] for (name, _), text in zip(kept, texts, strict=True)]
         table = PageTable.plain(title, ["eval", f"{value} %"], cells)
-        figures.append(PageFigure("intervals", title, data, table, note))
+        figures.append(
+            PageFigure("intervals", title, data, table, " ".join(filter(None, (more, note))))
+        )
     return figures
 
 

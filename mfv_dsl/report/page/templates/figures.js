@@ -2,10 +2,13 @@
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 let plotlyIsThere = null;
+let itemsAreThere = () => undefined;
+const untilItems = new Promise((resolve) => { itemsAreThere = resolve; });
 
 /** Plotly, unpacked and read when the first figure needs it. */
 function plotly() {
   plotlyIsThere ??= (async () => {
+    await untilItems;
     const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
     const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const source = document.createElement("script");
@@ -31,8 +34,12 @@ function withAlpha(hex, alpha) {
 function plain(text) {
   return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
+/** A text of at most so many letters: the middle goes, since names often differ at their ends. */
 function shortened(text, most) {
-  return plain(text.length > most ? `${text.slice(0, most - 1)}…` : text);
+  const letters = [...text];
+  if (letters.length <= most) return plain(text);
+  const end = Math.floor((most - 1) / 2);
+  return plain(`${letters.slice(0, most - 1 - end).join("")}…${letters.slice(letters.length - end).join("")}`);
 }
 function layoutOf(more) {
   const axis = () => ({ gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("line"), automargin: true });
@@ -70,10 +77,16 @@ function lines(Plotly, place, data) {
       hovertemplate: `${plain(data.x)} %{x}: %{text}${data.percent ? " %" : ""}<extra>${plain(one.name)}</extra>`,
     });
   });
+  const places = data.series.flatMap((one) => one.x);
+  const whole = places.every(Number.isInteger) && Math.max(...places) - Math.min(...places) <= 16;
+  const longest = Math.min(40, Math.max(...data.series.map((one) => one.name.length)));
+  const across = Math.max(1, Math.floor((place.clientWidth - 80) / (longest * 7.5 + 50)));
+  const legendHeight = data.series.length > 1 ? 20 * Math.min(8, Math.ceil(data.series.length / across)) : 0;
   return Plotly.react(place, traces, layoutOf({
-    height: 400, showlegend: data.series.length > 1, hovermode: "closest", legend: { orientation: "h", y: -0.18 },
-    xaxis: { title: { text: plain(data.x), font: { size: 13 }, standoff: 6 } },
-    yaxis: { title: { text: plain(data.y), font: { size: 13 } }, ...(data.percent ? { tickformat: ".0%", range: [-0.02, 1.04] } : {}) },
+    height: 370 + legendHeight, margin: { l: 56, r: 16, t: 8, b: 56 + legendHeight }, hovermode: "closest",
+    showlegend: data.series.length > 1, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 },
+    xaxis: { title: { text: plain(data.x), font: { size: 13 }, standoff: 6 }, ...(whole ? { dtick: 1 } : {}) },
+    yaxis: { title: { text: plain(data.y), font: { size: 13 }, standoff: 10 }, ...(data.percent ? { tickformat: ".0%", range: [-0.02, 1.04] } : {}) },
   }), OPTIONS);
 }
 
@@ -128,7 +141,7 @@ function matrix(Plotly, place, data) {
     text: one.z.map((row) => row.map((share) => (share === null ? "" : (100 * share).toFixed(0)))),
     texttemplate: "%{text}", hovertemplate: "%{text} % of the answers<extra></extra>",
   }], layoutOf({
-    height: 130 + 42 * one.down.length, margin: { l: 8, r: 8, t: 8, b: 8 },
+    height: 130 + (one.down.length > 10 ? 26 : 42) * one.down.length, margin: { l: 8, r: 8, t: 8, b: 8 },
     xaxis: { tickvals: numbers(one.across), ticktext: one.across.map((name) => `→ ${shortened(name, most)}`), side: "top", showgrid: false },
     yaxis: { tickvals: numbers(one.down), ticktext: one.down.map((name) => shortened(name, most)), autorange: "reversed", showgrid: false },
   }), OPTIONS);

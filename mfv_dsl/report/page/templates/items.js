@@ -135,4 +135,11 @@ function browseItems(form) {
 }
 
 const filters = document.querySelector(".filters");
-if (filters) whenNear(document.getElementById("browser"), () => browseItems(filters));
+/** Once the page was painted, and before the library of the figures takes the browser's time. */
+requestAnimationFrame(() => setTimeout(() => {
+  try {
+    if (filters) browseItems(filters);
+  } finally {
+    itemsAreThere();
+  }
+}));
