@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
-import re
 from pathlib import Path
 
 import numpy as np
