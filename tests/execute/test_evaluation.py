@@ -399,7 +399,7 @@ def test_tables_show_controls_and_confusion(ran: RunResult, tmp_path: Path):
     assert not any(cell.count(".") for cell in line.split())
     assert " ".join(confusion.split("note:")[1].split()).startswith("sweep shows 4 conditions")
     html = ran._repr_html_()
-    for shown in (r"<th[^>]*>control</th>", r"<th[^>]*>→ left</th>", "<p[^>]*>sweep shows"):
+    for shown in (r"<th[^>]*>control</th>", r"<th[^>]*>→ left</th>", "<p[^>]*>note: sweep shows"):
         assert re.search(shown, html), shown
 
 
