@@ -256,6 +256,11 @@ class Draft:
             return made.with_objects(self._objects["model"], self._objects["dataset"])
         return made
 
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html.recipes import recipe_html
+
+        return recipe_html("draft", self.text)
+
     def __str__(self) -> str:
         return self.text
 

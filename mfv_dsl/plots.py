@@ -207,6 +207,15 @@ class Run(RunViews):
     def __repr__(self) -> str:
         return f"{kind_of(self)}({short(self.folder)})"
 
+    def _repr_html_(self) -> str:
+        from mfv_dsl.execute.rows import Results
+        from mfv_dsl.execute.run_files import json_of
+        from mfv_dsl.report.html.results import run_html
+
+        planned = json_of(self.folder, "plan.json")["rows"]
+        metrics = {row["eval"]: row["metrics"] for row in planned}
+        return run_html(self.folder, Results.of_json(self._read.results), metrics)
+
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The lines of ``results.csv``."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
+from mfv_dsl.base.collecting import uncollected
 from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
@@ -138,6 +139,7 @@ def _checked(
     )
 
 
+@uncollected()
 def check_source(
     source: Source,
     facts: Facts | None = None,

@@ -12,6 +12,7 @@ from itertools import groupby, pairwise
 
 from lark import Token
 
+from mfv_dsl.base.collecting import uncollected
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.source import Source
 from mfv_dsl.lang.layout import BEFORE_SET, OPERATORS, begins_cases
@@ -52,6 +53,7 @@ class _Bracket:
     value: bool = False  # in a case: whether its value has begun
 
 
+@uncollected()
 def format_source(source: Source) -> str:
     """The recipe's text, laid out; formatting it again changes nothing.
 

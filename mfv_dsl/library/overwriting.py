@@ -39,8 +39,8 @@ class Overwritten:
     def help(self) -> str:
         """What to do."""
         return (
-            "save into another folder, or save those anew, too; `mfv run` writes it where the "
-            f"`save` has `allow = [{CODE}]`"
+            "save into another folder, save those anew, too, or take it out first: `mfv vectors "
+            f"remove`; a `save` with `allow = [{CODE}]` writes it"
         )
 
     def error(self) -> MfvError:

@@ -30,7 +30,7 @@ from mfv_dsl.playground.pictures import (
     Uploaded,
     upload,
 )
-from mfv_dsl.playground.studio import Outcome, Request, Studio
+from mfv_dsl.playground.studio import Ended, Outcome, Request, Studio
 
 _log = logging.getLogger(__name__)
 #: The largest number of a question.
@@ -53,6 +53,8 @@ def noticed(outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                 return (*(result if isinstance(result, tuple) else (result,)), "")
             except MfvError as error:
                 notice = shown.error_html(error.diagnostics)
+            except Ended:
+                notice = '<p class="mfv-remark" role="alert">The playground has ended.</p>'
             except Exception as error:
                 _log.exception("a request failed")
                 notice = (

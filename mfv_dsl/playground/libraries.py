@@ -62,7 +62,8 @@ def default_libraries(fingerprint: str) -> tuple[str, ...]:
 def vectors_of(libraries: Sequence[str]) -> list[LibraryVector]:
     """The vectors of libraries, in their order; a library is a folder of vectors or a file.
 
-    Raises MfvError: MFV6001 for a library that is not there, MFV5350 for one without vectors.
+    Raises MfvError: MFV5350 for a library that is not there or has no vectors, MFV6001 for a file
+    that is not there.
     """
     found = [one for library in libraries for one in _vectors_in(library)]
     names = [one.name for one in found]
@@ -80,10 +81,18 @@ def _vectors_in(library: str) -> Iterator[LibraryVector]:
         for path, file in files.items():
             yield _vector(file.stem, Call(Name("load"), (Text(path),)), lambda file=file: file)
         return
+    if library.startswith("hf:"):
+        raise MfvError(
+            "MFV5350", f"{library} is on the Hub, and a page shows libraries of this machine",
+            help=f"`mfv vectors pull {library} FOLDER` brings it here",
+        )  # fmt: skip
     folder = library_at(library)
     if not folder.names():
-        vector_files(library)  # raises what is wrong
-        raise MfvError("MFV5350", f"there are no vectors in {library}")
+        is_there = library and folder.root.is_dir()
+        what = "there are no vectors in the folder" if is_there else "there is no library"
+        raise MfvError(
+            "MFV5350", f"{what} `{library}`", help="name a folder of vectors, or a vector's file"
+        )
     for name in folder.names():
         load = Call(Name("load"), (Text(library), Text(name)))
         yield _vector(name, load, lambda name=name: folder.path(name))

@@ -6,6 +6,7 @@ files, and the store of finished steps.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -59,7 +60,7 @@ def serve(settings: Settings, address: Address, say: Callable[[str], None]) -> N
     Raises MfvError: MFV5410 without the package gradio, MFV5414 for a port or host that cannot be
     had, and what opening the model, dataset and libraries raises.
     """
-    with _own_folder():
+    with _own_folder(), _logged():
         check_gradio()
         port = free_port(address.host, address.port)
         studio = Studio.open(settings)
@@ -80,6 +81,7 @@ def serve(settings: Settings, address: Address, say: Callable[[str], None]) -> N
                 time.sleep(3600)
         finally:
             page.close(verbose=False)
+            studio.close()
 
 
 @contextmanager
@@ -105,6 +107,18 @@ def _own_folder() -> Iterator[Path]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """What the page logs is written to stderr."""
+    log, handler = logging.getLogger("mfv_dsl.playground"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def check_gradio() -> None:

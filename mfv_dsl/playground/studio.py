@@ -13,13 +13,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mfv_dsl import data
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.data.items import Dataset
-from mfv_dsl.execute.settings import Listener
+from mfv_dsl.execute.settings import Listener, Silence
 from mfv_dsl.given import Given
 from mfv_dsl.inputs import VectorInput, open_model
 from mfv_dsl.inspection import Question, own_layer, unknown_words
@@ -98,6 +98,10 @@ class Outcome:
     remarks: tuple[str, ...] = ()
 
 
+class Ended(Exception):
+    """The studio was closed while a request ran."""
+
+
 class Studio:
     """A loaded model with what can be asked of it."""
 
@@ -115,6 +119,7 @@ class Studio:
         )
         self._running = threading.Lock()  # the model's hooks are one request's at a time
         self._checking = threading.Lock()
+        self._closed = threading.Event()
         self._computed: OrderedDict[str, VectorInput] = OrderedDict()
 
     @classmethod
@@ -161,6 +166,7 @@ class Studio:
         question = self.question(request.picture, request.query)
         checked = self.check(request.expression)
         with self._running:
+            self._go_on()
             begin = time.perf_counter()
             remarks = _remarks(checked, unknown_words(self.backend, question))
             vector = None if checked.expression is None else self._vector(checked, listener)
@@ -189,13 +195,25 @@ class Studio:
         key = str(checked.expression)
         if key not in self._computed:
             vector = checked.expression.vector(
-                self.backend, self.dataset, listener, progress=False, **self.defaults
-            )
+                self.backend, self.dataset, _Stoppable(listener or Silence(), self._go_on),
+                progress=False, **self.defaults,
+            )  # fmt: skip
             self._computed[key] = VectorInput(vector, checked.layer)
             while len(self._computed) > _KEPT:
                 self._computed.popitem(last=False)
         self._computed.move_to_end(key)
         return self._computed[key]
+
+    def close(self, patience: float = 30.0) -> None:
+        """Let the request that runs end, or be given up where a vector is computed; those that wait
+        are not begun (:class:`Ended`)."""
+        self._closed.set()
+        if self._running.acquire(timeout=patience):
+            self._running.release()
+
+    def _go_on(self) -> None:
+        if self._closed.is_set():
+            raise Ended
 
     # -- libraries --------------------------------------------------------------------------------
     def cosines(self) -> tuple[list[str], list[list[float]]]:
@@ -213,6 +231,23 @@ class Studio:
         from mfv_dsl.lang.unparse import unparse
 
         return vector.name if self.names.get(vector.name) == vector.load else unparse(vector.load)
+
+
+class _Stoppable:
+    """A listener that ends the work that it is told of where ``go_on`` raises."""
+
+    def __init__(self, listener: Listener, go_on: Callable[[], None]) -> None:
+        self.listener, self.go_on = listener, go_on
+
+    def begin(self, label: str, total: int) -> Callable[[int], None]:
+        tell = self.listener.begin(label, total)
+
+        def advance(units: int) -> None:
+            self.go_on()
+            tell(units)
+
+        self.go_on()
+        return advance
 
 
 def _check_bounds(request: Request) -> None:

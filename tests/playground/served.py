@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+_MAIN = "from mfv_dsl.cli import main; main()"
 OPTIONS = ("--heads", "{L2H6, L4H1}", "--trials", "8")
 
 
@@ -41,8 +42,9 @@ class Server:
 
 
 @contextmanager
-def served(folder: Path, *options: str) -> Iterator[Server]:
-    """A server that is started in a folder of its own, and ended after."""
+def served(folder: Path, *options: str, before: str = "") -> Iterator[Server]:
+    """A server that is started in a folder of its own, and ended after; ``before`` is run first in
+    its process."""
     here, temporary = folder / "here", folder / "temporary"
     here.mkdir()
     temporary.mkdir()
@@ -53,7 +55,8 @@ def served(folder: Path, *options: str) -> Iterator[Server]:
     }  # fmt: skip
     begin = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mfv_dsl", "serve", *options], cwd=here, env=environment, text=True,
+        [sys.executable, "-c", f"{before}\n{_MAIN}", "serve", *options],
+        cwd=here, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip

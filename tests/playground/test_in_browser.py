@@ -281,7 +281,7 @@ def test_two_people_do_not_mix_their_vectors(browser: Browser, server: Server, t
         for page in pages:
             page.goto(server.url)
             page.wait_for_selector(".mfv-answers")
-        for turn in range(10):
+        for turn in range(25):
             for page, text in zip(pages, texts, strict=True):  # both wait at the same time
                 type_vector(page, f"{1 + turn % 2} * {text}" if turn % 2 else text)
             for page, text, reply in zip(pages, texts, replies, strict=True):
@@ -308,3 +308,21 @@ def test_nothing_is_wider_than_the_screen(page: Page, server: Server, width: int
     type_vector(page, "fv(left)")
     settled(page, "fv(left)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_large_model_is_asked_by_the_button_alone(page: Page, tmp_path: Path):
+    before = "from mfv_dsl.playground import page; page._AT_ONCE = 0"
+    with served(tmp_path, "--model", 'tiny("llava")', *OPTIONS, before=before) as server:
+        page.goto(server.url)
+        page.locator("#mfv-prompt code", has_text="Q:yellow ring").wait_for()
+        page.get_by_text("Not asked yet").wait_for()
+        type_vector(page, "fv(left)")
+        settled(page, "fv(left)")
+        assert next(iter(bars(page).values()))[1] is not None
+        page.get_by_role("button", name="Next", exact=True).click()
+        page.get_by_text("Not asked yet").wait_for()  # no answers to another question
+        assert page.locator("tr.mfv-answer").count() == 0
+        assert not page.locator("#mfv-curve").is_visible()
+        page.locator("#mfv-ask").click()
+        page.locator("tr.mfv-answer").first.wait_for()
+        page.goto("about:blank")  # a page that loses its server logs an error

@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,16 @@ def status(url: str, data: bytes | None = None) -> int:
         return error.code
 
 
+def config(server: Server) -> dict[str, Any]:
+    """What the server tells the page of itself."""
+    with urllib.request.urlopen(server.url, timeout=20) as answer:
+        text = answer.read().decode()
+    found: dict[str, Any] = json.loads(
+        text.partition("window.gradio_config = ")[2].partition(";</script>")[0]
+    )
+    return found
+
+
 @pytest.mark.slow
 def test_only_this_machine_is_listened_to(server: Server):
     assert server.url.startswith("http://127.0.0.1:")
@@ -61,15 +73,9 @@ def test_no_file_of_the_machine_is_given(server: Server):
 
 @pytest.mark.slow
 def test_the_page_does_not_send_others_elsewhere(server: Server):
-    with urllib.request.urlopen(server.url, timeout=20) as answer:
-        config = json.loads(
-            answer.read()
-            .decode()
-            .partition("window.gradio_config = ")[2]
-            .partition(";</script>")[0]
-        )
-    assert config["analytics_enabled"] is False
-    named = [d["api_name"] for d in config["dependencies"] if d["api_visibility"] == "public"]
+    sent = config(server)
+    assert sent["analytics_enabled"] is False
+    named = [d["api_name"] for d in sent["dependencies"] if d["api_visibility"] == "public"]
     assert named == []
 
 
@@ -95,6 +101,21 @@ def test_it_ends_cleanly_and_leaves_nothing(tmp_path: Path, number: int, code: i
     assert list(server.temporary.iterdir()) == []
     left = [path for path in server.here.rglob("*") if path.is_file()]
     assert {path.parent.relative_to(server.here).as_posix() for path in left} <= {GRAMMAR}
+
+
+@pytest.mark.slow
+def test_it_ends_cleanly_while_a_vector_is_computed(tmp_path: Path):
+    with served(tmp_path) as server:
+        expression = "fv(left, trials=200, shots=12) + fv(right, trials=200, shots=12)"
+        ask = next(d["id"] for d in config(server)["dependencies"] if d["api_name"] == "ask")
+        data = [None, "yellow ring", expression, True, 3, 1, 8]
+        body = {"data": data, "fn_index": ask, "session_hash": "test"}
+        assert status(f"{server.url}gradio_api/queue/join", json.dumps(body).encode()) == 200
+        time.sleep(2)
+        assert status(server.url) == 200  # the page is given meanwhile
+        ended = server.end(signal.SIGINT)
+    assert ended == (0, "the playground has ended\n")
+    assert list(server.temporary.iterdir()) == []
 
 
 @pytest.mark.slow

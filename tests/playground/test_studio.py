@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+import mfv_dsl as mfv
 from mfv_dsl import inspection
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.engine.generation import generate
 from mfv_dsl.inputs import read_vector
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.layer_effects import layer_effects
-from mfv_dsl.playground.pictures import Drawn, FromDataset
-from mfv_dsl.playground.studio import Outcome, Request, Settings, Studio
+from mfv_dsl.playground.copying import recipe_text
+from mfv_dsl.playground.pictures import Drawn, FromDataset, png_of
+from mfv_dsl.playground.studio import Ended, Outcome, Request, Settings, Studio
 
 LEFT = FromDataset("left", 1)
 
@@ -142,6 +146,25 @@ def test_several_who_ask_at_once_get_what_each_gets_alone(studio: Studio):
     assert together == [alone[number] for number in order]
 
 
+def test_a_studio_that_is_closed_answers_nobody_any_more():
+    closed = Studio.open(Settings())
+    began: list[str] = []
+
+    class Closes:
+        """A listener that closes the studio as soon as work begins."""
+
+        def begin(self, label: str, total: int) -> Callable[[int], None]:
+            began.append(label)
+            closed.close(patience=0)
+            return lambda units: None
+
+    with pytest.raises(Ended):
+        closed.ask(Request(LEFT, "", "fv(left, trials=3, heads={L4H1}, seed=91)"), Closes())
+    assert len(began) == 1
+    with pytest.raises(Ended):
+        closed.ask(Request(LEFT))
+
+
 # -- opening --------------------------------------------------------------------------------------
 def test_the_bundled_library_is_that_of_the_model(studio: Studio):
     assert studio.libraries == ("vectors/flamingo-tiny",) and len(studio.vectors) == 21
@@ -157,7 +180,10 @@ def test_the_bundled_library_is_that_of_the_model(studio: Studio):
     ("settings", "code"),
     [
         (Settings(model="tiny(3)"), "MFV3"), (Settings(dataset="scene"), "MFV2006"),
-        (Settings(libraries=("nowhere",)), "MFV6001|MFV5350"),
+        (Settings(libraries=("nowhere",)), "MFV5350.*there is no library `nowhere`"),
+        (Settings(libraries=("",)), "MFV5350"),
+        (Settings(libraries=("no.safetensors",)), "MFV6001"),
+        (Settings(libraries=("hf://org/repo",)), "mfv vectors pull"),
         (Settings(defaults={"trials": "many"}), "MFV"),
     ],
 )  # fmt: skip
@@ -170,3 +196,27 @@ def test_cosines_are_of_the_models_vectors(studio: Studio):
     names, cosines = studio.cosines()
     assert names[:2] == ["above", "above_left"] and len(cosines) == len(names) == 21
     assert all(row[number] == pytest.approx(1, abs=1e-5) for number, row in enumerate(cosines))
+
+
+def test_own_pictures_are_asked_about_with_all_that_is_known(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A dataset of files, whose splits and relations are its own."""
+    lines = []
+    for relation, own in (("left", "beside"), ("above", "over")):
+        for item in studio.dataset.items(relation, "extract")[:8]:
+            name = f"{item.image.replace('/', '-')}.png"
+            picture = studio.dataset.pictures([item.image], 40)[0]
+            (tmp_path / name).write_bytes(png_of(picture))
+            lines.append({"image": name, "query": item.query, "answer": item.answer,
+                          "relation": own, "split": "mine"})  # fmt: skip
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    own_studio = Studio.open(Settings(dataset='pairs("own.jsonl")'))
+    vector = 'load("vectors/flamingo-tiny", "left")'
+    outcome = own_studio.ask(Request(FromDataset("over", 3), "", vector, 2))
+    assert outcome.own == "over" and outcome.effects.followed
+    rows = mfv.Recipe(recipe_text(own_studio, outcome)).run("out", progress=False).rows
+    (after,) = [row for row in rows if row.eval == "after" and row.relation]
+    followed = outcome.effects.followed[list(outcome.neighbours).index("over")]
+    assert after.mean_p_answer == close(followed.by_layer[2])

@@ -113,6 +113,9 @@ def test_a_result_shows_the_numbers_of_its_files(result: Any):
     (number,) = result.numbers
     assert f"{number.value:.4g}" in html
     assert len(html) < 20_000
+    opened = mfv.open_run(result.folder)._repr_html_()
+    assert read(opened) and cells(opened, 1) == cells(html, 1)
+    assert opened.split("</div>", 1)[1] == html.split("</div>", 1)[1]
 
 
 def test_trainings_and_weights_are_shown(result: Any):
@@ -156,6 +159,9 @@ def test_names_are_no_html(result: Any, tmp_path: Path):
         mfv.Recipe(TEXT + f"# {BAD}\n", BAD)._repr_html_(),
         findings_html([Diagnostic("MFV2001", BAD, Source(BAD, BAD), Span(0, 8), BAD, help=BAD)]),
     ]  # fmt: skip
+    draft = mfv.Draft()
+    draft.save("<script>", vectors=[mfv.zeros()])
+    assert '"<script>"' in read(draft._repr_html_()).text
     for html in pieces:
         assert BAD in read(html).text
 
