@@ -187,7 +187,14 @@ def _no_layers(rows: Sequence[Row]) -> str:
 def _one_run(rows: Sequence[Row]) -> str:
     if len({row.get("run") for row in rows}) > 1:
         return "vectors of several runs were not compared; `mfv similarity` does"
-    return "" if rows else "there are no two vectors, or an older version ran it"
+    return (
+        ""
+        if rows
+        else (
+            "it has fewer than two vectors, or more than 200, or some of several models, or an older "
+            "version ran it"
+        )
+    )
 
 
 _OF_ROWS = ("evals", "relations", "where", "value")
