@@ -187,13 +187,11 @@ def _no_layers(rows: Sequence[Row]) -> str:
 def _one_run(rows: Sequence[Row]) -> str:
     if len({row.get("run") for row in rows}) > 1:
         return "vectors of several runs were not compared; `mfv similarity` does"
+    if rows:
+        return ""
     return (
-        ""
-        if rows
-        else (
-            "it has fewer than two vectors, or more than 200, or some of several models, or an older "
-            "version ran it"
-        )
+        "the run has fewer than two vectors, more than 200, some of several models, or is of an "
+        "older version"
     )
 
 
