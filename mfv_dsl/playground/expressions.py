@@ -40,8 +40,9 @@ class CheckedExpression:
     """A text as it was typed and what is wrong with it.
 
     ``expression`` is the text with what names of libraries load in their places, None where it is
-    empty or cannot be computed, and ``written`` is the text in one line.  ``names`` are those that
-    are used, each with its ``load(...)``; ``layer`` is the one that the file of a vector which is
+    empty or cannot be computed, and ``written`` is the text in one line.  ``key`` tells vectors
+    apart, by what is computed and by the contents of what is loaded.  ``names`` are those that are
+    used, each with its ``load(...)``; ``layer`` is the one that the file of a vector which is
     loaded alone names.
     """
 
@@ -49,6 +50,7 @@ class CheckedExpression:
     diagnostics: tuple[Diagnostic, ...] = ()
     expression: Expression | None = None
     written: str = ""
+    key: str = ""
     names: Mapping[str, Call] = field(default_factory=dict)
     layer: int | None = None
 
@@ -118,12 +120,14 @@ class ExpressionChecker:
         )
         named = {node.text for node in value.walk() if isinstance(node, Name)}
         own = result.scope.vector_types.get(ADDED) if result.scope is not None else None
-        over = self._too_much(checked, shown)
-        if over is not None:
-            return CheckedExpression(text, (over,))
+        key = self._planned(checked, shown)
+        if isinstance(key, Diagnostic):
+            return CheckedExpression(text, (key,))
         names = {name: load for name, load in declared.items() if name in named}
         layer = None if own is None else own.layer
-        return CheckedExpression(text, found, Expression(written), unparse(value), names, layer)
+        return CheckedExpression(
+            text, found, Expression(written), unparse(value), key, names, layer
+        )
 
     def head(self, declared: Mapping[str, Expr]) -> str:
         """A recipe up to where the vector is declared; ``declared`` are vectors with what they
@@ -145,8 +149,9 @@ class ExpressionChecker:
             )  # fmt: skip
         return at_hand(path, name)
 
-    def _too_much(self, checked: Checked, shown: Source) -> Diagnostic | None:
-        """What is wrong with an expression that would run too many prompts (MFV5413)."""
+    def _planned(self, checked: Checked, shown: Source) -> str | Diagnostic:
+        """The key of the step that gives the vector, or what is wrong with its plan: MFV5413 where
+        it would run too many prompts."""
         try:
             planner = Planner(checked)
             key = planner.vector(checked.vectors[ADDED].value, Context(MODEL, DATASET))
@@ -161,7 +166,7 @@ class ExpressionChecker:
             if "trials" in step.parameters
         )
         if prompts <= MOST_PROMPTS:
-            return None
+            return key
         return Diagnostic(
             "MFV5413", f"this vector takes {prompts:,} examples", shown,
             Span(0, len(shown.text)), "too much for a page",

@@ -26,8 +26,11 @@ FEW = f"{HEAD}eval few {{ shots = 1, items = 4 }}\neval none {{ items = 4 }}\n"
 def interpreter() -> Iterator[InteractiveShell]:
     config = Config()
     config.HistoryManager.enabled = False
+    paths = list(sys.path)
     found = InteractiveShell.instance(config=config)
     yield found
+    found.restore_sys_module_state()  # its `__main__` among it
+    sys.path[:] = paths
     InteractiveShell.clear_instance()
 
 
