@@ -6,7 +6,8 @@ is bounded in its length and in the prompts that it runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
@@ -16,7 +17,7 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.expression import Expression
 from mfv_dsl.given import Given
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.checker import check_source
+from mfv_dsl.lang.checker import CheckResult, check_source
 from mfv_dsl.lang.syntax import Call, Expr, Name, rewritten
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.sources import at_hand
@@ -33,6 +34,7 @@ MODEL, DATASET, ADDED = "network", "pictures", "added"
 _SHOWN_AS = "vector"
 #: So many names are all declared, so that suggestions are found among them.
 _FEW = 100
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -99,23 +101,23 @@ class ExpressionChecker:
         if not text.strip():
             return CheckedExpression(text)
         line = "".join(" " if part.isspace() or not part.isprintable() else part for part in text)
-        declared = {
-            name: load
-            for name, load in self.names.items()
-            if name in line or len(self.names) <= _FEW
-        }
-        before = self.head(declared) + f"vector {ADDED} = "
-        source = Source(f"{before}{line}\n", _SHOWN_AS)
-        result = check_source(source, self.given.facts, (), self._find)
+        words = {*_WORD.findall(line)}
+        written = {name: load for name, load in self.names.items() if name in words}
+        # all are declared for the sake of suggestions, unless one of them is wrong
+        declared = self.names if len(self.names) <= _FEW else written
+        before, result = self._checked(declared, line)
+        if any(one.span and one.span.start < len(before) for one in _errors(result.diagnostics)):
+            declared = written
+            before, result = self._checked(declared, line)
         shown = Source(text, _SHOWN_AS)
         found = tuple(_of_text(each, len(before), shown) for each in result.diagnostics)
         found = tuple(each for each in found if each is not None)
-        errors = [each for each in found if each.severity == "error"]
+        errors = _errors(found)
         if errors or result.checked is None:
             return CheckedExpression(text, tuple(errors) or found or result.diagnostics)
         checked = result.checked
         value = checked.vectors[ADDED].value
-        written: Expr = rewritten(  # names, with what they load in their places
+        whole: Expr = rewritten(  # names, with what they load in their places
             value, lambda node: self.names.get(node.text) if isinstance(node, Name) else None
         )
         named = {node.text for node in value.walk() if isinstance(node, Name)}
@@ -125,9 +127,13 @@ class ExpressionChecker:
             return CheckedExpression(text, (key,))
         names = {name: load for name, load in declared.items() if name in named}
         layer = None if own is None else own.layer
-        return CheckedExpression(
-            text, found, Expression(written), unparse(value), key, names, layer
-        )
+        return CheckedExpression(text, found, Expression(whole), unparse(value), key, names, layer)
+
+    def _checked(self, declared: Mapping[str, Expr], line: str) -> tuple[str, CheckResult]:
+        """What stands before the expression in a recipe that declares names, and how that is."""
+        before = self.head(declared) + f"vector {ADDED} = "
+        source = Source(f"{before}{line}\n", _SHOWN_AS)
+        return before, check_source(source, self.given.facts, (), self._find)
 
     def head(self, declared: Mapping[str, Expr]) -> str:
         """A recipe up to where the vector is declared; ``declared`` are vectors with what they
@@ -173,6 +179,10 @@ class ExpressionChecker:
             help=f"a page runs no more than {MOST_PROMPTS:,}: ask for fewer `trials`, or save it "
             "into a library by a recipe",
         )  # fmt: skip
+
+
+def _errors(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    return [one for one in found if one.severity == "error"]
 
 
 def _of_text(diagnostic: Diagnostic, start: int, text: Source) -> Diagnostic | None:
