@@ -264,6 +264,10 @@ class Draft:
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        items = len(self._items) + len(self._inclusions)
+        return f"Draft({items} {'item' if items == 1 else 'items'})"
+
     # -- parts ------------------------------------------------------------------------------------
     def _declared(
         self, kind: str, name: str, value: object, doc: str, parameters: tuple[Name, ...] = ()

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.arguments import ArgumentError, shown, texts
 from mfv_dsl.base.arguments import path as as_path
-from mfv_dsl.base.arguments import texts
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.short import kind_of, short
@@ -84,6 +84,8 @@ class Plots:
         from mfv_dsl.report.figures.kinds import Wish, kind_named
         from mfv_dsl.report.figures.style import inches
 
+        if where is not None and not isinstance(where, Mapping):
+            raise ArgumentError(f"where has to be a dictionary, and this is {shown(where)}")
         chosen = {column: texts(names, "where") for column, names in (where or {}).items()}
         wish = Wish(
             texts(eval, "eval"), texts(relation, "relation"), chosen, x, value, inches(width)

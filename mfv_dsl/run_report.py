@@ -134,7 +134,11 @@ def _page(
     runs: Sequence[RecordedRun], items: int | None, file: Path, plotly: str, listener: Listener
 ) -> str:
     """The report's text."""
-    from mfv_dsl.report.page.comparison import comparison_notes, comparison_tables
+    from mfv_dsl.report.page.comparison import (
+        comparison_figures,
+        comparison_notes,
+        comparison_tables,
+    )
     from mfv_dsl.report.page.item_sample import all_items, counts, outcomes_table, sampled
     from mfv_dsl.report.page.page_data import items_data
     from mfv_dsl.report.page.render import Page, page_html
@@ -164,6 +168,7 @@ def _page(
         [run_part(run, file) for run in runs],
         comparison_tables(runs, pairs) if several else (),
         comparison_notes(runs, pairs) if several else (),
+        comparison_figures(runs, pairs) if several else (),
         items_data(kept, found, places),
         outcomes_table(found, several) if measured else None,
         notes,

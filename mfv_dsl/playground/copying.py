@@ -132,7 +132,7 @@ def python_text(studio: Studio, outcome: Outcome) -> str:
     if checked.expression is not None:
         options = "".join(f", {name}={value!r}" for name, value in studio.defaults.items())
         lines += [
-            f"expression = mfv.compile({str(checked.expression)!r})",
+            f"expression = mfv.compile({unparse(checked.expression.syntax)!r})",
             f"vector = expression.vector(model, {DATASET}{options})",
         ]
         arguments += ["vector", f"layer={outcome.layer!r}", f"scale={request.scale!r}"]

@@ -6,7 +6,8 @@ is bounded in its length and in the prompts that it runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
@@ -16,7 +17,7 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.expression import Expression
 from mfv_dsl.given import Given
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.checker import check_source
+from mfv_dsl.lang.checker import CheckResult, check_source
 from mfv_dsl.lang.syntax import Call, Expr, Name, rewritten
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.library.sources import at_hand
@@ -33,6 +34,7 @@ MODEL, DATASET, ADDED = "network", "pictures", "added"
 _SHOWN_AS = "vector"
 #: So many names are all declared, so that suggestions are found among them.
 _FEW = 100
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,9 @@ class CheckedExpression:
     """A text as it was typed and what is wrong with it.
 
     ``expression`` is the text with what names of libraries load in their places, None where it is
-    empty or cannot be computed, and ``written`` is the text in one line.  ``names`` are those that
-    are used, each with its ``load(...)``; ``layer`` is the one that the file of a vector which is
+    empty or cannot be computed, and ``written`` is the text in one line.  ``key`` tells vectors
+    apart, by what is computed and by the contents of what is loaded.  ``names`` are those that are
+    used, each with its ``load(...)``; ``layer`` is the one that the file of a vector which is
     loaded alone names.
     """
 
@@ -49,6 +52,7 @@ class CheckedExpression:
     diagnostics: tuple[Diagnostic, ...] = ()
     expression: Expression | None = None
     written: str = ""
+    key: str = ""
     names: Mapping[str, Call] = field(default_factory=dict)
     layer: int | None = None
 
@@ -97,33 +101,39 @@ class ExpressionChecker:
         if not text.strip():
             return CheckedExpression(text)
         line = "".join(" " if part.isspace() or not part.isprintable() else part for part in text)
-        declared = {
-            name: load
-            for name, load in self.names.items()
-            if name in line or len(self.names) <= _FEW
-        }
-        before = self.head(declared) + f"vector {ADDED} = "
-        source = Source(f"{before}{line}\n", _SHOWN_AS)
-        result = check_source(source, self.given.facts, (), self._find)
+        words = {*_WORD.findall(line)}
+        written = {name: load for name, load in self.names.items() if name in words}
+        # all are declared for the sake of suggestions, unless one of them is wrong
+        declared = self.names if len(self.names) <= _FEW else written
+        before, result = self._checked(declared, line)
+        if any(one.span and one.span.start < len(before) for one in _errors(result.diagnostics)):
+            declared = written
+            before, result = self._checked(declared, line)
         shown = Source(text, _SHOWN_AS)
         found = tuple(_of_text(each, len(before), shown) for each in result.diagnostics)
         found = tuple(each for each in found if each is not None)
-        errors = [each for each in found if each.severity == "error"]
+        errors = _errors(found)
         if errors or result.checked is None:
             return CheckedExpression(text, tuple(errors) or found or result.diagnostics)
         checked = result.checked
         value = checked.vectors[ADDED].value
-        written: Expr = rewritten(  # names, with what they load in their places
+        whole: Expr = rewritten(  # names, with what they load in their places
             value, lambda node: self.names.get(node.text) if isinstance(node, Name) else None
         )
         named = {node.text for node in value.walk() if isinstance(node, Name)}
         own = result.scope.vector_types.get(ADDED) if result.scope is not None else None
-        over = self._too_much(checked, shown)
-        if over is not None:
-            return CheckedExpression(text, (over,))
+        key = self._planned(checked, shown)
+        if isinstance(key, Diagnostic):
+            return CheckedExpression(text, (key,))
         names = {name: load for name, load in declared.items() if name in named}
         layer = None if own is None else own.layer
-        return CheckedExpression(text, found, Expression(written), unparse(value), names, layer)
+        return CheckedExpression(text, found, Expression(whole), unparse(value), key, names, layer)
+
+    def _checked(self, declared: Mapping[str, Expr], line: str) -> tuple[str, CheckResult]:
+        """What stands before the expression in a recipe that declares names, and how that is."""
+        before = self.head(declared) + f"vector {ADDED} = "
+        source = Source(f"{before}{line}\n", _SHOWN_AS)
+        return before, check_source(source, self.given.facts, (), self._find)
 
     def head(self, declared: Mapping[str, Expr]) -> str:
         """A recipe up to where the vector is declared; ``declared`` are vectors with what they
@@ -145,8 +155,9 @@ class ExpressionChecker:
             )  # fmt: skip
         return at_hand(path, name)
 
-    def _too_much(self, checked: Checked, shown: Source) -> Diagnostic | None:
-        """What is wrong with an expression that would run too many prompts (MFV5413)."""
+    def _planned(self, checked: Checked, shown: Source) -> str | Diagnostic:
+        """The key of the step that gives the vector, or what is wrong with its plan: MFV5413 where
+        it would run too many prompts."""
         try:
             planner = Planner(checked)
             key = planner.vector(checked.vectors[ADDED].value, Context(MODEL, DATASET))
@@ -161,13 +172,17 @@ class ExpressionChecker:
             if "trials" in step.parameters
         )
         if prompts <= MOST_PROMPTS:
-            return None
+            return key
         return Diagnostic(
             "MFV5413", f"this vector takes {prompts:,} examples", shown,
             Span(0, len(shown.text)), "too much for a page",
             help=f"a page runs no more than {MOST_PROMPTS:,}: ask for fewer `trials`, or save it "
             "into a library by a recipe",
         )  # fmt: skip
+
+
+def _errors(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    return [one for one in found if one.severity == "error"]
 
 
 def _of_text(diagnostic: Diagnostic, start: int, text: Source) -> Diagnostic | None:

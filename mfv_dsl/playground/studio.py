@@ -192,7 +192,7 @@ class Studio:
     def _vector(self, checked: CheckedExpression, listener: Listener | None) -> VectorInput:
         """The vector of an expression, computed once; the model is this request's."""
         assert checked.expression is not None
-        key = str(checked.expression)
+        key = checked.key
         if key not in self._computed:
             vector = checked.expression.vector(
                 self.backend, self.dataset, _Stoppable(listener or Silence(), self._go_on),

@@ -208,6 +208,7 @@ def test_a_loaded_dataset_is_the_recipes():
     draft.eval("few", shots=1, on=["left"], items=2)
     recipe = draft.recipe("mine")
     assert recipe.given.objects["d"] is shapes and recipe.name == "mine"
+    assert (repr(draft), str(draft)) == ("Draft(3 items)", draft.text)
     assert "count=12" in draft.text
 
 

@@ -129,6 +129,7 @@ def test_every_kind_is_drawn_of_the_folder(kind: str, result: InteractiveResult,
     assert done.stderr == f"drew {tmp_path / 'a.pdf'}\n"
     result.plot.save(figure, tmp_path / "b.pdf")
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+    figure.draw_without_rendering()  # at its own resolution again
     assert axes.size and texts_outside(figure) == []
 
 

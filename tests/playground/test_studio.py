@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,8 @@ from mfv_dsl.engine.generation import generate
 from mfv_dsl.inputs import read_vector
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.layer_effects import layer_effects
-from mfv_dsl.playground.copying import recipe_text
+from mfv_dsl.methods.vectors import combine
+from mfv_dsl.playground.copying import python_text, recipe_text
 from mfv_dsl.playground.pictures import Drawn, FromDataset, png_of
 from mfv_dsl.playground.studio import Ended, Outcome, Request, Settings, Studio
 
@@ -120,6 +122,40 @@ def test_a_word_that_the_model_does_not_know_is_remarked(studio: Studio):
     assert studio.ask(Request(LEFT, query="zebra")).remarks == (
         "The model's tokenizer does not know: zebra.",
     )
+
+
+def test_long_expressions_are_not_taken_for_one_another(studio: Studio):
+    more = " + tuned_right" * 100
+    first, second = (studio.ask(Request(LEFT, "", f"{text}{more}", 1, 0.01))
+                     for text in ("tuned_left", "20 * tuned_above"))  # fmt: skip
+    assert first.checked.key != second.checked.key and numbers(first) != numbers(second)
+    left, right = (read_vector(f"vectors/flamingo-tiny/tuned_{name}").vector
+                   for name in ("left", "right"))  # fmt: skip
+    question = inspection.about_item(studio.dataset, "left", 1)
+    vector = combine([(1, left), (100, right)])
+    reply = inspection.ask(studio.backend, question, vector, 1, 0.01)
+    assert reply.after is not None
+    after = {one.word: one.after for one in first.effects.answers}
+    assert {word: after[word] for word, _ in reply.after} == {w: close(p) for w, p in reply.after}
+    namespace: dict[str, Any] = {}
+    exec(python_text(studio, first), namespace)
+    assert namespace["reply"].after == [(word, close(p)) for word, p in reply.after]
+
+
+def test_a_vector_that_is_saved_anew_is_the_new_one(tmp_path: Path, studio: Studio):
+    path = tmp_path / "mine"
+    path.mkdir()
+    left, right = (
+        mfv.load_vector("vectors/flamingo-tiny", name).vector for name in ("left", "right")
+    )
+    left.save(path / "one")
+    own = Studio.open(Settings(libraries=(str(path),)))
+    before = own.ask(Request(LEFT, "", "one", 1))
+    right.save(path / "one")
+    after = own.ask(Request(LEFT, "", "one", 1))
+    assert numbers(before) != numbers(after)
+    again = studio.ask(Request(LEFT, "", 'load("vectors/flamingo-tiny", "right")', 1))
+    assert numbers(after) == numbers(again)
 
 
 # -- several at once ------------------------------------------------------------------------------

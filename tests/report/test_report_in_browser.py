@@ -467,5 +467,33 @@ def test_two_runs_side_by_side(page: Page, folder: Path, tmp_path: Path):
     (row,) = groups.locator("tr").filter(has_text="all").filter(has_text="the real thing").all()
     assert row.inner_text().split("\t")[3].startswith(f"{100 * change:+.0f} [")
     page.locator("#items").scroll_into_view_if_needed()
+    plotted = (
+        figure(page, "Accuracy of every eval, in every run")
+        .locator(".plot")
+        .evaluate("place => place.data.map(t => [t.name, t.customdata, Array.from(t.x)])")
+    )
+    for (run, labels, values), path in zip(plotted, (folder, second), strict=True):
+        told = dict(zip(labels, values, strict=True))
+        assert run == path.name and told["bare (all)"] == pooled_accuracy(path, "bare")
+    moved = (
+        figure(page, "Paired differences in accuracy from shown")
+        .locator(".plot")
+        .evaluate("place => place.data.map(t => [t.name, t.customdata, Array.from(t.x)])")
+    )
+    ((run, labels, values),) = moved
+    assert run == "other"
+    told = dict(zip(labels, values, strict=True))
+    assert told["raw, the real thing (all)"] == pytest.approx(change)
+    assert set(told) == {"bare (all)", "raw, the real thing (all)",
+                         "raw, control random_vector (all)", "taught (left)",
+                         *(f"swept, layer {layer} (all)" for layer in range(3))}  # fmt: skip
+    page.locator("#items").scroll_into_view_if_needed()
     field(page, "run").select_option(label="other")
     assert "other · " in page.locator(".items > li").first.inner_text()
+
+
+def pooled_accuracy(path: Path, name: str) -> float:
+    """The accuracy of an eval over all relations."""
+    rows = json.loads((path / "results.json").read_text())["rows"]
+    (row,) = [row for row in rows if row["eval"] == name and row["relation"] is None]
+    return row["accuracy"]

@@ -101,7 +101,8 @@ class Wordings:
             self._of_token(token) if name is None else name
             for name, token in zip(names, said.tolist(), strict=True)
         ]
-        return np.array([self._places.setdefault(t, len(self._places)) for t in texts], dtype=int)
+        places = [self._places.setdefault(text, len(self._places)) for text in texts]
+        return np.array(places, dtype=np.int32)
 
     def _of_token(self, token: int) -> str:
         if token not in self._tokens:

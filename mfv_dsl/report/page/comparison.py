@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mfv_dsl.base.columns import ALL, free_name
 from mfv_dsl.base.numbers import percent
 from mfv_dsl.report.figures.conditions import called
-from mfv_dsl.report.page.figures import Row
+from mfv_dsl.report.page.interval_figures import ACCURACY, Bar, eval_bars, interval_figure
 from mfv_dsl.report.page.item_sample import condition_words
+from mfv_dsl.report.page.rows import PageFigure, Row
 from mfv_dsl.report.page.tables import Group, PageTable
 
 if TYPE_CHECKING:
+    from mfv_dsl.execute.item_lines import ItemLine
     from mfv_dsl.execute.recorded_run import RecordedRun
     from mfv_dsl.execute.run_comparison import RunDifference
 
@@ -27,6 +29,33 @@ def comparison_tables(runs: Sequence[RecordedRun], pairs: Pairs) -> list[PageTab
         if differences:
             tables.append(_differences(runs[0], run, differences))
     return tables
+
+
+def comparison_figures(runs: Sequence[RecordedRun], pairs: Pairs) -> list[PageFigure]:
+    """The same as figures: over all relations, where an eval has several."""
+    accuracies = [bar for run in runs for bar in eval_bars(run, ACCURACY)[0]]
+    every = free_name(ALL, {one.relation for _, found in pairs for one in found})
+    changes = []
+    for run, differences in pairs:
+        words = condition_words(runs[0])
+        pooled = {_key(one, words) for one in differences if one.relation is None}
+        for one in differences:
+            is_shown = one.relation is None or _key(one, words) not in pooled
+            if is_shown and None not in (one.difference, one.low, one.high):
+                shown = every if one.relation is None else one.relation
+                name = f"{', '.join(filter(None, _key(one, words)))} ({shown})"
+                changes.append(Bar(name, run.name, one.difference, one.low, one.high))
+    figures = [
+        interval_figure("Accuracy of every eval, in every run", "accuracy", accuracies),
+        interval_figure(
+            f"Paired differences in accuracy from {runs[0].name}", "difference", changes, "+"
+        ),
+    ]
+    return [figure for figure in figures if figure is not None]
+
+
+def _key(one: RunDifference, words: Callable[[ItemLine], str]) -> tuple[str, str]:
+    return one.condition.eval, words(one.condition)
 
 
 def comparison_notes(runs: Sequence[RecordedRun], pairs: Pairs) -> list[str]:

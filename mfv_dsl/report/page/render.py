@@ -20,8 +20,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 
 from mfv_dsl.pygments_lexer import MfvLexer
-from mfv_dsl.report.page.figures import PageFigure
 from mfv_dsl.report.page.page_data import json_markup
+from mfv_dsl.report.page.rows import PageFigure
 from mfv_dsl.report.page.tables import PageTable
 
 #: How a report's file says what made it; another report may take its place.
@@ -63,6 +63,7 @@ class Page:
     runs: Sequence[RunPart]
     comparison: Sequence[PageTable] = ()
     comparison_notes: Sequence[str] = ()
+    comparison_figures: Sequence[PageFigure] = ()
     items: Mapping[str, Any] | None = None
     outcomes: PageTable | None = None
     item_notes: Sequence[str] = ()
@@ -79,22 +80,28 @@ def page_html(page: Page, version: str, plotly: str) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["coded"] = coded
-    numbers = iter(range(sum(len(run.figures) for run in page.runs)))
+    all_figures = [*page.comparison_figures, *(f for run in page.runs for f in run.figures)]
+    numbers = iter(range(len(all_figures)))
+
+    def numbered(figures: Sequence[PageFigure]) -> list[dict[str, Any]]:
+        return [{"figure": figure, "number": next(numbers)} for figure in figures]
+
+    comparison = {
+        "tables": page.comparison, "notes": page.comparison_notes,
+        "figures": numbered(page.comparison_figures),
+    }  # fmt: skip
     runs = [
         {
             **vars(run),
             "id": f"run-{place}",
-            "figures": [{"figure": figure, "number": next(numbers)} for figure in run.figures],
+            "figures": numbered(run.figures),
             "recipes": [(name, highlighted(text), text.count("\n")) for name, text in run.recipes],
             "docs": [(name, " ".join(text.split())) for name, text in run.docs.items()],
         }
         for place, run in enumerate(page.runs, 1)
     ]
-    figures = [
-        {"kind": figure.kind, "data": figure.data} for run in page.runs for figure in run.figures
-    ]
+    figures = [{"kind": figure.kind, "data": figure.data} for figure in all_figures]
     pictures = [base64.b64encode(file).decode() for file in page.pictures.files]
-    comparison = {"tables": page.comparison, "notes": page.comparison_notes}
     return environment.get_template("page.html.j2").render(
         title=page.title,
         generator=f"{GENERATOR} {version}",

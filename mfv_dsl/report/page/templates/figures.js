@@ -90,25 +90,36 @@ function lines(Plotly, place, data) {
   }), OPTIONS);
 }
 
-/** Values with intervals, one below the other. */
+/** Values with intervals, one below the other; those of several runs in a row's own lane each. */
 function intervals(Plotly, place, data) {
-  const narrow = place.clientWidth < 560;
+  const most = place.clientWidth < 560 ? 22 : 52;
+  const several = data.series.length > 1;
   const rows = data.names.map((_, number) => number);
-  return Plotly.react(place, [{
-    type: "scatter", mode: "markers", x: data.y, y: rows, text: data.text.map(plain), customdata: data.names.map(plain),
-    marker: { color: colour("plot"), size: 9 },
-    error_x: {
-      type: "data", symmetric: false, color: colour("plot"), thickness: 1.6, width: 0,
-      array: data.high.map((value, i) => value - data.y[i]), arrayminus: data.low.map((value, i) => data.y[i] - value),
-    },
-    hovertemplate: "%{customdata}: %{text} %<extra></extra>",
-  }], layoutOf({
-    height: 70 + 30 * rows.length, margin: { l: 8, r: 16, t: 8, b: 40 }, hovermode: "closest",
+  const traces = data.series.map((one, number) => {
+    const lane = several ? ((number + 0.5) / data.series.length - 0.5) * 0.6 : 0;
+    const hue = several ? COLOURS[number % COLOURS.length] : colour("plot");
+    return {
+      type: "scatter", mode: "markers", name: shortened(one.name, 40), x: one.y, y: one.at.map((row) => row + lane),
+      text: one.text.map(plain), customdata: one.at.map((row) => plain(data.names[row])), marker: { color: hue, size: several ? 7 : 9 },
+      error_x: {
+        type: "data", symmetric: false, color: hue, thickness: 1.6, width: 0,
+        array: one.high.map((value, i) => value - one.y[i]), arrayminus: one.low.map((value, i) => one.y[i] - value),
+      },
+      hovertemplate: `%{customdata}: %{text} %<extra>${several ? plain(one.name) : ""}</extra>`,
+    };
+  });
+  const all = (field) => data.series.flatMap((one) => one[field]);
+  return Plotly.react(place, traces, layoutOf({
+    height: (several ? 110 : 70) + (several ? 24 + 10 * data.series.length : 30) * rows.length, margin: { l: 8, r: 16, t: 8, b: several ? 72 : 40 },
+    hovermode: "closest", showlegend: several, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 },
     xaxis: {
       tickformat: data.signed ? "+.0%" : ".0%", zerolinecolor: colour("quiet"),
-      range: data.signed ? [Math.min(0, ...data.low) - 0.02, Math.max(0, ...data.high) + 0.02] : [-0.02, 1.04],
+      range: data.signed ? [Math.min(0, ...all("low")) - 0.02, Math.max(0, ...all("high")) + 0.02] : [-0.02, 1.04],
     },
-    yaxis: { zeroline: false, tickvals: rows, ticktext: data.names.map((name) => shortened(name, narrow ? 22 : 52)), range: [rows.length - 0.4, -0.6], showgrid: false },
+    yaxis: {
+      tickvals: rows, ticktext: data.names.map((name) => shortened(name, most)), range: [rows.length - 0.4, -0.6],
+      zeroline: false, showgrid: false,
+    },
   }), OPTIONS);
 }
 
