@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from mfv_dsl.interruption import kept_steps
-
 #: The signals that end a command, and what is said of each.
 _SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "ended (SIGTERM)", "SIGHUP": "ended (SIGHUP)"}
 #: Options that would undo what is kept.
@@ -86,6 +84,8 @@ def kept(say: Callable[[], str]) -> Iterator[None]:
 
 def show_interruption(end: Interrupted, arguments: Sequence[str]) -> None:
     """One message on stderr: what is kept, and the command that goes on."""
+    from mfv_dsl.interruption import kept_steps
+
     command = shlex.join(["mfv", *(word for word in arguments if word not in _FRESH)])
     kept = end.kept or kept_steps()
     lines = f"{_SIGNALS[end.name]}: {kept}\n  to go on: {command}\n"

@@ -52,7 +52,10 @@ class _Page:
             self._states()
             gr.HTML(_head(studio))
             with gr.Tabs() as self.sections:
-                with gr.Tab("Ask", id="ask"), gr.Row(equal_height=False):
+                with (
+                    gr.Tab("Ask", id="ask"),
+                    gr.Row(equal_height=False, elem_classes=["mfv-columns"]),
+                ):
                     with gr.Column(scale=5, min_width=320):
                         self._picture()
                     with gr.Column(scale=8, min_width=320):
@@ -159,7 +162,7 @@ class _Page:
             )
             return
         self.named = gr.State("")
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_classes=["mfv-columns"]):
             with gr.Column(scale=5, min_width=320):
                 self.table = gr.Dataframe(
                     self.does.vector_rows(), headers=list(shown.VECTOR_COLUMNS), interactive=False,

@@ -13,7 +13,7 @@ FOLDER = bundled("recipes")
 SHORT = ("defaults.trials=6", "defaults.items=6", "defaults.on=[left]")
 #: by recipe and profile: the evals that are run, and what shortens them more
 RUNS = {
-    ("sweeps", "llava"): (["layers", "native"], ["spatial=top(3, on=[left])"]),
+    ("sweeps", "llava"): (["layers", "native"], ["defaults.heads=top(3, on=[left])"]),
     ("paper/qwen3-vl/layers", "tiny"): (["every_layer", "head_by_head"], []),
 }
 

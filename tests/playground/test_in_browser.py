@@ -308,6 +308,12 @@ def test_nothing_is_wider_than_the_screen(page: Page, server: Server, width: int
     type_vector(page, "fv(left)")
     settled(page, "fv(left)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("tab", name="Vectors").click()
+    page.locator("#mfv-map img").wait_for()
+    page.locator("#mfv-vectors").get_by_text("steer", exact=True).first.click()
+    page.locator(".mfv-card").wait_for()
+    page.locator("#mfv-map summary").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_large_model_is_asked_by_the_button_alone(page: Page, tmp_path: Path):

@@ -187,7 +187,12 @@ def _no_layers(rows: Sequence[Row]) -> str:
 def _one_run(rows: Sequence[Row]) -> str:
     if len({row.get("run") for row in rows}) > 1:
         return "vectors of several runs were not compared; `mfv similarity` does"
-    return "" if rows else "there are no two vectors, or an older version ran it"
+    if rows:
+        return ""
+    return (
+        "the run has fewer than two vectors, more than 200, some of several models, or is of an "
+        "older version"
+    )
 
 
 _OF_ROWS = ("evals", "relations", "where", "value")
