@@ -81,7 +81,7 @@ def check_profiles(recipe: RecipeTree) -> list[Diagnostic]:
                 Diagnostic(
                     NOTHING, f"the profile `{profile.label.text}` changes nothing", recipe.source,
                     profile.label.span,
-                    "every value in it is there without it" if profile.attributes else "it is empty",
+                    "all of it is there without it" if profile.attributes else "it is empty",
                     "warning",
                     help="give other values in it, or take it out",
                 )
