@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("gradio")
-
 from mfv_dsl.playground.studio import Settings, Studio
 
 

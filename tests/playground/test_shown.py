@@ -7,7 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 import mfv_dsl as mfv
+
+pytest.importorskip("gradio")
+
 from mfv_dsl.playground import shown
 from mfv_dsl.playground.handlers import Handlers
 from mfv_dsl.playground.libraries import vectors_of
