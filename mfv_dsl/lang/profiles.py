@@ -80,7 +80,9 @@ def check_profiles(recipe: RecipeTree) -> list[Diagnostic]:
             findings.append(
                 Diagnostic(
                     NOTHING, f"the profile `{profile.label.text}` changes nothing", recipe.source,
-                    profile.label.span, "every value in it is there without it", "warning",
+                    profile.label.span,
+                    "all of it is there without it" if profile.attributes else "it is empty",
+                    "warning",
                     help="give other values in it, or take it out",
                 )
             )  # fmt: skip

@@ -13,7 +13,7 @@ from mfv_dsl.lang.parser import parse, source_from_bytes
 from tests.lang.support import CORPUS, checked, expected_block, rendered, without_expected
 
 #: what a recipe that shows much of the language has of what is hardly meant
-LINTS = ("MFV2060", "MFV3024")
+LINTS = ("MFV2033", "MFV2060", "MFV3024")
 VALID = sorted((CORPUS / "valid").glob("*.mfv"))
 ERRORS = sorted((CORPUS / "errors").glob("*.mfv"))
 FORMAT = sorted((CORPUS / "format").glob("*.in.mfv"))
