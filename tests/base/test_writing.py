@@ -101,6 +101,8 @@ def test_every_file_is_written_by_one_function():
             if not isinstance(node, ast.Call):
                 continue
             name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+            if name == "savefig" and path.parent.name == "figures":
+                continue  # into memory, or where a user who calls it wants it
             assert name not in direct, f"{path}:{node.lineno} {name}"
             modes = [a.value for a in node.args[:2] if isinstance(a, ast.Constant)]
             if name == "open":
