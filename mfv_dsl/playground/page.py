@@ -10,6 +10,7 @@ import gradio as gr
 from mfv_dsl.data.drawn_scene import DrawnScene
 from mfv_dsl.data.world import COLOURS, SHAPES
 from mfv_dsl.playground import shown
+from mfv_dsl.playground.blocks import LocalBlocks
 from mfv_dsl.playground.expressions import LONGEST
 from mfv_dsl.playground.handlers import NOTHING, Handlers
 from mfv_dsl.playground.pictures import FORMATS, LARGEST, Drawn
@@ -46,7 +47,7 @@ class _Page:
     def __init__(self, studio: Studio) -> None:
         self.studio, self.does = studio, Handlers(studio)
         self.auto = 0 < studio.backend.facts.parameters <= _AT_ONCE
-        with gr.Blocks(
+        with LocalBlocks(
             title="mfv playground", analytics_enabled=False, delete_cache=(600, _STATE_SECONDS)
         ) as self.blocks:
             self._states()
