@@ -140,10 +140,12 @@ class _Page:
         self.remarks = gr.HTML(elem_id="mfv-remarks")
         self.answers = gr.HTML(elem_id="mfv-answers")
         self.curve = gr.LinePlot(
-            x="layer", y="probability", color="answer", y_lim=[0, 1], height=320, visible=False,
+            x="layer", y="probability", color="answer", y_lim=[0, 1], height=300, visible=False,
+            colors_in_legend=[],
             x_title="layer at which the vector is added", label="Effect by layer", show_label=False,
             tooltip=["layer", "probability", "without", "answer"], elem_id="mfv-curve",
         )  # fmt: skip
+        self.legend = gr.HTML(elem_id="mfv-legend")
         self.texts = gr.HTML(elem_id="mfv-texts")
         with gr.Accordion("The same as a recipe and in Python", open=False):
             self.recipe = gr.Code(label="recipe.mfv", language=None, elem_id="mfv-recipe")
@@ -253,8 +255,8 @@ class _Page:
     def _answered(self) -> list[Any]:
         """What shows the answers."""
         return [
-            self.answers, self.curve, self.texts, self.remarks, self.recipe, self.python,
-            self.outcome, self.problem,
+            self.answers, self.curve, self.legend, self.texts, self.remarks, self.recipe,
+            self.python, self.outcome, self.problem,
         ]  # fmt: skip
 
     def _asks(self, event: Any) -> Any:
