@@ -14,7 +14,6 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.token_texts import tokens_of
 from mfv_dsl.base.transfer import sent
-from mfv_dsl.data.items import Prompt
 from mfv_dsl.engine.edits import IMAGES, LAST, Edit, Span
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -63,9 +62,10 @@ def no_text(wanted: str, query: str) -> MfvError:
     )  # fmt: skip
 
 
-def _found(backend: Backend, span: Span, query: str, prompt: Prompt | None) -> tuple[int, str]:
-    """Where the text that is meant begins in ``query``, and the text.  Raises MfvError (MFV5121)
-    where it is not there."""
+def _found(backend: Backend, batch: PromptBatch, row: int, span: Span) -> tuple[int, str]:
+    """Where the text that is meant begins in the query of a prompt, and the text.  Raises MfvError
+    (MFV5121) where it is not there."""
+    query, prompt = batch.queries[row], batch.prompts[row] if batch.prompts else None
     wanted = wording(span, None if prompt is None else prompt.query.query)
     start = query.rfind(wanted) if wanted.strip() else -1
     if start < 0:
@@ -113,7 +113,7 @@ def _of_text(backend: Backend, batch: PromptBatch, span: Span) -> torch.Tensor:
     present = batch.mask.bool().tolist()
     mask = torch.zeros(batch.tokens.shape, dtype=torch.bool)
     for row, query in enumerate(batch.queries):
-        start, wanted = _found(backend, span, query, batch.prompts[row] if batch.prompts else None)
+        start, wanted = _found(backend, batch, row, span)
         length = len(tokens[row])
         own = [place for place in range(length) if present[row][place]]
         pictures = [n for n, at in enumerate(own) if tokens[row][at] in backend.image_tokens]
