@@ -22,10 +22,9 @@ class LocalBlocks(gr.Blocks):
 
 
 def _is_elsewhere(value: Any) -> bool:
-    return isinstance(value, dict) and any(
-        isinstance(value.get(part), str) and is_http_url_like(value[part].strip())
-        for part in ("path", "url")
-    )
+    """Whether a value is a file with an address as its path; ``url`` is never fetched, and browsers
+    send there where they see what they have uploaded."""
+    return isinstance(value, dict) and is_http_url_like(value.get("path"))
 
 
 def _refuse(value: Any) -> Any:
