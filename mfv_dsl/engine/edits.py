@@ -27,7 +27,7 @@ class Span:
 
     They are those of its last occurrence in a prompt's query, which is what stands behind the last
     picture; a token that holds a part of the text belongs to it.  ``{query}`` in it stands for the
-    name that a prompt of a dataset asks about::
+    name that a prompt of a dataset asks about, where it does so::
 
         Edit("lm.resid", 3, "add", value, positions=Span("Q:{query}"))
     """

@@ -19,6 +19,8 @@ from mfv_dsl.models.base import Backend, PromptBatch
 
 #: What stands in a :class:`~mfv_dsl.engine.edits.Span` for the name that a prompt asks about.
 QUERY = "{query}"
+#: Stands for the name where it is asked how a prompt is written; a character of no text.
+_BLANK = "\ue000"
 
 
 def at_last(edits: Sequence[Edit]) -> bool:
@@ -60,6 +62,25 @@ def no_text(wanted: str, query: str) -> MfvError:
     )  # fmt: skip
 
 
+def _found(backend: Backend, batch: PromptBatch, row: int, span: Span) -> tuple[int, str]:
+    """Where the text that is meant begins in the query of a prompt, and the text.  Raises MfvError
+    (MFV5121) where it is not there."""
+    query, prompt = batch.queries[row], batch.prompts[row] if batch.prompts else None
+    wanted = wording(span, None if prompt is None else prompt.query.query)
+    start = query.rfind(wanted) if wanted.strip() else -1
+    if start < 0:
+        raise no_text(wanted, query)
+    if prompt is not None and QUERY in span.text and query.find(wanted) != start:
+        # the letters of the name stand elsewhere, too, as of `ant` in `assistant`
+        blank = replace(prompt, query=replace(prompt.query, query=_BLANK))
+        written = backend.pieces(blank)[-1]
+        place = written.rfind(span.text.replace(QUERY, _BLANK))
+        if place >= 0:
+            behind = written[place:].replace(_BLANK, prompt.query.query)
+            start = len(query) - len(behind)
+    return start, wanted
+
+
 def is_picture(tokens: torch.Tensor, image_tokens: frozenset[int]) -> torch.Tensor:
     """Which of ``tokens`` stand for pictures, of the same shape."""
     mask = torch.zeros_like(tokens, dtype=torch.bool)
@@ -92,10 +113,7 @@ def _of_text(backend: Backend, batch: PromptBatch, span: Span) -> torch.Tensor:
     present = batch.mask.bool().tolist()
     mask = torch.zeros(batch.tokens.shape, dtype=torch.bool)
     for row, query in enumerate(batch.queries):
-        wanted = wording(span, batch.prompts[row].query.query if batch.prompts else None)
-        start = query.rfind(wanted) if wanted.strip() else -1
-        if start < 0:
-            raise no_text(wanted, query)
+        start, wanted = _found(backend, batch, row, span)
         length = len(tokens[row])
         own = [place for place in range(length) if present[row][place]]
         pictures = [n for n, at in enumerate(own) if tokens[row][at] in backend.image_tokens]

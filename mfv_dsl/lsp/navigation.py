@@ -1,11 +1,12 @@
 """Where names are declared and used, and what can be said of that: definition, references, rename.
 
-What a name stands for is what the checker found (``Scope.uses``); nothing is resolved here.
+What a name stands for is what the checker found (``Scope.uses``).  Names that it does not read in
+the recipe as it stands, such as those in the values of a profile, are of what is called so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION
 from mfv_dsl.lang.inclusion import Joined
 from mfv_dsl.lang.lexer import MAX_NAME
-from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Item, Name, Text
+from mfv_dsl.lang.scope import Scope
+from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Expr, Item, Name, Text
 from mfv_dsl.lsp.analysis import Analysis
 
 
@@ -35,10 +37,12 @@ def occurrences(analysis: Analysis) -> Iterator[tuple[Span, Symbol, bool]]:
     scope, recipe = analysis.scope, analysis.recipe
     if scope is None or recipe is None:
         return
+    swept = {span.place: use for span, use in scope.uses.items() if span.copy}
     for item in recipe.items:
         yield from _declared(item)
         for node in item.walk():
             use = scope.uses.get(node.span) if isinstance(node, Name) else None
+            use = use or swept.get(node.span)
             # what is written out may have the place of something else
             if use is not None and isinstance(node, Name) and use.text == node.text:
                 owner = item.span if use.of == "parameter" else None
@@ -48,6 +52,21 @@ def occurrences(analysis: Analysis) -> Iterator[tuple[Span, Symbol, bool]]:
         if isinstance(item, Block) and item.kind.text == "profile":
             for attribute in item.attributes:
                 yield from _changed(analysis, attribute)
+        yield from _unread(scope, item)
+
+
+def _unread(scope: Scope, item: Item) -> Iterator[tuple[Span, Symbol, bool]]:
+    """Names in values that no check of the recipe as it stands reads: those of a profile, and of a
+    sweep or a constant that nothing uses."""
+    values: Iterable[Expr] = ()
+    if isinstance(item, Block) and item.kind.text == "profile":
+        values = [attribute.value for attribute in item.attributes]
+    elif isinstance(item, Declaration) and item.kind.text in ("sweep", "let"):
+        values = [item.value]
+    for node in (node for value in values for node in value.walk()):
+        known = isinstance(node, Name) and node.text in scope.names
+        if known and isinstance(node, Name) and node.span not in scope.uses:
+            yield node.span, Symbol("name", node.text), False
 
 
 def _text(analysis: Analysis, span: Span) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.inclusion import Joined
@@ -30,7 +31,7 @@ from mfv_dsl.lsp.navigation import (
 
 #: places in a file, by the file's resolved path
 Places = Mapping[str, list[Span]]
-_USES = re.compile(r'^\s*use\s*"', re.MULTILINE)
+_USES = re.compile(r"^\s*use\b", re.MULTILINE)
 _PASSED_OVER = frozenset(("node_modules", "__pycache__", "site-packages"))
 _MOST_RECIPES, _MOST_FOLDERS = 2_000, 20_000
 
@@ -79,15 +80,21 @@ class Workspace:
         self._known[file] = analysis
 
     def users(self, file: str) -> list[str]:
-        """The files that use another, themselves or through others."""
-        found = []
+        """The files that use another, themselves or through others, and those that may: what cannot
+        be read of them may be the ``use``."""
+        found, broken = [], {}
         for other in dict.fromkeys((*self.texts, *self._recipes())):
             text = self.text(other)
-            if other != file and text is not None and _USES.search(text):
-                known = self.analysis(other)
-                if known is not None and file in known.files:
-                    found.append(other)
-        return found
+            if other == file or not _USES.search(_bare_text(other) if text is None else text):
+                continue
+            known = None if text is None else self.analysis(other)
+            if known is not None and file in known.files:
+                found.append(other)
+            elif known is None or unread(known):
+                broken[other] = _bare_text(other) if text is None else text
+        names = [Path(one).name for one in (file, *found)]
+        may = [other for other, text in broken.items() if any(name in text for name in names)]
+        return [*found, *may]
 
     def holds(self, file: str) -> bool:
         """Whether a file is open, or in the workspace's folder."""
@@ -195,11 +202,24 @@ def _uses_in(
             yield own
 
 
+def unread(analysis: Analysis) -> list[Diagnostic]:
+    """What is said of the parts of a recipe that cannot be read."""
+    return [finding for finding in analysis.diagnostics if finding.code.startswith("MFV1")]
+
+
+def _bare_text(file: str) -> str:
+    """The text of a file that is no recipe, as far as there is one."""
+    try:
+        return Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _can_be_read(workspace: Workspace, file: str) -> None:
     analysis = workspace.analysis(file)
-    broken = [d for d in analysis.diagnostics if d.code.startswith("MFV1")] if analysis else []
+    broken = unread(analysis) if analysis else []
     if analysis is None or broken:
-        why = broken[0].message if broken else "the file is not there"
+        why = broken[0].message if broken else "the file is not there, or it is no text"
         raise CannotRename(
             f"a part of {Path(file).name} cannot be read, and the name may be in it: {why}"
         )

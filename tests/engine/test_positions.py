@@ -13,6 +13,7 @@ import torch
 
 from mfv_dsl.base.arguments import ArgumentError
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.candidates import likeliest_sequences
 from mfv_dsl.engine.edits import IMAGES, Edit, Read, Span
@@ -30,6 +31,7 @@ from mfv_dsl.models.vlm.load import load_folder
 from tests.engine.plain_hooks import LAYER, POSITIONS, Plain, at, case, prompts_of
 from tests.models.vlm.test_passes import batch_of, pictures
 from tests.models.vlm.test_passes import text as text_of
+from tests.models.vlm.test_prompts import Pictures, with_form
 from tests.models.vlm.zoo import save_checkpoint
 
 
@@ -216,6 +218,28 @@ def test_other_architectures(name: str, tmp_path_factory: pytest.TempPathFactory
             single = model.texts([text_of(model, k)], [pictures(k + 1, row)])
             alone = full_pass(model, single, [edit]).logits[0]
             torch.testing.assert_close(together[row], alone, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["chat", "plain"])
+@pytest.mark.parametrize("name", ["ant", "end", "assistant", "A", "table"])
+def test_a_name_is_where_the_prompt_asks_about_it(
+    name: str, form: str, tmp_path_factory: pytest.TempPathFactory
+):
+    """And not where its letters happen to stand behind that, as those of `ant` in `assistant`."""
+    folder = save_checkpoint("qwen3_vl", tmp_path_factory.mktemp("qwen"))
+    model = with_form(load_folder(folder, "qwen", dtype="fp32", device="cpu"), form)
+    prompts = [Prompt((), Item("1", name, "plate", "left"))]
+    batch = model.batch(prompts, Pictures())
+    said = [model.tokenizer.decode([int(token)]) for token in batch.tokens[0]]
+    colon = max(n for n, text in enumerate(said) if text in ("Q:", "Q") and said[n - 1][:1] == "<")
+    asked = said[colon + (1 if said[colon] == "Q:" else 2) :]
+    length = next(n for n in range(1, len(asked)) if "".join(asked[:n]) == name)
+    for span, more in (("{query}", 0), ("{query}.", 1)):
+        edit = Edit("lm.resid", 1, "add", torch.ones(model.facts.d_model), positions=Span(span))
+        with tracing() as touches:
+            full_pass(model, batch, [edit])
+        first = len(said) - len(asked)
+        assert [touch.token for touch in touches] == [*range(first, first + length + more)]
 
 
 # -- what cannot be done ---------------------------------------------------------------------------

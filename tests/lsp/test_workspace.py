@@ -144,6 +144,42 @@ def test_a_file_that_cannot_be_read_whole_stops_all(folder: Path):
         rename(folder, "common.mfv", "steer", "pull")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'mfv 1\nfoo bar (((\nuse "common.mfv"\neval raw { add = steer }\n',
+        'mfv 1\nuse "common.mfv" as\neval raw { add = steer }\n',
+        'mfv 1\nuse "common.mfv\neval raw { add = steer }\n',
+        'mfv 1\nuse # the common one\n  "common.mfv"\neval raw { add = steer }\n',
+        'mfv 1\neval x {\nuse "deep.mfv"\neval raw { add = steer }\n',
+        'mfv 1\nuse "common.mfv"\n# caf\xe9\neval raw { add = steer }\n',
+    ],
+)
+def test_a_file_whose_use_cannot_be_read_stops_all(folder: Path, text: str):
+    """Also one that may use a file that uses the other, and one that is no UTF-8."""
+    (folder / "broken.mfv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CannotRename, match=r"a part of broken\.mfv cannot be read"):
+        rename(folder, "common.mfv", "steer", "pull")
+    (folder / "stranger.mfv").write_text(text.replace("common", "other").replace("deep", "x"))
+    (folder / "broken.mfv").unlink()
+    assert "stranger.mfv" not in rename(folder, "common.mfv", "steer", "pull")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "sweep v = [steer, pure(left)]\neval more { add = v, layer = 1 }\n",
+        "sweep v = [steer, pure(left)]\n",  # that nothing uses
+        "let v = [steer, fv(left)]\n",
+        "profile third { raw.add = steer - pure(left) }\n",
+    ],
+)
+def test_a_name_is_changed_in_what_is_not_checked_where_it_stands(folder: Path, lines: str):
+    (folder / "a.mfv").write_text(FILES["a.mfv"] + lines, encoding="utf-8")
+    text = rename(folder, "common.mfv", "steer", "pull")["a.mfv"]
+    assert text == (FILES["a.mfv"] + lines).replace("steer", "pull")
+
+
 def test_what_a_used_file_takes_from_its_user_is_not_left_behind(folder: Path):
     (folder / "common.mfv").write_text(FILES["common.mfv"] + "vector odd = own\n")
     text = FILES["a.mfv"] + "vector own = fv(left)\neval e { add = own + odd, layer = 1 }\n"
