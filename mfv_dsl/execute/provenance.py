@@ -31,6 +31,8 @@ _OF_A_FILE = (
 _BEHIND = ("parents", "ancestors")
 #: Result rows that a vector's file holds at most; of more, those of the best accuracy.
 MOST_ROWS = 200
+#: Where evals write if nothing else is said.
+_USUAL = {"site": "residual", "position": "last"}
 
 
 def vector_metadata(
@@ -49,7 +51,6 @@ def vector_metadata(
     facts = model_facts(plan, step)
     source = origin(plan, step, values)
     rows = metrics(plan, step, results)
-    layers = {row["layer"] for row in rows}
     trained = models.sources(model.constructor, **model.arguments).get("checkpoint", {})
     return {
         **source,
@@ -64,10 +65,18 @@ def vector_metadata(
             "n_heads": facts.n_heads,
             "head_dim": facts.head_dim,
         },
-        "layer": layers.pop() if len(layers) == 1 else source.get("layer"),
+        "layer": source.get("layer") if (layer := _one_layer(rows)) is None else layer,
         "metrics": rows,
         "mfv_version": __version__,
     }
+
+
+def _one_layer(rows: Sequence[Mapping[str, Any]]) -> int | str | None:
+    """The layer that all rows are of which are written behind one, or ``native``; None of several,
+    also of those that one row adds at together."""
+    layers = {row["layer"] for row in rows if "site" not in row}
+    layer = layers.pop() if len(layers) == 1 else None
+    return layer if isinstance(layer, int) or layer == "native" else None
 
 
 def origin(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,9 +132,12 @@ def _own(
 
 
 def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[str, Any]]:
-    """The result rows of the evals that used exactly this vector, :data:`MOST_ROWS` at most."""
+    """The result rows of the evals that used exactly this vector, :data:`MOST_ROWS` at most, and
+    where these wrote it if not as usual."""
     own = {
-        (row.eval, row.relation, row.shots, tuple(values_of(row.axes).items()))
+        (row.eval, row.relation, row.shots, tuple(values_of(row.axes).items())): _unusual(
+            plan[row.step].parameters
+        )
         for row in plan.rows
         if plan[row.step].inputs.get(Treatment().name) == step.key
         and plan[row.step].parameters.get("mode") in ("add", "patch")
@@ -133,17 +145,26 @@ def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[s
         and [t for t in treatments(plan[row.step].parameters) if not t.control] == [Treatment()]
     }
     rows = [
-        row
+        (row, own[key])
         for row in results
-        if (row.eval, row.relation, row.shots, tuple(row.axes.items())) in own
+        if (key := (row.eval, row.relation, row.shots, tuple(row.axes.items()))) in own
         and not row.control
         and not row.error
     ]
     if len(rows) > MOST_ROWS:
-        best = sorted(rows, key=lambda row: row.accuracy or 0.0, reverse=True)[:MOST_ROWS]
-        kept = {id(row) for row in best}
-        rows = [row for row in rows if id(row) in kept]
-    return [row.to_json() for row in rows]
+        best = sorted(rows, key=lambda pair: pair[0].accuracy or 0.0, reverse=True)[:MOST_ROWS]
+        kept = {id(row) for row, _ in best}
+        rows = [(row, where) for row, where in rows if id(row) in kept]
+    return [{**row.to_json(), **where} for row, where in rows]
+
+
+def _unusual(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Where an eval writes, as far as it is not behind a layer at the last token."""
+    return {
+        name: parameters[name]
+        for name, usual in _USUAL.items()
+        if parameters.get(name, usual) != usual
+    }
 
 
 def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
         if entry.parameter(name) is None:
             scope.unknown(
                 "MFV2004", f"attribute of `{entry.name}`:", attribute.name,
-                words, f"it takes: {', '.join(words)}",
+                words, f"it takes: {', '.join(words)}", _owners(name),
             )  # fmt: skip
             if not isinstance(attribute.value, Name):
                 expressions.infer(scope, attribute.value, context)
@@ -224,6 +224,12 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
 def _is_blend(scope: Scope, node: Node) -> bool:
     node_type = scope.node_types.get(node.span)
     return node_type is not None and node_type.blend
+
+
+def _owners(attribute: str) -> str | None:
+    """Which other kinds of blocks have an attribute that one lacks; None where none has."""
+    kinds = [f"`{kind}`" for kind, entry in ITEM.items() if entry.parameter(attribute) is not None]
+    return f"`{attribute}` is an attribute of {' and '.join(kinds)}" if kinds else None
 
 
 def _complete(

@@ -24,6 +24,8 @@ vector v = load("path/to/{title}", "{first}")
 """
 #: the columns of results, behind the vector's name
 _CONDITION = ("eval", "relation", "shots", "layer", "scale", "n")
+#: Fields of results that say where a vector was written, if not as usual.
+_UNUSUAL = ("site", "position")
 _MEASURES = ("accuracy %", "vs zero-shot")
 
 Vectors = Mapping[str, Mapping[str, Any]]  # metadata by name
@@ -112,17 +114,23 @@ def _what(of: Mapping[str, Any]) -> str:
 
 def _results(vectors: Vectors) -> str:
     """The results that the files carry, or nothing."""
-    rows = [
-        (name, *(RESULT_COLUMNS[title].value(row) for title in _CONDITION), *_measures(row))
+    results = [
+        (name, row)
         for name, metadata in vectors.items()
         for row in metadata.get("metrics", ())
         if "accuracy" in row
     ]
-    if not rows:
+    if not results:
         return ""
+    unusual = [title for title in _UNUSUAL if any(title in row for _, row in results)]
+    rows = [
+        (name, *(RESULT_COLUMNS[title].value(row) for title in _CONDITION),
+         *(row.get(title) for title in unusual), *_measures(row))
+        for name, row in results
+    ]  # fmt: skip
     return (
         "## Results\n\nPer cent correct with 95 % intervals, measured by the recipe that made the "
-        "vectors.\n\n" + _table(("vector", *_CONDITION, *_MEASURES), rows)
+        "vectors.\n\n" + _table(("vector", *_CONDITION, *unusual, *_MEASURES), rows)
     )
 
 

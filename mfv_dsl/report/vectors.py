@@ -156,7 +156,7 @@ def _metric(row: Mapping[str, Any]) -> str:
     """One result row of a file, which may lack anything."""
     where = ", ".join(
         f"{key} {row[key]}"
-        for key in ("relation", "shots", "layer", "scale")
+        for key in ("relation", "shots", "layer", "scale", "site", "position")
         if row.get(key) is not None
     )
     try:
