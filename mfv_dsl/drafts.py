@@ -86,13 +86,17 @@ def match(
     >>> match("each", {"left": fv("right")}, otherwise=fv("each"))
     Expression('match each { left: fv(right), else: fv(each) }')
     """
-    name = as_syntax(subject, RELATION)
+    values = [(_relation(of), value) for of, value in cases.items()]
+    values += [] if otherwise is None else [(Name(ELSE), otherwise)]
+    lines = tuple(Case(of, as_syntax(value)) for of, value in values)
+    return Expression(Match(_relation(subject), lines))
+
+
+def _relation(value: object) -> Name:
+    name = as_syntax(value, RELATION)
     if not isinstance(name, Name):
-        raise ArgumentError(f"`match` takes a relation's name, and this is {shown(subject)}")
-    values = dict(cases) if otherwise is None else {**cases, ELSE: otherwise}
-    return Expression(
-        Match(name, tuple(Case(Name(str(of)), as_syntax(value)) for of, value in values.items()))
-    )
+        raise ArgumentError(f"`match` takes a relation's name, and this is {shown(value)}")
+    return name
 
 
 class Draft:

@@ -102,6 +102,8 @@ def _evals(studio: Studio, outcome: Outcome, files: bool) -> Iterator[str]:
         asked = f"on = [{choice.relation}], items = 1, seed = {choice.seed}"
         split = split_of(studio.dataset)
         asked += "" if split == "test" else f", split = {split}"
+    if "shots" in studio.defaults and _of_dataset(outcome):
+        asked += ", shots = 0"  # the defaults are the vector's
     yield f"eval before {{ {asked} }}"
     if outcome.layer is None:
         return

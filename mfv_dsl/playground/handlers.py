@@ -40,6 +40,9 @@ NOTHING = "nothing"
 #: Colours that stay apart for those who see few (Okabe and Ito), for the curve's lines.
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#b8a800")
 
+#: Layers that have a mark each on the curve's axis, as words: more would be sorted as words are.
+_FEW_LAYERS = 10
+
 
 def noticed(outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The method with a notice as its last output, which says what went wrong or is empty; then
@@ -171,19 +174,19 @@ class Handlers:
         number = event.index if isinstance(event.index, int) else -1
         return shown.mended(self.studio.check(text or ""), number)
 
-    @noticed(7)
+    @noticed(8)
     def ask(
         self, picture: PictureChoice | None, query: str, text: str, own: bool, layer: float,
         scale: float, tokens: float, progress: Any = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:  # fmt: skip
-        """Ask: answers, the curve, texts, remarks, recipe, Python, and the outcome."""
+        """Ask: answers, the curve, its legend, texts, remarks, recipe, Python, and the outcome."""
         request = Request(
             self.first if picture is None else picture, str(query or ""), str(text or ""),
             None if own else int(layer), float(scale), int(tokens),
         )  # fmt: skip
         outcome = self.studio.ask(request, _Bar(progress))
         return (
-            shown.answers_html(outcome), _curve(outcome), shown.texts_html(outcome),
+            shown.answers_html(outcome), *_curve(outcome), shown.texts_html(outcome),
             shown.remarks_html(outcome),
             copying.recipe_text(self.studio, outcome), copying.python_text(self.studio, outcome),
             outcome,
@@ -192,7 +195,7 @@ class Handlers:
     def not_asked(self) -> tuple[Any, ...]:
         """No answers, in place of those to another question."""
         quiet = '<p class="mfv-quiet">Not asked yet.</p>'
-        return quiet, gr.update(visible=False), "", "", "", "", None, ""
+        return quiet, gr.update(visible=False), "", "", "", "", "", None, ""
 
     @noticed(1)
     def files(self, outcome: Outcome | None) -> str:
@@ -250,13 +253,19 @@ class _Bar:
         return advance
 
 
-def _curve(outcome: Outcome) -> Any:
+def _curve(outcome: Outcome) -> tuple[Any, str]:
+    """The curve, and its legend."""
     rows = shown.curve_rows(outcome)
     if not rows:
-        return gr.update(visible=False)
+        return gr.update(visible=False), ""
     frame = pd.DataFrame(rows)
     names = list(dict.fromkeys(frame["answer"]))
     colours = dict(zip(names, _LINES * 2, strict=False))
-    return gr.LinePlot(
-        frame, visible=True, color_map=colours, x_lim=[0, max(outcome.effects.layers)]
-    )
+    last = max(outcome.effects.layers)
+    if last < _FEW_LAYERS:
+        frame["layer"] = frame["layer"].astype(str)
+    curve = gr.LinePlot(
+        frame, visible=True, color_map=colours, x_lim=None if last < _FEW_LAYERS else [0, last],
+        x_axis_format=None if last < _FEW_LAYERS else "d", colors_in_legend=[],
+    )  # fmt: skip
+    return curve, shown.legend_html(colours)

@@ -10,6 +10,7 @@ import gradio as gr
 from mfv_dsl.data.drawn_scene import DrawnScene
 from mfv_dsl.data.world import COLOURS, SHAPES
 from mfv_dsl.playground import shown
+from mfv_dsl.playground.blocks import LocalBlocks
 from mfv_dsl.playground.expressions import LONGEST
 from mfv_dsl.playground.handlers import NOTHING, Handlers
 from mfv_dsl.playground.pictures import FORMATS, LARGEST, Drawn
@@ -46,7 +47,7 @@ class _Page:
     def __init__(self, studio: Studio) -> None:
         self.studio, self.does = studio, Handlers(studio)
         self.auto = 0 < studio.backend.facts.parameters <= _AT_ONCE
-        with gr.Blocks(
+        with LocalBlocks(
             title="mfv playground", analytics_enabled=False, delete_cache=(600, _STATE_SECONDS)
         ) as self.blocks:
             self._states()
@@ -139,10 +140,12 @@ class _Page:
         self.remarks = gr.HTML(elem_id="mfv-remarks")
         self.answers = gr.HTML(elem_id="mfv-answers")
         self.curve = gr.LinePlot(
-            x="layer", y="probability", color="answer", y_lim=[0, 1], height=320, visible=False,
+            x="layer", y="probability", color="answer", y_lim=[0, 1], height=300, visible=False,
+            colors_in_legend=[],
             x_title="layer at which the vector is added", label="Effect by layer", show_label=False,
             tooltip=["layer", "probability", "without", "answer"], elem_id="mfv-curve",
         )  # fmt: skip
+        self.legend = gr.HTML(elem_id="mfv-legend")
         self.texts = gr.HTML(elem_id="mfv-texts")
         with gr.Accordion("The same as a recipe and in Python", open=False):
             self.recipe = gr.Code(label="recipe.mfv", language=None, elem_id="mfv-recipe")
@@ -252,8 +255,8 @@ class _Page:
     def _answered(self) -> list[Any]:
         """What shows the answers."""
         return [
-            self.answers, self.curve, self.texts, self.remarks, self.recipe, self.python,
-            self.outcome, self.problem,
+            self.answers, self.curve, self.legend, self.texts, self.remarks, self.recipe,
+            self.python, self.outcome, self.problem,
         ]  # fmt: skip
 
     def _asks(self, event: Any) -> Any:

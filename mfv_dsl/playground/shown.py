@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -118,15 +119,15 @@ def prompt_html(text: str, neighbours: Mapping[str, str]) -> str:
 def answers_html(outcome: Outcome) -> str:
     """The likeliest answers as bars, without and with the vector."""
     with_vector = outcome.layer is not None
-    relations: dict[str, list[str]] = {}
-    for relation, name in outcome.neighbours.items():
-        relations.setdefault(name, []).append(relation)
+    relations: dict[int, list[str]] = {}
+    for relation, token in outcome.tokens.items():
+        relations.setdefault(token, []).append(relation)
     head = '<th scope="col">answer</th><th scope="col">without</th>'
     head += '<th scope="col">with the vector</th>' if with_vector else ""
     rows = []
     for answer in outcome.effects.answers:
-        marks = "".join(f"<i>{escape(name)}</i>" for name in relations.get(answer.word, ()))
-        right = " mfv-right" if outcome.own in relations.get(answer.word, ()) else ""
+        marks = "".join(f"<i>{escape(name)}</i>" for name in relations.get(answer.token, ()))
+        right = " mfv-right" if outcome.own in relations.get(answer.token, ()) else ""
         cells = _bar(answer.before, "before")
         cells += "" if answer.after is None else _bar(answer.after, "after")
         rows.append(
@@ -177,20 +178,32 @@ def texts_html(outcome: Outcome) -> str:
 
 def curve_rows(outcome: Outcome) -> list[dict[str, Any]]:
     """The followed answers over the layers: a row for each layer and answer, with its probability
-    and the one without the vector."""
+    and the one without the vector; tokens of the same word are told apart by their numbers."""
     rows = []
+    words = Counter(answer.word for answer in outcome.effects.followed)
     for answer in outcome.effects.followed:
+        name = answer.word if words[answer.word] == 1 else f"{answer.word} ({answer.token})"
         for layer, p in zip(outcome.effects.layers, answer.by_layer, strict=True):
             if not math.isnan(p):
                 rows.append(
                     {
-                        "layer": str(layer),
+                        "layer": layer,
                         "probability": p,
-                        "answer": answer.word,
+                        "answer": name,
                         "without": answer.before,
                     }
                 )
     return rows
+
+
+def legend_html(colours: Mapping[str, str]) -> str:
+    """Which colour is which answer's in the curve; it folds where the page is narrow."""
+    names = "".join(
+        f'<li><svg width="12" height="12" aria-hidden="true"><circle cx="6" cy="6" r="5" '
+        f'fill="{colour}"/></svg> {escape(name)}</li>'
+        for name, colour in colours.items()
+    )
+    return f'<ul class="mfv-around mfv-legend">{names}</ul>' if names else ""
 
 
 def remarks_html(outcome: Outcome) -> str:

@@ -82,14 +82,16 @@ class Outcome:
     """What came of a request.
 
     ``checked`` is the expression; ``layer`` where the vector was added, None without one.
-    ``neighbours`` are what stands around the object by relation, where that is known, and ``own``
-    the relation that the dataset asks for.  ``remarks`` are what is to be known besides.
+    ``neighbours`` are what stands around the object by relation, where that is known, ``tokens``
+    the first token of each, and ``own`` the relation that the dataset asks for.  ``remarks`` are
+    what is to be known besides.
     """
 
     request: Request
     question: Question
     text: str
     neighbours: Mapping[str, str]
+    tokens: Mapping[str, int]
     own: str
     checked: CheckedExpression
     layer: int | str | None
@@ -182,11 +184,13 @@ class Studio:
                 request.scale, top=_TOP, follow=[*neighbours.values()][:MOST_FOLLOWED],
                 max_new_tokens=request.tokens,
             )  # fmt: skip
+            first = self.backend.first_tokens([*neighbours.values()])
+            tokens = dict(zip(neighbours, first, strict=True))
             seconds = time.perf_counter() - begin
         own = request.picture.relation if isinstance(request.picture, FromDataset) else ""
         return Outcome(
-            request, question, self.prompt(question), neighbours, own if own in neighbours else "",
-            checked, layer, effects, seconds, remarks,
+            request, question, self.prompt(question), neighbours, tokens,
+            own if own in neighbours else "", checked, layer, effects, seconds, remarks,
         )  # fmt: skip
 
     def _vector(self, checked: CheckedExpression, listener: Listener | None) -> VectorInput:

@@ -122,6 +122,23 @@ def test_the_page_of_another_model_and_dataset_is_copied_too(
     assert after.mean_p_answer == pytest.approx(followed.by_layer[1], rel=1e-4, abs=1e-6)
 
 
+def test_defaults_of_the_vector_are_not_those_of_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    studio = Studio.open(
+        Settings("tiny", "scenes", None, {"heads": "{L2H6}", "trials": "6", "shots": "2"})
+    )
+    outcome = studio.ask(Request(FromDataset("left", 3), "", "fv(left)", 1))
+    monkeypatch.chdir(tmp_path)
+    recipe = mfv.Recipe(copying.recipe_text(studio, outcome))
+    assert recipe.check() == ()
+    rows = recipe.run("out", progress=False).rows
+    shown = {answer.word: answer for answer in outcome.effects.answers}
+    (after,) = [row for row in rows if row.eval == "after" and row.relation]
+    assert after.shots == 0
+    assert after.mean_p_answer == pytest.approx(shown[outcome.neighbours["left"]].after, rel=1e-4)
+
+
 @pytest.mark.slow
 def test_what_is_copied_runs_from_the_command_line(studio: Studio, tmp_path: Path):
     outcome = studio.ask(REQUESTS[3])

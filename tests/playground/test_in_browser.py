@@ -308,6 +308,15 @@ def test_nothing_is_wider_than_the_screen(page: Page, server: Server, width: int
     type_vector(page, "fv(left)")
     settled(page, "fv(left)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    names = page.locator("#mfv-legend li")
+    names.first.wait_for()
+    for name in names.all():  # whole, however many there are
+        box = name.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width
+    around = page.locator("#mfv-prompt li").all_inner_texts()
+    shown = names.all_inner_texts()
+    assert len(shown) == len(around) == 4
+    assert all(any(one.endswith(name.strip()) for one in around) for name in shown)
     page.get_by_role("tab", name="Vectors").click()
     page.locator("#mfv-map img").wait_for()
     page.locator("#mfv-vectors").get_by_text("steer", exact=True).first.click()

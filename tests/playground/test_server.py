@@ -51,6 +51,20 @@ def config(server: Server) -> dict[str, Any]:
     return found
 
 
+def called(server: Server, number: int, data: list[Any]) -> dict[str, Any]:
+    """How a call of a function of the page ends."""
+    session = f"test{time.time_ns()}"
+    body = {"data": data, "fn_index": number, "session_hash": session, "event_data": None}
+    assert status(f"{server.url}gradio_api/queue/join", json.dumps(body).encode()) == 200
+    address = f"{server.url}gradio_api/queue/data?session_hash={session}"
+    with urllib.request.urlopen(address, timeout=20) as told:
+        for line in told:
+            message = json.loads(line.decode().removeprefix("data: ")) if line.strip() else {}
+            if message.get("msg") == "process_completed":
+                return dict(message)
+    raise AssertionError("the call did not end")
+
+
 @pytest.mark.slow
 def test_only_this_machine_is_listened_to(server: Server):
     assert server.url.startswith("http://127.0.0.1:")
@@ -77,6 +91,29 @@ def test_the_page_does_not_send_others_elsewhere(server: Server):
     assert sent["analytics_enabled"] is False
     named = [d["api_name"] for d in sent["dependencies"] if d["api_visibility"] == "public"]
     assert named == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["path", "url"])
+def test_nothing_is_fetched_for_those_who_ask(server: Server, part: str):
+    """Gradio downloads a file that is named by an address, whatever the component takes."""
+    kinds = {one["id"]: one["type"] for one in config(server)["components"]}
+    calls = [
+        (number, [kinds[one] for one in dependency["inputs"]])
+        for number, dependency in enumerate(config(server)["dependencies"])
+    ]
+    (upload,) = (number for number, takes in calls if takes[:1] == ["file"])
+    check = next(number for number, takes in calls if takes == ["textbox"])
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        address = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/a.png"
+        file = {"path": "a.png", "meta": {"_type": "gradio.FileData"}, part: address}
+        for number, data in ((upload, [file, ""]), (check, [file]), (check, [[{"in": file}]])):
+            outcome = called(server, number, data)
+            assert not outcome["success"]
+            assert "not fetched from elsewhere" in outcome["output"]["error"]
+        elsewhere.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,12 @@ import mfv_dsl as mfv
 
 pytest.importorskip("gradio")
 
+from mfv_dsl.playground import handlers as handlers_module
 from mfv_dsl.playground import shown
 from mfv_dsl.playground.handlers import Handlers
 from mfv_dsl.playground.libraries import vectors_of
 from mfv_dsl.playground.pictures import FromDataset
-from mfv_dsl.playground.studio import Request, Studio
+from mfv_dsl.playground.studio import Request, Settings, Studio
 
 EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 
@@ -66,6 +68,41 @@ def test_bars_are_the_numbers(studio: Studio):
     assert "<img" not in html and "<script" not in html
 
 
+def test_answers_of_several_words_are_marked_by_their_first_token():
+    studio = Studio.open(Settings('tiny("llava")', defaults={"heads": "{L2H6}", "trials": "4"}))
+    outcome = studio.ask(Request(FromDataset("left", 1), "", "fv(left)", 1))
+    html = shown.answers_html(outcome)
+    likely = {answer.token for answer in outcome.effects.answers}
+    expected = [relation for relation, token in outcome.tokens.items() if token in likely]
+    assert expected and sorted(re.findall("<i>(.*?)</i>", html)) == sorted(expected)
+    first = dict(zip(outcome.neighbours, outcome.tokens.values(), strict=True))
+    assert first["left"] == studio.backend.first_tokens([outcome.neighbours["left"]])[0]
+
+
+def test_tokens_of_one_word_have_lines_of_their_own(studio: Studio):
+    outcome = studio.ask(Request(FromDataset("left", 1), "", "fv(left)", 1))
+    followed = tuple(replace(one, word="red") for one in outcome.effects.followed)
+    rows = shown.curve_rows(replace(outcome, effects=replace(outcome.effects, followed=followed)))
+    places = {(row["answer"], row["layer"]) for row in rows}
+    assert len(places) == len(rows) == 10 * len(followed)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind"), [(10, "nominal"), (11, "quantitative"), (40, "quantitative")]
+)
+def test_layers_stand_in_their_order(studio: Studio, layers: int, kind: str):
+    outcome = studio.ask(Request(FromDataset("left", 1), "", "fv(left)", 1))
+    followed = tuple(
+        replace(one, by_layer=(one.by_layer * 4)[:layers]) for one in outcome.effects.followed
+    )
+    effects = replace(outcome.effects, layers=tuple(range(layers)), followed=followed)
+    curve, _ = handlers_module._curve(replace(outcome, effects=effects))
+    assert curve.value["datatypes"]["layer"] == kind
+    place = curve.value["columns"].index("layer")
+    drawn = [row[place] for row in curve.value["data"]][:layers]
+    assert drawn == sorted(drawn) and len(set(drawn)) == layers
+
+
 def test_a_fix_is_made_in_the_text(studio: Studio):
     handlers = Handlers(studio)
     mended = handlers.mend("fv(lft)\n + fv(rigt)", SimpleNamespace(index=1))
@@ -79,7 +116,7 @@ def test_a_handler_that_fails_says_so_and_gives_nothing_else(studio: Studio):
     *rest, notice = handlers.from_dataset("lft", 1)
     assert len(rest) == 5 and "MFV7112" in notice
     *rest, notice = handlers.ask(None, "", "fv(left)", False, "many", 1, 0)
-    assert len(rest) == 7 and "ValueError" in notice and "many" not in notice
+    assert len(rest) == 8 and "ValueError" in notice and "many" not in notice
     *rest, notice = handlers.upload("/nowhere/x.png", "")
     assert len(rest) == 5 and "FileNotFoundError" in notice and "nowhere" not in notice
     assert handlers.ask(None, "", "fv(left)", True, 0, 1, 0)[-1] == ""
