@@ -44,8 +44,8 @@ def bundled(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
-#: The libraries in ``vectors`` that come with mfv-dsl; recipes that are run in a checkout save theirs
-#: beside them.
+#: The libraries in ``vectors`` that come with mfv-dsl; recipes that are run in a checkout save
+#: theirs beside them.
 LIBRARIES = ("flamingo-tiny",)
 
 
