@@ -44,6 +44,11 @@ def bundled(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
+#: The libraries in ``vectors`` that come with mfv-dsl; recipes that are run in a checkout save
+#: theirs beside them.
+LIBRARIES = ("flamingo-tiny",)
+
+
 def identity_of_place(path: str | Path) -> tuple[object, ...]:
     """What two paths have in common that lead to one place, there or yet to be made: through links,
     ``.`` and ``..``, and letter case where the disk makes no difference of it.

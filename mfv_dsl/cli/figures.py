@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mfv_dsl.cli.tables import folder_of, pairs
+from mfv_dsl.cli.tables import folder_of, kept_by
 
 if TYPE_CHECKING:
     from mfv_dsl.plots import Plots
@@ -86,7 +86,7 @@ def plot(
     from mfv_dsl.report.figures.style import inches
 
     options: dict[str, Any] = {"eval": evals or (), "relation": relations or (),
-                               "where": _where(where), "x": x, "value": value,
+                               "where": kept_by(where), "x": x, "value": value,
                                "width": inches(width)}  # fmt: skip
     if format_ not in ("pdf", "svg", "png"):
         raise typer.BadParameter(f"`{format_}` is none of pdf, svg, png")
@@ -109,13 +109,6 @@ def plot(
     others = ", ".join(name for name in drawn if name != chosen)
     if kind is None and others:
         typer.echo(f"drawn: {chosen}; there are also (--kind): {others}", err=True)
-
-
-def _where(where: list[str] | None) -> dict[str, list[str]]:
-    kept: dict[str, list[str]] = {}
-    for column, text in pairs(where, "--where"):
-        kept.setdefault(column, []).extend(part.strip() for part in text.split(","))
-    return kept
 
 
 def _draw_all(plots: Plots, folder: Path, ending: str, options: dict[str, Any]) -> None:

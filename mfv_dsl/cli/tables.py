@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -74,9 +75,7 @@ def table(
              if flag]  # fmt: skip
     if len(asked) > 1:
         raise typer.BadParameter("take one of --markdown, --latex and --csv")
-    kept: dict[str, list[str]] = {}
-    for name, text in pairs(where, "--where"):
-        kept.setdefault(name, []).extend(part.strip() for part in text.split(","))
+    kept = kept_by(where)
     if evals:
         kept.setdefault("eval", []).extend(evals)
     labels = [records.label_of(name, text) for name, text in pairs(label, "--label")]
@@ -95,6 +94,16 @@ def folder_of(run: Path) -> Path:
     """The folder of a run that is named, by its path or by its name in ``runs/``."""
     inside = Path("runs") / run
     return inside if not run.exists() and inside.is_dir() else run
+
+
+def kept_by(where: list[str] | None) -> dict[str, list[str]]:
+    """What ``--where`` keeps, by field: texts with commas between them, but for those of a set, as
+    in ``layer={3, 5}``."""
+    kept: dict[str, list[str]] = {}
+    for name, text in pairs(where, "--where"):
+        parts = re.split(r",(?![^{]*\})", text)
+        kept.setdefault(name, []).extend(part.strip() for part in parts)
+    return kept
 
 
 def pairs(texts: list[str] | None, option: str) -> list[tuple[str, str]]:

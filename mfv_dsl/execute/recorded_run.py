@@ -14,31 +14,22 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text
 from mfv_dsl.execute.item_lines import ItemLine, read_items
 from mfv_dsl.execute.rows import Results
-from mfv_dsl.execute.run_files import PLAN, effects_in, json_of, results_of, unknown_form
+from mfv_dsl.execute.run_files import PLAN, json_of, results_of, unknown_form
 from mfv_dsl.execute.run_folder import MANIFEST, RECIPE, is_within
+from mfv_dsl.execute.run_tables import RunTables
+from mfv_dsl.execute.tables import Line
 
 CHOSEN = "chosen"  # in place of what was settled for each relation
 _AGAIN = "run the recipe again; its finished steps are kept"
-
-
-@dataclass(frozen=True)
-class Effects:
-    """The effects of all heads on one relation: ``parameters`` of how they were measured, ``n``
-    prompts, and arrays (layers, heads) by name: ``aie``, and where several prompts were measured
-    its 95 % interval, ``aie_low`` and ``aie_high``."""
-
-    relation: str
-    parameters: Mapping[str, Any]
-    n: int
-    arrays: Mapping[str, Any]
 
 
 @dataclass(frozen=True, repr=False)
 class RecordedRun(Short):
     """What the folder of a run holds.
 
-    ``items`` is None where it has no file of them; ``plan`` is as in ``plan.json``; ``tunes`` are
-    the files of trainings; ``used`` are the texts of the files that the recipe uses, by name.
+    ``items`` is None where it has no file of them; ``heads`` are the lines of ``heads.csv``;
+    ``plan`` is as in ``plan.json``; ``tunes`` are the files of trainings; ``used`` are the texts of
+    the files that the recipe uses, by name.
     """
 
     path: Path
@@ -49,7 +40,7 @@ class RecordedRun(Short):
     plan: Mapping[str, Any]
     results: Results
     items: list[ItemLine] | None
-    effects: list[Effects]
+    heads: list[Line]
     tunes: list[Mapping[str, Any]]
 
     @cached_property
@@ -128,23 +119,13 @@ def _read(folder: Path) -> RecordedRun:
             plan,
             Results.of_json(data),
             read_items(folder),
-            _effects(folder, plan),
+            RunTables(folder).lines("heads"),
             [_object(path) for path in sorted((folder / "tune").glob("*/*.json"))],
         )
         _ = run.metrics, run.choose, run._datasets  # which are read from the plan
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unknown_form(folder, repr(error)) from None
     return run
-
-
-def _effects(folder: Path, plan: Mapping[str, Any]) -> list[Effects]:
-    """The effects of heads, in the order of the plan."""
-    place = {step["key"]: number for number, step in enumerate(plan["steps"])}
-    found = sorted(effects_in(folder), key=lambda one: place[one[0]["step"]])
-    return [
-        Effects(said["relation"], said["parameters"], int(said["n"]), arrays)
-        for said, arrays in found
-    ]
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -20,15 +20,15 @@ from mfv_dsl.base.numbers import decimals, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
+from mfv_dsl.execute.rankings import rankings
 from mfv_dsl.execute.run_files import (
     COST,
-    PLAN,
     RESULTS,
     check_finished,
-    effect_of,
     json_of,
     results_of,
 )
+from mfv_dsl.execute.run_tables import RunTables
 
 #: What tells the conditions of an eval apart, and how a condition says it.
 _CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer": "layer ",
@@ -263,53 +263,47 @@ def _numbers(data: Mapping[str, Any]) -> Iterator[Record]:
 def _heads(folder: Path) -> Iterator[Record]:
     """The effects of all heads, those with the largest mean first; where several relations were
     measured in one way, their mean is a record of its own."""
-    files = sorted((folder / "aie").glob("*.safetensors"))
-    if not files:
+    measured = [line for line in RunTables(folder).lines("heads") if line["n"] is not None]
+    if not measured:
         raise MfvError(
-            "MFV6113", f"there are no effects of heads in {folder / 'aie'}",
+            "MFV6113", f"there are no effects of heads in {folder}",
             help="name the folder of a run that ranks heads by aie, as `mfv heads` does",
         )  # fmt: skip
-    place = {step["key"]: number for number, step in enumerate(json_of(folder, PLAN)["steps"])}
-    effects = sorted(map(effect_of, files), key=lambda effect: place[effect[0]["step"]])
-    parameters = [said["parameters"] for said, _ in effects]
-    differing = [
-        name
-        for name in dict.fromkeys(name for each in parameters for name in each)
-        if name != "relation" and len({_text(each.get(name)) for each in parameters}) > 1
-    ]
-    groups: dict[tuple[str, ...], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
-    for said, arrays in effects:
-        how = tuple(_text(said["parameters"].get(name)) for name in differing)
-        groups.setdefault(how, []).append((said, arrays))
-    mean_name = free_name(MEAN, {said["relation"] for said, _ in effects})
-    for how, group in groups.items():
-        means = sum(arrays["aie"] for _, arrays in group) / len(group)
-        for rank, flat in enumerate((-means).argsort(axis=None, kind="stable"), 1):
-            layer, head = divmod(int(flat), means.shape[1])
+    mean_name = free_name(MEAN, {line["relation"] for line in measured})
+    for ranking in rankings(measured):
+        of_head: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+        for line in ranking.lines:
+            of_head.setdefault((line["layer"], line["head"]), []).append(line)
+        means = {head: _mean_score(own) for head, own in of_head.items()}
+        best = sorted(means, key=lambda head: (math.isnan(means[head]), -means[head]))
+        for rank, (layer, head) in enumerate(best, 1):
             name = f"L{layer}H{head}"
-            fields = dict(zip(differing, how, strict=True))
-            fields |= {"head": name, "layer": str(layer), "rank": str(rank)}
-            if len(group) > 1:
+            fields = {**ranking.apart, "head": name, "layer": str(layer), "rank": str(rank)}
+            if len(ranking.relations) > 1:
                 aie = decimals(means[layer, head], 3)
                 yield Record(
                     fields | {"relation": mean_name}, {"aie": aie, "named": f"{name} {aie}"}
                 )
-            for said, arrays in group:
-                aie = _with_interval(arrays, layer, head)
-                values = {"aie": aie, "named": f"{name} {aie}", "n": str(said["n"])}
-                if "accuracy_change" in arrays:
-                    values["accuracy_change"] = (
-                        f"{100 * arrays['accuracy_change'][layer, head]:+.0f}"
-                    )
-                yield Record(fields | {"relation": said["relation"]}, values)
+            for line in of_head[layer, head]:
+                aie = _with_interval(line)
+                values = {"aie": aie, "named": f"{name} {aie}", "n": str(line["n"])}
+                if line.get("accuracy_change") is not None:
+                    values["accuracy_change"] = f"{100 * line['accuracy_change']:+.0f}"
+                yield Record(fields | {"relation": line["relation"]}, values)
 
 
-def _with_interval(arrays: Mapping[str, Any], layer: int, head: int) -> str:
-    shown = decimals(arrays["aie"][layer, head], 3)
-    if "aie_low" not in arrays:
-        return shown
-    low, high = (decimals(arrays[name][layer, head], 3) for name in ("aie_low", "aie_high"))
-    return f"{shown} [{low}, {high}]"
+def _mean_score(lines: Sequence[Mapping[str, Any]]) -> float:
+    """The mean of a head's effects over relations; NaN where one is not known."""
+    scores = [math.nan if line["score"] is None else line["score"] for line in lines]
+    return float(sum(scores) / len(scores))
+
+
+def _with_interval(line: Mapping[str, Any]) -> str:
+    score, low, high = (
+        decimals(math.nan if line.get(name) is None else line[name], 3)
+        for name in ("score", "low", "high")
+    )
+    return score if line.get("low") is None else f"{score} [{low}, {high}]"
 
 
 # -- cost -----------------------------------------------------------------------------------------

@@ -84,12 +84,17 @@ def _unlike(
 
 
 def _answers(lines: Sequence[ItemLine]) -> Mapping[tuple[str, ...], str]:
-    return {line.item: line.answer for line in lines}
+    return {_item(line): line.answer for line in lines}
+
+
+def _item(line: ItemLine) -> tuple[str, ...]:
+    """What tells an item from others of its dataset, also of one that asks the same twice."""
+    return *line.item, line.place
 
 
 def _in_order(lines: Sequence[ItemLine], theirs: Sequence[ItemLine]) -> list[ItemLine]:
-    by_item = {line.item: line for line in theirs}
-    return [by_item[line.item] for line in lines]
+    by_item = {_item(line): line for line in theirs}
+    return [by_item[_item(line)] for line in lines]
 
 
 def _difference(

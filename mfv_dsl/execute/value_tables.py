@@ -12,6 +12,7 @@ import torch
 
 from mfv_dsl.base.columns import cell
 from mfv_dsl.base.csv_text import csv_text
+from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.execute.tables import COLUMNS, EPOCHS, HEADS, NORMS, SIMILARITY, Line
 from mfv_dsl.lang.entries import RANKINGS
 from mfv_dsl.methods.geometry import similarity
@@ -62,9 +63,10 @@ def head_lines(
     rankings apart has columns of its own."""
     steps = [step for step in plan.steps if isinstance(values.get(step.key), Mediation)]
     settings = {
-        step.key: {**step.parameters, "model": step.model, "dataset": step.dataset}
+        step.key: {**step.parameters, **_pool(plan, step), "model": step.model,
+                   "dataset": step.dataset}
         for step in steps
-    }
+    }  # fmt: skip
     lines: list[Line] = []
     for step in steps:
         effect = values[step.key]
@@ -89,6 +91,17 @@ def head_lines(
                 }
                 lines.append({**said, "layer": layer, "head": head, **scores})
     return lines
+
+
+def _pool(plan: Plan, step: Step) -> dict[str, Any]:
+    """The pool of a corrupted twin as a recipe says it: all relations but each one's own are
+    ``others`` whatever the relation."""
+    pool, dataset = step.parameters.get("pool"), plan.datasets.get(step.dataset or "")
+    facts = None if dataset is None else dataset.facts
+    if pool is None or not isinstance(facts, DatasetFacts):
+        return {}
+    others = [name for name in facts.relations if name != step.parameters.get("relation")]
+    return {"pool": "others"} if list(pool) == others else {}
 
 
 def _differing(settings: list[dict[str, Any]]) -> list[str]:

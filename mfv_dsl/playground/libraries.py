@@ -9,7 +9,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import is_vector_file
-from mfv_dsl.base.places import bundled
+from mfv_dsl.base.places import LIBRARIES
 from mfv_dsl.base.source import Source
 from mfv_dsl.inputs import vector_files
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM
@@ -51,10 +51,9 @@ class LibraryVector:
 
 def default_libraries(fingerprint: str) -> tuple[str, ...]:
     """The bundled libraries that are of the model with this fingerprint."""
-    folders = sorted(path.name for path in bundled("vectors").iterdir() if path.is_dir())
     return tuple(
         f"vectors/{name}"
-        for name in folders
+        for name in LIBRARIES
         if any(one.fits(fingerprint) for one in vectors_of([f"vectors/{name}"]))
     )
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfv_dsl.base.columns import cell
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.execute.rankings import Ranking, rankings
 
 if TYPE_CHECKING:
     import pandas
-
-#: The columns of ``heads.csv`` that are no setting of a ranking.
-_OWN = ("run", "step", "relation", "by", "layer", "head", "score", "low", "high", "p",
-        "accuracy_change", "n")  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -73,35 +69,18 @@ class Effects(Short):
 
 
 def effects_of(
-    rows: Iterable[Mapping[str, Any]], value: str = "score"
+    lines: Iterable[Mapping[str, Any]], value: str = "score"
 ) -> dict[str, Effects]:  # fmt: skip
     """Lines of ``heads.csv`` as arrays, one for each run and way of ranking, by what tells these
     apart (empty where there is one)."""
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    settings: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in rows:
-        said = {name: cell(row[name]) for name in row if name not in _OWN and row[name] is not None}
-        said = {**({"run": str(row["run"])} if "run" in row else {}), "by": row["by"], **said}
-        key = tuple(f"{name}={text}" for name, text in said.items())
-        groups.setdefault(key, []).append(row)
-        settings[key] = said
-    names = dict.fromkeys(name for said in settings.values() for name in said)
-    apart = [name for name in names if len({said.get(name) for said in settings.values()}) > 1]
-    return {
-        _title(settings[key], apart): _array(group, value) for key, group in groups.items()
-    }  # fmt: skip
+    return {one.title: ranking_effects(one, value) for one in rankings(lines)}
 
 
-def _title(said: Mapping[str, str], apart: Sequence[str]) -> str:
-    plain = ("run", "by", "model", "dataset")
-    return ", ".join(
-        said[name] if name in plain else f"{name} {said[name]}" for name in apart if name in said
-    )
-
-
-def _array(rows: Sequence[Mapping[str, Any]], value: str) -> Effects:
+def ranking_effects(ranking: Ranking, value: str = "score") -> Effects:
+    """The scores of one way of ranking, or ``low``, ``high``, ``p``, ``accuracy_change``."""
+    rows = ranking.lines
     layers, heads = (tuple(sorted({row[name] for row in rows})) for name in ("layer", "head"))
-    relations = tuple(dict.fromkeys(row["relation"] for row in rows))
+    relations = ranking.relations
     values = np.full((len(layers), len(heads), len(relations)), np.nan)
     at_layer, at_head, at = (
         {name: place for place, name in enumerate(names)} for names in (layers, heads, relations)

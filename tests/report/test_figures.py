@@ -17,6 +17,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.cli.tables import kept_by
 from mfv_dsl.report.effects import effects_of
 from mfv_dsl.report.figures.accuracy import accuracy_figure
 from mfv_dsl.report.figures.bars import evals_figure
@@ -27,6 +28,7 @@ from mfv_dsl.report.figures.lettering import fitting
 from mfv_dsl.report.figures.matrices import confusion_figure, similarity_figure
 from mfv_dsl.report.figures.prompts import Panel, answers_figure, prompt_figure
 from mfv_dsl.report.figures.saving import figure_bytes, save_figure
+from mfv_dsl.report.figures.selection import selected
 from mfv_dsl.report.figures.style import COLOURS, inches
 from mfv_dsl.report.figures.training import norms_figure, stream_figure, tuning_figure
 from mfv_dsl.report.prompt_row import PromptRow
@@ -255,6 +257,24 @@ def test_what_is_not_swept_is_a_level_line_and_seeds_are_their_mean():
     np.testing.assert_allclose(line.get_ydata(), [65, 65, 65])
     _, (panel,) = accuracy_figure([*draws, *means], x="draw")
     assert len(panel.lines) == 3  # a curve for each layer, over the seeds themselves
+
+
+def test_many_level_lines_are_told_apart():
+    levels = [row(f"level{place}", "left", place / 20) for place in range(16)]
+    _, (panel,) = accuracy_figure([*swept(1, ["left"], 4), *levels])
+    looks = {
+        (line.get_color(), str(line._unscaled_dash_pattern))
+        for line in panel.lines
+        if len(set(line.get_ydata())) == 1
+    }
+    assert len(looks) == 16
+
+
+def test_what_is_chosen_may_have_any_letters():
+    rows = [row("raw", "a[b]"), row("raw", "ab"), row("raw", "left", layer="{3, 5}")]
+    assert selected(rows, {"relation": ["a[b]"]}) == rows[:1]
+    assert kept_by(["layer={3, 5}, 1", "k=1,2"]) == {"layer": ["{3, 5}", "1"], "k": ["1", "2"]}
+    assert selected(rows, {"layer": ["{3, 5}"]}) == rows[2:]
 
 
 def test_bars_and_differences_are_the_rows_numbers():

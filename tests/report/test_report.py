@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -19,10 +20,13 @@ from PIL import Image
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.recorded_run import read_runs
+from mfv_dsl.execute.records import table
 from mfv_dsl.execute.run_comparison import compare_runs
 from mfv_dsl.execute.stored_items import stored_items
 from mfv_dsl.methods.intervals import difference_interval
 from mfv_dsl.methods.statistics import sign_test
+from mfv_dsl.report.page.comparison import comparison_figures, comparison_tables
+from mfv_dsl.report.page.figures import run_figures
 from mfv_dsl.report.page.item_sample import all_items, counts, sampled
 from mfv_dsl.run_report import report
 
@@ -195,6 +199,58 @@ def test_runs_on_the_same_items_are_compared_item_by_item(folder: Path, tmp_path
     assert pooled.p == sign_test(gains, images)
     page = page_of(folder, other)
     assert "other less first: paired difference" in page and "Side by side" in page
+
+
+def test_an_item_that_is_asked_twice_is_compared_with_itself(folder: Path):
+    (run,) = read_runs([folder])
+    line = next(line for line in run.items or () if line.eval == "raw")
+    twice = [line._replace(place="1", correct=True), line._replace(place="2", correct=False)]
+    other = replace(run, items=[twice[0], twice[1]._replace(correct=True)])
+    (one,) = compare_runs(replace(run, items=twice), other)
+    assert one.n == 2 and one.difference == 0.5
+
+
+def test_conditions_that_differ_between_runs_are_not_in_one_row(folder: Path):
+    (first,) = read_runs([folder])
+    rows = [replace(row, layer=2) if row.eval == "raw" else row for row in first.results.rows]
+    other = replace(first, name="other", results=replace(first.results, rows=rows))
+    accuracies, *_ = comparison_tables([first, other], [])
+    for group in accuracies.groups:
+        for row in group.rows:
+            assert sum(map(bool, row[-2:])) == (1 if group.title == "raw" else 2)
+    figure, *_ = comparison_figures([first, other], [])
+    shown = {name: cells for name, *cells in figure.table.groups[0].rows}
+    assert all(shown.pop("bare (all)")) and len(shown) == 2
+    for name, cells in shown.items():
+        assert name == f"raw, layer {1 if cells[0] else 2} (all)" and not all(cells)
+
+
+# -- heads ----------------------------------------------------------------------------------------
+def scored(relation: str, score: float, layer: int = 3, **more: object) -> dict[str, object]:
+    """A line of heads.csv."""
+    return {"step": "s", "relation": relation, "by": "aie", "layer": layer, "head": 1,
+            "score": score, "low": None, "high": None, "p": None, "n": 4, **more}  # fmt: skip
+
+
+def test_heads_of_two_models_have_maps_of_their_own(folder: Path):
+    (run,) = read_runs([folder])
+    heads = [scored("left", 0.5, model="a"), scored("left", -0.25, model="b"),
+             scored("right", 0.1, model="a"), scored("right", -0.25, model="b")]  # fmt: skip
+    maps = [one for one in run_figures(replace(run, heads=heads)) if one.kind == "heads"]
+    assert [one.title for one in maps] == ["Effects of heads (a)", "Effects of heads (b)"]
+    assert [one.table.groups[0].rows[0][:2] for one in maps] == [("L3H1", "0.300"),
+                                                                 ("L3H1", "-0.250")]  # fmt: skip
+    assert maps[0].data["mean"][3][1] == pytest.approx(0.3)  # the layer's number is its place
+
+
+def test_twins_of_all_other_relations_are_one_way_of_ranking(folder: Path, tmp_path: Path):
+    recipe = DECLARED + "defaults { trials = 4 }\nreport { norm(fv(left, heads=top(2, " \
+        "on=[left, right], pool=others))) }"  # fmt: skip
+    result = mfv.compile(recipe).run(tmp_path / "others")
+    assert result.effects.relations == ("left", "right")
+    assert "Effects of heads: the" in page_of(result.folder)
+    records = table([result.folder], "head", "relation", of="heads")
+    assert "mean" in str(records)
 
 
 def test_runs_on_other_items_are_not(folder: Path, tmp_path: Path):

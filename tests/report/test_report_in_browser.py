@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 import mfv_dsl as mfv
 from mfv_dsl.base.numbers import decimals, percent
@@ -378,10 +377,10 @@ def renamed(folder: Path, to: Path) -> Path:
 
     for path in (to / "results.json", to / "plan.json", *to.glob("tune/*/*.json")):
         path.write_text(json.dumps(name(json.loads(path.read_text()))))
-    for path in to.glob("aie/*.safetensors"):
-        with safe_open(path, "numpy") as stored:
-            said = json.loads(stored.metadata()["mfv"])
-        save_file(load_file(path), path, {"mfv": json.dumps(name(said))})
+    with (to / "heads.csv").open(newline="") as source:
+        scores = name(list(csv.reader(source)))
+    with (to / "heads.csv").open("w", newline="") as target:
+        csv.writer(target, lineterminator="\n").writerows(scores)
     data = json.loads((to / "results.json").read_text())
     data["docs"]["raw"] = data["notes"][0]["text"] if data["notes"] else HOSTILE
     data["notes"] = [{"eval": "raw", "text": HOSTILE}, {"eval": "raw", "text": f"`{HOSTILE}`"}]

@@ -65,7 +65,7 @@ ONLY = {
                             "mfv_dsl.execute.heads", "mfv_dsl.execute.environment",
                             "mfv_dsl.execute.run_result", "mfv_dsl.execute.recorded_run",
                             "mfv_dsl.execute.run_comparison", "mfv_dsl.execute.item_lines",
-                            "mfv_dsl.execute.rows"},
+                            "mfv_dsl.execute.rankings", "mfv_dsl.execute.rows"},
     ("library", "methods"): {"mfv_dsl.methods.vectors"},
     ("report", "library"): {"mfv_dsl.library.vector_file"},
 }  # fmt: skip

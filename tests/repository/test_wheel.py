@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from mfv_dsl.base.places import LIBRARIES
+
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 #: What runs the quickstart on the second bundled model, as the README shows it.
@@ -38,6 +40,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT)
     (built,) = out.glob("*.whl")
     return built
+
+
+def test_it_has_the_libraries_that_come_with_mfv_dsl(wheel: Path):
+    inside = [Path(name).parts for name in zipfile.ZipFile(wheel).namelist()]
+    vectors = {parts[2] for parts in inside if parts[:2] == ("mfv_dsl", "vectors")}
+    assert vectors == set(LIBRARIES)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from mfv_dsl.report.figures.lettering import fitting, letters_in, longest
 from mfv_dsl.report.figures.style import (
     COLOURS,
     COLUMN,
+    LEVELS,
     LINES,
     MARKERS,
     Drawing,
@@ -102,11 +103,13 @@ def curves_figure(
 
 
 def _style(place: int) -> dict[str, Any]:
-    """The look of the series at a place: colour, then the sort of line and mark tell them apart."""
+    """The look of the series at a place: colour, then the sort of line and mark tell them apart;
+    ``level`` is the sort of line where it is one value."""
     return {
         "color": COLOURS[place % len(COLOURS)],
         "linestyle": LINES[place // len(COLOURS) % len(LINES)],
         "marker": MARKERS[place % len(MARKERS)],
+        "level": LEVELS[place // len(COLOURS) % len(LEVELS)],
     }
 
 
@@ -133,7 +136,7 @@ def _draw(
     if not len(curve.y):
         return  # it has no finite number
     if not len(curve.x):
-        panel.axhline(curve.y[0], color=colour, linestyle=":", linewidth=1, label=name)
+        panel.axhline(curve.y[0], color=colour, linestyle=style["level"], linewidth=1, label=name)
         if curve.low and curve.low[0] is not None and curve.high[0] is not None:
             panel.axhspan(curve.low[0], curve.high[0], color=colour, alpha=0.08, linewidth=0)
         return
@@ -142,7 +145,8 @@ def _draw(
     y = [curve.y[i] for i in order]
     marked = {place for place, i in enumerate(order) if i in set(curve.marked)}
     single = {} if len(x) <= 24 else {"markevery": ceil(len(x) / 24)}
-    panel.plot(x, y, label=name, **style, **single, clip_on=False, zorder=3)
+    look = {key: value for key, value in style.items() if key != "level"}
+    panel.plot(x, y, label=name, **look, **single, clip_on=False, zorder=3)
     bounds = [
         (place, curve.low[i], curve.high[i])
         for place, i in zip(x, order, strict=True)

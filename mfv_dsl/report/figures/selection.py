@@ -29,13 +29,14 @@ def selected(rows: Sequence[Row], where: Mapping[str, Sequence[str]]) -> list[Ro
         relations = {row.get(_POOLED) for row in rows}
         nothing = free_name(ALL, relations) if column == _POOLED else NONE
         there = dict.fromkeys(_text(row.get(column), nothing) for row in kept)
+        chosen: set[str] = set()
         for text in wanted:
-            if not any(fnmatchcase(name, text) for name in there):
+            # a name may itself have letters such as `[`
+            found = [text] if text in there else [n for n in there if fnmatchcase(n, text)]
+            if not found:
                 raise _unknown(f"no line has `{column}` = `{text}`", text, list(there))
-        kept = [
-            row for row in kept
-            if any(fnmatchcase(_text(row.get(column), nothing), text) for text in wanted)
-        ]  # fmt: skip
+            chosen.update(found)
+        kept = [row for row in kept if _text(row.get(column), nothing) in chosen]
     return kept
 
 

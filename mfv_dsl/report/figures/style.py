@@ -36,6 +36,8 @@ _TRIES = 12  # to find the height of a figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 LINES = ("-", "--", "-.", ":")
+#: Of level lines, which have no marks: dots, then dots further apart, and so on.
+LEVELS = (":", (0, (1, 4)), (0, (4, 2, 1, 2, 1, 2)), (0, (8, 3)), (0, (2, 5)))
 #: Below zero blue, above zero red, white between (ColorBrewer's RdBu, safe for colour-blind eyes).
 DIVERGING, SEQUENTIAL = "RdBu_r", "Blues"
 NOTHING, PALE, RIGHT = "#d9d9d9", "#6b6b6b", "#009E73"

@@ -10,7 +10,7 @@ from mfv_dsl.base.numbers import percent
 from mfv_dsl.report.figures.conditions import called
 from mfv_dsl.report.page.interval_figures import ACCURACY, Bar, eval_bars, interval_figure
 from mfv_dsl.report.page.item_sample import condition_words
-from mfv_dsl.report.page.rows import PageFigure, Row
+from mfv_dsl.report.page.rows import PageFigure, Row, settled
 from mfv_dsl.report.page.tables import Group, PageTable
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def comparison_tables(runs: Sequence[RecordedRun], pairs: Pairs) -> list[PageTab
 
 def comparison_figures(runs: Sequence[RecordedRun], pairs: Pairs) -> list[PageFigure]:
     """The same as figures: over all relations, where an eval has several."""
-    accuracies = [bar for run in runs for bar in eval_bars(run, ACCURACY)[0]]
+    accuracies = eval_bars(runs, ACCURACY)[0]
     every = free_name(ALL, {one.relation for _, found in pairs for one in found})
     changes = []
     for run, differences in pairs:
@@ -80,16 +80,15 @@ def _accuracies(runs: Sequence[RecordedRun]) -> PageTable:
     relations = {row.relation for run in runs for row in run.results.rows}
     every = free_name(ALL, relations)
     cells: dict[str, dict[tuple[str, str], dict[str, str]]] = {}
-    for run in runs:
-        rows = [Row(row, every) for row in run.results.rows]
-        settled = [_settled(row, run) for row in rows]
-        for row, label in zip(rows, called(settled, but=("eval",)), strict=True):
-            of_eval = cells.setdefault(row["eval"], {})
-            of_row = of_eval.setdefault((row.shown, label), {})
-            of_row[run.name] = (
-                f"failed: {row['error']['code']}" if row.get("error")
-                else percent(row["accuracy"], row["ci_low"], row["ci_high"])
-            )  # fmt: skip
+    rows = [(run, Row(row, every)) for run in runs for row in run.results.rows]
+    labels = called([settled(row, run) for run, row in rows], but=("eval",))
+    for (run, row), label in zip(rows, labels, strict=True):
+        of_eval = cells.setdefault(row["eval"], {})
+        of_row = of_eval.setdefault((row.shown, label), {})
+        of_row[run.name] = (
+            f"failed: {row['error']['code']}" if row.get("error")
+            else percent(row["accuracy"], row["ci_low"], row["ci_high"])
+        )  # fmt: skip
     groups = tuple(
         Group(
             tuple(
@@ -105,12 +104,6 @@ def _accuracies(runs: Sequence[RecordedRun]) -> PageTable:
     return PageTable(
         "Accuracy in per cent with 95 % intervals", columns, words, groups
     ).without_empty()
-
-
-def _settled(row: Row, run: RecordedRun) -> dict[str, object]:
-    """A row's fields, with one value for what was settled for each relation."""
-    chosen = dict.fromkeys(run.choose.get(row["eval"], ()), "chosen")
-    return {**row, **{name: value for name, value in chosen.items() if name in row}}
 
 
 def _differences(

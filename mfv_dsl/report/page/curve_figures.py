@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mfv_dsl.base.columns import cell
 from mfv_dsl.base.numbers import percent
+from mfv_dsl.base.pivot import NONE
 from mfv_dsl.report.figures.conditions import axes_of, called, is_number, swept, without_draws
 from mfv_dsl.report.page.rows import PageFigure, Row, measured_rows
 from mfv_dsl.report.page.tables import PageTable
@@ -35,7 +37,11 @@ def _curve(name: str, rows: Sequence[Row]) -> PageFigure | None:
     if not along:
         return None
     x = max(along, key=lambda field: _n_numbers(rows, field))
-    kept, note = measured_rows([row for row in without_draws(rows, x) if is_number(row.get(x))])
+    drawn = without_draws(rows, x)
+    kept, note = measured_rows([row for row in drawn if is_number(row.get(x))])
+    others = dict.fromkeys(cell(row.get(x)) or NONE for row in drawn if not is_number(row.get(x)))
+    if others:
+        note = f"Not drawn, but in the table above: {x} {', '.join(others)}. {note}".strip()
     labels = called(kept, but=("eval", x))
     series: dict[str, list[Row]] = {}
     for row, label in zip(kept, labels, strict=True):

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mfv_dsl.base.columns import MEAN, OTHER, free_name
 from mfv_dsl.base.numbers import decimals
+from mfv_dsl.execute.rankings import Ranking, rankings
+from mfv_dsl.report.effects import ranking_effects
 from mfv_dsl.report.figures.conditions import (
     called,
     is_number,
@@ -18,7 +22,7 @@ from mfv_dsl.report.page.rows import PageFigure, Row, measured_rows, run_rows
 from mfv_dsl.report.page.tables import PageTable
 
 if TYPE_CHECKING:
-    from mfv_dsl.execute.recorded_run import Effects, RecordedRun
+    from mfv_dsl.execute.recorded_run import RecordedRun
 
 _MOST_HEADS = 20  # in the table beside the map
 _DIGITS = 6  # behind the point of an effect
@@ -30,7 +34,7 @@ def run_figures(run: RecordedRun) -> list[PageFigure]:
     curves = run_curves(rows)
     return [
         *run_intervals(run), *curves.values(), *_confusions(rows, run.metrics),
-        *_heads(run.effects), *_trainings(run.tunes),
+        *_heads(run.heads), *_trainings(run.tunes),
     ]  # fmt: skip
 
 
@@ -66,62 +70,61 @@ def _confusions(rows: Sequence[Row], metrics: Mapping[str, Sequence[str]]) -> li
 
 
 # -- heads ----------------------------------------------------------------------------------------
-def _heads(effects: Sequence[Effects]) -> list[PageFigure]:
-    """A map of all heads for every way in which they were measured."""
-    differing = [
-        name
-        for name in dict.fromkeys(name for one in effects for name in one.parameters)
-        if name != "relation" and len({str(one.parameters.get(name)) for one in effects}) > 1
-    ]
-    groups: dict[str, list[Effects]] = {}
-    for one in effects:
-        how = ", ".join(f"{name} {one.parameters.get(name)}" for name in differing)
-        groups.setdefault(how, []).append(one)
-    return [figure for how, own in groups.items() for figure in _head_map(how, own)]
+def _heads(lines: Sequence[Mapping[str, Any]]) -> list[PageFigure]:
+    """A map of all heads for every way in which their effects were measured."""
+    return [_head_map(one) for one in rankings(line for line in lines if line["n"] is not None)]
 
 
-def _head_map(how: str, effects: Sequence[Effects]) -> list[PageFigure]:
-    """The map of the heads' mean effects over relations measured in one way."""
-    shapes = {one.arrays["aie"].shape for one in effects}
-    if len(shapes) != 1:  # of several models
-        return [figure for shape in sorted(shapes) for figure in _head_map(
-            ", ".join(filter(None, (how, f"{shape[0]} × {shape[1]} heads"))),
-            [one for one in effects if one.arrays["aie"].shape == shape])]  # fmt: skip
-    relations = [one.relation for one in effects]
-    mean = sum(one.arrays["aie"] for one in effects) / len(effects)
-    title = "Effects of heads" + (f" ({how})" if how else "")
+def _head_map(ranking: Ranking) -> PageFigure:
+    """The map of the heads' mean effects over relations."""
+    effects, low, high = (_of_all_heads(ranking, name) for name in ("score", "low", "high"))
+    relations = ranking.relations
+    n = {line["relation"]: line["n"] for line in ranking.lines}
+    mean = effects.mean(axis=2)
+    title = "Effects of heads" + (f" ({ranking.title})" if ranking.title else "")
     data = {
-        "mean": mean.round(_DIGITS).tolist(), "mean_name": free_name(MEAN, relations),
+        "mean": mean.tolist(), "mean_name": free_name(MEAN, relations),
         "relations": [
             {
-                "name": one.relation, "n": one.n,
-                **{name: one.arrays[key].round(_DIGITS).tolist() for name, key in
-                   (("aie", "aie"), ("low", "aie_low"), ("high", "aie_high"))
-                   if key in one.arrays},
+                "name": relation, "n": n[relation],
+                **{name: values[:, :, place].tolist()
+                   for name, values in (("aie", effects), ("low", low), ("high", high))
+                   if name == "aie" or np.isfinite(values[:, :, place]).any()},
             }
-            for one in effects
+            for place, relation in enumerate(relations)
         ],
     }  # fmt: skip
     rows = []
     for flat in (-mean).argsort(axis=None, kind="stable")[:_MOST_HEADS]:
         layer, head = divmod(int(flat), mean.shape[1])
         if is_number(float(mean[layer, head])):
-            cells = [_effect_text(one, layer, head) for one in effects]
+            cells = [
+                _effect_text(*(array[layer, head, place] for array in (effects, low, high)))
+                for place in range(len(relations))
+            ]
             rows.append([f"L{layer}H{head}", decimals(mean[layer, head], 3), *cells])
     table = PageTable.plain(
         f"{title}: the {len(rows)} largest means", ["head", data["mean_name"], *relations], rows,
-        note="The files under aie/ in the run's folder have all of them.",
+        note="The file heads.csv in the run's folder has all of them.",
     )  # fmt: skip
-    return [PageFigure("heads", title, data, table)]
+    return PageFigure("heads", title, data, table)
 
 
-def _effect_text(effects: Effects, layer: int, head: int) -> str:
-    arrays = effects.arrays
-    shown = decimals(arrays["aie"][layer, head], 3)
-    if "aie_low" not in arrays:
-        return shown
-    low, high = (decimals(arrays[name][layer, head], 3) for name in ("aie_low", "aie_high"))
-    return f"{shown} [{low}, {high}]"
+def _of_all_heads(ranking: Ranking, value: str) -> np.ndarray:
+    """A value of all heads of all layers from 0 on (layers, heads, relations), NaN of those that
+    the model does not have."""
+    known = ranking_effects(ranking, value)
+    whole = np.full((known.layers[-1] + 1, known.heads[-1] + 1, len(known.relations)), np.nan)
+    whole[np.ix_(known.layers, known.heads)] = known.values
+    return whole.round(_DIGITS)
+
+
+def _effect_text(effect: float, low: float, high: float) -> str:
+    """An effect with its interval where that is known; nothing where there is no such head."""
+    if not is_number(float(effect)):
+        return ""
+    shown = decimals(effect, 3)
+    return f"{shown} [{decimals(low, 3)}, {decimals(high, 3)}]" if is_number(float(low)) else shown
 
 
 # -- trainings ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mfv_dsl.base.numbers import percent
 from mfv_dsl.report.figures.conditions import called, is_number, without_draws
 from mfv_dsl.report.page.curve_figures import run_curves
-from mfv_dsl.report.page.rows import PageFigure, measured_rows, run_rows
+from mfv_dsl.report.page.rows import PageFigure, Row, measured_rows, run_rows, settled
 from mfv_dsl.report.page.tables import PageTable
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class Bar:
 
 def run_intervals(run: RecordedRun) -> list[PageFigure]:
     """A run's evals beside each other: accuracies, and differences from zero-shot."""
-    accuracies, note = eval_bars(run, ACCURACY)
-    differences, _ = eval_bars(run, DIFFERENCE)
+    accuracies, note = eval_bars([run], ACCURACY)
+    differences, _ = eval_bars([run], DIFFERENCE)
     title = "Difference in accuracy from zero-shot, on the same items"
     moved = [bar for bar in differences if any((bar.value, bar.low, bar.high))]
     figures = [
@@ -44,20 +44,27 @@ def run_intervals(run: RecordedRun) -> list[PageFigure]:
     return [figure for figure in figures if figure is not None]
 
 
-def eval_bars(run: RecordedRun, fields: tuple[str, str, str]) -> tuple[list[Bar], str]:
-    """The evals of a run that no curve shows, over all relations where there are several, and what
-    must be said of those without numbers."""
-    rows = run_rows(run)
-    curves = run_curves(rows)
-    rows = [row for row in rows if row["eval"] not in curves]
-    pooled = {row["eval"] for row in rows if row["relation"] is None}
-    rows = [row for row in rows if row["relation"] is None or row["eval"] not in pooled]
-    rows, note = measured_rows(without_draws(rows))
+def eval_bars(runs: Sequence[RecordedRun], fields: tuple[str, str, str]) -> tuple[list[Bar], str]:
+    """The evals of runs that no curve shows, over all relations where there are several, and what
+    must be said of those without numbers.  Bars of one name are of one condition, whatever the run:
+    what differs between runs is named."""
+    kept: list[tuple[RecordedRun, Row]] = []
+    notes: dict[str, None] = {}
+    for run in runs:
+        rows = run_rows(run)
+        curves = run_curves(rows)
+        rows = [row for row in rows if row["eval"] not in curves]
+        pooled = {row["eval"] for row in rows if row["relation"] is None}
+        rows = [row for row in rows if row["relation"] is None or row["eval"] not in pooled]
+        own, note = measured_rows(without_draws(rows))
+        kept += [(run, row) for row in own]
+        notes |= {note: None} if note else {}
+    labels = called([settled(row, run) for run, row in kept])
     return [
         Bar(f"{label} ({row.shown})", run.name, *(row[field] for field in fields))
-        for row, label in zip(rows, called(rows), strict=True)
+        for (run, row), label in zip(kept, labels, strict=True)
         if all(is_number(row.get(field)) for field in fields)
-    ], note
+    ], " ".join(notes)
 
 
 def interval_figure(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.columns import ALL, free_name
+from mfv_dsl.execute.recorded_run import CHOSEN
 from mfv_dsl.report.figures.conditions import measured
 from mfv_dsl.report.page.tables import PageTable
 
@@ -52,3 +53,9 @@ def measured_rows(rows: Sequence[Any]) -> tuple[list[Row], str]:
     """The rows that can be drawn, and what must be said of the others."""
     kept, note = measured(rows)
     return [row for row in kept if isinstance(row, Row)], note
+
+
+def settled(row: Row, run: RecordedRun) -> dict[str, Any]:
+    """A row's fields, with one value for what was settled for each relation."""
+    chosen = dict.fromkeys(run.choose.get(row["eval"], ()), CHOSEN)
+    return {**row, **{name: value for name, value in chosen.items() if name in row}}
