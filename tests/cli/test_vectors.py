@@ -160,6 +160,7 @@ def test_index_and_card(here: Path):
     assert refused("card", "nowhere") == "MFV6001"
 
 
+@pytest.mark.slow
 def test_export_and_import(here: Path):
     assert refused("export", "vectors/mine/left", "left.gguf") == "MFV6044"  # it is of layer 0
     assert vectors("export", "vectors/mine/left", "left.gguf", "--layer", "3").exit_code == 0

@@ -294,6 +294,7 @@ def test_pictures_are_what_the_model_is_given(tiny: OpenFlamingo):
     assert (given == np.asarray(expected)).all()
 
 
+@pytest.mark.slow
 def test_a_prompt_and_its_twin(tiny: OpenFlamingo, tmp_path: Path):
     scenes = Scenes(count=8)
     rows = prompt_rows(tiny, scenes, "left", "test", 3, 2, 1234, "shuffle")

@@ -79,6 +79,7 @@ def test_the_last_token_by_full_passes_is_the_last_token_behind_a_prefix(plain: 
     torch.testing.assert_close(apart.log_p, shared.log_p, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["all", "images", "Q:"])
 def test_answers_of_several_tokens_are_edited_in_the_prompt_alone(plain: Plain, name: str):
     """A greedy generation and the scores of whole names, by hand: everything is run anew for each

@@ -19,6 +19,8 @@ from mfv_dsl.plan.explain import explain_plan, plan_text
 from mfv_dsl.plan.steps import Step
 from mfv_dsl.plan.work import work_by_step
 
+pytestmark = pytest.mark.slow
+
 HEAD = """mfv 1
 model m = {model}
 dataset d = scenes(relations=[left, right, above, below], count=60)

@@ -335,7 +335,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "rounds", [150, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
+    "rounds", [40, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 @pytest.mark.filterwarnings("error")
 def test_a_damaged_file_gives_vectors_or_an_error_of_ours(tmp_path: Path, rounds: int):

@@ -18,6 +18,8 @@ import mfv_dsl as mfv
 from mfv_dsl.base.arguments import ArgumentError
 from mfv_dsl.notebook.options import CellOptions, parser, read_options
 
+pytestmark = pytest.mark.slow  # each starts IPython's magics anew
+
 HEAD = "mfv 1\nmodel flamingo = tiny()\ndataset shapes = scenes(relations=[left], count=20)\n"
 FEW = f"{HEAD}eval few {{ shots = 1, items = 4 }}\neval none {{ items = 4 }}\n"
 

@@ -125,6 +125,7 @@ def test_an_expression_brings_no_other_statement(studio: Studio, text: str):
     assert checked.expression is None and checked.diagnostics[0].severity == "error"
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.sampled_from(string.printable + "äλ\u2028\x00"), max_size=60))
 def test_no_text_makes_the_check_fail(studio: Studio, text: str):

@@ -190,6 +190,7 @@ def test_a_free_port_is_found_and_one_that_is_taken_refused():
     assert free_port("127.0.0.1", None) >= 7860
 
 
+@pytest.mark.slow
 def test_without_gradio_it_is_said_what_to_install(tmp_path: Path):
     code = (
         "import sys; sys.modules['gradio'] = None; sys.argv = ['mfv', 'serve']\n"

@@ -163,6 +163,7 @@ def numbers(outcome: Outcome) -> Sequence[object]:
     return outcome.effects.answers, outcome.effects.followed, outcome.effects.texts, outcome.layer
 
 
+@pytest.mark.slow
 def test_several_who_ask_at_once_get_what_each_gets_alone(studio: Studio):
     requests = [
         Request(FromDataset(relation, seed), "", expression, layer, scale, tokens=2)

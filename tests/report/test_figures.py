@@ -142,6 +142,7 @@ FIGURES: dict[str, Callable[[], tuple[Figure, np.ndarray]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off(name: str):
     figure, axes = FIGURES[name]()
@@ -172,6 +173,7 @@ def test_letters_stay_letters(tmp_path: Path):
     assert (tmp_path / "f.PDF").read_bytes()[:5] == b"%PDF-"
 
 
+@pytest.mark.slow
 def test_settings_of_the_process_stay_and_pyplot_is_not_touched():
     with matplotlib.rc_context({"font.size": 31.0}):
         figure, _ = evals_figure([row()])
@@ -185,6 +187,7 @@ def test_settings_of_the_process_stay_and_pyplot_is_not_touched():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_by_several_threads_at_once():
     def drawn(name: str) -> bytes:
         return figure_bytes(FIGURES[name]()[0], ".png", dpi=80)
@@ -399,6 +402,7 @@ def test_the_colours_differ_in_lightness_or_hue():
             assert np.linalg.norm(seen(one) - seen(other)) > 0.1, (one, other)
 
 
+@pytest.mark.slow
 def test_effects_are_an_array_with_names():
     rows = [
         {"step": "s", "relation": r, "by": by, "layer": layer, "head": head, "seed": seed,

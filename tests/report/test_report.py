@@ -176,6 +176,7 @@ def test_no_items_are_shown_where_none_are_wanted(folder: Path):
 
 
 # -- several runs ---------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_runs_on_the_same_items_are_compared_item_by_item(folder: Path, tmp_path: Path):
     other = mfv.compile(RECIPE.replace("top(2,", "top(1,")).run(tmp_path / "other").folder
     first, second = read_runs([folder, other])
@@ -253,6 +254,7 @@ def test_twins_of_all_other_relations_are_one_way_of_ranking(folder: Path, tmp_p
     assert "mean" in str(records)
 
 
+@pytest.mark.slow
 def test_runs_on_other_items_are_not(folder: Path, tmp_path: Path):
     other = mfv.compile(RECIPE.replace("count=30", "count=30, seed=5")).run(tmp_path / "other")
     differences = compare_runs(*read_runs([folder, other.folder]))
@@ -442,6 +444,7 @@ def test_pictures_that_are_missing_have_a_place_and_a_note(tmp_path: Path):
     assert f"there is no image {first}" in page and "files have changed since the run" in page
 
 
+@pytest.mark.slow
 def test_pictures_of_files_that_have_changed_are_said_to_be(tmp_path: Path):
     run = of_pictures(tmp_path)
     data = data_of(page_of(run.folder), "pictures")
