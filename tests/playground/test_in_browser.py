@@ -7,6 +7,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,13 @@ from tests.playground.served import OPTIONS, Server, served
 from tests.playground.test_pictures import bomb, encoded
 
 pytest.importorskip("playwright")
-pytest.importorskip("gradio")
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("gradio") is None, reason="without gradio"),
+]
 DEFAULTS = {"heads": "{L2H6, L4H1}", "trials": 8}
 
 

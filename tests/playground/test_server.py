@@ -11,16 +11,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio")
-
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.playground.server import Address, free_port
 from tests.playground.served import OPTIONS, Server, served
+
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="without gradio")
 
 #: Where every command keeps the language's grammar, for the next.
 GRAMMAR = ".cache/mfv-dsl"

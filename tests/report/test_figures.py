@@ -163,6 +163,7 @@ def test_the_same_figure_gives_the_same_bytes(ending: str):
     assert first == second and len(first) > 1000
 
 
+@pytest.mark.slow
 def test_letters_stay_letters(tmp_path: Path):
     figure, _ = heads_figure({"left_of_it": scores(4, 4)})
     pdf = figure_bytes(figure, ".pdf")
