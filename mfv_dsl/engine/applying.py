@@ -132,7 +132,8 @@ def apply_change(change: Change, before: torch.Tensor, value: torch.Tensor) -> t
     value = value.to(precise.dtype)
     if change.operation == "project_out":
         along = value / torch.linalg.vector_norm(value, dim=-1, keepdim=True)
-        return (precise - (precise * along).sum(-1, keepdim=True) * along).to(before.dtype)
+        left: torch.Tensor = precise - (precise * along).sum(-1, keepdim=True) * along
+        return left.to(before.dtype)
     length = torch.linalg.vector_norm(precise, dim=-1, keepdim=True)
     if change.scaled_by == "angle":
         cosine = functional.cosine_similarity(precise, value.expand_as(precise), dim=-1)

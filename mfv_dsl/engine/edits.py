@@ -91,7 +91,8 @@ class Gate(Short):
         wide = states.detach().double()
         direction = self.direction.to(wide)
         lengths = torch.linalg.vector_norm(wide, dim=-1) * torch.linalg.vector_norm(direction)
-        return wide @ direction > self.above * lengths
+        opens: torch.Tensor = wide @ direction > self.above * lengths
+        return opens
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, WRITES
+from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, ITEM, PLACED, WRITES
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Gap, ListExpr, Name, Node
 from mfv_dsl.lang.values_in import references
@@ -24,7 +24,7 @@ def each_of(value: Any) -> tuple[Any, ...]:
 
 
 def mode_of(settings: Mapping[str, Setting]) -> str | None:
-    """What the eval does: the first of `add`, `patch` and `ablate` that it has."""
+    """What the eval does: the first of :data:`WRITES` that it has."""
     return next((name for name in WRITES if settings[name].value is not None), None)
 
 
@@ -66,13 +66,7 @@ def check_expressions(
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
     ablated = each_of(settings["ablate"].value) if mode == "add" else ()
-    for name in ("k", "position"):
-        idle = attributes.get(name) if mode is None else None
-        if idle is not None and not (idle.given or isinstance(idle.value, Gap)):
-            scope.error(
-                "MFV2022", idle.name, f"`{name}` has no effect in {subject}",
-                "it has no `add`, `patch` or `ablate`", severity="warning",
-            )  # fmt: skip
+    _check_idle(scope, attributes, mode, subject)
     if "k" in attributes and settings["k"].value is not None:
         counted = () if any(_tops(scope, heads) for heads in ablated) else expressions
         _check_k(scope, attributes["k"], settings["k"], counted, context)
@@ -80,6 +74,37 @@ def check_expressions(
         check = _Controls(scope, attributes["controls"], settings, context, subject)
         for control in settings["controls"].value:
             check.control(control, mode, expressions)
+
+
+def _check_idle(
+    scope: Scope, attributes: Mapping[str, Attribute], mode: str | None, subject: str
+) -> None:
+    """MFV2022: attributes that have no effect with what the eval writes.  Without any vector
+    written, those that need one are looked at elsewhere."""
+    present = {name for name in (*WRITES, "when") if name in attributes}
+    for name, attribute in attributes.items():
+        parameter = ITEM["eval"].parameter(name)
+        if attribute.given or isinstance(attribute.value, Gap) or parameter is None:
+            continue
+        acts_in = {*parameter.acts_in}
+        if not acts_in:
+            continue
+        if mode is None and acts_in >= {*WRITES}:
+            why = "it writes nothing"
+        elif acts_in == {"when"} and "when" not in present:
+            why = "it has no `when`"
+        elif mode is not None and acts_in < {*PLACED} and acts_in.isdisjoint(present):
+            why = f"it acts beside {_either(parameter.acts_in)}"
+        else:
+            continue
+        scope.error(
+            "MFV2022", attribute.name, f"`{name}` has no effect in {subject}", why,
+            severity="warning",
+        )  # fmt: skip
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(f"`{name}`" for name in names)
 
 
 def _check_k(
@@ -130,7 +155,7 @@ class _Controls:
         if mode is None:
             self._refuse(
                 control, f"there is nothing to control in {self.subject}",
-                "it has no `add`, `patch` or `ablate`",
+                "it writes nothing",
             )  # fmt: skip
         elif mode not in CONTROL[control].of:
             self._refuse(
@@ -275,6 +300,8 @@ def swept(block: CheckedBlock) -> list[str]:
     names = ["shots"]
     if mode is not None:
         names += [mode, "k"]
-    if mode == "add":
-        names += ["layer", "scale"]
+    if mode in PLACED:
+        names.append("layer")
+    if mode in ("add", "replace"):
+        names.append("scale")
     return [name for name in names if len(each_of(block[name])) > 1]

@@ -11,7 +11,7 @@ from mfv_dsl.base.arguments import layer_of, number
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.base.transfer import brought
-from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.edits import Change, Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import PrefixOf, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
@@ -68,23 +68,61 @@ def measure_many(
     return [concatenate_outcomes(list(part)) for part in zip(*parts, strict=True)]
 
 
-def adding(vector: Vector, layer: int | str, scale: float, site: str = "lm.resid") -> list[Edit]:
+#: A vector is added to a state, and nothing more.
+ADD = Change("add")
+
+
+def adding(
+    vector: Vector, layer: int | str, scale: float, site: str = "lm.resid", change: Change = ADD
+) -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
     of decoder layer ``layer``, or what another ``site`` puts out there; of each of several layers
-    (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output.  Raises
-    MfvError: MFV5119 for a layer or scale that is none, MFV5305 where ``native`` asks for parts
-    that the vector lacks."""
+    (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output.
+
+    ``change`` says what else is made of a state with ``scale`` · ``vector``, such as
+    ``Change("replace")``; ``project_out`` leaves the scale aside, and scaled by the states' length
+    the vector is taken at length 1.  Raises MfvError: MFV5119 for a layer or scale that is none,
+    MFV5305 where ``native`` asks for parts that the vector lacks, MFV5521 for a vector without a
+    direction where that is what counts, MFV5522 for heads' parts that are not added."""
     layer, scale = layer_of(layer), number(scale, "scale")
     if layers := numbers_of(layer):
-        return [Edit(site, each, "add", scale * vector.residual) for each in layers]
+        value = _value(vector.residual, scale, change, vector.expression)
+        return [_edit(site, each, value, change) for each in layers]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
     assert outputs is not None
-    by_layer = sorted({head[0] for head in heads})
-    return [
-        Edit("lm.attn.out", number, "add",
-             scale * sum_rows(outputs, [head[0] == number for head in heads]))
-        for number in by_layer
-    ]  # fmt: skip
+    if change.operation != "add":
+        raise MfvError(
+            "MFV5522", f"heads' parts, each at its own layer, are added, and this is a "
+            f"{change.operation}",
+            help="give a layer's number, or replace the heads' outputs by `patch`",
+        )  # fmt: skip
+    edits = []
+    for place in sorted({head[0] for head in heads}):
+        part = sum_rows(outputs, [head[0] == place for head in heads])
+        value = _value(part, scale, change, vector.expression)
+        edits.append(_edit("lm.attn.out", place, value, change))
+    return edits
+
+
+def _value(part: torch.Tensor, scale: float, change: Change, name: str) -> torch.Tensor:
+    """What an edit of this change is given to write ``scale`` · ``part``."""
+    if change.operation != "project_out" and change.scaled_by == "vector":
+        return scale * part
+    length = float(torch.linalg.vector_norm(part.double()))
+    if length == 0:
+        what = "projected out" if change.operation == "project_out" else "scaled by a length"
+        raise MfvError(
+            "MFV5521", f"`{name or 'this vector'}` is zero, so it has no direction to be {what}",
+            help="look at how the vector is made",
+        )  # fmt: skip
+    return part if change.operation == "project_out" else scale / length * part
+
+
+def _edit(site: str, layer: int, value: torch.Tensor, change: Change) -> Edit:
+    return Edit(
+        site, layer, change.operation, value, keep=change.keep, length=change.length,
+        scaled_by=change.scaled_by,
+    )  # fmt: skip
 
 
 def patching(vector: Vector) -> list[Edit]:
