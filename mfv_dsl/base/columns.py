@@ -4,8 +4,8 @@ A row is plain data by field name, as a run's ``results.json`` and a vector's fi
 ``eval``, ``relation``, ``shots``, ``layer``, ``scale``, ``n``, ``accuracy`` with ``ci_low`` and
 ``ci_high``, ``mean_p_answer``, ``difference`` with ``difference_low`` and ``difference_high``, and
 sometimes ``vector``, ``k``, ``control``, ``written``, ``opened``, ``against``, ``answers`` and
-``answers_other``; ``axes``, the values of sweeps by name, where an eval is read for several; and ``draws`` and ``spread`` of a
-mean over seeds.  A row with ``error`` has no numbers.
+``answers_other``; ``axes``, the values of sweeps by name, where an eval is read for several; and
+``draws`` and ``spread`` of a mean over seeds.  A row with ``error`` has no numbers.
 
 Over all relations ``relation`` is None, which no relation's name can be; :func:`with_names` puts
 what people read in its place.

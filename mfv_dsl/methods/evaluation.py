@@ -18,7 +18,7 @@ from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes, outcomes
 from mfv_dsl.methods.selection import Head
-from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.methods.vectors import Vector, places_text
 from mfv_dsl.models.base import Backend, PromptBatch
 
 
@@ -77,17 +77,34 @@ def adding(
 ) -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
     of decoder layer ``layer``, or what another ``site`` puts out there; of each of several layers
-    (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output.
+    (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output, and
+    each part of a vector of several places at its own site and layer.
 
     ``change`` says what else is made of a state with ``scale`` · ``vector``, such as
     ``Change("replace")``; ``project_out`` leaves the scale aside, and scaled by the states' length
-    the vector is taken at length 1.  Raises MfvError: MFV5119 for a layer or scale that is none,
-    MFV5305 where ``native`` asks for parts that the vector lacks, MFV5521 for a vector without a
-    direction where that is what counts, MFV5522 for heads' parts that are not added."""
+    the vector is taken at length 1, of several places each part.  Raises MfvError: MFV5119 for a
+    layer or scale that is none, MFV5305 where ``native`` asks for parts that the vector lacks,
+    MFV5500 for a vector of several places at other layers than its own, MFV5521 for a vector or a
+    part without a direction where that is what counts, MFV5522 for heads' parts that are not added.
+    """
     layer, scale = layer_of(layer), number(scale, "scale")
+    return [
+        Edit(own, each, change.operation, _value(part, scale, change, vector, f"{own}[{each}]"),
+             keep=change.keep, length=change.length, scaled_by=change.scaled_by)
+        for own, each, part in _placed(vector, layer, site, change)
+    ]  # fmt: skip
+
+
+def _placed(
+    vector: Vector, layer: int | str, site: str, change: Change
+) -> list[tuple[str, int, torch.Tensor]]:
+    """What is written where: sites and layers, each with its part of the vector, (d_model,)."""
+    if parts := vector.parts_by_place():
+        if layer != "native":
+            raise at_own_places(vector, f"layer {layer}")
+        return [(own, each, part) for (own, each), part in parts.items()]
     if layers := numbers_of(layer):
-        value = _value(vector.residual, scale, change, vector.expression)
-        return [_edit(site, each, value, change) for each in layers]
+        return [(site, each, vector.residual) for each in layers]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
     assert outputs is not None
     if change.operation != "add":
@@ -96,33 +113,27 @@ def adding(
             f"{change.operation}",
             help="give a layer's number, or replace the heads' outputs by `patch`",
         )  # fmt: skip
-    edits = []
-    for place in sorted({head[0] for head in heads}):
-        part = sum_rows(outputs, [head[0] == place for head in heads])
-        value = _value(part, scale, change, vector.expression)
-        edits.append(_edit("lm.attn.out", place, value, change))
-    return edits
+    return [
+        ("lm.attn.out", each, sum_rows(outputs, [head[0] == each for head in heads]))
+        for each in sorted({head[0] for head in heads})
+    ]
 
 
-def _value(part: torch.Tensor, scale: float, change: Change, name: str) -> torch.Tensor:
-    """What an edit of this change is given to write ``scale`` · ``part``."""
+def _value(
+    part: torch.Tensor, scale: float, change: Change, vector: Vector, where: str
+) -> torch.Tensor:
+    """What an edit of this change is given to write ``scale`` · ``part`` of a vector."""
     if change.operation != "project_out" and change.scaled_by == "vector":
         return scale * part
     length = float(torch.linalg.vector_norm(part.double()))
     if length == 0:
         what = "projected out" if change.operation == "project_out" else "scaled by a length"
         raise MfvError(
-            "MFV5521", f"`{name or 'this vector'}` is zero, so it has no direction to be {what}",
+            "MFV5521", f"`{vector.expression or 'this vector'}` is zero at {where}, so it has no "
+            f"direction to be {what}",
             help="look at how the vector is made",
         )  # fmt: skip
     return part if change.operation == "project_out" else scale / length * part
-
-
-def _edit(site: str, layer: int, value: torch.Tensor, change: Change) -> Edit:
-    return Edit(
-        site, layer, change.operation, value, keep=change.keep, length=change.length,
-        scaled_by=change.scaled_by,
-    )  # fmt: skip
 
 
 def patching(vector: Vector) -> list[Edit]:
@@ -141,6 +152,16 @@ def ablating(
     if overall is None:
         return _replacing(heads, torch.zeros(len(heads), head_dim))
     return _replacing(heads, torch.stack([overall[layer, head] for layer, head in heads]))
+
+
+def at_own_places(vector: Vector, wanted: str) -> MfvError:
+    """MFV5500: a vector with a part for each of several places is written at these alone."""
+    return MfvError(
+        "MFV5500",
+        f"`{vector.expression or 'this vector'}` has a part for each of several places "
+        f"({places_text(vector.space.places)}), and cannot be written at {wanted}",
+        help="write each part where it was read: `layer = native`; or read one layer",
+    )
 
 
 def sum_rows(rows: torch.Tensor, mask: Sequence[bool]) -> torch.Tensor:
