@@ -12,7 +12,7 @@ from mfv_dsl.engine.edits import IMAGES, LAST, Change, Edit, Gate, Positions, Sp
 from mfv_dsl.execute.conditions import Point
 from mfv_dsl.lang.entries import PLACED
 from mfv_dsl.lang.writing import SITES, is_text
-from mfv_dsl.methods.evaluation import ablating, adding, patching
+from mfv_dsl.methods.evaluation import ablating, adding, at_own_places, patching
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.sites import SiteTable
 
@@ -27,9 +27,9 @@ def edits_of(
     """The edits of the condition ``point`` of an evaluation with these parameters and values of
     inputs, none where it writes nothing; ``sites`` and ``head_dim`` are the model's.
 
-    Raises MfvError: MFV5109 for a blend, MFV5307 where there are no heads to ablate, MFV5521 for a
-    vector without the direction that is asked for, and what stands in the place of an input that
-    failed.
+    Raises MfvError: MFV5109 for a blend, MFV5307 where there are no heads to ablate, MFV5500 and
+    MFV5521 for vectors that cannot be written or looked for as is asked, and what stands in the
+    place of an input that failed.
     """
     edits = _written(parameters, inputs, point, sites, head_dim)
     if "when" not in inputs:
@@ -41,6 +41,8 @@ def edits_of(
 def _gate(parameters: Mapping[str, Any], vector: Vector | MfvError) -> Gate:
     if isinstance(vector, MfvError):
         raise vector
+    if vector.space.places:
+        raise at_own_places(vector, "the state that `when` looks at")
     if not bool(vector.residual.any()):
         raise MfvError(
             "MFV5521", f"`{vector.expression or 'this vector'}` is zero, so that `when` has no "

@@ -87,7 +87,7 @@ def _check_idle(
         if attribute.given or isinstance(attribute.value, Gap) or parameter is None:
             continue
         acts_in = {*parameter.acts_in}
-        if not acts_in:
+        if not acts_in or name == "controls":  # of nothing, which is an error
             continue
         if mode is None and acts_in >= {*WRITES}:
             why = "it writes nothing"

@@ -133,7 +133,9 @@ def _parameters(block: CheckedBlock) -> dict[str, Any]:
     """The attributes of an eval that have an effect with what it writes, as parameters of its
     steps."""
     mode = mode_of(block.settings)
-    written = {name for name in (*WRITES, "when") if block[name] is not None}
+    written = {name for name in WRITES if block[name] is not None}
+    if written and block["when"] is not None:
+        written.add("when")
     parameters: dict[str, Any] = {}
     for p in options_in_key(ITEM["eval"]):
         if not p.acts_in or not written.isdisjoint(p.acts_in):
