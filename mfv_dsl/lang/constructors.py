@@ -73,6 +73,14 @@ _OF_FILES = (
               "counted", "error", choices=("error", "drop")),
 )  # fmt: skip
 
+# What datasets of statements, one object in relation to another, take.
+_QUERY = Parameter("query", ("Choice",), "the end of a relation that is asked about", "subject",
+                   choices=("subject", "object"))  # fmt: skip
+_ASK = Parameter("ask", ("Choice",), "for the other object of true statements (answer), or of "
+                 "every statement whether it is true or false (truth)", "answer",
+                 choices=("answer", "truth"))  # fmt: skip
+_IMAGES = Parameter("images", ("Text",), "the folder of images")
+
 DATASETS = (
     Entry(
         "constructor", "scenes", "rendered scenes of shapes or of drawn things, made from a seed",
@@ -172,6 +180,40 @@ DATASETS = (
         ),
         result="Dataset", module="mfv_dsl.data.hf_dataset",
         example='hf_dataset("org/name", query="subject", answer="object")',
+    ),
+    Entry(
+        "constructor", "vsr", "Visual Spatial Reasoning: captions of COCO's photographs, true and "
+        "false, with 66 relations",
+        (
+            Parameter("file", ("Text",), "a file of JSON lines, or the folder of the official "
+                      "splits' three", positional=True),
+            _IMAGES, _QUERY, _ASK, *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.vsr",
+        example='vsr("data/vsr/all_vsr_validated_data.jsonl", images="data/vsr/images")',
+    ),
+    Entry(
+        "constructor", "whatsup", "What's Up: pictures and captions of which one is right, its own "
+        "and those of COCO and Visual Genome",
+        (
+            Parameter("file", ("Text",), "one of the set's JSON files", positional=True),
+            _IMAGES, _QUERY, _ASK, *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.whatsup",
+        example='whatsup("data/whatsup/controlled_images_dataset.json", images="data/whatsup")',
+    ),
+    Entry(
+        "constructor", "spatialsense", "SpatialSense: statements of nine relations that people "
+        "chose to be hard, true and false",
+        (
+            Parameter("file", ("Text",), "the annotations' JSON file", positional=True),
+            _IMAGES, _QUERY, _ASK,
+            Parameter("unique_names", ("Boolean",), "leave out statements of a name that two "
+                      "objects on the image have", True),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.spatialsense",
+        example='spatialsense("data/spatialsense/annotations.json", images="data/spatialsense")',
     ),
 )  # fmt: skip
 

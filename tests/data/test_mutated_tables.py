@@ -22,6 +22,21 @@ SUBSET = [{
     "image_id": 7, "objects": [{"name": "man"}, {"name": "hat"}],
     "relations": [{"subject": "man", "predicate": "on", "object": "hat"}],
 }]  # fmt: skip
+CAPTION = {
+    "image": "a.png", "image_link": "http://images.cocodataset.org/train2017/a.png",
+    "caption": "The cup is next to the lamp.", "label": 1, "relation": "next to", "subj": "cup",
+    "obj": "lamp", "annotator_id": 1, "vote_true_validator_id": "[2]", "reference_frame": None,
+}  # fmt: skip
+CONTROLLED = [
+    {"image_path": "data/a.png", "caption_options": ["A cup on a table", "A cup under a table"]},
+    [7, "A photo of a cup to the left of a plate", "A photo of a cup to the right of a plate"],
+]
+SENSE = [{
+    "url": "https://flickr.com/a.png", "nsid": "1@N", "height": 90, "width": 90, "split": "train",
+    "annotations": [{"_id": "1", "predicate": "on", "label": True,
+                     "subject": {"name": "cat", "x": 1, "y": 1, "bbox": [1, 9, 2, 8]},
+                     "object": {"name": "ground", "x": 1, "y": 1, "bbox": [0, 90, 3, 80]}}],
+}]  # fmt: skip
 LINE = '{{"image": "{}.png", "query": "cup", "answer": "lamp", "relation": "left"}}\n'
 TABLES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "pairs.csv": (
@@ -42,6 +57,18 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "subset.json": (
         json.dumps(SUBSET),
         lambda path: open_dataset("gqa", file=str(path), images=str(path.parent)),
+    ),
+    "vsr.jsonl": (
+        json.dumps(CAPTION) + "\n" + json.dumps({**CAPTION, "label": 0, "image": "b.png"}),
+        lambda path: open_dataset("vsr", file=str(path), images=str(path.parent), ask="truth"),
+    ),
+    "whatsup.json": (
+        json.dumps(CONTROLLED),
+        lambda path: open_dataset("whatsup", file=str(path), images=str(path.parent)),
+    ),
+    "sense.json": (
+        json.dumps(SENSE),
+        lambda path: open_dataset("spatialsense", file=str(path), images=str(path.parent)),
     ),
     "synonyms.csv": ("canonical,synonym\nmug,coffee mug\n", lambda path: read_synonyms(str(path))),
 }  # fmt: skip
