@@ -91,16 +91,21 @@ def pixels_of(record: Any, key: str, where: str) -> float:
 
 def four_pixels(record: Any, key: str, where: str) -> tuple[float, float, float, float]:
     """The four numbers of pixels of a box under ``key``, in the order of the file."""
+    a, b, c, d = numbers_of(record, key, where, 4)
+    return a, b, c, d
+
+
+def numbers_of(record: Any, key: str, where: str, count: int) -> tuple[float, ...]:
+    """The list of ``count`` numbers under ``key``, none of them beyond all images."""
     values = list_of(record, key, where)
-    if len(values) != 4:
-        raise wrong(key, where, values, "four numbers")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise wrong(key, where, values, "four numbers")
-        if not abs(value) <= _LARGEST:
-            raise wrong(key, where, values, "four numbers of pixels")
-    a, b, c, d = values
-    return a, b, c, d
+            raise wrong(key, where, values, f"{count} numbers")
+        if not abs(value) <= _LARGEST:  # nor is NaN
+            raise wrong(key, where, values, f"{count} numbers of pixels")
+    if len(values) != count:
+        raise wrong(key, where, values, f"{count} numbers")
+    return tuple(values)
 
 
 def wrong(key: str, where: str, value: Any, wanted: str) -> BadValue:

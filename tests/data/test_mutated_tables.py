@@ -37,6 +37,24 @@ SENSE = [{
                      "subject": {"name": "cat", "x": 1, "y": 1, "bbox": [1, 9, 2, 8]},
                      "object": {"name": "ground", "x": 1, "y": 1, "bbox": [0, 90, 3, 80]}}],
 }]  # fmt: skip
+SOLID = {"shape": "cube", "size": "small", "material": "metal", "color": "red", "rotation": 1.5,
+         "3d_coords": [1, 2, 0.7], "pixel_coords": [1, 2, 9.5]}  # fmt: skip
+SCENES = {"info": {}, "scenes": [{
+    "split": "val", "image_index": 0, "image_filename": "a.png", "directions": {},
+    "objects": [SOLID, {**SOLID, "color": "blue", "3d_coords": [3, 2, 0.7]}],
+    "relationships": {"left": [[], [0]], "right": [[1], []]},
+}]}  # fmt: skip
+INSTANCES = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 100, "height": 100}],
+    "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+    "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 20], "iscrowd": 0},
+                    {"image_id": 1, "category_id": 2, "bbox": [60, 0, 20, 20], "iscrowd": 0}],
+}  # fmt: skip
+GENOME = [{"image_id": 7, "relationships": [{
+    "relationship_id": 1, "predicate": "ON", "synsets": [],
+    "subject": {"object_id": 1, "name": "shade", "x": 1, "y": 1, "w": 5, "h": 5},
+    "object": {"object_id": 2, "names": ["street"], "x": 1, "y": 1, "w": 5, "h": 5},
+}]}]  # fmt: skip
 LINE = '{{"image": "{}.png", "query": "cup", "answer": "lamp", "relation": "left"}}\n'
 TABLES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "pairs.csv": (
@@ -69,6 +87,25 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "sense.json": (
         json.dumps(SENSE),
         lambda path: open_dataset("spatialsense", file=str(path), images=str(path.parent)),
+    ),
+    "clevr.json": (
+        json.dumps(SCENES),
+        lambda path: open_dataset("clevr", file=str(path), images=str(path.parent)),
+    ),
+    "instances.json": (
+        json.dumps(INSTANCES),
+        lambda path: open_dataset("boxes", file=str(path), images=str(path.parent)),
+    ),
+    "boxes.jsonl": (
+        json.dumps({"image": "a.png", "width": 100, "height": 100, "objects": [
+            {"name": "dog", "bbox": [0, 0, 20, 20]}, {"name": "cat", "bbox": [60, 0, 20, 20]}]}),
+        lambda path: open_dataset("boxes", file=str(path), images=str(path.parent)),
+    ),
+    "genome.json": (
+        json.dumps(GENOME),
+        lambda path: open_dataset(
+            "visual_genome", file=str(path), images=str(path.parent), min_items=1
+        ),
     ),
     "synonyms.csv": ("canonical,synonym\nmug,coffee mug\n", lambda path: read_synonyms(str(path))),
 }  # fmt: skip

@@ -296,7 +296,7 @@ def test_spatialsense_says_what_is_wrong(tmp_path: Path):
         "entry 1, annotation 0", "entry 1, annotation 1", "entry 1, annotation 2",
         "entry 1, annotation 3", "entry 2", "entry 3",
     ]  # fmt: skip
-    assert "`bbox` of its subject is [1, 2, 3], not four numbers" in str(table.findings[0])
+    assert "`bbox` of its subject is [1, 2, 3], not 4 numbers" in str(table.findings[0])
     assert triples(table) == {("cat", "on", "ground")}
 
 
