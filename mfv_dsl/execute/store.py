@@ -34,6 +34,7 @@ from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
+from mfv_dsl.methods.states import States
 from mfv_dsl.methods.training import Checkpoint, Epoch
 from mfv_dsl.methods.tuning import Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
@@ -53,6 +54,7 @@ _TYPES: dict[str, type] = {
         Outcomes,
         Answers,
         Space,
+        States,
         Vector,
         Tuned,
         Training,
