@@ -43,7 +43,7 @@ def plain_loss(
     return cross_entropy(logits.float(), batch.answers) + sparsity * weights.sum()
 
 
-@pytest.mark.parametrize("name", ["tiny", pytest.param("llava", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["flamingo", pytest.param("llava", marks=pytest.mark.slow)])
 def test_the_loss_and_its_gradient_are_the_plain_ways(name: str, scenes: Scenes):
     model = load(name)
     (batch,) = batches(model, scenes, "left", "train", 4, 4)
