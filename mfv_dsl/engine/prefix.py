@@ -130,7 +130,7 @@ class Prefix:
         the model, and for one that never fired.
         """
         variants = self.settled(variants)
-        self._check(variants, reads)
+        self.check(variants, reads)
         ask = _Ask(self.answers if targets is None else targets, top, logits, tuple(reads))
         yield from self._chunks(variants, ask, at_once)
 
@@ -150,7 +150,8 @@ class Prefix:
         together = concatenate_scores([chunk.scores for chunk in chunks])
         return together.variants(sent(place, together.likeliest.device))
 
-    def _check(self, variants: Sequence[Variant], reads: Sequence[Read]) -> None:
+    def check(self, variants: Sequence[Variant], reads: Sequence[Read] = ()) -> None:
+        """Refuse what does not fit the model, or cannot be done here, as :meth:`run` does."""
         check_variants(self.backend.sites, variants, reads, len(self.batch))
 
     @torch.no_grad()
@@ -170,7 +171,7 @@ class Prefix:
         ``top`` are for the token behind the prompt; arguments and errors as for :meth:`run`.
         """
         variants = self.settled(variants)
-        self._check(variants, ())
+        self.check(variants)
         ask = _Ask(targets, top, False, (), grown)
         return [(chunk.variants, chunk.grown) for chunk in self._chunks(variants, ask, None)]
 
@@ -337,12 +338,13 @@ class FullPasses(Prefix):
         if not variants:
             raise ValueError("no variants")
         variants = self.settled(variants)
-        self._check(variants, ())
+        self.check(variants)
         ask = _Ask(self.answers if targets is None else targets, top, logits, ())
         passes = (full_pass(self.backend, self.batch, variant) for variant in variants)
         return concatenate_scores([self._scores(one.logits, ask) for one in passes])
 
-    def _check(self, variants: Sequence[Variant], reads: Sequence[Read]) -> None:
+    def check(self, variants: Sequence[Variant], reads: Sequence[Read] = ()) -> None:
+        """Refuse what does not fit the model."""
         check_variants(self.backend.sites, variants, reads, len(self.batch), anywhere=True)
 
     def _chunks(

@@ -280,6 +280,7 @@ def _check_eval(
                 )  # fmt: skip
     _check_parts(scope, attributes, settings)
     _check_gate(scope, attributes, settings, subject)
+    _check_places(scope, settings)
     _check_choice(scope, attributes, settings)
 
 
@@ -291,6 +292,9 @@ def _check_layer(
     is written at another layer than it was made for."""
     setting, mode = settings["layer"], write.name.text
     vectors = evals.each_of(settings[mode].value)
+    if setting.origin == "registry" and vectors and all(_of_places(scope, v) for v in vectors):
+        settings["layer"] = Setting("native", "vector", vectors[0].span)
+        return
     layers = [scope.node_types[vector.span].layer for vector in vectors]
     known = sorted({layer for layer in layers if layer is not None})
     if setting.origin == "written" and isinstance(setting.value, int) and setting.span is not None:
@@ -330,6 +334,8 @@ def _check_parts(
         reason = "`patch`" if name == "patch" else "`layer = native`"
         for vector in evals.each_of(settings[name].value):
             vector_type = scope.node_types[vector.span]
+            if name == "add" and vector_type.places:
+                continue
             if vector_type.name == "Vector" and not vector_type.parts:
                 scope.error(
                     "MFV3005", vector,
@@ -337,22 +343,30 @@ def _check_parts(
                     "a tuned vector has only its sum",
                     "write it at a layer with `add`",
                 )  # fmt: skip
-    for name in ("replace", "project_out"):
-        if name in attributes and "native" in evals.each_of(layer):
-            scope.error(
-                "MFV3085", attributes[name].name,
-                f"`{name}` does not write heads' parts, each at its own layer", "",
-                "give `layer` a number, or replace the heads' outputs by `patch`",
-                secondary=[Label(place, "here")] if (place := settings["layer"].span) else [],
-            )  # fmt: skip
+    for name in ("replace", "project_out") if "native" in evals.each_of(layer) else ():
+        for vector in evals.each_of(settings[name].value):
+            if not _of_places(scope, vector):
+                scope.error(
+                    "MFV3085", vector,
+                    f"`{name}` does not write heads' parts, each at its own layer", "",
+                    "give `layer` a number, or replace the heads' outputs by `patch`",
+                    secondary=[Label(place, "here")] if (place := settings["layer"].span) else [],
+                )  # fmt: skip
+                break
 
 
 def _check_gate(
     scope: Scope, attributes: dict[str, Attribute], settings: dict[str, Setting], subject: str
 ) -> None:
-    """A gate needs a layer to look behind and a cosine to exceed."""
+    """A gate needs one direction, a layer to look behind, and a cosine to exceed."""
     if "when" not in attributes or settings["when"].value is None:
         return
+    if _of_places(scope, settings["when"].value):
+        scope.error(
+            "MFV3086", settings["when"].value,
+            "`when` looks along one vector, and this one has a part for each of several places", "",
+            "read one layer at one site",
+        )  # fmt: skip
     missing = [name for name in ("when_layer", "above") if name not in attributes]
     if missing:
         scope.error(
@@ -361,6 +375,28 @@ def _check_gate(
             "say behind which layer the prompt is looked at, and which cosine it has to exceed: "
             "`when_layer = 3, above = 0.2`",
         )  # fmt: skip
+
+
+def _of_places(scope: Scope, vector: Node) -> bool:
+    """Whether a vector has a part for each of several places."""
+    return bool(scope.node_types[vector.span].places)
+
+
+def _check_places(scope: Scope, settings: dict[str, Setting]) -> None:
+    """A vector of several places is written where it was read."""
+    layer = settings["layer"]
+    if layer.value is None or {*evals.each_of(layer.value)} == {"native"}:
+        return
+    for vector in [v for name in PLACED for v in evals.each_of(settings[name].value)]:
+        if _of_places(scope, vector):
+            scope.error(
+                "MFV3081", vector,
+                "this vector has a part for each of several places, and `layer` names another",
+                "each part goes where it was read",
+                "write `layer = native`, or leave `layer` out; or read one layer",
+                secondary=[Label(layer.span, "here")] if layer.span else (),
+            )  # fmt: skip
+            return
 
 
 def _check_choice(
