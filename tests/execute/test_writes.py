@@ -63,6 +63,10 @@ eval whole {{{{
   when = fv(right), when_layer = 1, above = 0
 }}}}
 eval nothing {{{{ project_out = fv(each) - 1 * fv(each) + zeros(), layer = 1 }}}}
+vector shift(r) = mean(states(r, layer={{{{1, 3}}}}, site=[attention, mlp], shots=2, trials=6))
+eval parts {{{{ replace = shift(each), scale = 2 }}}}
+eval less {{{{ project_out = shift(each), layer = native, position = all }}}}
+eval turned {{{{ add = shift(each), scale = 0.3, scale_by = angle, length = kept, keep = 0.9 }}}}
 eval mixed {{{{
   add = blend([fv(left), fv(right)], by=analogy), layer = 1, keep = [1, 0], length = [free, kept]
 }}}}
@@ -144,6 +148,32 @@ def test_the_length_is_kept(ran: RunResult, position: str):
     changes = at(ran, step, lambda h: (h + v) / length(h + v) * length(h), 1)
     (row,) = rows(ran, "stays", position=position)
     agree(row, measured(ran, step, position, changes))
+
+
+@pytest.mark.parametrize("name", ["parts", "less", "turned"])
+def test_each_part_is_written_at_its_own_place(ran: RunResult, name: str):
+    step = step_of(ran, name)
+    parts = value(ran, step).parts_by_place()
+    assert [*parts] == [(site, n) for n in (1, 3) for site in ("lm.attn.out", "lm.mlp")]
+    changes = []
+    for (site, layer), v in parts.items():
+        unit = v / v.norm()
+
+        def turned(h: torch.Tensor, unit: torch.Tensor = unit) -> torch.Tensor:
+            against = torch.relu(-(h @ unit)[..., None] / length(h))
+            total = 0.9 * h + 0.3 * length(h) * (1 + against) * unit
+            return total / length(total) * length(h)
+
+        change = {
+            "parts": lambda h, v=v: (2 * v).expand_as(h),
+            "less": lambda h, unit=unit: h - (h @ unit)[..., None] * unit,
+            "turned": turned,
+        }[name]
+        where = {"lm.attn.out": "attention", "lm.mlp": "mlp"}[site]
+        changes += at(ran, step, change, layer, site=where)
+    (row,) = rows(ran, name)
+    agree(row, measured(ran, step, "all" if name == "less" else "last", changes))
+    assert row.layer == "native"
 
 
 # -- gates ----------------------------------------------------------------------------------------
