@@ -13,6 +13,7 @@ import numpy as np
 
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.adapter_training import Adapter
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
@@ -107,6 +108,7 @@ def _outcomes(outcomes: Outcomes) -> bool:
 
 
 _SHAPES: dict[type, Callable[[Any], bool]] = {
+    Adapter: lambda adapter: len(adapter.names) == len(adapter.tensors),
     Vector: _vector,
     Outcomes: _outcomes,
     Answers: lambda answers: len(answers.names) == len(answers.outcomes),

@@ -35,6 +35,9 @@ LIBRARY = bundled("vectors") / "flamingo-tiny"
 CALLS = {
     "fv": "fv(left)", "top": "top(3)", "random": "random(3)", "load": f'load("{LIBRARY}", "left")',
     "random_like": "random_like(fv(left))",
+    "lora": "lora(left, items=8, select_items=8, epochs=1)",
+    "soft_prompt": "soft_prompt(left, items=8, select_items=8, epochs=1)",
+    "learned": "learned(lora(left, items=8, select_items=8, epochs=1))",
 }  # fmt: skip
 
 
@@ -108,6 +111,8 @@ def use_of(entry: Entry, call: str, name: str = "e") -> str:
     """An eval that depends on a call's value."""
     if entry.result == "Heads":
         return f"eval {name} {{ ablate = {call}, on = [left] }}"
+    if entry.result == "Adapter":
+        return f"eval {name} {{ adapter = {call}, on = [left] }}"
     vector = f"({call}) * fv(left)" if entry.result == "Number" else call
     return f"eval {name} {{ add = {vector}, layer = 1, on = [left] }}"
 
@@ -124,13 +129,16 @@ def other_value(parameter: Parameter) -> str | None:
     if "Boolean" in parameter.types:
         return "false" if parameter.default else "true"
     if "Split" in parameter.types:
-        return "train" if parameter.default != "train" else "extract"
+        chooses = parameter.name == "select_on"  # never the split that is trained on
+        return "train" if parameter.default != "train" and not chooses else "extract"
     if "Number" in parameter.types:
         unit = UNITS[parameter.unit or "factor"]
         base = parameter.default if isinstance(parameter.default, int | float) else 2
         return str(base + 1 if unit.whole else base + 0.25)
     if "List[Relation]" in parameter.types:
         return "[left, right]"
+    if "Adapter" in parameter.types:
+        return "lora(left)"
     return "fv(above)" if "Vector" in parameter.types else "top(2)"
 
 
@@ -170,6 +178,7 @@ BLOCKS = {
     ("eval", "ablate_with"): "ablate = top(3)",
     ("eval", "patch"): "",
     ("eval", "ablate"): "",
+    ("eval", "adapter"): "",
     ("eval", "add"): "layer = [1, 2], choose = [layer]",
     ("eval", "layer"): "add = fv(each)",
     ("eval", "choose"): "add = fv(each), layer = [1, 2]",

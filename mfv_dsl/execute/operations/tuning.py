@@ -13,7 +13,7 @@ from mfv_dsl.data.prompts import draw_in_turn
 from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.execute.operations.registry import Values, performs_together
 from mfv_dsl.execute.session import Session
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.entries import TRAINING_SPLIT
 from mfv_dsl.methods.training import Settings
 from mfv_dsl.methods.tuning import Task, Tuned, tune_together
 from mfv_dsl.models.base import PromptBatch
