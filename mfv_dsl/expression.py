@@ -375,7 +375,7 @@ def check_form(expression: Expression) -> None:
         return
     syntax, kind = expression.syntax, _kind(expression.syntax)
     if kind == "Adapter":  # it is measured, and has no name
-        kind, syntax = "Number", Call(Name("learned"), (syntax,))
+        kind, syntax = "Number", Call(Name("learned_numbers"), (syntax,))
     if kind == "Number":
         syntax = Binary("*", syntax, Call(Name("zeros")))
     item = "heads" if kind == "Heads" else "vector"

@@ -201,8 +201,9 @@ FUNCTIONS = (
          Parameter("alpha", ("Number",), "their product counts alpha / rank times", 16,
                    unit="weight", key="always"),
          Parameter("modules", ("Choice",), "the linear maps that have some: those of the "
-                   "self-attention, or all of a layer", "attention", choices=("attention", "all")),
-         *_trained(lr=1e-2)),
+                   "self-attention, or all of a layer", "attention", choices=("attention", "all"),
+                   later=("attention",)),
+         *_trained(lr=3e-3)),
         result="Adapter", example="lora(left, rank=4)",
     ),
     Entry(
@@ -214,9 +215,9 @@ FUNCTIONS = (
          *_trained(lr=1e-1)),
         result="Adapter", example="soft_prompt(left, tokens=4)",
     ),
-    Entry("function", "learned", "how many numbers of an adapter are learned",
+    Entry("function", "learned_numbers", "how many numbers of an adapter are learned",
           (Parameter("adapter", ("Adapter",), "an adapter", positional=True),),
-          result="Number", example="learned(lora(left))"),
+          result="Number", example="learned_numbers(lora(left))"),
     Entry(
         "function", "top", "the k heads with the largest effect, on average over relations",
         (

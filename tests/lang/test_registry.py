@@ -15,7 +15,7 @@ from tests.lang.support import HEAD, codes
 ENTRIES = all_entries()
 TYPES = {
     "Number", "Text", "Boolean", "Name", "Choice", "Relation", "Split", "Model", "Dataset",
-    "Eval", "Heads", "Vector", "Code", "Range", "Layers",
+    "Eval", "Heads", "Vector", "Adapter", "Code", "Range", "Layers",
 }  # fmt: skip
 
 

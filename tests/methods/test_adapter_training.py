@@ -133,7 +133,7 @@ def test_an_eval_measures_with_an_adapter_beside_the_unedited_model(tmp_path: Pa
         "eval low { adapter = lora(each, items=40, epochs=6), against = zero }\n"
         "eval soft { adapter = soft_prompt(each), answer = generate }\n"
         "eval zero_again { shots = 0, items = 11 }\n"
-        "report { learned(lora(left)) }\n"
+        "report { learned_numbers(lora(left)) }\n"
     )
     result = mfv.Recipe(recipe).run(tmp_path / "run")
     rows = {row.eval: row for row in result.rows}

@@ -37,7 +37,7 @@ CALLS = {
     "random_like": "random_like(fv(left))",
     "lora": "lora(left, items=8, select_items=8, epochs=1)",
     "soft_prompt": "soft_prompt(left, items=8, select_items=8, epochs=1)",
-    "learned": "learned(lora(left, items=8, select_items=8, epochs=1))",
+    "learned_numbers": "learned_numbers(lora(left, items=8, select_items=8, epochs=1))",
 }  # fmt: skip
 
 

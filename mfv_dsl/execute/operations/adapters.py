@@ -26,8 +26,8 @@ def soft_prompt(session: Session, step: Step, inputs: Values) -> Adapter:
     return _trained(session, step, SoftPrompt(step.parameters["tokens"]))
 
 
-@performs("learned")
-def learned(session: Session, step: Step, inputs: Values) -> float:
+@performs("learned_numbers")
+def learned_numbers(session: Session, step: Step, inputs: Values) -> float:
     """How many numbers of an adapter are learned."""
     adapter: Adapter = inputs["adapter"]
     return float(adapter.learned)
