@@ -378,6 +378,8 @@ def check_form(expression: Expression) -> None:
         kind, syntax = "Number", Call(Name("learned_numbers"), (syntax,))
     if kind == "Number":
         syntax = Binary("*", syntax, Call(Name("zeros")))
+    if kind == "States":
+        syntax = Call(Name("mean"), (syntax,))
     item = "heads" if kind == "Heads" else "vector"
     lines = (
         f"mfv 1\nmodel {_MODEL} = tiny()\ndataset {_DATASET} = scenes()\n"

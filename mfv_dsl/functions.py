@@ -77,6 +77,7 @@ _RESULTS = {
     "Heads": "a set of heads",
     "Number": "a number",
     "Adapter": "an adapter",
+    "States": "rows of states",
 }
 
 

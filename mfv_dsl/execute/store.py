@@ -31,11 +31,12 @@ from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.adapter_training import Adapter
 from mfv_dsl.methods.answers import Answers
+from mfv_dsl.methods.courses import Checkpoint, Epoch
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
-from mfv_dsl.methods.training import Checkpoint, Epoch
+from mfv_dsl.methods.states import States
 from mfv_dsl.methods.tuning import Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
@@ -55,6 +56,7 @@ _TYPES: dict[str, type] = {
         Answers,
         Adapter,
         Space,
+        States,
         Vector,
         Tuned,
         Training,

@@ -21,7 +21,7 @@ from mfv_dsl.lang.syntax import Expr, Gap, HeadLabel, ListExpr, Name, Range, Set
 from mfv_dsl.lang.value_rules import in_unit, no_repeats, not_a_list
 
 #: types whose values are made by steps: the expression is the value
-_OF_STEPS = ("Vector", "Heads", "Adapter")
+_OF_STEPS = ("Vector", "Heads", "States", "Adapter")
 
 
 def value(

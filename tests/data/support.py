@@ -86,7 +86,7 @@ def write_official_gqa(folder: Path, train: int, test: int) -> None:
 
 
 def write_official_synthetic(folder: Path, count: int) -> None:
-    """``data/synthetic`` in ``folder``: the official pictures' folders under the names of splits."""
+    """``data/synthetic`` in ``folder``: the official pictures' folders, named by their splits."""
     for seed, split in enumerate(("extract", "train", "test")):
         write_metadata(folder / "data" / "synthetic" / split, count, seed)
 

@@ -42,6 +42,8 @@ def _declared(entry) -> str:
     if entry.kind == "constructor":
         kind = next(kind for kind, made in CONSTRUCTOR.items() if entry.name in made)
         return f"{kind} example = {entry.example}"
+    if entry.result == "Adapter":
+        return f"eval example {{ adapter = {entry.example} }}"
     if entry.result == "Number":
         return f"vector example = {entry.example} * fv(left)"
     return f"{entry.result.lower()} example = {entry.example}"

@@ -12,6 +12,7 @@ from mfv_dsl.execute.operations import (
     evaluation,
     heads,
     numbers,
+    states,
     tuning,
     vectors,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "evaluation",
     "heads",
     "numbers",
+    "states",
     "tuning",
     "vectors",
 ]
