@@ -65,8 +65,8 @@ def linear_norm(norm: nn.Module, states: torch.Tensor) -> LinearNorm:
     if bool((rest > _ROUNDING * changed.norm(dim=-1)).any()):
         raise MfvError(
             "MFV5580",
-            f"a {type(norm).__name__} of this model is neither a LayerNorm nor an RMS norm, so what "
-            "passes it cannot be told apart by what wrote it",
+            f"a {type(norm).__name__} of this model is neither a LayerNorm nor an RMS norm, so "
+            "what passes it cannot be told apart by what wrote it",
             help="`mfv paths` measures what parts of the model do, by running it",
         )
     return LinearNorm(scale * gain, bias, is_centred)

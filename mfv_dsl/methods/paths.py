@@ -35,7 +35,7 @@ from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.prefix import Prefix, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
-from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
+from mfv_dsl.engine.scoring import Scores, score
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.finite import check_scores
 from mfv_dsl.methods.injections import (
@@ -47,6 +47,7 @@ from mfv_dsl.methods.injections import (
     reads_of,
     sites_in,
 )
+from mfv_dsl.methods.variant_runs import run_variants
 from mfv_dsl.models.base import Backend, PromptBatch
 
 
@@ -136,7 +137,7 @@ class _Measurement:
         injected = list(self.injection.edits)
         stream = [Read("lm.resid", layer) for layer in range(self.backend.facts.n_layers)]
         reads = [*reads_of(self.backend), *stream]
-        scores, readings = self._run([[], injected], reads)
+        scores, readings = run_variants(self.prefix, [[], injected], reads)
         unedited, changed = (
             {(r.site, r.layer): values[:, row] for r, values in zip(reads, readings, strict=True)}
             for row in (0, 1)
@@ -176,7 +177,7 @@ class _Measurement:
             for base, sign, readings in (([], 1.0, unedited), (injected, -1.0, changed))
             for site in sites
         ]  # fmt: skip
-        _, outputs = self._run(variants, [Read(site, layer) for site in sites])
+        _, outputs = run_variants(self.prefix, variants, [Read(site, layer) for site in sites])
         seeing: list[list[Edit]] = []
         blind: list[list[Edit]] = []
         alone: list[list[Edit]] = []
@@ -187,26 +188,11 @@ class _Measurement:
                 seeing.append([edit])
                 alone.append([edit, *behind])
             blind += [[*injected, edit] for edit in _by_reader(site, layer, sees_not, backend)]
-        scores, _ = self._run([*seeing, *blind], [])
+        scores, _ = run_variants(self.prefix, [*seeing, *blind], [])
         log_p = self._numbers(scores)
-        _, (states,) = self._run(alone, [Read("lm.resid", layer)])
+        _, (states,) = run_variants(self.prefix, alone, [Read("lm.resid", layer)])
         written = states - unedited["lm.resid", layer][:, None]
         return log_p[:, : len(seeing)], log_p[:, len(seeing) :], written
-
-    def _run(
-        self, variants: Sequence[Sequence[Edit]], reads: Sequence[Read]
-    ) -> tuple[Scores, list[torch.Tensor]]:
-        """Scores of ``variants``, and what each of ``reads`` took, (prompts, variants, ...)."""
-        chunks = list(self.prefix.run(variants, reads=reads))
-        place = torch.tensor([i for chunk in chunks for i in chunk.variants]).argsort()
-        scores = concatenate_scores([chunk.scores for chunk in chunks])
-        readings = [
-            torch.cat([chunk.readings[i] for chunk in chunks], dim=1) for i in range(len(reads))
-        ]
-        return (
-            scores.variants(sent(place, scores.likeliest.device)),
-            [reading.index_select(1, place.to(reading.device)) for reading in readings],
-        )
 
     def _unembedded(self, states: torch.Tensor) -> Scores:
         """Scores of last states of the stream, (prompts, states, d_model)."""

@@ -24,7 +24,7 @@ from tests.methods.support import batches
 
 @pytest.fixture(scope="module")
 def models(tiny: OpenFlamingo) -> dict[str, Any]:
-    return {"tiny": tiny, "llava": open_model("tiny(\"llava\")")}
+    return {"tiny": tiny, "llava": open_model('tiny("llava")')}
 
 
 def direction(model: Any, length: float = 4.0) -> torch.Tensor:
