@@ -33,6 +33,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.edits import Edit, Read
+from mfv_dsl.engine.hooks import find_site
 from mfv_dsl.engine.prefix import Prefix, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.engine.scoring import Scores, score
@@ -97,7 +98,8 @@ def vector_paths(
     """The paths from a vector that ``edits`` add to the answers of the prompts of ``batches``.
 
     ``progress`` counts prompts.  Raises MfvError: MFV5581 for a model whose readers are not all
-    known, MFV5582 for edits of another kind, MFV5583 where nothing reads the vector, MFV5370 where
+    known, MFV5582 for edits of another kind, MFV5583 where nothing reads the vector, MFV5103
+    for a layer that is not there, MFV5370 where
     the model computes no numbers::
 
         paths = vector_paths(model, [batch], adding(vector, 3, 1.0))
@@ -106,6 +108,8 @@ def vector_paths(
     """
     check_readers(backend)
     injection = Injection.of(edits)
+    for edit in edits:
+        find_site(backend.sites, edit.site, edit.layer)
     if not injection.readers(backend):
         raise MfvError(
             "MFV5583", "nothing reads this vector: it is added behind the last layer's MLP",
