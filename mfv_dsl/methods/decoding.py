@@ -10,9 +10,9 @@ output of layer l, the scores of the vocabulary are by convention
 The logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens") reads a state h of any
 layer as W N(h).  A vector is not a state: N makes it as long as one, so ``final`` knows its
 direction alone, while ``after_stream`` is the difference between two states, and knows its length
-and its layer.  With a tuned lens (:mod:`mfv_dsl.methods.lens`) both states are first brought to where
-the last layer's are.  None of them runs the layers above; what the vector does there is not in
-them.
+and its layer.  With a tuned lens (:mod:`mfv_dsl.methods.lens`) both states are first brought to
+where the last layer's are.  None of them runs the layers above; what the vector does there is not
+in them.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def test_weights_are_those_of_transformers(llava: Any, scenes: Scenes):
     """Two prompts of different lengths, so that one is padded."""
     first, second = (batches(llava, scenes, "left", "test", 1, 1, shots) for shots in (0, 1))
     prompts = [first[0].prompts[0], second[0].prompts[0]]
-    batch, vector, config = llava.batch(prompts, scenes), direction(llava), llava.model.config
-    heads = [AttentionHead("lm.attn", layer, head) for layer in (0, 2, 5) for head in (0, 7)]
+    batch, vector, config = llava.batch(prompts, scenes), 10 * direction(llava), llava.model.config
+    heads = [AttentionHead("lm.attn", layer, head) for layer in (0, 3, 4) for head in (0, 1)]
     found = attention_weights(llava, batch, heads, [Edit("lm.resid", 2, "add", vector)])
     text = config.get_text_config()
     usual = text._attn_implementation
