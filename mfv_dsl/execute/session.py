@@ -55,6 +55,11 @@ class Batches(Sequence[PromptBatch]):
     def __len__(self) -> int:
         return len(self._parts)
 
+    @property
+    def n_prompts(self) -> int:
+        """How many prompts there are in all batches."""
+        return sum(map(len, self._parts))
+
     def __iter__(self) -> Iterator[PromptBatch]:
         is_ahead, give_up = self._backend.device.type != "cpu", _nothing
         try:
