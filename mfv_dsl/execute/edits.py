@@ -27,9 +27,9 @@ def edits_of(
     """The edits of the condition ``point`` of an evaluation with these parameters and values of
     inputs, none where it writes nothing; ``sites`` and ``head_dim`` are the model's.
 
-    Raises MfvError: MFV5109 for a blend, MFV5307 where there are no heads to ablate, MFV5500 and
-    MFV5521 for vectors that cannot be written or looked for as is asked, and what stands in the
-    place of an input that failed.
+    Raises MfvError: MFV5109 for a blend or an adapter, MFV5307 where there are no heads to ablate,
+    MFV5500 and MFV5521 for vectors that cannot be written or looked for as is asked, and what
+    stands in the place of an input that failed.
     """
     edits = _written(parameters, inputs, point, sites, head_dim)
     if "when" not in inputs:
@@ -64,6 +64,8 @@ def _written(
         raise MfvError(
             "MFV5109", "a blend is another vector for every item, so there is none to attach"
         )
+    if mode == "adapter":
+        raise MfvError("MFV5109", "an adapter is no edit, so there is none to attach")
     treatment = inputs[point.treatment.name]
     if isinstance(treatment, MfvError):
         raise treatment
