@@ -30,6 +30,7 @@ from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.answers import Answers
+from mfv_dsl.methods.head_outputs import HeadOutputs
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
@@ -46,6 +47,7 @@ _TYPES: dict[str, type] = {
         NormSamples,
         Linearisation,
         Mediation,
+        HeadOutputs,
         Heads,
         Point,
         Condition,
