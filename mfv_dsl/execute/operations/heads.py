@@ -71,14 +71,6 @@ def _shared_out(progress: Callable[[int], None], batches: int) -> Callable[[int]
     return report
 
 
-@performs("head_norms")
-def head_norms(session: Session, step: Step, inputs: Values) -> Mediation:
-    """The length of what each head writes on average, as scores like effects (one row)."""
-    mean = inputs["mean"]
-    norms = output_norms(session.backend(step), mean.mean, mean.norm)
-    return Mediation(mean.relation, norms[None], np.empty(0))
-
-
 @performs("head_relevance")
 def head_relevance(session: Session, step: Step, inputs: Values) -> Mediation:
     """The relevance of every head to the answers of intact prompts, as scores like effects."""
@@ -110,6 +102,14 @@ def head_votes(session: Session, step: Step, inputs: Values) -> Mediation:
     outputs = inputs["outputs"]
     accuracies = vote_accuracies(outputs.outputs, outputs.answers)
     return Mediation(outputs.relation, accuracies[None], np.empty(0))
+
+
+@performs("head_norms")
+def head_norms(session: Session, step: Step, inputs: Values) -> Mediation:
+    """The length of what each head writes on average, as scores like effects (one row)."""
+    mean = inputs["mean"]
+    norms = output_norms(session.backend(step), mean.mean, mean.norm)
+    return Mediation(mean.relation, norms[None], np.empty(0))
 
 
 @performs("top")
