@@ -374,8 +374,12 @@ def check_form(expression: Expression) -> None:
     if any(isinstance(node, Declared) for node in each_once(expression.syntax)):
         return
     syntax, kind = expression.syntax, _kind(expression.syntax)
+    if kind == "Adapter":  # it is measured, and has no name
+        kind, syntax = "Number", Call(Name("learned_numbers"), (syntax,))
     if kind == "Number":
         syntax = Binary("*", syntax, Call(Name("zeros")))
+    if kind == "States":
+        syntax = Call(Name("mean"), (syntax,))
     item = "heads" if kind == "Heads" else "vector"
     lines = (
         f"mfv 1\nmodel {_MODEL} = tiny()\ndataset {_DATASET} = scenes()\n"

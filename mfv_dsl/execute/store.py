@@ -29,6 +29,7 @@ from mfv_dsl.execute.finite import check_finite, not_numbers
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.adapter_training import Adapter
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.courses import Checkpoint, Epoch
 from mfv_dsl.methods.head_outputs import HeadOutputs
@@ -36,6 +37,7 @@ from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
+from mfv_dsl.methods.states import States
 from mfv_dsl.methods.tuning import Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
@@ -54,7 +56,9 @@ _TYPES: dict[str, type] = {
         Evaluation,
         Outcomes,
         Answers,
+        Adapter,
         Space,
+        States,
         Vector,
         Tuned,
         Training,

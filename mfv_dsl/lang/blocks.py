@@ -180,17 +180,19 @@ def _check_models(
     scope: Scope, settings: dict[str, Setting], context: TypingContext, subject: str
 ) -> None:
     """Vectors that are bound to a model are used with that model."""
-    for name in ("add", "patch", "start", "vectors"):
+    for name in ("add", "patch", "adapter", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
             vector_type = scope.node_types.get(node.span) if isinstance(node, Node) else None
             place = settings["model"].span
             model = vector_type.model if vector_type else None
+            noun = "adapter" if name == "adapter" else "vector"
             if model and context.model and model != context.model:
                 scope.error(
-                    "MFV3004", node, f"this vector belongs to `{model}`, and {subject} runs "
+                    "MFV3004", node, f"this {noun} belongs to `{model}`, and {subject} runs "
                     f"`{context.model}`", f"from `{model}`",
-                    "a vector can be used only with the model it was made with",
+                    f"a{'n' if noun == 'adapter' else ''} {noun} can be used only with the model "
+                    "it was made with",
                     secondary=[Label(place, f"`{context.model}`")] if place else (),
                 )  # fmt: skip
 
@@ -252,7 +254,7 @@ def _check_eval(
     scope: Scope, attributes: dict[str, Attribute], suggestions: set[str | None],
     settings: dict[str, Setting], context: TypingContext, subject: str,
 ) -> None:  # fmt: skip
-    writes = [attributes[name] for name in WRITES if name in attributes]
+    writes = [attributes[name] for name in (*WRITES, "adapter") if name in attributes]
     writes.sort(key=lambda attribute: attribute.span.start)
     names = {attribute.name.text for attribute in writes}
     for other in writes[1:] if names != _TOGETHER else ():
@@ -276,6 +278,7 @@ def _check_eval(
                     "it has neither `add` nor `patch`", severity="warning",
                 )  # fmt: skip
     _check_parts(scope, attributes, settings)
+    _check_places(scope, settings)
     _check_choice(scope, attributes, settings)
 
 
@@ -286,6 +289,9 @@ def _check_layer(
     is added at another layer than it was made for."""
     setting = settings["layer"]
     vectors = evals.each_of(settings["add"].value)
+    if setting.origin == "registry" and vectors and all(_of_places(scope, v) for v in vectors):
+        settings["layer"] = Setting("native", "vector", vectors[0].span)
+        return
     layers = [scope.node_types[vector.span].layer for vector in vectors]
     known = sorted({layer for layer in layers if layer is not None})
     if setting.origin == "written" and isinstance(setting.value, int) and setting.span is not None:
@@ -322,6 +328,8 @@ def _check_parts(
         reason = "`patch`" if name == "patch" else "`layer = native`"
         for vector in evals.each_of(settings[name].value):
             vector_type = scope.node_types[vector.span]
+            if name == "add" and vector_type.places:
+                continue
             if vector_type.name == "Vector" and not vector_type.parts:
                 scope.error(
                     "MFV3005", vector,
@@ -329,6 +337,28 @@ def _check_parts(
                     "a tuned vector has only its sum",
                     "write it at a layer with `add`",
                 )  # fmt: skip
+
+
+def _of_places(scope: Scope, vector: Node) -> bool:
+    """Whether a vector has a part for each of several places."""
+    return bool(scope.node_types[vector.span].places)
+
+
+def _check_places(scope: Scope, settings: dict[str, Setting]) -> None:
+    """A vector of several places is added where it was read."""
+    layer = settings["layer"]
+    if layer.value is None or {*evals.each_of(layer.value)} == {"native"}:
+        return
+    for vector in evals.each_of(settings["add"].value):
+        if _of_places(scope, vector):
+            scope.error(
+                "MFV3081", vector,
+                "this vector has a part for each of several places, and `layer` names another",
+                "each part goes where it was read",
+                "write `layer = native`, or leave `layer` out; or read one layer",
+                secondary=[Label(layer.span, "here")] if layer.span else (),
+            )  # fmt: skip
+            return
 
 
 def _check_choice(

@@ -10,15 +10,13 @@ from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang import calls, expressions, reach
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.entries import ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.scope import Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Name
 
 _PER_HEAD = ("head_scales", "head_mask")
 #: Starts that are drawn, and have no per-head parts.
 DRAWN = ("random", "normal")
-#: The split that a `tune` trains on, also for planning and running.
-TRAINING_SPLIT = "train"
 
 
 def type_of(scope: Scope, block: Block, context: TypingContext) -> Type:
@@ -72,6 +70,13 @@ def check_tune(
                 "", "begin with a function vector, such as `fv(each)`",
                 secondary=[Label(variable.span, "learns per head")] if variable.span else (),
             )  # fmt: skip
+    start_type = None if start.span is None else scope.node_types.get(start.span)
+    if start.span is not None and start_type is not None and start_type.places:
+        scope.error(
+            "MFV3081", start.span,
+            f"{subject} trains a vector of one layer, and this start has a part for each of "
+            "several places", "", "read one layer, or begin with another vector",
+        )  # fmt: skip
     select = settings["select_on"]
     if select.value == TRAINING_SPLIT and select.span is not None:
         scope.error(

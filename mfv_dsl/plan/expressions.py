@@ -9,26 +9,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import open_regular
 from mfv_dsl.lang.checked import Checked, CheckedBlock
-from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM
+from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Match, Name, Number, Unary, spine
-from mfv_dsl.lang.tunes import DRAWN, TRAINING_SPLIT
+from mfv_dsl.lang.tunes import DRAWN
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, case_of, text_of
-from mfv_dsl.plan.heads import HeadPlanner
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.planner import parameters_of, relation_argument
+from mfv_dsl.plan.states import StatesPlanner
 
 
-class Planner(HeadPlanner):
+class Planner(StatesPlanner):
     """Plans expressions; every method that takes one returns the key of its step."""
 
     def __init__(self, checked: Checked) -> None:
@@ -41,6 +42,7 @@ class Planner(HeadPlanner):
             "load": lambda call, context: {self.load(call, context): 1.0},
             "mean": self._mean,
             "zeros": lambda call, context: {},
+            "states": lambda call, context: {self.states(call, context): 1.0},
             "blend": self._blend,
         }
 
@@ -56,11 +58,13 @@ class Planner(HeadPlanner):
         if list(form.values()) == [1.0]:
             return next(iter(form))
         keys = sorted(form)
+        self.check_pairs(keys)
         label = " + ".join(f"{form[key]:g}·{self.steps[key].label}" for key in form) or "zero"
-        return self.add(
+        key = self.add(
             "linear", label.replace("+ -", "− "), {"coefficients": [form[key] for key in keys]},
             {"vectors": tuple(keys)}, context,
         )  # fmt: skip
+        return self.of_rows(key, keys)
 
     def linear(self, expr: Expr, context: Context) -> Linear:
         """The linear form of a vector expression; like terms are merged, zero terms dropped."""
@@ -120,8 +124,9 @@ class Planner(HeadPlanner):
         if operator == "/":
             parameters = {"operator": "/", "left": 1.0}
             number = self.add("arithmetic", "1 / …", parameters, {"right": number})
-        inputs = {"factor": number, "vector": self.combination(form, context)}
-        return {self.add("times", label, {}, inputs, context): 1.0}
+        vector = self.combination(form, context)
+        step = self.add("times", label, {}, {"factor": number, "vector": vector}, context)
+        return {self.of_rows(step, [vector]): 1.0}
 
     def _call(self, call: Call, context: Context) -> Linear:
         name = call.function.text
@@ -132,6 +137,8 @@ class Planner(HeadPlanner):
             return {self.tuned_vector(self.checked.tunes[name], relation, context): 1.0}
         if name in self.expansions:
             return self.expansions[name](call, context)
+        if name == "pca":
+            self.check_component(call, context)
         return {self.operation_of(call, context): 1.0}
 
     def member(self, call: Call, context: Context) -> Context:
@@ -151,9 +158,19 @@ class Planner(HeadPlanner):
         return self._forms[key]
 
     # -- functions --------------------------------------------------------------------------------
+    def adapter(self, expr: Expr, context: Context) -> str:
+        """The step that trains an adapter.  Raises MfvError (MFV5620) where peft is missing."""
+        assert isinstance(expr, Call), f"not an adapter: {expr!r}"
+        if find_spec("peft") is None:
+            raise MfvError(
+                "MFV5620", f"`{expr.function.text}` needs the package peft",
+                help="`pip install 'mfv-dsl[peft]'`",
+            )  # fmt: skip
+        return self.operation_of(expr, context)
+
     def operation_of(self, call: Call, context: Context) -> str:
-        """The step of a function that is one operation of its own name: its vectors and heads are
-        the inputs, all its other options that its entry does not keep out of the key parameters."""
+        """The step of a function that is one operation of its own name: what steps make is its
+        inputs, all its other options that its entry does not keep out of the key parameters."""
         entry, options = FUNCTION[call.function.text], self.options(call)
         context = self.inner(options, context)
         inputs = {
@@ -167,12 +184,20 @@ class Planner(HeadPlanner):
             else options[p.name]
             for p in options_in_key(entry)
         }
+        if parameters.get("items") == "all":
+            parameters["items"] = self.all_items(parameters["relation"], context)
         reads_data = entry.parameter("dataset") is not None
         label = text_of(call, context)
         return self.add(entry.name, label, parameters, inputs, context, dataset=reads_data)
 
     def _input(self, parameter: Parameter, value: Any, context: Context) -> str | tuple[str, ...]:
-        plan = self.heads if "Heads" in parameter.types else self.vector
+        if "States" in parameter.types:
+            return self.rows(value, context)
+        plan = self.vector
+        if "Heads" in parameter.types:
+            plan = self.heads
+        elif "Adapter" in parameter.types:
+            plan = self.adapter
         if isinstance(value, tuple):
             return tuple(plan(part, context) for part in value)
         return plan(value, context)
@@ -204,10 +229,15 @@ class Planner(HeadPlanner):
         parameters = parameters_of("load", options) | {
             "revision": facts.revision if facts else None,
             "content": _content(facts.file) if facts else None,
+            "places": facts.places if facts else (),
         }
         return self.add("load", unparse(call), parameters, {}, context)
 
     def _mean(self, call: Call, context: Context) -> Linear:
+        if self.checked.types.get(call.arguments[0].span) == "States":
+            rows, label = self.rows(call.arguments[0], context), text_of(call, context)
+            label += str(context.variation)
+            return {self.add("mean_states", label, {}, {"states": rows}, context): 1.0}
         forms = [self.linear(argument, context) for argument in call.arguments]
         return scaled(self._sum(call, *forms), 1 / len(forms))
 
@@ -217,6 +247,10 @@ class Planner(HeadPlanner):
             "a blend is another vector for every item, so it has no value of its own",
             help="let an `eval` add it",
         )
+
+    def all_items(self, relation: str, context: Context) -> int:
+        """How many items a relation has to train on; 1 of none, which the run refuses."""
+        return max(1, self.dataset_facts(context).counts[relation].get(TRAINING_SPLIT, 0))
 
     # -- trained vectors --------------------------------------------------------------------------
     def tuned_vector(self, block: CheckedBlock, relation: str, context: Context) -> str:
@@ -230,8 +264,7 @@ class Planner(HeadPlanner):
         parameters = {p.stored_name: block[p.name] for p in options_in_key(ITEM["tune"])}
         parameters["relation"] = relation
         if parameters["items"] == "all":
-            counts = self.dataset_facts(context).counts[relation]
-            parameters["items"] = max(1, counts.get(TRAINING_SPLIT, 0))  # the run refuses one of 0
+            parameters["items"] = self.all_items(relation, context)
         if parameters["kl"]:
             others = [name for name in self.dataset_facts(context).relations if name != relation]
             parameters["off_task"] = tuple(others)

@@ -118,10 +118,16 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "load": Operation(
         "a vector from a library", ("path", "content"),
-        {"name": None, "revision": None, "allow_mismatch": False},
+        {"name": None, "revision": None, "allow_mismatch": False, "places": ()},
     ),
-    "linear": Operation("weighted sum of vectors", ("coefficients",)),
-    "times": Operation("a vector times a computed number"),
+    "states": Operation(
+        "states of the model, a row for each prompt", (*_PROMPTS, "places"),
+        {"position": "last", "corrupt": None, "pool": None, "twins": 1, "correct_only": False},
+        describe=descriptions.states,
+    ),
+    "mean_states": Operation("the mean of rows of states"),
+    "linear": Operation("weighted sum of vectors, or of rows of states", ("coefficients",)),
+    "times": Operation("a vector, or rows of states, times a computed number"),
     "arithmetic": Operation("arithmetic on computed numbers", ("operator",),
                             {"left": None, "right": None}),
     "overall_mean": Operation("mean head outputs over several relations"),
@@ -139,7 +145,14 @@ OPERATIONS: dict[str, Operation] = {
         "version theirs is raised", ("relation", "shots", "items", "split", "seed", "answer"),
         describe=descriptions.answers,
     ),
-    **{entry.name: _of_entry(entry) for entry in FUNCTIONS if not entry.expanded},
+    **{
+        entry.name: replace(
+            _of_entry(entry),
+            describe=descriptions.adapter if entry.result == "Adapter" else descriptions.nothing,
+        )
+        for entry in FUNCTIONS
+        if not entry.expanded
+    },
 }  # fmt: skip
 for _ranking in RANKINGS:
     if _ranking.operation is not None and _ranking.operation not in OPERATIONS:

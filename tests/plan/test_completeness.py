@@ -32,9 +32,13 @@ dataset d = scenes(relations=[left, right, above, below], count=40)
 """
 LIBRARY = bundled("vectors") / "flamingo-tiny"
 #: The shortest call of functions whose example says more, so that each option has an effect.
-CALLS = {
+CALLS: dict[str | tuple[str, str], str] = {
     "fv": "fv(left)", "top": "top(3)", "random": "random(3)", "load": f'load("{LIBRARY}", "left")',
-    "random_like": "random_like(fv(left))",
+    "random_like": "random_like(fv(left))", "states": "states(left, layer=3)",
+    ("states", "pool"): "states(left, layer=3, corrupt=mix)",
+    "lora": "lora(left, items=8, select_items=8, epochs=1)",
+    "soft_prompt": "soft_prompt(left, items=8, select_items=8, epochs=1)",
+    "learned_numbers": "learned_numbers(lora(left, items=8, select_items=8, epochs=1))",
 }  # fmt: skip
 
 
@@ -109,7 +113,13 @@ def use_of(entry: Entry, call: str, name: str = "e") -> str:
     """An eval that depends on a call's value."""
     if entry.result == "Heads":
         return f"eval {name} {{ ablate = {call}, on = [left] }}"
+    if entry.result == "Adapter":
+        return f"eval {name} {{ adapter = {call}, on = [left] }}"
     vector = f"({call}) * fv(left)" if entry.result == "Number" else call
+    if entry.result == "States":
+        vector = f"mean({call})"
+        if "layer=all" in call:  # of several places, each part where it was read
+            return f"eval {name} {{ add = {vector}, on = [left] }}"
     return f"eval {name} {{ add = {vector}, layer = 1, on = [left] }}"
 
 
@@ -125,13 +135,16 @@ def other_value(parameter: Parameter) -> str | None:
     if "Boolean" in parameter.types:
         return "false" if parameter.default else "true"
     if "Split" in parameter.types:
-        return "train" if parameter.default != "train" else "extract"
+        chooses = parameter.name == "select_on"  # never the split that is trained on
+        return "train" if parameter.default != "train" and not chooses else "extract"
     if "Number" in parameter.types:
         unit = UNITS[parameter.unit or "factor"]
         base = parameter.default if isinstance(parameter.default, int | float) else 2
         return str(base + 1 if unit.whole else base + 0.25)
     if "List[Relation]" in parameter.types:
         return "[left, right]"
+    if "Adapter" in parameter.types:
+        return "lora(left)"
     return "fv(above)" if "Vector" in parameter.types else "top(2)"
 
 
@@ -155,7 +168,8 @@ def test_every_option_of_a_function_changes_a_key(entry: Entry, option: Paramete
     if value is None:
         assert option.choices == (option.default,)
         return
-    call = mfv.Expression.parse(CALLS.get(entry.name, entry.example))
+    shortest = CALLS.get(entry.name, entry.example)
+    call = mfv.Expression.parse(CALLS.get((entry.name, option.name), shortest))
     changed = str(call)[:-1] + f", {option.name}={value})"
     if f"{option.name}=" in str(call):
         before, _, _ = str(call).partition(f"{option.name}=")
@@ -173,6 +187,7 @@ BLOCKS = {
     ("eval", "ablate"): "",
     ("eval", "classify"): "",
     ("eval", "examples"): "classify = top(3)",
+    ("eval", "adapter"): "",
     ("eval", "add"): "layer = [1, 2], choose = [layer]",
     ("eval", "layer"): "add = fv(each)",
     ("eval", "choose"): "add = fv(each), layer = [1, 2]",

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from mfv_dsl.execute.operations import (
     activations,
+    adapters,
     evaluation,
     heads,
     numbers,
+    states,
     tuning,
     vectors,
 )
@@ -20,9 +22,11 @@ __all__ = [
     "PERFORM",
     "TOGETHER",
     "activations",
+    "adapters",
     "evaluation",
     "heads",
     "numbers",
+    "states",
     "tuning",
     "vectors",
 ]
