@@ -54,7 +54,8 @@ def draws(plan: Plan, step: Step) -> Iterator[Draw]:
         for split in (p["split"], *([p["select_on"]] if p.get("choose") else ())):
             yield of(p["items"], shots, split)
     elif step.operation == "tune":
-        yield of(training_items(plan, step), p["shots"], TRAINING_SPLIT)
+        shots = max(p["shots"], p["teacher_shots"] if p["loss"] == "teacher" else 0)
+        yield of(training_items(plan, step), shots, TRAINING_SPLIT)
         yield of(p["select_items"], p["shots"], p["select_on"])
         others = p["off_task"] if p["kl"] else ()
         for other in others:
