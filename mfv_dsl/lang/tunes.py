@@ -12,7 +12,7 @@ from mfv_dsl.base.source import Span
 from mfv_dsl.lang import calls, expressions, reach
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.destinations import DRAWN, check_destination
-from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.entries import ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.scope import Scope, Type, TypingContext
 from mfv_dsl.lang.states import Places, places_read
 from mfv_dsl.lang.syntax import Block, Call, Name
@@ -20,8 +20,6 @@ from mfv_dsl.lang.syntax import Block, Call, Name
 _PER_HEAD = ("head_scales", "head_mask", "patch_mask")
 #: Those of it that keep a head or do not, and so cannot shorten what it writes.
 _MASKS = ("head_mask", "patch_mask")
-#: The split that a `tune` trains on, also for planning and running.
-TRAINING_SPLIT = "train"
 
 
 def type_of(scope: Scope, block: Block, context: TypingContext) -> Type:
