@@ -25,7 +25,7 @@ from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_site
 from mfv_dsl.methods.residual_stream import Stream
-from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.methods.vectors import Vector, of_one_place
 from mfv_dsl.models.base import Backend
 
 NORMS = ("final", "none", "after_stream")
@@ -58,11 +58,12 @@ def decode(
 
     ``after_stream`` needs the ``stream`` and gives one result for each of ``layers`` (default: all
     of the model); the others do not depend on the layer and give one.  Raises ValueError for
-    another convention or a missing stream, MfvError for a layer that is not there (MFV5103) and for
-    scores that are no numbers (MFV5370).
+    another convention or a missing stream, MfvError for a layer that is not there (MFV5103), for a
+    vector of several places (MFV5501) and for scores that are no numbers (MFV5370).
     """
     if norm not in NORMS:
         raise ValueError(f"unknown convention {norm!r}; there are {', '.join(NORMS)}")
+    of_one_place(vector, "decoding")
     with torch.no_grad():
         if norm != "after_stream":
             logits = backend.unembed(_to_model(backend, vector.residual), normed=norm == "final")
