@@ -49,17 +49,26 @@ DEFAULT_HEADS = 10
 #: The corruptions whose demonstrations are of relations of a pool.
 POOLED = ("mix", "same_images")
 #: What the prompts of a mediation depend on, besides the relation.
+_DRAWN = ("shots", "trials", "split", "seed")
 _MEDIATED = ("shots", "trials", "split", "seed", "corrupt", "pool", "by", "correct_only")
 RANKINGS = (
     Ranking("aie", "measured exactly", "mediation", "effect of every head on {relation}",
             _MEDIATED),
     Ranking("gradient", "estimated", "mediation", "effect of every head on {relation}", _MEDIATED),
+    Ranking("relp", "estimated by relevance", "mediation", "effect of every head on {relation}",
+            _MEDIATED),
+    Ranking("lrp", "by their relevance to the answer", "head_relevance",
+            "relevance of every head on {relation}", (*_DRAWN, "correct_only")),
+    Ranking("probe", "by how well a linear probe tells relations apart", "head_probe",
+            "probes of every head on {relation}", (*_DRAWN, "pool"), inputs=("outputs", "others")),
+    Ranking("votes", "by how well they classify answers", "head_votes",
+            "votes of every head on {relation}", _DRAWN, inputs=("outputs",), zero_shot=True),
     Ranking("norm", "by the size of their output", "head_norms", "output norms on {relation}"),
     Ranking("random", "drawn"),
 )  # fmt: skip
 CONTROLS = (
     Control("random_heads", "random heads in place of each `top(...)`",
-            of=("add", "patch", "ablate")),
+            of=("add", "patch", "ablate", "classify")),
     Control("random_vector", "a random vector of the same length"),
     Control("other_relation", "the vector of another relation"),
     Control("shuffled", "vectors from prompts whose answers are shuffled"),
@@ -68,8 +77,8 @@ CONTROLS = (
 _WAYS = [f"{ranking.doc} ({ranking.name})" for ranking in RANKINGS]
 _RANKED = f"{', '.join(_WAYS[:-1])}, or {_WAYS[-1]}"
 _CONTROLLED = "the same measured " + ", ".join(f"with {control.doc}" for control in CONTROLS)
-#: The attributes of an `eval` that say what is written into the model.
-WRITES = ("add", "patch", "ablate")
+#: The attributes of an `eval` that say what is written into the model, or read in place of answers.
+WRITES = ("add", "patch", "ablate", "classify")
 
 _SEED = Parameter("seed", ("Number",), "seed of everything drawn", 1234, unit="seed",
                   from_defaults=True, key="always")  # fmt: skip
@@ -104,7 +113,8 @@ _CORRUPT = Parameter(
 _POOL = Parameter(
     "pool", ("List[Relation]", "Choice"),
     "the relations that the demonstrations of a `mix` or `same_images` twin take turns in, with "
-    "the relation itself; all of the dataset if left out, or all but itself (others)",
+    "the relation itself, and that a `probe` tells the relation from; all of the dataset if left "
+    "out, or all but itself (others)",
     None, choices=("others",), from_defaults=True,
 )  # fmt: skip
 _CORRECT_ONLY = Parameter("correct_only", ("Boolean",), "leave out prompts answered wrongly", True,
@@ -392,6 +402,12 @@ ITEMS = (
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
                       choices=("zero", "mean"), from_defaults=True, key="always",
                       acts_in=("ablate",)),
+            Parameter("classify", ("Heads",), "heads that give the answer, in place of the model's "
+                      "output: each votes for the answer whose examples' mean output is nearest "
+                      "by cosine, and most votes win", None),
+            Parameter("examples", ("Number",), "items with their answers that `classify` learns "
+                      "from, of each relation from the `extract` split", 100, unit="count",
+                      key="always", acts_in=("classify",)),
             Parameter("k", ("Number", "List[Number]", "Range"), "how many heads, in place of the "
                       "number in every `top(...)` behind the vector or heads; a list or range is a "
                       "sweep", None, unit="count", stored_as="ks", acts_in=WRITES),
@@ -408,7 +424,7 @@ ITEMS = (
                       "prompt, `all`, those of its `images`, or those of a text where it stands "
                       'last in the query, such as `"Q:"`; `{query}` in it is the name asked about',
                       "last", choices=("last", "all", "images"), later=("images",), apart=True,
-                      from_defaults=True, acts_in=WRITES, read_again=True),
+                      from_defaults=True, acts_in=("add", "patch", "ablate"), read_again=True),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
                       "`select_on`, `add` the best of several vectors, before the winner is "
                       "measured", (),

@@ -22,6 +22,8 @@ from mfv_dsl.plan.treatments import treatments
 BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
 #: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
 OFF_TASK_SHOTS = 4
+#: The split that heads learn from which classify.
+SUPPORT_SPLIT = "extract"
 _HEADS_SHOWN = 12
 _LEARNED = {
     "vector": "a vector of {d_model} numbers",
@@ -143,12 +145,43 @@ def places_text(places: Sequence[tuple[str, int]]) -> str:
 def mediation(plan: Plan, step: Step) -> Description:
     """Of the effects of all heads."""
     p, facts = step.parameters, model_facts(plan, step)
+    heads = 2 if p["by"] == "relp" else 1 + facts.head_count
     return Description(
         f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}{_pool(plan, step)}",
-        "each head's mean in its place, one head a variant, at lm.attn (last token)",
-        **_cost(facts, p["trials"], p["trials"] * (1 + facts.head_count),
+        "nothing; the answer's relevance goes back through the last token"
+        if p["by"] == "relp"
+        else "each head's mean in its place, one head a variant, at lm.attn (last token)",
+        **_cost(facts, p["trials"], p["trials"] * heads,
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
+
+
+def head_outputs(plan: Plan, step: Step) -> Description:
+    """Of head outputs prompt by prompt."""
+    p, facts = step.parameters, model_facts(plan, step)
+    return Description(
+        _prompts(p, p["trials"]),
+        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each",
+        **_cost(facts, p["trials"], p["trials"],
+                _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
+    )  # fmt: skip
+
+
+def head_relevance(plan: Plan, step: Step) -> Description:
+    """Of the relevance of all heads: a pass and a backward pass."""
+    p, facts = step.parameters, model_facts(plan, step)
+    return Description(
+        _prompts(p, p["trials"]),
+        "nothing; the answer's relevance goes back through the last token",
+        **_cost(facts, p["trials"], 2 * p["trials"],
+                _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
+    )  # fmt: skip
+
+
+def head_probe(plan: Plan, step: Step) -> Description:
+    """Of linear probes: what they are fitted to."""
+    others = [plan[key].parameters["relation"] for key in step.inputs["others"]]
+    return Description(f"outputs on {step.parameters['relation']} against {', '.join(others)}")
 
 
 def _pool(plan: Plan, step: Step) -> str:
@@ -213,6 +246,8 @@ def evaluate(plan: Plan, step: Step) -> Description:
     if blend:  # it asks about a source pair first, once for each candidate
         passes, variants = 2 * passes, variants * (len(step.inputs["candidates"]) + 1)
     known = p.get("correct_with")
+    if p.get("mode") == "classify":  # one pass, whatever heads vote
+        passes = variants = 1
     if p["answer"] == "generate" and not shares_prefix(facts, p):
         variants *= 2  # the first token is scored by a pass of its own
     return Description(
@@ -329,6 +364,10 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     mode = p.get("mode", "none")
     if mode == "none":
         return "nothing"
+    if mode == "classify":
+        return f"nothing; {_real(plan, step)} vote for the answer, by {p['examples']} examples" + (
+            f"; beside it {', '.join(p['controls'])}" if p.get("controls") else ""
+        )
     if mode == "adapter":
         (key,) = step.input_keys
         return f"{plan[key].label} in the model"

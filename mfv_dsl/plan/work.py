@@ -127,10 +127,15 @@ def _activations(plan: Plan, step: Step) -> Work:
 def _mediation(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
     read = _answered(facts, p["trials"], p["shots"])
-    if p["by"] == "gradient":  # one pass forward, one backward, for every prompt
+    if p["by"] in ("gradient", "relp"):  # one pass forward, one backward, for every prompt
         return read + Work(prompts=read.prompts)
     above = sum(facts.n_layers - layer for layer in facts.head_layers) / len(facts.head_layers)
     return read + _copies(facts, p["trials"] * facts.head_count, above, p["shots"])
+
+
+def _relevance(plan: Plan, step: Step) -> Work:
+    read = _activations(plan, step)  # a pass forward, one backward
+    return read + Work(prompts=read.prompts)
 
 
 def _evaluate(plan: Plan, step: Step) -> Work:
@@ -138,6 +143,8 @@ def _evaluate(plan: Plan, step: Step) -> Work:
     if "unedited" in step.references:
         return Work()
     items, shots = p["items"], p["shots"]
+    if p.get("mode") == "classify":
+        return _answered(facts, items, shots)
     trials, measured = conditions(p)
     passes, n_layers = 2 if trials else 1, facts.n_layers
     places = [min(numbers) for layer in p.get("layers") or () if (numbers := numbers_of(layer))]
@@ -202,6 +209,8 @@ _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "activations": _activations,
     "states": _activations,
     "mediation": _mediation,
+    "head_outputs": _activations,
+    "head_relevance": _relevance,
     "evaluate": _evaluate,
     "answers": _answers,
     "tune": _tune,
