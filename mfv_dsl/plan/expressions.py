@@ -16,11 +16,11 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import open_regular
 from mfv_dsl.lang.checked import Checked, CheckedBlock
+from mfv_dsl.lang.destinations import DRAWN
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Match, Name, Number, Unary, spine
-from mfv_dsl.lang.tunes import DRAWN
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, case_of, text_of
@@ -273,7 +273,8 @@ class Planner(StatesPlanner):
         if block["start"] in DRAWN:
             parameters["start"] = block["start"]
         else:
-            if block["variable"] == "scale" and not self.linear(block["start"], context):
+            factors = block["variable"] in ("scale", "place_scales")
+            if factors and not self.linear(block["start"], context):
                 raise MfvError(
                     "MFV5313", f"the start of `{label}` is zero, and no factor changes that",
                     help="begin with another vector, or learn the vector itself: variable = vector",
