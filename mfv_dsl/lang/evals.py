@@ -7,11 +7,13 @@ from typing import Any
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, ITEM, PLACED, WRITES
+from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, ITEM, PLACED, WRITERS, WRITES
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Gap, ListExpr, Name, Node
 from mfv_dsl.lang.values_in import references
 
+#: modes that are about heads, not about a vector
+_OF_HEADS = {"ablate": "an ablation", "classify": "a classification"}
 #: attributes of which two evals must have the same for their items to be the same
 _SAME_ITEMS = ("dataset", "split", "items", "correct_with", "seed", "answer")
 
@@ -79,7 +81,7 @@ def check_expressions(
 def _check_idle(
     scope: Scope, attributes: Mapping[str, Attribute], mode: str | None, subject: str
 ) -> None:
-    """MFV2022: attributes that have no effect with what the eval writes.  Without any vector
+    """MFV2022: attributes that have no effect with what the eval does.  Without any vector
     written, those that need one are looked at elsewhere."""
     present = {name for name in (*WRITES, "when") if name in attributes}
     for name, attribute in attributes.items():
@@ -89,11 +91,13 @@ def _check_idle(
         acts_in = {*parameter.acts_in}
         if not acts_in or name == "controls":  # of nothing, which is an error
             continue
-        if mode is None and acts_in >= {*WRITES}:
+        if mode is None and acts_in >= {*WRITERS}:
             why = "it writes nothing"
-        elif acts_in == {"when"} and "when" not in present:
-            why = "it has no `when`"
-        elif mode is not None and acts_in < {*PLACED} and acts_in.isdisjoint(present):
+        elif mode == "classify" and acts_in == {*WRITERS}:
+            why = "nothing is written where heads classify"
+        elif len(acts_in) == 1 and acts_in < {"when", "classify"} and acts_in.isdisjoint(present):
+            why = f"it has no {_either(acts_in)}"
+        elif mode not in (None, "classify") and acts_in < {*PLACED} and acts_in.isdisjoint(present):
             why = f"it acts beside {_either(parameter.acts_in)}"
         else:
             continue
@@ -159,8 +163,9 @@ class _Controls:
             )  # fmt: skip
         elif mode not in CONTROL[control].of:
             self._refuse(
-                control, f"`{control}` is a control of a vector, and {self.subject} ablates heads",
-                help="the control of an ablation is `random_heads`",
+                control, f"`{control}` is a control of a vector, and {self.subject} "
+                + ("ablates heads" if mode == "ablate" else "classifies by heads"),
+                help=f"the control of {_OF_HEADS[mode]} is `random_heads`",
             )  # fmt: skip
         else:
             before = len(self.scope.findings)

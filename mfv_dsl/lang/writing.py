@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.entries import ITEM, PLACED, WRITES
+from mfv_dsl.lang.entries import ITEM, PLACED, WRITERS
 from mfv_dsl.lang.evals import each_of
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Gap
@@ -41,8 +41,8 @@ def check_where(
                 "MFV2022", idle.name, f"`site` has no effect in {subject}",
                 "`patch` puts heads' outputs in their place", severity="warning",
             )  # fmt: skip
-    if not attributes.keys().isdisjoint(WRITES):
-        _check_position(scope, settings["position"], context)
+    if not attributes.keys().isdisjoint(WRITERS):
+        check_position(scope, settings["position"], context)
 
 
 def _check_site(scope: Scope, settings: Mapping[str, Setting], context: TypingContext) -> None:
@@ -86,7 +86,7 @@ def _check_site(scope: Scope, settings: Mapping[str, Setting], context: TypingCo
             return
 
 
-def _check_position(scope: Scope, position: Setting, context: TypingContext) -> None:
+def check_position(scope: Scope, position: Setting, context: TypingContext) -> None:
     """MFV4012: a text that the query of a prompt has only by chance, in the names in it."""
     text = position.value
     if position.span is None or not isinstance(text, str) or not is_text(text):

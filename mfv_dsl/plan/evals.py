@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from mfv_dsl.lang.checked import CheckedBlock
-from mfv_dsl.lang.entries import FUNCTION, ITEM, PLACED, WRITES
+from mfv_dsl.lang.entries import FUNCTION, ITEM, PLACED, WRITERS, WRITES
 from mfv_dsl.lang.evals import each_of, mode_of
 from mfv_dsl.lang.syntax import Expr
 from mfv_dsl.plan.analogy import candidates
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.controls import SUBSTITUTES
+from mfv_dsl.plan.descriptions import SUPPORT_SPLIT
 from mfv_dsl.plan.expressions import Planner, titled
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.steps import EvalRow
@@ -77,8 +78,10 @@ class EvalPlanner(Planner):
                         inputs[treatment.ablated] = self.heads(
                             block["ablate"], replace(context, variation=variation)
                         )
-        if mode is not None and block["when"] is not None:
+        if mode in WRITERS and block["when"] is not None:
             inputs["when"] = self.vector(block["when"], context)
+        if mode == "classify":
+            inputs["support"] = self._support(relation, shots, block, context)
         if ablates and block["ablate_with"] == "mean":
             inputs["overall_mean"] = self._overall_mean(block, context)
         label = f"{titled(block)}: {relation}, {shots} shots"
@@ -109,6 +112,18 @@ class EvalPlanner(Planner):
             "answers", label, {**own, "shots": shots, "split": split}, None, context, dataset=True
         )
 
+    def _support(self, relation: str, shots: int, block: CheckedBlock, context: Context) -> str:
+        """The head outputs that a classification by heads learns from."""
+        options = {
+            "shots": shots, "trials": block["examples"], "split": SUPPORT_SPLIT,
+            "seed": block["seed"],
+        }  # fmt: skip
+        known = len(self.shortages)
+        support = self.head_outputs(relation, options, context)
+        for error in self.shortages[known:]:
+            error.argument = "examples" if error.argument == "trials" else error.argument
+        return support
+
     def _treatment(
         self, block: CheckedBlock, mode: str, expression: Expr, treatment: Treatment,
         context: Context,
@@ -138,7 +153,7 @@ def _parameters(block: CheckedBlock) -> dict[str, Any]:
     steps."""
     mode = mode_of(block.settings)
     written = {name for name in WRITES if block[name] is not None}
-    if written and block["when"] is not None:
+    if mode in WRITERS and block["when"] is not None:
         written.add("when")
     parameters: dict[str, Any] = {}
     for p in options_in_key(ITEM["eval"]):
