@@ -14,7 +14,7 @@ from mfv_dsl.execute.conditions import Evaluation
 from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.methods.linearisation import MUCH, Linearisation
-from mfv_dsl.methods.statistics import holm, sign_test
+from mfv_dsl.methods.statistics import LEVEL, holm, sign_test
 from mfv_dsl.plan.steps import EvalRow, Plan, Step, TuneRow, needed
 from mfv_dsl.plan.treatments import treatments
 
@@ -103,6 +103,24 @@ def failure_notes(
     return notes
 
 
+def comparison_notes(rows: Sequence[ResultRow]) -> list[dict[str, str]]:
+    """Of a run with several comparisons by `against`: which of them are tested together."""
+    families: dict[str, list[bool]] = {}
+    for row in rows:
+        over = "on one relation each" if row.relation is not None else "over all relations"
+        over += ", of means over seeds" if row.draws is not None else ""
+        for gain in row.against.values():
+            families.setdefault(over, []).append((gain.p_holm or 0.0) <= LEVEL)
+    parts = [f"{len(own)} {over} ({sum(own)})" for over, own in families.items() if len(own) > 1]
+    if not parts:
+        return []
+    text = (
+        "Comparisons by `against` that are tested together, and how many of them hold at 5 % "
+        f"(Holm's correction): {'; '.join(parts)}."
+    )
+    return [{"eval": "against", "text": text}]
+
+
 def _reading(row: TuneRow) -> str:
     """The values of sweeps that a vector was trained with."""
     return reading_text((axis.name.removeprefix(f"{row.tune}."), axis.value) for axis in row.axes)
@@ -128,14 +146,15 @@ def _note(name: str, evaluations: list[Evaluation], choosable: bool, readings: i
         for evaluation in evaluations
         for condition in evaluation.real
     ]
+    held = int((holm(p_values) <= LEVEL).sum())
     cure = f"`choose = [{', '.join(swept)}]` settles it on another split. "
     cure = cure if choosable and swept else ""
     shown = len(points) * readings
     return (
         f"{name} shows {shown} conditions for each relation on the test split: the best of "
         f"them looks better than it is. {cure}"
-        f"Of its {len(p_values)} differences from zero-shot {sum(holm(p_values))} hold at 5 % for "
-        "all together (exact sign tests on the paired items, Holm's correction)."
+        f"Of its {len(p_values)} differences from zero-shot {held} hold at 5 % for all "
+        "together (exact sign tests on the paired items, Holm's correction)."
     )
 
 

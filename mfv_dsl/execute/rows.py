@@ -20,11 +20,31 @@ RESULTS_FORMAT = 2
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference in accuracy with its 95 % interval."""
+    """A paired difference in accuracy with its 95 % interval.
+
+    From another eval it has ``p``, of no difference (two-sided, of the score test that the interval
+    is made of), and with the ``family`` comparisons of its kind in the run tested together
+    ``p_holm`` and ``q_bh``.  With a ``margin`` it says whether a loss of more than that is excluded
+    (``no_worse``) and whether a difference of more than that is, either way (``equivalent``), with
+    the one-sided p-values of both.
+    """
 
     difference: float
     low: float
     high: float
+    p: float | None = None
+    p_holm: float | None = None
+    q_bh: float | None = None
+    family: int | None = None
+    margin: float | None = None
+    no_worse: bool | None = None
+    p_no_worse: float | None = None
+    equivalent: bool | None = None
+    p_equivalent: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The difference as plain data; without what was not asked for."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def _optional(empty: Any) -> Any:
@@ -100,6 +120,7 @@ class ResultRow(Short):
     def to_json(self) -> dict[str, Any]:
         """The row as plain data; optional fields only where there is something in them."""
         row = asdict(self)
+        row["against"] = {name: gain.to_json() for name, gain in self.against.items()}
         return {
             name: value
             for name, value in row.items()

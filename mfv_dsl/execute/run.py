@@ -25,7 +25,7 @@ from mfv_dsl.execute.blend_weights import blend_weights
 from mfv_dsl.execute.finished import remember
 from mfv_dsl.execute.folder import Performance, write_library, write_run
 from mfv_dsl.execute.groups import in_groups
-from mfv_dsl.execute.notes import failure_notes, linearised, notes
+from mfv_dsl.execute.notes import comparison_notes, failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, reported, result_rows
@@ -284,10 +284,11 @@ def _run_plan(
     else_done = done.saves or done.tunes or done.numbers
     if errors and not (else_done or any(not row.error for row in rows)):
         raise errors[0]
+    said = [*failure_notes(plan, rows, performance.failures), *notes(done, values),
+            *comparison_notes(rows)]  # fmt: skip
     results = Results(
         rows, choices(done, values), blend_weights(done, values),
-        tuning_rows(done, values), [*failure_notes(plan, rows, performance.failures),
-                                    *notes(done, values)], linearised(done, values),
+        tuning_rows(done, values), said, linearised(done, values),
         reported(plan, values, performance.failures), dict(plan.docs),
     )  # fmt: skip
     write_run(folder, text, plan, performance, results, origin, settings.trace)

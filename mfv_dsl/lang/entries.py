@@ -37,6 +37,7 @@ UNITS: dict[str, Unit] = {
         Unit("amount", "a whole number, 0 or more", whole=True, minimum=0, maximum=MOST),
         Unit("part", "a part of the whole, from 0 to 1", minimum=0, maximum=1),
         Unit("share", "0 or more", minimum=0),
+        Unit("margin", "a difference in accuracy, above 0 and at most 1", above=0, maximum=1),
         Unit("pixels", "an image's side, at least 8", whole=True, minimum=8, maximum=8192),
     )
 }
@@ -328,6 +329,9 @@ ITEMS = (
                       choices=("first", "first_token", "full", "generate"), from_defaults=True),
             Parameter("against", ("Eval", "List[Eval]"), "evals of the same items to show the "
                       "paired difference from", (), key="never", may_be_empty=True),
+            Parameter("margin", ("Number",), "with `against`: whether a loss of more than this is "
+                      "excluded, and whether a difference of more is, either way; 0.02 is two "
+                      "points of accuracy", None, unit="margin", from_defaults=True, key="never"),
             Parameter("controls", ("List[Choice]",), _CONTROLLED, (),
                       choices=tuple(control.name for control in CONTROLS), acts_in=WRITES,
                       may_be_empty=True),

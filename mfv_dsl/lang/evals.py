@@ -73,6 +73,12 @@ def check_expressions(
                 "MFV2022", idle.name, f"`{name}` has no effect in {subject}",
                 "it has no `add`, `patch` or `ablate`", severity="warning",
             )  # fmt: skip
+    margin = attributes.get("margin")
+    if margin is not None and not margin.given and "against" not in attributes:
+        scope.error(
+            "MFV2022", margin.name, f"`margin` has no effect in {subject}",
+            "it has no `against`", severity="warning",
+        )  # fmt: skip
     if "k" in attributes and settings["k"].value is not None:
         counted = () if any(_tops(scope, heads) for heads in ablated) else expressions
         _check_k(scope, attributes["k"], settings["k"], counted, context)

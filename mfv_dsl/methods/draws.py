@@ -54,6 +54,11 @@ def difference_over_draws(draws: Sequence[Draw]) -> Interval:
 def effective_size(draws: Sequence[Draw], least: float, most: float) -> float:
     """How many independent items tell as much about the mean over ``draws``, two at least, of
     values between ``least`` and ``most``."""
+    return size_and_freedom(draws, least, most)[0]
+
+
+def size_and_freedom(draws: Sequence[Draw], least: float, most: float) -> tuple[float, float]:
+    """The :func:`effective_size`, and the degrees of freedom that it makes up for."""
     values = np.concatenate([draw.values for draw in draws]).astype(np.float64)
     seed = np.repeat(np.arange(len(draws)), [len(draw.values) for draw in draws])
     stratum = numbered([name for draw in draws for name in draw.strata])
@@ -88,7 +93,7 @@ def effective_size(draws: Sequence[Draw], least: float, most: float) -> float:
     independent = float(np.mean(weights * (values - mean) ** 2)) + spare_independent / total
     freedom = variance**2 / (between**2 / (seeds - 1) + common**2 / max(n_clusters - n_blocks, 1))
     shrink = student(total // seeds - n_blocks) / student(freedom)
-    return float(independent / variance * min(shrink, 1.0) ** 2)
+    return float(independent / variance * min(shrink, 1.0) ** 2), float(freedom)
 
 
 def _means_of(groups: np.ndarray, values: np.ndarray) -> np.ndarray:

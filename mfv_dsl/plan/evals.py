@@ -33,7 +33,7 @@ class EvalPlanner(Planner):
             EvalRow(
                 block.own_name, relation, shots, self._evaluate(block, relation, shots),
                 block.listed, tuple(self._comparisons(block, relation)), block["metrics"],
-                block.axes,
+                block.axes, block["margin"] if block["against"] else None,
             )
             for shots in sweep(block["shots"])
             for relation in self.relations_of(block)

@@ -12,6 +12,7 @@ from mfv_dsl.base.columns import (
     ResultFields,
     answer_column,
     cell,
+    comparison_columns,
     difference_column,
     free_name,
     relations_in,
@@ -49,6 +50,8 @@ def result_columns(
     ]
     for name in dict.fromkeys(name for row in fields for name in row.get("against", {})):
         columns[f"vs {name}"] = reported(difference_column(name), "accuracy")
+        for title, column in comparison_columns(name).items():
+            columns[title] = reported(column, "accuracy")
     return _with_content(columns)
 
 
