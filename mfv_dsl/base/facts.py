@@ -118,7 +118,8 @@ class VectorFacts:
     ``site`` where it is to be written, ``bias`` the convention about output biases, ``parts``
     whether it has per-head parts; ``content`` is the hash of its numbers, ``revision`` the commit
     of the Hub that it comes from, ``pinned`` the content that ``mfv.lock`` asks for, if it does;
-    ``layer`` is the one it was trained at or is meant for.
+    ``layer`` is the one it was trained at or is meant for; ``places`` are the sites and layers of
+    a vector with a part for each of several.
     """
 
     file: str
@@ -132,3 +133,4 @@ class VectorFacts:
     revision: str | None = None
     pinned: str | None = None
     layer: int | None = None
+    places: tuple[tuple[str, int], ...] = ()

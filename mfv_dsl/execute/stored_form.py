@@ -98,7 +98,7 @@ def _vector(v: Vector) -> bool:
             and v.head_projected.shape == (k, v.space.d_model)
             and (v.head_scores is None or v.head_scores.shape == (k,))
         )
-    return parts_fit and v.residual.shape == (v.space.d_model,)
+    return parts_fit and v.residual.shape == (v.space.size,)
 
 
 def _outcomes(outcomes: Outcomes) -> bool:

@@ -24,9 +24,10 @@ from mfv_dsl.library.metadata import Unreadable, read_metadata, strict_json
 LARGEST = 512 << 20  # bytes of a file; all 5,120 heads of a model 8,192 wide take 168 MiB
 LARGEST_HEADER = 1 << 20
 
-#: The tensors of a vector: dtype and shape, where k is the number of heads.
+#: The tensors of a vector: dtype and shape; k is the number of heads, and `numbers` is d_model,
+#: times the number of places where there are several.
 PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "residual": ("F32", ("d_model",)),
+    "residual": ("F32", ("numbers",)),
     "heads.index": ("I32", ("k", "2")),
     "heads.mean": ("F32", ("k", "head_dim")),
     "heads.projected": ("F32", ("k", "d_model")),
@@ -197,7 +198,17 @@ def _check_shapes(parts: Mapping[str, Part], metadata: Mapping[str, Any]) -> Non
         for name in _WITH_HEADS:
             if name not in parts:
                 raise Unreadable(f"it lacks the tensor `{name}`")
-    sizes = {"d_model": model["d_model"], "2": 2}
+    places = metadata.get("places", [])
+    if places and metadata["format_version"].startswith("1."):
+        raise Unreadable("it has `places`, and files of format 1 have none")
+    if places and "heads.index" in parts:
+        raise Unreadable("it has both `places` and per-head parts")
+    if places != sorted(places, key=lambda place: place[::-1]) or len({*map(tuple, places)}) < len(
+        places
+    ):
+        raise Unreadable("its `places` are not each once, sorted by layer, then by site")
+    numbers = model["d_model"] * max(1, len(places))
+    sizes = {"d_model": model["d_model"], "numbers": numbers, "2": 2}
     if "head_dim" in model:
         sizes["head_dim"] = model["head_dim"]
     for name in (name for name in PARTS if name in parts):

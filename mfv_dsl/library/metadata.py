@@ -17,9 +17,11 @@ from mfv_dsl.base.texts import BadText, parse_json
 from mfv_dsl.library.lineage import lineage_fault
 from mfv_dsl.library.schema import SCHEMA, problem
 
-FORMAT_VERSION = "1.2"  # the newest that is known
+FORMAT_VERSION = "2.0"  # the newest that is known
+#: Major versions that are read: 2 has vectors of several places, which are longer.
+_MAJORS = ("1", "2")
 #: Keys that came after 1.0, each with the version that brought it.
-_NEWER = {"linearised": "1.1", "ancestors": "1.2"}
+_NEWER = {"linearised": "1.1", "ancestors": "1.2", "places": "2.0"}
 OWN = "x_"  # keys that begin so are the user's
 
 _BLANK = "0" * 64
@@ -104,7 +106,7 @@ def _read_metadata(text: str, path: object) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise Unreadable("its metadata is not a JSON object")
     version = metadata.get("format_version")
-    if isinstance(version, str) and version.split(".")[0] != FORMAT_VERSION.split(".")[0]:
+    if isinstance(version, str) and version.split(".")[0] not in _MAJORS:
         raise MfvError(
             "MFV6003",
             f"{path} is of format version {version}, this mfv-dsl reads {FORMAT_VERSION}",

@@ -69,6 +69,13 @@ _PART = {
     "minItems": 2,
     "maxItems": 2,
 }
+#: one place that a part was read at: its site and layer
+_PLACE = {
+    "type": "array",
+    "prefixItems": [_SOME_TEXT, _COUNT],
+    "minItems": 2,
+    "maxItems": 2,
+}
 _LINEARISED = {
     "type": "object",
     "description": "How the norm behind the heads was made linear, where there is one.",
@@ -100,7 +107,7 @@ _ORIGIN: dict[str, Any] = {
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Metadata of a vector file, format 1.2",
+    "title": "Metadata of a vector file, format 2.0",
     "type": "object",
     "required": [
         "bias", "content_sha256", "created", "expression", "format_version", "kind",
@@ -124,6 +131,10 @@ SCHEMA: dict[str, Any] = {
         "layer": {
             "type": ["integer", "string"], "minimum": 0, "pattern": "^native$",
             "description": "The layer it was tuned at, or is meant for.",
+        },
+        "places": {
+            "type": "array", "minItems": 2, "items": _PLACE,
+            "description": "[site, layer] of each part, sorted by layer, then by site.",
         },
         "bias": {
             "enum": ["none", "per_head"],

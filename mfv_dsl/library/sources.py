@@ -75,6 +75,7 @@ def at_hand(path: str, name: str | None, lock: Lock = NO_LOCK) -> VectorFacts | 
         revision=file.parent.name if hub_address(path) else None,
         pinned=pin.content if pin else None,
         layer=layer if isinstance(layer := metadata.get("layer"), int) else None,
+        places=tuple((site, number) for site, number in metadata.get("places", ())),
     )
 
 

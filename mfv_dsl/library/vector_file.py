@@ -95,6 +95,9 @@ def metadata_of(vector: Vector, metadata: Mapping[str, Any], name: str) -> dict[
     """``metadata`` completed by what ``vector`` knows; ``name`` where it has none."""
     space = vector.space
     own = {"fingerprint": space.fingerprint, "d_model": space.d_model}
+    metadata = {name: value for name, value in metadata.items() if name != "places"}
+    if space.places:
+        metadata["places"] = [list(place) for place in space.places]
     return {
         "kind": "composed",
         "name": name,
@@ -128,7 +131,13 @@ def vector_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> 
     model = metadata["model"]
     return Vector(
         residual=tensors["residual"],
-        space=Space(model["fingerprint"], model["d_model"], metadata["bias"], metadata["site"]),
+        space=Space(
+            model["fingerprint"],
+            model["d_model"],
+            metadata["bias"],
+            metadata["site"],
+            tuple((site, layer) for site, layer in metadata.get("places", ())),
+        ),
         expression=metadata["expression"],
         heads=heads,
         head_means=tensors.get("heads.mean"),

@@ -18,7 +18,7 @@ from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Outcomes, concatenate_outcomes, outcomes
 from mfv_dsl.methods.selection import Head
-from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.methods.vectors import Vector, places_text
 from mfv_dsl.models.base import Backend, PromptBatch
 
 
@@ -71,10 +71,15 @@ def measure_many(
 def adding(vector: Vector, layer: int | str, scale: float, site: str = "lm.resid") -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
     of decoder layer ``layer``, or what another ``site`` puts out there; of each of several layers
-    (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output.  Raises
-    MfvError: MFV5119 for a layer or scale that is none, MFV5305 where ``native`` asks for parts
-    that the vector lacks."""
+    (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output, and
+    each part of a vector of several places at its own site and layer.  Raises MfvError: MFV5119 for
+    a layer or scale that is none, MFV5305 where ``native`` asks for parts that the vector lacks,
+    MFV5500 for a vector of several places at other layers than its own."""
     layer, scale = layer_of(layer), number(scale, "scale")
+    if parts := vector.parts_by_place():
+        if layer != "native":
+            raise at_own_places(vector, f"layer {layer}")
+        return [Edit(own, each, "add", scale * part) for (own, each), part in parts.items()]
     if layers := numbers_of(layer):
         return [Edit(site, each, "add", scale * vector.residual) for each in layers]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
@@ -103,6 +108,16 @@ def ablating(
     if overall is None:
         return _replacing(heads, torch.zeros(len(heads), head_dim))
     return _replacing(heads, torch.stack([overall[layer, head] for layer, head in heads]))
+
+
+def at_own_places(vector: Vector, wanted: str) -> MfvError:
+    """MFV5500: a vector with a part for each of several places is written at these alone."""
+    return MfvError(
+        "MFV5500",
+        f"`{vector.expression or 'this vector'}` has a part for each of several places "
+        f"({places_text(vector.space.places)}), and cannot be written at {wanted}",
+        help="write each part where it was read: `layer = native`; or read one layer",
+    )
 
 
 def sum_rows(rows: torch.Tensor, mask: Sequence[bool]) -> torch.Tensor:

@@ -23,26 +23,38 @@ from mfv_dsl.methods.selection import Head, heads_projection
 from mfv_dsl.models.base import Backend
 from mfv_dsl.models.projections import weights_of
 
+#: Of more places than these a message names the first.
+_PLACES_SHOWN = 4
+
 
 @dataclass(frozen=True)
 class Space:
     """What two vectors must share to be combined: model, size, bias convention, and the kind of
-    place that they are vectors of."""
+    place that they are vectors of; those with a part for each of several places, which these are:
+    a site and a layer each, sorted by layer, then by site."""
 
     fingerprint: str
     d_model: int
     bias: str = "none"
     site: str = "lm.resid"
+    places: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many numbers a vector of it has."""
+        return self.d_model * max(1, len(self.places))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Vector(Short):
     """A vector of the residual stream, and where it has them its per-head parts.
 
-    ``residual`` (d_model,).  With parts: ``heads`` lists k (layer, head); ``head_means``
-    (k, head_dim) before and ``head_projected`` (k, d_model) after the output projection, and behind
-    the norm that some architectures have there; ``linearised`` tells, of a vector that was just
-    extracted, how that norm was made linear.  A tuned vector has no parts.  Vectors add, subtract
+    ``residual`` (d_model,); of several places (``space.places``) it is (places · d_model,), the
+    parts one behind the other, and :meth:`parts_by_place` gives each.  With per-head parts:
+    ``heads`` lists k (layer, head); ``head_means`` (k, head_dim) before and ``head_projected``
+    (k, d_model) after the output projection, and behind the norm that some architectures have
+    there; ``linearised`` tells, of a vector that was just extracted, how that norm was made linear.
+    A tuned vector has no parts.  Vectors add, subtract
     and scale; combining keeps parts where both sides have them (a head that one side lacks counts
     as zero there).
     """
@@ -108,8 +120,19 @@ class Vector(Short):
         return vector
 
     def norm(self) -> float:
-        """Euclidean length."""
+        """Euclidean length; of several places that of all parts together."""
         return float(self.residual.double().norm())
+
+    def parts_by_place(self) -> dict[tuple[str, int], torch.Tensor]:
+        """Of a vector of several places its part for each (site, layer), (d_model,); of any other
+        nothing.
+
+        >>> space = Space("model", 2, places=(("lm.resid", 3), ("lm.resid", 5)))
+        >>> Vector(torch.arange(4.0), space).parts_by_place()["lm.resid", 5]
+        tensor([2., 3.])
+        """
+        parts = self.residual.view(-1, self.space.d_model)
+        return dict(zip(self.space.places, parts, strict=True)) if self.space.places else {}
 
 
 def _other(value: object, operator: str) -> Vector:
@@ -221,9 +244,12 @@ def _holds(numbers: torch.Tensor) -> bool:
 
 
 def check_space(first: Vector, second: Vector) -> None:
-    """Refuse (MFV5303) to combine vectors of different models, sizes, sites or bias conventions."""
+    """Refuse (MFV5303) to combine vectors of different models, sizes, sites, places or bias
+    conventions."""
     if first.space == second.space:
         return
+    if first.space.places != second.space.places:
+        raise _other_places(first, second)
     for what in ("fingerprint", "d_model", "site", "bias"):
         left, right = getattr(first.space, what), getattr(second.space, what)
         if left != right:
@@ -238,9 +264,35 @@ def check_space(first: Vector, second: Vector) -> None:
             )
 
 
+def _other_places(first: Vector, second: Vector) -> MfvError:
+    return MfvError(
+        "MFV5303",
+        "these vectors do not belong together: they are of other places",
+        notes=tuple(
+            f"`{vector.expression or name}` is of {places_text(vector.space.places)}"
+            for vector, name in ((first, "the first"), (second, "the second"))
+        ),
+        help="combine vectors of the same layers and sites",
+    )
+
+
+def places_text(places: tuple[tuple[str, int], ...]) -> str:
+    """The places of a vector, for people.
+
+    >>> places_text((("lm.mlp", 3), ("lm.resid", 3))), places_text(())
+    ('lm.mlp[3], lm.resid[3]', 'one place')
+    """
+    if not places:
+        return "one place"
+    shown = ", ".join(f"{site}[{layer}]" for site, layer in places[:_PLACES_SHOWN])
+    more = len(places) - _PLACES_SHOWN
+    return f"{shown}, … ({len(places)} places)" if more > 0 else shown
+
+
 def require_model(backend: Backend, vector: Vector) -> Vector:
     """``vector`` if it belongs to the model, else MfvError (MFV5303), which says why not."""
-    space = Space(backend.facts.fingerprint, backend.facts.d_model, vector.space.bias)
+    own = vector.space
+    space = Space(backend.facts.fingerprint, backend.facts.d_model, own.bias, places=own.places)
     check_space(Vector(vector.residual, space, "this model"), vector)
     return vector
 
@@ -264,11 +316,15 @@ def reject(vector: Vector, direction: Vector) -> Vector:
 
 
 def random_like(vector: Vector, seed: int) -> Vector:
-    """A random direction at the length of ``vector``; it has no parts."""
+    """A random direction at the length of ``vector``, of several places at that of each part; it
+    has no per-head parts."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(vector.residual.shape, generator=generator, dtype=torch.float64)
-    residual = (noise * (vector.norm() / noise.norm())).float()
-    return Vector(residual, vector.space)
+    noises, parts = (t.view(-1, vector.space.d_model) for t in (noise, vector.residual.double()))
+    scales = torch.stack(
+        [part.norm() / row.norm() for part, row in zip(parts, noises, strict=True)]
+    )
+    return Vector((noises * scales[:, None]).flatten().float(), vector.space)
 
 
 def dot(first: Vector, second: Vector) -> float:

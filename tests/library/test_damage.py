@@ -190,7 +190,7 @@ MADE: dict[str, tuple[bytes, str]] = {
         "metadata does not match its hash",
     ),
     "a newer major version": (
-        rebuilt(metadata=put("format_version", "2.0"), sealing=unchecked), "upgrade mfv-dsl",
+        rebuilt(metadata=put("format_version", "3.0"), sealing=unchecked), "upgrade mfv-dsl",
     ),
     "no version": (rebuilt(metadata=put("format_version", ...), sealing=unchecked), "is missing"),
     "a version that is a number": (

@@ -32,7 +32,9 @@ def load(session: Session, step: Step, inputs: Values) -> Vector:
     file = file_of(p["path"], p["name"], p["revision"], download=False)
     vector = load_vector(file).vector
     if p["allow_mismatch"]:
-        vector = replace(vector, space=algebra.Space(facts.fingerprint, vector.space.d_model))
+        own = vector.space
+        space = algebra.Space(facts.fingerprint, own.d_model, places=own.places)
+        vector = replace(vector, space=space)
     return algebra.require_model(session.backend(step), vector)
 
 
