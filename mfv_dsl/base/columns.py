@@ -141,6 +141,26 @@ def comparison_columns(name: str) -> dict[str, Column]:
     }
 
 
+def _nats(off_task: Mapping[str, Any]) -> str:
+    low, high = off_task["kl_low"], off_task["kl_high"]
+    upper = "∞" if high is None else f"{high:.2f}"
+    return f"{off_task['kl']:.2f} [{low:.2f}, {upper}]"
+
+
+#: What is measured off the task, by title, with the metric that asks for it.
+OFF_TASK_COLUMNS: Mapping[str, tuple[str, Column]] = {
+    title: (metric, Column(lambda row, text=text: text(row["off_task"]) if row.get("off_task")
+                           else ""))  # type: ignore[misc]
+    for title, metric, text in (
+        ("off-task KL", "off_task_kl", _nats),
+        ("off-task %", "off_task_accuracy", lambda cost: percent(
+            cost["accuracy"], cost["accuracy_low"], cost["accuracy_high"])),
+        ("off-task change", "off_task_accuracy", lambda cost: percent(
+            cost["change"], cost["change_low"], cost["change_high"], "+")),
+    )
+}  # fmt: skip
+
+
 def verdict_text(shown: bool) -> str:
     """Whether something is shown, in words."""
     return "shown" if shown else "not shown"

@@ -95,10 +95,15 @@ def failure_notes(
     lost = {row.step: f"{row.tune}({row.relation}){_reading(row)}" for row in plan.tunes}
     lost |= {row.step: row.number for row in plan.numbers if row.step is not None}
     lost |= {saved.step: saved.name for save in plan.saves for saved in save.vectors}
+    lost |= {
+        row.off_task: f"the off-task cost of {row.eval}({row.relation}) was not measured"
+        for row in plan.rows if row.off_task is not None and row.step not in failures
+    }  # fmt: skip
     for key, what in lost.items():
         if key in failures:
             error = failures[key]
-            text = f"{what} was not made. {error.code}: {error.message}.{_advice(error.help)}"
+            said = what if what.endswith("measured") else f"{what} was not made"
+            text = f"{said}. {error.code}: {error.message}.{_advice(error.help)}"
             notes.append({"eval": "save", "text": text})
     return notes
 

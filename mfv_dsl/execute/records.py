@@ -16,6 +16,7 @@ from typing import Any
 from mfv_dsl.base.arguments import ArgumentError, shown, texts, whole
 from mfv_dsl.base.columns import (
     MEAN,
+    OFF_TASK_COLUMNS,
     cell,
     free_name,
     relations_in,
@@ -190,6 +191,14 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
         }
         if "spread" in row:
             values["spread"] = f"{100 * row['spread']:.1f}"
+        if off_task := row.get("off_task"):
+            values |= {
+                "off_task_kl": OFF_TASK_COLUMNS["off-task KL"][1].value(row),
+                "off_task_accuracy": OFF_TASK_COLUMNS["off-task %"][1].value(row),
+                "off_task_change": OFF_TASK_COLUMNS["off-task change"][1].value(row),
+                "off_task_before": f"{100 * off_task['before']:.0f}",
+                "off_task_n": str(off_task["n"]),
+            }
         for name, gain in row.get("against", {}).items():
             values |= dict(_tests(name, gain))
         for name, gain in row.get("against", {}).items():

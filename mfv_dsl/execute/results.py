@@ -11,6 +11,7 @@ import numpy as np
 from mfv_dsl.base.columns import MEAN
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
+from mfv_dsl.execute.off_task import OffTaskMeasurement, Part, off_task_mean, off_task_row
 from mfv_dsl.execute.rows import (
     Difference,
     ReportedNumber,
@@ -47,6 +48,7 @@ class _Measurement:
     others: Mapping[str, Evaluation]
     is_zero_shot: bool
     dataset: str  # its hash
+    off_task: OffTaskMeasurement | None = None
 
     @property
     def clusters(self) -> list[tuple[str, str]]:
@@ -173,6 +175,8 @@ def _mean_row(
         else float(np.mean([row.answers_other or 0.0 for row in single])),
         draws=len(single),
         spread=float(np.std(accuracies, ddof=1)),
+        off_task=off_task_mean(off_task, [[part.dataset for part in parts] for parts in measured])
+        if all(off_task := [_off_task(parts) for parts in measured]) else None,
     )  # fmt: skip
 
 
@@ -238,7 +242,16 @@ def _parts(
     edits = step.parameters.get("mode", "none") != "none"
     plain = row.shots == 0 and not edits
     measured: list[_Measurement | _Failed] = [
-        _Measurement(row, condition.at, condition, evaluation, others, plain, _hash(plan, step))
+        _Measurement(
+            row,
+            condition.at,
+            condition,
+            evaluation,
+            others,
+            plain,
+            _hash(plan, step),
+            values.get(row.off_task) if row.off_task is not None else None,
+        )
         for condition in evaluation.conditions
     ]
     failed = [_Failed(row, f.at, f.error) for f in evaluation.failures if not f.is_trial]
@@ -309,8 +322,15 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
             for name in first.others
             if all(name in part.others for part in parts)
         },
+        off_task=off_task_row(measured) if (measured := _off_task(parts)) else None,
         **(_answers(parts[0]) if relation is not None else {}),
     )
+
+
+def _off_task(parts: Sequence[_Measurement]) -> list[Part]:
+    """What was measured off the task of parts, nothing where one of them lacks it."""
+    found = [(part.off_task, part.at) for part in parts if part.off_task is not None]
+    return found if len(found) == len(parts) else []
 
 
 def _answers(measurement: _Measurement) -> dict[str, Any]:

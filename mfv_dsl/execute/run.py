@@ -140,7 +140,10 @@ def _inputs(step: Step, performance: Performance) -> dict[str, Any]:
     gets the error in place of one that failed, unless all of them need it."""
     failed = [key for key in step.follows_from if key in performance.failures]
     separate = [step.inputs[t.name] for t in treatments(step.parameters) if t.name in step.inputs]
-    shared = step.operation != "evaluate" or any(key not in separate for key in failed)
+    if step.operation == "off_task":  # it measures the conditions that its evaluation has
+        separate = list(step.references.values())
+    is_of_conditions = step.operation in ("evaluate", "off_task")
+    shared = not is_of_conditions or any(key not in separate for key in failed)
     if failed and (shared or len(set(failed)) == len(set(separate))):
         raise performance.failures[failed[0]]
     return inputs_of(step, {**performance.values, **performance.failures})

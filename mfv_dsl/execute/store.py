@@ -26,12 +26,14 @@ from mfv_dsl.base.files import open_regular, write_atomically
 from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.finite import check_finite, not_numbers
+from mfv_dsl.execute.off_task import OffTaskMeasurement
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
+from mfv_dsl.methods.off_task import OffTaskCost
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
 from mfv_dsl.methods.training import Checkpoint, Epoch
@@ -58,6 +60,8 @@ _TYPES: dict[str, type] = {
         Training,
         Epoch,
         Checkpoint,
+        OffTaskCost,
+        OffTaskMeasurement,
     )
 }
 

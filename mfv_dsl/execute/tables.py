@@ -48,8 +48,9 @@ def result_lines(data: Mapping[str, Any]) -> list[Line]:
     needs them there are columns ``vector``, ``k``, ``control``, one for each sweep that evals are
     read for, ``draws`` and ``spread`` of means over seeds, ``vs_NAME`` with its interval,
     ``vs_NAME_low`` and ``vs_NAME_high``, and its :data:`TESTS`, such as ``vs_NAME_p``, for each
-    eval compared with, and ``error``.  Where an eval's own name ends so that two columns would be
-    called alike, they are ``vs_NAME.low`` and so on."""
+    eval compared with, ``off_task_kl`` and others of what is measured off the task, and ``error``.
+    Where an eval's own name ends so that two columns would be called alike, they are
+    ``vs_NAME.low`` and so on."""
     names = {name for row in data["rows"] for name in row.get("against", ())}
     clash = any(f"{name}_{end}" in names for name in names for end in ("low", "high", *TESTS))
     of = "." if clash else "_"
@@ -58,6 +59,8 @@ def result_lines(data: Mapping[str, Any]) -> list[Line]:
         line = _with_axes(row)
         line.pop("answers", None)
         line.pop("answers_other", None)
+        for name, value in (line.pop("off_task", None) or {}).items():
+            line[f"off_task_{name}"] = value
         if error := line.get("error"):
             line["error"] = error["code"]
         for name, gain in line.pop("against", {}).items():

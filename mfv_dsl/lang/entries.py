@@ -67,6 +67,12 @@ CONTROLS = (
 _WAYS = [f"{ranking.doc} ({ranking.name})" for ranking in RANKINGS]
 _RANKED = f"{', '.join(_WAYS[:-1])}, or {_WAYS[-1]}"
 _CONTROLLED = "the same measured " + ", ".join(f"with {control.doc}" for control in CONTROLS)
+#: Those of them that ask about the cells of a grid, which `scenes` alone has.
+OFF_TASKS_BY_CELL = ("where", "what")
+#: The metrics of an `eval` that are measured on off-task prompts.
+OFF_TASK_METRICS = ("off_task_kl", "off_task_accuracy")
+#: The kinds of off-task prompts, and how many demonstrations each has.
+OFF_TASK_KINDS = {"few_shot": 4, "named": 0, "where": 0, "what": 0}
 #: The attributes of an `eval` that say what is written into the model.
 WRITES = ("add", "patch", "ablate")
 
@@ -336,9 +342,20 @@ ITEMS = (
                       choices=tuple(control.name for control in CONTROLS), acts_in=WRITES,
                       may_be_empty=True),
             Parameter("metrics", ("List[Choice]",), "what is reported; `confusion` is how often "
-                      "each relation's object was the answer", ("accuracy", "p_answer"),
-                      choices=("accuracy", "p_answer", "confusion"), from_defaults=True,
-                      key="never"),
+                      "each relation's object was the answer; of what is written off its task, on "
+                      "prompts of the dataset's other relations, `off_task_kl` is KL(unedited ‖ "
+                      "edited) of the next token, and `off_task_accuracy` how many answers are "
+                      "right without and with it", ("accuracy", "p_answer"),
+                      choices=("accuracy", "p_answer", "confusion", *OFF_TASK_METRICS),
+                      later=OFF_TASK_METRICS, from_defaults=True, key="never"),
+            Parameter("off_task", ("Choice",), "which off-task prompts: other relations, shown by "
+                      "four demonstrations (few_shot) or named in the question (named); of "
+                      "`scenes`, in words that only the bundled models know, in which cell an "
+                      "object stands (where), or what stands in a cell (what)", "few_shot",
+                      choices=tuple(OFF_TASK_KINDS), later=tuple(OFF_TASK_KINDS),
+                      from_defaults=True, key="never"),
+            Parameter("off_task_items", ("Number",), "off-task prompts for each relation", 100,
+                      unit="count", from_defaults=True, key="never"),
             replace(_SEED, read_again=True), _ALLOW,
         ),
         form="block", label="name",
@@ -377,6 +394,11 @@ ITEM = by_name(ITEMS)
 FUNCTION = by_name(FUNCTIONS)
 RANKING = {ranking.name: ranking for ranking in RANKINGS}
 CONTROL = {control.name: control for control in CONTROLS}
+
+
+def off_task_metrics(metrics: object) -> bool:
+    """Whether an eval with these metrics measures what it writes off its task."""
+    return isinstance(metrics, tuple) and not set(OFF_TASK_METRICS).isdisjoint(metrics)
 
 
 @cache

@@ -68,7 +68,8 @@ class EvalRow(Short):
     ``vectors`` are the texts of the vectors where the eval lists several; ``against`` pairs the
     names of evals to compare with and the steps that measure this relation there; ``axes`` are the
     values of sweeps that the eval is read for; ``margin`` is the difference in accuracy that a
-    comparison tells from a loss.
+    comparison tells from a loss, and ``off_task`` the step that measures what is written off its
+    task.
     """
 
     eval: str
@@ -80,6 +81,7 @@ class EvalRow(Short):
     metrics: tuple[str, ...] = ("accuracy", "p_answer")
     axes: tuple[Axis, ...] = ()
     margin: float | None = None
+    off_task: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data; without what was not asked for."""

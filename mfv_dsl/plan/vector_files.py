@@ -20,7 +20,7 @@ _EACH, _EXTRACTED, _HEAD, _PART = 250, 700, 40, 30
 MOST_OF_LOADED = 20_000
 #: Operations that give heads, or what heads are chosen by, and no vector.
 _NO_VECTORS = frozenset(("activations", "mediation", "head_norms", "overall_mean", "evaluate",
-                         "answers", "norm", "dot", "cosine", "arithmetic"))  # fmt: skip
+                         "answers", "off_task", "norm", "dot", "cosine", "arithmetic"))  # fmt: skip
 
 
 def check_files(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mfv_dsl.base.columns import (
+    OFF_TASK_COLUMNS,
     OTHER,
     RESULT_COLUMNS,
     Column,
@@ -52,6 +53,8 @@ def result_columns(
         columns[f"vs {name}"] = reported(difference_column(name), "accuracy")
         for title, column in comparison_columns(name).items():
             columns[title] = reported(column, "accuracy")
+    for title, (metric, column) in OFF_TASK_COLUMNS.items():
+        columns[title] = reported(column, metric)
     return _with_content(columns)
 
 

@@ -11,6 +11,7 @@ from mfv_dsl.execute.operations import (
     evaluation,
     heads,
     numbers,
+    off_task,
     tuning,
     vectors,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "evaluation",
     "heads",
     "numbers",
+    "off_task",
     "tuning",
     "vectors",
 ]
