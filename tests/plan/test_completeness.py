@@ -178,7 +178,7 @@ BLOCKS = {
 }
 VALUES = {
     ("eval", "choose"): "[layer]", ("eval", "layer"): "2", ("eval", "against"): "z",
-    ("tune", "select_on"): "extract",
+    ("tune", "select_on"): "extract", ("eval", "margin"): "0.5",
 }  # fmt: skip
 ATTRIBUTES = [
     (kind, parameter)
