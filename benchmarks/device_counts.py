@@ -28,10 +28,10 @@ from mfv_dsl.engine.generation import generate
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.answers import measure_answers, object_names
 from mfv_dsl.methods.attribution import attribute
+from mfv_dsl.methods.courses import Settings
 from mfv_dsl.methods.evaluation import adding, measure_many
 from mfv_dsl.methods.mediation import mediate
 from mfv_dsl.methods.off_task import off_task_costs
-from mfv_dsl.methods.training import Settings
 from mfv_dsl.methods.tuning import tune
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models import load

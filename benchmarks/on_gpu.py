@@ -122,9 +122,9 @@ def same(device: str) -> dict[str, float]:
     from mfv_dsl.data.scenes import Scenes
     from mfv_dsl.methods.activations import task_mean
     from mfv_dsl.methods.answers import measure_answers, object_names
+    from mfv_dsl.methods.courses import Settings
     from mfv_dsl.methods.evaluation import adding
     from mfv_dsl.methods.mediation import mediate
-    from mfv_dsl.methods.training import Settings
     from mfv_dsl.methods.tuning import tune
     from mfv_dsl.methods.vectors import Space, Vector
     from mfv_dsl.models import load_anew

@@ -84,7 +84,7 @@ def measure_ours(model: OpenFlamingo, prompts: int) -> Ours:
     def step() -> torch.Tensor:
         value = vector.clone().requires_grad_()
         prefix = encode_prefix(model, model.batch(questions[:1], SCENES))
-        loss = -Injection([prefix]).log_p(LAYER, [value]).mean()
+        loss = -Injection([prefix]).log_p([[Edit("lm.resid", LAYER, "add", value)]]).mean()
         (gradient,) = torch.autograd.grad(loss, value)
         return gradient
 

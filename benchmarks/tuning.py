@@ -49,7 +49,7 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.data.template import OPENFLAMINGO
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
-from mfv_dsl.methods.training import Checkpoint, Settings
+from mfv_dsl.methods.courses import Checkpoint, Settings
 from mfv_dsl.methods.tuning import Task, Tuned, tune_together
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models import load

@@ -127,7 +127,7 @@ class Prefix:
         Raises MfvError for an edit elsewhere than at the last token, for one that does not fit
         the model, and for one that never fired.
         """
-        self._check(variants, reads)
+        self.check(variants, reads)
         ask = _Ask(self.answers if targets is None else targets, top, logits, tuple(reads))
         yield from self._chunks(variants, ask, at_once)
 
@@ -147,7 +147,8 @@ class Prefix:
         together = concatenate_scores([chunk.scores for chunk in chunks])
         return together.variants(sent(place, together.likeliest.device))
 
-    def _check(self, variants: Sequence[Variant], reads: Sequence[Read]) -> None:
+    def check(self, variants: Sequence[Variant], reads: Sequence[Read] = ()) -> None:
+        """Refuse what does not fit the model, or cannot be done here, as :meth:`run` does."""
         check_variants(self.backend.sites, variants, reads, len(self.batch))
 
     @torch.no_grad()
@@ -166,7 +167,7 @@ class Prefix:
         ``grown`` may be called again with fewer variants, where memory ran out.  ``targets`` and
         ``top`` are for the token behind the prompt; arguments and errors as for :meth:`run`.
         """
-        self._check(variants, ())
+        self.check(variants)
         ask = _Ask(targets, top, False, (), grown)
         return [(chunk.variants, chunk.grown) for chunk in self._chunks(variants, ask, None)]
 
@@ -313,12 +314,13 @@ class FullPasses(Prefix):
         """As :meth:`Prefix.scores`."""
         if not variants:
             raise ValueError("no variants")
-        self._check(variants, ())
+        self.check(variants)
         ask = _Ask(self.answers if targets is None else targets, top, logits, ())
         passes = (full_pass(self.backend, self.batch, variant) for variant in variants)
         return concatenate_scores([self._scores(one.logits, ask) for one in passes])
 
-    def _check(self, variants: Sequence[Variant], reads: Sequence[Read]) -> None:
+    def check(self, variants: Sequence[Variant], reads: Sequence[Read] = ()) -> None:
+        """Refuse what does not fit the model."""
         check_variants(self.backend.sites, variants, reads, len(self.batch), anywhere=True)
 
     def _chunks(

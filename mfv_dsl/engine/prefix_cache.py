@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mfv_dsl.base.memory import free_bytes
 from mfv_dsl.engine.injection import Injection
-from mfv_dsl.engine.prefix import Prefix, encode_prefix
+from mfv_dsl.engine.prefix import Prefix, PrefixOf, encode_prefix
 from mfv_dsl.models.base import Backend, PromptBatch
 
 _SHARE = 4  # of free memory, one part in so many is for prefixes that are kept
@@ -16,11 +16,12 @@ class PrefixCache:
     """The prefixes of batches, each run when first asked for.
 
     Those that fit into a quarter of what is free at the start are kept; the others are run again
-    each time.  What comes out is the same either way.
+    each time.  What comes out is the same either way.  ``prefix_of`` makes them:
+    :func:`~mfv_dsl.engine.prefix.full_passes` where more is edited than last tokens.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, prefix_of: PrefixOf = encode_prefix) -> None:
+        self._backend, self._prefix_of = backend, prefix_of
         self._left = free_bytes(backend.device) // _SHARE
         self._prefixes: dict[
             int, Prefix
@@ -31,7 +32,7 @@ class PrefixCache:
         """The prefix of ``batch``."""
         if id(batch) in self._prefixes:
             return self._prefixes[id(batch)]
-        prefix = encode_prefix(self._backend, batch)
+        prefix = self._prefix_of(self._backend, batch)
         if prefix.nbytes <= self._left:
             self._left -= prefix.nbytes
             self._prefixes[id(batch)] = prefix

@@ -56,9 +56,14 @@ def added_at(parameters: Mapping[str, Any], vector: Vector, point: Point) -> lis
 
 def at_position(parameters: Mapping[str, Any], edits: Sequence[Edit]) -> list[Edit]:
     """``edits`` at the tokens that an evaluation with these parameters writes to."""
-    position = parameters.get("position", "last")
-    positions = Span(position) if is_text(position) else _POSITIONS[position]
+    positions = positions_of(parameters)
     return [replace(edit, positions=positions) for edit in edits]
+
+
+def positions_of(parameters: Mapping[str, Any]) -> Positions:
+    """The tokens that a step with these parameters writes to."""
+    position = parameters.get("position", "last")
+    return Span(position) if is_text(position) else _POSITIONS[position]
 
 
 def _ablating(inputs: Mapping[str, Any], name: str, head_dim: int) -> list[Edit]:

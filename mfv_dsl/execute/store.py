@@ -31,12 +31,12 @@ from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.answers import Answers
+from mfv_dsl.methods.courses import Checkpoint, Epoch
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.off_task import OffTaskCost
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
-from mfv_dsl.methods.training import Checkpoint, Epoch
 from mfv_dsl.methods.tuning import Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step

@@ -9,96 +9,22 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch.nn.functional import kl_div
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import AtOnce, rows_at_once
-from mfv_dsl.base.short import Short
-from mfv_dsl.base.transfer import brought, sent
-from mfv_dsl.engine.injection import Injection
+from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
-from mfv_dsl.methods.tuning_variables import TuningVariable
+from mfv_dsl.methods.courses import Checkpoint, Course, Epoch, Work
+from mfv_dsl.methods.losses import Losses
 from mfv_dsl.methods.vectors import Vector
-from mfv_dsl.models.base import Backend, PromptBatch
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a vector is trained; see the formula of :mod:`mfv_dsl.methods.tuning`.
-
-    ``max_norm`` bounds the vector's length: the start is shortened to it, and so is the vector
-    after each step.  ``variable`` is a key of
-    :data:`~mfv_dsl.methods.tuning_variables.VARIABLES`.  ``seed`` orders the mini-batches anew for
-    each epoch, and draws a random start.
-    """
-
-    layer: int
-    epochs: int = 10
-    lr: float = 0.1
-    weight_decay: float = 0.0
-    max_norm: float | None = None
-    kl: float = 0.0
-    variable: str = "vector"
-    sparsity: float = 0.0
-    seed: int = 1234
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch, or (number 0) the start.
-
-    ``loss``, and of it ``off_task_kl`` where it is weighed: means over the epoch's prompts, each
-    before its own step; None for the start.  After the epoch: ``accuracy`` and ``nll`` (mean
-    negative log-probability of the answer) on the validation prompts, and the vector's ``norm``.
-    """
-
-    loss: float | None
-    off_task_kl: float | None
-    accuracy: float
-    nll: float
-    norm: float
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Checkpoint(Short):
-    """All that the next epoch needs: the learned ``value`` and Adam's two running means."""
-
-    epoch: Epoch
-    value: torch.Tensor
-    mean: torch.Tensor
-    square: torch.Tensor
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Course(Short):
-    """What one vector is trained on: a step for each of ``batches`` in an epoch, where
-    ``settings.kl`` is weighed with one of ``off_task`` each; and what is learned."""
-
-    batches: Sequence[PromptBatch]
-    validation: Sequence[PromptBatch]
-    off_task: Sequence[PromptBatch]
-    settings: Settings
-    variable: TuningVariable
-
-    def limited(self, value: torch.Tensor) -> torch.Tensor:
-        """``value``, or that of the vector at its greatest length."""
-        longest = self.settings.max_norm
-        return value if longest is None else self.variable.limit(value, longest)
-
-    def order(self, number: int) -> list[int]:
-        """The mini-batches of epoch ``number``, from 1, in the order in which they are taken."""
-        seed = [self.settings.seed, number]
-        order: list[int] = np.random.default_rng(seed).permutation(len(self.batches)).tolist()
-        return order
+from mfv_dsl.models.base import Backend
 
 
 class Trainer:
-    """Makes one checkpoint after the other, for several courses that write to one layer.
+    """Makes one checkpoint after the other, for several courses that write to the same places.
 
     A course's checkpoints do not depend on the others, but for the rounding of products of
     matrices that have other numbers of rows.  Memory that runs out makes a step smaller: fewer
@@ -106,11 +32,9 @@ class Trainer:
     """
 
     def __init__(self, backend: Backend, prefixes: PrefixCache, progress: Progress) -> None:
-        self.backend, self.device = backend, backend.device
-        self.prefixes, self.progress = prefixes, progress
+        self.device, self.prefixes, self.progress = backend.device, prefixes, progress
+        self.losses = Losses(backend, prefixes)
         self._at_once = AtOnce(self.device, "vectors in training")
-        self._settled = False  # whether every batch has been taken, and comes with the same others
-        self._unedited: dict[int, torch.Tensor] = {}  # by the identity of the batch
 
     def starts(self, courses: Sequence[Course]) -> list[Checkpoint | MfvError]:
         """The checkpoints before the first epoch."""
@@ -132,16 +56,19 @@ class Trainer:
         orders = [course.order(number) for course in courses]
         for step in range(max(map(len, orders))):
             now = [i for i, order in enumerate(orders) if step < len(order)]
-            for i, loss in self._gradients(courses, values, {i: orders[i][step] for i in now}):
+            works = {i: Work(courses[i], orders[i][step], values[i], number) for i in now}
+            for i, loss in self._gradients(works):
                 losses[i].append(loss)
             adam.step(step)
+            for value in values:
+                value.grad = None
             for i in now:
                 if courses[i].settings.max_norm is not None:
                     with torch.no_grad():
                         values[i].copy_(courses[i].limited(values[i]))
             self.progress(len(now))
         # courses of one seed and number of batches take their batches in one order
-        self._settled = len({(c.settings.seed, len(c.batches)) for c in courses}) == 1
+        self.losses.settled = len({(c.settings.seed, len(c.batches)) for c in courses}) == 1
         means, squares = adam.moments()
         values = [value.detach() for value in values]
         mean_losses = list(map(_means, courses, orders, losses))
@@ -155,74 +82,22 @@ class Trainer:
         prefix = self.prefixes.of(courses[0].batches[0])
         return max(1, rows_at_once(self.device, prefix.row_bytes) // largest)
 
-    def _gradients(
-        self, courses: Sequence[Course], values: Sequence[torch.Tensor], taken: dict[int, int]
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Set the gradients of ``values``: of course i on its mini-batch ``taken[i]``, None of
-        those that take none.  Gives each course's loss and its KL, (2,)."""
-        for value in values:
-            value.grad = None
+    def _gradients(self, works: dict[int, Work]) -> Iterator[tuple[int, torch.Tensor]]:
+        """Set the gradients of what courses learn, by their numbers, to those of their steps.
+        Gives each course's loss and its KL, (2,)."""
 
         def run(part: Sequence[int]) -> list[tuple[int, torch.Tensor]]:
+            values = [works[i].value for i in part]
             with torch.enable_grad():
-                losses = self.losses([(courses[i], taken[i], values[i]) for i in part])
+                losses = self.losses.of([works[i] for i in part])
                 total = torch.stack([loss for loss, _ in losses]).sum()
-                gradients = torch.autograd.grad(total, [values[i] for i in part])
-            for i, gradient in zip(part, gradients, strict=True):
-                values[i].grad = gradient
+                gradients = torch.autograd.grad(total, values)
+            for value, gradient in zip(values, gradients, strict=True):
+                value.grad = gradient
             return [(i, torch.stack(loss).detach()) for i, loss in zip(part, losses, strict=True)]
 
-        for _, losses in self._at_once.of(list(taken), run):
+        for _, losses in self._at_once.of(list(works), run):
             yield from losses
-
-    def losses(
-        self, work: Sequence[tuple[Course, int, torch.Tensor]]
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """For each (course, mini-batch, value) the loss and its KL on off-task prompts, both with
-        gradients."""
-        vectors = [course.variable.vector(value) for course, _, value in work]
-        layer = work[0][0].settings.layer
-        group = self._injection([course.batches[i] for course, i, _ in work])
-        log_p = group.log_p(layer, vectors).split(group.sizes)
-        losses = [-part.mean() for part in log_p]
-        kls = [vector.new_zeros(()) for vector in vectors]
-        weighed = [n for n, (course, _, _) in enumerate(work) if course.settings.kl]
-        if weighed:
-            off_task = [work[n][0].off_task[work[n][1]] for n in weighed]
-            found = self.off_task_kl(off_task, layer, [vectors[n] for n in weighed])
-            for n, kl in zip(weighed, found, strict=True):
-                kls[n] = kl
-        for n, (course, _, value) in enumerate(work):
-            settings, vector, device = course.settings, vectors[n], losses[n].device
-            if settings.weight_decay:
-                decay = settings.weight_decay / 2 * vector.square().sum()
-                losses[n] = losses[n] + decay.to(device)
-            if settings.sparsity:
-                penalty = course.variable.penalty(value).to(device)
-                losses[n] = losses[n] + settings.sparsity * penalty
-            if settings.kl:
-                losses[n] = losses[n] + settings.kl * kls[n]
-        return list(zip(losses, kls, strict=True))
-
-    def off_task_kl(
-        self, batches: Sequence[PromptBatch], layer: int, vectors: Sequence[torch.Tensor]
-    ) -> list[torch.Tensor]:
-        """For each batch the mean KL(unedited ‖ edited) of the next token over its prompts."""
-        for batch in batches:
-            if id(batch) not in self._unedited:
-                with torch.no_grad():
-                    unedited = self.prefixes.of(batch).scores([()], logits=True).logits
-                assert unedited is not None
-                self._unedited[id(batch)] = unedited[:, 0].float().log_softmax(-1)
-        group = self._injection(batches)
-        edited = group.logits(layer, vectors).float().log_softmax(-1).split(group.sizes)
-        return [
-            kl_div(part, self._unedited[id(batch)], reduction="batchmean", log_target=True)
-            for part, batch in zip(edited, batches, strict=True)
-        ]
-
-    def _injection(self, batches: Sequence[PromptBatch]) -> Injection:
-        return self.prefixes.together(batches, self._settled)
 
     def _checkpoints(
         self,
@@ -236,7 +111,7 @@ class Trainer:
         results = [
             course.variable.result(value) for course, value in zip(courses, values, strict=True)
         ]
-        measured = self._measured(courses, [result.residual for result in results])
+        measured = self._measured(courses, results)
         return [
             _checkpoint(*parts)
             for parts in zip(results, measured, losses, values, means, squares, strict=True)
@@ -244,19 +119,18 @@ class Trainer:
 
     @torch.no_grad()
     def _measured(
-        self, courses: Sequence[Course], vectors: Sequence[torch.Tensor]
+        self, courses: Sequence[Course], results: Sequence[Vector]
     ) -> list[tuple[float, float]]:
         """For each course, on its validation prompts under its vector: the share of correct answers
         and the mean negative log-probability, NaN where scores are no numbers."""
-        added = [sent(vector, self.device) for vector in vectors]
+        edits = [c.variable.written(result) for c, result in zip(courses, results, strict=True)]
         correct, nll = [0] * len(courses), [0.0] * len(courses)
         for number in range(max(len(course.validation) for course in courses)):
 
             def run(part: Sequence[int], number: int = number) -> list[tuple[int, int, float]]:
                 batches = [courses[i].validation[number] for i in part]
-                group = self._injection(batches)
-                layer = courses[part[0]].settings.layer
-                scores = group.scores(layer, [added[i] for i in part])
+                group = self.losses.together(batches)
+                scores = group.scores([edits[i] for i in part])
                 hits = scores.likeliest[:, 0] == group.answers.to(scores.likeliest.device)
                 hits, log_p = brought(hits, scores.log_p[:, 0])
                 parts = hits.split(group.sizes), log_p.double().split(group.sizes)

@@ -1,19 +1,26 @@
 """Training a vector with the model frozen (arXiv:2510.02528, tuned function vectors).
 
-The only parameter is the vector v, or factors of the one it starts from
-(:mod:`mfv_dsl.methods.tuning_variables`).  With v added at the output of one decoder layer, at the
-last token,
+The only parameter is the vector v, or factors of the one it starts from, or which of its heads are
+patched (:mod:`mfv_dsl.methods.tuning_variables`).  With v added at one place of the model, or a
+part of it at each of several (:mod:`mfv_dsl.methods.destinations`),
 
-    loss = mean over prompts of -log p(answer's first token) + weight_decay / 2 · |v|²
-           + sparsity · Σ head weights + kl · mean over off-task prompts of KL(unedited ‖ edited)
+    loss = mean over prompts of L + weight_decay / 2 · |v|² + sparsity · Σ head weights
+           + kl · mean over off-task prompts of KL(unedited ‖ edited)
 
-is minimised by Adam with a learning rate that falls to 0 along a cosine over all steps.  Off-task
-prompts are ones whose next token v should leave alone; the KL is over the whole vocabulary.
+is minimised by Adam with a learning rate that falls to 0 along a cosine over all steps.  L is
+-log p(answer's first token) for the loss ``nll``; for ``teacher``
 
-Nothing below the injection depends on v: a mini-batch's prefix and the last token's hidden state at
-the injected layer are run once and kept for all epochs, and a step runs only the layers above, on
-one token a prompt.  The gradient is the same as through the whole model.  Several vectors are
-trained in the same steps (:func:`tune_together`, :mod:`mfv_dsl.methods.training`).
+    L = KL(teacher ‖ edited) + nll_weight · -log p(answer's first token)
+
+where the teacher is the unedited model behind demonstrations, asked the same (arXiv:2406.13185,
+arXiv:2504.08851, arXiv:2504.04633).  Off-task prompts are ones whose next token v should leave
+alone.  Each KL is of the next token, over the whole vocabulary.
+
+At the last token nothing below the first place depends on v: a mini-batch's prefix and the last
+token's hidden state at that layer are run once and kept for all epochs, and a step runs only the
+layers above, on one token a prompt.  The gradient is the same as through the whole model.  At other
+tokens every step is a full pass.  Several vectors are trained in the same steps
+(:func:`tune_together`, :mod:`mfv_dsl.methods.training`).
 """
 
 from __future__ import annotations
@@ -28,12 +35,15 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
-from mfv_dsl.engine.edits import Read
+from mfv_dsl.engine.edits import LAST, Read
+from mfv_dsl.engine.prefix import encode_prefix, full_passes
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
-from mfv_dsl.methods.training import Checkpoint, Course, Epoch, Settings, Trainer
+from mfv_dsl.methods.courses import Checkpoint, Course, Epoch, Settings
+from mfv_dsl.methods.destinations import Destination, Place, destination_of
+from mfv_dsl.methods.training import Trainer
 from mfv_dsl.methods.tuning_variables import VARIABLES
-from mfv_dsl.methods.vectors import Space, Vector, check_space, random_like
+from mfv_dsl.methods.vectors import Space, Vector, random_like, require_model
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: A random start's length as a share of the mean length of the residual stream it is added to:
@@ -92,6 +102,7 @@ class Task(Short):
     settings: Settings
     off_task: Sequence[PromptBatch] = ()
     keep: Keep = lambda _, make: make()
+    teacher: Sequence[PromptBatch] = ()
 
 
 def tune(
@@ -101,6 +112,7 @@ def tune(
     start: Vector | str,
     settings: Settings,
     off_task: Sequence[PromptBatch] = (),
+    teacher: Sequence[PromptBatch] = (),
     *,
     keep: Keep = lambda _, make: make(),
     progress: Progress = lambda _: None,
@@ -113,16 +125,18 @@ def tune(
     After each epoch the vector is measured on ``validation``; the epoch with the highest accuracy
     is chosen, of equals the one with the lower NLL, then the earlier; the start itself (epoch 0)
     is a candidate.  With ``settings.kl``, step i of an epoch also looks at ``off_task[i]``, one for
-    each of ``batches``.
+    each of ``batches``; with the loss ``teacher`` at ``teacher[i]``, the queries of ``batches[i]``
+    behind demonstrations.
 
     ``keep`` is asked for every epoch by name, so that a run that was interrupted goes on where it
     stopped; results are the same bit for bit.  ``progress`` counts steps.  Prefixes are kept in a
     quarter of the free memory; those beyond it are run again in each epoch.
 
-    Raises MfvError MFV5305 and MFV5313 for a start that has nothing to learn, MFV5314 where the
-    loss is no longer finite, MFV5315 where a mask keeps no head.
+    Raises MfvError MFV5305, MFV5313 and MFV5543 for a start that has nothing to learn, MFV5540 to
+    MFV5544 for one that does not go with where it is to be written, MFV5314 where the loss is no
+    longer finite, MFV5315 where a mask keeps no head.
     """
-    task = Task(batches, validation, start, settings, off_task, keep)
+    task = Task(batches, validation, start, settings, off_task, keep, teacher)
     (vector,) = tune_together(backend, [task], progress=progress)
     if isinstance(vector, MfvError):
         raise vector
@@ -132,15 +146,18 @@ def tune(
 def tune_together(
     backend: Backend, tasks: Sequence[Task], *, progress: Progress = lambda _: None
 ) -> list[Tuned | MfvError]:
-    """Train several vectors that are added at one layer, a step of all in one pass of the model.
+    """Train several vectors that are added at the same places, a step of all in one pass of the
+    model.
 
     What comes of each is what :func:`tune` makes of it alone, but for rounding: in float32 the
     vectors are apart by less than a millionth of their length.  In place of a vector whose training
     fails is the error; the others go on.  An epoch that was kept of some of the tasks is made again
     with the others, so that it has the same bits as in one go.
     """
-    assert len({task.settings.layer for task in tasks}) <= 1, "one layer at a time"
-    prefixes = PrefixCache(backend)
+    where = {(task.settings.layer, task.settings.sites, task.settings.positions) for task in tasks}
+    assert len(where) <= 1, "one place at a time"
+    at_last = all(task.settings.positions == LAST for task in tasks)
+    prefixes = PrefixCache(backend, encode_prefix if at_last else full_passes)
     trainer = Trainer(backend, prefixes, progress)
     runs = [_Run(backend, prefixes, task) for task in tasks]
     for number in range(1 + max((task.settings.epochs for task in tasks), default=0)):
@@ -161,25 +178,27 @@ class _Run:
         self.checkpoints: list[Checkpoint] = []
         self.error: MfvError | None = None
         try:
-            start = self._start(backend, prefixes)
-            space = Space(backend.facts.fingerprint, backend.facts.d_model, start.space.bias)
-            check_space(Vector(start.residual, space, "this model"), start)
-            variable = VARIABLES[task.settings.variable](start, backend.device)
+            start, settings = task.start, task.settings
+            destination = destination_of(
+                backend.sites, start, settings.layer, settings.sites, settings.positions
+            )
+            start = require_model(backend, self._start(backend, prefixes, destination))
+            variable = VARIABLES[settings.variable](start, backend.device, destination)
         except MfvError as error:
             self.error = error
         else:
             self.course = Course(
-                task.batches, task.validation, task.off_task, task.settings, variable
+                task.batches, task.validation, task.off_task, settings, variable, task.teacher
             )
 
-    def _start(self, backend: Backend, prefixes: PrefixCache) -> Vector:
+    def _start(self, backend: Backend, prefixes: PrefixCache, destination: Destination) -> Vector:
         task, start = self.task, self.task.start
+        places, seed = destination.places, self.task.settings.seed
         if start == "random":
-            start = task.keep(
-                "start", partial(random_start, backend, prefixes, task.batches, task.settings)
-            )
+            make = partial(random_start, backend, prefixes, task.batches, places, seed)
+            start = task.keep("start", make)
         elif start == "normal":
-            start = normal_start(backend, task.settings.seed)
+            start = normal_start(backend, places, seed)
         assert isinstance(start, Vector)
         return start
 
@@ -236,22 +255,31 @@ class _Epoch:
 
 @torch.no_grad()
 def random_start(
-    backend: Backend, prefixes: PrefixCache, batches: Sequence[PromptBatch], settings: Settings
-) -> Vector:
-    """A random direction, :data:`RANDOM_SHARE` as long as the residual stream is on average at the
-    last token of ``batches``, at the output of the layer that it will be added to."""
-    lengths = []
+    backend: Backend, prefixes: PrefixCache, batches: Sequence[PromptBatch],
+    places: Sequence[Place], seed: int,
+) -> Vector:  # fmt: skip
+    """A random direction at each of ``places``, :data:`RANDOM_SHARE` as long as what passes there
+    is on average at the last token of ``batches``."""
+    lengths: list[list[torch.Tensor]] = [[] for _ in places]
+    reads = [Read(site, layer) for site, layer in places]
     for batch in batches:
-        (chunk,) = prefixes.of(batch).run([()], reads=[Read("lm.resid", settings.layer)])
-        lengths.append(chunk.readings[0].double().norm(dim=-1).flatten().cpu())
+        (chunk,) = prefixes.of(batch).run([()], reads=reads)
+        for found, reading in zip(lengths, chunk.readings, strict=True):
+            found.append(reading.double().norm(dim=-1).flatten().cpu())
+    long = torch.zeros(len(places), backend.facts.d_model)
+    for number, found in enumerate(lengths):
+        long[number, 0] = RANDOM_SHARE * float(torch.cat(found).mean())
+    return random_like(Vector(long.flatten(), _space(backend, places)), seed)
+
+
+def normal_start(backend: Backend, places: Sequence[Place], seed: int) -> Vector:
+    """At each of ``places`` a vector of numbers from the standard normal distribution, about
+    √d_model long."""
+    space, generator = _space(backend, places), torch.Generator().manual_seed(seed)
+    return Vector(torch.randn(space.size, generator=generator), space)
+
+
+def _space(backend: Backend, places: Sequence[Place]) -> Space:
+    """That of a vector with a part for each of several places."""
     facts = backend.facts
-    long = torch.zeros(facts.d_model)
-    long[0] = RANDOM_SHARE * float(torch.cat(lengths).mean())
-    return random_like(Vector(long, Space(facts.fingerprint, facts.d_model)), settings.seed)
-
-
-def normal_start(backend: Backend, seed: int) -> Vector:
-    """A vector of numbers from the standard normal distribution, about √d_model long."""
-    facts, generator = backend.facts, torch.Generator().manual_seed(seed)
-    numbers = torch.randn(facts.d_model, generator=generator)
-    return Vector(numbers, Space(facts.fingerprint, facts.d_model))
+    return Space(facts.fingerprint, facts.d_model, places=tuple(places) if len(places) > 1 else ())

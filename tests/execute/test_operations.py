@@ -19,9 +19,9 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.execute.operations import tuning
 from mfv_dsl.execute.run import RunResult
 from mfv_dsl.methods.activations import task_mean
+from mfv_dsl.methods.courses import Settings
 from mfv_dsl.methods.evaluation import adding, measure
 from mfv_dsl.methods.outcomes import Outcomes
-from mfv_dsl.methods.training import Settings
 from mfv_dsl.methods.tuning import Task
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import PromptBatch

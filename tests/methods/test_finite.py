@@ -21,6 +21,7 @@ from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.analogy import measure_blends
 from mfv_dsl.methods.answers import measure_answers
 from mfv_dsl.methods.attribution import attribute
+from mfv_dsl.methods.courses import Settings
 from mfv_dsl.methods.decoding import decode
 from mfv_dsl.methods.evaluation import adding, measure
 from mfv_dsl.methods.likeliest_answers import likeliest_answers
@@ -28,7 +29,6 @@ from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.methods.off_task import off_task_cost
 from mfv_dsl.methods.residual_stream import residual_stream
 from mfv_dsl.methods.selection import output_norms
-from mfv_dsl.methods.training import Settings
 from mfv_dsl.methods.tuning import tune
 from mfv_dsl.methods.vectors import Space, Vector, combine, function_vector
 from mfv_dsl.models.base import PromptBatch

@@ -26,7 +26,9 @@ from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.store import Store
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import tuning
-from mfv_dsl.methods.training import Checkpoint, Course, Epoch, Settings, Trainer
+from mfv_dsl.methods.courses import Checkpoint, Course, Epoch, Settings, Work
+from mfv_dsl.methods.destinations import Destination
+from mfv_dsl.methods.training import Trainer
 from mfv_dsl.methods.tuning import Training, Tuned, tune
 from mfv_dsl.methods.tuning_variables import VARIABLES, HeadMaskVariable, HeadScalesVariable
 from mfv_dsl.methods.vectors import Space, Vector
@@ -38,6 +40,7 @@ from tests.execute.test_store import same
 from tests.methods.support import batches, zeros
 
 LAYER, RATE = 1, 0.6
+HERE = Destination((("lm.resid", LAYER),))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,9 @@ def test_the_gradient_is_the_plain_ways(scenes: Scenes, layer: int):
     vector = torch.randn(32, generator=torch.Generator().manual_seed(layer))
     leaf = vector.clone().requires_grad_()
     injection = Injection([encode_prefix(model, batch)])
-    (found,) = torch.autograd.grad(-injection.log_p(layer, [leaf]).mean(), leaf)
+    (found,) = torch.autograd.grad(
+        -injection.log_p([[Edit("lm.resid", layer, "add", leaf)]]).mean(), leaf
+    )
     wanted = plain_gradient(model, batch, scenes, layer, vector)
     assert wanted.norm() > 1e-3
     assert (found - wanted).norm() < 1e-5 * wanted.norm()
@@ -104,14 +109,14 @@ def test_an_injection_is_the_edit_of_the_prefix_engine(scenes: Scenes, lead: tup
         for layer in range(model.facts.n_layers):
             added = torch.randn(*lead, 32, generator=generator)
             with tracing() as touches, torch.no_grad():
-                found = injection.scores(layer, [added], logits=True)
+                found = injection.scores([[Edit("lm.resid", layer, "add", added)]], logits=True)
                 wanted = prefix.scores([[Edit("lm.resid", layer, "add", added)]], logits=True)
             assert found.logits is not None and wanted.logits is not None
             torch.testing.assert_close(found.logits, wanted.logits, atol=1e-5, rtol=1e-4)
             assert torch.equal(found.likeliest, wanted.likeliest)
             assert len(touches) == 6  # three prompts each time
     with pytest.raises(mfv.MfvError, match="no layer 9"):
-        injection.scores(9, [torch.zeros(32)])
+        injection.scores([[Edit("lm.resid", 9, "add", torch.zeros(32))]])
 
 
 @pytest.mark.slow
@@ -193,9 +198,9 @@ def test_a_normal_start(
     made = tune(tiny, train[:1], validation[:1], "normal", Settings(LAYER, epochs=1, lr=1e-9))
     numbers = made.residual
     assert abs(float(numbers.mean())) < 0.3 and abs(float(numbers.std()) - 1) < 0.2
-    again = tuning.normal_start(tiny, 1234).residual
+    again = tuning.normal_start(tiny, HERE.places, 1234).residual
     torch.testing.assert_close(numbers, again, atol=1e-6, rtol=0)
-    assert not torch.equal(again, tuning.normal_start(tiny, 5).residual)
+    assert not torch.equal(again, tuning.normal_start(tiny, HERE.places, 5).residual)
 
 
 def curve(*losses: float) -> Training:
@@ -261,13 +266,13 @@ def test_every_epoch_takes_the_mini_batches_in_an_order_of_its_own(
 ):  # fmt: skip
     course = course_of(tiny, train, validation, Settings(LAYER, epochs=3, lr=RATE))
     trainer, taken = trainer_of(tiny), list[int]()
-    usual = trainer.losses
+    usual = trainer.losses.of
 
-    def listening(work: Any) -> Any:
-        taken.extend(number for _, number, _ in work)
-        return usual(work)
+    def listening(works: Any) -> Any:
+        taken.extend(work.number for work in works)
+        return usual(works)
 
-    monkeypatch.setattr(trainer, "losses", listening)
+    monkeypatch.setattr(trainer.losses, "of", listening)
     checkpoints = trainer.starts([course])
     for number in (1, 2, 3):
         checkpoints = trainer.epoch([course], number, checkpoints)
@@ -295,7 +300,7 @@ def test_a_bound_and_a_decay_keep_the_vector_short(
     gradients = []
     for decay in (0.0, 0.5):
         course = course_of(tiny, train, validation, Settings(LAYER, weight_decay=decay))
-        ((loss, _),) = trainer_of(tiny).losses([(course, 0, value)])
+        ((loss, _),) = trainer_of(tiny).losses.of([Work(course, 0, value)])
         gradients += torch.autograd.grad(loss, value)
     torch.testing.assert_close(gradients[1] - gradients[0], 0.5 * value.detach())
 
@@ -307,7 +312,7 @@ def trainer_of(model: OpenFlamingo) -> Trainer:
 def course_of(
     model: OpenFlamingo, train: list[PromptBatch], validation: list[PromptBatch], settings: Settings
 ) -> Course:
-    variable = VARIABLES[settings.variable](zeros(model), model.device)
+    variable = VARIABLES[settings.variable](zeros(model), model.device, HERE)
     return Course(train, validation, (), settings, variable)
 
 
@@ -382,13 +387,17 @@ def test_a_mask_that_keeps_nothing_is_an_error(
 def test_what_is_learned_and_what_comes_of_it_agree(tiny: OpenFlamingo, raw: Vector):
     """At the start every variable yields the start; a value's vector is its finished one."""
     for name, kind in VARIABLES.items():
-        variable = kind(raw, tiny.device)
+        if name in ("place_scales", "patch_mask"):  # of vectors of several places, and of chances
+            continue
+        variable = kind(raw, tiny.device, HERE)
         torch.testing.assert_close(variable.result(variable.first()).residual, raw.residual)
         if name != "head_mask":
             value = torch.randn_like(variable.first())
             torch.testing.assert_close(variable.result(value).residual, variable.vector(value))
-    soft = HeadMaskVariable(raw, tiny.device).vector(torch.full((8,), 30.0))
-    torch.testing.assert_close(soft, HeadScalesVariable(raw, tiny.device).vector(torch.ones(8)))
+    soft = HeadMaskVariable(raw, tiny.device, HERE).vector(torch.full((8,), 30.0))
+    torch.testing.assert_close(
+        soft, HeadScalesVariable(raw, tiny.device, HERE).vector(torch.ones(8))
+    )
 
 
 @pytest.mark.slow
@@ -402,11 +411,12 @@ def test_kl_leaves_other_tasks_alone(
         settings = Settings(LAYER, epochs=3, lr=1.0, kl=kl)
         made = tune(tiny, train, validation, zeros(tiny), settings, off_task)
         prefix = encode_prefix(tiny, elsewhere[0])
+        added = [Edit("lm.resid", LAYER, "add", made.residual)]
         with torch.no_grad():
             before = prefix.scores([()], logits=True).logits[:, 0].log_softmax(-1)
-            after = Injection([prefix]).logits(LAYER, [made.residual]).log_softmax(-1)
+            after = Injection([prefix]).logits([added]).log_softmax(-1)
             costs.append(float((before.exp() * (before - after)).sum(-1).mean()))
-            (weighed,) = trainer_of(tiny).off_task_kl(elsewhere, LAYER, [made.residual])
+            (weighed,) = trainer_of(tiny).losses.off_task_kl(elsewhere, [added])
         assert float(weighed) == pytest.approx(costs[-1], rel=1e-4)
         accuracies.append(made.training.epochs[-1].accuracy)
         seen = [epoch.off_task_kl for epoch in made.training.epochs[1:]]

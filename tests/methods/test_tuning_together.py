@@ -14,9 +14,10 @@ import torch
 import mfv_dsl as mfv
 from mfv_dsl.base.memory import MemoryWarning
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.methods.training import Epoch, Settings
+from mfv_dsl.methods.courses import Epoch, Settings
 from mfv_dsl.methods.tuning import Task, Tuned, tune, tune_together
 from mfv_dsl.methods.vectors import Vector, function_vector
 from mfv_dsl.models.base import Continuation
@@ -272,17 +273,17 @@ def test_an_injection_into_several_batches(
     generator = torch.Generator().manual_seed(0)
     for layer in range(4):
         vectors = [torch.randn(32, generator=generator, requires_grad=True) for _ in prefixes]
+        edits = [[Edit("lm.resid", layer, "add", vector)] for vector in vectors]
         together = Injection(prefixes, keep=True)
-        log_p, scores = together.log_p(layer, vectors), together.scores(layer, vectors, logits=True)
-        alone = [Injection([prefix]) for prefix in prefixes]
-        pairs = [([one], [vector]) for one, vector in zip(alone, vectors, strict=True)]
-        wanted = torch.cat([one.log_p(layer, vector) for (one,), vector in pairs])
-        logits = torch.cat([one.logits(layer, vector) for (one,), vector in pairs])
+        log_p, scores = together.log_p(edits), together.scores(edits, logits=True)
+        pairs = [(Injection([prefix]), [own]) for prefix, own in zip(prefixes, edits, strict=True)]
+        wanted = torch.cat([one.log_p(own) for one, own in pairs])
+        logits = torch.cat([one.logits(own) for one, own in pairs])
         torch.testing.assert_close(log_p, wanted, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(scores.log_p[:, 0], wanted, atol=1e-5, rtol=1e-5)
         assert scores.logits is not None
         torch.testing.assert_close(scores.logits[:, 0], logits, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(together.logits(layer, vectors), logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(together.logits(edits), logits, atol=1e-5, rtol=1e-5)
         found, needed = (torch.autograd.grad(x.sum(), vectors) for x in (log_p, wanted))
         for one, two in zip(found, needed, strict=True):
             assert two.norm() > 1e-4

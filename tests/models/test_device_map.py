@@ -199,7 +199,9 @@ def test_nor_does_the_prefix_engine(two_devices: OpenFlamingo, scenes: Scenes):
         assert [reading.device for reading in chunk.readings] == [CPU, CPU, META, META]
     for layer in (0, 2):
         together = Injection([prefix, prefix])
-        assert together.log_p(layer, [torch.zeros(32, device=CPU)] * 2).shape == (8,)
+        assert together.log_p(
+            [[Edit("lm.resid", layer, "add", torch.zeros(32, device=CPU))]] * 2
+        ).shape == (8,)
 
 
 @pytest.mark.slow

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.memory import free_bytes
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import draw_in_turn
 from mfv_dsl.engine.tensors import tensors_in
+from mfv_dsl.execute.edits import positions_of
 from mfv_dsl.execute.operations.registry import Values, performs_together
 from mfv_dsl.execute.session import Session
 from mfv_dsl.lang.tunes import TRAINING_SPLIT
-from mfv_dsl.methods.training import Settings
+from mfv_dsl.lang.writing import SITES
+from mfv_dsl.methods.courses import Settings
 from mfv_dsl.methods.tuning import Task, Tuned, tune_together
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS
@@ -26,7 +29,18 @@ _Batches = list[PromptBatch]
 
 
 def _place(step: Step) -> Hashable:
-    return step.model, step.parameters["layer"]
+    p = step.parameters
+    return step.model, p["layer"], p.get("site"), p.get("position"), p["loss"]
+
+
+def _settings(p: Mapping[str, Any]) -> Settings:
+    """How a step with these parameters is trained."""
+    site = p.get("site", "residual")
+    return Settings(
+        **{f.name: p[f.name] for f in fields(Settings) if f.name in p},
+        sites=tuple(SITES[name] for name in ((site,) if isinstance(site, str) else site)),
+        positions=positions_of(p),
+    )
 
 
 @performs_together("tune", alike=_place)
@@ -70,9 +84,10 @@ def _task(session: Session, prompts: _Prompts, step: Step, inputs: Values) -> Ta
             prompts.batches(step, p["items"], TRAINING_SPLIT, p["batch"]),
             prompts.batches(step, p["select_items"], p["select_on"]),
             inputs["start"] if "start" in inputs else p["start"],
-            Settings(**{field.name: p[field.name] for field in fields(Settings)}),
+            _settings(p),
             prompts.off_task(step) if p["kl"] else [],
             keep=partial(session.part, step),
+            teacher=prompts.teacher(step) if p["loss"] == "teacher" else (),
         )
     except MfvError as error:
         return error
@@ -84,6 +99,7 @@ class _Prompts:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._batches: dict[Hashable, _Batches] = {}
+        self._teachers: dict[Hashable, Sequence[PromptBatch]] = {}
         self._free: int | None = None
 
     @property
@@ -96,6 +112,7 @@ class _Prompts:
     def clear(self) -> None:
         """Let go of all."""
         self._batches.clear()
+        self._teachers.clear()
 
     def batches(self, step: Step, n: int, split: str, size: int | None = None) -> _Batches:
         """Prompts of the step's relation and seed, ``size`` at a time."""
@@ -106,6 +123,17 @@ class _Prompts:
             return self._session.prompts(step, n, split, p["shots"])
 
         return self._once(key, step, draw, size)
+
+    def teacher(self, step: Step) -> Sequence[PromptBatch]:
+        """The training prompts behind the teacher's demonstrations, each batch encoded when it is
+        taken."""
+        p = step.parameters
+        shots, size = p["teacher_shots"], p["batch"]
+        key = (step.dataset, p["relation"], shots, p["seed"], p["items"], size)
+        if key not in self._teachers:
+            prompts = self._session.prompts(step, p["items"], TRAINING_SPLIT, shots)
+            self._teachers[key] = self._session.batches(step, prompts, size)
+        return self._teachers[key]
 
     def off_task(self, step: Step) -> _Batches:
         """As many few-shot prompts of other relations as there are training prompts, relation by

@@ -16,7 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from mfv_dsl.engine.candidates import likeliest_sequences
-from mfv_dsl.engine.edits import Read
+from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import largest_difference
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.generation import generate
@@ -58,9 +58,9 @@ def test_what_is_made_on_the_processor_is_moved(name: str, loaded: Loaded):
     with torch.no_grad(), torch.device("meta"), ElsewhereByDefault():
         full_pass(model, batch, changes[:2], reads)
         list(encode_prefix(model, batch).run([[], *([edit] for edit in changes)], reads=reads))
-        vector = torch.zeros(model.facts.d_model, device="cpu")
-        Injection([encode_prefix(model, batch)]).scores(1, [vector])
-        Injection([encode_prefix(model, batch), encode_prefix(model, batch)]).log_p(1, [vector] * 2)
+        added = [Edit("lm.resid", 1, "add", torch.zeros(model.facts.d_model, device="cpu"))]
+        Injection([encode_prefix(model, batch)]).scores([added])
+        Injection([encode_prefix(model, batch), encode_prefix(model, batch)]).log_p([added] * 2)
         largest_difference(model, batch)
         generate(model, batch, 3, beams=2)
         generate(model, batch, 2, changes[:1])

@@ -120,10 +120,11 @@ def test_vectors_added_to_several_batches_at_once(
     for layer in (0, model.facts.n_layers - 2):
         vectors = [torch.randn(model.facts.d_model, generator=generator) for _ in prefixes]
         with torch.no_grad():
-            found = Injection(prefixes).log_p(layer, vectors)
+            edits = [[Edit("lm.resid", layer, "add", vector)] for vector in vectors]
+            found = Injection(prefixes).log_p(edits)
             wanted = [
-                prefix.scores([[Edit("lm.resid", layer, "add", vector)]]).log_p[:, 0]
-                for prefix, vector in zip(prefixes, vectors, strict=True)
+                prefix.scores([own]).log_p[:, 0]
+                for prefix, own in zip(prefixes, edits, strict=True)
             ]
         torch.testing.assert_close(found, torch.cat(wanted), atol=1e-5, rtol=1e-5)
 
@@ -133,11 +134,12 @@ def test_they_take_one_pass(name: str, loaded: Loaded):
     model = loaded(name)
     prefixes = [encode_prefix(model, batch_of(model, numbers)) for numbers in ((2, 1), (0,))]
     injection, vector = Injection(prefixes), torch.zeros(model.facts.d_model)
-    injection.log_p(1, [vector, vector])
+    edits = [[Edit("lm.resid", 1, "add", vector)]] * 2
+    injection.log_p(edits)
     rows: list[int] = []
     handle = model.layers[-1].register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     try:
-        injection.log_p(1, [vector, vector])
+        injection.log_p(edits)
     finally:
         handle.remove()
     assert rows == [3]
