@@ -376,6 +376,8 @@ def check_form(expression: Expression) -> None:
     syntax, kind = expression.syntax, _kind(expression.syntax)
     if kind == "Number":
         syntax = Binary("*", syntax, Call(Name("zeros")))
+    if kind == "States":
+        syntax = Call(Name("mean"), (syntax,))
     item = "heads" if kind == "Heads" else "vector"
     lines = (
         f"mfv 1\nmodel {_MODEL} = tiny()\ndataset {_DATASET} = scenes()\n"

@@ -72,7 +72,12 @@ def _documentation(entry: Entry) -> str:
     return "\n".join([*lines, "", "Returns:", f"    An expression: {_RESULTS[entry.result]}."])
 
 
-_RESULTS = {"Vector": "a vector", "Heads": "a set of heads", "Number": "a number"}
+_RESULTS = {
+    "Vector": "a vector",
+    "Heads": "a set of heads",
+    "Number": "a number",
+    "States": "rows of states",
+}
 
 
 def _name(parameter: Parameter) -> str:

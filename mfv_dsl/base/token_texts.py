@@ -35,13 +35,13 @@ def tokens_of(
     >>> tokens_of(lambda few: " ".join(said[t] for t in few), [1, 2, 3, 4], "Q:cup. A:", 2, 5)
     range(1, 2)
     """
-    whole, wanted = _squeezed(surface(tokens)), _squeezed(text)
+    whole, wanted = squeezed(surface(tokens)), squeezed(text)
     if not wanted or not whole.endswith(wanted):
         return None
     before = len(whole) - len(wanted)
-    first = before + len(_squeezed(text[:start]))
-    last = before + len(_squeezed(text[:end]))
-    said = [_squeezed(surface(tokens[: number + 1])) for number in range(len(tokens))]
+    first = before + len(squeezed(text[:start]))
+    last = before + len(squeezed(text[:end]))
+    said = [squeezed(surface(tokens[: number + 1])) for number in range(len(tokens))]
     ends = [_alike(part, whole) for part in said]
     places, begin = [], 0
     for place, end_here in enumerate(ends):
@@ -54,7 +54,21 @@ def tokens_of(
     return range(places[0], places[-1] + 1) if places else None
 
 
-def _squeezed(text: str) -> str:
+def ends_of_tokens(
+    surface: Callable[[Sequence[int]], str], tokens: Sequence[int]
+) -> tuple[str, list[int]]:
+    """What ``tokens`` say, without blanks, and how many characters of it there are up to the end of
+    each token.
+
+    >>> ends_of_tokens(lambda few: " ".join(["Q:", "cup", "."][t] for t in few), [0, 1, 2])
+    ('Q:cup.', [2, 5, 6])
+    """
+    whole = squeezed(surface(tokens))
+    said = [squeezed(surface(tokens[: number + 1])) for number in range(len(tokens))]
+    return whole, [_alike(part, whole) for part in said]
+
+
+def squeezed(text: str) -> str:
     """A text without blanks."""
     return "".join(text.split())
 

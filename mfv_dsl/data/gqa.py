@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile, files_in
-from mfv_dsl.data.names import relation_name
+from mfv_dsl.data.json_values import BadValue, not_understood
 from mfv_dsl.data.rows import ItemRow
-from mfv_dsl.data.scene_graphs import NoScene, SceneGraph, object_name, scene_of
+from mfv_dsl.data.scene_graphs import SceneGraph, object_name, scene_of
+from mfv_dsl.data.statements import relation_of
 from mfv_dsl.data.table import Options, Table, build, deal, of_files
 from mfv_dsl.data.text_files import need_folder, read_json
 
@@ -36,8 +37,6 @@ BACKGROUND = frozenset({
     "bush", "neck", "hair", "legs", "rocks", "bushes", "clouds", "cloud", "sun", "stars", "cars",
     "leaves", "fingers", "hand", "arm",
 })  # fmt: skip
-#: Predicates whose relation is called something else than the predicate with underscores.
-RENAMED: Mapping[str, str] = {"to the left of": "left", "to the right of": "right"}
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,8 @@ def read(
         place = f"image {excerpt(image_id)}"
         try:
             scene, is_filtered = scene_of(entry)
-        except NoScene as error:
-            findings.append(Finding("error", "MFV7107", place, f"cannot be understood: {error}"))
+        except BadValue as error:
+            findings.append(not_understood(place, error))
             continue
         if image_id in image_ids:
             findings.append(Finding("error", "MFV7107", place, "is in the file twice"))
@@ -171,11 +170,6 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
         raise MfvError("MFV7106", f"{path} is JSON, but neither a list of images nor an object")
 
 
-@lru_cache(maxsize=10_000)
-def _relation(predicate: str) -> str:
-    return RENAMED.get(predicate) or relation_name(predicate)
-
-
 def _triples(
     scene: SceneGraph, rules: Rules, query: str, wanted: Collection[str], dropped: Counter[str]
 ) -> list[tuple[str, str, str]]:
@@ -202,7 +196,7 @@ def _triples(
         return []
     triples: list[tuple[str, str, str]] = []
     for subject, predicate, other in scene.relations:
-        relation = _relation(predicate)
+        relation = relation_of(predicate)
         if wanted and relation not in wanted:
             continue
         if subject not in objects or other not in objects:
@@ -230,7 +224,7 @@ def _all_triples(
     its own name; where a question has two answers, the first."""
     triples = []
     for subject, predicate, other in scene.relations:
-        relation, here = _relation(predicate), subject in scene.names and other in scene.names
+        relation, here = relation_of(predicate), subject in scene.names and other in scene.names
         if not here:
             dropped["relations to objects that are not there"] += 1
         elif not wanted or relation in wanted:

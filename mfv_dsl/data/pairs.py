@@ -21,6 +21,7 @@ from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import BadText, excerpt, parse_json, tidy
 from mfv_dsl.data.findings import SHOWN, Finding
 from mfv_dsl.data.image_files import files_in, image_name
+from mfv_dsl.data.json_values import AROUND, lines_of
 from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, Table, build, of_files
@@ -31,8 +32,6 @@ KEYS = (*NEEDED, "split")
 _CSV, _JSON = (".csv", ".tsv"), (".jsonl", ".json", ".ndjson")
 #: Records, each with its place in the file.
 Records: TypeAlias = "list[tuple[str, Mapping[str, Any]]]"
-#: What may stand around a line of JSON; files put together have byte order marks in their middle.
-_AROUND = " \t\f\v\u00a0\ufeff"
 
 
 def read(file: str, images: str | None = None, **options: Any) -> Table:
@@ -95,20 +94,13 @@ def _records(path: Path) -> tuple[Records, list[Finding]]:
     """The records of a file, and what is wrong with lines that are none."""
     suffix = path.suffix.lower()
     text = "" if suffix in _CSV else read_text(path)
-    begins = text.lstrip(f"{_AROUND}\n")[:1]
+    begins = text.lstrip(f"{AROUND}\n")[:1]
     if suffix in _CSV or (suffix not in _JSON and begins not in ("{", "[")):
         table = read_csv(path, "MFV7107")
         return [(f"line {line}", row) for line, row in table.rows], list(table.findings)
     if suffix == ".json" and begins == "[":
         return _objects(_list(path, text))
-    values: list[tuple[str, Any]] = []
-    findings = []
-    for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip(_AROUND)
-        try:
-            values += [(f"line {number}", parse_json(line))] if line else []
-        except BadText as error:
-            findings.append(Finding("error", "MFV7107", f"line {number}", str(error)))
+    values, findings = lines_of(text)
     records, more = _objects(values)
     return records, findings + more
 

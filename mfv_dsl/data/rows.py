@@ -47,6 +47,11 @@ def bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
     return findings
 
 
+def is_relation(name: str) -> bool:
+    """Whether a recipe can name a relation so."""
+    return bool(_NAME.fullmatch(name)) and name != "each" and len(name) <= LONGEST_RELATION
+
+
 def bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
     """Relations that a recipe cannot name."""
     findings = []
@@ -54,10 +59,10 @@ def bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
         if len(name) > LONGEST_RELATION:
             what = f"a recipe cannot name a relation of {len(name):,} characters"
             findings.append(Finding("error", "MFV7107", row.place, what))
-        elif not _NAME.fullmatch(name) or name == "each":
+        elif not is_relation(name):
             better = relation_name(name)
             what = f"a recipe cannot name the relation `{excerpt(name)}`"
-            if _NAME.fullmatch(better) and better != "each":
+            if is_relation(better):
                 what += f"; call it `{excerpt(better)}`"
             findings.append(Finding("error", "MFV7107", row.place, what))
     return findings

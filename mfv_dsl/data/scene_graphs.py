@@ -3,19 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from mfv_dsl.base.texts import excerpt, tidy
-
-_LARGEST = 10**9  # pixels of a side: beyond all images, and numbers can still be multiplied
-
-
-class NoScene(Exception):
-    """Why an entry is not that of an image, in words that follow its place."""
+from mfv_dsl.data.json_values import BadValue, list_of, pixels_of, text_of, value_of, wrong
 
 
 @dataclass(frozen=True)
@@ -32,18 +26,18 @@ def scene_of(entry: Any) -> tuple[SceneGraph, bool]:
     """The scene graph of an entry, and whether it is of the form that is filtered already, which
     lists its objects.
 
-    Raises :class:`NoScene`, which names the key at fault, for whatever JSON is no such entry.
+    Raises :class:`BadValue`, which names the key at fault, for whatever JSON is no such entry.
 
     >>> scene, _ = scene_of({"objects": [{"name": "Cup"}], "relations": []})
     >>> scene.names
     {'0': 'cup'}
     """
-    objects = _value(entry, "objects", "the image")
+    objects = value_of(entry, "objects", "the image")
     if isinstance(objects, list):
         return _subset(entry, objects), True
     if isinstance(objects, dict):
         return _graph(entry, objects), False
-    raise _wrong("objects", "the image", objects, "a list or an object `{...}`")
+    raise wrong("objects", "the image", objects, "a list or an object `{...}`")
 
 
 @lru_cache(maxsize=100_000)  # the same few names, a million times
@@ -60,13 +54,13 @@ def _subset(entry: Any, objects: list[Any]) -> SceneGraph:
     }
     key_of = {name: key for key, name in reversed(names.items())}
     triples = []
-    for number, link in enumerate(_list(entry, "relations", "the image")):
+    for number, link in enumerate(list_of(entry, "relations", "the image")):
         where = f"relation {number}"
         ends = []
         for end in ("subject", "object"):
             name = _name(link, end, where)
             if name not in key_of:
-                raise NoScene(
+                raise BadValue(
                     f"`{end}` of {where} is `{excerpt(name)}`, which is none of its objects"
                 )
             ends.append(key_of[name])
@@ -76,15 +70,15 @@ def _subset(entry: Any, objects: list[Any]) -> SceneGraph:
 
 def _graph(entry: Any, objects: dict[str, Any]) -> SceneGraph:
     """The form of GQA's own scene graphs."""
-    width, height = (_pixels(entry, side, "the image") for side in ("width", "height"))
+    width, height = (pixels_of(entry, side, "the image") for side in ("width", "height"))
     area = width * height
     if min(width, height) <= 0 or not area:  # a product of tiny numbers is zero
-        raise NoScene(f"the size of the image is {width} × {height}")
+        raise BadValue(f"the size of the image is {width} × {height}")
     names, areas = {}, {}
     for key, thing in objects.items():
         where = f"object {excerpt(key)}"
         names[key] = _name(thing, "name", where)
-        sides = (max(0, _pixels(thing, side, where)) for side in ("w", "h"))
+        sides = (max(0, pixels_of(thing, side, where)) for side in ("w", "h"))
         areas[key] = next(sides) * next(sides) / area
     return SceneGraph(names, areas, tuple(_links(objects)))
 
@@ -92,50 +86,14 @@ def _graph(entry: Any, objects: dict[str, Any]) -> SceneGraph:
 def _links(objects: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for key, thing in objects.items():
         where = f"object {excerpt(key)}"
-        links = _list(thing, "relations", where) if thing.get("relations") is not None else ()
+        links = list_of(thing, "relations", where) if thing.get("relations") is not None else ()
         for number, link in enumerate(links):
             within = f"relation {number} of {where}"
-            other = _value(link, "object", within)
+            other = value_of(link, "object", within)
             if isinstance(other, bool) or not isinstance(other, int | str):
-                raise _wrong("object", within, other, "the id of an object")
+                raise wrong("object", within, other, "the id of an object")
             yield key, _name(link, "name", within), str(other)
 
 
-# -- single values --------------------------------------------------------------------------------
-def _value(record: Any, key: str, where: str) -> Any:
-    if not isinstance(record, dict):
-        raise NoScene(f"{where} is {_shown(record)}, not an object `{{...}}`")
-    if key not in record:
-        raise NoScene(f"{where} has no `{key}`")
-    return record[key]
-
-
-def _list(record: Any, key: str, where: str) -> list[Any]:
-    value = _value(record, key, where)
-    if not isinstance(value, list):
-        raise _wrong(key, where, value, "a list")
-    return value
-
-
 def _name(record: Any, key: str, where: str) -> str:
-    value = _value(record, key, where)
-    if not isinstance(value, str):
-        raise _wrong(key, where, value, "a text")
-    return object_name(value)
-
-
-def _pixels(record: Any, key: str, where: str) -> float:
-    value = _value(record, key, where)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(key, where, value, "a number")
-    if not abs(value) <= _LARGEST:  # nor is NaN
-        raise _wrong(key, where, value, "a number of pixels")
-    return value
-
-
-def _wrong(key: str, where: str, value: Any, wanted: str) -> NoScene:
-    return NoScene(f"`{key}` of {where} is {_shown(value)}, not {wanted}")
-
-
-def _shown(value: Any) -> str:
-    return excerpt(json.dumps(value), 40)
+    return object_name(text_of(record, key, where))

@@ -123,10 +123,24 @@ def split_heads(site: Site, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def taken(
-    tensor: torch.Tensor, positions: tuple[int, ...] | None, ends: torch.Tensor | None
+    tensor: torch.Tensor,
+    positions: tuple[int, ...] | torch.Tensor | None,
+    ends: torch.Tensor | None,
 ) -> torch.Tensor:
     """``tensor`` (prompts, length, width) at some positions of every row,
-    (prompts, positions, width)."""
+    (prompts, positions, width); of a mask (prompts, length) the mean where it is true,
+    (prompts, 1, width)."""
     if positions is None:
         return tensor
+    if isinstance(positions, torch.Tensor):
+        if positions.shape != tensor.shape[:2]:
+            raise MfvError(
+                "MFV5117",
+                f"tokens of {tuple(positions.shape)} are read, and {tuple(tensor.shape[:2])} pass",
+                help="places in a batch are for that batch alone",
+            )
+        weights = sent(positions, tensor.device).float()
+        weights = weights / weights.sum(-1, keepdim=True)
+        chosen = tensor.float().masked_fill(weights[..., None] == 0, 0.0)  # padding may be anything
+        return torch.einsum("pl,plw->pw", weights, chosen)[:, None]
     return torch.stack([tensor[_place(tensor, position, ends)] for position in positions], 1)

@@ -85,8 +85,12 @@ class Edit(Short):
 
 @dataclass(frozen=True)
 class Read:
-    """One reading at a site: a copy of the activations at ``positions``, taken after all edits."""
+    """One reading at a site: a copy of the activations at ``positions``, taken after all edits.
+
+    A mask (prompts, length) as ``positions`` gives the mean of the activations of each prompt where
+    it is true, in float32, as one position.
+    """
 
     site: str
     layer: int
-    positions: tuple[int, ...] | None = LAST
+    positions: tuple[int, ...] | torch.Tensor | None = LAST

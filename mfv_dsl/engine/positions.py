@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.token_texts import tokens_of
 from mfv_dsl.base.transfer import sent
+from mfv_dsl.engine.demonstrations import before_answers
 from mfv_dsl.engine.edits import IMAGES, LAST, Edit, Span
 from mfv_dsl.models.base import Backend, PromptBatch
 
+#: Tokens by what stands there: those of pictures, all of a prompt, those before the answers of its
+#: demonstrations, or those of a text.
+ALL: Literal["all"] = "all"
+DEMONSTRATIONS: Literal["demonstrations"] = "demonstrations"
+Told: TypeAlias = "Literal['images', 'all', 'demonstrations'] | Span"
 #: What stands in a :class:`~mfv_dsl.engine.edits.Span` for the name that a prompt asks about.
 QUERY = "{query}"
 #: Stands for the name where it is asked how a prompt is written; a character of no text.
@@ -35,13 +42,13 @@ def placed(backend: Backend, batch: PromptBatch, edits: Sequence[Edit]) -> list[
     Raises MfvError: MFV5121 for a prompt in which there are none, MFV5122 where it is not known
     which tokens hold a text.
     """
-    places: dict[str | Span, torch.Tensor] = {}
+    places: dict[Told, torch.Tensor] = {}
     done = []
     for edit in edits:
         told = edit.positions
         if isinstance(told, str | Span):
             if told not in places:
-                places[told] = _places(backend, batch, told)
+                places[told] = mask_of(backend, batch, told)
             edit = replace(edit, positions=places[told])
         done.append(edit)
     return done
@@ -89,10 +96,19 @@ def is_picture(tokens: torch.Tensor, image_tokens: frozenset[int]) -> torch.Tens
     return mask
 
 
-def _places(backend: Backend, batch: PromptBatch, told: str | Span) -> torch.Tensor:
-    """A mask (prompts, length)."""
+def mask_of(backend: Backend, batch: PromptBatch, told: Told) -> torch.Tensor:
+    """The tokens of the prompts of ``batch`` that are meant, a mask (prompts, length).
+
+    ``all`` are those that are no padding, ``demonstrations`` the one before the answer of each
+    demonstration.  Raises MfvError: MFV5121 for a prompt that has none, MFV5122 where it is not
+    known which tokens hold a text.
+    """
     if isinstance(told, Span):
         return _of_text(backend, batch, told)
+    if told == ALL:
+        return batch.mask.bool()
+    if told == DEMONSTRATIONS:
+        return before_answers(backend, batch)
     assert told == IMAGES
     mask = is_picture(batch.tokens, backend.image_tokens) & batch.mask.bool()
     for row, found in enumerate(mask.any(-1).tolist()):

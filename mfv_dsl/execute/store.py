@@ -37,6 +37,7 @@ from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.off_task import OffTaskCost
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
+from mfv_dsl.methods.states import States
 from mfv_dsl.methods.tuning import Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
@@ -55,6 +56,7 @@ _TYPES: dict[str, type] = {
         Outcomes,
         Answers,
         Space,
+        States,
         Vector,
         Tuned,
         Training,

@@ -17,6 +17,7 @@ from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.states import States
 from mfv_dsl.methods.vectors import Vector
 
 
@@ -106,8 +107,14 @@ def _outcomes(outcomes: Outcomes) -> bool:
     return all(isinstance(a, np.ndarray) and a.shape == outcomes.correct.shape for a in arrays)
 
 
+def _states(states: States) -> bool:
+    shape = (len(states.queries), max(1, len(states.space.places)), states.space.d_model)
+    return states.rows.shape == shape
+
+
 _SHAPES: dict[type, Callable[[Any], bool]] = {
     Vector: _vector,
+    States: _states,
     Outcomes: _outcomes,
     Answers: lambda answers: len(answers.names) == len(answers.outcomes),
     TaskMean: lambda mean: mean.mean.ndim == 3,

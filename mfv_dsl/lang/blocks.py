@@ -279,6 +279,7 @@ def _check_eval(
                     "it has neither `add` nor `patch`", severity="warning",
                 )  # fmt: skip
     _check_parts(scope, attributes, settings)
+    _check_places(scope, settings)
     _check_choice(scope, attributes, settings)
 
 
@@ -289,6 +290,9 @@ def _check_layer(
     is added at another layer than it was made for."""
     setting = settings["layer"]
     vectors = evals.each_of(settings["add"].value)
+    if setting.origin == "registry" and vectors and all(_of_places(scope, v) for v in vectors):
+        settings["layer"] = Setting("native", "vector", vectors[0].span)
+        return
     layers = [scope.node_types[vector.span].layer for vector in vectors]
     known = sorted({layer for layer in layers if layer is not None})
     if setting.origin == "written" and isinstance(setting.value, int) and setting.span is not None:
@@ -325,6 +329,8 @@ def _check_parts(
         reason = "`patch`" if name == "patch" else "`layer = native`"
         for vector in evals.each_of(settings[name].value):
             vector_type = scope.node_types[vector.span]
+            if name == "add" and vector_type.places:
+                continue
             if vector_type.name == "Vector" and not vector_type.parts:
                 scope.error(
                     "MFV3005", vector,
@@ -332,6 +338,28 @@ def _check_parts(
                     "a tuned vector has only its sum",
                     "write it at a layer with `add`",
                 )  # fmt: skip
+
+
+def _of_places(scope: Scope, vector: Node) -> bool:
+    """Whether a vector has a part for each of several places."""
+    return bool(scope.node_types[vector.span].places)
+
+
+def _check_places(scope: Scope, settings: dict[str, Setting]) -> None:
+    """A vector of several places is added where it was read."""
+    layer = settings["layer"]
+    if layer.value is None or {*evals.each_of(layer.value)} == {"native"}:
+        return
+    for vector in evals.each_of(settings["add"].value):
+        if _of_places(scope, vector):
+            scope.error(
+                "MFV3081", vector,
+                "this vector has a part for each of several places, and `layer` names another",
+                "each part goes where it was read",
+                "write `layer = native`, or leave `layer` out; or read one layer",
+                secondary=[Label(layer.span, "here")] if layer.span else (),
+            )  # fmt: skip
+            return
 
 
 def _check_choice(

@@ -8,7 +8,7 @@ from typing import Any
 
 from mfv_dsl.base.diagnostics import Fix, Label
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.lang import expressions, leaves, loads, operators, values
+from mfv_dsl.lang import expressions, leaves, loads, operators, states, values
 from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.entries import FUNCTION
@@ -96,7 +96,7 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
         if parameter.name in ("model", "dataset"):
             continue
         nodes = arguments.get(parameter.name)
-        if parameter.types == ("Vector",) and nodes is not None:
+        if nodes is not None and {*parameter.types} <= {"Vector", "States"}:
             vectors[parameter.name] = _vectors(scope, parameter, nodes, entry, context)
             value: Any = nodes if parameter.variadic else nodes[0]
             settings[parameter.name] = Setting(value, "written", nodes[0].span)
@@ -121,10 +121,36 @@ def _vectors(
     context: TypingContext,
 ) -> Type:
     subject = f"`{entry.name}`"
+    if "States" in parameter.types:
+        rows = _rows(scope, parameter, nodes, subject, context)
+        if rows is not None:
+            return rows
     vectors = [
         (node, expressions.expect(scope, node, context, "Vector", subject)) for node in nodes
     ]
     return operators.join(scope, [(n, t) for n, t in vectors if t != UNKNOWN])
+
+
+def _rows(
+    scope: Scope, parameter: Parameter, nodes: tuple[Expr, ...], subject: str,
+    context: TypingContext,
+) -> Type | None:  # fmt: skip
+    """The type of the states that a parameter takes; None where it takes vectors, too, and none of
+    ``nodes`` is states."""
+    if "Vector" not in parameter.types:
+        return expressions.expect(scope, nodes[0], context, "States", subject)
+    with scope.aside() as findings:
+        types = [expressions.infer(scope, node, context, "Vector") for node in nodes]
+    if all(of.name != "States" for of in types):
+        return None
+    scope.findings += findings
+    for node, of in zip(nodes, types, strict=True):
+        if of.name == "States" and len(nodes) > 1:
+            return scope.error(
+                "MFV3083", node, f"{subject} takes one of several rows, or vectors",
+                "rows of states", f"write {subject.strip('`')}(...) of these rows alone",
+            )  # fmt: skip
+    return types[0]
 
 
 def _result(
@@ -135,13 +161,21 @@ def _result(
         bound = context.each or settings["model"].origin == "written"
         model, bias = context.model if bound else None, settings["bias"].value
         return Type("Vector", model=model, bias=bias)
+    if entry.name == "states" and "layer" in settings:
+        return states.type_of(scope, node, settings, context)
     if entry.name == "load":
         return loads.load(scope, node, settings, context)
     if entry.name == "blend" and "vectors" in settings:
         return _blend(scope, settings["vectors"].value)
     if not vectors:
-        return Type(entry.result, parts=entry.parts != "none")
-    joined = operators.join(scope, [(arguments[name][0], vectors[name]) for name in vectors])
+        places = None if entry.name == "zeros" else ()  # of any
+        return Type(entry.result, parts=entry.parts != "none", places=places)
+    parts = [(arguments[name][0], vectors[name]) for name in vectors]
+    if any(of.name == "States" for of in vectors.values()):
+        known = all(of != UNKNOWN for of in vectors.values())
+        rows = states.joined(scope, parts) if known else UNKNOWN
+        return states.vector_of(rows) if rows != UNKNOWN else UNKNOWN
+    joined = operators.join(scope, parts)
     if entry.result != "Vector":
         return Type(entry.result)
     if entry.parts == "none":

@@ -73,6 +73,17 @@ _OF_FILES = (
               "counted", "error", choices=("error", "drop")),
 )  # fmt: skip
 
+# What datasets of statements, one object in relation to another, take.
+_QUERY = Parameter("query", ("Choice",), "the end of a relation that is asked about", "subject",
+                   choices=("subject", "object"))  # fmt: skip
+_ASK = Parameter("ask", ("Choice",), "for the other object of true statements (answer), or of "
+                 "every statement whether it is true or false (truth)", "answer",
+                 choices=("answer", "truth"))  # fmt: skip
+_IMAGES = Parameter("images", ("Text",), "the folder of images")
+_ANSWERS = Parameter("answers", ("Choice",), "what is done with a question that several objects "
+                     "answer: leave it out (only), or take the nearest object (nearest)", "only",
+                     choices=("only", "nearest"))  # fmt: skip
+
 DATASETS = (
     Entry(
         "constructor", "scenes", "rendered scenes of shapes or of drawn things, made from a seed",
@@ -172,6 +183,91 @@ DATASETS = (
         ),
         result="Dataset", module="mfv_dsl.data.hf_dataset",
         example='hf_dataset("org/name", query="subject", answer="object")',
+    ),
+    Entry(
+        "constructor", "vsr", "Visual Spatial Reasoning: captions of COCO's photographs, true and "
+        "false, with 66 relations",
+        (
+            Parameter("file", ("Text",), "a file of JSON lines, or the folder of the official "
+                      "splits' three", positional=True),
+            _IMAGES, _QUERY, _ASK, *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.vsr",
+        example='vsr("data/vsr/all_vsr_validated_data.jsonl", images="data/vsr/images")',
+    ),
+    Entry(
+        "constructor", "whatsup", "What's Up: pictures and captions of which one is right, its own "
+        "and those of COCO and Visual Genome",
+        (
+            Parameter("file", ("Text",), "one of the set's JSON files", positional=True),
+            _IMAGES, _QUERY, _ASK, *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.whatsup",
+        example='whatsup("data/whatsup/controlled_images_dataset.json", images="data/whatsup")',
+    ),
+    Entry(
+        "constructor", "spatialsense", "SpatialSense: statements of nine relations that people "
+        "chose to be hard, true and false",
+        (
+            Parameter("file", ("Text",), "the annotations' JSON file", positional=True),
+            _IMAGES, _QUERY, _ASK,
+            Parameter("unique_names", ("Boolean",), "leave out statements of a name that two "
+                      "objects on the image have", True),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.spatialsense",
+        example='spatialsense("data/spatialsense/annotations.json", images="data/spatialsense")',
+    ),
+    Entry(
+        "constructor", "visual_genome", "Visual Genome: relations that people saw in photographs",
+        (
+            Parameter("file", ("Text",), "`relationships.json`", positional=True),
+            _IMAGES, _QUERY,
+            Parameter("unique_names", ("Boolean",), "leave out relations of a name that two "
+                      "objects on the image have", True),
+            Parameter("min_items", ("Number",), "items that a relation has at least, unless "
+                      "`relations` names it", 100, unit="count"),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.visual_genome",
+        example='visual_genome("data/vg/relationships.json", images="data/vg", '
+        "relations=[holding, riding])",
+    ),
+    Entry(
+        "constructor", "clevr", "CLEVR: rendered solids, left, right, in front and behind",
+        (
+            Parameter("file", ("Text",), "a JSON file of scenes, or the folder of the official "
+                      "splits'", positional=True),
+            _IMAGES, _QUERY, _ANSWERS, *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.clevr",
+        example='clevr("data/CLEVR_v1.0/scenes", images="data/CLEVR_v1.0/images")',
+    ),
+    Entry(
+        "constructor", "boxes", "relations by geometry between boxes: COCO's, or of JSON lines",
+        (
+            Parameter("file", ("Text",), "COCO's `instances` or `panoptic` JSON, or JSON lines",
+                      positional=True),
+            _IMAGES, _QUERY, _ANSWERS,
+            Parameter("min_area", ("Number",), "part of the image that an object covers at least",
+                      0.01, unit="part"),
+            Parameter("max_area", ("Number",), "part of the image that an object covers at most",
+                      1.0, unit="part"),
+            Parameter("margin", ("Number",), "how far apart the centres of left, right, above and "
+                      "below are at least, as a part of the image's side", 0.1, unit="part"),
+            Parameter("cone", ("Number",), "how many times as far apart they are in that direction "
+                      "as in the other, at least; 1 or more", 1.0, unit="share"),
+            Parameter("apart", ("Number",), "part of the smaller box that the two share at most, "
+                      "for left, right, above and below", 0.1, unit="part"),
+            Parameter("inside", ("Number",), "part of a box that lies in a larger one, for inside",
+                      0.9, unit="part"),
+            Parameter("overlap", ("Number",), "part of what two boxes cover together that they "
+                      "share, for overlapping", 0.2, unit="part"),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.boxes",
+        example='boxes("data/coco/annotations/instances_val2017.json", images="data/coco", '
+        "relations=[left, inside])",
     ),
 )  # fmt: skip
 

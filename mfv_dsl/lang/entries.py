@@ -117,9 +117,9 @@ _CORRECT_ONLY = Parameter("correct_only", ("Boolean",), "leave out prompts answe
 _EXTRACT = Parameter("split", ("Split",), "the part of the dataset the prompts come from",
                      "extract", from_defaults=True, key="always")  # fmt: skip
 
+_STATES = Parameter("states", ("States",), "rows of states", positional=True)
 _V = Parameter("v", ("Vector",), "a vector", positional=True)
 _W = Parameter("w", ("Vector",), "another vector", positional=True)
-_VECTORS = Parameter("vectors", ("Vector",), "vectors", positional=True, variadic=True)
 
 FUNCTIONS = (
     Entry(
@@ -144,8 +144,50 @@ FUNCTIONS = (
            Parameter("allow_mismatch", ("Boolean",), "take it as one of this model and of "
                      "`bias=none`, whatever its file says; results say so", False)),
           result="Vector", expanded=True, example='load("vectors/tiny", "left")'),
-    Entry("function", "mean", "the mean of vectors", (_VECTORS,), result="Vector", expanded=True,
-          example="mean(fv(left), fv(right))"),
+    Entry(
+        "function", "states", "what the unedited model holds on a relation's prompts: a row for "
+        "each prompt, with a part for each place that is read",
+        (
+            Parameter("relation", ("Relation",), "the relation", positional=True),
+            Parameter("layer", ("Number", "Layers", "Choice"), "the decoder layer that is read; a "
+                      "set, `{3, 5}`, is each of them; or `all`", choices=("all",), unit="layer"),
+            Parameter("site", ("Choice", "List[Choice]"), "the `residual` stream behind the layer, "
+                      "or what the layer's `attention` or `mlp` adds to it; a list is each of them",
+                      "residual", choices=("residual", "attention", "mlp"),
+                      later=("residual", "attention", "mlp")),
+            Parameter("position", ("Choice", "Text"), "the `last` token of the prompt; or the mean "
+                      "over `all`, over those of its `images`, over those of a text where it "
+                      'stands last in the query, such as `"Q:"`, or over the token before the '
+                      "answer of each of its `demonstrations`",
+                      "last", choices=("last", "all", "images", "demonstrations"),
+                      later=("images", "demonstrations"), apart=True),
+            _SHOTS, _TRIALS,
+            Parameter("corrupt", ("Choice",), "read corrupted twins in place of the prompts: as "
+                      "`corrupt` of `fv`; the prompts themselves if left out", None,
+                      choices=("mix", "same_images", "shuffle", "none")),
+            replace(_POOL, from_defaults=False),
+            _EXTRACT,
+            replace(_CORRECT_ONLY, default=False, from_defaults=False),
+            _OF_MODEL, _OF_DATASET, _SEED,
+        ),
+        result="States", expanded=True, example="states(left, layer=3, shots=4)",
+    ),
+    Entry("function", "mean", "the mean of vectors, or of the rows of states",
+          (Parameter("vectors", ("Vector", "States"), "vectors, or the rows of states",
+                     positional=True, variadic=True),),
+          result="Vector", expanded=True, example="mean(fv(left), fv(right))"),
+    Entry("function", "pca", "a principal component of the rows of states, of length 1: the "
+          "direction in which they vary most about their mean, towards that mean",
+          (_STATES,
+           Parameter("component", ("Number",), "which, 1 being that of the largest variance", 1,
+                     unit="count")),
+          result="Vector", parts="none",
+          example="pca(states(left, layer=3, shots=4) - states(left, layer=3, shots=0))"),
+    Entry("function", "probe", "the direction, of length 1, in which a linear classifier tells the "
+          "rows of the first states from those of the second",
+          (_STATES, Parameter("others", ("States",), "rows of other states", positional=True)),
+          result="Vector", parts="none",
+          example="probe(states(left, layer=3), states(right, layer=3))"),
     Entry("function", "normalize", "the vector at length 1", (_V,), result="Vector",
           example="normalize(fv(left))"),
     Entry("function", "project", "the part of a vector along another",

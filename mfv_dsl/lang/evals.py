@@ -185,6 +185,9 @@ class _Controls:
                 )  # fmt: skip
 
     def _random_vector(self, control: str, mode: str, expression: Expr) -> None:
+        node_type = self.scope.node_types.get(expression.span)
+        if node_type is not None and node_type.places:
+            return
         if mode == "patch" or "native" in each_of(self.settings["layer"].value):
             needs = "`patch`" if mode == "patch" else "`layer = native`"
             self._refuse(control, f"a random vector has no per-head parts, which {needs} needs")
@@ -199,11 +202,15 @@ class _Controls:
             self._refuse(control, "the dataset has no other relation")
 
     def _shuffled(self, control: str, mode: str, expression: Expr) -> None:
-        calls = [c for c in calls_behind(self.scope, [expression]) if c.function.text == "fv"]
-        if not calls:
+        behind = list(calls_behind(self.scope, [expression]))
+        calls = [call for call in behind if call.function.text == "fv"]
+        states = [call for call in behind if call.function.text == "states"]
+        if states:
+            self._shuffled_states(control, states)
+        if not calls and not states:
             self._refuse(
                 control, "there are no prompts behind this vector whose answers could be shuffled",
-                at=expression, where="made without `fv`",
+                at=expression, where="made without `fv` and without `states`",
             )  # fmt: skip
         for call in calls:
             options = self.scope.options.get(call.span, {})
@@ -214,6 +221,25 @@ class _Controls:
                     at=call, where=f"made with `shots = {shots}`",
                 )  # fmt: skip
                 return
+
+    def _shuffled_states(self, control: str, calls: list[Call]) -> None:
+        """Some of the prompts that are read have answers to shuffle, and none is a twin already."""
+        most = 0
+        for call in calls:
+            options = self.scope.options.get(call.span, {})
+            if options and options["corrupt"].value is not None:
+                self._refuse(
+                    control, "the prompts that are read are corrupted already",
+                    at=call, where=f"by `corrupt = {options['corrupt'].value}`",
+                )  # fmt: skip
+                return
+            shots = options["shots"].value if options else None
+            most = max(most, 2 if shots is None else shots)
+        if most < 2:
+            self._refuse(
+                control, "answers are shuffled among two demonstrations or more",
+                at=calls[0], where="read with fewer",
+            )  # fmt: skip
 
     def _refuse(
         self, control: str, message: str, label: str = "", help: str | None = None,

@@ -37,7 +37,7 @@ def load(scope: Scope, node: Call, settings: dict[str, Setting], context: Typing
         scope.error(error.code, node, error.message, "", error.help, severity="warning")
     scope.loads[path, name] = facts
     if facts is None:
-        return Type("Vector")
+        return Type("Vector", places=None)
     if facts.pinned not in (None, facts.content):
         scope.error(
             "MFV6022", node, f"`mfv.lock` pins another content of {facts.file}",
@@ -77,7 +77,7 @@ def _against_models(
         )  # fmt: skip
     return Type(
         "Vector", model=matches[0] if matches else None, parts=facts.parts,
-        bias="none" if allow_mismatch else facts.bias, layer=facts.layer,
+        bias="none" if allow_mismatch else facts.bias, layer=facts.layer, places=facts.places,
     )  # fmt: skip
 
 

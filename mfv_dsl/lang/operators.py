@@ -8,10 +8,13 @@ from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Fix, Label
 from mfv_dsl.base.source import Span
+from mfv_dsl.lang import states
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Binary, Expr, HeadLabel, ListExpr, Name, Unary
 
 NUMBER, HEADS = Type("Number"), Type("Heads")
+#: What can stand on a side of an operator.
+_SIDES = ("Number", "Vector", "Heads", "States", "Unknown")
 
 
 def mismatch(
@@ -45,6 +48,10 @@ def mismatch(
         and all(isinstance(item, HeadLabel) for item in node.items)
     ):
         help = "a set of heads stands in `{ }`"
+    elif node_type.name == "States" and want == "Vector":
+        help = "rows become a vector by `mean(...)`, `pca(...)` or `probe(..., ...)`"
+    elif want == "States":
+        help = "rows are read by `states(relation, layer=3)`"
     return scope.error(
         "MFV3001", node, f"{subject} needs {_a(want)}, and this is {_a(node_type.name)}",
         _a(node_type.name), help, fixes=fixes,
@@ -54,7 +61,7 @@ def mismatch(
 # -- arithmetic -----------------------------------------------------------------------------------
 def unary(scope: Scope, node: Unary, operand: Type, context: TypingContext) -> Type:
     """The type of a sign before an expression of type ``operand``."""
-    if operand.name in ("Vector", "Unknown"):
+    if operand.name in ("Vector", "States", "Unknown"):
         return operand
     if operand.name == "Number":
         if operand.value is None or node.operator == "+":
@@ -69,7 +76,7 @@ def binary(scope: Scope, node: Binary, left: Type, right: Type, context: TypingC
     Numbers that are known before the run are computed here.
     """
     sides = [(node.left, left), (node.right, right)]
-    odd = [side for side in sides if side[1].name not in ("Number", "Vector", "Heads", "Unknown")]
+    odd = [side for side in sides if side[1].name not in _SIDES]
     for side, side_type in odd:
         _no_arithmetic(scope, side, side_type, node.operator, context)
     if odd:
@@ -83,13 +90,19 @@ def binary(scope: Scope, node: Binary, left: Type, right: Type, context: TypingC
         return _sets(scope, node)
     if names == ("Vector", "Vector"):
         return _vectors(scope, node, left, right)
-    if set(names) == {"Number", "Vector"} and (
-        node.operator == "*" or (node.operator == "/" and names[1] == "Number")
+    if names == ("States", "States") and node.operator in "+-":
+        return states.joined(scope, [(node.left, left), (node.right, right)])
+    if (
+        "Number" in names
+        and not {"Vector", "States"}.isdisjoint(names)
+        and (node.operator == "*" or (node.operator == "/" and names[1] == "Number"))
     ):
         if node.operator == "/" and right.value == 0:
             return scope.error("MFV3009", node.right, "division by zero")
-        return replace(left if left.name == "Vector" else right, value=None)
+        return replace(right if left.name == "Number" else left, value=None)
     help = None
+    if set(names) == {"States", "Vector"}:
+        help = "rows become a vector by `mean(...)`, `pca(...)` or `probe(..., ...)`"
     if node.operator in "+-":
         scales = set(names) == {"Number", "Vector"}
         help = "a Number can scale a Vector: write `*`" if scales else None
@@ -102,13 +115,13 @@ def binary(scope: Scope, node: Binary, left: Type, right: Type, context: TypingC
 
 
 def _a(name: str) -> str:
-    return name if name == "Heads" else f"a {name}"
+    return name if name in ("Heads", "States") else f"a {name}"
 
 
 def _half_known(operator: str, left: Type, right: Type) -> Type:
     """With one side unknown, keep what must be so whatever the other side is."""
     side = right if left == UNKNOWN else left
-    if side.name == "Vector" and operator in "+-*/":
+    if side.name in ("Vector", "States") and operator in "+-*/":
         return replace(side, model=None)
     return side if side.name == "Heads" and operator in "|&" else UNKNOWN
 
@@ -181,6 +194,11 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
     bias = _one_bias(scope, vectors)
     layers = {vector_type.layer for _, vector_type in vectors}
     layer = layers.pop() if len(layers) == 1 else None
+    places = next((of.places for _, of in vectors if of.places is not None), None)
+    of_first = next(((node, of) for node, of in vectors if of.places is not None), None)
+    for node, vector_type in vectors:
+        if of_first is not None and not states.same_places(of_first[1], vector_type):
+            return states.other_places(scope, node, vector_type, *of_first)
     model, first = None, None
     for node, vector_type in vectors:
         if vector_type.model is None:
@@ -195,7 +213,7 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
                 secondary=[Label(first.span, f"from `{model}`")],
             )  # fmt: skip
             return Type("Vector", parts=parts)
-    return Type("Vector", model=model, parts=parts, bias=bias, layer=layer)
+    return Type("Vector", model=model, parts=parts, bias=bias, layer=layer, places=places)
 
 
 def _one_bias(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> str | None:

@@ -27,7 +27,10 @@ class Type:
     parts: bool = True  # whether a Vector has per-head parts
     blend: bool = False  # whether a Vector is another for every test item
     bias: str | None = None  # of a Vector whose bias convention is known
-    layer: int | None = None  # of a Vector that was trained at one, or saved for one
+    layer: int | None = None  # of a Vector that was trained at one, saved for one, or read at one
+    #: of a Vector with a part for each of several places, or of States of such: sites and layers;
+    #: None where they are not known
+    places: tuple[tuple[str, int], ...] | None = ()
 
     def __str__(self) -> str:
         return self.name

@@ -72,6 +72,13 @@ def check_tune(
                 "", "begin with a function vector, such as `fv(each)`",
                 secondary=[Label(variable.span, "learns per head")] if variable.span else (),
             )  # fmt: skip
+    start_type = None if start.span is None else scope.node_types.get(start.span)
+    if start.span is not None and start_type is not None and start_type.places:
+        scope.error(
+            "MFV3081", start.span,
+            f"{subject} trains a vector of one layer, and this start has a part for each of "
+            "several places", "", "read one layer, or begin with another vector",
+        )  # fmt: skip
     select = settings["select_on"]
     if select.value == TRAINING_SPLIT and select.span is not None:
         scope.error(

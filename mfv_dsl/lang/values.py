@@ -76,8 +76,8 @@ def scalar(
             return _not_a_choice(scope, parameter, node, context)
     if "Layers" in types and isinstance(node, SetExpr):
         return _layers(scope, parameter, node, context)
-    if "Vector" in types or "Heads" in types:
-        want = "Vector" if "Vector" in types else "Heads"
+    if not {"Vector", "Heads", "States"}.isdisjoint(types):
+        want = next(name for name in ("Vector", "Heads", "States") if name in types)
         node_type = expressions.expect(scope, node, context, want, subject)
         return node if node_type.name == want else None
     if "Number" in types:

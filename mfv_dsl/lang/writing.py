@@ -51,6 +51,15 @@ def _check_site(scope: Scope, settings: Mapping[str, Setting], context: TypingCo
         return
     place = settings["layer"].span
     places = [Label(place, "here")] if place else []
+    vectors = [scope.node_types.get(vector.span) for vector in each_of(settings["add"].value)]
+    if "native" in layers and any(vector is not None and vector.places for vector in vectors):
+        if site.origin == "written" or site.value != "residual":
+            scope.error(
+                "MFV3043", site.span,
+                "`layer = native` adds each part of a vector at its own site", "",
+                "leave `site` out: it was said where the parts were read", secondary=places,
+            )  # fmt: skip
+        return
     if "native" in layers and site.value != "attention":
         if site.origin == "written" or site.value != "residual":
             scope.error(

@@ -7,7 +7,7 @@ model answers correctly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -103,6 +103,44 @@ def activations(plan: Plan, step: Step) -> Description:
     )  # fmt: skip
 
 
+def states(plan: Plan, step: Step) -> Description:
+    """Of rows of states, which are held beside the keys and values of a batch."""
+    p, facts = step.parameters, model_facts(plan, step)
+    twins = f", corrupted by {p['corrupt']}{_pool(plan, step)}" if p["corrupt"] else ""
+    rows, tokens = row_bytes(p, facts), tokens_at(p["position"])
+    if p["position"] == "demonstrations":
+        tokens = "the tokens before the answers of demonstrations"
+    return Description(
+        _prompts(p, p["trials"]) + twins,
+        f"nothing; reads {places_text(p['places'])} at {tokens}",
+        **_cost(facts, p["trials"], p["trials"],
+                _memory(facts, min(p["trials"], BATCH), p["shots"]) + rows, p["shots"]),
+    )  # fmt: skip
+
+
+def row_bytes(p: Mapping[str, Any], facts: ModelFacts) -> int:
+    """The bytes that the rows of a step of states take."""
+    return int(4 * p["trials"] * len(p["places"]) * facts.d_model)
+
+
+def places_text(places: Sequence[tuple[str, int]]) -> str:
+    """Places for people, by site.
+
+    >>> places_text([("lm.mlp", 3), ("lm.resid", 3), ("lm.resid", 5)])
+    'lm.mlp of layer 3, lm.resid of layers 3, 5'
+    """
+    layers: dict[str, list[int]] = {}
+    for site, layer in places:
+        layers.setdefault(site, []).append(layer)
+    parts = []
+    for site, own in layers.items():
+        if len(own) > 2 and own == list(range(own[0], own[-1] + 1)):
+            parts.append(f"{site} of layers {own[0]}–{own[-1]}")
+        else:
+            parts.append(f"{site} of layer{'s' if own[1:] else ''} {', '.join(map(str, own))}")
+    return ", ".join(parts)
+
+
 def mediation(plan: Plan, step: Step) -> Description:
     """Of the effects of all heads."""
     p, facts = step.parameters, model_facts(plan, step)
@@ -117,7 +155,7 @@ def mediation(plan: Plan, step: Step) -> Description:
 def _pool(plan: Plan, step: Step) -> str:
     """The relations that a twin's demonstrations take turns in."""
     p = step.parameters
-    if p["corrupt"] not in POOLED or not p["shots"]:
+    if p.get("corrupt") not in POOLED or not p["shots"]:
         return ""
     return f" of {', '.join(p.get('pool') or dataset_facts(plan, step).relations)}"
 
@@ -306,6 +344,9 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
         layers = ", ".join(map(str, p["layers"]))
         scales = ", ".join(f"{scale:g}" for scale in p["scales"])
         native = p["layers"] == ("native",)
+        if native and (parts := _places_of(plan, step.inputs.get("real"))):
+            where = f"each part of its own: {places_text(parts)}"
+            return f"{scales} × ({treatment}) added, {where}, at {tokens}{chosen}"
         name = SITES["attention" if native else p.get("site", "residual")]
         site = f"{name} ({facts.paths[name]})" if name in facts.paths else name
         return f"{scales} × ({treatment}) added to {site}, layer {layers}, at {tokens}{chosen}"
@@ -313,6 +354,19 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     if mode == "patch":
         return f"per-head parts of {treatment} in place of lm.attn ({tokens}){chosen}"
     return f"{p['ablate_with']} in place of {treatment} at lm.attn ({tokens}){chosen}"
+
+
+def _places_of(plan: Plan, key: Any) -> tuple[tuple[str, int], ...]:
+    """The places of the vector that a step makes, none where it is of one."""
+    work = [key] if isinstance(key, str) else []
+    while work:
+        step = plan[work.pop()]
+        if step.operation in ("states", "load"):
+            places = tuple(step.parameters["places"])
+            return places if len(places) > 1 else ()
+        if step.operation not in ("extract", "tune", "norm", "dot", "cosine"):
+            work += step.input_keys
+    return ()
 
 
 def _real(plan: Plan, step: Step) -> str:

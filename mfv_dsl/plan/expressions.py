@@ -23,12 +23,12 @@ from mfv_dsl.lang.tunes import DRAWN, TRAINING_SPLIT
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, case_of, text_of
-from mfv_dsl.plan.heads import HeadPlanner
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.planner import parameters_of, relation_argument
+from mfv_dsl.plan.states import StatesPlanner
 
 
-class Planner(HeadPlanner):
+class Planner(StatesPlanner):
     """Plans expressions; every method that takes one returns the key of its step."""
 
     def __init__(self, checked: Checked) -> None:
@@ -41,6 +41,7 @@ class Planner(HeadPlanner):
             "load": lambda call, context: {self.load(call, context): 1.0},
             "mean": self._mean,
             "zeros": lambda call, context: {},
+            "states": lambda call, context: {self.states(call, context): 1.0},
             "blend": self._blend,
         }
 
@@ -56,11 +57,13 @@ class Planner(HeadPlanner):
         if list(form.values()) == [1.0]:
             return next(iter(form))
         keys = sorted(form)
+        self.check_pairs(keys)
         label = " + ".join(f"{form[key]:g}·{self.steps[key].label}" for key in form) or "zero"
-        return self.add(
+        key = self.add(
             "linear", label.replace("+ -", "− "), {"coefficients": [form[key] for key in keys]},
             {"vectors": tuple(keys)}, context,
         )  # fmt: skip
+        return self.of_rows(key, keys)
 
     def linear(self, expr: Expr, context: Context) -> Linear:
         """The linear form of a vector expression; like terms are merged, zero terms dropped."""
@@ -120,8 +123,9 @@ class Planner(HeadPlanner):
         if operator == "/":
             parameters = {"operator": "/", "left": 1.0}
             number = self.add("arithmetic", "1 / …", parameters, {"right": number})
-        inputs = {"factor": number, "vector": self.combination(form, context)}
-        return {self.add("times", label, {}, inputs, context): 1.0}
+        vector = self.combination(form, context)
+        step = self.add("times", label, {}, {"factor": number, "vector": vector}, context)
+        return {self.of_rows(step, [vector]): 1.0}
 
     def _call(self, call: Call, context: Context) -> Linear:
         name = call.function.text
@@ -132,6 +136,8 @@ class Planner(HeadPlanner):
             return {self.tuned_vector(self.checked.tunes[name], relation, context): 1.0}
         if name in self.expansions:
             return self.expansions[name](call, context)
+        if name == "pca":
+            self.check_component(call, context)
         return {self.operation_of(call, context): 1.0}
 
     def member(self, call: Call, context: Context) -> Context:
@@ -172,6 +178,8 @@ class Planner(HeadPlanner):
         return self.add(entry.name, label, parameters, inputs, context, dataset=reads_data)
 
     def _input(self, parameter: Parameter, value: Any, context: Context) -> str | tuple[str, ...]:
+        if "States" in parameter.types:
+            return self.rows(value, context)
         plan = self.heads if "Heads" in parameter.types else self.vector
         if isinstance(value, tuple):
             return tuple(plan(part, context) for part in value)
@@ -204,10 +212,15 @@ class Planner(HeadPlanner):
         parameters = parameters_of("load", options) | {
             "revision": facts.revision if facts else None,
             "content": _content(facts.file) if facts else None,
+            "places": facts.places if facts else (),
         }
         return self.add("load", unparse(call), parameters, {}, context)
 
     def _mean(self, call: Call, context: Context) -> Linear:
+        if self.checked.types.get(call.arguments[0].span) == "States":
+            rows, label = self.rows(call.arguments[0], context), text_of(call, context)
+            label += str(context.variation)
+            return {self.add("mean_states", label, {}, {"states": rows}, context): 1.0}
         forms = [self.linear(argument, context) for argument in call.arguments]
         return scaled(self._sum(call, *forms), 1 / len(forms))
 

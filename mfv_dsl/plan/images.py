@@ -42,7 +42,7 @@ def draws(plan: Plan, step: Step) -> Iterator[Draw]:
     def of(n: int, shots: int, split: str, relation: str = "") -> Draw:
         return Draw((relation or p["relation"], split, p["seed"]), n, shots + 1)
 
-    if step.operation in ("activations", "mediation"):
+    if step.operation in ("activations", "mediation", "states"):
         n, shots, corrupt = p["trials"], p["shots"], p.get("corrupt")
         yield of(n, 0 if corrupt in ("mix", "none") else shots, p["split"])
         if corrupt == "mix" and shots:

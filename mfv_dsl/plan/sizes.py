@@ -44,7 +44,7 @@ def _pools(operation: str, parameters: Mapping[str, Any]) -> Iterator[_Pool]:
 
 
 def _draws(operation: str, p: Mapping[str, Any]) -> Iterator[_Draw]:
-    if operation in ("activations", "mediation"):
+    if operation in ("activations", "mediation", "states"):
         yield ("trials", p["trials"]), p["split"], ("shots", p["shots"])
     elif operation == "evaluate":
         splits = [p["split"], *([p["select_on"]] if p.get("choose") else [])]

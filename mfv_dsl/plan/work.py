@@ -201,6 +201,7 @@ def _tune(plan: Plan, step: Step) -> Work:
 
 _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "activations": _activations,
+    "states": _activations,
     "mediation": _mediation,
     "evaluate": _evaluate,
     "answers": _answers,

@@ -22,6 +22,39 @@ SUBSET = [{
     "image_id": 7, "objects": [{"name": "man"}, {"name": "hat"}],
     "relations": [{"subject": "man", "predicate": "on", "object": "hat"}],
 }]  # fmt: skip
+CAPTION = {
+    "image": "a.png", "image_link": "http://images.cocodataset.org/train2017/a.png",
+    "caption": "The cup is next to the lamp.", "label": 1, "relation": "next to", "subj": "cup",
+    "obj": "lamp", "annotator_id": 1, "vote_true_validator_id": "[2]", "reference_frame": None,
+}  # fmt: skip
+CONTROLLED = [
+    {"image_path": "data/a.png", "caption_options": ["A cup on a table", "A cup under a table"]},
+    [7, "A photo of a cup to the left of a plate", "A photo of a cup to the right of a plate"],
+]
+SENSE = [{
+    "url": "https://flickr.com/a.png", "nsid": "1@N", "height": 90, "width": 90, "split": "train",
+    "annotations": [{"_id": "1", "predicate": "on", "label": True,
+                     "subject": {"name": "cat", "x": 1, "y": 1, "bbox": [1, 9, 2, 8]},
+                     "object": {"name": "ground", "x": 1, "y": 1, "bbox": [0, 90, 3, 80]}}],
+}]  # fmt: skip
+SOLID = {"shape": "cube", "size": "small", "material": "metal", "color": "red", "rotation": 1.5,
+         "3d_coords": [1, 2, 0.7], "pixel_coords": [1, 2, 9.5]}  # fmt: skip
+SCENES = {"info": {}, "scenes": [{
+    "split": "val", "image_index": 0, "image_filename": "a.png", "directions": {},
+    "objects": [SOLID, {**SOLID, "color": "blue", "3d_coords": [3, 2, 0.7]}],
+    "relationships": {"left": [[], [0]], "right": [[1], []]},
+}]}  # fmt: skip
+INSTANCES = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 100, "height": 100}],
+    "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+    "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 20], "iscrowd": 0},
+                    {"image_id": 1, "category_id": 2, "bbox": [60, 0, 20, 20], "iscrowd": 0}],
+}  # fmt: skip
+GENOME = [{"image_id": 7, "relationships": [{
+    "relationship_id": 1, "predicate": "ON", "synsets": [],
+    "subject": {"object_id": 1, "name": "shade", "x": 1, "y": 1, "w": 5, "h": 5},
+    "object": {"object_id": 2, "names": ["street"], "x": 1, "y": 1, "w": 5, "h": 5},
+}]}]  # fmt: skip
 LINE = '{{"image": "{}.png", "query": "cup", "answer": "lamp", "relation": "left"}}\n'
 TABLES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "pairs.csv": (
@@ -42,6 +75,37 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "subset.json": (
         json.dumps(SUBSET),
         lambda path: open_dataset("gqa", file=str(path), images=str(path.parent)),
+    ),
+    "vsr.jsonl": (
+        json.dumps(CAPTION) + "\n" + json.dumps({**CAPTION, "label": 0, "image": "b.png"}),
+        lambda path: open_dataset("vsr", file=str(path), images=str(path.parent), ask="truth"),
+    ),
+    "whatsup.json": (
+        json.dumps(CONTROLLED),
+        lambda path: open_dataset("whatsup", file=str(path), images=str(path.parent)),
+    ),
+    "sense.json": (
+        json.dumps(SENSE),
+        lambda path: open_dataset("spatialsense", file=str(path), images=str(path.parent)),
+    ),
+    "clevr.json": (
+        json.dumps(SCENES),
+        lambda path: open_dataset("clevr", file=str(path), images=str(path.parent)),
+    ),
+    "instances.json": (
+        json.dumps(INSTANCES),
+        lambda path: open_dataset("boxes", file=str(path), images=str(path.parent)),
+    ),
+    "boxes.jsonl": (
+        json.dumps({"image": "a.png", "width": 100, "height": 100, "objects": [
+            {"name": "dog", "bbox": [0, 0, 20, 20]}, {"name": "cat", "bbox": [60, 0, 20, 20]}]}),
+        lambda path: open_dataset("boxes", file=str(path), images=str(path.parent)),
+    ),
+    "genome.json": (
+        json.dumps(GENOME),
+        lambda path: open_dataset(
+            "visual_genome", file=str(path), images=str(path.parent), min_items=1
+        ),
     ),
     "synonyms.csv": ("canonical,synonym\nmug,coffee mug\n", lambda path: read_synonyms(str(path))),
 }  # fmt: skip

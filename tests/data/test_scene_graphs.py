@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mfv_dsl.data import read_table
-from mfv_dsl.data.scene_graphs import NoScene, scene_of
+from mfv_dsl.data.json_values import BadValue
+from mfv_dsl.data.scene_graphs import scene_of
 
 GRAPH: dict[str, Any] = {
     "width": 100, "height": 100,
@@ -63,7 +64,7 @@ def test_every_value_at_every_place_is_read_or_refused_with_its_key(entry: dict[
         for value in [(value,) for value in VALUES] + [()]:
             try:
                 scene, _ = scene_of(changed(entry, place, *value))
-            except NoScene as error:
+            except BadValue as error:
                 refused += 1
                 names = [key for key in place if isinstance(key, str)] or ["image"]
                 told = str(error)
@@ -92,13 +93,13 @@ def test_every_value_at_every_place_is_read_or_refused_with_its_key(entry: dict[
     ],
 )  # fmt: skip
 def test_the_place_and_the_key_are_told(place: tuple[Any, ...], value: Any, what: str):
-    with pytest.raises(NoScene) as caught:
+    with pytest.raises(BadValue) as caught:
         scene_of(changed(GRAPH, place, value))
     assert what in str(caught.value)
 
 
 def test_a_size_of_nothing_is_no_size():
-    with pytest.raises(NoScene, match="the size of the image is 1e-200 × 1e-200"):
+    with pytest.raises(BadValue, match="the size of the image is 1e-200 × 1e-200"):
         scene_of({**GRAPH, "width": 1e-200, "height": 1e-200})
 
 

@@ -45,14 +45,14 @@ def recipe(attributes: str, model: str = "tiny()", more: str = "") -> mfv.Recipe
 WRITES = {
     "last": f"add = 20 * normalize(fv(each))\nlayer = {LAYER}\nscale = 2\n",
     "all": f"add = 20 * normalize(fv(each))\nlayer = {LAYER}\nscale = 2\nposition = all\n",
-    "text": f'add = 20 * normalize(fv(each))\nlayer = {LAYER}\nscale = 2\nposition = "Q:"\n',
+    "text": f'add = 20 * normalize(fv(each))\nlayer = {LAYER}\nscale = 2\nposition = ". A"\n',
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["flamingo", "llava"])
-@pytest.mark.parametrize(("where", "kind"), [("last", "few_shot"), ("all", "named"),
-                                             ("text", "where")])  # fmt: skip
+@pytest.mark.parametrize(("where", "kind"), [("last", "where"), ("all", "named"),
+                                             ("text", "few_shot")])  # fmt: skip
 def test_divergences_are_those_of_plain_forwards(name: str, where: str, kind: str, tmp_path: Path):
     model = "tiny()" if name == "flamingo" else 'tiny("llava")'
     asked = f"metrics = [off_task_kl]\non = [left]\noff_task = {kind}\n"
@@ -64,7 +64,7 @@ def test_divergences_are_those_of_plain_forwards(name: str, where: str, kind: st
     scenes = Scenes(relations=RELATIONS, count=40)
     plain = Plain(name, scenes)
     prompts = draw_off_task(scenes, kind, RELATIONS[1:], "test", 7)
-    position = {"last": "last", "all": "all", "text": "Q:"}[where]
+    position = {"last": "last", "all": "all", "text": ". A"}[where]
     divergences, before, after = [], [], []
     for prompt in prompts:
         p, q = (
@@ -78,7 +78,7 @@ def test_divergences_are_those_of_plain_forwards(name: str, where: str, kind: st
     (cost,) = measured.costs
     np.testing.assert_allclose(cost.kl_per_prompt, divergences, atol=2e-5, rtol=1e-3)
     assert cost.correct_before.tolist() == before and cost.correct_after.tolist() == after
-    assert cost.kl_mean > 1e-4
+    assert cost.kl_mean > 1e-5
     assert measured.images == tuple(prompt.query.image for prompt in prompts)
 
 
@@ -147,7 +147,7 @@ def test_means_over_seeds_and_files(ran: RunResult):
     assert said["rows"][0]["off_task"]["n"] == 7
     table = ran.table(rows="control", cols="relation", value="off_task_kl",
                       where={"eval": "raw", "seed": "mean", "relation": "left"})  # fmt: skip
-    assert "[" in table.to_text()
+    assert "[" in str(table)
 
 
 @pytest.mark.slow

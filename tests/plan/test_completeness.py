@@ -32,9 +32,10 @@ dataset d = scenes(relations=[left, right, above, below], count=40)
 """
 LIBRARY = bundled("vectors") / "flamingo-tiny"
 #: The shortest call of functions whose example says more, so that each option has an effect.
-CALLS = {
+CALLS: dict[str | tuple[str, str], str] = {
     "fv": "fv(left)", "top": "top(3)", "random": "random(3)", "load": f'load("{LIBRARY}", "left")',
-    "random_like": "random_like(fv(left))",
+    "random_like": "random_like(fv(left))", "states": "states(left, layer=3)",
+    ("states", "pool"): "states(left, layer=3, corrupt=mix)",
 }  # fmt: skip
 
 
@@ -109,6 +110,10 @@ def use_of(entry: Entry, call: str, name: str = "e") -> str:
     if entry.result == "Heads":
         return f"eval {name} {{ ablate = {call}, on = [left] }}"
     vector = f"({call}) * fv(left)" if entry.result == "Number" else call
+    if entry.result == "States":
+        vector = f"mean({call})"
+        if "layer=all" in call:  # of several places, each part where it was read
+            return f"eval {name} {{ add = {vector}, on = [left] }}"
     return f"eval {name} {{ add = {vector}, layer = 1, on = [left] }}"
 
 
@@ -154,7 +159,8 @@ def test_every_option_of_a_function_changes_a_key(entry: Entry, option: Paramete
     if value is None:
         assert option.choices == (option.default,)
         return
-    call = mfv.Expression.parse(CALLS.get(entry.name, entry.example))
+    shortest = CALLS.get(entry.name, entry.example)
+    call = mfv.Expression.parse(CALLS.get((entry.name, option.name), shortest))
     changed = str(call)[:-1] + f", {option.name}={value})"
     if f"{option.name}=" in str(call):
         before, _, _ = str(call).partition(f"{option.name}=")

@@ -5,9 +5,9 @@ endif
 
 syntax match   mfvOperator  "[-+*/|&=]\|\.\."
 syntax match   mfvName      "\<\h\w*\>"
-syntax match   mfvValue     "\<\%(other_relation\|random_vector\|random_heads\|first_token\|head_scales\|same_images\|attention\|confusion\|head_mask\|accuracy\|balanced\|familiar\|generate\|gradient\|official\|p_answer\|per_head\|relation\|residual\|shuffled\|analogy\|shuffle\|subject\|images\|native\|normal\|object\|others\|pooled\|random\|shapes\|things\|vector\|eager\|error\|false\|first\|flash\|layer\|novel\|paper\|plain\|scale\|turns\|auto\|bf16\|chat\|cuda\|drop\|each\|fp16\|fp32\|full\|int8\|last\|mean\|none\|norm\|sdpa\|true\|zero\|add\|aie\|all\|cpu\|mix\|mlp\|mps\|nf4\|nll\|k\)\>"
+syntax match   mfvValue     "\<\%(demonstrations\|other_relation\|random_vector\|random_heads\|first_token\|head_scales\|same_images\|attention\|confusion\|head_mask\|accuracy\|balanced\|familiar\|generate\|gradient\|official\|p_answer\|per_head\|relation\|residual\|shuffled\|analogy\|nearest\|shuffle\|subject\|answer\|images\|native\|normal\|object\|others\|pooled\|random\|shapes\|things\|vector\|eager\|error\|false\|first\|flash\|layer\|novel\|paper\|plain\|scale\|truth\|turns\|auto\|bf16\|chat\|cuda\|drop\|each\|fp16\|fp32\|full\|int8\|last\|mean\|none\|norm\|only\|sdpa\|true\|zero\|add\|aie\|all\|cpu\|mix\|mlp\|mps\|nf4\|nll\|k\)\>"
 syntax match   mfvCall      "\<\h\w*\>\ze\s*("
-syntax match   mfvFunction  "\<\%(metadata_csv\|openflamingo\|random_like\|hf_dataset\|normalize\|project\|cosine\|layers\|random\|reject\|scenes\|blend\|zeros\|pairs\|clip\|load\|mean\|norm\|tiny\|all\|dot\|top\|gqa\|fv\|hf\)\>\ze\s*("
+syntax match   mfvFunction  "\<\%(visual_genome\|metadata_csv\|openflamingo\|spatialsense\|random_like\|hf_dataset\|normalize\|project\|whatsup\|cosine\|layers\|random\|reject\|states\|scenes\|blend\|probe\|zeros\|boxes\|clevr\|pairs\|clip\|load\|mean\|norm\|tiny\|all\|dot\|pca\|top\|gqa\|vsr\|fv\|hf\)\>\ze\s*("
 syntax match   mfvAttribute "\<\h\w*\>\ze\s*=[^=]"
 syntax match   mfvItem      "^\s*\zs\%(defaults\|dataset\|profile\|report\|vector\|heads\|model\|sweep\|eval\|save\|tune\|let\|use\|mfv\)\>\ze\s*\%(\s[A-Za-z0-9_\"]\|{\)"
 syntax match   mfvControl   "\<match\>\ze\s\+\h\w*\s*{"

@@ -12,6 +12,7 @@ from mfv_dsl.execute.operations import (
     heads,
     numbers,
     off_task,
+    states,
     tuning,
     vectors,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "heads",
     "numbers",
     "off_task",
+    "states",
     "tuning",
     "vectors",
 ]

@@ -11,6 +11,7 @@ from mfv_dsl.execute.session import Session
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import vectors as algebra
+from mfv_dsl.methods.states import States, combine_states
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Step
 
@@ -39,19 +40,23 @@ def load(session: Session, step: Step, inputs: Values) -> Vector:
 
 
 @performs("linear")
-def linear(session: Session, step: Step, inputs: Values) -> Vector:
-    """A weighted sum of vectors."""
+def linear(session: Session, step: Step, inputs: Values) -> Vector | States:
+    """A weighted sum of vectors, or of rows of states."""
     if not inputs["vectors"]:
         facts = session.backend(step).facts
         space = algebra.Space(facts.fingerprint, facts.d_model)
         return Vector(torch.zeros(facts.d_model), space, "zeros()")
     terms = list(zip(step.parameters["coefficients"], inputs["vectors"], strict=True))
+    if isinstance(terms[0][1], States):
+        return combine_states(terms, step.label)
     return algebra.combine(terms, step.label)
 
 
 @performs("times")
-def times(session: Session, step: Step, inputs: Values) -> Vector:
-    """A vector times a computed number."""
+def times(session: Session, step: Step, inputs: Values) -> Vector | States:
+    """A vector, or rows of states, times a computed number."""
+    if isinstance(inputs["vector"], States):
+        return combine_states([(inputs["factor"], inputs["vector"])], step.label)
     return algebra.combine([(inputs["factor"], inputs["vector"])], step.label)
 
 

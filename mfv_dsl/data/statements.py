@@ -1,0 +1,134 @@
+"""Statements that one object stands in a relation to another: what published sets of relations are
+made of, and the items that come of them.
+
+Three rules make items that can be asked: a question has one answer, an object is not asked about
+itself, and an image is in one split.  What they leave out is counted by rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mfv_dsl.base.texts import tidy
+from mfv_dsl.data.names import relation_name
+from mfv_dsl.data.rows import ItemRow
+from mfv_dsl.data.scene_graphs import object_name
+
+#: Predicates whose relation is called something else than the predicate with underscores.
+RENAMED: Mapping[str, str] = {"to the left of": "left", "to the right of": "right"}
+#: What the splits of published sets are called here.
+SPLIT_NAMES: Mapping[str, str] = {"dev": "validation", "val": "validation", "valid": "validation"}
+#: Which split keeps an image that several show: the one that is measured on.
+_KEEPS = ("test", "validation", "train")
+_ARTICLE = re.compile(r"(?:the|an?) (?=.)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``subject`` stands in ``relation`` to ``object`` on an image, or, where ``holds`` is false,
+    somebody says so and it is not so; ``text`` is the sentence that says it."""
+
+    place: str
+    image: str
+    subject: str
+    relation: str
+    object: str
+    text: str
+    holds: bool = True
+    split: str | None = None
+
+
+@lru_cache(maxsize=10_000)
+def relation_of(predicate: str) -> str:
+    """The relation that a predicate is called in recipes.
+
+    >>> relation_of("to the left of"), relation_of("sitting on"), relation_of("in-front of")
+    ('left', 'sitting_on', 'in_front_of')
+    """
+    return RENAMED.get(predicate) or relation_name(predicate)
+
+
+def without_article(name: str) -> str:
+    """A name as objects are called: no article, no capital letters, single blanks.
+
+    >>> without_article("A beer bottle"), without_article("the TV"), without_article("a")
+    ('beer bottle', 'tv', 'a')
+    """
+    name = tidy(name)
+    return object_name(name[match.end() :] if (match := _ARTICLE.match(name)) else name)
+
+
+def split_name(name: str) -> str:
+    """What a split of a published set is called here.
+
+    >>> split_name("valid"), split_name("test")
+    ('validation', 'test')
+    """
+    return SPLIT_NAMES.get(name, name)
+
+
+def items_of(
+    statements: Iterable[Statement], ask: str, query: str, dropped: Counter[str]
+) -> list[ItemRow]:
+    """The items of statements.
+
+    Args:
+        statements: In the order of the file.
+        ask: ``answer`` to ask for the other object of statements that hold; ``truth`` to ask of
+            every statement whether it holds, ``true`` or ``false``.
+        query: Which end of a relation is asked about, ``subject`` or ``object``.
+        dropped: Counts what the rules leave out.
+    """
+    rows = []
+    for one in statements:
+        if ask == "truth":
+            text = tidy(one.text).rstrip(".")
+            ends = text, "true" if one.holds else "false"
+        elif not one.holds:
+            dropped["statements that do not hold"] += 1
+            continue
+        elif one.subject == one.object:
+            dropped["relations of an object to its own name"] += 1
+            continue
+        else:
+            ends = (one.subject, one.object) if query == "subject" else (one.object, one.subject)
+        rows.append(ItemRow(one.place, one.image, *ends, one.relation, one.split))
+    return one_answer(one_split(rows, dropped), dropped)
+
+
+def one_answer(rows: Sequence[ItemRow], dropped: Counter[str]) -> list[ItemRow]:
+    """The rows, of those with one question the first."""
+    first: dict[tuple[str, str, str], str] = {}
+    kept = []
+    for row in rows:
+        question = row.image, row.query, row.relation
+        if question not in first:
+            first[question] = row.answer
+            kept.append(row)
+        elif first[question] == row.answer:
+            dropped["items that are there twice"] += 1
+        else:
+            dropped["further answers to a question"] += 1
+    return kept
+
+
+def one_split(rows: Sequence[ItemRow], dropped: Counter[str]) -> list[ItemRow]:
+    """The rows, of an image that several splits show those of one: of ``test`` where that shows
+    it, else of ``validation``, else of ``train``."""
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        if row.split is not None:
+            splits.setdefault(row.image, set()).add(row.split)
+    keeps = {
+        image: min(names, key=lambda name: (*_KEEPS, name).index(name))
+        for image, names in splits.items()
+        if len(names) > 1
+    }
+    kept = [row for row in rows if keeps.get(row.image, row.split) == row.split]
+    if len(kept) < len(rows):
+        dropped["items whose image another split shows"] += len(rows) - len(kept)
+    return kept
