@@ -79,6 +79,11 @@ def compare_models(
             f"{'one' if folders else 'none'}",
             help="name a library of vectors, or the folder of a run, for each model",
         )  # fmt: skip
+    if len({Path(folder).resolve() for folder in folders}) < len(folders):
+        raise MfvError(
+            "MFV5601", f"a folder is named twice: {', '.join(map(str, folders))}",
+            help="name another folder for the other model",
+        )  # fmt: skip
     sets = {str(folder): _vectors(str(folder)) for folder in folders}
     common = [
         name for name in next(iter(sets.values()))

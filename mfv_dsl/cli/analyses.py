@@ -361,7 +361,7 @@ def compare_models(
     names: Annotated[
         list[str] | None,
         typer.Option("--name", metavar="PATTERN", help="The vectors that are taken, such as "
-                     "'tuned_*'; may be repeated. [default: all that every folder has]"),
+                     "tuned_*; may be repeated. [default: all that every folder has]"),
     ] = None,
     distance: Annotated[
         str, typer.Option(help="How unlike two vectors are: cosine, or correlation.")

@@ -32,10 +32,12 @@ def _pools(operation: str, parameters: Mapping[str, Any]) -> Iterator[_Pool]:
     for prompts, split, shots in _draws(operation, parameters):
         yield parameters["relation"], split, prompts, shots
     if operation == "off_task":
-        others, shots = parameters["off_task"], OFF_TASK_KINDS[parameters["kind"]]
+        others, demonstrations = parameters["off_task"], OFF_TASK_KINDS[parameters["kind"]]
         each = -(-parameters["items"] // len(others))
         for other in others:
-            yield other, parameters["split"], ("off_task_items", each), ("off_task", shots)
+            yield (
+                other, parameters["split"], ("off_task_items", each), ("off_task", demonstrations),
+            )  # fmt: skip
     if operation == "tune" and parameters["kl"] and parameters["items"] != "all":
         others = parameters["off_task"]
         each = -(-parameters["items"] // max(1, len(others)))

@@ -160,6 +160,8 @@ def test_folders_are_taken_together_by_their_models(tmp_path: Path):
         compare_models([*a, b], names=["nothing"])
     with pytest.raises(MfvError, match="MFV5601"):
         compare_models([b])
+    with pytest.raises(MfvError, match="named twice"):
+        compare_models([b, tmp_path / "a0" / ".." / "b"])
 
 
 def test_vectors_of_a_run_are_called_by_their_relations(tmp_path: Path):
