@@ -171,7 +171,7 @@ class TuningRow(Short):
     tune: str
     relation: str
     variable: str
-    layer: int
+    layer: int | str
     epochs: int
     chosen: int
     n: int

@@ -86,6 +86,18 @@ OPERATIONS: dict[str, Operation] = {
         file="aie/{relation}",
     ),
     "head_norms": Operation("length of what every head writes on average"),
+    "head_outputs": Operation(
+        "outputs of every head on each of a relation's prompts", _PROMPTS,
+        describe=descriptions.head_outputs,
+    ),
+    "head_relevance": Operation(
+        "relevance of every head to the answers of a relation", _PROMPTS, {"correct_only": True},
+        describe=descriptions.head_relevance,
+    ),
+    "head_probe": Operation(
+        "how well a linear probe on every head's output tells a relation from others", _PROMPTS,
+        {"pool": None}, describe=descriptions.head_probe,
+    ),
     "top": Operation(
         "the heads with the largest mean score", ("k",), describe=descriptions.top
     ),
@@ -138,7 +150,14 @@ OPERATIONS: dict[str, Operation] = {
         "version theirs is raised", ("relation", "shots", "items", "split", "seed", "answer"),
         describe=descriptions.answers,
     ),
-    **{entry.name: _of_entry(entry) for entry in FUNCTIONS if not entry.expanded},
+    **{
+        entry.name: replace(
+            _of_entry(entry),
+            describe=descriptions.adapter if entry.result == "Adapter" else descriptions.nothing,
+        )
+        for entry in FUNCTIONS
+        if not entry.expanded
+    },
 }  # fmt: skip
 for _ranking in RANKINGS:
     if _ranking.operation is not None and _ranking.operation not in OPERATIONS:
