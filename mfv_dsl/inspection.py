@@ -149,11 +149,11 @@ def about_item(
 ) -> Question:
     """A question of a dataset: the one that an ``eval`` with ``items = 1`` and this ``seed``
     asks.  Raises MfvError (MFV7112) for a relation or split that the dataset does not have."""
-    _check_names(dataset, relation, split)
+    check_names(dataset, relation, split)
     return Question(dataset, draw_prompts(dataset, relation, split, 1, 0, seed)[0])
 
 
-def _check_names(dataset: Dataset, relation: str, split: str) -> None:
+def check_names(dataset: Dataset, relation: str, split: str) -> None:
     for name, names in ((relation, dataset.relations), (split, dataset.splits)):
         if name not in names:
             near = suggest(name, names)
@@ -250,7 +250,7 @@ def prompt_rows(
 
     MfvError: MFV7112 for a relation or split that the dataset does not have.
     """
-    _check_names(dataset, relation, split)
+    check_names(dataset, relation, split)
     intact = draw_prompts(dataset, relation, split, number + 1, shots, seed)[number]
     twin = corrupt(intact, corruption, dataset, split, seed)
     title = f"{relation}, {split} split, prompt {number}"

@@ -14,6 +14,7 @@ from mfv_dsl.cli.options import (
     DefaultLayerOption,
     ItemsOption,
     LayerOption,
+    LensOption,
     OutputOptions,
     PlotOption,
     ScaleOption,
@@ -22,6 +23,7 @@ from mfv_dsl.cli.options import (
     check_picture,
     grouped,
     parse_layer,
+    read_lens,
     save_picture,
 )
 
@@ -47,6 +49,7 @@ def decode(
         list[int] | None,
         typer.Option("--layer", help="With after_stream: this layer only; may be repeated."),
     ] = None,
+    lens: LensOption = "logit",
     *,
     options: VectorOptions,
     items: ItemsOption = 25,
@@ -59,12 +62,15 @@ def decode(
 
     if norm not in decoding.NORMS:
         raise typer.BadParameter(f"`{norm}` is none of {', '.join(decoding.NORMS)}")
+    if lens != "logit" and norm != "after_stream":
+        raise typer.BadParameter("a tuned lens is of states: it goes with --norm after_stream")
+    tuned = read_lens(lens)
     with output.progress() as listener:
         wanted = options.read_vector(vector, listener)
         probe = options.open_probe()
         direction = require_model(probe.backend, wanted.vector)
         stream = probe.stream(items, listener=listener) if norm == "after_stream" else None
-    decodings = decoding.decode(probe.backend, direction, layers, top, norm, stream)
+    decodings = decoding.decode(probe.backend, direction, layers, top, norm, stream, tuned)
     output.show([asdict(decoding) for decoding in decodings], decoded_table(decodings))
 
 

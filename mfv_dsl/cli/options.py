@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.settings import Listener
     from mfv_dsl.inputs import VectorInput
     from mfv_dsl.inspection import Probe
+    from mfv_dsl.methods.lens import TunedLens
     from mfv_dsl.methods.vectors import Vector
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -100,6 +101,14 @@ _LAYER = typer.Option(
 LayerOption = Annotated[str, _LAYER]
 DefaultLayerOption = Annotated[str | None, _LAYER]
 ScaleOption = Annotated[float, typer.Option("--scale", help="The factor before the vector.")]
+LensOption = Annotated[
+    str,
+    typer.Option(
+        "--lens", metavar="LENS",
+        help="logit: the final norm and the output head; or the file of a tuned lens, as "
+        "`mfv train-lens` writes it.",
+    ),
+]  # fmt: skip
 ItemsOption = Annotated[int, typer.Option("--items", min=1, help="Prompts of each relation.")]
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
@@ -227,6 +236,13 @@ def parse_items(text: str) -> int | None:
     if text.isdecimal():
         return int(text)
     raise typer.BadParameter(f"`{text}` is neither a number of items nor `all`")
+
+
+def read_lens(text: str) -> TunedLens | None:
+    """The lens that ``text`` names; None for the logit lens."""
+    from mfv_dsl.library.lens_file import load_lens
+
+    return None if text == "logit" else load_lens(Path(text))
 
 
 def check_picture(path: Path | None) -> None:

@@ -15,7 +15,7 @@ from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: The sites of one layer in the order in which they are computed.
-_ORDER = ("xattn", "lm.attn", "lm.attn.out", "lm.mlp", "lm.resid")
+_ORDER = ("xattn", "xattn.mlp", "lm.attn", "lm.attn.out", "lm.mlp", "lm.resid")
 
 
 class NotFinite(MfvError):

@@ -29,6 +29,7 @@ from mfv_dsl.execute.finite import check_finite, not_numbers
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.adapter_training import Adapter
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.courses import Checkpoint, Epoch
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
@@ -53,6 +54,7 @@ _TYPES: dict[str, type] = {
         Evaluation,
         Outcomes,
         Answers,
+        Adapter,
         Space,
         States,
         Vector,

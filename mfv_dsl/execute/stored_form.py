@@ -13,6 +13,7 @@ import numpy as np
 
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.adapter_training import Adapter
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
@@ -113,6 +114,7 @@ def _states(states: States) -> bool:
 
 
 _SHAPES: dict[type, Callable[[Any], bool]] = {
+    Adapter: lambda adapter: len(adapter.names) == len(adapter.tensors),
     Vector: _vector,
     States: _states,
     Outcomes: _outcomes,

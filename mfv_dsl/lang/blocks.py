@@ -180,17 +180,19 @@ def _check_models(
     scope: Scope, settings: dict[str, Setting], context: TypingContext, subject: str
 ) -> None:
     """Vectors that are bound to a model are used with that model."""
-    for name in ("add", "patch", "start", "vectors"):
+    for name in ("add", "patch", "adapter", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
             vector_type = scope.node_types.get(node.span) if isinstance(node, Node) else None
             place = settings["model"].span
             model = vector_type.model if vector_type else None
+            noun = "adapter" if name == "adapter" else "vector"
             if model and context.model and model != context.model:
                 scope.error(
-                    "MFV3004", node, f"this vector belongs to `{model}`, and {subject} runs "
+                    "MFV3004", node, f"this {noun} belongs to `{model}`, and {subject} runs "
                     f"`{context.model}`", f"from `{model}`",
-                    "a vector can be used only with the model it was made with",
+                    f"a{'n' if noun == 'adapter' else ''} {noun} can be used only with the model "
+                    "it was made with",
                     secondary=[Label(place, f"`{context.model}`")] if place else (),
                 )  # fmt: skip
 
@@ -252,7 +254,7 @@ def _check_eval(
     scope: Scope, attributes: dict[str, Attribute], suggestions: set[str | None],
     settings: dict[str, Setting], context: TypingContext, subject: str,
 ) -> None:  # fmt: skip
-    writes = [attributes[name] for name in WRITES if name in attributes]
+    writes = [attributes[name] for name in (*WRITES, "adapter") if name in attributes]
     writes.sort(key=lambda attribute: attribute.span.start)
     names = {attribute.name.text for attribute in writes}
     for other in writes[1:] if names != _TOGETHER else ():

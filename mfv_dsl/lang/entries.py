@@ -2,7 +2,7 @@
 
 The constructors of models and datasets are in :mod:`mfv_dsl.lang.constructors`.  Constants that
 checking, planning and running share stand where their subject is checked: those of functions and
-evals here, ``TRAINING_SPLIT`` in :mod:`mfv_dsl.lang.tunes`.  Those that planning and running share
+evals, and ``TRAINING_SPLIT``, here.  Those that planning and running share
 (``BATCH``, ``OFF_TASK_SHOTS``) are in :mod:`mfv_dsl.plan.descriptions`, which counts with them.
 """
 
@@ -14,6 +14,8 @@ from functools import cache
 from mfv_dsl.lang.constructors import DATASETS, MODELS
 from mfv_dsl.lang.registry import Control, Entry, Parameter, Ranking, Unit, by_name
 
+#: The split that vectors and adapters are trained on, also for planning and running.
+TRAINING_SPLIT = "train"
 #: What no number of things is above that anybody means.
 MOST = 10**9
 UNITS: dict[str, Unit] = {
@@ -111,6 +113,29 @@ _EXTRACT = Parameter("split", ("Split",), "the part of the dataset the prompts c
                      "extract", from_defaults=True, key="always")  # fmt: skip
 
 _STATES = Parameter("states", ("States",), "rows of states", positional=True)
+_RELATION = Parameter("relation", ("Relation",), "the relation", positional=True)
+
+
+def _trained(lr: float) -> tuple[Parameter, ...]:
+    """How an adapter is trained: as a `tune` trains a vector."""
+    return (
+        Parameter("items", ("Number", "Choice"), "training prompts, from the `train` split; or "
+                  "`all` that it has", 160, choices=("all",), unit="count", key="always"),
+        Parameter("shots", ("Number",), "demonstrations in the training and the validation "
+                  "prompts", 0, unit="demonstrations", key="always"),
+        Parameter("epochs", ("Number",), "passes over the training prompts", 10, unit="count",
+                  key="always"),
+        Parameter("batch", ("Number",), "prompts per step", 32, unit="count", key="always"),
+        Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 along "
+                  "a cosine", lr, unit="learning rate", key="always"),
+        Parameter("select_on", ("Split",), "the split that chooses the epoch; never `test`",
+                  "validation", key="always"),
+        Parameter("select_items", ("Number",), "prompts that choose the epoch", 100, unit="count",
+                  key="always"),
+        _OF_MODEL, _OF_DATASET, _SEED,
+    )  # fmt: skip
+
+
 _V = Parameter("v", ("Vector",), "a vector", positional=True)
 _W = Parameter("w", ("Vector",), "another vector", positional=True)
 
@@ -209,6 +234,32 @@ FUNCTIONS = (
           example="dot(fv(left), fv(right))"),
     Entry("function", "cosine", "the cosine of the angle between two vectors", (_V, _W),
           result="Number", example="cosine(fv(left), fv(right))"),
+    Entry(
+        "function", "lora", "low-rank matrices beside the linear maps of all decoder layers, "
+        "trained on one relation with the model frozen, by peft (arXiv:2106.09685); for `adapter` "
+        "of an `eval`",
+        (_RELATION,
+         Parameter("rank", ("Number",), "the rank of the matrices", 8, unit="count", key="always"),
+         Parameter("alpha", ("Number",), "their product counts alpha / rank times", 16,
+                   unit="weight", key="always"),
+         Parameter("modules", ("Choice",), "the linear maps that have some: those of the "
+                   "self-attention, or all of a layer", "attention", choices=("attention", "all"),
+                   later=("attention",)),
+         *_trained(lr=3e-3)),
+        result="Adapter", example="lora(left, rank=4)",
+    ),
+    Entry(
+        "function", "soft_prompt", "embeddings before the first token of every prompt, trained on "
+        "one relation with the model frozen, by peft (arXiv:2104.08691); for `adapter` of an "
+        "`eval`",
+        (_RELATION,
+         Parameter("tokens", ("Number",), "how many", 8, unit="count", key="always"),
+         *_trained(lr=1e-1)),
+        result="Adapter", example="soft_prompt(left, tokens=4)",
+    ),
+    Entry("function", "learned_numbers", "how many numbers of an adapter are learned",
+          (Parameter("adapter", ("Adapter",), "an adapter", positional=True),),
+          result="Number", example="learned_numbers(lora(left))"),
     Entry(
         "function", "top", "the k heads with the largest effect, on average over relations",
         (
@@ -332,6 +383,8 @@ ITEMS = (
                       "of a list each one for itself", None),
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
                       "the heads' outputs; of a list each one for itself", None),
+            Parameter("adapter", ("Adapter",), "an adapter that is in the model: `lora(each)` or "
+                      "`soft_prompt(each)`", None),
             Parameter("heads", ("Heads",), "the heads of every `fv` in what is added or patched "
                       "that names none", None, acts_in=("add", "patch"), read_again=True),
             Parameter("ablate", ("Heads",), "heads whose outputs are taken away; beside `add` the "

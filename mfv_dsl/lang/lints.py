@@ -11,7 +11,7 @@ from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import values
 from mfv_dsl.lang.checked import CheckedBlock
-from mfv_dsl.lang.entries import FUNCTION, ITEM, RANKING, WRITES, takers
+from mfv_dsl.lang.entries import FUNCTION, ITEM, RANKING, TRAINING_SPLIT, WRITES, takers
 from mfv_dsl.lang.evals import each_of, own_heads
 from mfv_dsl.lang.inclusion import Joined
 from mfv_dsl.lang.registry import Parameter
@@ -28,7 +28,6 @@ from mfv_dsl.lang.syntax import (
     Node,
     RecipeTree,
 )
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
 from mfv_dsl.lang.values_in import references
 
 ALLOW = "allow"

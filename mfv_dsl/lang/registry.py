@@ -37,9 +37,9 @@ class Parameter:
     """An argument of a constructor or function, or an attribute of a block.
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
-    Dataset, Eval, Heads, Vector, States, Code, Range, Layers (a set of them), ``List[...]`` of one
-    of these.  A list of something else than relations may hold the choices and such sets too, where
-    there are any.  A default of None means that the doc says what happens.
+    Dataset, Eval, Heads, Vector, States, Adapter, Code, Range, Layers (a set of them), or
+    ``List[...]`` of one of these.  A list of something else than relations may hold the choices and
+    such sets too, where there are any.  A default of None means that the doc says what happens.
 
     ``key`` says how the value enters the key of the step that it acts on: where it is not the
     default (``changed``, so that a new option changes no key of old), ``always``, or ``never``,
@@ -84,7 +84,8 @@ class Parameter:
     @property
     def is_input(self) -> bool:
         """Whether its value is made by other steps."""
-        return any(name in self.types for name in ("Vector", "List[Vector]", "Heads", "States"))
+        made = ("Vector", "List[Vector]", "Heads", "States", "Adapter")
+        return any(name in self.types for name in made)
 
     @property
     def stored_name(self) -> str:

@@ -10,15 +10,13 @@ from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang import calls, expressions, reach
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.entries import ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.scope import Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Name
 
 _PER_HEAD = ("head_scales", "head_mask")
 #: Starts that are drawn, and have no per-head parts.
 DRAWN = ("random", "normal")
-#: The split that a `tune` trains on, also for planning and running.
-TRAINING_SPLIT = "train"
 
 
 def type_of(scope: Scope, block: Block, context: TypingContext) -> Type:

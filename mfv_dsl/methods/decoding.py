@@ -10,7 +10,9 @@ output of layer l, the scores of the vocabulary are by convention
 The logit lens (nostalgebraist 2020, "interpreting GPT: the logit lens") reads a state h of any
 layer as W N(h).  A vector is not a state: N makes it as long as one, so ``final`` knows its
 direction alone, while ``after_stream`` is the difference between two states, and knows its length
-and its layer.  None of them runs the layers above; what the vector does there is not in them.
+and its layer.  With a tuned lens (:mod:`mfv_dsl.methods.lens`) both states are first brought to
+where the last layer's are.  None of them runs the layers above; what the vector does there is not
+in them.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.base.transfer import brought
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_site
+from mfv_dsl.methods.lens import TunedLens, require_lens
 from mfv_dsl.methods.residual_stream import Stream
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import Backend
@@ -53,16 +56,22 @@ def decode(
     top: int = 10,
     norm: str = "final",
     stream: Stream | None = None,
+    lens: TunedLens | None = None,
 ) -> list[VectorTokens]:
     """The ``top`` tokens of ``vector`` under the convention ``norm``.
 
     ``after_stream`` needs the ``stream`` and gives one result for each of ``layers`` (default: all
-    of the model); the others do not depend on the layer and give one.  Raises ValueError for
-    another convention or a missing stream, MfvError for a layer that is not there (MFV5103) and for
-    scores that are no numbers (MFV5370).
+    of the model), through the ``lens`` if there is one; the others do not depend on the layer and
+    give one.  Raises ValueError for another convention, a missing stream or a lens that it does not
+    take, MfvError for a layer that is not there (MFV5103), for a lens of another model (MFV5584)
+    and for scores that are no numbers (MFV5370).
     """
     if norm not in NORMS:
         raise ValueError(f"unknown convention {norm!r}; there are {', '.join(NORMS)}")
+    if lens is not None:
+        if norm != "after_stream":
+            raise ValueError(f"a tuned lens is of states, and {norm} decodes the vector alone")
+        require_lens(backend, lens)
     with torch.no_grad():
         if norm != "after_stream":
             logits = backend.unembed(_to_model(backend, vector.residual), normed=norm == "final")
@@ -74,6 +83,8 @@ def decode(
             find_site(backend.sites, "lm.resid", layer)  # an error for a layer there is not
             before = _to_model(backend, stream.mean[layer])
             after = before + _to_model(backend, vector.residual)
+            if lens is not None:
+                before, after = (lens.translated(layer, state) for state in (before, after))
             change = backend.unembed(after) - backend.unembed(before)
             results.append(_top_tokens(backend, change, layer, top, is_distribution=False))
         return results

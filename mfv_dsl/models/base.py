@@ -151,6 +151,10 @@ class Backend(Protocol):
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as text."""
 
+    @property
+    def readout(self) -> tuple[nn.Module, nn.Module]:
+        """The final norm and the output head."""
+
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
         """What the output makes of states of the residual stream (..., d_model): logits
         (..., vocabulary), by the final norm and the head, or by the head alone."""

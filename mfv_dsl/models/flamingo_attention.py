@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from mfv_dsl.models.attention_weights import note_weights
+
 #: Texts are cut into segments where those, padded, have at most so many times their tokens.
 _PADDING = 4
 
@@ -47,6 +49,7 @@ def see_media(gate: Any, hidden: torch.Tensor, media: Media) -> torch.Tensor:
     attention = gate.attn
     query = attention.to_q(attention.norm(hidden)).unflatten(-1, (attention.heads, -1))
     weights = (query.transpose(1, 2) @ media.keys.transpose(-1, -2)).softmax(-1)
+    note_weights(weights)
     read = (weights @ media.values).transpose(1, 2).flatten(2)
     hidden = torch.addcmul(hidden, attention.to_out(read), gate.attn_gate.tanh())
     return torch.addcmul(hidden, gate.ff(hidden), gate.ff_gate.tanh())

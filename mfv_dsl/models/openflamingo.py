@@ -285,12 +285,15 @@ class OpenFlamingo:
     def joined(self, states: Sequence[PrefixState], first: int) -> PrefixState:
         return PrefixState.joined(states, first)
 
-    def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
+    @property
+    def readout(self) -> tuple[nn.Module, nn.Module]:
         language = self.model.lang_encoder
+        return language.get_submodule(self.family.final_norm), language.get_output_embeddings()
+
+    def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
         device = hidden.device
-        if normed:
-            hidden = language.get_submodule(self.family.final_norm)(hidden)
-        logits: torch.Tensor = language.get_output_embeddings()(hidden)
+        norm, head = self.readout
+        logits: torch.Tensor = head(norm(hidden) if normed else hidden)
         return logits.to(device)
 
     # -- generation -----------------------------------------------------------------------------

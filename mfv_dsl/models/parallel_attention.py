@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
+from mfv_dsl.models.attention_weights import note_weights
 from mfv_dsl.models.branches import Branches
 
 #: The name of :func:`attend_last_token` in transformers' attention interface.
@@ -212,6 +213,7 @@ def attend(
     if unseen is not None:
         scores = scores.masked_fill_(unseen, -torch.inf)
     weights = scores.softmax(-1).to(before.values.dtype)
+    note_weights(weights.unflatten(2, (groups, copies)).flatten(1, 2))
     # the last of the prefix's slots has no value
     read = (weights[..., :slots] @ before.values).unflatten(2, (groups, copies))
     own = weights[..., -1].unflatten(2, (groups, copies))

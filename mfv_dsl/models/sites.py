@@ -85,6 +85,9 @@ def flamingo_sites(
             head_dim,
             heads,
         )
+        table["xattn.mlp"] = Site(
+            f"{block}.gated_cross_attn_layer.ff", "output", table["xattn"].layers, facts.d_model
+        )
     return table
 
 

@@ -13,8 +13,7 @@ from math import prod
 from typing import Any
 
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
-from mfv_dsl.lang.entries import POOLED
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.entries import POOLED, TRAINING_SPLIT
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
@@ -261,6 +260,30 @@ def tune(plan: Plan, step: Step) -> Description:
     )
 
 
+def adapter(plan: Plan, step: Step) -> Description:
+    """Of the training of an adapter: every step runs whole prompts."""
+    p, facts = step.parameters, model_facts(plan, step)
+    steps = p["epochs"] * -(-p["items"] // p["batch"])
+    what = (
+        f"{p['tokens']} embeddings before every prompt"
+        if "tokens" in p
+        else (
+            f"matrices of rank {p['rank']} beside the linear maps of "
+            + ("every layer" if p["modules"] == "all" else "every self-attention")
+        )
+    )
+    passes = p["epochs"] * p["items"] + (p["epochs"] + 1) * p["select_items"]
+    return Description(
+        f"{p['items']} {p['shots']}-shot prompts of {p['relation']} from {TRAINING_SPLIT}, "
+        f"and {p['select_items']} from {p['select_on']} to choose the epoch",
+        f"{what}, learned in {steps} steps of {p['batch']} prompts",
+        full_passes=passes,
+        reason="as an adapter acts on every token",
+        memory=_memory(facts, min(p["items"], p["batch"]), p["shots"]),
+        length=prompt_tokens(facts, p["shots"]) if facts.picture_tokens else 0,
+    )
+
+
 def training_items(plan: Plan, step: Step) -> int:
     """How many prompts a training trains on."""
     items = step.parameters["items"]
@@ -306,6 +329,9 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     mode = p.get("mode", "none")
     if mode == "none":
         return "nothing"
+    if mode == "adapter":
+        (key,) = step.input_keys
+        return f"{plan[key].label} in the model"
     treatment, tokens = _real(plan, step), tokens_at(p.get("position", "last"))
     if mode == "blend":
         treatment = f"a blend of {', '.join(plan[key].label for key in step.inputs['candidates'])}"

@@ -50,10 +50,14 @@ class EvalPlanner(Planner):
     def _evaluate(self, block: CheckedBlock, relation: str, shots: int) -> str:
         context = replace(self.context_of(block), relations={"each": relation})
         mode = mode_of(block.settings)
+        adapter = block["adapter"]
         ablates = block["ablate"] is not None
         parameters = _parameters(block) | {"relation": relation, "shots": shots}
         inputs: dict[str, str | tuple[str, ...]] = {}
-        if mode is not None:
+        if adapter is not None:
+            parameters["mode"] = "adapter"
+            inputs["real"] = self.adapter(adapter, context)
+        elif mode is not None:
             expressions = each_of(block[mode])
             parameters |= {"mode": mode, "vectors": len(expressions)}
             if ablates and mode != "ablate":

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mfv_dsl.base.facts import DatasetFacts
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.entries import TRAINING_SPLIT
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, dataset_facts, training_items
 from mfv_dsl.plan.steps import Plan, Step
 
@@ -53,6 +53,9 @@ def draws(plan: Plan, step: Step) -> Iterator[Draw]:
         shots = max(p["shots"], 1 if p.get("mode") == "blend" else 0)
         for split in (p["split"], *([p["select_on"]] if p.get("choose") else ())):
             yield of(p["items"], shots, split)
+    elif step.operation in ("lora", "soft_prompt"):
+        yield of(p["items"], p["shots"], TRAINING_SPLIT)
+        yield of(p["select_items"], p["shots"], p["select_on"])
     elif step.operation == "tune":
         yield of(training_items(plan, step), p["shots"], TRAINING_SPLIT)
         yield of(p["select_items"], p["shots"], p["select_on"])

@@ -133,7 +133,14 @@ OPERATIONS: dict[str, Operation] = {
         "version theirs is raised", ("relation", "shots", "items", "split", "seed", "answer"),
         describe=descriptions.answers,
     ),
-    **{entry.name: _of_entry(entry) for entry in FUNCTIONS if not entry.expanded},
+    **{
+        entry.name: replace(
+            _of_entry(entry),
+            describe=descriptions.adapter if entry.result == "Adapter" else descriptions.nothing,
+        )
+        for entry in FUNCTIONS
+        if not entry.expanded
+    },
 }  # fmt: skip
 for _ranking in RANKINGS:
     if _ranking.operation is not None and _ranking.operation not in OPERATIONS:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.pools import shortages_of_pool
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.entries import TRAINING_SPLIT
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS
 
 #: What a step draws: so many prompts of a split, each with so many demonstrations, and the names of
@@ -46,7 +46,7 @@ def _draws(operation: str, p: Mapping[str, Any]) -> Iterator[_Draw]:
         for split in splits:
             yield ("items", p["items"]), split, shots
             yield ("items", p["items"]), split, ("correct_with", p.get("correct_with") or 0)
-    elif operation == "tune":
+    elif operation in ("tune", "lora", "soft_prompt"):
         items = 1 if p["items"] == "all" else p["items"]
         yield ("items", items), TRAINING_SPLIT, ("shots", p["shots"])
         yield ("select_items", p["select_items"]), p["select_on"], ("shots", p["shots"])

@@ -8,7 +8,8 @@ Two operations for every multiply-add with a weight.  What a kind of work is:
   output head; where a prefix is not shared, the whole prompt;
 - ``generation``: the tokens of answers that are written out or scored whole;
 - ``training``: a training prompt's last token above the injection, forward and backward (the
-  weights are frozen, so that backward costs as much as forward), and the validation prompts.
+  weights are frozen, so that backward costs as much as forward), and the validation prompts; of an
+  adapter whole prompts.
 
 Counts are upper bounds where they depend on how many prompts the model answers correctly, and where
 demonstrations may meet by chance (:mod:`mfv_dsl.plan.images`).  Drawing and reading pictures is not
@@ -189,6 +190,14 @@ def _tune(plan: Plan, step: Step) -> Work:
     return work + Work(training=_copies(facts, trained + measured, above, p["shots"]).variants)
 
 
+def _adapter(plan: Plan, step: Step) -> Work:
+    """Whole prompts, forward and backward in training; the weights are frozen."""
+    p, facts = step.parameters, model_facts(plan, step)
+    passes = 2 * p["epochs"] * p["items"] + (p["epochs"] + 1) * p["select_items"]
+    read = _answered(facts, passes, p["shots"])
+    return Work(training=read.total)
+
+
 _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "activations": _activations,
     "states": _activations,
@@ -196,4 +205,6 @@ _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "evaluate": _evaluate,
     "answers": _answers,
     "tune": _tune,
+    "lora": _adapter,
+    "soft_prompt": _adapter,
 }

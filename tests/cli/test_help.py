@@ -24,6 +24,8 @@ WAYS = {
     "'top(10)'": f"extract left --heads … {SHORT}",
     "'{L4H1, L3H7}'": f"extract left --heads … {SHORT}",
     "'{L4H1}'": "eval --ablate … --shots 2 --print-recipe",
+    "'L2H6, L3H1'": """attention … --model 'tiny("llava")'""",
+    "'X5H2'": "attention …",
     "'fv(each)'": "eval --add … --layer 1 --print-recipe",
     "'\"Q:\"'": "eval --add fv(each) --layer 1 --position … --print-recipe",
     "'[0.5, 1]'": "eval --add fv(each) --layer 1 --scale … --print-recipe",

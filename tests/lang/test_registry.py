@@ -15,7 +15,7 @@ from tests.lang.support import HEAD, codes
 ENTRIES = all_entries()
 TYPES = {
     "Number", "Text", "Boolean", "Name", "Choice", "Relation", "Split", "Model", "Dataset",
-    "Eval", "Heads", "Vector", "Code", "Range", "Layers",
+    "Eval", "Heads", "Vector", "Adapter", "Code", "Range", "Layers",
 }  # fmt: skip
 
 
@@ -42,6 +42,8 @@ def _declared(entry) -> str:
     if entry.kind == "constructor":
         kind = next(kind for kind, made in CONSTRUCTOR.items() if entry.name in made)
         return f"{kind} example = {entry.example}"
+    if entry.result == "Adapter":
+        return f"eval example {{ adapter = {entry.example} }}"
     if entry.result == "Number":
         return f"vector example = {entry.example} * fv(left)"
     return f"{entry.result.lower()} example = {entry.example}"

@@ -36,6 +36,9 @@ CALLS: dict[str | tuple[str, str], str] = {
     "fv": "fv(left)", "top": "top(3)", "random": "random(3)", "load": f'load("{LIBRARY}", "left")',
     "random_like": "random_like(fv(left))", "states": "states(left, layer=3)",
     ("states", "pool"): "states(left, layer=3, corrupt=mix)",
+    "lora": "lora(left, items=8, select_items=8, epochs=1)",
+    "soft_prompt": "soft_prompt(left, items=8, select_items=8, epochs=1)",
+    "learned_numbers": "learned_numbers(lora(left, items=8, select_items=8, epochs=1))",
 }  # fmt: skip
 
 
@@ -109,6 +112,8 @@ def use_of(entry: Entry, call: str, name: str = "e") -> str:
     """An eval that depends on a call's value."""
     if entry.result == "Heads":
         return f"eval {name} {{ ablate = {call}, on = [left] }}"
+    if entry.result == "Adapter":
+        return f"eval {name} {{ adapter = {call}, on = [left] }}"
     vector = f"({call}) * fv(left)" if entry.result == "Number" else call
     if entry.result == "States":
         vector = f"mean({call})"
@@ -129,13 +134,16 @@ def other_value(parameter: Parameter) -> str | None:
     if "Boolean" in parameter.types:
         return "false" if parameter.default else "true"
     if "Split" in parameter.types:
-        return "train" if parameter.default != "train" else "extract"
+        chooses = parameter.name == "select_on"  # never the split that is trained on
+        return "train" if parameter.default != "train" and not chooses else "extract"
     if "Number" in parameter.types:
         unit = UNITS[parameter.unit or "factor"]
         base = parameter.default if isinstance(parameter.default, int | float) else 2
         return str(base + 1 if unit.whole else base + 0.25)
     if "List[Relation]" in parameter.types:
         return "[left, right]"
+    if "Adapter" in parameter.types:
+        return "lora(left)"
     return "fv(above)" if "Vector" in parameter.types else "top(2)"
 
 
@@ -176,6 +184,7 @@ BLOCKS = {
     ("eval", "ablate_with"): "ablate = top(3)",
     ("eval", "patch"): "",
     ("eval", "ablate"): "",
+    ("eval", "adapter"): "",
     ("eval", "add"): "layer = [1, 2], choose = [layer]",
     ("eval", "layer"): "add = fv(each)",
     ("eval", "choose"): "add = fv(each), layer = [1, 2]",

@@ -66,7 +66,7 @@ ONLY = {
                             "mfv_dsl.execute.run_result", "mfv_dsl.execute.recorded_run",
                             "mfv_dsl.execute.run_comparison", "mfv_dsl.execute.item_lines",
                             "mfv_dsl.execute.rankings", "mfv_dsl.execute.rows"},
-    ("library", "methods"): {"mfv_dsl.methods.vectors"},
+    ("library", "methods"): {"mfv_dsl.methods.vectors", "mfv_dsl.methods.lens"},
     ("report", "library"): {"mfv_dsl.library.vector_file"},
 }  # fmt: skip
 #: The true recursion of the language: a call has expressions in it, an expression calls, and the

@@ -200,10 +200,13 @@ def _measured(
     errors: dict[Point, MfvError] = {}
     for point in points:
         try:
-            variants[point] = edits_of(step.parameters, inputs, point, head_dim)
+            is_edit = step.parameters.get("mode") != "adapter"
+            variants[point] = edits_of(step.parameters, inputs, point, head_dim) if is_edit else []
         except MfvError as error:
             errors[point] = error
-    if "unedited" in step.references:
+    if step.parameters.get("mode") == "adapter":
+        answers = [session.adapted_answers(step, prompts, split, inputs["real"])]
+    elif "unedited" in step.references:
         answers = [inputs["unedited"].picked(_measurable(step, inputs, split))]
     else:
         asked = list(variants.values())

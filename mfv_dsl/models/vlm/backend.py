@@ -212,11 +212,14 @@ class VisionLanguageModel:
 
         return DynamicCache(config=self.model.config.get_text_config())
 
+    @property
+    def readout(self) -> tuple[nn.Module, nn.Module]:
+        return self.text_model.norm, self.model.get_output_embeddings()
+
     def unembed(self, hidden: torch.Tensor, normed: bool = True) -> torch.Tensor:
         device = hidden.device
-        if normed:
-            hidden = self.text_model.norm(hidden)
-        logits: torch.Tensor = self.model.get_output_embeddings()(hidden).to(device)
+        norm, head = self.readout
+        logits: torch.Tensor = head(norm(hidden) if normed else hidden).to(device)
         return logits if self._softcap is None else (logits / self._softcap).tanh() * self._softcap
 
     def step_options(self, batch: VlmBatch) -> dict[str, torch.Tensor]:
