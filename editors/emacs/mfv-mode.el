@@ -13,7 +13,7 @@
 (defconst mfv-mode--items
   '("dataset" "defaults" "eval" "heads" "let" "model" "profile" "report" "save" "sweep" "tune" "use" "vector" "mfv"))
 (defconst mfv-mode--functions
-  '("all" "blend" "clip" "cosine" "dot" "fv" "layers" "learned_numbers" "load" "lora" "mean" "norm" "normalize" "pca" "probe" "project" "random" "random_like" "reject" "soft_prompt" "states" "top" "zeros" "blink" "boxes" "clevr" "embspatial" "gqa" "hf" "hf_dataset" "metadata_csv" "openflamingo" "pairs" "parquet" "scenes" "spatialsense" "tiny" "visual_genome" "vsr" "whatsup"))
+  '("all" "blend" "clip" "cosine" "dot" "fv" "layers" "learned_numbers" "load" "lora" "mean" "norm" "normalize" "pca" "probe" "project" "random" "random_like" "reject" "soft_prompt" "states" "top" "zeros" "blink" "boxes" "clevr" "embspatial" "gqa" "hf" "hf_dataset" "in_memory" "metadata_csv" "openflamingo" "pairs" "parquet" "scenes" "spatialsense" "tiny" "visual_genome" "vsr" "whatsup"))
 (defconst mfv-mode--values
   '("accuracy" "add" "aie" "all" "analogy" "answer" "attention" "auto" "balanced" "bf16" "chat" "confusion" "cpu" "cuda" "demonstrations" "drop" "each" "eager" "error" "false" "familiar" "first" "first_token" "flash" "fp16" "fp32" "full" "generate" "gradient" "head_mask" "head_scales" "images" "int8" "k" "last" "layer" "mean" "mix" "mlp" "mps" "native" "nearest" "nf4" "nll" "none" "norm" "normal" "novel" "object" "official" "only" "other_relation" "others" "p_answer" "paper" "per_head" "plain" "pooled" "random" "random_heads" "random_vector" "relation" "residual" "same_images" "scale" "sdpa" "shapes" "shuffle" "shuffled" "subject" "things" "true" "truth" "turns" "vector" "zero"))
 

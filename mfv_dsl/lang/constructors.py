@@ -304,6 +304,15 @@ DATASETS = (
         result="Dataset", module="mfv_dsl.data.parquet",
         example='parquet("data/set.parquet", query="subject", answer="object")',
     ),
+    Entry(
+        "constructor", "in_memory", "items that a Python program has, by `mfv_dsl.dataset(items)`",
+        (
+            Parameter("name", ("Text",), "what the program calls it", positional=True),
+            Parameter("hash", ("Text",), "the hash of its items and pictures"),
+        ),
+        result="Dataset", module="mfv_dsl.data.in_memory",
+        example='in_memory("items", hash="5f1d")',
+    ),
 )  # fmt: skip
 
 #: The constructors by kind of declaration and name.
