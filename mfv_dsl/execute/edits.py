@@ -33,6 +33,11 @@ def edits_of(
         raise MfvError(
             "MFV5109", "a blend is another vector for every item, so there is none to attach"
         )
+    if mode == "classify":
+        raise MfvError(
+            "MFV5109", "heads that classify are read and nothing is written, so there is nothing "
+            "to attach",
+        )  # fmt: skip
     if mode == "adapter":
         raise MfvError("MFV5109", "an adapter is no edit, so there is none to attach")
     treatment = inputs[point.treatment.name]

@@ -32,6 +32,7 @@ from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.adapter_training import Adapter
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.courses import Checkpoint, Epoch
+from mfv_dsl.methods.head_outputs import HeadOutputs
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
@@ -48,6 +49,7 @@ _TYPES: dict[str, type] = {
         NormSamples,
         Linearisation,
         Mediation,
+        HeadOutputs,
         Heads,
         Point,
         Condition,

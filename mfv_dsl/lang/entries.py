@@ -49,17 +49,26 @@ DEFAULT_HEADS = 10
 #: The corruptions whose demonstrations are of relations of a pool.
 POOLED = ("mix", "same_images")
 #: What the prompts of a mediation depend on, besides the relation.
+_DRAWN = ("shots", "trials", "split", "seed")
 _MEDIATED = ("shots", "trials", "split", "seed", "corrupt", "pool", "by", "correct_only")
 RANKINGS = (
     Ranking("aie", "measured exactly", "mediation", "effect of every head on {relation}",
             _MEDIATED),
     Ranking("gradient", "estimated", "mediation", "effect of every head on {relation}", _MEDIATED),
+    Ranking("relp", "estimated by relevance", "mediation", "effect of every head on {relation}",
+            _MEDIATED),
+    Ranking("lrp", "by their relevance to the answer", "head_relevance",
+            "relevance of every head on {relation}", (*_DRAWN, "correct_only")),
+    Ranking("probe", "by how well a linear probe tells relations apart", "head_probe",
+            "probes of every head on {relation}", (*_DRAWN, "pool"), inputs=("outputs", "others")),
+    Ranking("votes", "by how well they classify answers", "head_votes",
+            "votes of every head on {relation}", _DRAWN, inputs=("outputs",), zero_shot=True),
     Ranking("norm", "by the size of their output", "head_norms", "output norms on {relation}"),
     Ranking("random", "drawn"),
 )  # fmt: skip
 CONTROLS = (
     Control("random_heads", "random heads in place of each `top(...)`",
-            of=("add", "patch", "ablate")),
+            of=("add", "patch", "ablate", "classify")),
     Control("random_vector", "a random vector of the same length"),
     Control("other_relation", "the vector of another relation"),
     Control("shuffled", "vectors from prompts whose answers are shuffled"),
@@ -68,8 +77,8 @@ CONTROLS = (
 _WAYS = [f"{ranking.doc} ({ranking.name})" for ranking in RANKINGS]
 _RANKED = f"{', '.join(_WAYS[:-1])}, or {_WAYS[-1]}"
 _CONTROLLED = "the same measured " + ", ".join(f"with {control.doc}" for control in CONTROLS)
-#: The attributes of an `eval` that say what is written into the model.
-WRITES = ("add", "patch", "ablate")
+#: The attributes of an `eval` that say what is written into the model, or read in place of answers.
+WRITES = ("add", "patch", "ablate", "classify")
 
 _SEED = Parameter("seed", ("Number",), "seed of everything drawn", 1234, unit="seed",
                   from_defaults=True, key="always")  # fmt: skip
@@ -104,7 +113,8 @@ _CORRUPT = Parameter(
 _POOL = Parameter(
     "pool", ("List[Relation]", "Choice"),
     "the relations that the demonstrations of a `mix` or `same_images` twin take turns in, with "
-    "the relation itself; all of the dataset if left out, or all but itself (others)",
+    "the relation itself, and that a `probe` tells the relation from; all of the dataset if left "
+    "out, or all but itself (others)",
     None, choices=("others",), from_defaults=True,
 )  # fmt: skip
 _CORRECT_ONLY = Parameter("correct_only", ("Boolean",), "leave out prompts answered wrongly", True,
@@ -326,13 +336,25 @@ ITEMS = (
                       "a tenth as long as the residual stream it is added to; or one whose numbers "
                       "are drawn from the standard `normal` distribution",
                       choices=("random", "normal")),
-            Parameter("layer", ("Number",), "the decoder layer written to", unit="layer",
+            Parameter("layer", ("Number", "Layers", "Choice"), "the decoder layer written to; of "
+                      "a set, `{3, 5}`, or of `all` layers each gets a part of its own; `native` "
+                      "are the places of `start`, where it has several, and of its heads",
+                      choices=("native", "all"), later=("native", "all"), unit="layer",
                       from_defaults=True, key="always", read_again=True),
+            Parameter("site", ("Choice", "List[Choice]"), "what is written to there: the "
+                      "`residual` stream behind the layer, or what the layer's `attention` or "
+                      "`mlp` adds to it; a list is several, each with a part of its own",
+                      "residual", choices=("residual", "attention", "mlp"),
+                      later=("residual", "attention", "mlp")),
+            Parameter("position", ("Choice", "Text"), "the tokens written to, as in an `eval`",
+                      "last", choices=("last", "all", "images"), later=("images",), apart=True),
             _ON,
             Parameter("variable", ("Choice",), "what is learned: the vector; a factor before "
-                      "`start` (scale); a factor for each head of `start` (head_scales); or which "
-                      "of its heads to keep (head_mask)",
-                      "vector", choices=("vector", "scale", "head_scales", "head_mask")),
+                      "`start` (scale), or for each of its places (place_scales) or heads "
+                      "(head_scales); which of its heads to keep (head_mask); or which of them to "
+                      "`patch`, learned by REINFORCE (patch_mask)",
+                      "vector", choices=("vector", "scale", "place_scales", "head_scales",
+                                         "head_mask", "patch_mask")),
             Parameter("items", ("Number", "Choice"), "training prompts per relation, from the "
                       "`train` split; or `all` that it has", 160, choices=("all",), unit="count",
                       key="always", read_again=True),
@@ -345,8 +367,14 @@ ITEMS = (
             Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 "
                       "along a cosine", 0.1, unit="learning rate", from_defaults=True,
                       key="always", read_again=True),
-            Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
-                      "nll", choices=("nll",), from_defaults=True),
+            Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability "
+                      "(nll); or KL(teacher ‖ edited) of the next token, the teacher being the "
+                      "unedited model behind demonstrations, asked the same (teacher)",
+                      "nll", choices=("nll", "teacher"), from_defaults=True),
+            Parameter("teacher_shots", ("Number",), "the teacher's demonstrations", 4,
+                      unit="count"),
+            Parameter("nll_weight", ("Number",), "with the teacher's loss: weight of the answer's "
+                      "negative log-probability beside it", 0.0, unit="weight"),
             Parameter("weight_decay", ("Number",), "half the vector's squared length, times this, "
                       "is added to the loss", 0.0, unit="decay", from_defaults=True),
             Parameter("max_norm", ("Number",), "the longest that the vector may be, after every "
@@ -354,8 +382,8 @@ ITEMS = (
             Parameter("kl", ("Number",), "weight of KL(unedited ‖ edited) of the next token on "
                       "4-shot prompts of the dataset's other relations, which the vector should "
                       "leave alone", 0.0, unit="weight", from_defaults=True),
-            Parameter("sparsity", ("Number",), "with head_mask: weight of the sum of the heads' "
-                      "weights", 0.0, unit="weight"),
+            Parameter("sparsity", ("Number",), "with head_mask and patch_mask: weight of the sum "
+                      "of the heads' weights", 0.0, unit="weight"),
             Parameter("select_on", ("Split",), "the split that chooses the epoch; never `test`",
                       "validation", from_defaults=True, key="always"),
             Parameter("select_items", ("Number",), "prompts per relation that choose the epoch",
@@ -392,6 +420,12 @@ ITEMS = (
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
                       choices=("zero", "mean"), from_defaults=True, key="always",
                       acts_in=("ablate",)),
+            Parameter("classify", ("Heads",), "heads that give the answer, in place of the model's "
+                      "output: each votes for the answer whose examples' mean output is nearest "
+                      "by cosine, and most votes win", None),
+            Parameter("examples", ("Number",), "items with their answers that `classify` learns "
+                      "from, of each relation from the `extract` split", 100, unit="count",
+                      key="always", acts_in=("classify",)),
             Parameter("k", ("Number", "List[Number]", "Range"), "how many heads, in place of the "
                       "number in every `top(...)` behind the vector or heads; a list or range is a "
                       "sweep", None, unit="count", stored_as="ks", acts_in=WRITES),
@@ -408,7 +442,7 @@ ITEMS = (
                       "prompt, `all`, those of its `images`, or those of a text where it stands "
                       'last in the query, such as `"Q:"`; `{query}` in it is the name asked about',
                       "last", choices=("last", "all", "images"), later=("images",), apart=True,
-                      from_defaults=True, acts_in=WRITES, read_again=True),
+                      from_defaults=True, acts_in=("add", "patch", "ablate"), read_again=True),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
                       "`select_on`, `add` the best of several vectors, before the winner is "
                       "measured", (),

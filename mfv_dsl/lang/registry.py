@@ -156,9 +156,11 @@ def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
 class Ranking:
     """A way for ``top(by=...)`` to rank heads.
 
-    ``operation`` measures a score of every head on one relation, from the relation's mean head
-    outputs; the ``options`` of ``top`` enter its key.  Without one the heads are drawn.  ``label``
-    is the step's, with ``{relation}``; ``version`` is raised when the scores would be others.
+    ``operation`` measures a score of every head on one relation; the ``options`` of ``top`` enter
+    its key.  Without one the heads are drawn.  It is given its ``inputs``: the relation's ``mean``
+    head outputs, or the ``outputs`` of heads prompt by prompt, and those on the ``others`` of the
+    pool.  ``label`` is the step's, with ``{relation}``; ``version`` is raised when the scores would
+    be others.  ``zero_shot``: it is meant for prompts without demonstrations, too.
     """
 
     name: str
@@ -167,6 +169,8 @@ class Ranking:
     label: str = ""
     options: tuple[str, ...] = ()
     version: int = 1
+    inputs: tuple[str, ...] = ("mean",)
+    zero_shot: bool = False
 
 
 @dataclass(frozen=True)

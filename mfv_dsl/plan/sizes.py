@@ -17,6 +17,9 @@ _Draw: TypeAlias = tuple[tuple[str, int], str, tuple[str, int]]
 #: The same behind its relation, and the split before the numbers.
 _Pool: TypeAlias = tuple[str, str, tuple[str, int], tuple[str, int]]
 
+#: Operations that draw `trials` prompts.
+OF_TRIALS = ("activations", "mediation", "head_outputs", "head_relevance", "states")
+
 
 def shortages(
     facts: DatasetFacts, operation: str, parameters: Mapping[str, Any]
@@ -38,7 +41,7 @@ def _pools(operation: str, parameters: Mapping[str, Any]) -> Iterator[_Pool]:
 
 
 def _draws(operation: str, p: Mapping[str, Any]) -> Iterator[_Draw]:
-    if operation in ("activations", "mediation", "states"):
+    if operation in OF_TRIALS:
         yield ("trials", p["trials"]), p["split"], ("shots", p["shots"])
     elif operation == "evaluate":
         splits = [p["split"], *([p["select_on"]] if p.get("choose") else [])]
@@ -49,4 +52,6 @@ def _draws(operation: str, p: Mapping[str, Any]) -> Iterator[_Draw]:
     elif operation in ("tune", "lora", "soft_prompt"):
         items = 1 if p["items"] == "all" else p["items"]
         yield ("items", items), TRAINING_SPLIT, ("shots", p["shots"])
+        if p.get("loss") == "teacher":
+            yield ("items", items), TRAINING_SPLIT, ("teacher_shots", p["teacher_shots"])
         yield ("select_items", p["select_items"]), p["select_on"], ("shots", p["shots"])

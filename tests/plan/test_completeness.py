@@ -91,11 +91,12 @@ def test_every_function_ranking_and_control_runs(tmp_path: Path):
         call = CALLS.get(entry.name, entry.example)
         lines.append(use_of(entry, call, f"word_{number}"))
     for ranking in RANKINGS:
-        heads = f"top(3, by={ranking.name}, on=[left], trials=8)"
+        heads = f"top(3, by={ranking.name}, on=[left], trials=16)"
         lines.append(f"eval by_{ranking.name} {{ ablate = {heads}, on = [left] }}")
     for control in CONTROLS:
         for mode in control.of:
-            value = "top(3, on=[left])" if mode == "ablate" else "fv(each)"
+            of_heads = mode in ("ablate", "classify")
+            value = "top(3, on=[left])" if of_heads else "fv(each)"
             layer = ", layer = 1" if mode == "add" else ""
             if (mode, control.name) != ("patch", "random_vector"):  # it has no per-head parts
                 name = f"{control.name}_{mode}"
@@ -184,6 +185,8 @@ BLOCKS = {
     ("eval", "ablate_with"): "ablate = top(3)",
     ("eval", "patch"): "",
     ("eval", "ablate"): "",
+    ("eval", "classify"): "",
+    ("eval", "examples"): "classify = top(3)",
     ("eval", "adapter"): "",
     ("eval", "add"): "layer = [1, 2], choose = [layer]",
     ("eval", "layer"): "add = fv(each)",
@@ -193,7 +196,7 @@ BLOCKS = {
 }
 VALUES = {
     ("eval", "choose"): "[layer]", ("eval", "layer"): "2", ("eval", "against"): "z",
-    ("tune", "select_on"): "extract",
+    ("tune", "select_on"): "extract", ("tune", "layer"): "2",
 }  # fmt: skip
 ATTRIBUTES = [
     (kind, parameter)
