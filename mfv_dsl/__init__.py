@@ -12,12 +12,8 @@ Every function of the language is a function here too: ``mfv.fv("left")``, ``mfv
 Recipes     run, Recipe, compile; what a run gives has rows, notes, values, a table and a folder
 Vectors     compile and the functions make an Expression, whose ``vector()`` is a Vector;
             save_vector, load_vector
-<<<<<<< HEAD
 Models      load_model, load_dataset, clear_models; dataset(items) of a program's own objects
-=======
-Models      load_model, load_dataset, clear_models
 Statistics  smallest_difference, items_needed: what a number of items can show
->>>>>>> main
 Errors      MfvError, and of its kind RecipeError (a text) and ArgumentError (a value)
 Notebooks   ``%load_ext mfv_dsl``, then a cell that begins with ``%%mfv`` is a recipe
 """
@@ -54,11 +50,8 @@ _EXPORTS = {
     "Vector": "mfv_dsl.methods.vectors",
     "clear_models": "mfv_dsl.loading",
     "compile": "mfv_dsl.api",
-<<<<<<< HEAD
     "dataset": "mfv_dsl.memory_sets",
-=======
     "items_needed": "mfv_dsl.plan.power",
->>>>>>> main
     "load_dataset": "mfv_dsl.loading",
     "load_model": "mfv_dsl.loading",
     "load_vector": "mfv_dsl.vector_objects",
@@ -80,11 +73,8 @@ __all__ = [
     "__version__",
     "clear_models",
     "compile",
-<<<<<<< HEAD
     "dataset",
-=======
     "items_needed",
->>>>>>> main
     "load_dataset",
     "load_model",
     "load_vector",
