@@ -39,9 +39,10 @@ class Table:
 
 def result_lines(data: Mapping[str, Any]) -> list[Line]:
     """A line for each condition and relation, None for all relations together.  Only where a row
-    needs them there are columns ``vector``, ``k``, ``control``, one for each sweep that evals are
-    read for, ``draws`` and ``spread`` of means over seeds, ``vs_NAME`` with its interval,
-    ``vs_NAME_low`` and ``vs_NAME_high``, for each eval compared with, and ``error``.  Where an
+    needs them there are columns ``vector``, ``k``, ``control``, ``written``, ``opened``, one for
+    each sweep that evals are read for, ``draws`` and ``spread`` of means over seeds, ``vs_NAME``
+    with its interval, ``vs_NAME_low`` and ``vs_NAME_high``, for each eval compared with, and
+    ``error``.  Where an
     eval's own name ends so that two columns would be called alike, the bounds are ``vs_NAME.low``
     and ``vs_NAME.high``."""
     names = {name for row in data["rows"] for name in row.get("against", ())}
