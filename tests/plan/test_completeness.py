@@ -203,6 +203,7 @@ BLOCKS = {
 VALUES = {
     ("eval", "choose"): "[layer]", ("eval", "layer"): "2", ("eval", "against"): "z",
     ("tune", "select_on"): "extract", ("tune", "layer"): "2", ("eval", "above"): "0.5",
+    ("eval", "margin"): "0.5",
 }  # fmt: skip
 ATTRIBUTES = [
     (kind, parameter)
