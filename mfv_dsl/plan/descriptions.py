@@ -26,6 +26,8 @@ OFF_TASK_SHOTS = 4
 #: The split that heads learn from which classify.
 SUPPORT_SPLIT = "extract"
 _HEADS_SHOWN = 12
+#: What a layer keeps of a token for the way back: about so many states, in float32.
+_ACTIVATIONS, _NUMBERS = 16, 4
 #: The site at which heads add what they write.
 HEADS_WRITE = SITES["attention"]
 _LEARNED = {
@@ -355,7 +357,12 @@ def adapter(plan: Plan, step: Step) -> Description:
         f"{what}, learned in {steps} steps of {p['batch']} prompts",
         full_passes=passes,
         reason="as an adapter acts on every token",
-        memory=_memory(facts, min(p["items"], p["batch"]), p["shots"]),
+        memory=_ACTIVATIONS
+        * facts.d_model
+        * _NUMBERS
+        * facts.n_layers
+        * prompt_tokens(facts, p["shots"])
+        * min(p["items"], p["batch"]),
         length=prompt_tokens(facts, p["shots"]) if facts.picture_tokens else 0,
     )
 

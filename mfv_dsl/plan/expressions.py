@@ -60,10 +60,10 @@ class Planner(StatesPlanner):
         keys = sorted(form)
         self.check_pairs(keys)
         label = " + ".join(f"{form[key]:g}·{self.steps[key].label}" for key in form) or "zero"
+        parameters = {"coefficients": [form[key] for key in keys], **self.rows_among(keys)}
         key = self.add(
-            "linear", label.replace("+ -", "− "), {"coefficients": [form[key] for key in keys]},
-            {"vectors": tuple(keys)}, context,
-        )  # fmt: skip
+            "linear", label.replace("+ -", "− "), parameters, {"vectors": tuple(keys)}, context
+        )
         return self.of_rows(key, keys)
 
     def linear(self, expr: Expr, context: Context) -> Linear:
@@ -125,7 +125,8 @@ class Planner(StatesPlanner):
             parameters = {"operator": "/", "left": 1.0}
             number = self.add("arithmetic", "1 / …", parameters, {"right": number})
         vector = self.combination(form, context)
-        step = self.add("times", label, {}, {"factor": number, "vector": vector}, context)
+        inputs = {"factor": number, "vector": vector}
+        step = self.add("times", label, self.rows_among([vector]), inputs, context)
         return {self.of_rows(step, [vector]): 1.0}
 
     def _call(self, call: Call, context: Context) -> Linear:
