@@ -16,6 +16,10 @@ import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.injection import Injection
+from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.courses import Course, Settings, Work
 from mfv_dsl.methods.destinations import destination_of
@@ -451,3 +455,26 @@ def test_what_cannot_be_trained_is_refused_before_the_run():
         "eval e { add = t(each) }\neval fine { add = t(each), site = mlp, position = all }"
     )
     assert [warning.code for warning in recipe.checked.warnings] == ["MFV3094", "MFV3094"]
+
+
+def test_several_places_of_several_batches_take_one_pass(tiny: Any, scenes: Scenes):
+    given = batches(tiny, scenes, "left", "train", 3, 2)
+    group = Injection([encode_prefix(tiny, batch) for batch in given])
+    part = torch.ones(128)
+    edits = [
+        [Edit("lm.mlp", 2, "add", part), Edit("lm.resid", 5, "add", part)],
+        [Edit("lm.resid", 2, "add", -part)],
+    ]
+    rows: list[int] = []
+    last = tiny.model.get_submodule(tiny.sites["lm.resid"].module_path(9))
+    handle = last.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    with torch.no_grad():
+        found = group.log_p(edits)
+        handle.remove()
+        alone = [full_pass(tiny, *pair).logits for pair in zip(given, edits, strict=True)]
+    assert rows == [3]
+    wanted = torch.cat([
+        -cross_entropy(logits, batch.answers, reduction="none")
+        for logits, batch in zip(alone, given, strict=True)
+    ])  # fmt: skip
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
