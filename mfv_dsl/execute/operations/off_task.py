@@ -35,7 +35,8 @@ def off_task(session: Session, step: Step, inputs: Values) -> OffTaskMeasurement
         ]
     else:
         edits = [
-            edits_of(measured.parameters, inputs, point, backend.facts.head_dim) for point in points
+            edits_of(measured.parameters, inputs, point, backend.sites, backend.facts.head_dim)
+            for point in points
         ]
         batches = session.batches(step, prompts)
         costs = off_task_costs(backend, batches, edits, progress, prefix_of(measured))
