@@ -59,6 +59,8 @@ RANKINGS = (
             _MEDIATED),
     Ranking("lrp", "by their relevance to the answer", "head_relevance",
             "relevance of every head on {relation}", (*_DRAWN, "correct_only")),
+    Ranking("mask", "by a mask that is learned over all of them", "head_mask",
+            "learned mask of heads on {relation}", (*_DRAWN, "corrupt", "pool", "correct_only")),
     Ranking("probe", "by how well a linear probe tells relations apart", "head_probe",
             "probes of every head on {relation}", (*_DRAWN, "pool"), inputs=("outputs", "others")),
     Ranking("votes", "by how well they classify answers", "head_votes",

@@ -22,6 +22,8 @@ from mfv_dsl.plan.treatments import treatments
 BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
 #: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
 OFF_TASK_SHOTS = 4
+#: Passes over the prompts in which a mask over heads is learned, and prompts a step.
+MASK_EPOCHS, MASK_BATCH = 10, 16
 #: The split that heads learn from which classify.
 SUPPORT_SPLIT = "extract"
 _HEADS_SHOWN = 12
@@ -175,6 +177,18 @@ def head_relevance(plan: Plan, step: Step) -> Description:
         "nothing; the answer's relevance goes back through the last token",
         **_cost(facts, p["trials"], 2 * p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
+    )  # fmt: skip
+
+
+def head_mask(plan: Plan, step: Step) -> Description:
+    """Of a mask over all heads: every twin's prefix is run once, its last token in each epoch."""
+    p, facts = step.parameters, model_facts(plan, step)
+    return Description(
+        f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}{_pool(plan, step)}",
+        "every head's mean in its place in part, at lm.attn (last token), learned in "
+        f"{MASK_EPOCHS} epochs",
+        **_cost(facts, p["trials"], 2 * MASK_EPOCHS * p["trials"],
+                _memory(facts, p["trials"], p["shots"]), p["shots"]),
     )  # fmt: skip
 
 

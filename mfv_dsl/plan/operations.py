@@ -94,6 +94,11 @@ OPERATIONS: dict[str, Operation] = {
         "relevance of every head to the answers of a relation", _PROMPTS, {"correct_only": True},
         describe=descriptions.head_relevance,
     ),
+    "head_mask": Operation(
+        "learned weight of every head, its mean in its place, on a relation's corrupted twins",
+        (*_PROMPTS, "corrupt"), {"correct_only": True, "pool": None, "twins": 1},
+        describe=descriptions.head_mask,
+    ),
     "head_probe": Operation(
         "how well a linear probe on every head's output tells a relation from others", _PROMPTS,
         {"pool": None}, describe=descriptions.head_probe,

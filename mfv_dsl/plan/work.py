@@ -24,6 +24,7 @@ from dataclasses import dataclass, fields
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.plan.descriptions import (
+    MASK_EPOCHS,
     OFF_TASK_SHOTS,
     conditions,
     model_facts,
@@ -138,6 +139,13 @@ def _relevance(plan: Plan, step: Step) -> Work:
     return read + Work(prompts=read.prompts)
 
 
+def _mask(plan: Plan, step: Step) -> Work:
+    p, facts = step.parameters, model_facts(plan, step)
+    read = _activations(plan, step)
+    copies = _copies(facts, 2 * MASK_EPOCHS * p["trials"], facts.n_layers, p["shots"])
+    return read + Work(training=copies.variants)
+
+
 def _evaluate(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
     if "unedited" in step.references:
@@ -211,6 +219,7 @@ _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "mediation": _mediation,
     "head_outputs": _activations,
     "head_relevance": _relevance,
+    "head_mask": _mask,
     "evaluate": _evaluate,
     "answers": _answers,
     "tune": _tune,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 
@@ -16,9 +16,10 @@ from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session, batched
 from mfv_dsl.methods.attribution import attribute, relevance, relevance_patching
 from mfv_dsl.methods.head_outputs import probe_accuracies, vote_accuracies
+from mfv_dsl.methods.learned_mask import learned_mask
 from mfv_dsl.methods.mediation import Mediation, concatenate_effects, mediate
 from mfv_dsl.methods.selection import Heads, output_norms, top_heads
-from mfv_dsl.plan.descriptions import BATCH
+from mfv_dsl.plan.descriptions import BATCH, MASK_BATCH, MASK_EPOCHS
 from mfv_dsl.plan.steps import Step
 
 
@@ -27,12 +28,7 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
     """Effects of all heads on corrupted twins of the prompts, in parts of one batch each."""
     mean = inputs["mean"]
     p, dataset, backend = step.parameters, session.dataset(step), session.backend(step)
-    intact = session.prompts(step, p["trials"], p["split"], p["shots"])
-    twins = [
-        corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"], p.get("pool"))
-        for prompt, correct in zip(intact, mean.correct, strict=True)
-        if correct or not p["correct_only"]
-    ]
+    twins = _twins(session, step, mean.correct)
     chunks = [twins[start : start + BATCH] for start in range(0, len(twins), BATCH)]
     heads = backend.facts.head_count
     progress = session.listener.begin(step.label, len(chunks) * heads)
@@ -52,6 +48,17 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
         if not is_new:  # an earlier run measured it
             progress(heads)
     return concatenate_effects(parts, p["relation"])
+
+
+def _twins(session: Session, step: Step, correct: Sequence[bool]) -> list[Prompt]:
+    """The corrupted twins of the prompts of ``step`` that were answered correctly, or of all."""
+    p, dataset = step.parameters, session.dataset(step)
+    intact = session.prompts(step, p["trials"], p["split"], p["shots"])
+    return [
+        corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"], p.get("pool"))
+        for prompt, known in zip(intact, correct, strict=True)
+        if known or not p["correct_only"]
+    ]
 
 
 #: By what `top` ranks by: what measures or estimates effects.
@@ -85,6 +92,20 @@ def head_relevance(session: Session, step: Step, inputs: Values) -> Mediation:
     progress = session.listener.begin(step.label, len(prompts))
     batches = session.batches(step, prompts)
     return relevance(session.backend(step), batches, p["relation"], progress)
+
+
+@performs("head_mask")
+def head_mask(session: Session, step: Step, inputs: Values) -> Mediation:
+    """The weight of every head in a mask that is learned on corrupted twins, as scores like effects
+    (one row)."""
+    mean, p = inputs["mean"], step.parameters
+    twins = _twins(session, step, mean.correct)
+    progress = session.listener.begin(step.label, MASK_EPOCHS * len(twins))
+    weights = learned_mask(
+        session.backend(step), session.batches(step, twins, MASK_BATCH), mean.mean,
+        epochs=MASK_EPOCHS, seed=p["seed"], progress=progress,
+    )  # fmt: skip
+    return Mediation(mean.relation, weights[None], np.empty(0))
 
 
 @performs("head_probe")
