@@ -16,7 +16,7 @@ from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
 from mfv_dsl.lang.entries import POOLED, TRAINING_SPLIT
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
-from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.steps import Plan, Step, needed
 from mfv_dsl.plan.treatments import treatments
 
 BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
@@ -99,7 +99,7 @@ def activations(plan: Plan, step: Step) -> Description:
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
         _prompts(p, p["trials"]) + (f", corrupted by {p['corrupt']}" if p.get("corrupt") else ""),
-        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each"
+        f"nothing; reads {_heads_read(p, facts)}"
         + (", and the scale of the norm behind them" if p.get("norm") else ""),
         **_cost(facts, p["trials"], p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
@@ -152,7 +152,8 @@ def mediation(plan: Plan, step: Step) -> Description:
         f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}{_pool(plan, step)}",
         "nothing; the answer's relevance goes back through the last token"
         if p["by"] == "relp"
-        else "each head's mean in its place, one head a variant, at lm.attn (last token)",
+        else "each head's mean in its place, one head a variant, at "
+        f"{p.get('site', 'lm.attn')} (last token)",
         **_cost(facts, p["trials"], p["trials"] * heads,
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
@@ -163,7 +164,7 @@ def head_outputs(plan: Plan, step: Step) -> Description:
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
         _prompts(p, p["trials"]),
-        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each",
+        f"nothing; reads {_heads_read(p, facts)}",
         **_cost(facts, p["trials"], p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
@@ -341,6 +342,13 @@ def training_items(plan: Plan, step: Step) -> int:
     return int(items)
 
 
+def _heads_read(p: Mapping[str, Any], facts: ModelFacts) -> str:
+    """The heads that are read."""
+    if p.get("site") == "xattn":
+        return "the heads of cross-attention (xattn)"
+    return f"lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each"
+
+
 def _head_layers(facts: ModelFacts) -> str:
     """The layers that have heads."""
     last = f"layers 0–{facts.n_layers - 1}"
@@ -393,7 +401,9 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     if p.get("ablates"):
         heads = distinct(plan[key].label for name, key in step.inputs.items()
                          if name.startswith("ablated") and isinstance(key, str))  # fmt: skip
-        chosen = f"; {p['ablate_with']} in place of {' | '.join(heads)} at lm.attn{chosen}"
+        chosen = (
+            f"; {p['ablate_with']} in place of {' | '.join(heads)} at {_of(plan, step)}{chosen}"
+        )
     if p.get("controls"):
         chosen += f"; beside it {', '.join(p['controls'])}"
     if mode in ("add", "blend"):
@@ -409,7 +419,7 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     tokens = tokens.removeprefix("the ")
     if mode == "patch":
         return f"per-head parts of {treatment} in place of lm.attn ({tokens}){chosen}"
-    return f"{p['ablate_with']} in place of {treatment} at lm.attn ({tokens}){chosen}"
+    return f"{p['ablate_with']} in place of {treatment} at {_of(plan, step)} ({tokens}){chosen}"
 
 
 def _places_of(plan: Plan, key: Any) -> tuple[tuple[str, int], ...]:
@@ -423,6 +433,16 @@ def _places_of(plan: Plan, key: Any) -> tuple[tuple[str, int], ...]:
         if step.operation not in ("extract", "tune", "norm", "dot", "cosine"):
             work += step.input_keys
     return ()
+
+
+def _of(plan: Plan, step: Step) -> str:
+    """The site of heads that are taken away."""
+    keys = [key for name, key in step.inputs.items() if name != "overall_mean"]
+    behind = needed(plan.steps, [key for key in keys if isinstance(key, str)])
+    sites = [
+        s.parameters["site"] for s in behind if s.operation == "top" and "site" in s.parameters
+    ]
+    return sites[0] if sites and step.parameters["mode"] == "ablate" else "lm.attn"
 
 
 def _real(plan: Plan, step: Step) -> str:
