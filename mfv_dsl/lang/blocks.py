@@ -15,7 +15,7 @@ from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, ListExpr, Name, Node, Text
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.lang.writing import check_where
+from mfv_dsl.lang.writing import check_position, check_where
 
 _VECTOR_WRITES = {"add", "patch"}
 #: what an eval may write beside one another
@@ -99,7 +99,9 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
         check_folder(scope, block.label, label)
     if entry.name == "tune":
         _not_on_test(scope, settings["select_on"], "epoch")
-        tunes.check_tune(scope, settings, scope.dataset_facts(context), subject)
+        models = scope.model_facts(context)
+        tunes.check_tune(scope, settings, scope.dataset_facts(context), models, subject)
+        check_position(scope, settings["position"], context)
     for kind in ("model", "dataset"):
         if settings[kind].value != getattr(context, kind):
             settings[kind] = replace(settings[kind], value=getattr(context, kind))

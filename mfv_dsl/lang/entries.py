@@ -343,13 +343,25 @@ ITEMS = (
                       "a tenth as long as the residual stream it is added to; or one whose numbers "
                       "are drawn from the standard `normal` distribution",
                       choices=("random", "normal")),
-            Parameter("layer", ("Number",), "the decoder layer written to", unit="layer",
+            Parameter("layer", ("Number", "Layers", "Choice"), "the decoder layer written to; of "
+                      "a set, `{3, 5}`, or of `all` layers each gets a part of its own; `native` "
+                      "are the places of `start`, where it has several, and of its heads",
+                      choices=("native", "all"), later=("native", "all"), unit="layer",
                       from_defaults=True, key="always", read_again=True),
+            Parameter("site", ("Choice", "List[Choice]"), "what is written to there: the "
+                      "`residual` stream behind the layer, or what the layer's `attention` or "
+                      "`mlp` adds to it; a list is several, each with a part of its own",
+                      "residual", choices=("residual", "attention", "mlp"),
+                      later=("residual", "attention", "mlp")),
+            Parameter("position", ("Choice", "Text"), "the tokens written to, as in an `eval`",
+                      "last", choices=("last", "all", "images"), later=("images",), apart=True),
             _ON,
             Parameter("variable", ("Choice",), "what is learned: the vector; a factor before "
-                      "`start` (scale); a factor for each head of `start` (head_scales); or which "
-                      "of its heads to keep (head_mask)",
-                      "vector", choices=("vector", "scale", "head_scales", "head_mask")),
+                      "`start` (scale), or for each of its places (place_scales) or heads "
+                      "(head_scales); which of its heads to keep (head_mask); or which of them to "
+                      "`patch`, learned by REINFORCE (patch_mask)",
+                      "vector", choices=("vector", "scale", "place_scales", "head_scales",
+                                         "head_mask", "patch_mask")),
             Parameter("items", ("Number", "Choice"), "training prompts per relation, from the "
                       "`train` split; or `all` that it has", 160, choices=("all",), unit="count",
                       key="always", read_again=True),
@@ -362,8 +374,14 @@ ITEMS = (
             Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 "
                       "along a cosine", 0.1, unit="learning rate", from_defaults=True,
                       key="always", read_again=True),
-            Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
-                      "nll", choices=("nll",), from_defaults=True),
+            Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability "
+                      "(nll); or KL(teacher ‖ edited) of the next token, the teacher being the "
+                      "unedited model behind demonstrations, asked the same (teacher)",
+                      "nll", choices=("nll", "teacher"), from_defaults=True),
+            Parameter("teacher_shots", ("Number",), "the teacher's demonstrations", 4,
+                      unit="count"),
+            Parameter("nll_weight", ("Number",), "with the teacher's loss: weight of the answer's "
+                      "negative log-probability beside it", 0.0, unit="weight"),
             Parameter("weight_decay", ("Number",), "half the vector's squared length, times this, "
                       "is added to the loss", 0.0, unit="decay", from_defaults=True),
             Parameter("max_norm", ("Number",), "the longest that the vector may be, after every "
@@ -371,8 +389,8 @@ ITEMS = (
             Parameter("kl", ("Number",), "weight of KL(unedited ‖ edited) of the next token on "
                       "4-shot prompts of the dataset's other relations, which the vector should "
                       "leave alone", 0.0, unit="weight", from_defaults=True),
-            Parameter("sparsity", ("Number",), "with head_mask: weight of the sum of the heads' "
-                      "weights", 0.0, unit="weight"),
+            Parameter("sparsity", ("Number",), "with head_mask and patch_mask: weight of the sum "
+                      "of the heads' weights", 0.0, unit="weight"),
             Parameter("select_on", ("Split",), "the split that chooses the epoch; never `test`",
                       "validation", from_defaults=True, key="always"),
             Parameter("select_items", ("Number",), "prompts per relation that choose the epoch",

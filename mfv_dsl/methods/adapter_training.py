@@ -20,7 +20,9 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.methods.activations import Progress
-from mfv_dsl.methods.training import Checkpoint, Epoch
+from mfv_dsl.methods.courses import Checkpoint, Epoch
+from mfv_dsl.methods.finite import check_scores
+from mfv_dsl.methods.off_task import OffTaskCost
 from mfv_dsl.methods.tuning import Keep, Training
 from mfv_dsl.models.adapters import Adapted, Lora, SoftPrompt, adapted
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -213,3 +215,29 @@ def _log_p(backend: Backend, batch: PromptBatch) -> torch.Tensor:
 def _chosen(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
     log_p = logits.float().log_softmax(-1)
     return log_p.gather(-1, answers[:, None])[:, 0]
+
+
+@torch.no_grad()
+def adapter_cost(
+    backend: Backend,
+    adapter: Adapter,
+    batches: Callable[[Backend], Sequence[PromptBatch]],
+    progress: Progress = lambda _: None,
+) -> OffTaskCost:
+    """What an adapter costs on prompts of other kinds: as
+    :func:`~mfv_dsl.methods.off_task.off_task_costs` of edits.  ``progress`` counts prompts."""
+    kls, before, after = [], [], []
+    plain = batches(backend)
+    for number in range(len(plain)):
+        batch = plain[number]
+        assert batch.answers is not None
+        unedited = backend.forward(batch).float().log_softmax(-1)
+        with with_adapter(backend, adapter) as inside:
+            edited = inside.forward(batches(inside)[number]).float().log_softmax(-1)
+        check_scores(backend, batch, ~edited.isnan().any(-1))
+        kl = (unedited.exp() * (unedited - edited)).sum(-1).clamp_min(0)  # below 0 is rounding
+        kls.append(kl.double().cpu().numpy())
+        before.append((unedited.argmax(-1) == batch.answers).cpu().numpy())
+        after.append((edited.argmax(-1) == batch.answers).cpu().numpy())
+        progress(len(batch))
+    return OffTaskCost(*(np.concatenate(parts) for parts in (kls, before, after)))

@@ -14,6 +14,7 @@ from typing import Any
 
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
 from mfv_dsl.lang.entries import POOLED, TRAINING_SPLIT
+from mfv_dsl.lang.states import Places, places_read
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step, needed
@@ -27,11 +28,17 @@ MASK_EPOCHS, MASK_BATCH = 10, 16
 #: The split that heads learn from which classify.
 SUPPORT_SPLIT = "extract"
 _HEADS_SHOWN = 12
+#: What a layer keeps of a token for the way back: about so many states, in float32.
+_ACTIVATIONS, _NUMBERS = 16, 4
+#: The site at which heads add what they write.
+HEADS_WRITE = SITES["attention"]
 _LEARNED = {
     "vector": "a vector of {d_model} numbers",
     "scale": "a factor before the start",
     "head_scales": "a factor for each head of the start",
     "head_mask": "which heads of the start to keep",
+    "place_scales": "a factor for each place of the start",
+    "patch_mask": "which heads of the start to patch",
 }
 
 
@@ -291,23 +298,59 @@ def tune(plan: Plan, step: Step) -> Description:
     )
     if p["kl"]:
         reads += f"; {items} {OFF_TASK_SHOTS}-shot prompts of {', '.join(p['off_task'])}"
+    taught = items if p["loss"] == "teacher" else 0
+    if taught:
+        reads += f"; {items} {p['teacher_shots']}-shot prompts of {p['relation']}, by its teacher"
     trained = items * (2 if p["kl"] else 1)
     steps = p["epochs"] * -(-items // p["batch"])
     return Description(
         reads,
-        f"{_LEARNED[p['variable']].format(d_model=facts.d_model)}, learned in {steps} steps of "
-        f"{p['batch']} prompts; added to lm.resid, layer {p['layer']}, at the last token",
+        f"{_learned(plan, step)}, learned in {steps} steps of {p['batch']} prompts; "
+        f"{_trained_at(plan, step)}, at {tokens_at(p['position'])}",
         **_cost(
             facts,
-            trained + p["select_items"],
-            p["epochs"] * trained
+            trained + p["select_items"] + taught,
+            taught
+            + p["epochs"] * trained
             + (p["epochs"] + 1) * p["select_items"]
             + (items if p["kl"] else 0),
             _memory(facts, items + p["select_items"], p["shots"])
-            + (_memory(facts, items, OFF_TASK_SHOTS) if p["kl"] else 0),
+            + (_memory(facts, items, OFF_TASK_SHOTS) if p["kl"] else 0)
+            + (_memory(facts, min(items, p["batch"]), p["teacher_shots"]) if taught else 0),
             p["shots"],
+            p["position"],
         ),
     )
+
+
+def _learned(plan: Plan, step: Step) -> str:
+    p, facts = step.parameters, model_facts(plan, step)
+    text = _LEARNED[p["variable"]].format(d_model=facts.d_model)
+    places = trained_places(plan, step)
+    if p["variable"] == "vector" and len(places) > 1:
+        return f"{text} for each of {len(places)} places"
+    return text
+
+
+def _trained_at(plan: Plan, step: Step) -> str:
+    """Where a training writes, for people."""
+    p, places = step.parameters, trained_places(plan, step)
+    if p["variable"] == "patch_mask":
+        return "patched at lm.attn, sets of them drawn for each prompt"
+    if not places:
+        return f"each head's part added to {HEADS_WRITE} of its layer"
+    if len(places) > 1:
+        return f"each part added at its own place: {places_text(places)}"
+    ((site, layer),) = places
+    return f"added to {site}, layer {layer}"
+
+
+def trained_places(plan: Plan, step: Step) -> Places:
+    """The places that a training writes at; none where that is where heads are."""
+    p = step.parameters
+    if p["layer"] != "native":
+        return places_read(p["layer"], p["site"], model_facts(plan, step))
+    return _places_of(plan, step.inputs.get("start"))
 
 
 def adapter(plan: Plan, step: Step) -> Description:
@@ -329,7 +372,12 @@ def adapter(plan: Plan, step: Step) -> Description:
         f"{what}, learned in {steps} steps of {p['batch']} prompts",
         full_passes=passes,
         reason="as an adapter acts on every token",
-        memory=_memory(facts, min(p["items"], p["batch"]), p["shots"]),
+        memory=_ACTIVATIONS
+        * facts.d_model
+        * _NUMBERS
+        * facts.n_layers
+        * prompt_tokens(facts, p["shots"])
+        * min(p["items"], p["batch"]),
         length=prompt_tokens(facts, p["shots"]) if facts.picture_tokens else 0,
     )
 
@@ -430,7 +478,10 @@ def _places_of(plan: Plan, key: Any) -> tuple[tuple[str, int], ...]:
         if step.operation in ("states", "load"):
             places = tuple(step.parameters["places"])
             return places if len(places) > 1 else ()
-        if step.operation not in ("extract", "tune", "norm", "dot", "cosine"):
+        if step.operation == "tune":
+            places = trained_places(plan, step)
+            return places if len(places) > 1 else ()
+        if step.operation not in ("extract", "norm", "dot", "cosine"):
             work += step.input_keys
     return ()
 

@@ -16,11 +16,11 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import open_regular
 from mfv_dsl.lang.checked import Checked, CheckedBlock
+from mfv_dsl.lang.destinations import DRAWN
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Match, Name, Number, Unary, spine
-from mfv_dsl.lang.tunes import DRAWN
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, case_of, text_of
@@ -60,10 +60,10 @@ class Planner(StatesPlanner):
         keys = sorted(form)
         self.check_pairs(keys)
         label = " + ".join(f"{form[key]:g}·{self.steps[key].label}" for key in form) or "zero"
+        parameters = {"coefficients": [form[key] for key in keys], **self.rows_among(keys)}
         key = self.add(
-            "linear", label.replace("+ -", "− "), {"coefficients": [form[key] for key in keys]},
-            {"vectors": tuple(keys)}, context,
-        )  # fmt: skip
+            "linear", label.replace("+ -", "− "), parameters, {"vectors": tuple(keys)}, context
+        )
         return self.of_rows(key, keys)
 
     def linear(self, expr: Expr, context: Context) -> Linear:
@@ -125,7 +125,8 @@ class Planner(StatesPlanner):
             parameters = {"operator": "/", "left": 1.0}
             number = self.add("arithmetic", "1 / …", parameters, {"right": number})
         vector = self.combination(form, context)
-        step = self.add("times", label, {}, {"factor": number, "vector": vector}, context)
+        inputs = {"factor": number, "vector": vector}
+        step = self.add("times", label, self.rows_among([vector]), inputs, context)
         return {self.of_rows(step, [vector]): 1.0}
 
     def _call(self, call: Call, context: Context) -> Linear:
@@ -278,7 +279,8 @@ class Planner(StatesPlanner):
         if block["start"] in DRAWN:
             parameters["start"] = block["start"]
         else:
-            if block["variable"] == "scale" and not self.linear(block["start"], context):
+            factors = block["variable"] in ("scale", "place_scales")
+            if factors and not self.linear(block["start"], context):
                 raise MfvError(
                     "MFV5313", f"the start of `{label}` is zero, and no factor changes that",
                     help="begin with another vector, or learn the vector itself: variable = vector",

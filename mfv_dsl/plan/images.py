@@ -58,7 +58,8 @@ def draws(plan: Plan, step: Step) -> Iterator[Draw]:
         yield of(p["items"], p["shots"], TRAINING_SPLIT)
         yield of(p["select_items"], p["shots"], p["select_on"])
     elif step.operation == "tune":
-        yield of(training_items(plan, step), p["shots"], TRAINING_SPLIT)
+        shots = max(p["shots"], p["teacher_shots"] if p["loss"] == "teacher" else 0)
+        yield of(training_items(plan, step), shots, TRAINING_SPLIT)
         yield of(p["select_items"], p["shots"], p["select_on"])
         others = p["off_task"] if p["kl"] else ()
         for other in others:

@@ -132,8 +132,10 @@ OPERATIONS: dict[str, Operation] = {
         describe=descriptions.states,
     ),
     "mean_states": Operation("the mean of rows of states"),
-    "linear": Operation("weighted sum of vectors, or of rows of states", ("coefficients",)),
-    "times": Operation("a vector, or rows of states, times a computed number"),
+    "linear": Operation(
+        "weighted sum of vectors, or of rows of states", ("coefficients",), {"rows": False}
+    ),
+    "times": Operation("a vector, or rows of states, times a computed number", (), {"rows": False}),
     "arithmetic": Operation("arithmetic on computed numbers", ("operator",),
                             {"left": None, "right": None}),
     "overall_mean": Operation("mean head outputs over several relations"),

@@ -52,4 +52,6 @@ def _draws(operation: str, p: Mapping[str, Any]) -> Iterator[_Draw]:
     elif operation in ("tune", "lora", "soft_prompt"):
         items = 1 if p["items"] == "all" else p["items"]
         yield ("items", items), TRAINING_SPLIT, ("shots", p["shots"])
+        if p.get("loss") == "teacher":
+            yield ("items", items), TRAINING_SPLIT, ("teacher_shots", p["teacher_shots"])
         yield ("select_items", p["select_items"]), p["select_on"], ("shots", p["shots"])

@@ -23,12 +23,14 @@ from dataclasses import dataclass, fields
 
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.base.layers import numbers_of
+from mfv_dsl.lang.writing import SITES
 from mfv_dsl.plan.descriptions import (
     MASK_EPOCHS,
     OFF_TASK_SHOTS,
     conditions,
     model_facts,
     shares_prefix,
+    trained_places,
     training_items,
 )
 from mfv_dsl.plan.images import new_images
@@ -194,15 +196,20 @@ def _written(facts: ModelFacts, tokens: float, shots: int) -> Work:
 def _tune(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
     items = training_items(plan, step)
-    work = _read(facts, items + p["select_items"], p["shots"])
-    above = facts.n_layers - p["layer"] - 1
+    shares = shares_prefix(facts, p)
+    work = _read(facts, items + p["select_items"], p["shots"]) if shares else Work()
+    if p["loss"] == "teacher":
+        work += _answered(facts, items, p["teacher_shots"])
+    site, first = min(trained_places(plan, step), key=lambda at: at[1], default=("", 0))
+    above = facts.n_layers - first - (site == SITES["residual"])
     trained = 2 * p["epochs"] * items  # forward and backward
     measured = (p["epochs"] + 1) * p["select_items"]
     if p["kl"]:
         work += _read(facts, items, OFF_TASK_SHOTS)
         trained *= 2
         measured += items
-    return work + Work(training=_copies(facts, trained + measured, above, p["shots"]).variants)
+    copies = _copies(facts, trained + measured, above, p["shots"], shares)
+    return work + Work(training=copies.variants)
 
 
 def _adapter(plan: Plan, step: Step) -> Work:

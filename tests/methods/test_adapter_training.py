@@ -18,6 +18,7 @@ from mfv_dsl.execute.store import Store
 from mfv_dsl.methods.adapter_training import (
     Adapter,
     AdapterSettings,
+    adapter_cost,
     train_adapter,
     with_adapter,
 )
@@ -185,3 +186,18 @@ def test_more_prompts_than_there_are_is_an_error_of_the_plan(option: str):
     text = HEAD + "eval e { adapter = lora(each, " + option.replace(" ", "") + ") }"
     plan = mfv.Recipe(text).plan()
     assert [error.code for error in plan.errors] == ["MFV7110"]
+
+
+def test_what_an_adapter_costs_elsewhere_is_the_divergence_written_out(backend: Any, scenes: Any):
+    adapter = trained(backend, scenes, SoftPrompt(3))
+    prompts = draw_prompts(scenes, "right", "validation", 5, 0, 1)
+    cost = adapter_cost(backend, adapter, lambda model: batched(model, scenes, prompts, 3))
+    with torch.no_grad():
+        before = backend.forward(backend.batch(prompts, scenes)).double().softmax(-1)
+        with with_adapter(backend, adapter) as inside:
+            after = inside.forward(inside.batch(prompts, scenes)).double().softmax(-1)
+    kl = (before * (before / after).log()).sum(-1)
+    assert np.allclose(cost.kl_per_prompt, kl.numpy(), rtol=1e-2, atol=1e-5) and kl.max() > 1e-3
+    answers = backend.batch(prompts, scenes).answers
+    assert cost.correct_before.tolist() == (before.argmax(-1) == answers).tolist()
+    assert cost.correct_after.tolist() == (after.argmax(-1) == answers).tolist()

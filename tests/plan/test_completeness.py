@@ -196,7 +196,7 @@ BLOCKS = {
 }
 VALUES = {
     ("eval", "choose"): "[layer]", ("eval", "layer"): "2", ("eval", "against"): "z",
-    ("tune", "select_on"): "extract",
+    ("tune", "select_on"): "extract", ("tune", "layer"): "2",
 }  # fmt: skip
 ATTRIBUTES = [
     (kind, parameter)
