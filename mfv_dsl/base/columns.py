@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mfv_dsl.base.numbers import percent
+from mfv_dsl.base.numbers import p_value, percent, points
 
 ResultFields = Mapping[str, Any]
 
@@ -116,6 +116,54 @@ def difference_column(name: str) -> Column:
         return gain and percent(gain["difference"], gain["low"], gain["high"], "+")
 
     return Column(value)
+
+
+def comparison_columns(name: str) -> dict[str, Column]:
+    """What tests say of the difference from the eval ``name``, by title: the p-value of all
+    comparisons together (Holm's), and where there is a margin its verdicts."""
+
+    def p(gain: Mapping[str, Any]) -> str:
+        return p_value(gain["p_holm"]) if "p_holm" in gain else ""
+
+    def verdict(field: str, word: str, gain: Mapping[str, Any]) -> str:
+        if field not in gain:
+            return ""
+        return f"{word} {points(gain['margin'])}: {verdict_text(gain[field])}"
+
+    made: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        f"p vs {name}": p,
+        f"no worse than {name}": partial(verdict, "no_worse", "by"),
+        f"equal to {name}": partial(verdict, "equivalent", "within"),
+    }
+    return {
+        title: Column(lambda row, text=text: text(row.get("against", {}).get(name, {})))  # type: ignore[misc]
+        for title, text in made.items()
+    }
+
+
+def _nats(off_task: Mapping[str, Any]) -> str:
+    low, high = off_task["kl_low"], off_task["kl_high"]
+    upper = "∞" if high is None else f"{high:.2f}"
+    return f"{off_task['kl']:.2f} [{low:.2f}, {upper}]"
+
+
+#: What is measured off the task, by title, with the metric that asks for it.
+OFF_TASK_COLUMNS: Mapping[str, tuple[str, Column]] = {
+    title: (metric, Column(lambda row, text=text: text(row["off_task"]) if row.get("off_task")
+                           else ""))  # type: ignore[misc]
+    for title, metric, text in (
+        ("off-task KL", "off_task_kl", _nats),
+        ("off-task %", "off_task_accuracy", lambda cost: percent(
+            cost["accuracy"], cost["accuracy_low"], cost["accuracy_high"])),
+        ("off-task change", "off_task_accuracy", lambda cost: percent(
+            cost["change"], cost["change_low"], cost["change_high"], "+")),
+    )
+}  # fmt: skip
+
+
+def verdict_text(shown: bool) -> str:
+    """Whether something is shown, in words."""
+    return "shown" if shown else "not shown"
 
 
 def answer_column(name: str) -> Column:

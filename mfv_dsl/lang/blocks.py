@@ -9,7 +9,7 @@ from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls, evals, expressions, operators, tunes
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.defaults import settings_of
-from mfv_dsl.lang.entries import ITEM, WRITES, takers
+from mfv_dsl.lang.entries import ITEM, WRITES, off_task_metrics, takers
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
@@ -213,11 +213,14 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
         "k": settings["k"].value is not None, "controls": bool(settings["controls"].value),
         "answer": settings["answer"].value not in ("first", "first_token"), "add": len(vectors) > 1,
         "ablate": settings["ablate"].value is not None,
+        "metrics": off_task_metrics(settings["metrics"].value),
     } if blends else {}  # fmt: skip
     for name, clash in clashes.items():
         if clash:
             place = settings[name].span if name != "add" else None
-            neighbour = "another vector beside it" if name == "add" else f"`{name}`"
+            neighbour = {
+                "add": "another vector beside it", "metrics": "off-task metrics",
+            }.get(name, f"`{name}`")  # fmt: skip
             scope.error(
                 "MFV5353", blends[0] if place is None else place,
                 f"a blend does not go with {neighbour}", "", "give it an eval of its own",

@@ -39,6 +39,7 @@ UNITS: dict[str, Unit] = {
         Unit("amount", "a whole number, 0 or more", whole=True, minimum=0, maximum=MOST),
         Unit("part", "a part of the whole, from 0 to 1", minimum=0, maximum=1),
         Unit("share", "0 or more", minimum=0),
+        Unit("margin", "a difference in accuracy, above 0 and at most 1", above=0, maximum=1),
         Unit("pixels", "an image's side, at least 8", whole=True, minimum=8, maximum=8192),
     )
 }
@@ -81,6 +82,12 @@ CONTROLS = (
 _WAYS = [f"{ranking.doc} ({ranking.name})" for ranking in RANKINGS]
 _RANKED = f"{', '.join(_WAYS[:-1])}, or {_WAYS[-1]}"
 _CONTROLLED = "the same measured " + ", ".join(f"with {control.doc}" for control in CONTROLS)
+#: Those of them that ask about the cells of a grid, which `scenes` alone has.
+OFF_TASKS_BY_CELL = ("where", "what")
+#: The metrics of an `eval` that are measured on off-task prompts.
+OFF_TASK_METRICS = ("off_task_kl", "off_task_accuracy")
+#: The kinds of off-task prompts, and how many demonstrations each has.
+OFF_TASK_KINDS = {"few_shot": 4, "named": 0, "where": 0, "what": 0}
 #: The attributes of an `eval` that say what is written into the model, or read in place of answers.
 WRITES = ("add", "patch", "ablate", "classify")
 
@@ -464,13 +471,27 @@ ITEMS = (
                       choices=("first", "first_token", "full", "generate"), from_defaults=True),
             Parameter("against", ("Eval", "List[Eval]"), "evals of the same items to show the "
                       "paired difference from", (), key="never", may_be_empty=True),
+            Parameter("margin", ("Number",), "with `against`: whether a loss of more than this is "
+                      "excluded, and whether a difference of more is, either way; 0.02 is two "
+                      "points of accuracy", None, unit="margin", from_defaults=True, key="never"),
             Parameter("controls", ("List[Choice]",), _CONTROLLED, (),
                       choices=tuple(control.name for control in CONTROLS), acts_in=WRITES,
                       may_be_empty=True),
             Parameter("metrics", ("List[Choice]",), "what is reported; `confusion` is how often "
-                      "each relation's object was the answer", ("accuracy", "p_answer"),
-                      choices=("accuracy", "p_answer", "confusion"), from_defaults=True,
-                      key="never"),
+                      "each relation's object was the answer; of what is written off its task, on "
+                      "prompts of the dataset's other relations, `off_task_kl` is KL(unedited ‖ "
+                      "edited) of the next token, and `off_task_accuracy` how many answers are "
+                      "right without and with it", ("accuracy", "p_answer"),
+                      choices=("accuracy", "p_answer", "confusion", *OFF_TASK_METRICS),
+                      later=OFF_TASK_METRICS, from_defaults=True, key="never"),
+            Parameter("off_task", ("Choice",), "which off-task prompts: other relations, shown by "
+                      "four demonstrations (few_shot) or named in the question (named); of "
+                      "`scenes`, in words that only the bundled models know, in which cell an "
+                      "object stands (where), or what stands in a cell (what)", "few_shot",
+                      choices=tuple(OFF_TASK_KINDS), later=tuple(OFF_TASK_KINDS),
+                      from_defaults=True, key="never"),
+            Parameter("off_task_items", ("Number",), "off-task prompts for each relation", 100,
+                      unit="count", from_defaults=True, key="never"),
             replace(_SEED, read_again=True), _ALLOW,
         ),
         form="block", label="name",
@@ -509,6 +530,11 @@ ITEM = by_name(ITEMS)
 FUNCTION = by_name(FUNCTIONS)
 RANKING = {ranking.name: ranking for ranking in RANKINGS}
 CONTROL = {control.name: control for control in CONTROLS}
+
+
+def off_task_metrics(metrics: object) -> bool:
+    """Whether an eval with these metrics measures what it writes off its task."""
+    return isinstance(metrics, tuple) and not set(OFF_TASK_METRICS).isdisjoint(metrics)
 
 
 @cache

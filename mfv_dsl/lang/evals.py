@@ -7,7 +7,13 @@ from typing import Any
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import CONTROL, DEFAULT_HEADS, WRITES
+from mfv_dsl.lang.entries import (
+    CONTROL,
+    DEFAULT_HEADS,
+    OFF_TASK_METRICS,
+    WRITES,
+    off_task_metrics,
+)
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Gap, ListExpr, Name, Node
 from mfv_dsl.lang.values_in import references
@@ -74,6 +80,23 @@ def check_expressions(
             scope.error(
                 "MFV2022", idle.name, f"`{name}` has no effect in {subject}",
                 "it has no `add`, `patch` or `ablate`", severity="warning",
+            )  # fmt: skip
+    margin = attributes.get("margin")
+    if margin is not None and not margin.given and "against" not in attributes:
+        scope.error(
+            "MFV2022", margin.name, f"`margin` has no effect in {subject}",
+            "it has no `against`", severity="warning",
+        )  # fmt: skip
+    for name in ("off_task", "off_task_items"):
+        idle = attributes.get(name)
+        if (
+            idle is not None and not (idle.given or isinstance(idle.value, Gap))
+            and not off_task_metrics(settings["metrics"].value)
+        ):  # fmt: skip
+            scope.error(
+                "MFV2022", idle.name, f"`{name}` has no effect in {subject}",
+                f"its `metrics` have neither {' nor '.join(f'`{m}`' for m in OFF_TASK_METRICS)}",
+                severity="warning",
             )  # fmt: skip
     _check_idle(scope, attributes, mode, subject)
     if "k" in attributes and settings["k"].value is not None:

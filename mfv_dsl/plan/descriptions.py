@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
-from mfv_dsl.lang.entries import POOLED, TRAINING_SPLIT
+from mfv_dsl.lang.entries import OFF_TASK_KINDS, POOLED, TRAINING_SPLIT
 from mfv_dsl.lang.states import Places, places_read
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
@@ -284,6 +284,29 @@ def evaluate(plan: Plan, step: Step) -> Description:
             p.get("position", "last"),
         ),
     )  # fmt: skip
+
+
+def off_task(plan: Plan, step: Step) -> Description:
+    """Of what an evaluation's conditions cost on off-task prompts."""
+    p, facts = step.parameters, model_facts(plan, step)
+    evaluation, shots = plan[_key_of(step, "evaluation")], OFF_TASK_KINDS[p["kind"]]
+    return Description(
+        f"{p['items']} off-task prompts ({p['kind']}, {shots} shots) of {', '.join(p['off_task'])} "
+        f"from {p['split']}",
+        f"what {evaluation.label} writes",
+        **_cost(
+            facts, p["items"], p["items"] * (p["conditions"] + 1),
+            _memory(facts, min(p["items"], BATCH), shots), shots,
+            evaluation.parameters.get("position", "last"),
+        ),
+    )  # fmt: skip
+
+
+def _key_of(step: Step, name: str) -> str:
+    """The key of the one step that an input is."""
+    key = step.inputs[name]
+    assert isinstance(key, str)
+    return key
 
 
 def tune(plan: Plan, step: Step) -> Description:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields
 
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.base.layers import numbers_of
+from mfv_dsl.lang.entries import OFF_TASK_KINDS
 from mfv_dsl.lang.writing import SITES
 from mfv_dsl.plan.descriptions import (
     MASK_EPOCHS,
@@ -168,6 +169,15 @@ def _evaluate(plan: Plan, step: Step) -> Work:
     return work + _answering(facts, p["answer"], copies, above, shots, shares)
 
 
+def _off_task(plan: Plan, step: Step) -> Work:
+    p, facts = step.parameters, model_facts(plan, step)
+    (evaluation,) = step.input_keys
+    shots, shares = OFF_TASK_KINDS[p["kind"]], shares_prefix(facts, plan[evaluation].parameters)
+    work = _read(facts, p["items"], shots) if shares else Work()
+    copies = p["items"] * (p["conditions"] + 1)
+    return work + _copies(facts, copies, facts.n_layers, shots, shares)
+
+
 def _answers(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
     items, shots = p["items"], p["shots"]
@@ -229,6 +239,7 @@ _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "head_mask": _mask,
     "evaluate": _evaluate,
     "answers": _answers,
+    "off_task": _off_task,
     "tune": _tune,
     "lora": _adapter,
     "soft_prompt": _adapter,

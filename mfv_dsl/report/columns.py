@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mfv_dsl.base.columns import (
+    OFF_TASK_COLUMNS,
     OTHER,
     RESULT_COLUMNS,
     Column,
     ResultFields,
     answer_column,
     cell,
+    comparison_columns,
     difference_column,
     free_name,
     relations_in,
@@ -49,6 +51,10 @@ def result_columns(
     ]
     for name in dict.fromkeys(name for row in fields for name in row.get("against", {})):
         columns[f"vs {name}"] = reported(difference_column(name), "accuracy")
+        for title, column in comparison_columns(name).items():
+            columns[title] = reported(column, "accuracy")
+    for title, (metric, column) in OFF_TASK_COLUMNS.items():
+        columns[title] = reported(column, metric)
     return _with_content(columns)
 
 

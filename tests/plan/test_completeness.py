@@ -196,6 +196,7 @@ BLOCKS = {
 }
 VALUES = {
     ("eval", "choose"): "[layer]", ("eval", "layer"): "2", ("eval", "against"): "z",
+    ("eval", "margin"): "0.5",
     ("tune", "select_on"): "extract", ("tune", "layer"): "2",
 }  # fmt: skip
 ATTRIBUTES = [

@@ -18,12 +18,14 @@ _RESULT = frozenset(
      "difference_low", "difference_high", "error", "draws", "spread", "split", "chosen",
      "answered", "share", *CONDITION)
 )  # fmt: skip
+#: How the columns begin that hold what is compared, or measured off the task.
+_BESIDE = ("vs_", "off_task_")
 
 
 def axes_of(rows: Sequence[Row]) -> list[str]:
     """The sweeps that evals are read for, which have columns of their own."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return [name for name in names if name not in _RESULT and not name.startswith("vs_")]
+    return [name for name in names if name not in _RESULT and not name.startswith(_BESIDE)]
 
 
 def swept(rows: Sequence[Row]) -> list[str]:
