@@ -53,6 +53,7 @@ class HeadPlanner(StepPlanner, ABC):
 
     def _activations(self, label: str, parameters: dict[str, Any], context: Context) -> str:
         parameters = _of_site(parameters)
+        label += _of(parameters)
         if not self.model_facts(context).heads_add_up and "site" not in parameters:
             parameters |= {"norm": True}
         return self.add("activations", label, parameters, {}, context, dataset=True)
@@ -84,6 +85,7 @@ class HeadPlanner(StepPlanner, ABC):
             parameters["pool"] = None if whole else others
             inputs["others"] = tuple(self.head_outputs(name, options, context) for name in others)
         label = ranking.label.format(relation=relation) or f"scores of heads on {relation}"
+        label += _of(parameters)
         return self.add(
             ranking.operation, label, parameters, inputs, context, dataset=bool(ranking.options)
         )
@@ -91,7 +93,7 @@ class HeadPlanner(StepPlanner, ABC):
     def head_outputs(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
         """The outputs of every head on each of a relation's prompts."""
         parameters = _of_site(parameters_of("head_outputs", options)) | {"relation": relation}
-        label = f"head outputs on each prompt of {relation}"
+        label = f"head outputs on each prompt of {relation}{_of(parameters)}"
         return self.add("head_outputs", label, parameters, {}, context, dataset=True)
 
     def _others(
@@ -274,6 +276,11 @@ class HeadPlanner(StepPlanner, ABC):
     def head_set(self, label: str, heads: list[tuple[int, int]]) -> str:
         """The step of heads that are known."""
         return self.add("head_set", label, {"heads": sorted({(int(i), int(j)) for i, j in heads})})
+
+
+def _of(parameters: Mapping[str, Any]) -> str:
+    """What a label says of another site than that of self-attention."""
+    return f" of {parameters['site']}" if "site" in parameters else ""
 
 
 def _of_site(parameters: dict[str, Any]) -> dict[str, Any]:
