@@ -212,7 +212,8 @@ def own_layer(backend: Backend, vector: VectorInput) -> int | str:
     """Where a vector is added if nothing is said, as :func:`ask` does it."""
     if vector.layer is not None:
         return vector.layer
-    return "native" if vector.vector.has_parts else backend.facts.n_layers // 3
+    has_own = vector.vector.has_parts or vector.vector.space.places
+    return "native" if has_own else backend.facts.n_layers // 3
 
 
 # -- one prompt ----------------------------------------------------------------------------------
