@@ -374,6 +374,8 @@ def check_form(expression: Expression) -> None:
     if any(isinstance(node, Declared) for node in each_once(expression.syntax)):
         return
     syntax, kind = expression.syntax, _kind(expression.syntax)
+    if kind == "Adapter":  # it is measured, and has no name
+        kind, syntax = "Number", Call(Name("learned_numbers"), (syntax,))
     if kind == "Number":
         syntax = Binary("*", syntax, Call(Name("zeros")))
     if kind == "States":

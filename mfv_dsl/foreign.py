@@ -94,6 +94,13 @@ def export_vector(
         MfvError: MFV6044 where the format cannot say it, the model has no such layer, or where its
             layers are is not known.
     """
+    if "places" in metadata:
+        raise MfvError(
+            "MFV6044",
+            f"this vector has a part for each of {len(metadata['places'])} places, and files of "
+            "other tools are written for vectors of one",
+            help="read one layer, and export that",
+        )
     own = metadata.get("layer")
     at = own if layer is None and isinstance(own, int) else layer
     n_layers = metadata["model"].get("n_layers")

@@ -76,6 +76,7 @@ _RESULTS = {
     "Vector": "a vector",
     "Heads": "a set of heads",
     "Number": "a number",
+    "Adapter": "an adapter",
     "States": "rows of states",
 }
 

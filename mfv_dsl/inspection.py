@@ -182,7 +182,8 @@ def ask(
 ) -> Reply:
     """The ``top`` answers to a question, and with ``vector`` also those after adding ``scale`` ·
     ``vector`` at ``layer``: by default the one that its file names, else ``native``, each head's
-    own, or for a vector without parts a third of the way up, as in arXiv:2310.15213.
+    own or the place of each part, or for a vector without parts a third of the way up, as in
+    arXiv:2310.15213.
 
     Raises MfvError (MFV7124) for a query that is blank or holds a mark of the model's own; one of
     words that its tokenizer does not know is warned of.
@@ -212,8 +213,8 @@ def own_layer(backend: Backend, vector: VectorInput) -> int | str:
     """Where a vector is added if nothing is said, as :func:`ask` does it."""
     if vector.layer is not None:
         return vector.layer
-    has_own = vector.vector.has_parts or vector.vector.space.places
-    return "native" if has_own else backend.facts.n_layers // 3
+    is_native = vector.vector.has_parts or vector.vector.space.places
+    return "native" if is_native else backend.facts.n_layers // 3
 
 
 # -- one prompt ----------------------------------------------------------------------------------

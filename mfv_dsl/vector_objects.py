@@ -102,7 +102,7 @@ class InteractiveStoredVector(StoredVector):
                 ``layer`` says the layer.
         """
         if layer is None:
-            layer = self.metadata.get("layer")
+            layer = "native" if self.vector.space.places else self.metadata.get("layer")
         if layer is None:
             raise ArgumentError("the vector's file names no layer to add it at", "give `layer=`")
         return self.vector.bind(model, layer, scale, sites, attention_output)

@@ -107,7 +107,10 @@ def heads(
     relations: Relations = None,
     k: Annotated[int, typer.Option("-k", help="How many heads.")] = 10,
     by: Annotated[
-        str, typer.Option(help="What they are ranked by: aie, gradient, norm or random.")
+        str,
+        typer.Option(
+            help="What they are ranked by: aie, gradient, relp, lrp, probe, votes, norm or random."
+        ),
     ] = "aie",
     plot: PlotOption = None,
     *,

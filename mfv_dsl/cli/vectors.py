@@ -370,6 +370,7 @@ def _row(name: str, entry: Header | MfvError) -> dict[str, Any]:
     return {
         "vector": name,
         **{key: metadata.get(key) for key in names},
+        **({"layer": f"{len(metadata['places'])} places"} if "places" in metadata else {}),
         "model": metadata["model"].get("id"),
         "fingerprint": metadata["model"]["fingerprint"],
         "d_model": metadata["model"]["d_model"],

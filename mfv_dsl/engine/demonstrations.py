@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -77,7 +78,7 @@ def _said(backend: Backend, batch: PromptBatch, row: int, number: int) -> tuple[
     prompt = batch.prompts[row]
     item = prompt.demonstrations[number]
 
-    def piece(**blank: str) -> str:
+    def piece(**blank: Any) -> str:
         items = list(prompt.demonstrations)
         items[number] = replace(item, **blank)
         return backend.pieces(replace(prompt, demonstrations=tuple(items)))[number]

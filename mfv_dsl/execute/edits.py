@@ -23,8 +23,8 @@ def edits_of(
     """The edits of the condition ``point`` of an evaluation with these parameters and values of
     inputs, none where it writes nothing.
 
-    Raises MfvError: MFV5109 for a blend, MFV5307 where there are no heads to ablate, and what
-    stands in the place of an input that failed.
+    Raises MfvError: MFV5109 for a blend or an adapter, MFV5307 where there are no heads to ablate,
+    and what stands in the place of an input that failed.
     """
     mode = parameters.get("mode", "none")
     if mode == "none":
@@ -33,6 +33,13 @@ def edits_of(
         raise MfvError(
             "MFV5109", "a blend is another vector for every item, so there is none to attach"
         )
+    if mode == "classify":
+        raise MfvError(
+            "MFV5109", "heads that classify are read and nothing is written, so there is nothing "
+            "to attach",
+        )  # fmt: skip
+    if mode == "adapter":
+        raise MfvError("MFV5109", "an adapter is no edit, so there is none to attach")
     treatment = inputs[point.treatment.name]
     if isinstance(treatment, MfvError):
         raise treatment

@@ -12,11 +12,13 @@ import torch
 
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.head_outputs import HeadOutputs
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.selection import Heads
 
 #: Fields whose arrays may have layers of NaN, and which of their dimensions are the layers.
-_LAYERS = {(TaskMean, "mean"): 0, (Mediation, "cie"): 1, (Heads, "scores"): 0}
+_LAYERS = {(TaskMean, "mean"): 0, (Mediation, "cie"): 1, (Heads, "scores"): 0,
+           (HeadOutputs, "outputs"): 1}  # fmt: skip
 
 
 def check_finite(value: Any, label: str) -> None:

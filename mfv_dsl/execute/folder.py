@@ -71,7 +71,7 @@ def write_run(
     effects = {
         step.key: effect_arrays(step, performance.values[step.key])
         for step in done.steps
-        if step.operation == "mediation"
+        if step.operation in ("mediation", "head_relevance")
     }
     tables = result_files(results.to_json()) | value_files(done, performance.values, effects)
     files |= {name: _bytes(table.encode()) for name, table in tables.items()}

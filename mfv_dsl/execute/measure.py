@@ -22,6 +22,7 @@ from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.settings import RunSettings, Silence
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.answers import Answers
+from mfv_dsl.methods.states import States
 from mfv_dsl.plan.descriptions import BATCH, training_items
 from mfv_dsl.plan.estimate import Estimate, duration
 from mfv_dsl.plan.rates import Rate, short
@@ -258,6 +259,8 @@ class _Meter:
         for name, value in inputs.items():  # of another number of prompts
             if name == "mean" and isinstance(value, TaskMean) and prompts:
                 values[name] = replace(value, correct=(True,) * prompts)
+            if isinstance(value, States) or (isinstance(value, list) and name == "vectors"):
+                values[name] = _alike(value)
             if isinstance(value, Answers):
                 values[name] = value.picked(np.arange(prompts) % len(value.names))
         started = time.perf_counter()
@@ -291,6 +294,20 @@ class _Meter:
         if "correct_with" in p:  # few prompts may leave none
             few["correct_with"] = None
         return replace(step, parameters={**p, **few, **more})
+
+
+def _alike(value: Any) -> Any:
+    """Rows of states, of different numbers of prompts or of other ones, as if they belonged
+    together."""
+    rows = value if isinstance(value, list) else [value]
+    if not rows:
+        return value
+    if not isinstance(rows[0], States):
+        return value
+    n = min(len(one.rows) for one in rows)
+    queries = tuple(map(str, range(n)))
+    cut = [replace(one, rows=one.rows[:n], queries=queries) for one in rows]
+    return cut if isinstance(value, list) else cut[0]
 
 
 def _finish() -> None:

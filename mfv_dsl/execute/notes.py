@@ -27,8 +27,8 @@ def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
     """For every eval whose items the model has to answer correctly, how many there were; for every
     eval whose sweep is seen on the test split, how many conditions the best is the best of, and how
     many differences from zero-shot hold when all are tested together.  For every eval and save of
-    vectors that were made linear: the error of this.  For every tune which of its vectors were not
-    trained to the end."""
+    vectors that were made linear: the error of this.  For every tune which of its vectors, and for
+    every eval which of its adapters, were not trained to the end."""
     evals: dict[str, list[EvalRow]] = {}
     for row in plan.rows:
         evals.setdefault(row.eval, []).append(row)
@@ -51,15 +51,29 @@ def _unfinished(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
         fall = values[row.step].training.still_falling
         if fall is not None:
             falls.setdefault(row.tune, {})[row.relation + _reading(row)] = fall
+    adapters: dict[str, dict[str, float]] = {}
+    for row in plan.rows:
+        if plan[row.step].parameters.get("mode") == "adapter":
+            (key,) = plan[row.step].input_keys
+            fall = values[key].training.still_falling
+            if fall is not None:
+                adapters.setdefault(row.eval, {})[row.relation] = fall
     return [
-        {
-            "tune": name,
-            "text": f"{name} is not trained to the end: in the second half of its epochs the loss "
-            f"still fell, by {', '.join(f'{fall:.2g} ({r})' for r, fall in by_relation.items())}. "
-            "A larger `lr`, a smaller `batch` or more `epochs` train it further.",
-        }
-        for name, by_relation in falls.items()
+        *({"tune": name, "text": _still_falling(name, own)} for name, own in falls.items()),
+        *(
+            {"eval": name, "text": _still_falling(f"the adapter of {name}", own)}
+            for name, own in adapters.items()
+        ),
     ]
+
+
+def _still_falling(what: str, falls: Mapping[str, float]) -> str:
+    """That something is not trained to the end; ``falls`` are those of the loss by relation."""
+    by_relation = ", ".join(f"{fall:.2g} ({relation})" for relation, fall in falls.items())
+    return (
+        f"{what} is not trained to the end: in the second half of its epochs the loss still fell, "
+        f"by {by_relation}. A larger `lr`, a smaller `batch` or more `epochs` train it further."
+    )
 
 
 def _known_items(

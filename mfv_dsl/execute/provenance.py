@@ -27,6 +27,8 @@ _OF_A_FILE = (
     "kind", "relation", "heads", "linearised", "prompt", "dataset", "tuning", "seed", "parents",
     "ancestors",
 )  # fmt: skip
+#: Operations that make vectors of rows of states.
+_OF_STATES = ("mean_states", "pca", "probe")
 #: What a vector was made of.
 _BEHIND = ("parents", "ancestors")
 #: Result rows that a vector's file holds at most; of more, those of the best accuracy.
@@ -92,7 +94,7 @@ def origin(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, Any]:
         made[ancestor.key] = number, "allow_mismatch" in own
     own = _own(plan, step, values, made)
     parts = [(made[key][0], factor) for key, factor in _terms(step, values)]
-    if not parts and step.operation in ("extract", "load", "tune"):
+    if not parts and step.operation in ("extract", "load", "tune", *_OF_STATES):
         return own
     return {**own, **lineage.metadata(parts)}
 
@@ -122,6 +124,8 @@ def _own(
         return {"kind": "extracted", "step": step.key, **_extracted(plan, step, values)}
     if step.operation == "load":
         return {"step": step.key, **_loaded(step)}
+    if step.operation in _OF_STATES:
+        return {"kind": "extracted", "step": step.key, **_read(plan, step)}
     if step.operation == "tune":
         return {"kind": "tuned", "step": step.key, "relation": step.parameters["relation"],
                 **training_metadata(plan, step, values[step.key])}  # fmt: skip
@@ -211,6 +215,44 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
         },
         "seed": p["seed"],
     }
+
+
+def _read(plan: Plan, step: Step) -> dict[str, Any]:
+    """What is said of a vector of states: what all prompts have in common that were read for it."""
+    steps = [plan[key] for key in sorted(_ancestors(plan, step))]
+    read = [one for one in steps if one.operation == "states"]
+    said: list[dict[str, Any]] = []
+    for one in read:
+        p = one.parameters
+        assert one.dataset is not None and one.model is not None
+        dataset, model = plan.datasets[one.dataset], plan.models[one.model]
+        assert isinstance(dataset.facts, DatasetFacts)
+        template = models.template(model.constructor, **model.arguments)
+        said.append({
+            "relation": p["relation"], "seed": p["seed"],
+            "prompt.template": template.hash, "prompt.shots": p["shots"],
+            "prompt.trials": p["trials"], "prompt.split": p["split"],
+            "prompt.correct_only": p["correct_only"],
+            **_present(**{"prompt.control": p["corrupt"]}),
+            "dataset": {
+                "id": dataset.constructor, "arguments": dict(dataset.arguments),
+                "hash": dataset.facts.hash,
+            },
+        })  # fmt: skip
+    common = {
+        name: value
+        for name, value in said[0].items()
+        if all(name in other and other[name] == value for other in said)
+    }
+    prompt = {
+        name.removeprefix("prompt."): common.pop(name)
+        for name in list(common)
+        if name.startswith("prompt.")
+    }
+    places = {tuple(map(tuple, one.parameters["places"])) for one in read}
+    if len(places) == 1 and len(own := places.pop()) == 1 and own[0][0] == "lm.resid":
+        common["layer"] = own[0][1]
+    return {**common, **({"prompt": prompt} if prompt else {})}
 
 
 def _loaded(step: Step) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class TuningRow(Short):
     tune: str
     relation: str
     variable: str
-    layer: int
+    layer: int | str
     epochs: int
     chosen: int
     n: int

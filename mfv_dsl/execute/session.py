@@ -22,6 +22,7 @@ from mfv_dsl.engine.kept_prefixes import KeptPrefixes
 from mfv_dsl.engine.prefix import PrefixOf, encode_prefix, full_passes
 from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
+from mfv_dsl.methods.adapter_training import Adapter, with_adapter
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.loaded import is_unchanged
@@ -269,6 +270,18 @@ class Session:
                 f"MFV5376: the tokenizer of {step.model} does not know: {listed(words)}; to the "
                 "model they are all the same", stacklevel=2,
             )  # fmt: skip
+
+    def adapted_answers(
+        self, step: Step, prompts: list[Prompt], split: str, adapter: Adapter
+    ) -> Answers:
+        """What the model answers with an adapter in it; no prefix is shared with the model without
+        one."""
+        with with_adapter(self.backend(step), adapter) as backend:
+            (answers,) = measure_answers(
+                backend, batched(backend, self.dataset(step), prompts), [()],
+                step.parameters["answer"], self.names(step, split),
+            )  # fmt: skip
+        return answers
 
     def answers(
         self, step: Step, prompts: list[Prompt], split: str, variants: Sequence[Variant]

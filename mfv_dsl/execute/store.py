@@ -29,8 +29,10 @@ from mfv_dsl.execute.finite import check_finite, not_numbers
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.adapter_training import Adapter
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.courses import Checkpoint, Epoch
+from mfv_dsl.methods.head_outputs import HeadOutputs
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
@@ -47,12 +49,14 @@ _TYPES: dict[str, type] = {
         NormSamples,
         Linearisation,
         Mediation,
+        HeadOutputs,
         Heads,
         Point,
         Condition,
         Evaluation,
         Outcomes,
         Answers,
+        Adapter,
         Space,
         States,
         Vector,

@@ -13,7 +13,9 @@ import numpy as np
 
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.methods.activations import TaskMean
+from mfv_dsl.methods.adapter_training import Adapter
 from mfv_dsl.methods.answers import Answers
+from mfv_dsl.methods.head_outputs import HeadOutputs
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.outcomes import Outcomes
@@ -113,10 +115,14 @@ def _states(states: States) -> bool:
 
 
 _SHAPES: dict[type, Callable[[Any], bool]] = {
+    Adapter: lambda adapter: len(adapter.names) == len(adapter.tensors),
     Vector: _vector,
     States: _states,
     Outcomes: _outcomes,
     Answers: lambda answers: len(answers.names) == len(answers.outcomes),
     TaskMean: lambda mean: mean.mean.ndim == 3,
+    HeadOutputs: lambda known: (
+        known.outputs.ndim == 4 and len(known.outputs) == len(known.answers) == len(known.images)
+    ),
     Mediation: lambda effect: effect.cie.ndim == 3,
 }

@@ -36,9 +36,9 @@ def training_metadata(plan: Plan, step: Step, vector: Tuned) -> dict[str, Any]:
     """What the file of a trained vector says of its training."""
     training = vector.training
     assert step.dataset is not None
-    dataset = plan.datasets[step.dataset]
+    dataset, layer = plan.datasets[step.dataset], step.parameters["layer"]
     return {
-        "layer": step.parameters["layer"],
+        **({"layer": layer} if isinstance(layer, int) or layer == "native" else {}),
         "tuning": {
             **step.parameters,
             "start": _start(plan, step),

@@ -158,7 +158,8 @@ def named_vectors(plan: Plan, values: Mapping[str, Any]) -> dict[str, tuple[Step
 
 
 def norm_lines(vectors: Mapping[str, tuple[Step, Vector]]) -> list[Line]:
-    """How long each vector is, and of those known head by head what each layer's heads give."""
+    """How long each vector is, of those known head by head what each layer's heads give, and of
+    those of several places each part."""
     lines: list[Line] = []
     for name, (step, vector) in vectors.items():
         said = {"step": step.key[:8], "vector": name}
@@ -171,6 +172,9 @@ def norm_lines(vectors: Mapping[str, tuple[Step, Vector]]) -> list[Line]:
                 lines.append(
                     {**said, "layer": layer, "heads": len(own), "norm": float(part.norm())}
                 )
+        for (site, layer), part in vector.parts_by_place().items():
+            norm = float(part.double().norm())
+            lines.append({**said, "layer": layer, "heads": None, "norm": norm, "site": site})
         heads = None if vector.heads is None else len(vector.heads)
         lines.append({**said, "layer": None, "heads": heads, "norm": vector.norm()})
     return lines
@@ -178,7 +182,10 @@ def norm_lines(vectors: Mapping[str, tuple[Step, Vector]]) -> list[Line]:
 
 def similarity_lines(vectors: Mapping[str, Vector]) -> list[Line]:
     """The cosine of every two vectors of one space, nothing with one that is zero; no lines for a
-    single vector or more than :data:`MOST_COMPARED`."""
+    single vector or more than :data:`MOST_COMPARED`.  Where some are of several places, the others
+    are compared."""
+    if len({vector.space.places for vector in vectors.values()}) > 1:
+        vectors = {name: vector for name, vector in vectors.items() if not vector.space.places}
     if not 1 < len(vectors) <= MOST_COMPARED or len({v.space for v in vectors.values()}) > 1:
         return []
     cosines = similarity(list(vectors.values()), zero_is_nan=True)

@@ -15,7 +15,7 @@ from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Gap, ListExpr, Name, Node, Text
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.lang.writing import check_where
+from mfv_dsl.lang.writing import check_position, check_where
 
 _VECTOR_WRITES = {"add", "patch"}
 #: what an eval may write beside one another
@@ -99,7 +99,9 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
         check_folder(scope, block.label, label)
     if entry.name == "tune":
         _not_on_test(scope, settings["select_on"], "epoch")
-        tunes.check_tune(scope, settings, scope.dataset_facts(context), subject)
+        models = scope.model_facts(context)
+        tunes.check_tune(scope, settings, scope.dataset_facts(context), models, subject)
+        check_position(scope, settings["position"], context)
     for kind in ("model", "dataset"):
         if settings[kind].value != getattr(context, kind):
             settings[kind] = replace(settings[kind], value=getattr(context, kind))
@@ -180,17 +182,19 @@ def _check_models(
     scope: Scope, settings: dict[str, Setting], context: TypingContext, subject: str
 ) -> None:
     """Vectors that are bound to a model are used with that model."""
-    for name in ("add", "patch", "start", "vectors"):
+    for name in ("add", "patch", "adapter", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
             vector_type = scope.node_types.get(node.span) if isinstance(node, Node) else None
             place = settings["model"].span
             model = vector_type.model if vector_type else None
+            noun = "adapter" if name == "adapter" else "vector"
             if model and context.model and model != context.model:
                 scope.error(
-                    "MFV3004", node, f"this vector belongs to `{model}`, and {subject} runs "
+                    "MFV3004", node, f"this {noun} belongs to `{model}`, and {subject} runs "
                     f"`{context.model}`", f"from `{model}`",
-                    "a vector can be used only with the model it was made with",
+                    f"a{'n' if noun == 'adapter' else ''} {noun} can be used only with the model "
+                    "it was made with",
                     secondary=[Label(place, f"`{context.model}`")] if place else (),
                 )  # fmt: skip
 
@@ -252,7 +256,7 @@ def _check_eval(
     scope: Scope, attributes: dict[str, Attribute], suggestions: set[str | None],
     settings: dict[str, Setting], context: TypingContext, subject: str,
 ) -> None:  # fmt: skip
-    writes = [attributes[name] for name in WRITES if name in attributes]
+    writes = [attributes[name] for name in (*WRITES, "adapter") if name in attributes]
     writes.sort(key=lambda attribute: attribute.span.start)
     names = {attribute.name.text for attribute in writes}
     for other in writes[1:] if names != _TOGETHER else ():

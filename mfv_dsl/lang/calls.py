@@ -11,7 +11,7 @@ from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.lang import expressions, leaves, loads, operators, states, values
 from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.constructors import CONSTRUCTOR
-from mfv_dsl.lang.entries import FUNCTION
+from mfv_dsl.lang.entries import FUNCTION, TRAINING_SPLIT
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Name, SetExpr, Unary
@@ -108,6 +108,8 @@ def _function(scope: Scope, node: Call, entry: Entry, context: TypingContext) ->
     _against_model(scope, node, entry, settings, context)
     if entry.name == "top":
         _one_set(scope, settings)
+    if entry.result == "Adapter":
+        _choosing_split(scope, settings["select_on"])
     if complete:
         scope.options[node.span] = settings
     return _result(scope, node, entry, settings, arguments, vectors, context)
@@ -161,6 +163,9 @@ def _result(
         bound = context.each or settings["model"].origin == "written"
         model, bias = context.model if bound else None, settings["bias"].value
         return Type("Vector", model=model, bias=bias)
+    if entry.result == "Adapter":
+        bound = context.each or settings["model"].origin == "written"
+        return Type("Adapter", model=context.model if bound else None)
     if entry.name == "states" and "layer" in settings:
         return states.type_of(scope, node, settings, context)
     if entry.name == "load":
@@ -209,6 +214,19 @@ def _against_model(
             "MFV4004", setting.span, f"the model has no {setting.value} heads",
             f"it has {most} in all",
         )  # fmt: skip
+
+
+def _choosing_split(scope: Scope, setting: Setting) -> None:
+    """The epoch is chosen on prompts that neither train nor measure."""
+    if setting.span is None or setting.value not in ("test", TRAINING_SPLIT):
+        return
+    test = setting.value == "test"
+    scope.error(
+        "MFV4005" if test else "MFV5312", setting.span,
+        f"the epoch is never chosen on `{setting.value}`",
+        "`test` is for measuring" if test else "these are the prompts it is trained on",
+        "write `select_on=validation`",
+    )  # fmt: skip
 
 
 def _one_set(scope: Scope, settings: dict[str, Setting]) -> None:

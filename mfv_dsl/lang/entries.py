@@ -2,7 +2,7 @@
 
 The constructors of models and datasets are in :mod:`mfv_dsl.lang.constructors`.  Constants that
 checking, planning and running share stand where their subject is checked: those of functions and
-evals here, ``TRAINING_SPLIT`` in :mod:`mfv_dsl.lang.tunes`.  Those that planning and running share
+evals, and ``TRAINING_SPLIT``, here.  Those that planning and running share
 (``BATCH``, ``OFF_TASK_SHOTS``) are in :mod:`mfv_dsl.plan.descriptions`, which counts with them.
 """
 
@@ -14,6 +14,8 @@ from functools import cache
 from mfv_dsl.lang.constructors import DATASETS, MODELS
 from mfv_dsl.lang.registry import Control, Entry, Parameter, Ranking, Unit, by_name
 
+#: The split that vectors and adapters are trained on, also for planning and running.
+TRAINING_SPLIT = "train"
 #: What no number of things is above that anybody means.
 MOST = 10**9
 UNITS: dict[str, Unit] = {
@@ -47,17 +49,26 @@ DEFAULT_HEADS = 10
 #: The corruptions whose demonstrations are of relations of a pool.
 POOLED = ("mix", "same_images")
 #: What the prompts of a mediation depend on, besides the relation.
+_DRAWN = ("shots", "trials", "split", "seed")
 _MEDIATED = ("shots", "trials", "split", "seed", "corrupt", "pool", "by", "correct_only")
 RANKINGS = (
     Ranking("aie", "measured exactly", "mediation", "effect of every head on {relation}",
             _MEDIATED),
     Ranking("gradient", "estimated", "mediation", "effect of every head on {relation}", _MEDIATED),
+    Ranking("relp", "estimated by relevance", "mediation", "effect of every head on {relation}",
+            _MEDIATED),
+    Ranking("lrp", "by their relevance to the answer", "head_relevance",
+            "relevance of every head on {relation}", (*_DRAWN, "correct_only")),
+    Ranking("probe", "by how well a linear probe tells relations apart", "head_probe",
+            "probes of every head on {relation}", (*_DRAWN, "pool"), inputs=("outputs", "others")),
+    Ranking("votes", "by how well they classify answers", "head_votes",
+            "votes of every head on {relation}", _DRAWN, inputs=("outputs",), zero_shot=True),
     Ranking("norm", "by the size of their output", "head_norms", "output norms on {relation}"),
     Ranking("random", "drawn"),
 )  # fmt: skip
 CONTROLS = (
     Control("random_heads", "random heads in place of each `top(...)`",
-            of=("add", "patch", "ablate")),
+            of=("add", "patch", "ablate", "classify")),
     Control("random_vector", "a random vector of the same length"),
     Control("other_relation", "the vector of another relation"),
     Control("shuffled", "vectors from prompts whose answers are shuffled"),
@@ -66,8 +77,8 @@ CONTROLS = (
 _WAYS = [f"{ranking.doc} ({ranking.name})" for ranking in RANKINGS]
 _RANKED = f"{', '.join(_WAYS[:-1])}, or {_WAYS[-1]}"
 _CONTROLLED = "the same measured " + ", ".join(f"with {control.doc}" for control in CONTROLS)
-#: The attributes of an `eval` that say what is written into the model.
-WRITES = ("add", "patch", "ablate")
+#: The attributes of an `eval` that say what is written into the model, or read in place of answers.
+WRITES = ("add", "patch", "ablate", "classify")
 
 _SEED = Parameter("seed", ("Number",), "seed of everything drawn", 1234, unit="seed",
                   from_defaults=True, key="always")  # fmt: skip
@@ -102,7 +113,8 @@ _CORRUPT = Parameter(
 _POOL = Parameter(
     "pool", ("List[Relation]", "Choice"),
     "the relations that the demonstrations of a `mix` or `same_images` twin take turns in, with "
-    "the relation itself; all of the dataset if left out, or all but itself (others)",
+    "the relation itself, and that a `probe` tells the relation from; all of the dataset if left "
+    "out, or all but itself (others)",
     None, choices=("others",), from_defaults=True,
 )  # fmt: skip
 _CORRECT_ONLY = Parameter("correct_only", ("Boolean",), "leave out prompts answered wrongly", True,
@@ -111,6 +123,29 @@ _EXTRACT = Parameter("split", ("Split",), "the part of the dataset the prompts c
                      "extract", from_defaults=True, key="always")  # fmt: skip
 
 _STATES = Parameter("states", ("States",), "rows of states", positional=True)
+_RELATION = Parameter("relation", ("Relation",), "the relation", positional=True)
+
+
+def _trained(lr: float) -> tuple[Parameter, ...]:
+    """How an adapter is trained: as a `tune` trains a vector."""
+    return (
+        Parameter("items", ("Number", "Choice"), "training prompts, from the `train` split; or "
+                  "`all` that it has", 160, choices=("all",), unit="count", key="always"),
+        Parameter("shots", ("Number",), "demonstrations in the training and the validation "
+                  "prompts", 0, unit="demonstrations", key="always"),
+        Parameter("epochs", ("Number",), "passes over the training prompts", 10, unit="count",
+                  key="always"),
+        Parameter("batch", ("Number",), "prompts per step", 32, unit="count", key="always"),
+        Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 along "
+                  "a cosine", lr, unit="learning rate", key="always"),
+        Parameter("select_on", ("Split",), "the split that chooses the epoch; never `test`",
+                  "validation", key="always"),
+        Parameter("select_items", ("Number",), "prompts that choose the epoch", 100, unit="count",
+                  key="always"),
+        _OF_MODEL, _OF_DATASET, _SEED,
+    )  # fmt: skip
+
+
 _V = Parameter("v", ("Vector",), "a vector", positional=True)
 _W = Parameter("w", ("Vector",), "another vector", positional=True)
 
@@ -210,6 +245,32 @@ FUNCTIONS = (
     Entry("function", "cosine", "the cosine of the angle between two vectors", (_V, _W),
           result="Number", example="cosine(fv(left), fv(right))"),
     Entry(
+        "function", "lora", "low-rank matrices beside the linear maps of all decoder layers, "
+        "trained on one relation with the model frozen, by peft (arXiv:2106.09685); for `adapter` "
+        "of an `eval`",
+        (_RELATION,
+         Parameter("rank", ("Number",), "the rank of the matrices", 8, unit="count", key="always"),
+         Parameter("alpha", ("Number",), "their product counts alpha / rank times", 16,
+                   unit="weight", key="always"),
+         Parameter("modules", ("Choice",), "the linear maps that have some: those of the "
+                   "self-attention, or all of a layer", "attention", choices=("attention", "all"),
+                   later=("attention",)),
+         *_trained(lr=3e-3)),
+        result="Adapter", example="lora(left, rank=4)",
+    ),
+    Entry(
+        "function", "soft_prompt", "embeddings before the first token of every prompt, trained on "
+        "one relation with the model frozen, by peft (arXiv:2104.08691); for `adapter` of an "
+        "`eval`",
+        (_RELATION,
+         Parameter("tokens", ("Number",), "how many", 8, unit="count", key="always"),
+         *_trained(lr=1e-1)),
+        result="Adapter", example="soft_prompt(left, tokens=4)",
+    ),
+    Entry("function", "learned_numbers", "how many numbers of an adapter are learned",
+          (Parameter("adapter", ("Adapter",), "an adapter", positional=True),),
+          result="Number", example="learned_numbers(lora(left))"),
+    Entry(
         "function", "top", "the k heads with the largest effect, on average over relations",
         (
             Parameter("k", ("Number",), "how many heads", positional=True, unit="count"),
@@ -275,13 +336,25 @@ ITEMS = (
                       "a tenth as long as the residual stream it is added to; or one whose numbers "
                       "are drawn from the standard `normal` distribution",
                       choices=("random", "normal")),
-            Parameter("layer", ("Number",), "the decoder layer written to", unit="layer",
+            Parameter("layer", ("Number", "Layers", "Choice"), "the decoder layer written to; of "
+                      "a set, `{3, 5}`, or of `all` layers each gets a part of its own; `native` "
+                      "are the places of `start`, where it has several, and of its heads",
+                      choices=("native", "all"), later=("native", "all"), unit="layer",
                       from_defaults=True, key="always", read_again=True),
+            Parameter("site", ("Choice", "List[Choice]"), "what is written to there: the "
+                      "`residual` stream behind the layer, or what the layer's `attention` or "
+                      "`mlp` adds to it; a list is several, each with a part of its own",
+                      "residual", choices=("residual", "attention", "mlp"),
+                      later=("residual", "attention", "mlp")),
+            Parameter("position", ("Choice", "Text"), "the tokens written to, as in an `eval`",
+                      "last", choices=("last", "all", "images"), later=("images",), apart=True),
             _ON,
             Parameter("variable", ("Choice",), "what is learned: the vector; a factor before "
-                      "`start` (scale); a factor for each head of `start` (head_scales); or which "
-                      "of its heads to keep (head_mask)",
-                      "vector", choices=("vector", "scale", "head_scales", "head_mask")),
+                      "`start` (scale), or for each of its places (place_scales) or heads "
+                      "(head_scales); which of its heads to keep (head_mask); or which of them to "
+                      "`patch`, learned by REINFORCE (patch_mask)",
+                      "vector", choices=("vector", "scale", "place_scales", "head_scales",
+                                         "head_mask", "patch_mask")),
             Parameter("items", ("Number", "Choice"), "training prompts per relation, from the "
                       "`train` split; or `all` that it has", 160, choices=("all",), unit="count",
                       key="always", read_again=True),
@@ -294,8 +367,14 @@ ITEMS = (
             Parameter("lr", ("Number",), "Adam's learning rate at the first step; it falls to 0 "
                       "along a cosine", 0.1, unit="learning rate", from_defaults=True,
                       key="always", read_again=True),
-            Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability",
-                      "nll", choices=("nll",), from_defaults=True),
+            Parameter("loss", ("Choice",), "minimised: the answer's negative log-probability "
+                      "(nll); or KL(teacher ‖ edited) of the next token, the teacher being the "
+                      "unedited model behind demonstrations, asked the same (teacher)",
+                      "nll", choices=("nll", "teacher"), from_defaults=True),
+            Parameter("teacher_shots", ("Number",), "the teacher's demonstrations", 4,
+                      unit="count"),
+            Parameter("nll_weight", ("Number",), "with the teacher's loss: weight of the answer's "
+                      "negative log-probability beside it", 0.0, unit="weight"),
             Parameter("weight_decay", ("Number",), "half the vector's squared length, times this, "
                       "is added to the loss", 0.0, unit="decay", from_defaults=True),
             Parameter("max_norm", ("Number",), "the longest that the vector may be, after every "
@@ -303,8 +382,8 @@ ITEMS = (
             Parameter("kl", ("Number",), "weight of KL(unedited ‖ edited) of the next token on "
                       "4-shot prompts of the dataset's other relations, which the vector should "
                       "leave alone", 0.0, unit="weight", from_defaults=True),
-            Parameter("sparsity", ("Number",), "with head_mask: weight of the sum of the heads' "
-                      "weights", 0.0, unit="weight"),
+            Parameter("sparsity", ("Number",), "with head_mask and patch_mask: weight of the sum "
+                      "of the heads' weights", 0.0, unit="weight"),
             Parameter("select_on", ("Split",), "the split that chooses the epoch; never `test`",
                       "validation", from_defaults=True, key="always"),
             Parameter("select_items", ("Number",), "prompts per relation that choose the epoch",
@@ -332,6 +411,8 @@ ITEMS = (
                       "of a list each one for itself", None),
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
                       "the heads' outputs; of a list each one for itself", None),
+            Parameter("adapter", ("Adapter",), "an adapter that is in the model: `lora(each)` or "
+                      "`soft_prompt(each)`", None),
             Parameter("heads", ("Heads",), "the heads of every `fv` in what is added or patched "
                       "that names none", None, acts_in=("add", "patch"), read_again=True),
             Parameter("ablate", ("Heads",), "heads whose outputs are taken away; beside `add` the "
@@ -339,6 +420,12 @@ ITEMS = (
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
                       choices=("zero", "mean"), from_defaults=True, key="always",
                       acts_in=("ablate",)),
+            Parameter("classify", ("Heads",), "heads that give the answer, in place of the model's "
+                      "output: each votes for the answer whose examples' mean output is nearest "
+                      "by cosine, and most votes win", None),
+            Parameter("examples", ("Number",), "items with their answers that `classify` learns "
+                      "from, of each relation from the `extract` split", 100, unit="count",
+                      key="always", acts_in=("classify",)),
             Parameter("k", ("Number", "List[Number]", "Range"), "how many heads, in place of the "
                       "number in every `top(...)` behind the vector or heads; a list or range is a "
                       "sweep", None, unit="count", stored_as="ks", acts_in=WRITES),
@@ -355,7 +442,7 @@ ITEMS = (
                       "prompt, `all`, those of its `images`, or those of a text where it stands "
                       'last in the query, such as `"Q:"`; `{query}` in it is the name asked about',
                       "last", choices=("last", "all", "images"), later=("images",), apart=True,
-                      from_defaults=True, acts_in=WRITES, read_again=True),
+                      from_defaults=True, acts_in=("add", "patch", "ablate"), read_again=True),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
                       "`select_on`, `add` the best of several vectors, before the winner is "
                       "measured", (),

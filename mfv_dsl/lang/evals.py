@@ -12,6 +12,8 @@ from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Call, Expr, Gap, ListExpr, Name, Node
 from mfv_dsl.lang.values_in import references
 
+#: modes that are about heads, not about a vector
+_OF_HEADS = {"ablate": "an ablation", "classify": "a classification"}
 #: attributes of which two evals must have the same for their items to be the same
 _SAME_ITEMS = ("dataset", "split", "items", "correct_with", "seed", "answer")
 
@@ -73,6 +75,7 @@ def check_expressions(
                 "MFV2022", idle.name, f"`{name}` has no effect in {subject}",
                 "it has no `add`, `patch` or `ablate`", severity="warning",
             )  # fmt: skip
+    _check_idle(scope, attributes, mode, subject)
     if "k" in attributes and settings["k"].value is not None:
         counted = () if any(_tops(scope, heads) for heads in ablated) else expressions
         _check_k(scope, attributes["k"], settings["k"], counted, context)
@@ -80,6 +83,21 @@ def check_expressions(
         check = _Controls(scope, attributes["controls"], settings, context, subject)
         for control in settings["controls"].value:
             check.control(control, mode, expressions)
+
+
+def _check_idle(
+    scope: Scope, attributes: Mapping[str, Attribute], mode: str | None, subject: str
+) -> None:
+    """MFV2022: `position` of an eval whose heads classify, `examples` of another."""
+    idle, why = ("position", "nothing is written where heads classify")
+    if mode != "classify":
+        idle, why = ("examples", "it has no `classify`")
+    attribute = attributes.get(idle)
+    if attribute is not None and not (attribute.given or isinstance(attribute.value, Gap)):
+        scope.error(
+            "MFV2022", attribute.name, f"`{idle}` has no effect in {subject}", why,
+            severity="warning",
+        )  # fmt: skip
 
 
 def _check_k(
@@ -134,8 +152,9 @@ class _Controls:
             )  # fmt: skip
         elif mode not in CONTROL[control].of:
             self._refuse(
-                control, f"`{control}` is a control of a vector, and {self.subject} ablates heads",
-                help="the control of an ablation is `random_heads`",
+                control, f"`{control}` is a control of a vector, and {self.subject} "
+                + ("ablates heads" if mode == "ablate" else "classifies by heads"),
+                help=f"the control of {_OF_HEADS[mode]} is `random_heads`",
             )  # fmt: skip
         else:
             before = len(self.scope.findings)

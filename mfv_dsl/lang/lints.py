@@ -11,10 +11,10 @@ from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import values
 from mfv_dsl.lang.checked import CheckedBlock
-from mfv_dsl.lang.entries import FUNCTION, ITEM, RANKING, WRITES, takers
+from mfv_dsl.lang.entries import FUNCTION, ITEM, RANKING, TRAINING_SPLIT, WRITES, takers
 from mfv_dsl.lang.evals import each_of, own_heads
 from mfv_dsl.lang.inclusion import Joined
-from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.registry import Parameter, Ranking
 from mfv_dsl.lang.scope import Scope
 from mfv_dsl.lang.syntax import (
     Attribute,
@@ -28,7 +28,6 @@ from mfv_dsl.lang.syntax import (
     Node,
     RecipeTree,
 )
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
 from mfv_dsl.lang.values_in import references
 
 ALLOW = "allow"
@@ -278,7 +277,7 @@ class _Lints:
                 return
             what = "`fv` chooses its heads on prompts without demonstrations"
             help = "name the heads: `heads=top(10)`, or give `shots`"
-        elif word == "top" and RANKING[options["by"].value].operation is not None:
+        elif word == "top" and _needs_demonstrations(RANKING[options["by"].value]):
             what = "heads are ranked on prompts without demonstrations"
             help = "give `shots=4`, or another number of demonstrations"
         else:
@@ -371,3 +370,8 @@ def _taken(kind: str, name: str, labels: Sequence[str]) -> str:
     more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
     which = f" ({', '.join(named[:_SHOWN])}{more})" if named else ""
     return f"`{kind}`{which} {takes}"
+
+
+def _needs_demonstrations(ranking: Ranking) -> bool:
+    """Whether a way of ranking heads measures what demonstrations make of them."""
+    return ranking.operation is not None and not ranking.zero_shot

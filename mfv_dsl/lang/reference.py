@@ -21,6 +21,8 @@ _SECTIONS: tuple[tuple[str, str, tuple[Entry, ...]], ...] = (
      tuple(e for e in FUNCTIONS if e.result == "Vector")),
     ("Heads", "Functions that make sets of heads.",
      tuple(e for e in FUNCTIONS if e.result == "Heads")),
+    ("Adapters", "Functions that train what an `eval` takes as its `adapter`.",
+     tuple(e for e in FUNCTIONS if e.result == "Adapter")),
     ("Numbers", "Functions that measure vectors.",
      tuple(e for e in FUNCTIONS if e.result == "Number")),
 )  # fmt: skip

@@ -37,9 +37,9 @@ class Parameter:
     """An argument of a constructor or function, or an attribute of a block.
 
     ``types`` are alternatives: Number, Text, Boolean, Name, Choice, Relation, Split, Model,
-    Dataset, Eval, Heads, Vector, States, Code, Range, Layers (a set of them), ``List[...]`` of one
-    of these.  A list of something else than relations may hold the choices and such sets too, where
-    there are any.  A default of None means that the doc says what happens.
+    Dataset, Eval, Heads, Vector, States, Adapter, Code, Range, Layers (a set of them), or
+    ``List[...]`` of one of these.  A list of something else than relations may hold the choices and
+    such sets too, where there are any.  A default of None means that the doc says what happens.
 
     ``key`` says how the value enters the key of the step that it acts on: where it is not the
     default (``changed``, so that a new option changes no key of old), ``always``, or ``never``,
@@ -84,7 +84,8 @@ class Parameter:
     @property
     def is_input(self) -> bool:
         """Whether its value is made by other steps."""
-        return any(name in self.types for name in ("Vector", "List[Vector]", "Heads", "States"))
+        made = ("Vector", "List[Vector]", "Heads", "States", "Adapter")
+        return any(name in self.types for name in made)
 
     @property
     def stored_name(self) -> str:
@@ -155,9 +156,11 @@ def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
 class Ranking:
     """A way for ``top(by=...)`` to rank heads.
 
-    ``operation`` measures a score of every head on one relation, from the relation's mean head
-    outputs; the ``options`` of ``top`` enter its key.  Without one the heads are drawn.  ``label``
-    is the step's, with ``{relation}``; ``version`` is raised when the scores would be others.
+    ``operation`` measures a score of every head on one relation; the ``options`` of ``top`` enter
+    its key.  Without one the heads are drawn.  It is given its ``inputs``: the relation's ``mean``
+    head outputs, or the ``outputs`` of heads prompt by prompt, and those on the ``others`` of the
+    pool.  ``label`` is the step's, with ``{relation}``; ``version`` is raised when the scores would
+    be others.  ``zero_shot``: it is meant for prompts without demonstrations, too.
     """
 
     name: str
@@ -166,6 +169,8 @@ class Ranking:
     label: str = ""
     options: tuple[str, ...] = ()
     version: int = 1
+    inputs: tuple[str, ...] = ("mean",)
+    zero_shot: bool = False
 
 
 @dataclass(frozen=True)

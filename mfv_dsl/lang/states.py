@@ -10,9 +10,10 @@ from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.lang.checked import Setting
+from mfv_dsl.lang.entries import POOLED
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Call, Expr
-from mfv_dsl.lang.writing import SITES
+from mfv_dsl.lang.writing import SITES, check_position
 
 #: Where a model is read or written: sites and layers, sorted by layer, then by site.
 Places: TypeAlias = "tuple[tuple[str, int], ...]"
@@ -49,6 +50,9 @@ def type_of(
     if layer.value is None or site.value is None:
         return UNKNOWN
     _check_demonstrations(scope, settings)
+    if settings["position"].value != "demonstrations":
+        check_position(scope, settings["position"], context)
+    _check_pool(scope, settings)
     all_facts = scope.model_facts(context)
     if not _has_attention(scope, layer, site, all_facts):
         return UNKNOWN
@@ -73,6 +77,15 @@ def _check_demonstrations(scope: Scope, settings: Mapping[str, Setting]) -> None
             "MFV3082", position.span, "there are no demonstrations to read at", "",
             "read prompts with some: `shots = 4`, or another `position`",
             secondary=[Label(without.span, "none")] if without.span else (),
+        )  # fmt: skip
+
+
+def _check_pool(scope: Scope, settings: Mapping[str, Setting]) -> None:
+    pool, corrupt = settings["pool"], settings["corrupt"].value
+    if pool.origin == "written" and pool.span is not None and corrupt not in POOLED:
+        scope.error(
+            "MFV2022", pool.span, "`pool` has no effect in `states`",
+            f"the prompts are corrupted by {' or '.join(POOLED)} where it has", severity="warning",
         )  # fmt: skip
 
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mfv_dsl.base.diagnostics import Label
-from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang import calls, expressions, reach
 from mfv_dsl.lang.checked import CheckedBlock, Setting
-from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.destinations import DRAWN, check_destination
+from mfv_dsl.lang.entries import ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.states import Places, places_read
 from mfv_dsl.lang.syntax import Block, Call, Name
 
-_PER_HEAD = ("head_scales", "head_mask")
-#: Starts that are drawn, and have no per-head parts.
-DRAWN = ("random", "normal")
-#: The split that a `tune` trains on, also for planning and running.
-TRAINING_SPLIT = "train"
+_PER_HEAD = ("head_scales", "head_mask", "patch_mask")
+#: Those of it that keep a head or do not, and so cannot shorten what it writes.
+_MASKS = ("head_mask", "patch_mask")
 
 
 def type_of(scope: Scope, block: Block, context: TypingContext) -> Type:
     """The type of the vectors that a block trains."""
-    parts, layer = _keeps_parts(scope, block, context), _layer_of(scope, block, context)
-    return Type("Vector", model=context.model, parts=parts, layer=layer)
+    layer, places = _written_at(scope, block, context)
+    parts = not places and _keeps_parts(scope, block, context)
+    return Type("Vector", model=context.model, parts=parts, layer=layer, places=places)
 
 
 def _keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
@@ -35,32 +37,60 @@ def _keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
         return False
     if variable.text != "scale":
         return variable.text in _PER_HEAD
+    start = _start_type(scope, block, context)
+    return start is not None and start.parts
+
+
+def _start_type(scope: Scope, block: Block, context: TypingContext) -> Type | None:
+    """The type of the vector that a block begins with; None of one that is drawn, or missing."""
+    values = {attribute.name.text: attribute.value for attribute in block.attributes}
     start = values.get("start")
     if start is None or (isinstance(start, Name) and start.text in DRAWN):
-        return False
+        return None
     reported = set(scope.reported)
     with scope.aside():  # it is looked at again, and reported, with the block's attributes
-        parts = expressions.infer(scope, start, context).parts
+        start_type = expressions.infer(scope, start, context)
     scope.reported = reported
-    return parts
+    return start_type
 
 
-def _layer_of(scope: Scope, block: Block, context: TypingContext) -> int | None:
-    """The layer that a block trains vectors for; None where it is not known."""
-    parameter = ITEM["tune"].parameter("layer")
+def _written_at(
+    scope: Scope, block: Block, context: TypingContext
+) -> tuple[int | None, Places | None]:
+    """The layer that a block trains vectors for, where it is one; and the places where it is
+    several, None where they are not known."""
+    layer, site = (_option(scope, block, name, context) for name in ("layer", "site"))
+    if layer == "native":
+        start = _start_type(scope, block, context)
+        return None, () if start is None else start.places
+    if isinstance(layer, int) and isinstance(site, str):
+        return layer, ()
+    if layer is None or site is None:
+        return None, None
+    found = {places_read(layer, site, facts) for facts in scope.model_facts(context)}
+    if len(found) != 1:
+        return None, None
+    (places,) = found
+    return (places[0][1], ()) if len(places) == 1 else (None, places)
+
+
+def _option(scope: Scope, block: Block, name: str, context: TypingContext) -> Any:
+    """The value of an attribute of a block; None where it is not known."""
+    parameter = ITEM["tune"].parameter(name)
     values = {attribute.name.text: attribute.value for attribute in block.attributes}
-    nodes = (values["layer"],) if "layer" in values else None
+    nodes = (values[name],) if name in values else None
     reported = set(scope.reported)
     assert parameter is not None
     with scope.aside():  # as above
-        layer = calls.option(scope, ITEM["tune"], parameter, nodes, context).value
+        value = calls.option(scope, ITEM["tune"], parameter, nodes, context).value
     scope.reported = reported
-    return layer if isinstance(layer, int) else None
+    return value
 
 
 def check_tune(
-    scope: Scope, settings: Mapping[str, Setting], facts: Sequence[DatasetFacts], subject: str
-) -> None:
+    scope: Scope, settings: Mapping[str, Setting], facts: Sequence[DatasetFacts],
+    models: Sequence[ModelFacts], subject: str,
+) -> None:  # fmt: skip
     """Check what holds between the attributes of one block."""
     start, variable = settings["start"], settings["variable"]
     if variable.value in _PER_HEAD and start.span is not None:
@@ -72,13 +102,7 @@ def check_tune(
                 "", "begin with a function vector, such as `fv(each)`",
                 secondary=[Label(variable.span, "learns per head")] if variable.span else (),
             )  # fmt: skip
-    start_type = None if start.span is None else scope.node_types.get(start.span)
-    if start.span is not None and start_type is not None and start_type.places:
-        scope.error(
-            "MFV3081", start.span,
-            f"{subject} trains a vector of one layer, and this start has a part for each of "
-            "several places", "", "read one layer, or begin with another vector",
-        )  # fmt: skip
+    check_destination(scope, settings, models, subject)
     select = settings["select_on"]
     if select.value == TRAINING_SPLIT and select.span is not None:
         scope.error(
@@ -91,14 +115,35 @@ def check_tune(
             "MFV5311", kl.span, f"`kl` of {subject} needs prompts of other relations",
             f"the dataset has only {facts[0].relations[0]}",
         )  # fmt: skip
-    mask = variable.value == "head_mask"
-    for name, idle in (("sparsity", not mask), ("max_norm", mask)):
+    if variable.value == "patch_mask":
+        _check_sampling(scope, settings)
+    mask, taught = variable.value in _MASKS, settings["loss"].value == "teacher"
+    of_variable, of_loss = f"`variable` is {variable.value}", f"`loss` is {settings['loss'].value}"
+    for name, idle, why in (
+        ("sparsity", not mask, of_variable), ("max_norm", mask, of_variable),
+        ("weight_decay", variable.value == "patch_mask", of_variable),
+        ("teacher_shots", not taught, of_loss), ("nll_weight", not taught, of_loss),
+    ):  # fmt: skip
         span = settings[name].span
         if idle and settings[name].origin == "written" and span is not None:
             scope.error(
-                "MFV2022", span, f"`{name}` has no effect in {subject}",
-                f"`variable` is {variable.value}", severity="warning",
-            )  # fmt: skip
+                "MFV2022", span, f"`{name}` has no effect in {subject}", why, severity="warning"
+            )
+
+
+def _check_sampling(scope: Scope, settings: Mapping[str, Setting]) -> None:
+    """What a mask that is learned from samples cannot do."""
+    kl, batch = settings["kl"], settings["batch"]
+    if kl.value and kl.span is not None:
+        scope.error(
+            "MFV3093", kl.span, "`variable = patch_mask` learns from the loss of answers alone",
+            "this has a gradient of its own", "leave `kl` out",
+        )  # fmt: skip
+    if batch.value == 1 and batch.span is not None:
+        scope.error(
+            "MFV3093", batch.span, "`variable = patch_mask` compares the prompts of a step",
+            "there is one", "give several: `batch = 32`",
+        )  # fmt: skip
 
 
 def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:

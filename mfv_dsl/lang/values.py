@@ -20,11 +20,14 @@ from mfv_dsl.lang.scope import CircularDefault, Scope, TypingContext
 from mfv_dsl.lang.syntax import Expr, Gap, HeadLabel, ListExpr, Name, Range, SetExpr, Text
 from mfv_dsl.lang.value_rules import in_unit, no_repeats, not_a_list
 
+#: types whose values are made by steps: the expression is the value
+_OF_STEPS = ("Vector", "Heads", "States", "Adapter")
+
 
 def value(
     scope: Scope, parameter: Parameter, node: Expr, context: TypingContext, subject: str
 ) -> Any:
-    """The plain value (Heads and Vector: the expression), or None after a report.
+    """The plain value (of what steps make: the expression), or None after a report.
 
     ``subject`` names the block or function that takes the value, as in "`fv`".
     """
@@ -76,8 +79,8 @@ def scalar(
             return _not_a_choice(scope, parameter, node, context)
     if "Layers" in types and isinstance(node, SetExpr):
         return _layers(scope, parameter, node, context)
-    if not {"Vector", "Heads", "States"}.isdisjoint(types):
-        want = next(name for name in ("Vector", "Heads", "States") if name in types)
+    want = next((name for name in _OF_STEPS if name in types), None)
+    if want is not None:
         node_type = expressions.expect(scope, node, context, want, subject)
         return node if node_type.name == want else None
     if "Number" in types:

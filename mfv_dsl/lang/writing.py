@@ -42,7 +42,7 @@ def check_where(
                 "`patch` puts heads' outputs in their place", severity="warning",
             )  # fmt: skip
     if not {"add", "patch", "ablate"}.isdisjoint(attributes):
-        _check_position(scope, settings["position"], context)
+        check_position(scope, settings["position"], context)
 
 
 def _check_site(scope: Scope, settings: Mapping[str, Setting], context: TypingContext) -> None:
@@ -83,7 +83,7 @@ def _check_site(scope: Scope, settings: Mapping[str, Setting], context: TypingCo
             return
 
 
-def _check_position(scope: Scope, position: Setting, context: TypingContext) -> None:
+def check_position(scope: Scope, position: Setting, context: TypingContext) -> None:
     """MFV4012: a text that the query of a prompt has only by chance, in the names in it."""
     text = position.value
     if position.span is None or not isinstance(text, str) or not is_text(text):

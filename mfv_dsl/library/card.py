@@ -99,11 +99,16 @@ def _front(vectors: Vectors, license: str | None) -> str:
 def _vectors(vectors: Vectors) -> str:
     rows = [
         (name, of["kind"], of.get("relation"), _what(of),
-         of["model"].get("id"), of["model"]["d_model"], of.get("layer"))
+         of["model"].get("id"), of["model"]["d_model"], _layer(of))
         for name, of in vectors.items()
     ]  # fmt: skip
     titles = ("vector", "kind", "relation", "what it is", "model", "d", "layer")
     return "## Vectors\n\n" + _table(titles, rows)
+
+
+def _layer(of: Mapping[str, Any]) -> Any:
+    """The layer that a vector is for, or how many places it has a part for."""
+    return f"{len(of['places'])} places" if "places" in of else of.get("layer")
 
 
 def _what(of: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.hooks import find_site
 from mfv_dsl.methods.lens import TunedLens, require_lens
 from mfv_dsl.methods.residual_stream import Stream
-from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.methods.vectors import Vector, of_one_place
 from mfv_dsl.models.base import Backend
 
 NORMS = ("final", "none", "after_stream")
@@ -63,8 +63,8 @@ def decode(
     ``after_stream`` needs the ``stream`` and gives one result for each of ``layers`` (default: all
     of the model), through the ``lens`` if there is one; the others do not depend on the layer and
     give one.  Raises ValueError for another convention, a missing stream or a lens that it does not
-    take, MfvError for a layer that is not there (MFV5103), for a lens of another model (MFV5584)
-    and for scores that are no numbers (MFV5370).
+    take, MfvError for a layer that is not there (MFV5103), for a lens of another model (MFV5584),
+    for a vector of several places (MFV5501) and for scores that are no numbers (MFV5370).
     """
     if norm not in NORMS:
         raise ValueError(f"unknown convention {norm!r}; there are {', '.join(NORMS)}")
@@ -72,6 +72,7 @@ def decode(
         if norm != "after_stream":
             raise ValueError(f"a tuned lens is of states, and {norm} decodes the vector alone")
         require_lens(backend, lens)
+    of_one_place(vector, "decoding")
     with torch.no_grad():
         if norm != "after_stream":
             logits = backend.unembed(_to_model(backend, vector.residual), normed=norm == "final")

@@ -10,7 +10,7 @@ import numpy as np
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.methods.residual_stream import Stream
-from mfv_dsl.methods.vectors import Vector, check_space
+from mfv_dsl.methods.vectors import Vector, check_space, of_one_place
 
 #: From this condition number on, directions are taken as nearly collinear (Belsley, Kuh and Welsch
 #: 1980, "Regression Diagnostics", chapter 3: 30, for columns of length 1).
@@ -86,7 +86,7 @@ class Ratio:
 
 def against_stream(vector: Vector, stream: Stream) -> list[Ratio]:
     """The length of ``vector`` against the residual stream's own, layer by layer."""
-    length = vector.norm()
+    length = of_one_place(vector, "a comparison with the stream").norm()
     return [
         Ratio(layer, float(norm), float(deviation), length / float(norm))
         for layer, (norm, deviation) in enumerate(zip(stream.norm, stream.deviation, strict=True))

@@ -19,7 +19,7 @@ from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.decoding import word_of
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.finite import check_scores
-from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.methods.vectors import Vector, of_one_place
 from mfv_dsl.models.base import Backend, PromptBatch
 
 
@@ -91,6 +91,7 @@ def layer_effects(
     layers = tuple(backend.sites["lm.resid"].layers) if vector is not None else ()
     conditions: list[list[Edit]] = [[]]
     if vector is not None:
+        of_one_place(vector, "what is followed over the layers")
         conditions.append(adding(vector, layer, scale))
     variants = [*conditions, *(adding(vector, each, scale) for each in layers if vector)]
     with torch.no_grad():

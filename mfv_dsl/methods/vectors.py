@@ -289,6 +289,19 @@ def places_text(places: tuple[tuple[str, int], ...]) -> str:
     return f"{shown}, … ({len(places)} places)" if more > 0 else shown
 
 
+def of_one_place(vector: Vector, subject: str) -> Vector:
+    """``vector``, unless it has a part for each of several places (MFV5501); ``subject`` names what
+    takes a vector of one alone."""
+    if vector.space.places:
+        raise MfvError(
+            "MFV5501",
+            f"{subject} takes a vector of one place, and `{vector.expression or 'this one'}` has a "
+            f"part for each of {places_text(vector.space.places)}",
+            help="read one layer and one site, or take a part of it: parts_by_place()",
+        )
+    return vector
+
+
 def require_model(backend: Backend, vector: Vector) -> Vector:
     """``vector`` if it belongs to the model, else MfvError (MFV5303), which says why not."""
     own = vector.space

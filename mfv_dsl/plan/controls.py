@@ -22,7 +22,7 @@ def treatment_step(
     planner: Planner, block: CheckedBlock, mode: str, expression: Expr, context: Context
 ) -> str:
     """The step of the vector or heads that an eval writes, without any control."""
-    plan = planner.heads if mode == "ablate" else planner.vector
+    plan = planner.heads if mode in ("ablate", "classify") else planner.vector
     return plan(expression, context)
 
 

@@ -13,8 +13,8 @@ from math import prod
 from typing import Any
 
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
-from mfv_dsl.lang.entries import POOLED
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.entries import POOLED, TRAINING_SPLIT
+from mfv_dsl.lang.states import Places, places_read
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
@@ -23,12 +23,20 @@ from mfv_dsl.plan.treatments import treatments
 BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
 #: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
 OFF_TASK_SHOTS = 4
+#: The split that heads learn from which classify.
+SUPPORT_SPLIT = "extract"
 _HEADS_SHOWN = 12
+#: What a layer keeps of a token for the way back: about so many states, in float32.
+_ACTIVATIONS, _NUMBERS = 16, 4
+#: The site at which heads add what they write.
+HEADS_WRITE = SITES["attention"]
 _LEARNED = {
     "vector": "a vector of {d_model} numbers",
     "scale": "a factor before the start",
     "head_scales": "a factor for each head of the start",
     "head_mask": "which heads of the start to keep",
+    "place_scales": "a factor for each place of the start",
+    "patch_mask": "which heads of the start to patch",
 }
 
 
@@ -144,12 +152,43 @@ def places_text(places: Sequence[tuple[str, int]]) -> str:
 def mediation(plan: Plan, step: Step) -> Description:
     """Of the effects of all heads."""
     p, facts = step.parameters, model_facts(plan, step)
+    heads = 2 if p["by"] == "relp" else 1 + facts.head_count
     return Description(
         f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}{_pool(plan, step)}",
-        "each head's mean in its place, one head a variant, at lm.attn (last token)",
-        **_cost(facts, p["trials"], p["trials"] * (1 + facts.head_count),
+        "nothing; the answer's relevance goes back through the last token"
+        if p["by"] == "relp"
+        else "each head's mean in its place, one head a variant, at lm.attn (last token)",
+        **_cost(facts, p["trials"], p["trials"] * heads,
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
+
+
+def head_outputs(plan: Plan, step: Step) -> Description:
+    """Of head outputs prompt by prompt."""
+    p, facts = step.parameters, model_facts(plan, step)
+    return Description(
+        _prompts(p, p["trials"]),
+        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each",
+        **_cost(facts, p["trials"], p["trials"],
+                _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
+    )  # fmt: skip
+
+
+def head_relevance(plan: Plan, step: Step) -> Description:
+    """Of the relevance of all heads: a pass and a backward pass."""
+    p, facts = step.parameters, model_facts(plan, step)
+    return Description(
+        _prompts(p, p["trials"]),
+        "nothing; the answer's relevance goes back through the last token",
+        **_cost(facts, p["trials"], 2 * p["trials"],
+                _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
+    )  # fmt: skip
+
+
+def head_probe(plan: Plan, step: Step) -> Description:
+    """Of linear probes: what they are fitted to."""
+    others = [plan[key].parameters["relation"] for key in step.inputs["others"]]
+    return Description(f"outputs on {step.parameters['relation']} against {', '.join(others)}")
 
 
 def _pool(plan: Plan, step: Step) -> str:
@@ -214,6 +253,8 @@ def evaluate(plan: Plan, step: Step) -> Description:
     if blend:  # it asks about a source pair first, once for each candidate
         passes, variants = 2 * passes, variants * (len(step.inputs["candidates"]) + 1)
     known = p.get("correct_with")
+    if p.get("mode") == "classify":  # one pass, whatever heads vote
+        passes = variants = 1
     if p["answer"] == "generate" and not shares_prefix(facts, p):
         variants *= 2  # the first token is scored by a pass of its own
     return Description(
@@ -242,22 +283,87 @@ def tune(plan: Plan, step: Step) -> Description:
     )
     if p["kl"]:
         reads += f"; {items} {OFF_TASK_SHOTS}-shot prompts of {', '.join(p['off_task'])}"
+    taught = items if p["loss"] == "teacher" else 0
+    if taught:
+        reads += f"; {items} {p['teacher_shots']}-shot prompts of {p['relation']}, by its teacher"
     trained = items * (2 if p["kl"] else 1)
     steps = p["epochs"] * -(-items // p["batch"])
     return Description(
         reads,
-        f"{_LEARNED[p['variable']].format(d_model=facts.d_model)}, learned in {steps} steps of "
-        f"{p['batch']} prompts; added to lm.resid, layer {p['layer']}, at the last token",
+        f"{_learned(plan, step)}, learned in {steps} steps of {p['batch']} prompts; "
+        f"{_trained_at(plan, step)}, at {tokens_at(p['position'])}",
         **_cost(
             facts,
-            trained + p["select_items"],
-            p["epochs"] * trained
+            trained + p["select_items"] + taught,
+            taught
+            + p["epochs"] * trained
             + (p["epochs"] + 1) * p["select_items"]
             + (items if p["kl"] else 0),
             _memory(facts, items + p["select_items"], p["shots"])
-            + (_memory(facts, items, OFF_TASK_SHOTS) if p["kl"] else 0),
+            + (_memory(facts, items, OFF_TASK_SHOTS) if p["kl"] else 0)
+            + (_memory(facts, min(items, p["batch"]), p["teacher_shots"]) if taught else 0),
             p["shots"],
+            p["position"],
         ),
+    )
+
+
+def _learned(plan: Plan, step: Step) -> str:
+    p, facts = step.parameters, model_facts(plan, step)
+    text = _LEARNED[p["variable"]].format(d_model=facts.d_model)
+    places = trained_places(plan, step)
+    if p["variable"] == "vector" and len(places) > 1:
+        return f"{text} for each of {len(places)} places"
+    return text
+
+
+def _trained_at(plan: Plan, step: Step) -> str:
+    """Where a training writes, for people."""
+    p, places = step.parameters, trained_places(plan, step)
+    if p["variable"] == "patch_mask":
+        return "patched at lm.attn, sets of them drawn for each prompt"
+    if not places:
+        return f"each head's part added to {HEADS_WRITE} of its layer"
+    if len(places) > 1:
+        return f"each part added at its own place: {places_text(places)}"
+    ((site, layer),) = places
+    return f"added to {site}, layer {layer}"
+
+
+def trained_places(plan: Plan, step: Step) -> Places:
+    """The places that a training writes at; none where that is where heads are."""
+    p = step.parameters
+    if p["layer"] != "native":
+        return places_read(p["layer"], p["site"], model_facts(plan, step))
+    return _places_of(plan, step.inputs.get("start"))
+
+
+def adapter(plan: Plan, step: Step) -> Description:
+    """Of the training of an adapter: every step runs whole prompts."""
+    p, facts = step.parameters, model_facts(plan, step)
+    steps = p["epochs"] * -(-p["items"] // p["batch"])
+    what = (
+        f"{p['tokens']} embeddings before every prompt"
+        if "tokens" in p
+        else (
+            f"matrices of rank {p['rank']} beside the linear maps of "
+            + ("every layer" if p["modules"] == "all" else "every self-attention")
+        )
+    )
+    passes = p["epochs"] * p["items"] + (p["epochs"] + 1) * p["select_items"]
+    return Description(
+        f"{p['items']} {p['shots']}-shot prompts of {p['relation']} from {TRAINING_SPLIT}, "
+        f"and {p['select_items']} from {p['select_on']} to choose the epoch",
+        f"{what}, learned in {steps} steps of {p['batch']} prompts",
+        full_passes=passes,
+        reason="as an adapter acts on every token",
+        memory=_ACTIVATIONS
+        * facts.d_model
+        * _NUMBERS
+        * facts.n_layers
+        * prompt_tokens(facts, p["shots"])
+        * min(p["items"], p["batch"]),
+        length=prompt_tokens(facts, p["shots"]) if facts.picture_tokens else 0,
     )
 
 
@@ -306,6 +412,13 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     mode = p.get("mode", "none")
     if mode == "none":
         return "nothing"
+    if mode == "classify":
+        return f"nothing; {_real(plan, step)} vote for the answer, by {p['examples']} examples" + (
+            f"; beside it {', '.join(p['controls'])}" if p.get("controls") else ""
+        )
+    if mode == "adapter":
+        (key,) = step.input_keys
+        return f"{plan[key].label} in the model"
     treatment, tokens = _real(plan, step), tokens_at(p.get("position", "last"))
     if mode == "blend":
         treatment = f"a blend of {', '.join(plan[key].label for key in step.inputs['candidates'])}"
@@ -341,7 +454,10 @@ def _places_of(plan: Plan, key: Any) -> tuple[tuple[str, int], ...]:
         if step.operation in ("states", "load"):
             places = tuple(step.parameters["places"])
             return places if len(places) > 1 else ()
-        if step.operation not in ("extract", "tune", "norm", "dot", "cosine"):
+        if step.operation == "tune":
+            places = trained_places(plan, step)
+            return places if len(places) > 1 else ()
+        if step.operation not in ("extract", "norm", "dot", "cosine"):
             work += step.input_keys
     return ()
 

@@ -18,6 +18,7 @@ from mfv_dsl.plan.analogy import candidates
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.controls import SUBSTITUTES
+from mfv_dsl.plan.descriptions import SUPPORT_SPLIT
 from mfv_dsl.plan.expressions import Planner, titled
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.steps import EvalRow
@@ -50,10 +51,14 @@ class EvalPlanner(Planner):
     def _evaluate(self, block: CheckedBlock, relation: str, shots: int) -> str:
         context = replace(self.context_of(block), relations={"each": relation})
         mode = mode_of(block.settings)
+        adapter = block["adapter"]
         ablates = block["ablate"] is not None
         parameters = _parameters(block) | {"relation": relation, "shots": shots}
         inputs: dict[str, str | tuple[str, ...]] = {}
-        if mode is not None:
+        if adapter is not None:
+            parameters["mode"] = "adapter"
+            inputs["real"] = self.adapter(adapter, context)
+        elif mode is not None:
             expressions = each_of(block[mode])
             parameters |= {"mode": mode, "vectors": len(expressions)}
             if ablates and mode != "ablate":
@@ -73,6 +78,8 @@ class EvalPlanner(Planner):
                         inputs[treatment.ablated] = self.heads(
                             block["ablate"], replace(context, variation=variation)
                         )
+        if mode == "classify":
+            inputs["support"] = self._support(relation, shots, block, context)
         if ablates and block["ablate_with"] == "mean":
             inputs["overall_mean"] = self._overall_mean(block, context)
         label = f"{titled(block)}: {relation}, {shots} shots"
@@ -102,6 +109,18 @@ class EvalPlanner(Planner):
         return self.add(
             "answers", label, {**own, "shots": shots, "split": split}, None, context, dataset=True
         )
+
+    def _support(self, relation: str, shots: int, block: CheckedBlock, context: Context) -> str:
+        """The head outputs that a classification by heads learns from."""
+        options = {
+            "shots": shots, "trials": block["examples"], "split": SUPPORT_SPLIT,
+            "seed": block["seed"],
+        }  # fmt: skip
+        known = len(self.shortages)
+        support = self.head_outputs(relation, options, context)
+        for error in self.shortages[known:]:
+            error.argument = "examples" if error.argument == "trials" else error.argument
+        return support
 
     def _treatment(
         self, block: CheckedBlock, mode: str, expression: Expr, treatment: Treatment,

@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import open_regular
 from mfv_dsl.lang.checked import Checked, CheckedBlock
-from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM
+from mfv_dsl.lang.destinations import DRAWN
+from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Match, Name, Number, Unary, spine
-from mfv_dsl.lang.tunes import DRAWN, TRAINING_SPLIT
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import Linear, calculate, finite, scaled, summed
 from mfv_dsl.plan.context import Context, case_of, text_of
@@ -59,10 +60,10 @@ class Planner(StatesPlanner):
         keys = sorted(form)
         self.check_pairs(keys)
         label = " + ".join(f"{form[key]:g}·{self.steps[key].label}" for key in form) or "zero"
+        parameters = {"coefficients": [form[key] for key in keys], **self.rows_among(keys)}
         key = self.add(
-            "linear", label.replace("+ -", "− "), {"coefficients": [form[key] for key in keys]},
-            {"vectors": tuple(keys)}, context,
-        )  # fmt: skip
+            "linear", label.replace("+ -", "− "), parameters, {"vectors": tuple(keys)}, context
+        )
         return self.of_rows(key, keys)
 
     def linear(self, expr: Expr, context: Context) -> Linear:
@@ -124,7 +125,8 @@ class Planner(StatesPlanner):
             parameters = {"operator": "/", "left": 1.0}
             number = self.add("arithmetic", "1 / …", parameters, {"right": number})
         vector = self.combination(form, context)
-        step = self.add("times", label, {}, {"factor": number, "vector": vector}, context)
+        inputs = {"factor": number, "vector": vector}
+        step = self.add("times", label, self.rows_among([vector]), inputs, context)
         return {self.of_rows(step, [vector]): 1.0}
 
     def _call(self, call: Call, context: Context) -> Linear:
@@ -157,9 +159,19 @@ class Planner(StatesPlanner):
         return self._forms[key]
 
     # -- functions --------------------------------------------------------------------------------
+    def adapter(self, expr: Expr, context: Context) -> str:
+        """The step that trains an adapter.  Raises MfvError (MFV5620) where peft is missing."""
+        assert isinstance(expr, Call), f"not an adapter: {expr!r}"
+        if find_spec("peft") is None:
+            raise MfvError(
+                "MFV5620", f"`{expr.function.text}` needs the package peft",
+                help="`pip install 'mfv-dsl[peft]'`",
+            )  # fmt: skip
+        return self.operation_of(expr, context)
+
     def operation_of(self, call: Call, context: Context) -> str:
-        """The step of a function that is one operation of its own name: its vectors and heads are
-        the inputs, all its other options that its entry does not keep out of the key parameters."""
+        """The step of a function that is one operation of its own name: what steps make is its
+        inputs, all its other options that its entry does not keep out of the key parameters."""
         entry, options = FUNCTION[call.function.text], self.options(call)
         context = self.inner(options, context)
         inputs = {
@@ -173,6 +185,8 @@ class Planner(StatesPlanner):
             else options[p.name]
             for p in options_in_key(entry)
         }
+        if parameters.get("items") == "all":
+            parameters["items"] = self.all_items(parameters["relation"], context)
         reads_data = entry.parameter("dataset") is not None
         label = text_of(call, context)
         return self.add(entry.name, label, parameters, inputs, context, dataset=reads_data)
@@ -180,7 +194,11 @@ class Planner(StatesPlanner):
     def _input(self, parameter: Parameter, value: Any, context: Context) -> str | tuple[str, ...]:
         if "States" in parameter.types:
             return self.rows(value, context)
-        plan = self.heads if "Heads" in parameter.types else self.vector
+        plan = self.vector
+        if "Heads" in parameter.types:
+            plan = self.heads
+        elif "Adapter" in parameter.types:
+            plan = self.adapter
         if isinstance(value, tuple):
             return tuple(plan(part, context) for part in value)
         return plan(value, context)
@@ -231,6 +249,10 @@ class Planner(StatesPlanner):
             help="let an `eval` add it",
         )
 
+    def all_items(self, relation: str, context: Context) -> int:
+        """How many items a relation has to train on; 1 of none, which the run refuses."""
+        return max(1, self.dataset_facts(context).counts[relation].get(TRAINING_SPLIT, 0))
+
     # -- trained vectors --------------------------------------------------------------------------
     def tuned_vector(self, block: CheckedBlock, relation: str, context: Context) -> str:
         """The step that trains a block's vector of ``relation``, under the block's own model and
@@ -243,8 +265,7 @@ class Planner(StatesPlanner):
         parameters = {p.stored_name: block[p.name] for p in options_in_key(ITEM["tune"])}
         parameters["relation"] = relation
         if parameters["items"] == "all":
-            counts = self.dataset_facts(context).counts[relation]
-            parameters["items"] = max(1, counts.get(TRAINING_SPLIT, 0))  # the run refuses one of 0
+            parameters["items"] = self.all_items(relation, context)
         if parameters["kl"]:
             others = [name for name in self.dataset_facts(context).relations if name != relation]
             parameters["off_task"] = tuple(others)
@@ -252,7 +273,8 @@ class Planner(StatesPlanner):
         if block["start"] in DRAWN:
             parameters["start"] = block["start"]
         else:
-            if block["variable"] == "scale" and not self.linear(block["start"], context):
+            factors = block["variable"] in ("scale", "place_scales")
+            if factors and not self.linear(block["start"], context):
                 raise MfvError(
                     "MFV5313", f"the start of `{label}` is zero, and no factor changes that",
                     help="begin with another vector, or learn the vector itself: variable = vector",

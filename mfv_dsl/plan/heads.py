@@ -68,11 +68,48 @@ class HeadPlanner(StepPlanner, ABC):
             parameters["twins"] = TWINS.get(options["corrupt"], 1)
         if ranking.options:
             parameters["relation"] = relation
-        inputs = {"mean": self.activations(relation, options, context)}
+        inputs: dict[str, str | tuple[str, ...]] = {}
+        if "mean" in ranking.inputs:
+            inputs["mean"] = self.activations(relation, options, context)
+        if "outputs" in ranking.inputs:
+            inputs["outputs"] = self.head_outputs(relation, options, context)
+        if "others" in ranking.inputs:
+            others = self._others(relation, options, context)
+            every = self.dataset_facts(context).relations
+            whole = set(others) == set(every) - {relation}
+            parameters["pool"] = None if whole else others
+            inputs["others"] = tuple(self.head_outputs(name, options, context) for name in others)
         label = ranking.label.format(relation=relation) or f"scores of heads on {relation}"
         return self.add(
             ranking.operation, label, parameters, inputs, context, dataset=bool(ranking.options)
         )
+
+    def head_outputs(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
+        """The outputs of every head on each of a relation's prompts."""
+        parameters = parameters_of("head_outputs", options) | {"relation": relation}
+        label = f"head outputs on each prompt of {relation}"
+        return self.add("head_outputs", label, parameters, {}, context, dataset=True)
+
+    def _others(
+        self, relation: str, options: Mapping[str, Any], context: Context
+    ) -> tuple[str, ...]:
+        """The relations of the pool but ``relation``, in the dataset's order.
+
+        Raises MfvError (MFV5561) where there are none.
+        """
+        pool, every = options.get("pool"), self.dataset_facts(context).relations
+        if pool is None or pool == "others":
+            named = set(every)
+        else:
+            named = {context.relation(name) for name in pool}
+        others = tuple(name for name in every if name in named and name != relation)
+        if not others:
+            raise MfvError(
+                "MFV5561", f"heads are probed for telling `{relation}` from other relations, and "
+                "there are none" + ("" if pool is None else " in `pool`"),
+                help=f"the dataset has {', '.join(every)}",
+            )  # fmt: skip
+        return others
 
     def _pool(
         self, relation: str, options: Mapping[str, Any], context: Context

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mfv_dsl.base.facts import DatasetFacts
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.entries import TRAINING_SPLIT
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, dataset_facts, training_items
+from mfv_dsl.plan.sizes import OF_TRIALS
 from mfv_dsl.plan.steps import Plan, Step
 
 #: Relation, split and seed of what is drawn.
@@ -41,7 +42,7 @@ def draws(plan: Plan, step: Step) -> Iterator[Draw]:
     def of(n: int, shots: int, split: str, relation: str = "") -> Draw:
         return Draw((relation or p["relation"], split, p["seed"]), n, shots + 1)
 
-    if step.operation in ("activations", "mediation", "states"):
+    if step.operation in OF_TRIALS:
         n, shots, corrupt = p["trials"], p["shots"], p.get("corrupt")
         yield of(n, 0 if corrupt in ("mix", "none") else shots, p["split"])
         if corrupt == "mix" and shots:
@@ -53,8 +54,12 @@ def draws(plan: Plan, step: Step) -> Iterator[Draw]:
         shots = max(p["shots"], 1 if p.get("mode") == "blend" else 0)
         for split in (p["split"], *([p["select_on"]] if p.get("choose") else ())):
             yield of(p["items"], shots, split)
+    elif step.operation in ("lora", "soft_prompt"):
+        yield of(p["items"], p["shots"], TRAINING_SPLIT)
+        yield of(p["select_items"], p["shots"], p["select_on"])
     elif step.operation == "tune":
-        yield of(training_items(plan, step), p["shots"], TRAINING_SPLIT)
+        shots = max(p["shots"], p["teacher_shots"] if p["loss"] == "teacher" else 0)
+        yield of(training_items(plan, step), shots, TRAINING_SPLIT)
         yield of(p["select_items"], p["shots"], p["select_on"])
         others = p["off_task"] if p["kl"] else ()
         for other in others:

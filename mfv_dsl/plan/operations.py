@@ -86,6 +86,18 @@ OPERATIONS: dict[str, Operation] = {
         file="aie/{relation}",
     ),
     "head_norms": Operation("length of what every head writes on average"),
+    "head_outputs": Operation(
+        "outputs of every head on each of a relation's prompts", _PROMPTS,
+        describe=descriptions.head_outputs,
+    ),
+    "head_relevance": Operation(
+        "relevance of every head to the answers of a relation", _PROMPTS, {"correct_only": True},
+        describe=descriptions.head_relevance,
+    ),
+    "head_probe": Operation(
+        "how well a linear probe on every head's output tells a relation from others", _PROMPTS,
+        {"pool": None}, describe=descriptions.head_probe,
+    ),
     "top": Operation(
         "the heads with the largest mean score", ("k",), describe=descriptions.top
     ),
@@ -114,8 +126,10 @@ OPERATIONS: dict[str, Operation] = {
         describe=descriptions.states,
     ),
     "mean_states": Operation("the mean of rows of states"),
-    "linear": Operation("weighted sum of vectors, or of rows of states", ("coefficients",)),
-    "times": Operation("a vector, or rows of states, times a computed number"),
+    "linear": Operation(
+        "weighted sum of vectors, or of rows of states", ("coefficients",), {"rows": False}
+    ),
+    "times": Operation("a vector, or rows of states, times a computed number", (), {"rows": False}),
     "arithmetic": Operation("arithmetic on computed numbers", ("operator",),
                             {"left": None, "right": None}),
     "overall_mean": Operation("mean head outputs over several relations"),
@@ -133,7 +147,14 @@ OPERATIONS: dict[str, Operation] = {
         "version theirs is raised", ("relation", "shots", "items", "split", "seed", "answer"),
         describe=descriptions.answers,
     ),
-    **{entry.name: _of_entry(entry) for entry in FUNCTIONS if not entry.expanded},
+    **{
+        entry.name: replace(
+            _of_entry(entry),
+            describe=descriptions.adapter if entry.result == "Adapter" else descriptions.nothing,
+        )
+        for entry in FUNCTIONS
+        if not entry.expanded
+    },
 }  # fmt: skip
 for _ranking in RANKINGS:
     if _ranking.operation is not None and _ranking.operation not in OPERATIONS:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.pools import shortages_of_pool
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.entries import TRAINING_SPLIT
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS
 
 #: What a step draws: so many prompts of a split, each with so many demonstrations, and the names of
@@ -16,6 +16,9 @@ from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS
 _Draw: TypeAlias = tuple[tuple[str, int], str, tuple[str, int]]
 #: The same behind its relation, and the split before the numbers.
 _Pool: TypeAlias = tuple[str, str, tuple[str, int], tuple[str, int]]
+
+#: Operations that draw `trials` prompts.
+OF_TRIALS = ("activations", "mediation", "head_outputs", "head_relevance", "states")
 
 
 def shortages(
@@ -38,7 +41,7 @@ def _pools(operation: str, parameters: Mapping[str, Any]) -> Iterator[_Pool]:
 
 
 def _draws(operation: str, p: Mapping[str, Any]) -> Iterator[_Draw]:
-    if operation in ("activations", "mediation", "states"):
+    if operation in OF_TRIALS:
         yield ("trials", p["trials"]), p["split"], ("shots", p["shots"])
     elif operation == "evaluate":
         splits = [p["split"], *([p["select_on"]] if p.get("choose") else [])]
@@ -46,7 +49,9 @@ def _draws(operation: str, p: Mapping[str, Any]) -> Iterator[_Draw]:
         for split in splits:
             yield ("items", p["items"]), split, shots
             yield ("items", p["items"]), split, ("correct_with", p.get("correct_with") or 0)
-    elif operation == "tune":
+    elif operation in ("tune", "lora", "soft_prompt"):
         items = 1 if p["items"] == "all" else p["items"]
         yield ("items", items), TRAINING_SPLIT, ("shots", p["shots"])
+        if p.get("loss") == "teacher":
+            yield ("items", items), TRAINING_SPLIT, ("teacher_shots", p["teacher_shots"])
         yield ("select_items", p["select_items"]), p["select_on"], ("shots", p["shots"])

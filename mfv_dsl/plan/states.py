@@ -104,6 +104,10 @@ class StatesPlanner(HeadPlanner):
                     help="means of different prompts can be combined: mean(...) - mean(...)",
                 )  # fmt: skip
 
+    def rows_among(self, keys: Iterable[str]) -> dict[str, bool]:
+        """The parameter of a step that is made of rows; nothing where it is made of vectors."""
+        return {"rows": True} if any(key in self._queries for key in keys) else {}
+
     def of_rows(self, key: str, made_of: Iterable[str]) -> str:
         """``key``, noted as that of rows where it is made of such."""
         for one in made_of:

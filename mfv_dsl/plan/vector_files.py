@@ -19,7 +19,8 @@ _EACH, _EXTRACTED, _HEAD, _PART = 250, 700, 40, 30
 #: Bytes of the lineage of a loaded vector that another one's file repeats; of more its own tells.
 MOST_OF_LOADED = 20_000
 #: Operations that give heads, or what heads are chosen by, and no vector.
-_NO_VECTORS = frozenset(("activations", "mediation", "head_norms", "overall_mean", "evaluate",
+_NO_VECTORS = frozenset(("activations", "mediation", "head_norms", "head_outputs",
+                         "head_relevance", "head_probe", "head_votes", "overall_mean", "evaluate",
                          "answers", "norm", "dot", "cosine", "arithmetic"))  # fmt: skip
 
 

@@ -8,7 +8,8 @@ Two operations for every multiply-add with a weight.  What a kind of work is:
   output head; where a prefix is not shared, the whole prompt;
 - ``generation``: the tokens of answers that are written out or scored whole;
 - ``training``: a training prompt's last token above the injection, forward and backward (the
-  weights are frozen, so that backward costs as much as forward), and the validation prompts.
+  weights are frozen, so that backward costs as much as forward), and the validation prompts; of an
+  adapter whole prompts.
 
 Counts are upper bounds where they depend on how many prompts the model answers correctly, and where
 demonstrations may meet by chance (:mod:`mfv_dsl.plan.images`).  Drawing and reading pictures is not
@@ -22,11 +23,13 @@ from dataclasses import dataclass, fields
 
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.base.layers import numbers_of
+from mfv_dsl.lang.writing import SITES
 from mfv_dsl.plan.descriptions import (
     OFF_TASK_SHOTS,
     conditions,
     model_facts,
     shares_prefix,
+    trained_places,
     training_items,
 )
 from mfv_dsl.plan.images import new_images
@@ -126,10 +129,15 @@ def _activations(plan: Plan, step: Step) -> Work:
 def _mediation(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
     read = _answered(facts, p["trials"], p["shots"])
-    if p["by"] == "gradient":  # one pass forward, one backward, for every prompt
+    if p["by"] in ("gradient", "relp"):  # one pass forward, one backward, for every prompt
         return read + Work(prompts=read.prompts)
     above = sum(facts.n_layers - layer for layer in facts.head_layers) / len(facts.head_layers)
     return read + _copies(facts, p["trials"] * facts.head_count, above, p["shots"])
+
+
+def _relevance(plan: Plan, step: Step) -> Work:
+    read = _activations(plan, step)  # a pass forward, one backward
+    return read + Work(prompts=read.prompts)
 
 
 def _evaluate(plan: Plan, step: Step) -> Work:
@@ -137,6 +145,8 @@ def _evaluate(plan: Plan, step: Step) -> Work:
     if "unedited" in step.references:
         return Work()
     items, shots = p["items"], p["shots"]
+    if p.get("mode") == "classify":
+        return _answered(facts, items, shots)
     trials, measured = conditions(p)
     passes, n_layers = 2 if trials else 1, facts.n_layers
     places = [min(numbers) for layer in p.get("layers") or () if (numbers := numbers_of(layer))]
@@ -178,22 +188,39 @@ def _written(facts: ModelFacts, tokens: float, shots: int) -> Work:
 def _tune(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
     items = training_items(plan, step)
-    work = _read(facts, items + p["select_items"], p["shots"])
-    above = facts.n_layers - p["layer"] - 1
+    shares = shares_prefix(facts, p)
+    work = _read(facts, items + p["select_items"], p["shots"]) if shares else Work()
+    if p["loss"] == "teacher":
+        work += _answered(facts, items, p["teacher_shots"])
+    site, first = min(trained_places(plan, step), key=lambda at: at[1], default=("", 0))
+    above = facts.n_layers - first - (site == SITES["residual"])
     trained = 2 * p["epochs"] * items  # forward and backward
     measured = (p["epochs"] + 1) * p["select_items"]
     if p["kl"]:
         work += _read(facts, items, OFF_TASK_SHOTS)
         trained *= 2
         measured += items
-    return work + Work(training=_copies(facts, trained + measured, above, p["shots"]).variants)
+    copies = _copies(facts, trained + measured, above, p["shots"], shares)
+    return work + Work(training=copies.variants)
+
+
+def _adapter(plan: Plan, step: Step) -> Work:
+    """Whole prompts, forward and backward in training; the weights are frozen."""
+    p, facts = step.parameters, model_facts(plan, step)
+    passes = 2 * p["epochs"] * p["items"] + (p["epochs"] + 1) * p["select_items"]
+    read = _answered(facts, passes, p["shots"])
+    return Work(training=read.total)
 
 
 _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "activations": _activations,
     "states": _activations,
     "mediation": _mediation,
+    "head_outputs": _activations,
+    "head_relevance": _relevance,
     "evaluate": _evaluate,
     "answers": _answers,
     "tune": _tune,
+    "lora": _adapter,
+    "soft_prompt": _adapter,
 }

@@ -59,7 +59,8 @@ def provenance_tree(metadata: Mapping[str, Any]) -> Tree:
         )
     )
     layer = f", layer {metadata['layer']}" if "layer" in metadata else ""
-    tree.add(_text(f"written to {metadata['site']}{layer}; bias {metadata['bias']}"))
+    where = _places(metadata["places"]) if "places" in metadata else metadata["site"] + layer
+    tree.add(_text(f"written to {where}; bias {metadata['bias']}"))
     _origin(tree, metadata)
     if metadata.get("metrics"):
         branch = tree.add("results")
@@ -71,6 +72,14 @@ def provenance_tree(metadata: Mapping[str, Any]) -> Tree:
     for key in [key for key in metadata if key.startswith("x_")]:
         tree.add(_text(f"{key}: {metadata[key]}"))
     return tree
+
+
+def _places(places: Iterable[tuple[str, int]]) -> str:
+    """The places of a vector's parts, by site."""
+    layers: dict[str, list[str]] = {}
+    for site, layer in places:
+        layers.setdefault(site, []).append(str(layer))
+    return "; ".join(f"{site}, layers {', '.join(own)}" for site, own in layers.items())
 
 
 def difference_table(difference: Mapping[str, Any], names: tuple[str, str]) -> Table:

@@ -44,6 +44,53 @@ def write_scene_graphs(folder: Path, count: int = 40, seed: int = 0) -> None:
     (folder / "graphs.json").write_text(json.dumps(graphs))
 
 
+#: the predicates of the official subsets, and the side of the query where the picture has the
+#: object: those that no picture of shapes can show stand for a diagonal
+SPATIAL = {
+    "to the left of": "left", "to the right of": "right", "above": "above", "below": "below",
+    "next to": "above_left", "behind": "above_right", "in front of": "below_left",
+}  # fmt: skip
+AGENTIC = {"wearing": "left", "holding": "above", "riding": "right"}
+
+
+def write_official_gqa(folder: Path, train: int, test: int) -> None:
+    """``data/gqa`` in ``folder`` as the official code leaves it, pictures of shapes in place of
+    photographs: the filtered subsets of spatial and agentic relations, with a file each for
+    training and for testing, and ``raw/images/<image id>.jpg``."""
+    sides = tuple(dict.fromkeys(SPATIAL.values()))
+    images = folder / "data" / "gqa" / "raw" / "images"
+    images.mkdir(parents=True)
+    entries: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for seed, (part, count) in enumerate((("train", train), ("test", test))):
+        made = folder / f"made_{part}"
+        write_metadata(made, count, seed, relations=sides)
+        for number, row in enumerate(_rows(made), 2000 * (1 + seed)):
+            picture = Image.open(made / row["image_name"])
+            picture.save(images / f"{number}.jpg", quality=100, subsampling=0)
+            around = {side: row[f"{side}_object"] for side in sides if row[f"{side}_object"]}
+            names = [row["anchor"], *around.values()]
+            for name, predicates in (("spatial", SPATIAL), ("agentic", AGENTIC)):
+                relations = [
+                    {"subject": row["anchor"], "predicate": predicate, "object": around[side]}
+                    for predicate, side in predicates.items()
+                    if side in around
+                ]
+                objects = [{"name": n, "bbox": {"x": 0, "y": 0, "w": 9, "h": 9}} for n in names]
+                entries.setdefault((name, part), []).append(
+                    {"image_id": str(number), "objects": objects, "relations": relations}
+                )
+    for (name, part), listed in entries.items():
+        place = folder / "data" / "gqa" / ("agentic" if name == "agentic" else "processed")
+        place.mkdir(exist_ok=True)
+        (place / f"gqa_filtered_{name}_{part}.json").write_text(json.dumps(listed))
+
+
+def write_official_synthetic(folder: Path, count: int) -> None:
+    """``data/synthetic`` in ``folder``: the official pictures' folders, named by their splits."""
+    for seed, split in enumerate(("extract", "train", "test")):
+        write_metadata(folder / "data" / "synthetic" / split, count, seed)
+
+
 def write_pairs(folder: Path, count: int = 40, seed: int = 0, **more: Any) -> list[dict[str, Any]]:
     """``pairs.jsonl`` beside its images; the items that it has."""
     write_metadata(folder, count, seed)

@@ -95,6 +95,11 @@ def test_qwen_is_asked_as_the_official_code_asks() -> None:
     layers = {block.name: block["layer"] for block in recipe.checked.blocks}
     assert layers["raw"] == layers["trained"] == layers["noise"] == 8
     tunes = [step.parameters for step in recipe.plan().steps if step.operation == "tune"]
+    as_in_text = [tune for tune in tunes if tune["epochs"] == 20]
+    tunes = [tune for tune in tunes if tune["epochs"] != 20]
+    assert [(t["items"], t["batch"], t["lr"], t["layer"]) for t in as_in_text] == [
+        (1000, 1, 0.001, 8)
+    ] * 4
     assert len(tunes) == 8
     for tune in tunes:
         assert (tune["items"], tune["batch"], tune["epochs"], tune["lr"], tune["layer"]) == (

@@ -15,7 +15,7 @@ from tests.lang.support import HEAD, codes
 ENTRIES = all_entries()
 TYPES = {
     "Number", "Text", "Boolean", "Name", "Choice", "Relation", "Split", "Model", "Dataset",
-    "Eval", "Heads", "Vector", "Code", "Range", "Layers",
+    "Eval", "Heads", "Vector", "States", "Adapter", "Code", "Range", "Layers",
 }  # fmt: skip
 
 
@@ -42,6 +42,10 @@ def _declared(entry) -> str:
     if entry.kind == "constructor":
         kind = next(kind for kind, made in CONSTRUCTOR.items() if entry.name in made)
         return f"{kind} example = {entry.example}"
+    if entry.result == "Adapter":
+        return f"eval example {{ adapter = {entry.example} }}"
+    if entry.result == "States":
+        return f"vector example = mean({entry.example})"
     if entry.result == "Number":
         return f"vector example = {entry.example} * fv(left)"
     return f"{entry.result.lower()} example = {entry.example}"
@@ -60,7 +64,7 @@ def test_an_entry_has_a_name_of_its_own():
 
 
 def test_what_defaults_may_give():
-    assert {entry.name for entry, _ in takers("shots")} == {"fv", "top"}
+    assert {entry.name for entry, _ in takers("shots")} == {"fv", "states", "top"}
     assert {entry.name for entry, _ in takers("layer")} == {"tune", "eval"}
     assert not takers("add")
 

@@ -36,6 +36,9 @@ CALLS: dict[str | tuple[str, str], str] = {
     "fv": "fv(left)", "top": "top(3)", "random": "random(3)", "load": f'load("{LIBRARY}", "left")',
     "random_like": "random_like(fv(left))", "states": "states(left, layer=3)",
     ("states", "pool"): "states(left, layer=3, corrupt=mix)",
+    "lora": "lora(left, items=8, select_items=8, epochs=1)",
+    "soft_prompt": "soft_prompt(left, items=8, select_items=8, epochs=1)",
+    "learned_numbers": "learned_numbers(lora(left, items=8, select_items=8, epochs=1))",
 }  # fmt: skip
 
 
@@ -88,11 +91,12 @@ def test_every_function_ranking_and_control_runs(tmp_path: Path):
         call = CALLS.get(entry.name, entry.example)
         lines.append(use_of(entry, call, f"word_{number}"))
     for ranking in RANKINGS:
-        heads = f"top(3, by={ranking.name}, on=[left], trials=8)"
+        heads = f"top(3, by={ranking.name}, on=[left], trials=16)"
         lines.append(f"eval by_{ranking.name} {{ ablate = {heads}, on = [left] }}")
     for control in CONTROLS:
         for mode in control.of:
-            value = "top(3, on=[left])" if mode == "ablate" else "fv(each)"
+            of_heads = mode in ("ablate", "classify")
+            value = "top(3, on=[left])" if of_heads else "fv(each)"
             layer = ", layer = 1" if mode == "add" else ""
             if (mode, control.name) != ("patch", "random_vector"):  # it has no per-head parts
                 name = f"{control.name}_{mode}"
@@ -109,6 +113,8 @@ def use_of(entry: Entry, call: str, name: str = "e") -> str:
     """An eval that depends on a call's value."""
     if entry.result == "Heads":
         return f"eval {name} {{ ablate = {call}, on = [left] }}"
+    if entry.result == "Adapter":
+        return f"eval {name} {{ adapter = {call}, on = [left] }}"
     vector = f"({call}) * fv(left)" if entry.result == "Number" else call
     if entry.result == "States":
         vector = f"mean({call})"
@@ -129,13 +135,16 @@ def other_value(parameter: Parameter) -> str | None:
     if "Boolean" in parameter.types:
         return "false" if parameter.default else "true"
     if "Split" in parameter.types:
-        return "train" if parameter.default != "train" else "extract"
+        chooses = parameter.name == "select_on"  # never the split that is trained on
+        return "train" if parameter.default != "train" and not chooses else "extract"
     if "Number" in parameter.types:
         unit = UNITS[parameter.unit or "factor"]
         base = parameter.default if isinstance(parameter.default, int | float) else 2
         return str(base + 1 if unit.whole else base + 0.25)
     if "List[Relation]" in parameter.types:
         return "[left, right]"
+    if "Adapter" in parameter.types:
+        return "lora(left)"
     return "fv(above)" if "Vector" in parameter.types else "top(2)"
 
 
@@ -176,6 +185,9 @@ BLOCKS = {
     ("eval", "ablate_with"): "ablate = top(3)",
     ("eval", "patch"): "",
     ("eval", "ablate"): "",
+    ("eval", "classify"): "",
+    ("eval", "examples"): "classify = top(3)",
+    ("eval", "adapter"): "",
     ("eval", "add"): "layer = [1, 2], choose = [layer]",
     ("eval", "layer"): "add = fv(each)",
     ("eval", "choose"): "add = fv(each), layer = [1, 2]",
@@ -184,7 +196,7 @@ BLOCKS = {
 }
 VALUES = {
     ("eval", "choose"): "[layer]", ("eval", "layer"): "2", ("eval", "against"): "z",
-    ("tune", "select_on"): "extract",
+    ("tune", "select_on"): "extract", ("tune", "layer"): "2",
 }  # fmt: skip
 ATTRIBUTES = [
     (kind, parameter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,9 +126,36 @@ def test_what_is_no_rate(ask: object, code: str) -> None:
 
 @pytest.mark.slow
 def test_the_page_has_what_the_command_writes() -> None:
-    spec = importlib.util.spec_from_file_location("make_costs", ROOT / "docs" / "make_costs.py")
+    module = _program("make_costs")
+    page = module.PAGE.read_text(encoding="utf-8")
+    assert page.split(module.BEGIN)[1].split(module.END)[0] == module.table()
+
+
+def _program(name: str) -> Any:
+    """A program of ``docs`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    page = module.PAGE.read_text(encoding="utf-8")
-    assert page.split(module.BEGIN)[1].split(module.END)[0] == module.table()
+    return module
+
+
+def test_the_table_of_the_paper_has_every_recipe():
+    written = (ROOT / "recipes" / "paper" / "README.md").read_text(encoding="utf-8")
+    folder = ROOT / "recipes" / "paper"
+    names = {
+        path.relative_to(folder).with_suffix("").as_posix()
+        for path in folder.rglob("*.mfv")
+        if path.parent.name != "shared"
+    }
+    rows = [
+        line.split("|") for line in written.splitlines() if "`paper/" in line and line[0] == "|"
+    ]
+    assert {row[2].strip().strip("`").removeprefix("paper/") for row in rows} == names
+    assert {name.removeprefix("qwen3-vl/") for name in names} == set(_program("make_paper").ROWS)
+
+
+@pytest.mark.slow
+def test_the_table_of_the_paper_is_what_the_program_writes():
+    written = (ROOT / "recipes" / "paper" / "README.md").read_text(encoding="utf-8")
+    assert _program("make_paper").table() in written

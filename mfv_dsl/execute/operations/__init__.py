@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mfv_dsl.execute.operations import (
     activations,
+    adapters,
     evaluation,
     heads,
     numbers,
@@ -21,6 +22,7 @@ __all__ = [
     "PERFORM",
     "TOGETHER",
     "activations",
+    "adapters",
     "evaluation",
     "heads",
     "numbers",

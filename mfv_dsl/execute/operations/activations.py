@@ -8,6 +8,7 @@ from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
 from mfv_dsl.methods.activations import TaskMean, task_mean
+from mfv_dsl.methods.head_outputs import HeadOutputs, head_outputs
 from mfv_dsl.plan.steps import Step
 
 
@@ -29,6 +30,16 @@ def activations(session: Session, step: Step, inputs: Values) -> TaskMean:
         p["correct_only"],
         progress,
     )
+
+
+@performs("head_outputs")
+def outputs_of_heads(session: Session, step: Step, inputs: Values) -> HeadOutputs:
+    """The outputs of every head on each of a relation's prompts."""
+    p = step.parameters
+    prompts = session.prompts(step, p["trials"], p["split"], p["shots"])
+    progress = session.listener.begin(step.label, len(prompts))
+    batches = session.batches(step, prompts)
+    return head_outputs(session.backend(step), batches, p["relation"], progress)
 
 
 @performs("overall_mean")

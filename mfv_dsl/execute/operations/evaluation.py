@@ -21,6 +21,7 @@ from mfv_dsl.execute.conditions import (
     with_controls,
 )
 from mfv_dsl.execute.edits import added_at, edits_of
+from mfv_dsl.execute.operations.classification import classified
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Pairs, Session, fitting, prefix_of
 from mfv_dsl.lang.writing import is_text
@@ -180,6 +181,13 @@ def _measured(
         answered = answered_relations(prompts, names, relations)
         return Condition(point, outcomes, answered, weights, said)
 
+    if step.parameters.get("mode") == "classify":
+        answers, errors_of = classified(session, step, inputs, points, prompts)
+        conditions = [
+            condition(point, answer.outcomes, answer.names) for point, answer in answers.items()
+        ]
+        failed = [errors_of.get(point) for point in points]
+        return tuple(conditions), _failures(step, points, failed)
     if step.parameters.get("mode") == "blend":
         names = begun_by(
             session.backend(step), session.names(step, split), step.parameters["answer"]
@@ -200,10 +208,13 @@ def _measured(
     errors: dict[Point, MfvError] = {}
     for point in points:
         try:
-            variants[point] = edits_of(step.parameters, inputs, point, head_dim)
+            is_edit = step.parameters.get("mode") != "adapter"
+            variants[point] = edits_of(step.parameters, inputs, point, head_dim) if is_edit else []
         except MfvError as error:
             errors[point] = error
-    if "unedited" in step.references:
+    if step.parameters.get("mode") == "adapter":
+        answers = [session.adapted_answers(step, prompts, split, inputs["real"])]
+    elif "unedited" in step.references:
         answers = [inputs["unedited"].picked(_measurable(step, inputs, split))]
     else:
         asked = list(variants.values())

@@ -14,7 +14,8 @@ from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session, batched
-from mfv_dsl.methods.attribution import attribute
+from mfv_dsl.methods.attribution import attribute, relevance, relevance_patching
+from mfv_dsl.methods.head_outputs import probe_accuracies, vote_accuracies
 from mfv_dsl.methods.mediation import Mediation, concatenate_effects, mediate
 from mfv_dsl.methods.selection import Heads, output_norms, top_heads
 from mfv_dsl.plan.descriptions import BATCH
@@ -35,7 +36,7 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
     chunks = [twins[start : start + BATCH] for start in range(0, len(twins), BATCH)]
     heads = backend.facts.head_count
     progress = session.listener.begin(step.label, len(chunks) * heads)
-    effects = attribute if p["by"] == "gradient" else mediate
+    effects = _EFFECTS[p["by"]]
 
     def measured(chunk: list[Prompt]) -> Mediation:
         nonlocal is_new
@@ -53,6 +54,10 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
     return concatenate_effects(parts, p["relation"])
 
 
+#: By what `top` ranks by: what measures or estimates effects.
+_EFFECTS = {"aie": mediate, "gradient": attribute, "relp": relevance_patching}
+
+
 def _shared_out(progress: Callable[[int], None], batches: int) -> Callable[[int], None]:
     """Progress of ``batches`` batches, told as that of one."""
     done = told = 0
@@ -64,6 +69,39 @@ def _shared_out(progress: Callable[[int], None], batches: int) -> Callable[[int]
         told = done // batches
 
     return report
+
+
+@performs("head_relevance")
+def head_relevance(session: Session, step: Step, inputs: Values) -> Mediation:
+    """The relevance of every head to the answers of intact prompts, as scores like effects."""
+    p, mean = step.parameters, inputs["mean"]
+    prompts = [
+        prompt
+        for prompt, correct in zip(
+            session.prompts(step, p["trials"], p["split"], p["shots"]), mean.correct, strict=True
+        )
+        if correct or not p["correct_only"]
+    ]
+    progress = session.listener.begin(step.label, len(prompts))
+    batches = session.batches(step, prompts)
+    return relevance(session.backend(step), batches, p["relation"], progress)
+
+
+@performs("head_probe")
+def head_probe(session: Session, step: Step, inputs: Values) -> Mediation:
+    """How well a probe on each head's output tells a relation from others, as scores like effects
+    (one row)."""
+    accuracies = probe_accuracies(inputs["outputs"], inputs["others"])
+    return Mediation(inputs["outputs"].relation, accuracies[None], np.empty(0))
+
+
+@performs("head_votes")
+def head_votes(session: Session, step: Step, inputs: Values) -> Mediation:
+    """How well each head classifies answers by the nearest class mean, as scores like effects (one
+    row)."""
+    outputs = inputs["outputs"]
+    accuracies = vote_accuracies(outputs.outputs, outputs.answers)
+    return Mediation(outputs.relation, accuracies[None], np.empty(0))
 
 
 @performs("head_norms")

@@ -15,7 +15,7 @@ from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.execute.edits import positions_of
 from mfv_dsl.execute.operations.registry import Values, performs_together
 from mfv_dsl.execute.session import Session
-from mfv_dsl.lang.tunes import TRAINING_SPLIT
+from mfv_dsl.lang.entries import TRAINING_SPLIT
 from mfv_dsl.lang.writing import SITES
 from mfv_dsl.methods.courses import Settings
 from mfv_dsl.methods.tuning import Task, Tuned, tune_together

@@ -25,13 +25,13 @@ def vector_html(vector: Vector) -> str:
         {
             "numbers": f"{numbers:,}",
             "length": f"{vector.norm():.4g}",
-            "written to": space.site,
+            "written to": counted(len(space.places), "place") if space.places else space.site,
             "output bias": space.bias,
             "model": f"fingerprint {space.fingerprint[:12]}",
             "parts": "" if vector.has_parts else "none: it is not known head by head",
         }
     )
-    return title("Vector", vector.expression) + about + _parts(vector)
+    return title("Vector", vector.expression) + about + _parts(vector) + _places(vector)
 
 
 def stored_vector_html(stored: StoredVector) -> str:
@@ -50,6 +50,15 @@ def stored_vector_html(stored: StoredVector) -> str:
         + facts({**first, "model": model.get("id"), "content": metadata.get("content_sha256")})
         + (fold("all that it says", facts(rest)) if rest else "")
     )
+
+
+def _places(vector: Vector) -> str:
+    """The length of each part of a vector of several places."""
+    lengths = {
+        f"{site}[{layer}]": f"{float(part.norm()):.4g}"
+        for (site, layer), part in vector.parts_by_place().items()
+    }
+    return fold(counted(len(lengths), "part"), facts(lengths)) if lengths else ""
 
 
 def _parts(vector: Vector) -> str:

@@ -1,0 +1,62 @@
+"""Evals whose answers are given by votes of heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.items import Prompt
+from mfv_dsl.execute.conditions import Point
+from mfv_dsl.execute.operations.registry import Values
+from mfv_dsl.execute.session import Session
+from mfv_dsl.methods.answers import Answers
+from mfv_dsl.methods.head_outputs import HeadOutputs, Support, head_outputs
+from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.selection import Head
+from mfv_dsl.models.base import Backend
+from mfv_dsl.plan.steps import Step
+
+
+def classified(
+    session: Session, step: Step, inputs: Values, points: Sequence[Point], prompts: list[Prompt]
+) -> tuple[dict[Point, Answers], dict[Point, MfvError]]:
+    """The answers of every condition, and the errors of those that have none.
+
+    The classes are the answers of the examples.  Each head of a condition votes for one of them
+    (:class:`~mfv_dsl.methods.head_outputs.Support`); the class with the most votes is the answer,
+    of equals the one that comes first among the examples (arXiv:2412.00142).  The probability of
+    an answer is its share of the votes.  An item whose answer no example has is answered wrongly.
+    """
+    backend, known = session.backend(step), inputs["support"]
+    support = Support.of(known.outputs, known.answers)
+    asked = head_outputs(backend, session.batches(step, prompts), step.parameters["relation"])
+    answers: dict[Point, Answers] = {}
+    errors: dict[Point, MfvError] = {}
+    for point in points:
+        heads = inputs[point.treatment.name]
+        if isinstance(heads, MfvError):
+            errors[point] = heads
+        elif not heads.chosen:
+            errors[point] = MfvError(
+                "MFV5307", "there are no heads to classify by: the set came out empty"
+            )
+        else:
+            answers[point] = _voted(backend, support, asked, heads.chosen)
+    return answers, errors
+
+
+def _voted(
+    backend: Backend, support: Support, asked: HeadOutputs, heads: Sequence[Head]
+) -> Answers:
+    votes = support.votes(asked.outputs, heads).numpy()  # (prompts, classes)
+    names = [support.classes[place] for place in votes.argmax(1)]
+    places = {name: place for place, name in enumerate(support.classes)}
+    share = [
+        votes[row, places[answer]] / len(heads) if answer in places else 0.0
+        for row, answer in enumerate(asked.answers)
+    ]
+    correct = [name == answer for name, answer in zip(names, asked.answers, strict=True)]
+    said = backend.first_tokens(names)
+    return Answers(Outcomes(np.array(share), np.array(correct), np.array(said)), tuple(names))
