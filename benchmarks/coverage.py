@@ -8,8 +8,9 @@ settings, the setting where it is least, and the mean width.  Accuracies and pai
 independent items are enumerated; all else is drawn, from one seed.  ``--json`` prints every
 setting.
 
-The functions measured are those that runs use: :mod:`mfv_dsl.methods.intervals` and
-:mod:`mfv_dsl.methods.means`.
+The functions measured are those that runs use: :mod:`mfv_dsl.methods.intervals`,
+:mod:`mfv_dsl.methods.draws` and :mod:`mfv_dsl.methods.means`.  Of means over seeds there are a
+quarter as many draws.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -26,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from scipy.stats import binom, multinomial
 
+from mfv_dsl.methods.draws import Draw, accuracy_over_draws, difference_over_draws
 from mfv_dsl.methods.intervals import (
     accuracy_interval,
     difference_interval,
@@ -235,6 +238,63 @@ def divergences(n: int, draws: int) -> Iterator[Coverage]:
         )  # fmt: skip
 
 
+def over_seeds(draws: int, n: int = 100) -> Iterator[Coverage]:
+    """Means over 2 to 10 seeds of accuracies, and of differences of two evals that are paired by
+    seed and item; logits of seeds and of items are drawn from normal distributions, items the same
+    for all seeds or of their own."""
+    many = np.random.default_rng(1).standard_normal((2, 400_000))
+    for seeds in (2, 3, 5, 10):
+        for of_seeds, of_items in ((0.0, 1.0), (0.3, 1.0), (0.5, 1.0), (1.0, 0.2)):
+            logits = 1 + of_seeds * many[0] + of_items * many[1]
+            truth, better = _share(logits).mean(), _share(logits + 0.5).mean()
+            for shared in (True, False):
+                items = "the same items" if shared else "items of their own"
+                place = f"seeds ± {of_seeds:g}, items ± {of_items:g}, {items}"
+                sample = partial(_by_seed, n, seeds, of_seeds, of_items, shared)
+                yield _of_seeds(
+                    f"accuracy, {seeds} seeds", n, place, draws, sample, accuracy_over_draws, truth,
+                    False,
+                )  # fmt: skip
+                yield _of_seeds(
+                    f"difference, {seeds} seeds", n, place, draws, sample, difference_over_draws,
+                    better - truth, True,
+                )  # fmt: skip
+
+
+def _of_seeds(
+    kind: str, n: int, setting: str, draws: int,
+    sample: Callable[[np.random.Generator], np.ndarray],
+    interval: Callable[[list[Draw]], tuple[float, float]], truth: float, paired: bool,
+) -> Coverage:  # fmt: skip
+    rng, covered, width = np.random.default_rng(0), 0, 0.0
+    own = "the same" not in setting
+    for _ in range(draws):
+        logits = sample(rng)
+        values = (rng.random(logits.shape) < _share(logits)).astype(np.float64)
+        if paired:
+            values = (rng.random(logits.shape) < _share(logits + 0.5)) - values
+        low, high = interval([
+            Draw(row, [(seed if own else 0, item) for item in range(n)], [0] * n)
+            for seed, row in enumerate(values)
+        ])  # fmt: skip
+        covered += int(low <= truth <= high)
+        width += high - low
+    return Coverage(kind, n, setting, covered / draws, width / draws)
+
+
+def _by_seed(
+    n: int, seeds: int, of_seeds: float, of_items: float, shared: bool, rng: np.random.Generator
+) -> np.ndarray:
+    """Logits (seeds, items)."""
+    by_item = rng.standard_normal((1 if shared else seeds, n))
+    return 1 + of_seeds * rng.standard_normal((seeds, 1)) + of_items * by_item
+
+
+def _share(logits: np.ndarray) -> np.ndarray:
+    shares: np.ndarray = 1 / (1 + np.exp(-logits))
+    return shares
+
+
 # -- what was not chosen --------------------------------------------------------------------------
 def others(n: int, draws: int) -> Iterator[Coverage]:
     """Student's interval and one by betting for effects, and relations' intervals combined."""
@@ -288,7 +348,7 @@ def measure(sizes: tuple[int, ...], draws: int) -> list[Coverage]:
         found += differences(n)
         for family in (pooled, clustered, effects, divergences):
             found += family(n, draws)
-    return found
+    return [*found, *over_seeds(draws // 4)]
 
 
 def table(found: list[Coverage]) -> str:

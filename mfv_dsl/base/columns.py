@@ -3,9 +3,9 @@
 A row is plain data by field name, as a run's ``results.json`` and a vector's file hold it:
 ``eval``, ``relation``, ``shots``, ``layer``, ``scale``, ``n``, ``accuracy`` with ``ci_low`` and
 ``ci_high``, ``mean_p_answer``, ``difference`` with ``difference_low`` and ``difference_high``, and
-sometimes ``vector``, ``k``, ``control``, ``against``, ``answers`` and ``answers_other``; ``axes``,
-the values of sweeps by name, where an eval is read for several; and ``draws`` and ``spread`` of a
-mean over seeds.  A row with ``error`` has no numbers.
+sometimes ``vector``, ``k``, ``control``, ``written``, ``opened``, ``against``, ``answers`` and
+``answers_other``; ``axes``, the values of sweeps by name, where an eval is read for several; and
+``draws`` and ``spread`` of a mean over seeds.  A row with ``error`` has no numbers.
 
 Over all relations ``relation`` is None, which no relation's name can be; :func:`with_names` puts
 what people read in its place.
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mfv_dsl.base.numbers import percent
+from mfv_dsl.base.numbers import p_value, percent, points
 
 ResultFields = Mapping[str, Any]
 
@@ -98,9 +98,10 @@ def _from_zero_shot(row: ResultFields) -> str:
 RESULT_COLUMNS: Mapping[str, Column] = {
     **{
         name: Column(partial(_field, name), words=True)
-        for name in ("eval", "relation", "vector", "control")
+        for name in ("eval", "relation", "written", "vector", "control")
     },
     **{name: Column(partial(_field, name)) for name in ("shots", "k", "layer", "scale", "n")},
+    "opened %": Column(lambda row: f"{100 * row['opened']:.0f}" if "opened" in row else ""),
     "accuracy %": Column(_accuracy),
     "sd over seeds": Column(lambda row: f"{100 * row['spread']:.1f}" if "spread" in row else ""),
     "p(answer)": Column(lambda row: "" if row.get("error") else f"{row['mean_p_answer']:.2f}"),
@@ -116,6 +117,54 @@ def difference_column(name: str) -> Column:
         return gain and percent(gain["difference"], gain["low"], gain["high"], "+")
 
     return Column(value)
+
+
+def comparison_columns(name: str) -> dict[str, Column]:
+    """What tests say of the difference from the eval ``name``, by title: the p-value of all
+    comparisons together (Holm's), and where there is a margin its verdicts."""
+
+    def p(gain: Mapping[str, Any]) -> str:
+        return p_value(gain["p_holm"]) if "p_holm" in gain else ""
+
+    def verdict(field: str, word: str, gain: Mapping[str, Any]) -> str:
+        if field not in gain:
+            return ""
+        return f"{word} {points(gain['margin'])}: {verdict_text(gain[field])}"
+
+    made: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        f"p vs {name}": p,
+        f"no worse than {name}": partial(verdict, "no_worse", "by"),
+        f"equal to {name}": partial(verdict, "equivalent", "within"),
+    }
+    return {
+        title: Column(lambda row, text=text: text(row.get("against", {}).get(name, {})))  # type: ignore[misc]
+        for title, text in made.items()
+    }
+
+
+def _nats(off_task: Mapping[str, Any]) -> str:
+    low, high = off_task["kl_low"], off_task["kl_high"]
+    upper = "∞" if high is None else f"{high:.2f}"
+    return f"{off_task['kl']:.2f} [{low:.2f}, {upper}]"
+
+
+#: What is measured off the task, by title, with the metric that asks for it.
+OFF_TASK_COLUMNS: Mapping[str, tuple[str, Column]] = {
+    title: (metric, Column(lambda row, text=text: text(row["off_task"]) if row.get("off_task")
+                           else ""))  # type: ignore[misc]
+    for title, metric, text in (
+        ("off-task KL", "off_task_kl", _nats),
+        ("off-task %", "off_task_accuracy", lambda cost: percent(
+            cost["accuracy"], cost["accuracy_low"], cost["accuracy_high"])),
+        ("off-task change", "off_task_accuracy", lambda cost: percent(
+            cost["change"], cost["change_low"], cost["change_high"], "+")),
+    )
+}  # fmt: skip
+
+
+def verdict_text(shown: bool) -> str:
+    """Whether something is shown, in words."""
+    return "shown" if shown else "not shown"
 
 
 def answer_column(name: str) -> Column:

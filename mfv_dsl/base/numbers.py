@@ -21,3 +21,22 @@ def decimals(value: float, places: int = 2) -> str:
     ('0.13', '0.00')
     """
     return f"{round(value, places) + 0.0:.{places}f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value; below 0.001 no more than that is said.
+
+    >>> p_value(0.0312), p_value(0.00002), p_value(1)
+    ('0.031', '<0.001', '1.000')
+    """
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def points(share: float) -> str:
+    """A difference in accuracy in points.
+
+    >>> points(0.02), points(0.01), points(0.125)
+    ('2 points', '1 point', '12.5 points')
+    """
+    number = f"{100 * share:g}"
+    return f"{number} point" if number == "1" else f"{number} points"

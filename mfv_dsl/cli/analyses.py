@@ -1,4 +1,4 @@
-"""Commands that analyse vectors: ask, decode, identify, similarity, norms, cost."""
+"""Commands that analyse vectors: ask, decode, identify, similarity, norms, cost, compare-models."""
 
 from __future__ import annotations
 
@@ -358,4 +358,50 @@ def _picture(question: Question, reply: Reply, added: str | None, scale: float) 
     return answers_figure(question.picture(320), question.text, panels)[0]
 
 
-COMMANDS = (ask, decode, identify, similarity, norms, cost)
+@grouped
+def compare_models(
+    folders: Annotated[
+        list[str],
+        typer.Argument(help="Libraries of vectors, or folders of runs.", metavar="FOLDERS..."),
+    ],
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="PATTERN", help="The vectors that are taken, such as "
+                     "tuned_*; may be repeated. [default: all that every folder has]"),
+    ] = None,
+    distance: Annotated[
+        str, typer.Option(help="How unlike two vectors are: cosine, or correlation.")
+    ] = "cosine",
+    draws: Annotated[
+        int, typer.Option(min=99, help="Orders that are drawn for more than eight vectors.")
+    ] = 9999,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the draws.")] = 0,
+    plot: PlotOption = None,
+    *,
+    output: OutputOptions,
+) -> None:  # fmt: skip
+    """Compare models by how their vectors for the same relations lie to one another
+    (representational similarity analysis, and CKA).
+
+    Several folders of one model, such as those of several seeds, are taken together, and tell how
+    well a model agrees with itself; where all are of one model each stands for itself.
+    """
+    from mfv_dsl.methods.model_comparison import DISTANCES
+    from mfv_dsl.model_sets import compare_models as compared
+    from mfv_dsl.report.analysis_tables import ceilings_lines, models_compared_table
+
+    check_picture(plot)
+    if distance not in DISTANCES:
+        raise typer.BadParameter(f"`{distance}` is none of {', '.join(DISTANCES)}")
+    found = compared(folders, names or (), distance, draws, seed)
+    output.show(found.to_json(), models_compared_table(found.pairs),
+                list(ceilings_lines(found.pairs, found.ceilings)))  # fmt: skip
+    if plot is not None:
+        from mfv_dsl.report.figures.model_comparison import arrangement_figure
+
+        first = next(iter(found.arrangements.values()))
+        matrices = {name: one.dissimilarities for name, one in found.arrangements.items()}
+        save_picture(arrangement_figure(first.relations, matrices)[0], plot)
+
+
+COMMANDS = (ask, decode, identify, similarity, norms, cost, compare_models)

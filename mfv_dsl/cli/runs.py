@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -225,6 +225,7 @@ def _show_plan(
     from mfv_dsl.base.places import finished
     from mfv_dsl.cli.output import print_json
     from mfv_dsl.plan.explain import explain_plan, plan_text
+    from mfv_dsl.plan.power import sights
 
     steps = recipe.plan(only)
     if ask is not None and ask.measure:
@@ -233,7 +234,8 @@ def _show_plan(
     notes = explain_plan(steps, done)
     estimate = _estimate(steps, done, ask or _Ask())
     if as_json:
-        more = {} if estimate is None else {"estimate": estimate.to_json()}
+        more: dict[str, Any] = {} if estimate is None else {"estimate": estimate.to_json()}
+        more["power"] = [sight.to_json() for sight in sights(steps)]
         print_json({**steps.to_json(), "notes": [note.to_json() for note in notes], **more})
     else:
         typer.echo(plan_text(steps, notes, estimate), nl=False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.prompts import DEFAULT_SEED, draw_in_turn
+from mfv_dsl.lang.entries import OFF_TASK_KINDS
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def _cell(dataset: Dataset, item: Item) -> str:
 
 
 OFF_TASKS: Mapping[str, OffTask] = {
-    "few_shot": OffTask("other relations, shown by demonstrations", _itself, shots=4),
+    "few_shot": OffTask(
+        "other relations, shown by demonstrations", _itself, shots=OFF_TASK_KINDS["few_shot"]
+    ),
     "named": OffTask("other relations, named in the question", _named),
     "where": OffTask("in which cell an object stands", _where, by_cell=True),
     "what": OffTask("what stands in a cell", _what, by_cell=True),

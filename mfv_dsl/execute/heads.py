@@ -10,7 +10,7 @@ import numpy as np
 
 from mfv_dsl.methods.means import effect_intervals
 from mfv_dsl.methods.mediation import Mediation
-from mfv_dsl.methods.statistics import holm, sign_flip_test
+from mfv_dsl.methods.statistics import LEVEL, holm, sign_flip_test
 from mfv_dsl.plan.steps import Plan
 
 Interval = tuple[float, float]
@@ -68,7 +68,7 @@ def _holding(plan: Plan, scores: Mapping[str, Mediation]) -> dict[str, np.ndarra
     }
     tested = [np.isfinite(p_values) for p_values in tests.values()]
     together = [p_values[there] for p_values, there in zip(tests.values(), tested, strict=True)]
-    rejected = iter(holm([p for p_values in together for p in p_values.tolist()]))
+    rejected = iter(holm([p for p_values in together for p in p_values.tolist()]) <= LEVEL)
     holds = {}
     for relation, there in zip(tests, tested, strict=True):
         holds[relation] = np.zeros(there.shape, dtype=bool)

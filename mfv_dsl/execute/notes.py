@@ -12,15 +12,16 @@ import numpy as np
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Evaluation
 from mfv_dsl.execute.results import ResultRow
+from mfv_dsl.lang.entries import PLACED, VECTOR_WRITES
 from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.methods.linearisation import MUCH, Linearisation
-from mfv_dsl.methods.statistics import holm, sign_test
+from mfv_dsl.methods.statistics import LEVEL, holm, sign_test
 from mfv_dsl.plan.steps import EvalRow, Plan, Step, TuneRow, needed
 from mfv_dsl.plan.treatments import treatments
 
 #: by mode, what is swept on one set of items, and whether `choose` could settle it
 _SWEPT = ("layer", "scale", "k")
-_CHOOSING = ("add", "patch")
+_CHOOSING = VECTOR_WRITES
 
 
 def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -109,12 +110,35 @@ def failure_notes(
     lost = {row.step: f"{row.tune}({row.relation}){_reading(row)}" for row in plan.tunes}
     lost |= {row.step: row.number for row in plan.numbers if row.step is not None}
     lost |= {saved.step: saved.name for save in plan.saves for saved in save.vectors}
+    lost |= {
+        row.off_task: f"the off-task cost of {row.eval}({row.relation}) was not measured"
+        for row in plan.rows if row.off_task is not None and row.step not in failures
+    }  # fmt: skip
     for key, what in lost.items():
         if key in failures:
             error = failures[key]
-            text = f"{what} was not made. {error.code}: {error.message}.{_advice(error.help)}"
+            said = what if what.endswith("measured") else f"{what} was not made"
+            text = f"{said}. {error.code}: {error.message}.{_advice(error.help)}"
             notes.append({"eval": "save", "text": text})
     return notes
+
+
+def comparison_notes(rows: Sequence[ResultRow]) -> list[dict[str, str]]:
+    """Of a run with several comparisons by `against`: which of them are tested together."""
+    families: dict[str, list[bool]] = {}
+    for row in rows:
+        over = "on one relation each" if row.relation is not None else "over all relations"
+        over += ", of means over seeds" if row.draws is not None else ""
+        for gain in row.against.values():
+            families.setdefault(over, []).append((gain.p_holm or 0.0) <= LEVEL)
+    parts = [f"{len(own)} {over} ({sum(own)})" for over, own in families.items() if len(own) > 1]
+    if not parts:
+        return []
+    text = (
+        "Comparisons by `against` that are tested together, and how many of them hold at 5 % "
+        f"(Holm's correction): {'; '.join(parts)}."
+    )
+    return [{"eval": "against", "text": text}]
 
 
 def _reading(row: TuneRow) -> str:
@@ -142,14 +166,15 @@ def _note(name: str, evaluations: list[Evaluation], choosable: bool, readings: i
         for evaluation in evaluations
         for condition in evaluation.real
     ]
+    held = int((holm(p_values) <= LEVEL).sum())
     cure = f"`choose = [{', '.join(swept)}]` settles it on another split. "
     cure = cure if choosable and swept else ""
     shown = len(points) * readings
     return (
         f"{name} shows {shown} conditions for each relation on the test split: the best of "
         f"them looks better than it is. {cure}"
-        f"Of its {len(p_values)} differences from zero-shot {sum(holm(p_values))} hold at 5 % for "
-        "all together (exact sign tests on the paired items, Holm's correction)."
+        f"Of its {len(p_values)} differences from zero-shot {held} hold at 5 % for all "
+        "together (exact sign tests on the paired items, Holm's correction)."
     )
 
 
@@ -200,7 +225,7 @@ def _added(plan: Plan, rows: Iterable[EvalRow]) -> set[str]:
     for step in (plan[row.step] for row in rows):
         if step.parameters.get("mode") == "blend":
             keys.update(step.inputs["candidates"])
-        elif step.parameters.get("mode") == "add":
+        elif step.parameters.get("mode") in PLACED:
             real = [t.name for t in treatments(step.parameters) if not t.control]
             keys.update(key for name in real if isinstance(key := step.inputs[name], str))
     return keys

@@ -10,8 +10,8 @@ from mfv_dsl.base.columns import cell
 
 Line = Mapping[str, Any]
 #: The columns of ``heads.csv`` that are no setting of a ranking.
-_OWN = ("run", "step", "relation", "by", "layer", "head", "score", "low", "high", "p",
-        "accuracy_change", "n")  # fmt: skip
+NO_SETTING = ("run", "step", "relation", "by", "layer", "head", "score", "low", "high", "p",
+              "p_holm", "q_bh", "accuracy_change", "n")  # fmt: skip
 #: Settings whose values say by themselves what they are of.
 _PLAIN = ("run", "by", "model", "dataset")
 
@@ -43,7 +43,9 @@ def rankings(lines: Iterable[Line]) -> list[Ranking]:
     groups: dict[tuple[tuple[str, str], ...], list[Line]] = {}
     for line in lines:
         settings = {
-            name: cell(line[name]) for name in line if name not in _OWN and line[name] is not None
+            name: cell(line[name])
+            for name in line
+            if name not in NO_SETTING and line[name] is not None
         }
         run = {"run": str(line["run"])} if "run" in line else {}
         how = {**run, "by": str(line["by"]), **settings}

@@ -14,9 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.arguments import ArgumentError, shown, texts, whole
-from mfv_dsl.base.columns import MEAN, cell, free_name, relations_in, with_names
+from mfv_dsl.base.columns import (
+    MEAN,
+    OFF_TASK_COLUMNS,
+    cell,
+    free_name,
+    relations_in,
+    verdict_text,
+    with_names,
+)
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.numbers import decimals, percent
+from mfv_dsl.base.numbers import decimals, p_value, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
@@ -29,6 +37,7 @@ from mfv_dsl.execute.run_files import (
     results_of,
 )
 from mfv_dsl.execute.run_tables import RunTables
+from mfv_dsl.execute.tables import TESTS
 
 #: What tells the conditions of an eval apart, and how a condition says it.
 _CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer": "layer ",
@@ -180,11 +189,34 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
             "p": f"{row['mean_p_answer']:.2f}",
             "n": str(row["n"]),
         }
+        if "opened" in row:
+            values["opened"] = f"{100 * row['opened']:.0f}"
         if "spread" in row:
             values["spread"] = f"{100 * row['spread']:.1f}"
+        if off_task := row.get("off_task"):
+            values |= {
+                "off_task_kl": OFF_TASK_COLUMNS["off-task KL"][1].value(row),
+                "off_task_accuracy": OFF_TASK_COLUMNS["off-task %"][1].value(row),
+                "off_task_change": OFF_TASK_COLUMNS["off-task change"][1].value(row),
+                "off_task_before": f"{100 * off_task['before']:.0f}",
+                "off_task_n": str(off_task["n"]),
+            }
+        for name, gain in row.get("against", {}).items():
+            values |= dict(_tests(name, gain))
         for name, gain in row.get("against", {}).items():
             values[f"vs_{name}"] = percent(gain["difference"], gain["low"], gain["high"], "+")
         yield Record(_fields(row, swept), values)
+
+
+def _tests(name: str, gain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a comparison with the eval ``name`` says beside its interval, by name."""
+    for test in TESTS:
+        value = gain.get(test)
+        if isinstance(value, bool):
+            yield f"vs_{name}_{test}", verdict_text(value)
+        elif value is not None:
+            is_p = test not in ("family", "margin")
+            yield f"vs_{name}_{test}", p_value(value) if is_p else cell(value)
 
 
 def _answers(data: Mapping[str, Any]) -> Iterator[Record]:
@@ -221,6 +253,7 @@ def _text(value: Any) -> str:
 def _fields(row: Mapping[str, Any], swept: Mapping[str, Sequence[str]]) -> dict[str, str]:
     axes = row.get(_AXES, {})
     fields = {name: _text(row.get(name)) for name in _FIELDS}
+    fields |= {"written": row["written"]} if row.get("written") else {}
     fields |= {name: _text(value) for name, value in axes.items()}
     said = [
         f"{_CONDITION.get(name, f'{name} ')}{fields[name]}"
@@ -287,6 +320,9 @@ def _heads(folder: Path) -> Iterator[Record]:
             for line in of_head[layer, head]:
                 aie = _with_interval(line)
                 values = {"aie": aie, "named": f"{name} {aie}", "n": str(line["n"])}
+                for test in ("p", "p_holm", "q_bh"):
+                    if line.get(test) is not None:
+                        values[test] = p_value(line[test])
                 if line.get("accuracy_change") is not None:
                     values["accuracy_change"] = f"{100 * line['accuracy_change']:+.0f}"
                 yield Record(fields | {"relation": line["relation"]}, values)

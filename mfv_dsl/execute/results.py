@@ -11,6 +11,7 @@ import numpy as np
 from mfv_dsl.base.columns import MEAN
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
+from mfv_dsl.execute.off_task import OffTaskMeasurement, Part, off_task_mean, off_task_row
 from mfv_dsl.execute.rows import (
     Difference,
     ReportedNumber,
@@ -18,9 +19,12 @@ from mfv_dsl.execute.rows import (
     vector_of,
 )
 from mfv_dsl.lang.syntax import Axis
+from mfv_dsl.methods.comparisons import Paired
 from mfv_dsl.methods.draws import Draw, accuracy_over_draws, difference_over_draws
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
+from mfv_dsl.methods.statistics import benjamini_hochberg, holm
 from mfv_dsl.plan.steps import EvalRow, Plan, Step, values_of
+from mfv_dsl.plan.writes import written_as
 
 CHOSEN = "chosen"  # a value that was settled for each relation
 
@@ -32,6 +36,7 @@ class _Failed:
     row: EvalRow
     at: Point
     error: MfvError
+    written: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class _Measurement:
     others: Mapping[str, Evaluation]
     is_zero_shot: bool
     dataset: str  # its hash
+    written: str
+    off_task: OffTaskMeasurement | None = None
 
     @property
     def clusters(self) -> list[tuple[str, str]]:
@@ -90,7 +97,7 @@ def result_rows(
             rows += [_shown(None, at, parts) for at, parts in pooled.items()]
             measured[key] = alike
         rows += _over_seeds(measured)
-    return rows
+    return _tested_together(rows)
 
 
 #: What was measured on a relation, or on all (None), under a condition: a part for each relation.
@@ -121,7 +128,7 @@ def _mean_row(
     for draw in draws:
         for part in draw:
             if isinstance(part, _Failed):
-                return ResultRow.failed(part.row, relation, at, part.error, axes)
+                return ResultRow.failed(part.row, relation, at, part.error, axes, part.written)
     measured = [[part for part in draw if isinstance(part, _Measurement)] for draw in draws]
     single = [_row(relation, at, parts) for parts in measured]
     accuracies = [row.accuracy for row in single if row.accuracy is not None]
@@ -136,11 +143,14 @@ def _mean_row(
             for parts in measured
         ]
 
-    def difference(other: str | None = None) -> Difference:
-        own = drawn(lambda part: part.gain(other))
+    def difference() -> Difference:
+        own = drawn(lambda part: part.gain())
         low, high = difference_over_draws(own)
-        mean = float(np.mean([draw.values.mean() for draw in own]))
-        return Difference(mean, float(low), float(high))
+        return Difference(_mean_of(own), float(low), float(high))
+
+    def compared(other: str) -> Difference:
+        own = drawn(lambda part: part.gain(other))
+        return _compared(Paired.of_draws(own), _mean_of(own), first.row)
 
     low, high = accuracy_over_draws(drawn(lambda part: part.condition.outcomes.correct))
     first = measured[0][0]
@@ -157,7 +167,7 @@ def _mean_row(
         difference_low=gain.low,
         difference_high=gain.high,
         against={
-            name: difference(name) for name in single[0].against
+            name: compared(name) for name in single[0].against
             if all(name in row.against for row in single)
         },
         answers={
@@ -167,8 +177,57 @@ def _mean_row(
         answers_other=None if single[0].answers_other is None
         else float(np.mean([row.answers_other or 0.0 for row in single])),
         draws=len(single),
+        opened=None if single[0].opened is None
+        else float(np.mean([row.opened or 0.0 for row in single])),
         spread=float(np.std(accuracies, ddof=1)),
+        off_task=off_task_mean(off_task, [[part.dataset for part in parts] for parts in measured])
+        if all(off_task := [_off_task(parts) for parts in measured]) else None,
     )  # fmt: skip
+
+
+def _mean_of(draws: Sequence[Draw]) -> float:
+    """The mean over draws of their means."""
+    return float(np.mean([draw.values.mean() for draw in draws]))
+
+
+def _compared(paired: Paired, difference: float, row: EvalRow) -> Difference:
+    """A difference from another eval, with what its tests say."""
+    low, high = (float(bound) for bound in paired.interval)
+    found = Difference(difference, low, high, p=paired.p)
+    if row.margin is None:
+        return found
+    return replace(
+        found,
+        margin=row.margin,
+        no_worse=low > -row.margin,
+        p_no_worse=paired.p_no_worse(row.margin),
+        equivalent=-row.margin < low and high < row.margin,
+        p_equivalent=paired.p_equivalent(row.margin),
+    )
+
+
+def _tested_together(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """The rows, whose comparisons with other evals know what their p-values are when all of a kind
+    are tested together: those on one relation, those over all relations, and of each those of means
+    over seeds."""
+    families: dict[tuple[bool, bool], list[tuple[int, str]]] = {}
+    for place, row in enumerate(rows):
+        family = families.setdefault((row.relation is None, row.draws is not None), [])
+        family += [(place, name) for name in row.against]
+    adjusted = [dict(row.against) for row in rows]
+    for family in families.values():
+        p_values = [rows[place].against[name].p or 0.0 for place, name in family]
+        for (place, name), p_holm, q_bh in zip(
+            family, holm(p_values), benjamini_hochberg(p_values), strict=True
+        ):
+            adjusted[place][name] = replace(
+                rows[place].against[name], p_holm=float(p_holm), q_bh=float(q_bh),
+                family=len(family),
+            )  # fmt: skip
+    return [
+        replace(row, against=against) if against else row
+        for row, against in zip(rows, adjusted, strict=True)
+    ]
 
 
 def _parts(
@@ -177,8 +236,9 @@ def _parts(
     """The conditions of an eval on one relation, with or without numbers, in the order in which the
     recipe sweeps them."""
     step = plan[row.step]
+    written = written_as(step.parameters)
     if row.step in failures:
-        return [_Failed(row, at, failures[row.step]) for at in planned(step.parameters)]
+        return [_Failed(row, at, failures[row.step], written) for at in planned(step.parameters)]
     evaluation: Evaluation = values[row.step]
     others = {
         name: values[other]
@@ -188,10 +248,20 @@ def _parts(
     edits = step.parameters.get("mode", "none") != "none"
     plain = row.shots == 0 and not edits
     measured: list[_Measurement | _Failed] = [
-        _Measurement(row, condition.at, condition, evaluation, others, plain, _hash(plan, step))
+        _Measurement(
+            row,
+            condition.at,
+            condition,
+            evaluation,
+            others,
+            plain,
+            _hash(plan, step),
+            written,
+            values.get(row.off_task) if row.off_task is not None else None,
+        )
         for condition in evaluation.conditions
     ]
-    failed = [_Failed(row, f.at, f.error) for f in evaluation.failures if not f.is_trial]
+    failed = [_Failed(row, f.at, f.error, written) for f in evaluation.failures if not f.is_trial]
     if not failed:
         return measured
     place = {at: number for number, at in enumerate(planned({**step.parameters, "choose": ()}))}
@@ -206,7 +276,8 @@ def _hash(plan: Plan, step: Step) -> str:
 def _shown(relation: str | None, at: Point, parts: Sequence[_Measurement | _Failed]) -> ResultRow:
     for part in parts:
         if isinstance(part, _Failed):
-            return ResultRow.failed(part.row, relation, at, part.error, values_of(part.row.axes))
+            axes = values_of(part.row.axes)
+            return ResultRow.failed(part.row, relation, at, part.error, axes, part.written)
     return _row(relation, at, [part for part in parts if isinstance(part, _Measurement)])
 
 
@@ -222,12 +293,16 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
     strata = [number for number, part in enumerate(parts) for _ in part.evaluation.images]
     low, high = accuracy_interval(correct, images, strata)
 
-    def difference(other: str | None = None) -> Difference:
-        if other is None and first.is_zero_shot:
+    def difference() -> Difference:
+        if first.is_zero_shot:
             return Difference(0.0, 0.0, 0.0)
-        gain = np.concatenate([part.gain(other) for part in parts])
+        gain = np.concatenate([part.gain() for part in parts])
         low, high = difference_interval(gain, images, strata)
         return Difference(float(gain.mean()), float(low), float(high))
+
+    def compared(other: str) -> Difference:
+        gain = np.concatenate([part.gain(other) for part in parts])
+        return _compared(Paired.of_items(gain, images, strata), float(gain.mean()), first.row)
 
     zero_shot = difference()
     return ResultRow(
@@ -250,13 +325,28 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
         k=at.k,
         control=at.control,
         axes=values_of(first.row.axes),
+        written=first.written,
+        opened=_opened(parts),
         against={
-            name: difference(name)
+            name: compared(name)
             for name in first.others
             if all(name in part.others for part in parts)
         },
+        off_task=off_task_row(measured) if (measured := _off_task(parts)) else None,
         **(_answers(parts[0]) if relation is not None else {}),
     )
+
+
+def _opened(parts: Sequence[_Measurement]) -> float | None:
+    """The share of items that opened the gate, None without one."""
+    masks = [part.condition.opened for part in parts if part.condition.opened is not None]
+    return float(np.concatenate(masks).mean()) if masks else None
+
+
+def _off_task(parts: Sequence[_Measurement]) -> list[Part]:
+    """What was measured off the task of parts, nothing where one of them lacks it."""
+    found = [(part.off_task, part.at) for part in parts if part.off_task is not None]
+    return found if len(found) == len(parts) else []
 
 
 def _answers(measurement: _Measurement) -> dict[str, Any]:

@@ -20,11 +20,51 @@ RESULTS_FORMAT = 2
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference in accuracy with its 95 % interval."""
+    """A paired difference in accuracy with its 95 % interval.
+
+    From another eval it has ``p``, of no difference (two-sided, of the score test that the interval
+    is made of), and with the ``family`` comparisons of its kind in the run tested together
+    ``p_holm`` and ``q_bh``.  With a ``margin`` it says whether a loss of more than that is excluded
+    (``no_worse``) and whether a difference of more than that is, either way (``equivalent``), with
+    the one-sided p-values of both.
+    """
 
     difference: float
     low: float
     high: float
+    p: float | None = None
+    p_holm: float | None = None
+    q_bh: float | None = None
+    family: int | None = None
+    margin: float | None = None
+    no_worse: bool | None = None
+    p_no_worse: float | None = None
+    equivalent: bool | None = None
+    p_equivalent: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The difference as plain data; without what was not asked for."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class OffTask:
+    """What a condition costs on ``n`` off-task prompts of a kind, with 95 % intervals: ``kl``, the
+    mean divergence of the next token in nats (of one prompt without an upper bound); the
+    ``accuracy`` with what is written, beside that ``before``; and their ``change``, paired."""
+
+    kind: str
+    n: int
+    kl: float
+    kl_low: float | None
+    kl_high: float | None
+    accuracy: float
+    accuracy_low: float | None
+    accuracy_high: float | None
+    before: float
+    change: float
+    change_low: float | None
+    change_high: float | None
 
 
 def _optional(empty: Any) -> Any:
@@ -39,14 +79,17 @@ class ResultRow(Short):
 
     Over all relations ``relation`` is None, and what was settled for each is ``chosen``.  ``k``
     and ``vector`` are there where the eval sweeps them, ``control`` where the row is one;
-    ``against`` holds the differences from other evals, by name.  For a single relation ``answers``
-    holds the shares of items whose answer was that relation's object, and ``answers_other`` the
-    share of those whose answer was none's.
+    ``written`` says how a vector is written, in the recipe's words, where that is not as `add`,
+    `patch` and `ablate` do by themselves; ``opened`` is the share of items that opened the gate of
+    `when`.  ``against`` holds the differences from other evals, by name.  For a single relation
+    ``answers`` holds the shares of items whose answer was that relation's object, and
+    ``answers_other`` the share of those whose answer was none's.
 
     ``axes`` are the values of the sweeps that the eval is read for.  Where these are seeds there is
     a row for the mean over them, with ``mean`` in their place: ``draws`` is how many there are and
     ``spread`` the standard deviation of their accuracies; intervals take seeds and items as drawn,
-    and ``n`` is the number of items of one draw, the smallest.
+    and ``n`` is the number of items of one draw, the smallest.  ``off_task`` is there where the
+    eval measures it.
 
     A condition that gave no numbers is a row with ``error``, its code, message and help, and None
     for all that was to be measured; so is the row over all relations where one of them is so.
@@ -75,11 +118,14 @@ class ResultRow(Short):
     axes: Mapping[str, int | float | str] = _optional({})
     draws: int | None = _optional(None)
     spread: float | None = _optional(None)
+    written: str = _optional("")
+    opened: float | None = _optional(None)
+    off_task: OffTask | None = field(default=None, metadata={"optional": True})
 
     @classmethod
     def failed(
         cls, row: EvalRow, relation: str | None, at: Point, error: MfvError,
-        axes: Mapping[str, int | float | str],
+        axes: Mapping[str, int | float | str], written: str,
     ) -> ResultRow:  # fmt: skip
         """The row of a condition without numbers."""
         nothing = dict.fromkeys(name for name in ALWAYS if name not in CONDITION)
@@ -87,7 +133,7 @@ class ResultRow(Short):
             eval=row.eval, relation=relation, shots=row.shots, layer=at.layer, scale=at.scale,
             vector=vector_of(row, at), k=at.k, control=at.control,
             error={"code": error.code, "message": error.message, "help": error.help or ""},
-            axes=axes,
+            axes=axes, written=written,
             **nothing,
         )  # fmt: skip
 
@@ -95,11 +141,13 @@ class ResultRow(Short):
     def of_json(cls, data: Mapping[str, Any]) -> ResultRow:
         """The row of which ``data`` is the :meth:`to_json`."""
         against = {name: Difference(**one) for name, one in data.get("against", {}).items()}
-        return cls(**{**data, "against": against})
+        off_task = OffTask(**data["off_task"]) if data.get("off_task") else None
+        return cls(**{**data, "against": against, "off_task": off_task})
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data; optional fields only where there is something in them."""
         row = asdict(self)
+        row["against"] = {name: gain.to_json() for name, gain in self.against.items()}
         return {
             name: value
             for name, value in row.items()

@@ -25,7 +25,7 @@ from mfv_dsl.execute.blend_weights import blend_weights
 from mfv_dsl.execute.finished import remember
 from mfv_dsl.execute.folder import Performance, write_library, write_run
 from mfv_dsl.execute.groups import in_groups
-from mfv_dsl.execute.notes import failure_notes, linearised, notes
+from mfv_dsl.execute.notes import comparison_notes, failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.operations.evaluation import check_answers, named
 from mfv_dsl.execute.results import choices, reported, result_rows
@@ -140,7 +140,10 @@ def _inputs(step: Step, performance: Performance) -> dict[str, Any]:
     gets the error in place of one that failed, unless all of them need it."""
     failed = [key for key in step.follows_from if key in performance.failures]
     separate = [step.inputs[t.name] for t in treatments(step.parameters) if t.name in step.inputs]
-    shared = step.operation != "evaluate" or any(key not in separate for key in failed)
+    if step.operation == "off_task":  # it measures the conditions that its evaluation has
+        separate = list(step.references.values())
+    is_of_conditions = step.operation in ("evaluate", "off_task")
+    shared = not is_of_conditions or any(key not in separate for key in failed)
     if failed and (shared or len(set(failed)) == len(set(separate))):
         raise performance.failures[failed[0]]
     return inputs_of(step, {**performance.values, **performance.failures})
@@ -284,10 +287,11 @@ def _run_plan(
     else_done = done.saves or done.tunes or done.numbers
     if errors and not (else_done or any(not row.error for row in rows)):
         raise errors[0]
+    said = [*failure_notes(plan, rows, performance.failures), *notes(done, values),
+            *comparison_notes(rows)]  # fmt: skip
     results = Results(
         rows, choices(done, values), blend_weights(done, values),
-        tuning_rows(done, values), [*failure_notes(plan, rows, performance.failures),
-                                    *notes(done, values)], linearised(done, values),
+        tuning_rows(done, values), said, linearised(done, values),
         reported(plan, values, performance.failures), dict(plan.docs),
     )  # fmt: skip
     write_run(folder, text, plan, performance, results, origin, settings.trace)

@@ -17,6 +17,7 @@ from mfv_dsl.execute.tables import (
     COLUMNS,
     EPOCHS,
     HEADS,
+    LATER,
     NORMS,
     OF_RESULTS,
     SIMILARITY,
@@ -92,7 +93,7 @@ def _of_csv(
             return older(run)
         found = csv_rows(text, _WORDS)
         for column in COLUMNS[file] if found else ():
-            if column not in found[0]:
+            if column not in found[0] and column not in LATER:
                 raise ValueError(f"{file} has no column `{column}`")
         return found
 

@@ -26,6 +26,7 @@ from mfv_dsl.base.files import open_regular, write_atomically
 from mfv_dsl.base.places import step_file, store_root
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.finite import check_finite, not_numbers
+from mfv_dsl.execute.off_task import OffTaskMeasurement
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
@@ -35,6 +36,7 @@ from mfv_dsl.methods.courses import Checkpoint, Epoch
 from mfv_dsl.methods.head_outputs import HeadOutputs
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
+from mfv_dsl.methods.off_task import OffTaskCost
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
 from mfv_dsl.methods.states import States
@@ -64,6 +66,8 @@ _TYPES: dict[str, type] = {
         Training,
         Epoch,
         Checkpoint,
+        OffTaskCost,
+        OffTaskMeasurement,
     )
 }
 

@@ -14,16 +14,22 @@ from mfv_dsl.base.csv_text import csv_text
 from mfv_dsl.execute.rows import ALWAYS, CONDITION
 
 Line = dict[str, Any]
+#: What a comparison with another eval says beside the difference and its interval.
+TESTS = ("p", "p_holm", "q_bh", "family", "margin", "no_worse", "p_no_worse", "equivalent",
+         "p_equivalent")  # fmt: skip
 #: Files of what is computed of values, and the columns that each has.
 HEADS, EPOCHS, NORMS, SIMILARITY = "heads.csv", "epochs.csv", "norms.csv", "similarity.csv"
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     HEADS: ("step", "relation", "by", "layer", "head", "score", "low", "high", "p",
-            "accuracy_change", "n"),
+            "p_holm", "q_bh", "accuracy_change", "n"),
     EPOCHS: ("tune", "relation", "variable", "layer", "epoch", "chosen", "n", "loss",
              "off_task_kl", "accuracy", "nll", "norm"),
     NORMS: ("step", "vector", "layer", "heads", "norm"),
     SIMILARITY: ("vector", "other", "cosine"),
 }  # fmt: skip
+
+#: Columns that files of earlier versions do not have.
+LATER = frozenset(("p_holm", "q_bh"))
 
 
 @dataclass(frozen=True)
@@ -39,19 +45,22 @@ class Table:
 
 def result_lines(data: Mapping[str, Any]) -> list[Line]:
     """A line for each condition and relation, None for all relations together.  Only where a row
-    needs them there are columns ``vector``, ``k``, ``control``, one for each sweep that evals are
-    read for, ``draws`` and ``spread`` of means over seeds, ``vs_NAME`` with its interval,
-    ``vs_NAME_low`` and ``vs_NAME_high``, for each eval compared with, and ``error``.  Where an
-    eval's own name ends so that two columns would be called alike, the bounds are ``vs_NAME.low``
-    and ``vs_NAME.high``."""
+    needs them there are columns ``vector``, ``k``, ``control``, ``written``, ``opened``, one for
+    each sweep that evals are read for, ``draws`` and ``spread`` of means over seeds, ``vs_NAME``
+    with its interval, ``vs_NAME_low`` and ``vs_NAME_high``, and its :data:`TESTS`, such as
+    ``vs_NAME_p``, for each eval compared with, ``off_task_kl`` and others of what is measured off
+    the task, and ``error``.  Where an eval's own name ends so that two columns would be called
+    alike, they are ``vs_NAME.low`` and so on."""
     names = {name for row in data["rows"] for name in row.get("against", ())}
-    clash = any(f"{name}_{end}" in names for name in names for end in ("low", "high"))
+    clash = any(f"{name}_{end}" in names for name in names for end in ("low", "high", *TESTS))
     of = "." if clash else "_"
     lines = []
     for row in data["rows"]:
         line = _with_axes(row)
         line.pop("answers", None)
         line.pop("answers_other", None)
+        for name, value in (line.pop("off_task", None) or {}).items():
+            line[f"off_task_{name}"] = value
         if error := line.get("error"):
             line["error"] = error["code"]
         for name, gain in line.pop("against", {}).items():
@@ -59,6 +68,7 @@ def result_lines(data: Mapping[str, Any]) -> list[Line]:
                 f"vs_{name}": gain["difference"],
                 f"vs_{name}{of}low": gain["low"],
                 f"vs_{name}{of}high": gain["high"],
+                **{f"vs_{name}{of}{test}": gain[test] for test in TESTS if test in gain},
             }
         lines.append(line)
     return lines

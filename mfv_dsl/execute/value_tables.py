@@ -13,12 +13,13 @@ import torch
 from mfv_dsl.base.columns import cell
 from mfv_dsl.base.csv_text import csv_text
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.execute.rankings import NO_SETTING
 from mfv_dsl.execute.tables import COLUMNS, EPOCHS, HEADS, NORMS, SIMILARITY, Line
 from mfv_dsl.lang.entries import RANKINGS
 from mfv_dsl.methods.geometry import similarity
 from mfv_dsl.methods.means import effect_intervals
 from mfv_dsl.methods.mediation import Mediation
-from mfv_dsl.methods.statistics import sign_flip_test
+from mfv_dsl.methods.statistics import benjamini_hochberg, holm, sign_flip_test
 from mfv_dsl.methods.tuning import Tuned
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Plan, Step, needed, values_of
@@ -90,6 +91,23 @@ def head_lines(
                     if name in arrays
                 }
                 lines.append({**said, "layer": layer, "head": head, **scores})
+    return _tested_together(lines)
+
+
+def _tested_together(lines: list[Line]) -> list[Line]:
+    """The lines with the p-values that they have when all heads on all relations of a ranking are
+    tested together."""
+    families: dict[str, list[Line]] = {}
+    for line in lines:
+        own = {name: line[name] for name in line if name == "by" or name not in NO_SETTING}
+        families.setdefault(repr(own), []).append(line)
+    for family in families.values():
+        tested = [line for line in family if line.get("p") is not None]
+        p_values = [line["p"] for line in tested]
+        for line, p_holm, q_bh in zip(
+            tested, holm(p_values), benjamini_hochberg(p_values), strict=True
+        ):
+            line |= {"p_holm": float(p_holm), "q_bh": float(q_bh)}
     return lines
 
 

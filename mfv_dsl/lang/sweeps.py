@@ -41,6 +41,13 @@ from mfv_dsl.lang.values_in import (
 )
 
 SWEEP = "sweep"
+#: The columns of what is measured off the task.
+OFF_TASK_COLUMNS = tuple(
+    f"off_task_{name}"
+    for name in ("kind", "n", "before", *(
+        f"{value}{end}" for value in ("kl", "accuracy", "change") for end in ("", "_low", "_high")
+    ))
+)  # fmt: skip
 #: The most readings of one block or declaration.
 MAX_READINGS = 1000
 #: What the columns of results are called, which a sweep's own column stands beside.
@@ -50,7 +57,7 @@ COLUMNS = frozenset(
      "against", "answers", "answers_other", "error", "draws", "spread", "axes", "tune", "split",
      "chosen", "condition", "run", "value", "answered", "share", "candidate", "weight", "p",
      "accuracy_alone", "variable", "epochs", "start_accuracy", "nll", "start_nll", "norm",
-     "start_norm", "number")
+     "start_norm", "number", "written", "opened", "off_task", *OFF_TASK_COLUMNS)
 )  # fmt: skip
 #: The value of each sweep in one reading.
 Reading = Mapping[str, Expr]

@@ -52,6 +52,7 @@ def _ends(plan: Plan) -> dict[tuple[str, str], set[str]]:
     for row in plan.rows:
         keys = ends.setdefault(("eval", row.eval), set())
         keys |= {row.step, *(key for _, key in row.against)}
+        keys |= {row.off_task} if row.off_task is not None else set()
     for tune in plan.tunes:
         ends.setdefault(("tune", tune.tune), set()).add(tune.step)
     for save in plan.saves:

@@ -54,6 +54,40 @@ def difference_over_draws(draws: Sequence[Draw]) -> Interval:
 def effective_size(draws: Sequence[Draw], least: float, most: float) -> float:
     """How many independent items tell as much about the mean over ``draws``, two at least, of
     values between ``least`` and ``most``."""
+    return size_and_freedom(draws, least, most)[0]
+
+
+def size_and_freedom(draws: Sequence[Draw], least: float, most: float) -> tuple[float, float]:
+    """The :func:`effective_size`, and the degrees of freedom that it makes up for."""
+    parts = _parts(draws, least, most)
+    seeds, freedom = len(draws), parts.freedom
+    n = sum(len(draw.values) for draw in draws)
+    shrink = student(n // seeds - parts.n_blocks) / student(freedom)
+    return float(parts.independent / parts.variance * min(shrink, 1.0) ** 2), float(freedom)
+
+
+def mean_over_draws(draws: Sequence[Draw]) -> tuple[float, float]:
+    """Student's interval of the mean over ``draws``, two at least, of values without bounds."""
+    mean = float(np.mean([draw.values.mean() for draw in draws]))
+    parts = _parts(draws, None, None)
+    half = student(parts.freedom) * float(np.sqrt(parts.variance))
+    return mean - half, mean + half
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the mean over draws varies with: its ``variance``, that of so many ``independent``
+    values times their number, its degrees of freedom, and how many blocks items fall into."""
+
+    variance: float
+    independent: float
+    freedom: float
+    n_blocks: int
+
+
+def _parts(draws: Sequence[Draw], least: float | None, most: float | None) -> _Parts:
+    """The parts of the variance of the mean over ``draws``.  Between bounds a cluster of ``least``
+    and one of ``most`` are added to each block, as where nothing has varied."""
     values = np.concatenate([draw.values for draw in draws]).astype(np.float64)
     seed = np.repeat(np.arange(len(draws)), [len(draw.values) for draw in draws])
     stratum = numbered([name for draw in draws for name in draw.strata])
@@ -73,7 +107,9 @@ def effective_size(draws: Sequence[Draw], least: float, most: float) -> float:
     owner = np.zeros(n_clusters, dtype=int)
     if len(set(zip(stratum.tolist(), cluster.tolist(), strict=True))) == n_clusters:
         owner[cluster] = stratum
-    apart = (most - mean) ** 2 + (mean - least) ** 2
+    apart = 0.0
+    if least is not None and most is not None:
+        apart = (most - mean) ** 2 + (mean - least) ** 2
     common = spare = spare_independent = 0.0
     n_blocks = owner.max() + 1
     for number in range(n_blocks):
@@ -86,9 +122,9 @@ def effective_size(draws: Sequence[Draw], least: float, most: float) -> float:
     common = max(common, 0.0) / total**2 + spare / total**2
     variance = between + common
     independent = float(np.mean(weights * (values - mean) ** 2)) + spare_independent / total
-    freedom = variance**2 / (between**2 / (seeds - 1) + common**2 / max(n_clusters - n_blocks, 1))
-    shrink = student(total // seeds - n_blocks) / student(freedom)
-    return float(independent / variance * min(shrink, 1.0) ** 2)
+    parts = between**2 / (seeds - 1) + common**2 / max(n_clusters - n_blocks, 1)
+    freedom = variance**2 / parts if parts > 0 else float("inf")
+    return _Parts(float(variance), float(independent), float(freedom), int(n_blocks))
 
 
 def _means_of(groups: np.ndarray, values: np.ndarray) -> np.ndarray:

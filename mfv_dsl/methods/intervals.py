@@ -88,12 +88,19 @@ def tango(up: Numbers, down: Numbers, n: Numbers) -> Interval:
 
 
 def _tango_holds(d: np.ndarray, up: np.ndarray, down: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Whether a difference of ``d`` is not rejected (Tango 1998, equations 9 and 10)."""
+    """Whether a difference of ``d`` is not rejected."""
+    distance, variance = tango_parts(d, up, down, n)
+    holds: np.ndarray = distance**2 <= Z**2 * variance
+    return holds
+
+
+def tango_parts(d: Numbers, up: Numbers, down: Numbers, n: Numbers) -> tuple[Any, Any]:
+    """How far ``up - down`` is from what a difference of ``d`` would have, and the variance of that
+    under it (Tango 1998, equations 9 and 10)."""
     b = (2 * n - up + down) * d - up - down
     c = -down * d * (1 - d)
     q = (np.sqrt(np.maximum(b**2 - 8 * n * c, 0)) - b) / (4 * n)
-    holds: np.ndarray = (up - down - n * d) ** 2 <= Z**2 * n * (2 * q + d * (1 - d))
-    return holds
+    return up - down - n * d, n * (2 * q + d * (1 - d))
 
 
 def effective_size(
@@ -146,6 +153,20 @@ def effective_size(
     shrink = student(n - n_blocks) / student(n_clusters - n_blocks)
     sizes: np.ndarray = n * independent / designed * shrink**2
     return sizes
+
+
+def freedom(
+    n: int,
+    clusters: Sequence[Hashable] | None = None,
+    strata: Sequence[Hashable] | None = None,
+) -> float:
+    """The degrees of freedom that :func:`effective_size` makes up for: of clusters less strata
+    where items share clusters, else infinity."""
+    if clusters is None or len(set(clusters)) == n:
+        return float("inf")
+    nested = len(set(zip(clusters, [0] * n if strata is None else strata, strict=True)))
+    blocks = 1 if strata is None or nested > len(set(clusters)) else len(set(strata))
+    return float(max(len(set(clusters)) - blocks, 1))
 
 
 def student(freedom: float) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 
-from mfv_dsl.methods.intervals import student
+from mfv_dsl.methods.intervals import numbered, student
 
 
 def effect_intervals(
@@ -32,10 +34,16 @@ def effect_intervals(
     return bounds[0], bounds[1]
 
 
-def divergence_interval(divergences: np.ndarray) -> tuple[float, float]:
+def divergence_interval(
+    divergences: np.ndarray, clusters: Sequence[Hashable] | None = None
+) -> tuple[float, float]:
     """The interval of the mean of ``divergences`` (n,), which are 0 or more and mostly small, with
     a long tail: Student's after a cubic transformation that removes the skewness (Hall 1992; Zhou
-    & Dinh 2005).  A single one has no interval above: (0, inf)."""
+    & Dinh 2005).  A single one has no interval above: (0, inf).  Those of one of ``clusters``, such
+    as an image, count as one."""
+    if clusters is not None:
+        places = numbered(clusters)
+        divergences = np.bincount(places, divergences) * ((places.max() + 1) / len(divergences))
     n = len(divergences)
     if n < 2:
         return (0.0, float("inf"))

@@ -20,7 +20,7 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.base.transfer import brought
 from mfv_dsl.data.off_task import OFF_TASKS
 from mfv_dsl.engine.edits import Edit
-from mfv_dsl.engine.prefix import encode_prefix
+from mfv_dsl.engine.prefix import PrefixOf, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.finite import check_scores
@@ -144,14 +144,17 @@ def off_task_costs(
     batches: Sequence[PromptBatch],
     variants: Sequence[Sequence[Edit]],
     progress: Progress = lambda _: None,
+    prefix_of: PrefixOf = encode_prefix,
 ) -> list[OffTaskCost]:
     """For each variant, a list of edits, what :func:`off_task_cost` gives; every prompt's earlier
-    tokens are run once for all variants."""
+    tokens are run once for all variants, by ``prefix_of``, unless that is
+    :func:`~mfv_dsl.engine.prefix.full_passes`, which takes edits at other tokens than the last."""
     if not variants:
         return []
 
     def measured(rows: Rows) -> list[OffTaskCost]:
-        return _costs(backend, rows.batch, [rows.edits(edits) for edits in variants])
+        own = [rows.edits(edits) for edits in variants]
+        return _costs(backend, rows.batch, own, prefix_of)
 
     parts = []
     for rows, part in in_parts(backend, batches, measured):
@@ -166,12 +169,12 @@ def off_task_costs(
 
 @torch.no_grad()
 def _costs(
-    backend: Backend, batch: PromptBatch, variants: Sequence[Sequence[Edit]]
+    backend: Backend, batch: PromptBatch, variants: Sequence[Sequence[Edit]], prefix_of: PrefixOf
 ) -> list[OffTaskCost]:
     """What each variant costs on one batch."""
     answers = batch.answers[:, None]
     costs: dict[int, OffTaskCost] = {}
-    for chunk in encode_prefix(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
+    for chunk in prefix_of(backend, batch).run(variants, logits=True, at_once=_AT_ONCE):
         p, q = (_log_p(scores.logits) for scores in (chunk.unedited, chunk.scores))
         kl = (p.exp() * (p - q)).sum(-1).clamp_min(0)  # below 0 is rounding
         finite, numbers, after, before = brought(

@@ -91,6 +91,7 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
             help="write long sums as one `mean(...)`, or with fewer names in between",
         ) from None
     ends += [step for row in rows for step in (row.step, *(key for _, key in row.against))]
+    ends += [row.off_task for row in rows if row.off_task is not None]
     ends += [vector.step for save in saves for vector in save.vectors]
     ends += [row.step for row in numbers if row.step is not None]
     steps = needed(planner.steps.values(), ends)

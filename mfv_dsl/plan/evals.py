@@ -10,15 +10,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import CheckedBlock
-from mfv_dsl.lang.entries import FUNCTION, ITEM, WRITES
+from mfv_dsl.lang.entries import (
+    FUNCTION,
+    ITEM,
+    OFF_TASKS_BY_CELL,
+    PLACED,
+    WRITERS,
+    WRITES,
+    off_task_metrics,
+)
 from mfv_dsl.lang.evals import each_of, mode_of
 from mfv_dsl.lang.syntax import Expr
 from mfv_dsl.plan.analogy import candidates
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.controls import SUBSTITUTES
-from mfv_dsl.plan.descriptions import SUPPORT_SPLIT
+from mfv_dsl.plan.descriptions import SUPPORT_SPLIT, conditions
 from mfv_dsl.plan.expressions import Planner, titled
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.steps import EvalRow
@@ -30,15 +39,59 @@ class EvalPlanner(Planner):
 
     def evaluate(self, block: CheckedBlock) -> list[EvalRow]:
         """The rows of an eval: a step for each number of shots and relation."""
-        return [
-            EvalRow(
-                block.own_name, relation, shots, self._evaluate(block, relation, shots),
-                block.listed, tuple(self._comparisons(block, relation)), block["metrics"],
-                block.axes,
-            )
-            for shots in sweep(block["shots"])
-            for relation in self.relations_of(block)
-        ]  # fmt: skip
+        rows = []
+        for shots in sweep(block["shots"]):
+            for relation in self.relations_of(block):
+                step = self._evaluate(block, relation, shots)
+                rows.append(EvalRow(
+                    block.own_name, relation, shots, step, block.listed,
+                    tuple(self._comparisons(block, relation)), block["metrics"], block.axes,
+                    block["margin"] if block["against"] else None,
+                    self._off_task(block, relation, step),
+                ))  # fmt: skip
+        return rows
+
+    def _off_task(self, block: CheckedBlock, relation: str, evaluation: str) -> str | None:
+        """The step that measures the conditions of an evaluation off their task; None where that is
+        not asked for, or nothing is written.
+
+        Raises MfvError: MFV5354 for a dataset without another relation, MFV5600 for a kind of
+        prompts that it does not have, MFV5604 where heads classify or an adapter is measured.
+        """
+        measured = self.steps[evaluation]
+        if not off_task_metrics(block["metrics"]) or "mode" not in measured.parameters:
+            return None
+        if measured.parameters["mode"] in ("adapter", "classify"):
+            raise MfvError(
+                "MFV5604", f"{titled(block)} writes no vector and ablates no heads that could be "
+                "measured off its task",
+                help="give it `metrics = [accuracy, p_answer]`",
+            )  # fmt: skip
+        context, kind = self.context_of(block), block["off_task"]
+        others = tuple(r for r in self.dataset_facts(context).relations if r != relation)
+        if not others:
+            raise MfvError(
+                "MFV5354", f"the dataset has no relation but `{relation}`, so nothing is off its "
+                "task",
+                help="take the off-task metrics out, or a dataset with more relations",
+            )  # fmt: skip
+        constructor = self.checked.datasets[context.dataset].constructor
+        if kind in OFF_TASKS_BY_CELL and constructor != "scenes":
+            raise MfvError(
+                "MFV5600", f"`off_task = {kind}` asks about the cells of a grid, and "
+                f"`{constructor}` has none",
+                help="`few_shot` and `named` go with every dataset",
+            )  # fmt: skip
+        parameters = {
+            "relation": relation, "off_task": others, "kind": kind, "split": block["split"],
+            "items": block["off_task_items"], "seed": block["seed"],
+            "conditions": conditions(measured.parameters)[1],
+        }  # fmt: skip
+        return self.add(
+            "off_task", f"{titled(block)}, off its task: {relation}", parameters,
+            {"evaluation": evaluation}, context, dataset=True,
+            references={n: key for n, key in measured.inputs.items() if isinstance(key, str)},
+        )  # fmt: skip
 
     def _comparisons(self, block: CheckedBlock, relation: str) -> Iterator[tuple[str, str]]:
         """The evals that a block is compared with, each with the step that measures the relation
@@ -78,6 +131,8 @@ class EvalPlanner(Planner):
                         inputs[treatment.ablated] = self.heads(
                             block["ablate"], replace(context, variation=variation)
                         )
+        if mode in WRITERS and block["when"] is not None:
+            inputs["when"] = self.vector(block["when"], context)
         if mode == "classify":
             inputs["support"] = self._support(relation, shots, block, context)
         if ablates and block["ablate_with"] == "mean":
@@ -149,14 +204,17 @@ class EvalPlanner(Planner):
 def _parameters(block: CheckedBlock) -> dict[str, Any]:
     """The attributes of an eval that have an effect with what it writes, as parameters of its
     steps."""
-    mode, written = mode_of(block.settings), {w for w in WRITES if block[w] is not None}
+    mode = mode_of(block.settings)
+    written = {name for name in WRITES if block[name] is not None}
+    if mode in WRITERS and block["when"] is not None:
+        written.add("when")
     parameters: dict[str, Any] = {}
     for p in options_in_key(ITEM["eval"]):
         if not p.acts_in or not written.isdisjoint(p.acts_in):
             value = block[p.name]
             parameters[p.stored_name] = sweep(value) if p.sweeps and value is not None else value
     # `patch` writes each head's part in its place: there is no layer and no scale to choose
-    chosen = tuple(name for name in parameters.get("choose", ()) if mode == "add" or name == "k")
+    chosen = tuple(name for name in parameters.get("choose", ()) if mode in PLACED or name == "k")
     if "choose" in parameters:
         parameters["choose"] = chosen
         if not chosen:  # nothing is settled on another split

@@ -11,6 +11,7 @@ from mfv_dsl.plan.descriptions import Description, distinct
 from mfv_dsl.plan.estimate import Estimate, duration
 from mfv_dsl.plan.images import new_images
 from mfv_dsl.plan.operations import OPERATIONS
+from mfv_dsl.plan.power import sight_lines
 from mfv_dsl.plan.steps import Plan
 
 _SHORTEST = 0.01  # seconds of a step that are shown
@@ -87,8 +88,8 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
         estimate: How long it will take, if that was asked for.
 
     Returns:
-        A line for every model and dataset, a paragraph for every step, the sum of costs, and a line
-        for every save, as ``mfv plan`` prints it.
+        A line for every model and dataset, a paragraph for every step, the sum of costs, what the
+        items of evals can show, and a line for every save, as ``mfv plan`` prints it.
 
     >>> from mfv_dsl.base.source import Source
     >>> from mfv_dsl.lang.checker import load_recipe
@@ -134,6 +135,7 @@ def plan_text(plan: Plan, notes: list[Note], estimate: Estimate | None = None) -
     )
     if estimate is not None:
         lines += estimate.to_text().splitlines()
+    lines += sight_lines(plan)
     if plan.numbers:
         texts = dict.fromkeys(row.number for row in plan.numbers)
         lines.append(f"reports {', '.join(texts)}")

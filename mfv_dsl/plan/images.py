@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mfv_dsl.base.facts import DatasetFacts
-from mfv_dsl.lang.entries import TRAINING_SPLIT
+from mfv_dsl.lang.entries import OFF_TASK_KINDS, TRAINING_SPLIT
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, dataset_facts, training_items
 from mfv_dsl.plan.sizes import OF_TRIALS
 from mfv_dsl.plan.steps import Plan, Step
@@ -54,6 +54,10 @@ def draws(plan: Plan, step: Step) -> Iterator[Draw]:
         shots = max(p["shots"], 1 if p.get("mode") == "blend" else 0)
         for split in (p["split"], *([p["select_on"]] if p.get("choose") else ())):
             yield of(p["items"], shots, split)
+    elif step.operation == "off_task":
+        for other in p["off_task"]:
+            yield of(-(-p["items"] // len(p["off_task"])), OFF_TASK_KINDS[p["kind"]], p["split"],
+                     other)  # fmt: skip
     elif step.operation in ("lora", "soft_prompt"):
         yield of(p["items"], p["shots"], TRAINING_SPLIT)
         yield of(p["select_items"], p["shots"], p["select_on"])

@@ -142,6 +142,11 @@ OPERATIONS: dict[str, Operation] = {
         _of_entry(ITEM["eval"], ("relation",), {"mode": "none", "vectors": 1, "ablates": False}),
         doc="accuracy on a relation's prompts", version=2, describe=descriptions.evaluate,
     ),
+    "off_task": Operation(
+        "what the conditions of an evaluation cost on prompts of other relations",
+        ("relation", "off_task", "kind", "split", "items", "seed", "conditions"),
+        describe=descriptions.off_task,
+    ),
     "answers": Operation(
         "what the unedited model answers; the values of evaluations hold it, so that with its "
         "version theirs is raised", ("relation", "shots", "items", "split", "seed", "answer"),

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.pools import shortages_of_pool
-from mfv_dsl.lang.entries import TRAINING_SPLIT
+from mfv_dsl.lang.entries import OFF_TASK_KINDS, TRAINING_SPLIT
 from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS
 
 #: What a step draws: so many prompts of a split, each with so many demonstrations, and the names of
@@ -33,6 +33,13 @@ def shortages(
 def _pools(operation: str, parameters: Mapping[str, Any]) -> Iterator[_Pool]:
     for prompts, split, shots in _draws(operation, parameters):
         yield parameters["relation"], split, prompts, shots
+    if operation == "off_task":
+        others, demonstrations = parameters["off_task"], OFF_TASK_KINDS[parameters["kind"]]
+        each = -(-parameters["items"] // len(others))
+        for other in others:
+            yield (
+                other, parameters["split"], ("off_task_items", each), ("off_task", demonstrations),
+            )  # fmt: skip
     if operation == "tune" and parameters["kl"] and parameters["items"] != "all":
         others = parameters["off_task"]
         each = -(-parameters["items"] // max(1, len(others)))

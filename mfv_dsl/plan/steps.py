@@ -57,13 +57,19 @@ class Step(Short):
         return tuple(dict.fromkeys((*self.input_keys, *self.references.values())))
 
 
+#: The fields of a plan's rows of evals that are there whatever was asked for.
+_ROW = ("eval", "relation", "shots", "step", "vectors", "against", "metrics", "axes")
+
+
 @dataclass(frozen=True, repr=False)
 class EvalRow(Short):
     """What an ``eval`` shows: the step that measures one relation under one number of shots.
 
     ``vectors`` are the texts of the vectors where the eval lists several; ``against`` pairs the
     names of evals to compare with and the steps that measure this relation there; ``axes`` are the
-    values of sweeps that the eval is read for.
+    values of sweeps that the eval is read for; ``margin`` is the difference in accuracy that a
+    comparison tells from a loss, and ``off_task`` the step that measures what is written off its
+    task.
     """
 
     eval: str
@@ -74,6 +80,13 @@ class EvalRow(Short):
     against: tuple[tuple[str, str], ...] = ()
     metrics: tuple[str, ...] = ("accuracy", "p_answer")
     axes: tuple[Axis, ...] = ()
+    margin: float | None = None
+    off_task: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data; without what was not asked for."""
+        row = {**vars(self), "axes": values_of(self.axes)}
+        return {name: value for name, value in row.items() if name in _ROW or value is not None}
 
 
 @dataclass(frozen=True)
@@ -207,7 +220,7 @@ class Plan:
                  "references": dict(step.references)}
                 for step in self.steps
             ],
-            "rows": [{**vars(row), "axes": values_of(row.axes)} for row in self.rows],
+            "rows": [row.to_json() for row in self.rows],
             "tunes": [{**vars(row), "axes": values_of(row.axes)} for row in self.tunes],
             **({"numbers": [{**vars(row), "axes": values_of(row.axes)} for row in self.numbers]}
                if self.numbers else {}),

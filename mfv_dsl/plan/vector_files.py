@@ -21,7 +21,7 @@ MOST_OF_LOADED = 20_000
 #: Operations that give heads, or what heads are chosen by, and no vector.
 _NO_VECTORS = frozenset(("activations", "mediation", "head_norms", "head_outputs",
                          "head_relevance", "head_probe", "head_votes", "overall_mean", "evaluate",
-                         "answers", "norm", "dot", "cosine", "arithmetic"))  # fmt: skip
+                         "answers", "off_task", "norm", "dot", "cosine", "arithmetic"))  # fmt: skip
 
 
 def check_files(

@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields
 
 from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.base.layers import numbers_of
+from mfv_dsl.lang.entries import OFF_TASK_KINDS
 from mfv_dsl.lang.writing import SITES
 from mfv_dsl.plan.descriptions import (
     OFF_TASK_SHOTS,
@@ -149,15 +150,28 @@ def _evaluate(plan: Plan, step: Step) -> Work:
         return _answered(facts, items, shots)
     trials, measured = conditions(p)
     passes, n_layers = 2 if trials else 1, facts.n_layers
-    places = [min(numbers) for layer in p.get("layers") or () if (numbers := numbers_of(layer))]
+    places = [
+        min(numbers)
+        for layer in p.get("layers") or ()
+        if (numbers := (0,) if layer == "all" else numbers_of(layer))
+    ]
     above = sum(n_layers - layer for layer in places) / len(places) if places else n_layers
     shares = shares_prefix(facts, p)
     work = _read(facts, items * passes, shots) if shares else Work()
-    copies = items * (trials + measured)
+    copies = items * (trials + measured + (passes if "when" in step.inputs else 0))
     if p.get("mode") == "blend":
         work += _read(facts, items * passes, 0) if shares else Work()
         copies *= len(step.inputs["candidates"]) + 1
     return work + _answering(facts, p["answer"], copies, above, shots, shares)
+
+
+def _off_task(plan: Plan, step: Step) -> Work:
+    p, facts = step.parameters, model_facts(plan, step)
+    (evaluation,) = step.input_keys
+    shots, shares = OFF_TASK_KINDS[p["kind"]], shares_prefix(facts, plan[evaluation].parameters)
+    work = _read(facts, p["items"], shots) if shares else Work()
+    copies = p["items"] * (p["conditions"] + 1)
+    return work + _copies(facts, copies, facts.n_layers, shots, shares)
 
 
 def _answers(plan: Plan, step: Step) -> Work:
@@ -220,6 +234,7 @@ _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "head_relevance": _relevance,
     "evaluate": _evaluate,
     "answers": _answers,
+    "off_task": _off_task,
     "tune": _tune,
     "lora": _adapter,
     "soft_prompt": _adapter,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from mfv_dsl.base.numbers import decimals, percent
+from mfv_dsl.base.numbers import decimals, p_value, percent
 from mfv_dsl.report.grid import grid
 
 if TYPE_CHECKING:
     from mfv_dsl.methods.decoding import VectorTokens
     from mfv_dsl.methods.geometry import Decomposition, Ratio
+    from mfv_dsl.methods.model_comparison import Ceiling, ModelComparison
     from mfv_dsl.methods.off_task import CostRow
 
 
@@ -82,6 +83,38 @@ def cost_table(rows: Sequence[CostRow]) -> Table:
             percent(row.change, *row.change_interval, "+"),
         )  # fmt: skip
     return table
+
+
+def models_compared_table(pairs: Mapping[tuple[str, str], ModelComparison]) -> Table:
+    """One row for every two models: correlations of their dissimilarities, and CKA."""
+    table = grid({"model": "left", "and": "left", "Spearman": "right", "p": "right",
+                  "Pearson": "right", "p ": "right", "CKA": "right", "by chance": "right",
+                  "p  ": "right"})  # fmt: skip
+    for (one, other), pair in pairs.items():
+        table.add_row(
+            escape(one), escape(other), decimals(pair.spearman), p_value(pair.spearman_p),
+            decimals(pair.pearson), p_value(pair.pearson_p), decimals(pair.cka),
+            decimals(pair.cka_by_chance), p_value(pair.cka_p),
+        )  # fmt: skip
+    return table
+
+
+def ceilings_lines(
+    pairs: Mapping[tuple[str, str], ModelComparison], ceilings: Mapping[str, Ceiling]
+) -> Iterator[str]:
+    """What stands beside comparisons of models: which relations, what p-values can be, and how well
+    models agree with themselves."""
+    pair = next(iter(pairs.values()))
+    how = "all" if pair.exact else "drawn"
+    yield (
+        f"{len(pair.relations)} relations: {', '.join(pair.relations)}; p-values of "
+        f"{pair.orders:,} orders of them ({how}), so that none is below {pair.least_p:.2g}"
+    )
+    for name, own in ceilings.items():
+        yield (
+            f"{name}: its {own.sets} sets agree with one another by a Spearman correlation of "
+            f"{decimals(own.lower)} to {decimals(own.upper)} (noise ceiling)"
+        )
 
 
 def answers_table(

@@ -10,7 +10,15 @@ import random
 import re
 from collections.abc import Callable
 
-from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, FUNCTIONS, ITEM, UNITS
+from mfv_dsl.lang.entries import (
+    CONSTANTS,
+    FUNCTION,
+    FUNCTIONS,
+    ITEM,
+    PLACED,
+    UNITS,
+    VECTOR_WRITES,
+)
 from mfv_dsl.lang.registry import Entry, Parameter
 
 _SEED = Parameter("seed", ("Number",), "", unit="seed")
@@ -158,7 +166,12 @@ class Writer:
         share = self.chance.random() ** 2
         written = [p for p in parameters if p.required or self.chance.random() < share]
         if kind == "eval" and self.chance.random() < 0.6:
-            written += [p for p in parameters if p.name in ("add", "layer") and p not in written]
+            names = (self.chance.choice(("add", *PLACED)), "layer")
+            written = [p for p in written if p.name not in VECTOR_WRITES]
+            written += [p for p in parameters if p.name in names and p not in written]
+            if self.chance.random() < 0.2:
+                names = ("when", "when_layer", "above")
+                written += [p for p in parameters if p.name in names and p not in written]
         lines = [f"  {p.name} = {self.value(p)}" for p in written]
         if lines and self.chance.random() < self.odd:
             lines.append(self.chance.choice(lines))
@@ -194,6 +207,8 @@ class Writer:
             "Eval": lambda: self.chance.choice([*self.evals, "e0", "zero_shot"]),
             "Heads": lambda: self.head_set(depth - 1),
             "Vector": lambda: self.vector(depth - 1),
+            "States": lambda: self.states(depth - 1),
+            "Adapter": lambda: self.call("Adapter", depth - 1),
             "Layers": lambda: f"{{{self.number(parameter)}, {self.number(parameter)}}}",
             "Code": lambda: self.chance.choice(("MFV4010", "MFV2060", "MFV3024", "MFV9999")),
         }
@@ -249,6 +264,20 @@ class Writer:
         families = [f"{name}({self.relation()})" for name in self.families]
         families += [f"{name}({self.relation()}, {self.relation()})" for name in self.pairs]
         return self.chance.choice([*self.vectors, *families, f"fv({self.relation()})"])
+
+    def states(self, depth: int) -> str:
+        """Rows of states, mostly of prompts and places that go together."""
+        if depth > 0 and self.chance.random() < 0.4:
+            return f"{self.states(depth - 1)} {self.chance.choice('+-')} {self.states(depth - 1)}"
+        if depth > 0 and self.chance.random() < 0.2:
+            return f"({self.states(depth - 1)}) {self.chance.choice('*/')} {self.number()}"
+        if self.chance.random() < 0.2:
+            return self.call("States", depth)
+        more = self.chance.choice(
+            ("layer=3", "layer=all", "layer={1, 2}, site=[mlp, attention]", "layer=3, shots=0",
+             "layer=all, shots=0", "layer=3, position=demonstrations", "layer=3, corrupt=shuffle")
+        )  # fmt: skip
+        return f"states({self.relation()}, {more})"
 
     def call(self, result: str, depth: int) -> str:
         """A call of a function with that result."""

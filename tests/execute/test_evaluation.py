@@ -23,6 +23,7 @@ from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
+from mfv_dsl.report.columns import result_columns
 
 pytestmark = pytest.mark.slow  # one run of a few seconds, which most of these tests look at
 
@@ -322,6 +323,46 @@ def test_a_difference_from_another_eval_by_hand(ran: RunResult):
     assert not the_row(ran, "one", "left").against
 
 
+def test_comparisons_are_tested_together(ran: RunResult):
+    """By the formulas of McNemar and Holm, written out: 16 on one relation each, 8 over all."""
+    from scipy.stats import norm
+
+    for is_pooled, size in ((False, 16), (True, 8)):
+        gains = [
+            gain for row in ran.rows if (row.relation is None) == is_pooled
+            for gain in row.against.values()
+        ]  # fmt: skip
+        assert len(gains) == size and {gain.family for gain in gains} == {size}
+        largest = 0.0
+        for rank, gain in enumerate(sorted(gains, key=lambda gain: gain.p)):
+            largest = max(largest, min(1.0, (size - rank) * gain.p))
+            assert gain.p_holm == pytest.approx(largest)
+            assert gain.p <= gain.q_bh <= gain.p_holm
+    row = rows_of(ran, "sweep", "left")[0]
+    here = measured(ran, "sweep", "left").conditions[0].outcomes.correct.astype(int)
+    change = here - measured(ran, "few", "left").conditions[0].outcomes.correct
+    up, down = (change > 0).sum(), (change < 0).sum()
+    z = abs(up - down) / max(1, up + down) ** 0.5
+    assert row.against["few"].p == pytest.approx(2 * norm.sf(z))
+
+
+def test_a_margin_says_what_the_interval_says(ran: RunResult):
+    rows = [replace(row, margin=0.5 if row.against else None) for row in ran.plan.rows]
+    found = result_rows(replace(ran.plan, rows=tuple(rows)), ran.values)
+    verdicts = set()
+    for row in found:
+        for gain in row.against.values():
+            assert gain.margin == 0.5
+            assert gain.no_worse == (gain.low > -0.5) == (gain.p_no_worse < 0.025)
+            assert gain.equivalent == (gain.low > -0.5 and gain.high < 0.5)
+            verdicts |= {gain.no_worse, gain.equivalent}
+            assert gain.to_json()["no_worse"] is gain.no_worse
+        assert ResultRow.of_json(row.to_json()) == row
+    assert verdicts == {True, False}
+    table = result_columns([row for row in found if row.against], {"sweep": ["accuracy"]})
+    assert set(table["no worse than few"]) <= {"by 50 points: shown", "by 50 points: not shown"}
+
+
 def test_an_eval_alone_brings_what_it_is_compared_with(ran: RunResult):
     made = mfv.Recipe(RECIPE).plan(["sweep"])
     assert {row.eval for row in made.rows} == {"sweep"}
@@ -359,9 +400,11 @@ STABLE = "eval,relation,shots,layer,scale,n,accuracy,ci_low,ci_high,mean_p_answe
 
 def test_files_of_a_run(ran: RunResult):
     lines = (ran.folder / "results.csv").read_text().splitlines()
-    assert lines[0] == (
-        f"{STABLE},k,vs_few,vs_few_low,vs_few_high,vs_zero,vs_zero_low,vs_zero_high,control,vector"
-    )
+    compared = ",".join(
+        f"vs_{name}{end}" for name in ("few", "zero")
+        for end in ("", "_low", "_high", "_p", "_p_holm", "_q_bh", "_family")
+    )  # fmt: skip
+    assert lines[0] == f"{STABLE},k,{compared},control,vector"
     assert len(lines) == 1 + len(ran.rows)
     said = json.loads((ran.folder / "results.json").read_text())
     assert said["rows"] == json.loads(json.dumps(ran.to_json()["rows"]))
@@ -426,7 +469,7 @@ def test_the_bundled_recipe_of_controls_can_be_planned():
 # -- best of many ---------------------------------------------------------------------------------
 def test_a_sweep_on_the_test_split_is_told(ran: RunResult):
     said = {note["eval"]: note["text"] for note in ran.results.notes}
-    assert set(said) == {"sweep", "cut"}  # `patched` is on validation, the others choose
+    assert set(said) == {"sweep", "cut", "against"}  # `patched` is on validation, the others choose
     assert "4 conditions for each relation" in said["sweep"]
     assert "`choose = [layer, k]` settles it" in said["sweep"]
     assert "choose" not in said["cut"]

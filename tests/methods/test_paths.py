@@ -154,6 +154,8 @@ def test_edits_whose_paths_are_not_known(models: Any, scenes: Scenes):
     for edit in (
         Edit("lm.resid", 1, "replace", vector),
         Edit("lm.resid", 1, "add", vector, positions=None),
+        Edit("lm.resid", 1, "add", vector, length="kept"),
+        Edit("lm.resid", 1, "add", vector, when=torch.tensor([True])),
         Edit("lm.attn", 1, "add", torch.zeros(model.facts.n_heads, model.facts.head_dim)),
     ):
         with pytest.raises(MfvError) as caught:

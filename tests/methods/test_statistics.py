@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mfv_dsl.methods.statistics import holm, sign_flip_test, sign_test
+from mfv_dsl.methods.statistics import benjamini_hochberg, holm, sign_flip_test, sign_test
 
 
 def test_sign_test_by_the_book():
@@ -26,11 +26,41 @@ def test_sign_test_by_the_book():
 
 def test_holm_by_the_book():
     """Holm (1979): the smallest is held against α/m, the next against α/(m-1), …"""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
-    assert holm([0.03, 0.02, 0.01]) == [True, True, True]
-    assert holm([0.02, 0.04]) == [True, True]
-    assert holm([0.03, 0.04]) == [False, False]
-    assert holm([]) == []
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.03, 0.02, 0.01]) == pytest.approx([0.04, 0.04, 0.03])
+    assert holm([0.02, 0.04]) == pytest.approx([0.04, 0.04])
+    assert holm([0.03, 0.04]) == pytest.approx([0.06, 0.06])
+    assert holm([0.6, 0.7]).tolist() == [1, 1]
+    assert holm([]).tolist() == []
+
+
+#: The 15 p-values of Benjamini & Hochberg (1995), section 4.1.
+PUBLISHED = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240,
+             0.4262, 0.5719, 0.6528, 0.7590, 1.0000]  # fmt: skip
+
+
+def test_false_discoveries_by_the_paper_and_by_scipy():
+    """Their procedure rejects the first four at 0.05, Holm's the first three."""
+    from scipy.stats import false_discovery_control
+
+    assert (benjamini_hochberg(PUBLISHED) <= 0.05).tolist() == [True] * 4 + [False] * 11
+    assert (holm(PUBLISHED) <= 0.05).tolist() == [True] * 3 + [False] * 12
+    drawn = np.random.default_rng(0).permutation([*PUBLISHED, *PUBLISHED[::2]])
+    assert benjamini_hochberg(drawn) == pytest.approx(false_discovery_control(drawn))
+    assert benjamini_hochberg([]).tolist() == []
+
+
+def test_holm_is_bonferroni_step_by_step():
+    """By its definition: a hypothesis goes at level a if all steps up to it do."""
+    p_values = np.random.default_rng(1).random(12) ** 3
+    adjusted = holm(p_values)
+    for level in (0.01, 0.05, 0.2):
+        rejected = set()
+        for step, place in enumerate(np.argsort(p_values)):
+            if p_values[place] > level / (12 - step):
+                break
+            rejected.add(int(place))
+        assert rejected == set(np.flatnonzero(adjusted <= level).tolist())
 
 
 def flipped(effects: np.ndarray) -> float:

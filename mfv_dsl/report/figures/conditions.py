@@ -16,14 +16,16 @@ CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer":
 _RESULT = frozenset(
     ("run", "eval", "relation", "n", "accuracy", "ci_low", "ci_high", "mean_p_answer", "difference",
      "difference_low", "difference_high", "error", "draws", "spread", "split", "chosen",
-     "answered", "share", *CONDITION)
+     "answered", "share", "written", "opened", *CONDITION)
 )  # fmt: skip
+#: How the columns begin that hold what is compared, or measured off the task.
+_BESIDE = ("vs_", "off_task_")
 
 
 def axes_of(rows: Sequence[Row]) -> list[str]:
     """The sweeps that evals are read for, which have columns of their own."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return [name for name in names if name not in _RESULT and not name.startswith("vs_")]
+    return [name for name in names if name not in _RESULT and not name.startswith(_BESIDE)]
 
 
 def swept(rows: Sequence[Row]) -> list[str]:

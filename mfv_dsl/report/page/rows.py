@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.recorded_run import RecordedRun
     from mfv_dsl.execute.rows import ResultRow
 
-_NO_FIELDS = ("answers", "answers_other", "against")
+_NO_FIELDS = ("answers", "answers_other", "against", "off_task")
 
 
 class Row(dict[str, Any]):
