@@ -56,12 +56,12 @@ class EvalPlanner(Planner):
         not asked for, or nothing is written.
 
         Raises MfvError: MFV5354 for a dataset without another relation, MFV5600 for a kind of
-        prompts that it does not have, MFV5604 where heads classify or an adapter is measured.
+        prompts that it does not have, MFV5604 where heads classify.
         """
         measured = self.steps[evaluation]
         if not off_task_metrics(block["metrics"]) or "mode" not in measured.parameters:
             return None
-        if measured.parameters["mode"] in ("adapter", "classify"):
+        if measured.parameters["mode"] == "classify":
             raise MfvError(
                 "MFV5604", f"{titled(block)} writes no vector and ablates no heads that could be "
                 "measured off its task",
