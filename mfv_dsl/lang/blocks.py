@@ -282,6 +282,7 @@ def _check_eval(
     for name in PLACED:
         if name in names and "layer" not in suggestions:
             _check_layer(scope, attributes[name], settings, context, subject)
+            _check_site_read(scope, attributes[name], settings, subject)
     if "patch" in names and settings["layer"].origin == "registry":
         settings["layer"] = Setting("native", "registry", None)
     own = {name: attribute for name, attribute in attributes.items() if not attribute.given}
@@ -335,6 +336,28 @@ def _check_layer(
         "say where: `layer = 4`, a sweep `layer = 0..5`"
         + (", or `layer = native`" if mode == "add" else ", or `layer = all` at once"),
     )  # fmt: skip
+
+
+def _check_site_read(
+    scope: Scope, write: Attribute, settings: dict[str, Setting], subject: str
+) -> None:
+    """Where nothing says a site, that at which all vectors were read; a warning where one is
+    written at another than it was read."""
+    setting, vectors = settings["site"], evals.each_of(settings[write.name.text].value)
+    types = [scope.node_types[vector.span] for vector in vectors]
+    sites = ["residual" if of.places else of.site for of in types]
+    if setting.origin == "registry" and len(set(sites)) == 1:
+        if sites[0] != "residual":
+            settings["site"] = Setting(sites[0], "vector", vectors[0].span)
+        return
+    for vector, site in zip(vectors, sites, strict=True):
+        if site not in ("residual", setting.value):
+            scope.error(
+                "MFV3084", vector,
+                f"this vector was read at `{site}`, and {subject} writes it to `{setting.value}`",
+                "", f"say where it is meant: `site = {site}`", severity="warning",
+            )  # fmt: skip
+            return
 
 
 def _check_parts(
