@@ -12,7 +12,7 @@ Every function of the language is a function here too: ``mfv.fv("left")``, ``mfv
 Recipes     run, Recipe, compile; what a run gives has rows, notes, values, a table and a folder
 Vectors     compile and the functions make an Expression, whose ``vector()`` is a Vector;
             save_vector, load_vector
-Models      load_model, load_dataset, clear_models
+Models      load_model, load_dataset, clear_models; dataset(items) of a program's own objects
 Statistics  smallest_difference, items_needed: what a number of items can show
 Errors      MfvError, and of its kind RecipeError (a text) and ArgumentError (a value)
 Notebooks   ``%load_ext mfv_dsl``, then a cell that begins with ``%%mfv`` is a recipe
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mfv_dsl.drafts import Draft, match
     from mfv_dsl.expression import Expression
     from mfv_dsl.loading import clear_models, load_dataset, load_model
+    from mfv_dsl.memory_sets import dataset
     from mfv_dsl.methods.vectors import Vector
     from mfv_dsl.plan.power import items_needed, smallest_difference
     from mfv_dsl.plots import open_run
@@ -49,6 +50,7 @@ _EXPORTS = {
     "Vector": "mfv_dsl.methods.vectors",
     "clear_models": "mfv_dsl.loading",
     "compile": "mfv_dsl.api",
+    "dataset": "mfv_dsl.memory_sets",
     "items_needed": "mfv_dsl.plan.power",
     "load_dataset": "mfv_dsl.loading",
     "load_model": "mfv_dsl.loading",
@@ -71,6 +73,7 @@ __all__ = [
     "__version__",
     "clear_models",
     "compile",
+    "dataset",
     "items_needed",
     "load_dataset",
     "load_model",

@@ -95,7 +95,7 @@ def load_dataset(name: str, /, *arguments: Any, **options: Any) -> Dataset:
 
     constructor, values = _constructor("dataset", name, arguments, options)
     opened: Any = data.open_dataset(constructor, **values)
-    opened._repr_html_ = partial(_dataset_html, opened)
+    show_in_notebooks(opened)
     dataset: Dataset = opened
     return dataset
 
@@ -124,6 +124,11 @@ def device_of(device: Any) -> str | None:
         raise ArgumentError("device has to be a device's name, and this is empty")
     devices(name)
     return name
+
+
+def show_in_notebooks(dataset: Any) -> None:
+    """Give a dataset what a notebook shows of it; it itself knows nothing of notebooks."""
+    dataset._repr_html_ = partial(_dataset_html, dataset)
 
 
 def _model_html(model: Any) -> str:

@@ -3,9 +3,9 @@
 A row is plain data by field name, as a run's ``results.json`` and a vector's file hold it:
 ``eval``, ``relation``, ``shots``, ``layer``, ``scale``, ``n``, ``accuracy`` with ``ci_low`` and
 ``ci_high``, ``mean_p_answer``, ``difference`` with ``difference_low`` and ``difference_high``, and
-sometimes ``vector``, ``k``, ``control``, ``against``, ``answers`` and ``answers_other``; ``axes``,
-the values of sweeps by name, where an eval is read for several; and ``draws`` and ``spread`` of a
-mean over seeds.  A row with ``error`` has no numbers.
+sometimes ``vector``, ``k``, ``control``, ``written``, ``opened``, ``against``, ``answers`` and
+``answers_other``; ``axes``, the values of sweeps by name, where an eval is read for several; and
+``draws`` and ``spread`` of a mean over seeds.  A row with ``error`` has no numbers.
 
 Over all relations ``relation`` is None, which no relation's name can be; :func:`with_names` puts
 what people read in its place.
@@ -98,9 +98,10 @@ def _from_zero_shot(row: ResultFields) -> str:
 RESULT_COLUMNS: Mapping[str, Column] = {
     **{
         name: Column(partial(_field, name), words=True)
-        for name in ("eval", "relation", "vector", "control")
+        for name in ("eval", "relation", "written", "vector", "control")
     },
     **{name: Column(partial(_field, name)) for name in ("shots", "k", "layer", "scale", "n")},
+    "opened %": Column(lambda row: f"{100 * row['opened']:.0f}" if "opened" in row else ""),
     "accuracy %": Column(_accuracy),
     "sd over seeds": Column(lambda row: f"{100 * row['spread']:.1f}" if "spread" in row else ""),
     "p(answer)": Column(lambda row: "" if row.get("error") else f"{row['mean_p_answer']:.2f}"),

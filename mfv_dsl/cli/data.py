@@ -93,6 +93,68 @@ def check(
 
 
 @app.command()
+@grouped
+def stats(
+    dataset: DatasetArgument,
+    sets: SetOptions = None,
+    profile: ProfileOption = None,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Count relations and objects, and how far a guess without the pictures gets."""
+    from mfv_dsl.cli.output import print_json, print_table
+    from mfv_dsl.data import open_dataset
+    from mfv_dsl.data.statistics import statistics_of
+    from mfv_dsl.report.data import statistics_tables
+
+    found = []
+    for declared in _datasets(dataset, sets, profile).values():
+        opened = open_dataset(declared.constructor, **declared.arguments)
+        found.append(statistics_of(declared.name, opened))
+    if output.as_json:
+        print_json([one.to_json() for one in found])
+        return
+    for one in found:
+        typer.echo(one.name)
+        for table in statistics_tables(one):
+            print_table(table)
+
+
+@app.command()
+@grouped
+def convert(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Argument(help="The new file of JSON lines, `.jsonl`.")],
+    refer: Annotated[
+        bool, typer.Option("--refer", help="Name images where they are; copied otherwise.")
+    ] = False,
+    sets: SetOptions = None,
+    profile: ProfileOption = None,
+    quiet: QuietFlag = False,
+) -> None:
+    """Write a dataset's items as lines that `pairs` reads, with their splits and images."""
+    from mfv_dsl.base.errors import MfvError
+    from mfv_dsl.cli.output import progress_bars
+    from mfv_dsl.data import is_of_files, open_dataset
+    from mfv_dsl.data.convert import convert as convert_table
+
+    declared = list(_datasets(dataset, sets, profile).values())
+    if len(declared) != 1:
+        raise typer.BadParameter(f"{dataset} has {len(declared)} datasets; name one as in a recipe")
+    if not is_of_files(declared[0].constructor):
+        raise MfvError(
+            "MFV7144", f"`{declared[0].constructor}` is no dataset of files",
+            help="`mfv data make` makes scenes into files",
+        )  # fmt: skip
+    opened = open_dataset(declared[0].constructor, **declared[0].arguments)
+    table = opened.table  # type: ignore[attr-defined]
+    with progress_bars(quiet) as listener:
+        done = listener.begin(f"images of {declared[0].name}", len(table.images))
+        count = convert_table(table, out, refer, done)
+    typer.echo(f"wrote {count:,} items to {out}", err=True)
+
+
+@app.command()
 def show(
     dataset: DatasetArgument,
     relation: Annotated[str, typer.Option(help="The relation asked about.")],

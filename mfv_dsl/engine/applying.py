@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.transfer import sent
-from mfv_dsl.engine.edits import Edit, EditOperation
+from mfv_dsl.engine.edits import Change, Edit
 from mfv_dsl.models.sites import Site
 
 
@@ -19,6 +20,24 @@ def apply(
 
     ``ends`` (prompts,) is the place of each prompt's last token, where rows are padded behind it.
     """
+    if edit.when is None:
+        return _applied(edit, site, tensor, ends)
+    assert isinstance(edit.when, torch.Tensor)  # gates were looked at, and are masks now
+    if edit.when.shape != tensor.shape[:1]:
+        raise MfvError(
+            "MFV5117",
+            f"the edit is for prompts of a mask of {len(edit.when)}, and {len(tensor)} pass "
+            f"through {edit.site}[{edit.layer}]",
+            help="a mask of prompts is for their batch alone",
+        )
+    mask = sent(edit.when, tensor.device)[:, None, None]
+    return torch.where(mask, _applied(edit, site, tensor, ends), tensor)
+
+
+def _applied(
+    edit: Edit, site: Site, tensor: torch.Tensor, ends: torch.Tensor | None
+) -> torch.Tensor:
+    """``tensor`` with ``edit`` made in every prompt."""
     positions = edit.positions
     if positions is None:
         return _everywhere(edit, site, tensor)
@@ -30,11 +49,11 @@ def apply(
         at = _place(tensor, position, ends)
         before = split_heads(site, tensor[at])
         if site.heads is None:
-            out[at] = apply_operation(edit.operation, before, edit.value)
+            out[at] = apply_change(edit.change, before, edit.value)
         else:
             heads = slice(None) if edit.heads is None else list(edit.heads)
             after = before.clone()
-            after[:, heads] = apply_operation(edit.operation, before[:, heads], edit.value)
+            after[:, heads] = apply_change(edit.change, before[:, heads], edit.value)
             out[at] = after.flatten(-2)
     return out
 
@@ -46,11 +65,11 @@ def _everywhere(edit: Edit, site: Site, tensor: torch.Tensor) -> torch.Tensor:
         value = value.unsqueeze(1)  # for all tokens of a prompt
     before = split_heads(site, tensor)
     if site.heads is None or edit.heads is None:
-        after = apply_operation(edit.operation, before, value)
+        after = apply_change(edit.change, before, value)
     else:
         heads = list(edit.heads)
         after = before.clone()
-        after[:, :, heads] = apply_operation(edit.operation, before[:, :, heads], value)
+        after[:, :, heads] = apply_change(edit.change, before[:, :, heads], value)
     return after.reshape(tensor.shape)
 
 
@@ -70,10 +89,10 @@ def _where(edit: Edit, site: Site, tensor: torch.Tensor, mask: torch.Tensor) -> 
     before = split_heads(site, tensor[at])
     heads = slice(None) if site.heads is None or edit.heads is None else list(edit.heads)
     if site.heads is None:
-        after = apply_operation(edit.operation, before, value)
+        after = apply_change(edit.change, before, value)
     else:
         after = before.clone()
-        after[:, heads] = apply_operation(edit.operation, before[:, heads], value)
+        after[:, heads] = apply_change(edit.change, before[:, heads], value)
     return tensor.index_put(at, after.reshape(len(at[0]), tensor.shape[-1]))
 
 
@@ -100,19 +119,31 @@ def _place(tensor: torch.Tensor, position: int, ends: torch.Tensor | None) -> tu
     return at
 
 
-def apply_operation(
-    operation: EditOperation, before: torch.Tensor, value: torch.Tensor
-) -> torch.Tensor:
-    """``before`` (..., width) after ``operation`` with ``value``, which broadcasts to it."""
-    value = sent(value, before.device).to(before.dtype)
-    if operation == "add":
-        return before + value
-    if operation == "replace":
-        return value.expand_as(before)
-    if operation == "scale":
-        return before * value
-    along: torch.Tensor = value / torch.linalg.vector_norm(value, dim=-1, keepdim=True)
-    return before - (before * along).sum(-1, keepdim=True) * along
+def apply_change(change: Change, before: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """``before`` (..., width) after ``change`` with ``value``, which broadcasts to it.  Lengths and
+    inner products are taken in float32 at least."""
+    value = sent(value, before.device)
+    if change.is_plain and change.operation != "project_out":
+        value = value.to(before.dtype)
+        if change.operation == "add":
+            return before + value
+        return value.expand_as(before) if change.operation == "replace" else before * value
+    precise = before if before.dtype == torch.float64 else before.float()
+    value = value.to(precise.dtype)
+    if change.operation == "project_out":
+        along = value / torch.linalg.vector_norm(value, dim=-1, keepdim=True)
+        left: torch.Tensor = precise - (precise * along).sum(-1, keepdim=True) * along
+        return left.to(before.dtype)
+    length = torch.linalg.vector_norm(precise, dim=-1, keepdim=True)
+    if change.scaled_by == "angle":
+        cosine = functional.cosine_similarity(precise, value.expand_as(precise), dim=-1)
+        value = value * (1 - cosine.clamp(max=0)).unsqueeze(-1)
+    if change.scaled_by != "vector":
+        value = length * value
+    total = change.keep * precise + value
+    if change.length == "kept":
+        total = functional.normalize(total, dim=-1) * length
+    return total.to(before.dtype)
 
 
 def split_heads(site: Site, tensor: torch.Tensor) -> torch.Tensor:

@@ -68,7 +68,7 @@ def _by_full_passes(
     """The same of a model whose earlier tokens see its last one."""
     shape = len(prefix.batch), len(variants)
     found = Likeliest(np.zeros(shape, int), np.zeros(shape), np.ones(shape, bool))
-    for number, edits in enumerate(variants):
+    for number, edits in enumerate(prefix.settled(variants)):
         try:
             log_p = sequence_log_p(prefix.backend, prefix.batch, sequences, edits).numpy()
         except NotFinite:

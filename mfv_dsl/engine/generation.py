@@ -13,6 +13,7 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import NotFinite, check_edits, remedy
+from mfv_dsl.engine.full_pass import settled
 from mfv_dsl.engine.hooks import Hooks, find_site
 from mfv_dsl.engine.pictures import edit_pictures
 from mfv_dsl.engine.positions import at_last, placed
@@ -62,7 +63,7 @@ def generate(
                 help="edit the last token or all, or the prompt only",
             )
     check_edits(backend, edits)
-    batch, edits = edit_pictures(backend, batch, edits)
+    batch, edits = edit_pictures(backend, batch, settled(backend, batch, edits))
     edits = placed(backend, batch, edits)
     with backend.decoding(batch) as decoder:
         run = _Run(backend, decoder, edits, edits if everywhere else ())
@@ -146,7 +147,10 @@ class _Run:
 
 
 def follow(edit: Edit, rows: torch.Tensor, backend: Backend) -> Edit:
-    """``edit`` with a value per prompt arranged for ``rows`` (rows,), the prompts that go on."""
+    """``edit`` with a value per prompt, or a mask of prompts, arranged for ``rows`` (rows,), the
+    prompts that go on."""
+    if isinstance(edit.when, torch.Tensor):
+        edit = replace(edit, when=edit.when[rows.to(edit.when.device)])
     site = find_site(backend.sites, edit.site, edit.layer)
     shared = 1 if site.heads is None else 2
     if edit.value.ndim <= shared or edit.value.shape[0] == 1:

@@ -70,6 +70,7 @@ def _by_full_passes(
     prefix: Prefix, variants: Sequence[Variant], max_new_tokens: int
 ) -> Continuations:
     """The same of a model whose earlier tokens see its last one."""
+    variants = prefix.settled(variants)
     first = _on_processor(prefix.scores(variants))
     finite = first.finite.clone()
     tokens: list[list[Tokens]] = []

@@ -25,12 +25,12 @@ from torch.utils.hooks import RemovableHandle
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.applying import apply, split_heads, taken
 from mfv_dsl.engine.calls import Calls
-from mfv_dsl.engine.edits import IMAGES, Edit, Read, Span
+from mfv_dsl.engine.edits import IMAGES, Edit, Gate, Read, Span
 from mfv_dsl.engine.positions import is_picture
 from mfv_dsl.models.sites import Site, SiteTable
 
 #: What a hook makes of a module's input or output.
-Change = Callable[[torch.Tensor], torch.Tensor]
+Hook = Callable[[torch.Tensor], torch.Tensor]
 AnyHooks = TypeVar("AnyHooks", bound="PlacedHooks")
 #: The modules to which users have edits attached now, with how many.
 EDITED: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
@@ -44,7 +44,7 @@ class PlacedHooks(ABC):
         self._handles: list[RemovableHandle] = []
 
     @abstractmethod
-    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
+    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Hook]]:
         """What to place where."""
 
     @abstractmethod
@@ -107,6 +107,7 @@ class Hooks(PlacedHooks):
         self.edits, self.reads = tuple(edits), tuple(reads)
         self._image_tokens = image_tokens
         for edit in self.edits:
+            _check_gate(edit)
             _check_positions(edit, by_mask, image_tokens)
         self._calls = Calls(model, sites) if by_mask else None
         self._marked: list[nn.Module] = []
@@ -164,7 +165,7 @@ class Hooks(PlacedHooks):
             if not EDITED[module]:
                 del EDITED[module]
 
-    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
+    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Hook]]:
         for module, site, work in self._bound:
             yield module, site, self._function(site, work)
 
@@ -214,7 +215,7 @@ class Hooks(PlacedHooks):
                     place = "no call had a token of a picture"
                 yield f"{place}: {work} never fired"
 
-    def _function(self, site: Site, works: Sequence[Edit | Read]) -> Change:
+    def _function(self, site: Site, works: Sequence[Edit | Read]) -> Hook:
         def run(tensor: torch.Tensor) -> torch.Tensor:
             shape = tensor.shape
             if site.of_pictures:
@@ -252,6 +253,17 @@ def _check_positions(edit: Edit, by_mask: bool, image_tokens: frozenset[int]) ->
             "MFV5123", f"{edit} is made at the tokens of pictures, which are not known here",
             help="the configuration of this model does not name them; write to the last token or "
             "to all",
+        )  # fmt: skip
+
+
+def _check_gate(edit: Edit) -> None:
+    """Refuse (MFV5520) a gate where calls come as they are, already edited."""
+    if isinstance(edit.when, Gate):
+        raise MfvError(
+            "MFV5520", f"{edit}: whether a prompt opens the gate is read in the unedited model, "
+            "which an edited call does not tell",
+            help="run prompts by an eval, `full_pass` or `generate`; in calls of your own read the "
+            "states first, and give `when` the mask of the rows that are edited",
         )  # fmt: skip
 
 
@@ -293,6 +305,12 @@ def check_edit(edit: Edit, site: Site) -> None:
             f"{edit}: the value has shape {tuple(edit.value.shape)}, and pictures, which prompts "
             "share, have one value for all",
             help="encode the pictures of each prompt in a batch of its own",
+        )
+    if site.of_pictures and edit.when is not None:
+        raise MfvError(
+            "MFV7291",
+            f"{edit}: pictures, which prompts share, are edited for all prompts or for none",
+            help="leave `when` out there",
         )
     if edit.operation == "scale" and edit.value.ndim == 0:
         return

@@ -27,7 +27,8 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.base.transfer import sent
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact
-from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.full_pass import full_pass, unedited_states
+from mfv_dsl.engine.gates import with_masks
 from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
 from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.engine.trace import note
@@ -94,6 +95,7 @@ class Prefix:
         self.state = state
         self._unedited: list[torch.Tensor] = []  # the last token before each stage, (prompts, 1, d)
         self._kept: Kept = {}  # and what it leaves in each stage for further tokens
+        self._states: dict[int, torch.Tensor] = {}  # the last token's behind layers of gates
 
     @property
     def nbytes(self) -> int:
@@ -127,6 +129,7 @@ class Prefix:
         Raises MfvError for an edit elsewhere than at the last token, for one that does not fit
         the model, and for one that never fired.
         """
+        variants = self.settled(variants)
         self.check(variants, reads)
         ask = _Ask(self.answers if targets is None else targets, top, logits, tuple(reads))
         yield from self._chunks(variants, ask, at_once)
@@ -167,9 +170,29 @@ class Prefix:
         ``grown`` may be called again with fewer variants, where memory ran out.  ``targets`` and
         ``top`` are for the token behind the prompt; arguments and errors as for :meth:`run`.
         """
+        variants = self.settled(variants)
         self.check(variants)
         ask = _Ask(targets, top, False, (), grown)
         return [(chunk.variants, chunk.grown) for chunk in self._chunks(variants, ask, None)]
+
+    def settled(self, variants: Sequence[Variant]) -> list[Variant]:
+        """``variants`` with the prompts that open their gates in place of the gates."""
+        return with_masks(variants, self._states_of)
+
+    def _states_of(self, layers: Sequence[int]) -> dict[int, torch.Tensor]:
+        """The unedited states behind some layers, (prompts, d_model) by layer; run once, then
+        kept."""
+        missing = [layer for layer in layers if layer not in self._states]
+        if missing:
+            self._states |= self._unedited_states(missing)
+        return self._states
+
+    @torch.no_grad()
+    def _unedited_states(self, layers: Sequence[int]) -> dict[int, torch.Tensor]:
+        nothing = torch.zeros(len(self.batch), 0, dtype=torch.long)
+        reads = [Read("lm.resid", layer) for layer in layers]
+        (chunk,) = self.run([()], nothing, reads=reads)
+        return {n: states[:, 0] for n, states in zip(layers, chunk.readings, strict=True)}
 
     def edited(self, edit: Edit, *, logits: bool = False) -> Scores:
         """The scores of the one variant that is ``edit``, whose value may be one for each prompt,
@@ -314,6 +337,7 @@ class FullPasses(Prefix):
         """As :meth:`Prefix.scores`."""
         if not variants:
             raise ValueError("no variants")
+        variants = self.settled(variants)
         self.check(variants)
         ask = _Ask(self.answers if targets is None else targets, top, logits, ())
         passes = (full_pass(self.backend, self.batch, variant) for variant in variants)
@@ -332,6 +356,9 @@ class FullPasses(Prefix):
         for place, variant in enumerate(variants):
             output = full_pass(self.backend, self.batch, variant, ask.reads)
             yield Chunk((place,), self._scores(output.logits, ask), unedited, output.readings)
+
+    def _unedited_states(self, layers: Sequence[int]) -> dict[int, torch.Tensor]:
+        return unedited_states(self.backend, self.batch, layers)
 
     @property
     def row_bytes(self) -> int:

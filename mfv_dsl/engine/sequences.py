@@ -16,6 +16,7 @@ from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.base.transfer import brought, sent
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.finite import check_edits, not_finite
+from mfv_dsl.engine.full_pass import settled
 from mfv_dsl.engine.generation import follow
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.pictures import edit_pictures
@@ -43,7 +44,7 @@ def sequence_log_p(
     MFV5370 where the model computes no numbers.
     """
     check_edits(backend, edits)
-    batch, edits = edit_pictures(backend, batch, edits)
+    batch, edits = edit_pictures(backend, batch, settled(backend, batch, edits))
     if at_once is None:
         at_once = rows_at_once(backend.device, _row_bytes(backend, batch, sequences))
     parts = []

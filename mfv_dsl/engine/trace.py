@@ -86,7 +86,10 @@ def note(batch: PromptBatch, works: Sequence[Edit | Read], variant: int | None =
     lengths = batch.mask[: notes.items].sum(-1).tolist()
     for work in works:
         operation, heads = (work.operation, work.heads) if isinstance(work, Edit) else (None, None)
+        mask = work.when if isinstance(work, Edit) else None
         for item, length in enumerate(lengths):
+            if isinstance(mask, torch.Tensor) and not bool(mask[item]):
+                continue
             places = _places(work.positions, item, length)
             notes.touches += [
                 Touch(operation, work.site, work.layer, heads, item, length + place, variant)

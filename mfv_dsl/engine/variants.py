@@ -16,9 +16,9 @@ from torch import nn
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.transfer import sent
-from mfv_dsl.engine.applying import apply_operation, split_heads
-from mfv_dsl.engine.edits import LAST, Edit, EditOperation, Read
-from mfv_dsl.engine.hooks import Change, PlacedHooks, check_edit, find_module, find_site
+from mfv_dsl.engine.applying import apply_change, split_heads
+from mfv_dsl.engine.edits import LAST, Change, Edit, Gate, Read
+from mfv_dsl.engine.hooks import Hook, PlacedHooks, check_edit, find_module, find_site
 from mfv_dsl.models.sites import Site, SiteTable
 
 SiteLayer = tuple[str, int]  # site, layer
@@ -59,14 +59,30 @@ def check_variants(
                     f"{work}: the value has shape {tuple(work.value.shape)}, "
                     f"and there are {prompts} prompts",
                 )
+            if isinstance(work.when, torch.Tensor) and work.when.shape != (prompts,):
+                raise MfvError(
+                    "MFV5105",
+                    f"{work}: its mask of prompts has shape {tuple(work.when.shape)}, "
+                    f"and there are {prompts} prompts",
+                )
 
 
 @dataclass
 class _Group:
-    """Changes of one operation: at ``columns`` of (variants × heads), each with its value."""
+    """Edits of one change: at ``columns`` of (variants × heads), each with its value and, where
+    one is not made in all prompts, its ``mask`` (prompts,)."""
 
     columns: list[int] = field(default_factory=list)
     values: list[torch.Tensor] = field(default_factory=list)
+    masks: list[torch.Tensor | None] = field(default_factory=list)
+
+    def mask(self, prompts: int, device: torch.device) -> torch.Tensor | None:
+        """In which prompts each is made, (prompts, columns, 1); None for all in all."""
+        if all(mask is None for mask in self.masks):
+            return None
+        everywhere = torch.ones(prompts, dtype=torch.bool, device="cpu")
+        masks = [everywhere if mask is None else mask.cpu() for mask in self.masks]
+        return sent(torch.stack(masks, dim=1)[..., None], device)
 
 
 class VariantHooks(PlacedHooks):
@@ -99,7 +115,7 @@ class VariantHooks(PlacedHooks):
         assert reading is not None
         return reading
 
-    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Change]]:
+    def _hooks(self) -> Iterator[tuple[nn.Module, Site, Hook]]:
         for name, layer in {**dict.fromkeys(self._edits), **self._reads}:
             site = find_site(self._sites, name, layer)
             module = find_module(self._model, site, layer)
@@ -112,7 +128,7 @@ class VariantHooks(PlacedHooks):
                 what = str(edits[0][1]) if edits else "a read"
                 yield f"nothing passed through {name}[{layer}]: {what} never fired"
 
-    def _function(self, place: SiteLayer, site: Site) -> Change:
+    def _function(self, place: SiteLayer, site: Site) -> Hook:
         edits = self._edits.get(place, [])
         needed = 1 + max((row for row, _ in edits), default=0)
 
@@ -136,20 +152,23 @@ def apply_rows(edits: Sequence[tuple[int, Edit]], site: Site, tensor: torch.Tens
     """
     heads = site.heads or 1
     turns: Counter[int] = Counter()
-    groups: dict[tuple[int, EditOperation], _Group] = defaultdict(_Group)
+    groups: dict[tuple[int, Change], _Group] = defaultdict(_Group)
     for row, edit in edits:
-        group = groups[turns[row], edit.operation]
+        assert not isinstance(edit.when, Gate)  # gates were looked at, and are masks now
+        group = groups[turns[row], edit.change]
         turns[row] += 1
         numbers = range(heads) if edit.heads is None else edit.heads
         group.columns += [row * heads + head for head in numbers]
         group.values.append(_value(edit, site))
+        group.masks += [edit.when] * len(numbers)
     flat = tensor.reshape(tensor.shape[0], -1, site.width)
-    for turn, operation in sorted(groups, key=lambda key: key[0]):
-        group = groups[turn, operation]
+    for turn, change in sorted(groups, key=lambda key: key[0]):
+        group = groups[turn, change]
         columns = sent(torch.tensor(group.columns, device="cpu"), tensor.device)
-        after = apply_operation(
-            operation, flat.index_select(1, columns), _stacked(group.values, tensor)
-        )
+        before = flat.index_select(1, columns)
+        after = apply_change(change, before, _stacked(group.values, tensor))
+        mask = group.mask(len(flat), flat.device)
+        after = after if mask is None else torch.where(mask, after, before)
         flat = flat.index_copy(1, columns, after)
     return flat.reshape(tensor.shape)
 
@@ -176,4 +195,4 @@ def _stacked(values: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor
     if any(value.ndim == 3 for value in values):
         prompts = len(like)
         values = [value.expand(prompts, *value.shape[-2:]) for value in values]
-    return sent(torch.cat(list(values), dim=-2), like.device).to(like.dtype)
+    return sent(torch.cat(list(values), dim=-2), like.device)

@@ -82,7 +82,7 @@ def bind(
     own = HookPlan.of(model, (), sites, attention_output)
     values = perform(part, settings=settings).values
     inputs = inputs_of(replace(step, references={}), values)
-    edits = edits_of(parameters, inputs, at, model_facts(plan, step).head_dim)
+    edits = edits_of(parameters, inputs, at, own.sites, model_facts(plan, step).head_dim)
     if not edits:
         raise MfvError("MFV5109", f"`{name}` edits nothing, so there is nothing to attach")
     return own.with_edits(edits)

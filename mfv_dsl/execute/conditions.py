@@ -10,6 +10,7 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
+from mfv_dsl.lang.entries import PLACED
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.treatments import Treatment, treatments
 
@@ -42,7 +43,7 @@ class Point:
 
     def settled(self, choose: Iterable[str], value: str | None = None) -> Point:
         """The condition with ``value`` in the place of what ``choose`` names."""
-        fields = {"vector" if name == "add" else name: value for name in choose}
+        fields = {"vector" if name in PLACED else name: value for name in choose}
         return replace(self, **fields)  # type: ignore[arg-type]
 
 
@@ -51,13 +52,14 @@ class Condition(Short):
     """One measured condition.  ``answered`` (prompts,) says for which of the evaluation's relations
     each answer would be right, -1 for none; ``weights`` (prompts, candidates) are a blend's;
     ``said`` (prompts,) are the answers' places among the evaluation's texts, None where it has
-    none."""
+    none; ``opened`` (prompts,) says which prompts opened the gate of `when`, None without."""
 
     at: Point
     outcomes: Outcomes
     answered: np.ndarray
     weights: np.ndarray | None = None
     said: np.ndarray | None = None
+    opened: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

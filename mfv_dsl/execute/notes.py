@@ -12,6 +12,7 @@ import numpy as np
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Evaluation
 from mfv_dsl.execute.results import ResultRow
+from mfv_dsl.lang.entries import PLACED, VECTOR_WRITES
 from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.methods.linearisation import MUCH, Linearisation
 from mfv_dsl.methods.statistics import LEVEL, holm, sign_test
@@ -20,7 +21,7 @@ from mfv_dsl.plan.treatments import treatments
 
 #: by mode, what is swept on one set of items, and whether `choose` could settle it
 _SWEPT = ("layer", "scale", "k")
-_CHOOSING = ("add", "patch")
+_CHOOSING = VECTOR_WRITES
 
 
 def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -224,7 +225,7 @@ def _added(plan: Plan, rows: Iterable[EvalRow]) -> set[str]:
     for step in (plan[row.step] for row in rows):
         if step.parameters.get("mode") == "blend":
             keys.update(step.inputs["candidates"])
-        elif step.parameters.get("mode") == "add":
+        elif step.parameters.get("mode") in PLACED:
             real = [t.name for t in treatments(step.parameters) if not t.control]
             keys.update(key for name in real if isinstance(key := step.inputs[name], str))
     return keys

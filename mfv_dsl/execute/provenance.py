@@ -12,6 +12,7 @@ from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.execute.results import ResultRow
 from mfv_dsl.execute.tuning_rows import training_metadata
 from mfv_dsl.lang.constructed import model_id
+from mfv_dsl.lang.entries import VECTOR_WRITES
 from mfv_dsl.library.header import read_header
 from mfv_dsl.library.lineage import Lineage
 from mfv_dsl.library.sources import file_of
@@ -144,7 +145,7 @@ def metrics(plan: Plan, step: Step, results: Sequence[ResultRow]) -> list[dict[s
         )
         for row in plan.rows
         if plan[row.step].inputs.get(Treatment().name) == step.key
-        and plan[row.step].parameters.get("mode") in ("add", "patch")
+        and plan[row.step].parameters.get("mode") in VECTOR_WRITES
         and not plan[row.step].parameters.get("ablates")
         and [t for t in treatments(plan[row.step].parameters) if not t.control] == [Treatment()]
     }

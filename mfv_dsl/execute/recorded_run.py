@@ -18,6 +18,7 @@ from mfv_dsl.execute.run_files import PLAN, json_of, results_of, unknown_form
 from mfv_dsl.execute.run_folder import MANIFEST, RECIPE, is_within
 from mfv_dsl.execute.run_tables import RunTables
 from mfv_dsl.execute.tables import Line
+from mfv_dsl.lang.entries import PLACED
 
 CHOSEN = "chosen"  # in place of what was settled for each relation
 _AGAIN = "run the recipe again; its finished steps are kept"
@@ -60,7 +61,7 @@ class RecordedRun(Short):
         """By eval, what was settled for each relation."""
         return {
             row["eval"]: tuple(
-                "vector" if name == "add" else name
+                "vector" if name in PLACED else name
                 for name in self.steps[row["step"]]["parameters"].get("choose") or ()
             )
             for row in self.plan["rows"]

@@ -189,6 +189,8 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
             "p": f"{row['mean_p_answer']:.2f}",
             "n": str(row["n"]),
         }
+        if "opened" in row:
+            values["opened"] = f"{100 * row['opened']:.0f}"
         if "spread" in row:
             values["spread"] = f"{100 * row['spread']:.1f}"
         if off_task := row.get("off_task"):
@@ -251,6 +253,7 @@ def _text(value: Any) -> str:
 def _fields(row: Mapping[str, Any], swept: Mapping[str, Sequence[str]]) -> dict[str, str]:
     axes = row.get(_AXES, {})
     fields = {name: _text(row.get(name)) for name in _FIELDS}
+    fields |= {"written": row["written"]} if row.get("written") else {}
     fields |= {name: _text(value) for name, value in axes.items()}
     said = [
         f"{_CONDITION.get(name, f'{name} ')}{fields[name]}"

@@ -24,6 +24,7 @@ from mfv_dsl.methods.draws import Draw, accuracy_over_draws, difference_over_dra
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
 from mfv_dsl.methods.statistics import benjamini_hochberg, holm
 from mfv_dsl.plan.steps import EvalRow, Plan, Step, values_of
+from mfv_dsl.plan.writes import written_as
 
 CHOSEN = "chosen"  # a value that was settled for each relation
 
@@ -35,6 +36,7 @@ class _Failed:
     row: EvalRow
     at: Point
     error: MfvError
+    written: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class _Measurement:
     others: Mapping[str, Evaluation]
     is_zero_shot: bool
     dataset: str  # its hash
+    written: str
     off_task: OffTaskMeasurement | None = None
 
     @property
@@ -125,7 +128,7 @@ def _mean_row(
     for draw in draws:
         for part in draw:
             if isinstance(part, _Failed):
-                return ResultRow.failed(part.row, relation, at, part.error, axes)
+                return ResultRow.failed(part.row, relation, at, part.error, axes, part.written)
     measured = [[part for part in draw if isinstance(part, _Measurement)] for draw in draws]
     single = [_row(relation, at, parts) for parts in measured]
     accuracies = [row.accuracy for row in single if row.accuracy is not None]
@@ -174,6 +177,8 @@ def _mean_row(
         answers_other=None if single[0].answers_other is None
         else float(np.mean([row.answers_other or 0.0 for row in single])),
         draws=len(single),
+        opened=None if single[0].opened is None
+        else float(np.mean([row.opened or 0.0 for row in single])),
         spread=float(np.std(accuracies, ddof=1)),
         off_task=off_task_mean(off_task, [[part.dataset for part in parts] for parts in measured])
         if all(off_task := [_off_task(parts) for parts in measured]) else None,
@@ -231,8 +236,9 @@ def _parts(
     """The conditions of an eval on one relation, with or without numbers, in the order in which the
     recipe sweeps them."""
     step = plan[row.step]
+    written = written_as(step.parameters)
     if row.step in failures:
-        return [_Failed(row, at, failures[row.step]) for at in planned(step.parameters)]
+        return [_Failed(row, at, failures[row.step], written) for at in planned(step.parameters)]
     evaluation: Evaluation = values[row.step]
     others = {
         name: values[other]
@@ -250,11 +256,12 @@ def _parts(
             others,
             plain,
             _hash(plan, step),
+            written,
             values.get(row.off_task) if row.off_task is not None else None,
         )
         for condition in evaluation.conditions
     ]
-    failed = [_Failed(row, f.at, f.error) for f in evaluation.failures if not f.is_trial]
+    failed = [_Failed(row, f.at, f.error, written) for f in evaluation.failures if not f.is_trial]
     if not failed:
         return measured
     place = {at: number for number, at in enumerate(planned({**step.parameters, "choose": ()}))}
@@ -269,7 +276,8 @@ def _hash(plan: Plan, step: Step) -> str:
 def _shown(relation: str | None, at: Point, parts: Sequence[_Measurement | _Failed]) -> ResultRow:
     for part in parts:
         if isinstance(part, _Failed):
-            return ResultRow.failed(part.row, relation, at, part.error, values_of(part.row.axes))
+            axes = values_of(part.row.axes)
+            return ResultRow.failed(part.row, relation, at, part.error, axes, part.written)
     return _row(relation, at, [part for part in parts if isinstance(part, _Measurement)])
 
 
@@ -317,6 +325,8 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
         k=at.k,
         control=at.control,
         axes=values_of(first.row.axes),
+        written=first.written,
+        opened=_opened(parts),
         against={
             name: compared(name)
             for name in first.others
@@ -325,6 +335,12 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
         off_task=off_task_row(measured) if (measured := _off_task(parts)) else None,
         **(_answers(parts[0]) if relation is not None else {}),
     )
+
+
+def _opened(parts: Sequence[_Measurement]) -> float | None:
+    """The share of items that opened the gate, None without one."""
+    masks = [part.condition.opened for part in parts if part.condition.opened is not None]
+    return float(np.concatenate(masks).mean()) if masks else None
 
 
 def _off_task(parts: Sequence[_Measurement]) -> list[Part]:

@@ -79,9 +79,11 @@ class ResultRow(Short):
 
     Over all relations ``relation`` is None, and what was settled for each is ``chosen``.  ``k``
     and ``vector`` are there where the eval sweeps them, ``control`` where the row is one;
-    ``against`` holds the differences from other evals, by name.  For a single relation ``answers``
-    holds the shares of items whose answer was that relation's object, and ``answers_other`` the
-    share of those whose answer was none's.
+    ``written`` says how a vector is written, in the recipe's words, where that is not as `add`,
+    `patch` and `ablate` do by themselves; ``opened`` is the share of items that opened the gate of
+    `when`.  ``against`` holds the differences from other evals, by name.  For a single relation
+    ``answers`` holds the shares of items whose answer was that relation's object, and
+    ``answers_other`` the share of those whose answer was none's.
 
     ``axes`` are the values of the sweeps that the eval is read for.  Where these are seeds there is
     a row for the mean over them, with ``mean`` in their place: ``draws`` is how many there are and
@@ -116,12 +118,14 @@ class ResultRow(Short):
     axes: Mapping[str, int | float | str] = _optional({})
     draws: int | None = _optional(None)
     spread: float | None = _optional(None)
+    written: str = _optional("")
+    opened: float | None = _optional(None)
     off_task: OffTask | None = field(default=None, metadata={"optional": True})
 
     @classmethod
     def failed(
         cls, row: EvalRow, relation: str | None, at: Point, error: MfvError,
-        axes: Mapping[str, int | float | str],
+        axes: Mapping[str, int | float | str], written: str,
     ) -> ResultRow:  # fmt: skip
         """The row of a condition without numbers."""
         nothing = dict.fromkeys(name for name in ALWAYS if name not in CONDITION)
@@ -129,7 +133,7 @@ class ResultRow(Short):
             eval=row.eval, relation=relation, shots=row.shots, layer=at.layer, scale=at.scale,
             vector=vector_of(row, at), k=at.k, control=at.control,
             error={"code": error.code, "message": error.message, "help": error.help or ""},
-            axes=axes,
+            axes=axes, written=written,
             **nothing,
         )  # fmt: skip
 

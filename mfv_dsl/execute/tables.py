@@ -45,12 +45,12 @@ class Table:
 
 def result_lines(data: Mapping[str, Any]) -> list[Line]:
     """A line for each condition and relation, None for all relations together.  Only where a row
-    needs them there are columns ``vector``, ``k``, ``control``, one for each sweep that evals are
-    read for, ``draws`` and ``spread`` of means over seeds, ``vs_NAME`` with its interval,
-    ``vs_NAME_low`` and ``vs_NAME_high``, and its :data:`TESTS`, such as ``vs_NAME_p``, for each
-    eval compared with, ``off_task_kl`` and others of what is measured off the task, and ``error``.
-    Where an eval's own name ends so that two columns would be called alike, they are
-    ``vs_NAME.low`` and so on."""
+    needs them there are columns ``vector``, ``k``, ``control``, ``written``, ``opened``, one for
+    each sweep that evals are read for, ``draws`` and ``spread`` of means over seeds, ``vs_NAME``
+    with its interval, ``vs_NAME_low`` and ``vs_NAME_high``, and its :data:`TESTS`, such as
+    ``vs_NAME_p``, for each eval compared with, ``off_task_kl`` and others of what is measured off
+    the task, and ``error``.  Where an eval's own name ends so that two columns would be called
+    alike, they are ``vs_NAME.low`` and so on."""
     names = {name for row in data["rows"] for name in row.get("against", ())}
     clash = any(f"{name}_{end}" in names for name in names for end in ("low", "high", *TESTS))
     of = "." if clash else "_"

@@ -9,7 +9,14 @@ from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls, evals, expressions, operators, tunes
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.defaults import settings_of
-from mfv_dsl.lang.entries import ITEM, WRITES, off_task_metrics, takers
+from mfv_dsl.lang.entries import (
+    ITEM,
+    PLACED,
+    VECTOR_WRITES,
+    WRITES,
+    off_task_metrics,
+    takers,
+)
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.saves import check_folder
 from mfv_dsl.lang.scope import Scope, TypingContext
@@ -17,13 +24,14 @@ from mfv_dsl.lang.syntax import Attribute, Block, Gap, ListExpr, Name, Node, Tex
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.lang.writing import check_position, check_where
 
-_VECTOR_WRITES = {"add", "patch"}
 #: what an eval may write beside one another
 _TOGETHER = {"add", "ablate"}
 #: attributes that say how a vector is written, and mean nothing without one
 _HOW = tuple(
-    p.name for p in ITEM["eval"].parameters if p.acts_in and {*p.acts_in} <= _VECTOR_WRITES
+    p.name for p in ITEM["eval"].parameters if p.acts_in and {*p.acts_in} <= {*VECTOR_WRITES}
 )
+#: by what an eval writes, what it does
+_DOES = {"add": "adds a vector", "replace": "replaces states", "project_out": "projects states"}
 
 
 def attributes_of(scope: Scope, block: Block) -> dict[str, Attribute]:
@@ -122,7 +130,7 @@ def _listed(block: Block) -> tuple[str, ...]:
         return tuple(map(unparse, block.values))
     for attribute in block.attributes:
         value = attribute.value
-        if attribute.name.text in _VECTOR_WRITES and isinstance(value, ListExpr):
+        if attribute.name.text in VECTOR_WRITES and isinstance(value, ListExpr):
             return tuple(map(unparse, value.items)) if len(value.items) > 1 else ()
     return ()
 
@@ -182,7 +190,7 @@ def _check_models(
     scope: Scope, settings: dict[str, Setting], context: TypingContext, subject: str
 ) -> None:
     """Vectors that are bound to a model are used with that model."""
-    for name in ("add", "patch", "adapter", "start", "vectors"):
+    for name in (*VECTOR_WRITES, "adapter", "when", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
             vector_type = scope.node_types.get(node.span) if isinstance(node, Node) else None
@@ -201,7 +209,7 @@ def _check_models(
 
 def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
     """Only what an `eval` adds may differ from item to item."""
-    for name in ("patch", "start", "vectors"):
+    for name in ("replace", "project_out", "patch", "when", "start", "vectors"):
         value = settings[name].value if name in settings else None
         for node in value if isinstance(value, tuple) else (value,):
             node_type = scope.node_types.get(node.span) if isinstance(node, Node) else None
@@ -212,7 +220,8 @@ def _check_blends(scope: Scope, settings: dict[str, Setting]) -> None:
     clashes = {
         "k": settings["k"].value is not None, "controls": bool(settings["controls"].value),
         "answer": settings["answer"].value not in ("first", "first_token"), "add": len(vectors) > 1,
-        "ablate": settings["ablate"].value is not None,
+        "ablate": settings["ablate"].value is not None, "when": settings["when"].value is not None,
+        "scale_by": settings["scale_by"].value not in (None, "vector"),
         "metrics": off_task_metrics(settings["metrics"].value),
     } if blends else {}  # fmt: skip
     for name, clash in clashes.items():
@@ -270,30 +279,34 @@ def _check_eval(
                 Label(writes[0].name.span, "this")
             ],
         )  # fmt: skip
-    if "add" in names and "layer" not in suggestions:
-        _check_layer(scope, attributes["add"], settings, context, subject)
+    for name in PLACED:
+        if name in names and "layer" not in suggestions:
+            _check_layer(scope, attributes[name], settings, context, subject)
+            _check_site_read(scope, attributes[name], settings, subject)
     if "patch" in names and settings["layer"].origin == "registry":
         settings["layer"] = Setting("native", "registry", None)
     own = {name: attribute for name, attribute in attributes.items() if not attribute.given}
-    if not (names | suggestions) & _VECTOR_WRITES:
+    if not (names | suggestions) & {*VECTOR_WRITES}:
         for name in _HOW:
             if name in own and not isinstance(own[name].value, Gap):
                 scope.error(
                     "MFV2022", own[name].name, f"`{name}` has no effect in {subject}",
-                    "it has neither `add` nor `patch`", severity="warning",
+                    "it writes no vector", severity="warning",
                 )  # fmt: skip
     _check_parts(scope, attributes, settings)
+    _check_gate(scope, attributes, settings, subject)
     _check_places(scope, settings)
     _check_choice(scope, attributes, settings)
 
 
 def _check_layer(
-    scope: Scope, add: Attribute, settings: dict[str, Setting], context: TypingContext, subject: str
-) -> None:
+    scope: Scope, write: Attribute, settings: dict[str, Setting], context: TypingContext,
+    subject: str,
+) -> None:  # fmt: skip
     """Where nothing says a layer, that of vectors that were all made for one; a warning where one
-    is added at another layer than it was made for."""
-    setting = settings["layer"]
-    vectors = evals.each_of(settings["add"].value)
+    is written at another layer than it was made for."""
+    setting, mode = settings["layer"], write.name.text
+    vectors = evals.each_of(settings[mode].value)
     if setting.origin == "registry" and vectors and all(_of_places(scope, v) for v in vectors):
         settings["layer"] = Setting("native", "vector", vectors[0].span)
         return
@@ -304,8 +317,10 @@ def _check_layer(
             if layer not in (None, setting.value):
                 scope.error(
                     "MFV3041", setting.span,
-                    f"this vector was made for layer {layer}, and {subject} adds it at layer "
-                    f"{setting.value}", "", "leave `layer` out to add it where it was made for",
+                    f"this vector was made for layer {layer}, and {subject} "
+                    f"{'adds' if mode == 'add' else 'writes'} it at layer {setting.value}", "",
+                    f"leave `layer` out to {'add' if mode == 'add' else 'write'} it where it was "
+                    "made for",
                     secondary=[Label(vector.span, f"made for layer {layer}")], severity="warning",
                 )  # fmt: skip
                 return
@@ -317,9 +332,32 @@ def _check_layer(
         return
     made_for = f"they were made for layers {', '.join(map(str, known))}" if len(known) > 1 else ""
     scope.error(
-        "MFV2015", add.name, f"{subject} adds a vector but has no `layer`", made_for,
-        "say where: `layer = 4`, a sweep `layer = 0..5`, or `layer = native`",
+        "MFV2015", write.name, f"{subject} {_DOES[mode]} but has no `layer`", made_for,
+        "say where: `layer = 4`, a sweep `layer = 0..5`"
+        + (", or `layer = native`" if mode == "add" else ", or `layer = all` at once"),
     )  # fmt: skip
+
+
+def _check_site_read(
+    scope: Scope, write: Attribute, settings: dict[str, Setting], subject: str
+) -> None:
+    """Where nothing says a site, that at which all vectors were read; a warning where one is
+    written at another than it was read."""
+    setting, vectors = settings["site"], evals.each_of(settings[write.name.text].value)
+    types = [scope.node_types[vector.span] for vector in vectors]
+    sites = ["residual" if of.places else of.site for of in types]
+    if setting.origin == "registry" and len(set(sites)) == 1:
+        if sites[0] != "residual":
+            settings["site"] = Setting(sites[0], "vector", vectors[0].span)
+        return
+    for vector, site in zip(vectors, sites, strict=True):
+        if site not in ("residual", setting.value):
+            scope.error(
+                "MFV3084", vector,
+                f"this vector was read at `{site}`, and {subject} writes it to `{setting.value}`",
+                "", f"say where it is meant: `site = {site}`", severity="warning",
+            )  # fmt: skip
+            return
 
 
 def _check_parts(
@@ -342,6 +380,38 @@ def _check_parts(
                     "a tuned vector has only its sum",
                     "write it at a layer with `add`",
                 )  # fmt: skip
+    for name in ("replace", "project_out") if "native" in evals.each_of(layer) else ():
+        for vector in evals.each_of(settings[name].value):
+            if not _of_places(scope, vector):
+                scope.error(
+                    "MFV3085", vector,
+                    f"`{name}` does not write heads' parts, each at its own layer", "",
+                    "give `layer` a number, or replace the heads' outputs by `patch`",
+                    secondary=[Label(place, "here")] if (place := settings["layer"].span) else [],
+                )  # fmt: skip
+                break
+
+
+def _check_gate(
+    scope: Scope, attributes: dict[str, Attribute], settings: dict[str, Setting], subject: str
+) -> None:
+    """A gate needs one direction, a layer to look behind, and a cosine to exceed."""
+    if "when" not in attributes or settings["when"].value is None:
+        return
+    if _of_places(scope, settings["when"].value):
+        scope.error(
+            "MFV3086", settings["when"].value,
+            "`when` looks along one vector, and this one has a part for each of several places", "",
+            "read one layer at one site",
+        )  # fmt: skip
+    missing = [name for name in ("when_layer", "above") if name not in attributes]
+    if missing:
+        scope.error(
+            "MFV2015", attributes["when"].name,
+            f"{subject} writes `when` but has no {' and no '.join(f'`{n}`' for n in missing)}", "",
+            "say behind which layer the prompt is looked at, and which cosine it has to exceed: "
+            "`when_layer = 3, above = 0.2`",
+        )  # fmt: skip
 
 
 def _of_places(scope: Scope, vector: Node) -> bool:
@@ -350,11 +420,11 @@ def _of_places(scope: Scope, vector: Node) -> bool:
 
 
 def _check_places(scope: Scope, settings: dict[str, Setting]) -> None:
-    """A vector of several places is added where it was read."""
+    """A vector of several places is written where it was read."""
     layer = settings["layer"]
     if layer.value is None or {*evals.each_of(layer.value)} == {"native"}:
         return
-    for vector in evals.each_of(settings["add"].value):
+    for vector in [v for name in PLACED for v in evals.each_of(settings[name].value)]:
         if _of_places(scope, vector):
             scope.error(
                 "MFV3081", vector,
@@ -372,7 +442,7 @@ def _check_choice(
     chosen = settings["choose"].value or ()
     if "choose" not in attributes or not isinstance(chosen, tuple):
         idle = settings["select_on"].origin == "written" and "choose" not in attributes
-        if idle and settings["add"].value:
+        if idle and any(settings[name].value for name in PLACED):
             scope.error(
                 "MFV2022", attributes["select_on"].name,
                 "`select_on` has no effect without `choose`", severity="warning",
@@ -380,14 +450,14 @@ def _check_choice(
         return
     for name in dict.fromkeys(chosen):
         setting = settings[name]
-        missing = name in ("k", "add") and setting.origin == "registry"
+        missing = name in ("k", *PLACED) and setting.origin == "registry"
         if missing or (setting.value is not None and not isinstance(setting.value, tuple)):
             places = [Label(setting.span, "one value")] if setting.span else []
             scope.error(
                 "MFV3011", attributes["choose"].value,
                 f"`choose` names `{name}`, which is not swept", "",
-                f"give `{name}` a list or a range" if name != "add" else
-                "give `add` a list of vectors", secondary=places,
+                f"give `{name}` a list {'or a range' if name not in PLACED else 'of vectors'}",
+                secondary=places,
             )  # fmt: skip
     select, split = settings["select_on"], settings["split"]
     if _not_on_test(scope, select, "value") and select.value == split.value:

@@ -269,6 +269,50 @@ DATASETS = (
         example='boxes("data/coco/annotations/instances_val2017.json", images="data/coco", '
         "relations=[left, inside])",
     ),
+    Entry(
+        "constructor", "embspatial", "EmbSpatial-Bench: rooms as somebody in them sees them, left, "
+        "right, above and under",
+        (
+            Parameter("file", ("Text",), "its JSON file, a parquet file, or a folder of these",
+                      positional=True),
+            _QUERY, *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.embspatial",
+        example='embspatial("data/embspatial_bench.json")',
+    ),
+    Entry(
+        "constructor", "blink", "BLINK's Spatial_Relation: questions about photographs, yes or no",
+        (
+            Parameter("file", ("Text",), "a parquet file of the task, or a folder of them",
+                      positional=True),
+            _QUERY, _ASK, *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.blink",
+        example='blink("data/BLINK/Spatial_Relation")',
+    ),
+    Entry(
+        "constructor", "parquet", "rows of parquet files on this machine, with their images",
+        (
+            Parameter("file", ("Text",), "a file, or a folder of them", positional=True),
+            Parameter("image", ("Text",), "the column of images", "image"),
+            Parameter("query", ("Text",), "the column of query objects", "query"),
+            Parameter("answer", ("Text",), "the column of answer objects", "answer"),
+            Parameter("relation", ("Text",), "the column of relations", "relation"),
+            Parameter("split", ("Text",), "a column of splits; dealt by image if left out", None),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.parquet",
+        example='parquet("data/set.parquet", query="subject", answer="object")',
+    ),
+    Entry(
+        "constructor", "in_memory", "items that a Python program has, by `mfv_dsl.dataset(items)`",
+        (
+            Parameter("name", ("Text",), "what the program calls it", positional=True),
+            Parameter("hash", ("Text",), "the hash of its items and pictures"),
+        ),
+        result="Dataset", module="mfv_dsl.data.in_memory",
+        example='in_memory("items", hash="5f1d")',
+    ),
 )  # fmt: skip
 
 #: The constructors by kind of declaration and name.

@@ -38,6 +38,7 @@ UNITS: dict[str, Unit] = {
         Unit("seed", "a whole number, 0 or more", whole=True, minimum=0, maximum=2**63 - 1),
         Unit("amount", "a whole number, 0 or more", whole=True, minimum=0, maximum=MOST),
         Unit("part", "a part of the whole, from 0 to 1", minimum=0, maximum=1),
+        Unit("cosine", "a cosine, from -1 to 1", minimum=-1, maximum=1),
         Unit("share", "0 or more", minimum=0),
         Unit("margin", "a difference in accuracy, above 0 and at most 1", above=0, maximum=1),
         Unit("pixels", "an image's side, at least 8", whole=True, minimum=8, maximum=8192),
@@ -69,7 +70,7 @@ RANKINGS = (
 )  # fmt: skip
 CONTROLS = (
     Control("random_heads", "random heads in place of each `top(...)`",
-            of=("add", "patch", "ablate", "classify")),
+            of=("add", "replace", "project_out", "patch", "ablate", "classify")),
     Control("random_vector", "a random vector of the same length"),
     Control("other_relation", "the vector of another relation"),
     Control("shuffled", "vectors from prompts whose answers are shuffled"),
@@ -84,8 +85,13 @@ OFF_TASKS_BY_CELL = ("where", "what")
 OFF_TASK_METRICS = ("off_task_kl", "off_task_accuracy")
 #: The kinds of off-task prompts, and how many demonstrations each has.
 OFF_TASK_KINDS = {"few_shot": 4, "named": 0, "where": 0, "what": 0}
-#: The attributes of an `eval` that say what is written into the model, or read in place of answers.
-WRITES = ("add", "patch", "ablate", "classify")
+#: The attributes of an `eval` that write a vector at a layer and a site.
+PLACED = ("add", "replace", "project_out")
+#: Those that write a vector, all that write into the model, and these with what is read in place of
+#: answers.
+VECTOR_WRITES = (*PLACED, "patch")
+WRITERS = (*VECTOR_WRITES, "ablate")
+WRITES = (*WRITERS, "classify")
 
 _SEED = Parameter("seed", ("Number",), "seed of everything drawn", 1234, unit="seed",
                   from_defaults=True, key="always")  # fmt: skip
@@ -308,10 +314,10 @@ FUNCTIONS = (
 _LAYER_SWEEP = Parameter(
     "layer", ("Number", "List[Number]", "Range", "Choice", "Layers"),
     "the decoder layer written to; a list or range is a sweep; a set, `{3, 5}`, is both layers at "
-    "once; `native` is each head's own; if left out, the layer that a trained or loaded vector was "
-    "made for",
-    None, choices=("native",), unit="layer", from_defaults=True, key="always",
-    stored_as="layers", acts_in=("add",),
+    "once, `all` every layer at once; `native` is each head's own; if left out, the layer that a "
+    "trained or loaded vector was made for",
+    None, choices=("native", "all"), later=("all",), unit="layer", from_defaults=True,
+    key="always", stored_as="layers", acts_in=PLACED,
 )  # fmt: skip
 
 ITEMS = (
@@ -416,12 +422,16 @@ ITEMS = (
                       None, unit="demonstrations", from_defaults=True),
             Parameter("add", ("Vector", "List[Vector]"), "a vector added to the residual stream; "
                       "of a list each one for itself", None),
+            Parameter("replace", ("Vector", "List[Vector]"), "a vector that takes the place of the "
+                      "state; of a list each one for itself", None),
+            Parameter("project_out", ("Vector", "List[Vector]"), "a vector along which nothing is "
+                      "left of the state; of a list each one for itself", None),
             Parameter("patch", ("Vector", "List[Vector]"), "a vector whose per-head parts replace "
                       "the heads' outputs; of a list each one for itself", None),
             Parameter("adapter", ("Adapter",), "an adapter that is in the model: `lora(each)` or "
                       "`soft_prompt(each)`", None),
-            Parameter("heads", ("Heads",), "the heads of every `fv` in what is added or patched "
-                      "that names none", None, acts_in=("add", "patch"), read_again=True),
+            Parameter("heads", ("Heads",), "the heads of every `fv` in the vector written that "
+                      "names none", None, acts_in=VECTOR_WRITES, read_again=True),
             Parameter("ablate", ("Heads",), "heads whose outputs are taken away; beside `add` the "
                       "vector is added where they are", None),
             Parameter("ablate_with", ("Choice",), "what ablated heads put out", "zero",
@@ -439,24 +449,43 @@ ITEMS = (
             _LAYER_SWEEP,
             Parameter("scale", ("Number", "List[Number]", "Range"),
                       "the factor before the vector; a list or range is a sweep", 1,
-                      unit="factor", from_defaults=True, stored_as="scales", acts_in=("add",)),
-            Parameter("site", ("Choice",), "what the vector is added to: the `residual` stream "
+                      unit="factor", from_defaults=True, stored_as="scales",
+                      acts_in=("add", "replace")),
+            Parameter("scale_by", ("Choice",), "what `scale` is in units of: the `vector`; the "
+                      "state's `length`, so that the vector gives the direction alone; or that "
+                      "and, where the state points against the vector, more: times 1 less their "
+                      "cosine (`angle`)", "vector", choices=("vector", "length", "angle"),
+                      later=("vector", "length", "angle"), acts_in=("add",), read_again=True),
+            Parameter("keep", ("Number",), "the factor before the state that the vector is added "
+                      "to", 1, unit="factor", acts_in=("add",), read_again=True),
+            Parameter("length", ("Choice",), "how long the state is when the vector is added: as "
+                      "it comes out (`free`), or as long as before (`kept`)", "free",
+                      choices=("free", "kept"), later=("free", "kept"), acts_in=("add",),
+                      read_again=True),
+            Parameter("site", ("Choice",), "what the vector is written to: the `residual` stream "
                       "behind the layer, or what the layer's `attention` or `mlp` adds to it",
                       "residual", choices=("residual", "attention", "mlp"),
                       later=("residual", "attention", "mlp"), from_defaults=True,
-                      acts_in=("add",), read_again=True),
+                      acts_in=PLACED, read_again=True),
             Parameter("position", ("Choice", "Text"), "the tokens written to: the `last` of the "
                       "prompt, `all`, those of its `images`, or those of a text where it stands "
                       'last in the query, such as `"Q:"`; `{query}` in it is the name asked about',
                       "last", choices=("last", "all", "images"), later=("images",), apart=True,
-                      from_defaults=True, acts_in=("add", "patch", "ablate"), read_again=True),
+                      from_defaults=True, acts_in=WRITERS, read_again=True),
+            Parameter("when", ("Vector",), "write only into prompts whose state behind "
+                      "`when_layer`, at the last token of the unedited model, has a cosine with "
+                      "this vector that is above `above`", None, acts_in=WRITERS),
+            Parameter("when_layer", ("Number",), "the decoder layer behind which `when` looks",
+                      None, unit="layer", acts_in=("when",), read_again=True),
+            Parameter("above", ("Number",), "the cosine that a prompt has to exceed for `when`",
+                      None, unit="cosine", acts_in=("when",), read_again=True),
             Parameter("choose", ("List[Choice]",), "swept attributes to settle per relation on "
-                      "`select_on`, `add` the best of several vectors, before the winner is "
-                      "measured", (),
-                      choices=("layer", "scale", "k", "add"), acts_in=("add", "patch"),
-                      may_be_empty=True),
+                      "`select_on`, such as `layer`; `add`, `replace` or `project_out` is the best "
+                      "of several vectors; before the winner is measured", (),
+                      choices=("layer", "scale", "k", *PLACED), later=("replace", "project_out"),
+                      acts_in=VECTOR_WRITES, may_be_empty=True),
             Parameter("select_on", ("Split",), "the split that `choose` looks at", "validation",
-                      from_defaults=True, key="always", acts_in=("add", "patch")),
+                      from_defaults=True, key="always", acts_in=VECTOR_WRITES),
             Parameter("answer", ("Choice",), "what counts as the model's answer: the object "
                       "that the likeliest next token begins (`first_token`: even where it begins "
                       "several), whose whole name is likeliest, or that greedy generation begins "

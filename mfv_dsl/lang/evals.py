@@ -10,7 +10,10 @@ from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import (
     CONTROL,
     DEFAULT_HEADS,
+    ITEM,
     OFF_TASK_METRICS,
+    PLACED,
+    WRITERS,
     WRITES,
     off_task_metrics,
 )
@@ -32,7 +35,7 @@ def each_of(value: Any) -> tuple[Any, ...]:
 
 
 def mode_of(settings: Mapping[str, Setting]) -> str | None:
-    """What the eval does: the first of `add`, `patch` and `ablate` that it has."""
+    """What the eval does: the first of :data:`WRITES` that it has."""
     return next((name for name in WRITES if settings[name].value is not None), None)
 
 
@@ -74,13 +77,6 @@ def check_expressions(
         return  # its value is reported already
     expressions = each_of(settings[mode].value) if mode else ()
     ablated = each_of(settings["ablate"].value) if mode == "add" else ()
-    for name in ("k", "position"):
-        idle = attributes.get(name) if mode is None else None
-        if idle is not None and not (idle.given or isinstance(idle.value, Gap)):
-            scope.error(
-                "MFV2022", idle.name, f"`{name}` has no effect in {subject}",
-                "it has no `add`, `patch` or `ablate`", severity="warning",
-            )  # fmt: skip
     margin = attributes.get("margin")
     if margin is not None and not margin.given and "against" not in attributes:
         scope.error(
@@ -111,16 +107,34 @@ def check_expressions(
 def _check_idle(
     scope: Scope, attributes: Mapping[str, Attribute], mode: str | None, subject: str
 ) -> None:
-    """MFV2022: `position` of an eval whose heads classify, `examples` of another."""
-    idle, why = ("position", "nothing is written where heads classify")
-    if mode != "classify":
-        idle, why = ("examples", "it has no `classify`")
-    attribute = attributes.get(idle)
-    if attribute is not None and not (attribute.given or isinstance(attribute.value, Gap)):
+    """MFV2022: attributes that have no effect with what the eval does.  Without any vector
+    written, those that need one are looked at elsewhere."""
+    present = {name for name in (*WRITES, "when") if name in attributes}
+    for name, attribute in attributes.items():
+        parameter = ITEM["eval"].parameter(name)
+        if attribute.given or isinstance(attribute.value, Gap) or parameter is None:
+            continue
+        acts_in = {*parameter.acts_in}
+        if not acts_in or name == "controls":  # of nothing, which is an error
+            continue
+        if mode is None and acts_in >= {*WRITERS}:
+            why = "it writes nothing"
+        elif mode == "classify" and acts_in == {*WRITERS}:
+            why = "nothing is written where heads classify"
+        elif len(acts_in) == 1 and acts_in < {"when", "classify"} and acts_in.isdisjoint(present):
+            why = f"it has no {_either(acts_in)}"
+        elif mode not in (None, "classify") and acts_in < {*PLACED} and acts_in.isdisjoint(present):
+            why = f"it acts beside {_either(parameter.acts_in)}"
+        else:
+            continue
         scope.error(
-            "MFV2022", attribute.name, f"`{idle}` has no effect in {subject}", why,
+            "MFV2022", attribute.name, f"`{name}` has no effect in {subject}", why,
             severity="warning",
         )  # fmt: skip
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(f"`{name}`" for name in names)
 
 
 def _check_k(
@@ -171,7 +185,7 @@ class _Controls:
         if mode is None:
             self._refuse(
                 control, f"there is nothing to control in {self.subject}",
-                "it has no `add`, `patch` or `ablate`",
+                "it writes nothing",
             )  # fmt: skip
         elif mode not in CONTROL[control].of:
             self._refuse(
@@ -343,6 +357,8 @@ def swept(block: CheckedBlock) -> list[str]:
     names = ["shots"]
     if mode is not None:
         names += [mode, "k"]
-    if mode == "add":
-        names += ["layer", "scale"]
+    if mode in PLACED:
+        names.append("layer")
+    if mode in ("add", "replace"):
+        names.append("scale")
     return [name for name in names if len(each_of(block[name])) > 1]

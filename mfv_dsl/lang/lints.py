@@ -193,7 +193,8 @@ class _Lints:
     def _tested_on_its_own(self, block: CheckedBlock) -> None:
         """MFV4010: an eval on the split that its vector, heads or training saw."""
         split = block["split"]
-        expressions = [part for name in WRITES for part in each_of(block.settings[name].value)]
+        names = (*WRITES, "when")
+        expressions = [part for name in names for part in each_of(block.settings[name].value)]
         for made, dataset, node, how in self._made_on(expressions, block.dataset):
             if made == split and dataset == block.dataset:
                 if self.permissions.allow("MFV4010", block.span):
@@ -204,7 +205,9 @@ class _Lints:
                 note = (
                     f"`{block.name}` is tested on `{split}`, and what it adds was made on it, too"
                 )
-                if block["ablate"] is not None and block["add"] is None:
+                if block["replace"] is not None or block["project_out"] is not None:
+                    note = note.replace("adds was made", "writes was made")
+                elif block["ablate"] is not None and block["add"] is None:
                     note = note.replace("adds was made", "takes away was chosen")
                 self.scope.error(
                     "MFV4010", at, note, "" if written else how,

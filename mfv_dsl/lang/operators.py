@@ -213,7 +213,8 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
                 secondary=[Label(first.span, f"from `{model}`")],
             )  # fmt: skip
             return Type("Vector", parts=parts)
-    return Type("Vector", model=model, parts=parts, bias=bias, layer=layer, places=places)
+    return Type("Vector", model=model, parts=parts, bias=bias, layer=layer, places=places,
+                site=states.site_of(vectors))  # fmt: skip
 
 
 def _one_bias(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> str | None:

@@ -16,7 +16,7 @@ from math import prod
 from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.copies import Copies
-from mfv_dsl.lang.entries import FUNCTION, ITEM
+from mfv_dsl.lang.entries import FUNCTION, ITEM, VECTOR_WRITES
 from mfv_dsl.lang.literals import plain
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.scope import Use
@@ -194,7 +194,7 @@ class _Readings(Sweeps):
                 attributes.append(replace(attribute, value=self._against(item, node, reading)))
             else:
                 # heads are those of the vectors that are written; what is ablated has its own
-                given = heads if attribute.name.text in ("add", "patch") else None
+                given = heads if attribute.name.text in VECTOR_WRITES else None
                 value = self._value(node, reading, parameter, (), given)
                 attributes.append(replace(attribute, value=value))
         settled = list[Attribute]()
@@ -294,7 +294,7 @@ class _Readings(Sweeps):
             if "heads" not in reading:
                 return None
             node = reading["heads"]
-        vectors = [a.value for a in block.attributes if a.name.text in ("add", "patch")]
+        vectors = [a.value for a in block.attributes if a.name.text in VECTOR_WRITES]
         if vectors and not any(self._takes_heads(vector) for vector in vectors):
             self.report(
                 "MFV2022", attribute.name, "`heads` has no effect here",

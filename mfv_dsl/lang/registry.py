@@ -180,4 +180,4 @@ class Control:
 
     name: str
     doc: str
-    of: tuple[str, ...] = ("add", "patch")
+    of: tuple[str, ...] = ("add", "replace", "project_out", "patch")

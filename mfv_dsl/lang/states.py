@@ -62,6 +62,7 @@ def type_of(
     return Type(
         "States", model=context.model if bound else None, parts=False,
         layer=places[0][1] if places is not None and len(places) == 1 else None,
+        site=site.value if isinstance(site.value, str) else "residual",
         places=None if places is None else several(places),
     )  # fmt: skip
 
@@ -122,7 +123,13 @@ def joined(scope: Scope, rows: Sequence[tuple[Expr, Type]]) -> Type:
     places = next((of.places for _, of in rows if of.places is not None), None)
     layers = {of.layer for _, of in rows}
     layer = layers.pop() if len(layers) == 1 else None
-    return replace(type_first, model=model, places=places, layer=layer)
+    return replace(type_first, model=model, places=places, layer=layer, site=site_of(rows))
+
+
+def site_of(parts: Sequence[tuple[Expr, Type]]) -> str:
+    """Where all of these were read, or the stream."""
+    sites = {of.site for _, of in parts}
+    return sites.pop() if len(sites) == 1 else "residual"
 
 
 def same_places(left: Type, right: Type) -> bool:
@@ -131,7 +138,8 @@ def same_places(left: Type, right: Type) -> bool:
     if None in (left.places, right.places):
         return True
     rows = left.name == right.name == "States" and None not in (left.layer, right.layer)
-    return left.places == right.places and not (rows and left.layer != right.layer)
+    elsewhere = (left.layer, left.site) != (right.layer, right.site)
+    return left.places == right.places and not (rows and elsewhere)
 
 
 def other_places(scope: Scope, node: Expr, of: Type, first: Expr, type_first: Type) -> Type:
@@ -147,11 +155,12 @@ def _described(of: Type) -> str:
     if of.places:
         shown = ", ".join(f"{site}[{layer}]" for site, layer in of.places[:3])
         return f"of {shown}{', …' if len(of.places) > 3 else ''}"
-    return "of one place" if of.layer is None else f"of layer {of.layer}"
+    if of.layer is None:
+        return "of one place"
+    at = "" if of.site == "residual" else f", `{of.site}`"
+    return f"of layer {of.layer}{at}"
 
 
 def vector_of(rows: Type) -> Type:
     """The type of a vector that rows are reduced to."""
-    return Type(
-        "Vector", model=rows.model, parts=False, bias="none", layer=rows.layer, places=rows.places
-    )
+    return replace(rows, name="Vector", bias="none")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.entries import ITEM, PLACED, WRITERS
 from mfv_dsl.lang.evals import each_of
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Gap
@@ -32,7 +32,7 @@ def check_where(
     context: TypingContext, subject: str,
 ) -> None:  # fmt: skip
     """Check `site` and `position` of an eval that writes something."""
-    if "add" in attributes:
+    if not attributes.keys().isdisjoint(PLACED):
         _check_site(scope, settings, context)
     elif "patch" in attributes:
         idle = attributes.get("site")
@@ -41,7 +41,7 @@ def check_where(
                 "MFV2022", idle.name, f"`site` has no effect in {subject}",
                 "`patch` puts heads' outputs in their place", severity="warning",
             )  # fmt: skip
-    if not {"add", "patch", "ablate"}.isdisjoint(attributes):
+    if not attributes.keys().isdisjoint(WRITERS):
         check_position(scope, settings["position"], context)
 
 
@@ -51,12 +51,15 @@ def _check_site(scope: Scope, settings: Mapping[str, Setting], context: TypingCo
         return
     place = settings["layer"].span
     places = [Label(place, "here")] if place else []
-    vectors = [scope.node_types.get(vector.span) for vector in each_of(settings["add"].value)]
+    vectors = [
+        scope.node_types.get(vector.span) for name in PLACED for vector in
+        each_of(settings[name].value)
+    ]  # fmt: skip
     if "native" in layers and any(vector is not None and vector.places for vector in vectors):
         if site.origin == "written" or site.value != "residual":
             scope.error(
                 "MFV3043", site.span,
-                "`layer = native` adds each part of a vector at its own site", "",
+                "`layer = native` writes each part of a vector at its own site", "",
                 "leave `site` out: it was said where the parts were read", secondary=places,
             )  # fmt: skip
         return
@@ -71,7 +74,7 @@ def _check_site(scope: Scope, settings: Mapping[str, Setting], context: TypingCo
         return
     if site.value != "attention":
         return
-    numbers = {n for layer in layers if layer != "native" for n in numbers_of(layer)}
+    numbers = {n for layer in layers for n in numbers_of(layer)}
     for facts in scope.model_facts(context):
         without = sorted(numbers & {*facts.layers_without_heads})
         if without:

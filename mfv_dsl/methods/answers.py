@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from unicodedata import combining, normalize
 
@@ -24,6 +24,7 @@ from mfv_dsl.base.short import Short
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.engine.candidates import likeliest_sequences
 from mfv_dsl.engine.finite import NotFinite, check_edits
+from mfv_dsl.engine.gates import gates_of
 from mfv_dsl.engine.greedy import continue_greedily
 from mfv_dsl.engine.prefix import PrefixOf, Variant, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
@@ -38,15 +39,19 @@ _SHOWN = 5  # groups of names in a message
 @dataclass(frozen=True, repr=False)
 class Answers(Short):
     """Outcomes of prompts, and the object that each answer names, None where it names none; or why
-    there are none of either that could be told (``failure``)."""
+    there are none of either that could be told (``failure``).  ``opened`` (prompts,) says which
+    prompts opened the gate of an edit, None where no edit has one."""
 
     outcomes: Outcomes
     names: tuple[str | None, ...]
     failure: NotFinite | None = None
+    opened: np.ndarray | None = None
 
     def picked(self, numbers: np.ndarray) -> Answers:
         """The answers to the prompts with these numbers."""
-        return Answers(selected(self.outcomes, numbers), tuple(self.names[i] for i in numbers))
+        opened = None if self.opened is None else self.opened[numbers]
+        names = tuple(self.names[i] for i in numbers)
+        return Answers(selected(self.outcomes, numbers), names, opened=opened)
 
     @classmethod
     def failed(cls, failure: NotFinite) -> Answers:
@@ -154,11 +159,24 @@ def measure_answers(
     sound = [edits for edits, error in zip(variants, errors, strict=True) if error is None]
 
     def measured(rows: Rows) -> list[Answers]:
-        return answered(rows.batch, [rows.edits(edits) for edits in sound])
+        own: list[Variant] = [rows.edits(edits) for edits in sound]
+        if any(gates_of(edits) for edits in own):
+            own = prefix_of(backend, rows.batch).settled(own)
+        answers = answered(rows.batch, own)
+        return [
+            replace(answer, opened=_opened(edits))
+            for answer, edits in zip(answers, own, strict=True)
+        ]
 
     parts = [part for _, part in in_parts(backend, batches, measured)] if sound else []
     found = iter(map(partial(_together, backend, batches), sound, zip(*parts, strict=True)))
     return [next(found) if error is None else Answers.failed(error) for error in errors]
+
+
+def _opened(edits: Variant) -> np.ndarray | None:
+    """The prompts in which an edit that has a gate is made, (prompts,); None where none has."""
+    masks = [edit.when for edit in edits if isinstance(edit.when, torch.Tensor)]
+    return torch.stack(masks).any(0).cpu().numpy() if masks else None
 
 
 def _refused(backend: Backend, edits: Variant) -> NotFinite | None:
@@ -178,7 +196,9 @@ def _together(
     error = failure(backend, batches, edits, outcomes.p_answer)
     if error is not None:
         return Answers.failed(error)
-    return Answers(outcomes, tuple(name for part in parts for name in part.names))
+    masks = [part.opened for part in parts if part.opened is not None]
+    names = tuple(name for part in parts for name in part.names)
+    return Answers(outcomes, names, opened=np.concatenate(masks) if masks else None)
 
 
 #: The answers to a batch of prompts under each variant; ``p_answer`` is NaN where scores are none.

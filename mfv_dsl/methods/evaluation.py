@@ -11,7 +11,7 @@ from mfv_dsl.base.arguments import layer_of, number
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.base.transfer import brought
-from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.edits import Change, Edit
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.engine.prefix import PrefixOf, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
@@ -68,28 +68,72 @@ def measure_many(
     return [concatenate_outcomes(list(part)) for part in zip(*parts, strict=True)]
 
 
-def adding(vector: Vector, layer: int | str, scale: float, site: str = "lm.resid") -> list[Edit]:
+#: A vector is added to a state, and nothing more.
+ADD = Change("add")
+
+
+def adding(
+    vector: Vector, layer: int | str, scale: float, site: str = "lm.resid", change: Change = ADD
+) -> list[Edit]:
     """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
     of decoder layer ``layer``, or what another ``site`` puts out there; of each of several layers
     (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output, and
-    each part of a vector of several places at its own site and layer.  Raises MfvError: MFV5119 for
-    a layer or scale that is none, MFV5305 where ``native`` asks for parts that the vector lacks,
-    MFV5500 for a vector of several places at other layers than its own."""
+    each part of a vector of several places at its own site and layer.
+
+    ``change`` says what else is made of a state with ``scale`` · ``vector``, such as
+    ``Change("replace")``; ``project_out`` leaves the scale aside, and scaled by the states' length
+    the vector is taken at length 1, of several places each part.  Raises MfvError: MFV5119 for a
+    layer or scale that is none, MFV5305 where ``native`` asks for parts that the vector lacks,
+    MFV5500 for a vector of several places at other layers than its own, MFV5521 for a vector or a
+    part without a direction where that is what counts, MFV5522 for heads' parts that are not added.
+    """
     layer, scale = layer_of(layer), number(scale, "scale")
+    return [
+        Edit(own, each, change.operation, _value(part, scale, change, vector, f"{own}[{each}]"),
+             keep=change.keep, length=change.length, scaled_by=change.scaled_by)
+        for own, each, part in _placed(vector, layer, site, change)
+    ]  # fmt: skip
+
+
+def _placed(
+    vector: Vector, layer: int | str, site: str, change: Change
+) -> list[tuple[str, int, torch.Tensor]]:
+    """What is written where: sites and layers, each with its part of the vector, (d_model,)."""
     if parts := vector.parts_by_place():
         if layer != "native":
             raise at_own_places(vector, f"layer {layer}")
-        return [Edit(own, each, "add", scale * part) for (own, each), part in parts.items()]
+        return [(own, each, part) for (own, each), part in parts.items()]
     if layers := numbers_of(layer):
-        return [Edit(site, each, "add", scale * vector.residual) for each in layers]
+        return [(site, each, vector.residual) for each in layers]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
     assert outputs is not None
-    by_layer = sorted({head[0] for head in heads})
+    if change.operation != "add":
+        raise MfvError(
+            "MFV5522", f"heads' parts, each at its own layer, are added, and this is a "
+            f"{change.operation}",
+            help="give a layer's number, or replace the heads' outputs by `patch`",
+        )  # fmt: skip
     return [
-        Edit("lm.attn.out", number, "add",
-             scale * sum_rows(outputs, [head[0] == number for head in heads]))
-        for number in by_layer
-    ]  # fmt: skip
+        ("lm.attn.out", each, sum_rows(outputs, [head[0] == each for head in heads]))
+        for each in sorted({head[0] for head in heads})
+    ]
+
+
+def _value(
+    part: torch.Tensor, scale: float, change: Change, vector: Vector, where: str
+) -> torch.Tensor:
+    """What an edit of this change is given to write ``scale`` · ``part`` of a vector."""
+    if change.operation != "project_out" and change.scaled_by == "vector":
+        return scale * part
+    length = float(torch.linalg.vector_norm(part.double()))
+    if length == 0:
+        what = "projected out" if change.operation == "project_out" else "scaled by a length"
+        raise MfvError(
+            "MFV5521", f"`{vector.expression or 'this vector'}` is zero at {where}, so it has no "
+            f"direction to be {what}",
+            help="look at how the vector is made",
+        )  # fmt: skip
+    return part if change.operation == "project_out" else scale / length * part
 
 
 def patching(vector: Vector) -> list[Edit]:

@@ -13,12 +13,13 @@ from math import prod
 from typing import Any
 
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
-from mfv_dsl.lang.entries import OFF_TASK_KINDS, POOLED, TRAINING_SPLIT
+from mfv_dsl.lang.entries import OFF_TASK_KINDS, PLACED, POOLED, TRAINING_SPLIT
 from mfv_dsl.lang.states import Places, places_read
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.treatments import treatments
+from mfv_dsl.plan.writes import also_done
 
 BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
 #: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
@@ -249,6 +250,8 @@ def evaluate(plan: Plan, step: Step) -> Description:
         return Description(f"what is answered to {_prompts(p, p['items'])}", "nothing")
     trials, measured = conditions(p)
     passes, variants = 2 if trials else 1, trials + measured
+    if "when" in step.inputs:  # the unedited prompts are looked at first
+        variants += passes
     blend = p.get("mode") == "blend"
     if blend:  # it asks about a source pair first, once for each candidate
         passes, variants = 2 * passes, variants * (len(step.inputs["candidates"]) + 1)
@@ -445,7 +448,7 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     treatment, tokens = _real(plan, step), tokens_at(p.get("position", "last"))
     if mode == "blend":
         treatment = f"a blend of {', '.join(plan[key].label for key in step.inputs['candidates'])}"
-    best = ["vector" if name == "add" else name for name in p.get("choose", ())]
+    best = ["vector" if name in PLACED else name for name in p.get("choose", ())]
     chosen = f"; best {' and '.join(best)} by accuracy" if best else ""
     if p.get("ablates"):
         heads = distinct(plan[key].label for name, key in step.inputs.items()
@@ -453,16 +456,24 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
         chosen = f"; {p['ablate_with']} in place of {' | '.join(heads)} at lm.attn{chosen}"
     if p.get("controls"):
         chosen += f"; beside it {', '.join(p['controls'])}"
-    if mode in ("add", "blend"):
+    if "when" in step.inputs:
+        direction = plan[str(step.inputs["when"])].label
+        chosen += (
+            f"; in prompts alone whose unedited last state behind layer {p['when_layer']} has a "
+            f"cosine above {p['above']:g} with {direction}"
+        )
+    if mode in ("add", "blend", *PLACED):
         layers = ", ".join(map(str, p["layers"]))
-        scales = ", ".join(f"{scale:g}" for scale in p["scales"])
+        scales = ", ".join(f"{scale:g}" for scale in p.get("scales", ()))
+        scaled = f"{scales} × ({treatment})" if scales else treatment
         native = p["layers"] == ("native",)
-        if native and (parts := _places_of(plan, step.inputs.get("real"))):
-            where = f"each part of its own: {places_text(parts)}"
-            return f"{scales} × ({treatment}) added, {where}, at {tokens}{chosen}"
         name = SITES["attention" if native else p.get("site", "residual")]
         site = f"{name} ({facts.paths[name]})" if name in facts.paths else name
-        return f"{scales} × ({treatment}) added to {site}, layer {layers}, at {tokens}{chosen}"
+        verb = {"replace": "in place of", "project_out": "projected out of"}.get(mode, "added to")
+        how, where = also_done(p), f"{site}, layer {layers}"
+        if native and (parts := _places_of(plan, step.inputs.get("real"))):
+            where = f"the states, each part at its own place: {places_text(parts)}"
+        return f"{scaled} {verb} {where}, at {tokens}{how}{chosen}"
     tokens = tokens.removeprefix("the ")
     if mode == "patch":
         return f"per-head parts of {treatment} in place of lm.attn ({tokens}){chosen}"
@@ -503,9 +514,10 @@ def conditions(parameters: Mapping[str, Any]) -> tuple[int, int]:
         "layer": len(parameters.get("layers") or (None,)),
         "scale": len(parameters.get("scales") or (None,)),
         "k": len(parameters.get("ks") or (None,)),
-        "add": parameters.get("vectors", 1),
+        "vector": parameters.get("vectors", 1),
     }
-    total, chosen = prod(sizes.values()), parameters.get("choose", ())
+    total = prod(sizes.values())
+    chosen = ["vector" if name in PLACED else name for name in parameters.get("choose", ())]
     remaining = total // prod(sizes[name] for name in chosen)
     return total if chosen else 0, remaining * (1 + len(parameters.get("controls", ())))
 

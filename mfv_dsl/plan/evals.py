@@ -12,7 +12,15 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import CheckedBlock
-from mfv_dsl.lang.entries import FUNCTION, ITEM, OFF_TASKS_BY_CELL, WRITES, off_task_metrics
+from mfv_dsl.lang.entries import (
+    FUNCTION,
+    ITEM,
+    OFF_TASKS_BY_CELL,
+    PLACED,
+    WRITERS,
+    WRITES,
+    off_task_metrics,
+)
 from mfv_dsl.lang.evals import each_of, mode_of
 from mfv_dsl.lang.syntax import Expr
 from mfv_dsl.plan.analogy import candidates
@@ -123,6 +131,8 @@ class EvalPlanner(Planner):
                         inputs[treatment.ablated] = self.heads(
                             block["ablate"], replace(context, variation=variation)
                         )
+        if mode in WRITERS and block["when"] is not None:
+            inputs["when"] = self.vector(block["when"], context)
         if mode == "classify":
             inputs["support"] = self._support(relation, shots, block, context)
         if ablates and block["ablate_with"] == "mean":
@@ -194,14 +204,17 @@ class EvalPlanner(Planner):
 def _parameters(block: CheckedBlock) -> dict[str, Any]:
     """The attributes of an eval that have an effect with what it writes, as parameters of its
     steps."""
-    mode, written = mode_of(block.settings), {w for w in WRITES if block[w] is not None}
+    mode = mode_of(block.settings)
+    written = {name for name in WRITES if block[name] is not None}
+    if mode in WRITERS and block["when"] is not None:
+        written.add("when")
     parameters: dict[str, Any] = {}
     for p in options_in_key(ITEM["eval"]):
         if not p.acts_in or not written.isdisjoint(p.acts_in):
             value = block[p.name]
             parameters[p.stored_name] = sweep(value) if p.sweeps and value is not None else value
     # `patch` writes each head's part in its place: there is no layer and no scale to choose
-    chosen = tuple(name for name in parameters.get("choose", ()) if mode == "add" or name == "k")
+    chosen = tuple(name for name in parameters.get("choose", ()) if mode in PLACED or name == "k")
     if "choose" in parameters:
         parameters["choose"] = chosen
         if not chosen:  # nothing is settled on another split

@@ -150,11 +150,15 @@ def _evaluate(plan: Plan, step: Step) -> Work:
         return _answered(facts, items, shots)
     trials, measured = conditions(p)
     passes, n_layers = 2 if trials else 1, facts.n_layers
-    places = [min(numbers) for layer in p.get("layers") or () if (numbers := numbers_of(layer))]
+    places = [
+        min(numbers)
+        for layer in p.get("layers") or ()
+        if (numbers := (0,) if layer == "all" else numbers_of(layer))
+    ]
     above = sum(n_layers - layer for layer in places) / len(places) if places else n_layers
     shares = shares_prefix(facts, p)
     work = _read(facts, items * passes, shots) if shares else Work()
-    copies = items * (trials + measured)
+    copies = items * (trials + measured + (passes if "when" in step.inputs else 0))
     if p.get("mode") == "blend":
         work += _read(facts, items * passes, 0) if shares else Work()
         copies *= len(step.inputs["candidates"]) + 1

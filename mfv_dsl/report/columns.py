@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.results import ResultRow
 
 #: the columns that say which condition a row is
-_CONDITION = ("eval", "relation", "vector", "control", "shots", "k", "layer", "scale")
+_CONDITION = ("eval", "relation", "written", "vector", "control", "shots", "k", "layer", "scale")
 #: column -> the metric that an eval must report for it
 _METRIC = {"accuracy %": "accuracy", "p(answer)": "p_answer", "vs zero-shot": "accuracy"}
 
@@ -40,7 +40,8 @@ def result_columns(
         """The column's cells, empty for evals that do not report the metric."""
         return [cell(column.value(row)) if metric in metrics[row["eval"]] else "" for row in fields]
 
-    columns = _conditions(fields) | {"n": _cells(RESULT_COLUMNS["n"], fields)}
+    columns = _conditions(fields)
+    columns |= {title: _cells(RESULT_COLUMNS[title], fields) for title in ("n", "opened %")}
     for title, metric in _METRIC.items():
         columns[title] = reported(RESULT_COLUMNS[title], metric)
         if title == "accuracy %":

@@ -11,6 +11,7 @@ from mfv_dsl.report.grid import grid
 
 if TYPE_CHECKING:
     from mfv_dsl.data.check import Report
+    from mfv_dsl.data.statistics import Statistics
 
 
 def data_tables(report: Report) -> list[Table]:
@@ -40,6 +41,27 @@ def data_tables(report: Report) -> list[Table]:
             row = (finding.severity, finding.code, finding.place, finding.message)
             table.add_row(*map(Text, row))  # names from files are no markup
         tables.append(table)
+    return tables
+
+
+def statistics_tables(statistics: Statistics) -> list[Table]:
+    """Relations with their priors, and the most frequent objects and pairs."""
+    table = _table("relations", [
+        "relation", "items", "images", "queries", "answers", "most frequent", "prior",
+        "prior of query",
+    ])  # fmt: skip
+    for row in statistics.relations:
+        counts = (row.items, row.images, row.queries, row.answers)
+        parts = (row.most_frequent, row.prior, row.prior_of_query)
+        table.add_row(
+            row.relation, *(f"{count:,}" for count in counts), *(f"{part:.3f}" for part in parts)
+        )
+    tables = [table]
+    for title, counts_of in (("objects", statistics.objects), ("pairs", statistics.pairs)):
+        listed = _table(f"most frequent {title}", [title, "times"])
+        for name, count in counts_of.items():
+            listed.add_row(Text(name), f"{count:,}")
+        tables.append(listed)
     return tables
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 #: Columns of whole numbers, and of texts, also where no line has a value in them.
 _WHOLE = ("shots", "layer", "k", "n", "draws", "head", "heads", "epoch")
 _WORDS = (
-    "run", "eval", "relation", "vector", "control", "error", "answered", "split", "number", "tune",
-    "variable", "candidate", "step", "by", "other", "image", "place", "query", "answer", "said",
-    "said_unedited",
+    "run", "eval", "relation", "vector", "control", "written", "error", "answered", "split",
+    "number", "tune", "variable", "candidate", "step", "by", "other", "image", "place", "query",
+    "answer", "said", "said_unedited",
 )  # fmt: skip
 
 

@@ -10,7 +10,15 @@ import random
 import re
 from collections.abc import Callable
 
-from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, FUNCTIONS, ITEM, UNITS
+from mfv_dsl.lang.entries import (
+    CONSTANTS,
+    FUNCTION,
+    FUNCTIONS,
+    ITEM,
+    PLACED,
+    UNITS,
+    VECTOR_WRITES,
+)
 from mfv_dsl.lang.registry import Entry, Parameter
 
 _SEED = Parameter("seed", ("Number",), "", unit="seed")
@@ -158,7 +166,12 @@ class Writer:
         share = self.chance.random() ** 2
         written = [p for p in parameters if p.required or self.chance.random() < share]
         if kind == "eval" and self.chance.random() < 0.6:
-            written += [p for p in parameters if p.name in ("add", "layer") and p not in written]
+            names = (self.chance.choice(("add", *PLACED)), "layer")
+            written = [p for p in written if p.name not in VECTOR_WRITES]
+            written += [p for p in parameters if p.name in names and p not in written]
+            if self.chance.random() < 0.2:
+                names = ("when", "when_layer", "above")
+                written += [p for p in parameters if p.name in names and p not in written]
         lines = [f"  {p.name} = {self.value(p)}" for p in written]
         if lines and self.chance.random() < self.odd:
             lines.append(self.chance.choice(lines))

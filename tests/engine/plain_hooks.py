@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -132,4 +133,4 @@ def case(plain: Plain, site: str) -> tuple[Edit, Callable[[torch.Tensor], torch.
 
 
 def at(edit: Edit, positions: Positions) -> Edit:
-    return Edit(edit.site, edit.layer, edit.operation, edit.value, edit.heads, positions)
+    return replace(edit, positions=positions)

@@ -15,7 +15,7 @@ from torch import nn
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.data.prompts import draw_prompts
-from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.edits import Edit, Gate
 from mfv_dsl.models.base import Continuation, PromptBatch
 from mfv_dsl.models.flamingo_classes import flamingo_classes
 from mfv_dsl.models.openflamingo import OpenFlamingo
@@ -102,7 +102,15 @@ def random_edit(
     if operation == "scale":
         shape = (shape, (*shape[:-1], 1), ())[below(3)]
     value = torch.randn(shape, generator=generator, dtype=dtype)
-    return Edit(name, layer, operation, value, heads)
+    how: dict[str, Any] = {}
+    if operation == "add" and below(2):
+        how = {"keep": (1.0, 0.5, 0.0)[below(3)], "length": ("free", "kept")[below(2)],
+               "scaled_by": ("vector", "length", "angle")[below(3)]}  # fmt: skip
+    gate = None
+    if below(4) == 0:
+        direction = torch.randn(sites["lm.resid"].width, generator=generator)
+        gate = Gate(direction, sites["lm.resid"].layers[below(len(sites["lm.resid"].layers))], 0.0)
+    return Edit(name, layer, operation, value, heads, **how, when=gate)
 
 
 def random_variants(

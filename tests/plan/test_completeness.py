@@ -17,6 +17,7 @@ from mfv_dsl.lang.entries import (
     FUNCTION,
     FUNCTIONS,
     ITEM,
+    PLACED,
     RANKINGS,
     UNITS,
     WRITES,
@@ -97,7 +98,7 @@ def test_every_function_ranking_and_control_runs(tmp_path: Path):
         for mode in control.of:
             of_heads = mode in ("ablate", "classify")
             value = "top(3, on=[left])" if of_heads else "fv(each)"
-            layer = ", layer = 1" if mode == "add" else ""
+            layer = ", layer = 1" if mode in PLACED else ""
             if (mode, control.name) != ("patch", "random_vector"):  # it has no per-head parts
                 name = f"{control.name}_{mode}"
                 lines.append(
@@ -189,6 +190,11 @@ BLOCKS = {
     ("eval", "examples"): "classify = top(3)",
     ("eval", "adapter"): "",
     ("eval", "add"): "layer = [1, 2], choose = [layer]",
+    ("eval", "replace"): "layer = 1",
+    ("eval", "project_out"): "layer = 1",
+    ("eval", "when"): "add = fv(each), layer = 1, when_layer = 1, above = 0",
+    ("eval", "when_layer"): "add = fv(each), layer = 1, when = fv(left), above = 0",
+    ("eval", "above"): "add = fv(each), layer = 1, when = fv(left), when_layer = 1",
     ("eval", "layer"): "add = fv(each)",
     ("eval", "choose"): "add = fv(each), layer = [1, 2]",
     ("tune", "start"): "layer = 1",
@@ -196,8 +202,8 @@ BLOCKS = {
 }
 VALUES = {
     ("eval", "choose"): "[layer]", ("eval", "layer"): "2", ("eval", "against"): "z",
+    ("tune", "select_on"): "extract", ("tune", "layer"): "2", ("eval", "above"): "0.5",
     ("eval", "margin"): "0.5",
-    ("tune", "select_on"): "extract", ("tune", "layer"): "2",
 }  # fmt: skip
 ATTRIBUTES = [
     (kind, parameter)
@@ -227,8 +233,10 @@ def test_every_attribute_of_a_block_changes_a_key(kind: str, attribute: Paramete
         return f"{compared}{kind} b {{ {inside} }}{used}"
 
     written = block(f"{attribute.name} = {value}")
-    if attribute.required or (kind, attribute.name) == ("eval", "layer"):
-        another = {"start": "fv(left)", "layer": "5"}[attribute.name]
+    if attribute.required or attribute.name in ("layer", "when_layer", "above"):
+        another = {"start": "fv(left)", "layer": "5", "when_layer": "5", "above": "0"}[
+            attribute.name
+        ]
         plain = block(f"{attribute.name} = {another}")
     else:
         plain = block("")

@@ -175,11 +175,11 @@ def _measured(
 
     def condition(
         point: Point, outcomes: Outcomes, names: Sequence[str | None],
-        weights: np.ndarray | None = None,
+        weights: np.ndarray | None = None, opened: np.ndarray | None = None,
     ) -> Condition:  # fmt: skip
         said = None if wordings is None else wordings.places(names, outcomes.said)
         answered = answered_relations(prompts, names, relations)
-        return Condition(point, outcomes, answered, weights, said)
+        return Condition(point, outcomes, answered, weights, said, opened)
 
     if step.parameters.get("mode") == "classify":
         answers, errors_of = classified(session, step, inputs, points, prompts)
@@ -203,13 +203,17 @@ def _measured(
         ]  # fmt: skip
         errors = [blend.failure for blend in blends]
         return tuple(conditions), _failures(step, points, errors)
-    head_dim = session.backend(step).facts.head_dim
+    backend = session.backend(step)
     variants: dict[Point, list[Edit]] = {}
     errors: dict[Point, MfvError] = {}
     for point in points:
         try:
             is_edit = step.parameters.get("mode") != "adapter"
-            variants[point] = edits_of(step.parameters, inputs, point, head_dim) if is_edit else []
+            variants[point] = (
+                edits_of(step.parameters, inputs, point, backend.sites, backend.facts.head_dim)
+                if is_edit
+                else []
+            )
         except MfvError as error:
             errors[point] = error
     if step.parameters.get("mode") == "adapter":
@@ -220,7 +224,7 @@ def _measured(
         asked = list(variants.values())
         answers = session.answers(step, prompts, split, asked) if asked else []
     conditions = [
-        condition(point, answer.outcomes, answer.names)
+        condition(point, answer.outcomes, answer.names, opened=answer.opened)
         for point, answer in zip(variants, answers, strict=True)
         if answer.failure is None
     ]
@@ -256,7 +260,7 @@ def _blends(
     size = fitting(backend, prompts)  # those have the more demonstrations
     sources = session.batches(step, source_pairs(session, step, inputs, split), size)
     conditions = [
-        [added_at(step.parameters, vector, point) for vector in inputs["candidates"]]
+        [added_at(step.parameters, vector, point, backend.sites) for vector in inputs["candidates"]]
         for point in points
     ]
     pairs = Pairs(sources, session.batches(step, prompts, size))

@@ -24,7 +24,8 @@ def off_task(session: Session, step: Step, inputs: Values) -> OffTaskMeasurement
     )
     points = tuple(condition.at for condition in evaluation.conditions)
     edits = [
-        edits_of(measured.parameters, inputs, point, backend.facts.head_dim) for point in points
+        edits_of(measured.parameters, inputs, point, backend.sites, backend.facts.head_dim)
+        for point in points
     ]
     progress = session.listener.begin(step.label, len(prompts))
     batches = session.batches(step, prompts)

@@ -16,7 +16,7 @@ CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer":
 _RESULT = frozenset(
     ("run", "eval", "relation", "n", "accuracy", "ci_low", "ci_high", "mean_p_answer", "difference",
      "difference_low", "difference_high", "error", "draws", "spread", "split", "chosen",
-     "answered", "share", *CONDITION)
+     "answered", "share", "written", "opened", *CONDITION)
 )  # fmt: skip
 #: How the columns begin that hold what is compared, or measured off the task.
 _BESIDE = ("vs_", "off_task_")

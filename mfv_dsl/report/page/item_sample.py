@@ -59,9 +59,23 @@ def all_items(runs: Sequence[RecordedRun]) -> list[ShownItem]:
 
 
 def condition_words(run: RecordedRun) -> Callable[[ItemLine], str]:
-    """What tells the condition of a line from others of its eval, in words."""
-    varying = _varying(run)
-    return lambda line: _words(run.settled(line), varying[line.eval])
+    """How the eval of a line writes, where that is not as usual, and what tells its condition from
+    others of the eval, in words."""
+    varying, written = _varying(run), _written(run)
+
+    def words(line: ItemLine) -> str:
+        own = _words(run.settled(line), varying[line.eval])
+        return "; ".join(filter(None, (written.get(line.eval), own)))
+
+    return words
+
+
+def _written(run: RecordedRun) -> dict[str, str]:
+    """By eval how it writes, where all its conditions do so alike; what is swept is said anyway."""
+    found: dict[str, set[str]] = {}
+    for row in run.results.rows:
+        found.setdefault(row.eval, set()).add(row.written)
+    return {name: next(iter(texts)) for name, texts in found.items() if len(texts) == 1}
 
 
 def _varying(run: RecordedRun) -> dict[str, list[str]]:

@@ -1,0 +1,214 @@
+"""How long published sets of relations take to read, at their true sizes.
+
+``python benchmarks/published_sets.py`` writes files in the published forms with random content into
+a temporary folder, reads each and prints a table; ``--part 0.1`` makes all of them so much smaller.
+Images are files of a few bytes: readers hash them, and decode none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mfv_dsl.data import read_table
+
+COLORS = ("red", "blue", "grey", "white", "black", "green", "cyan")
+THINGS = ("cup", "table", "dog", "cat", "chair", "lamp", "bed", "car", "horse", "book", "plate")
+NAMES = tuple(f"{color} {thing}" for color in COLORS for thing in THINGS)
+PREDICATES = (
+    "on",
+    "next to",
+    "behind",
+    "in front of",
+    "to the left of",
+    "to the right of",
+    "under",
+)
+
+
+def ends(rng: random.Random) -> tuple[str, str]:
+    one, other = rng.sample(NAMES, 2)
+    return one, other
+
+
+def touch(folder: Path, names: list[str]) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+
+
+def vsr(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """10,972 captions of 6,259 images."""
+    images = [f"{number:012d}.jpg" for number in range(round(6259 * part))]
+    touch(folder, images)
+    with (folder / "set.jsonl").open("w") as file:
+        for _ in range(round(10972 * part)):
+            (one, other), predicate = ends(rng), rng.choice(PREDICATES)
+            image = rng.choice(images)
+            file.write(json.dumps({
+                "image": image, "image_link": f"http://images.cocodataset.org/train2017/{image}",
+                "caption": f"The {one} is {predicate} the {other}.", "label": rng.randrange(2),
+                "relation": predicate, "annotator_id": 1, "vote_true_validator_id": "[2, 10, 1]",
+                "vote_false_validator_id": "[]", "reference_frame": None,
+            }) + "\n")  # fmt: skip
+    return {"file": str(folder / "set.jsonl"), "images": str(folder)}
+
+
+def whatsup(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """440 of COCO's images with two captions each."""
+    numbers = range(round(440 * part))
+    touch(folder, [f"val2017/{number:012d}.jpg" for number in numbers])
+    entries = [
+        [number, *(f"A photo of a {one} {side} a {other}" for side in ("above", "below"))]
+        for number in numbers
+        for one, other in [ends(rng)]
+    ]
+    (folder / "set.json").write_text(json.dumps(entries))
+    return {"file": str(folder / "set.json"), "images": str(folder)}
+
+
+def spatialsense(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """17,498 statements on 11,569 images."""
+    entries: list[dict[str, Any]] = []
+    for number in range(round(11569 * part)):
+        entries.append({
+            "url": f"https://farm4.staticflickr.com/1/{number}.jpg", "nsid": "1@N", "height": 500,
+            "width": 300, "split": rng.choice(("train", "valid", "test")), "annotations": [],
+        })  # fmt: skip
+    touch(folder, [f"flickr/{number}.jpg" for number in range(len(entries))])
+    for number in range(round(17498 * part)):
+        things = [
+            {"name": name, "x": 5, "y": 5, "bbox": [0, rng.randrange(9, 99), 0, 50]}
+            for name in ends(rng)
+        ]
+        rng.choice(entries)["annotations"].append({
+            "_id": str(number), "predicate": rng.choice(PREDICATES), "subject": things[0],
+            "object": things[1], "label": rng.random() < 0.5,
+        })  # fmt: skip
+    (folder / "set.json").write_text(json.dumps(entries))
+    return {"file": str(folder / "set.json"), "images": str(folder)}
+
+
+def clevr(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """15,000 scenes of 3 to 10 solids: the validation part."""
+    looks = {"shape": ("cube", "sphere", "cylinder"), "size": ("small", "large"),
+             "material": ("rubber", "metal"), "color": COLORS}  # fmt: skip
+    scenes = []
+    for number in range(round(15000 * part)):
+        objects = [
+            {**{key: rng.choice(values) for key, values in looks.items()}, "rotation": 1.5,
+             "3d_coords": [rng.uniform(-3, 3), rng.uniform(-3, 3), 0.35], "pixel_coords": [1, 2, 3]}
+            for _ in range(rng.randint(3, 10))
+        ]  # fmt: skip
+        related = {
+            name: [
+                [j for j, a in enumerate(objects)
+                 if sign * (a["3d_coords"][axis] - b["3d_coords"][axis]) > 0.2]
+                for b in objects
+            ]
+            for name, axis, sign in (("left", 0, -1), ("right", 0, 1), ("front", 1, -1),
+                                     ("behind", 1, 1))
+        }  # fmt: skip
+        scenes.append({
+            "split": "val", "image_index": number, "image_filename": f"CLEVR_val_{number:06d}.png",
+            "objects": objects, "directions": {}, "relationships": related,
+        })  # fmt: skip
+    touch(folder, [scene["image_filename"] for scene in scenes])
+    (folder / "set.json").write_text(json.dumps({"info": {}, "scenes": scenes}))
+    return {"file": str(folder / "set.json"), "images": str(folder), "answers": "nearest"}
+
+
+def boxes(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """COCO's instances of val2017: 36,781 boxes on 5,000 images."""
+    categories = [{"id": number, "name": name} for number, name in enumerate(NAMES, 1)]
+    images = [{"id": number, "file_name": f"{number:012d}.jpg", "width": 640, "height": 480}
+              for number in range(round(5000 * part))]  # fmt: skip
+    touch(folder, [image["file_name"] for image in images])
+    annotations = []
+    for number in range(round(36781 * part)):
+        x, y = rng.uniform(0, 500), rng.uniform(0, 400)
+        annotations.append({
+            "id": number, "image_id": rng.choice(images)["id"], "area": 9.5, "iscrowd": 0,
+            "category_id": rng.randint(1, len(NAMES)), "segmentation": [[1.5] * 30],
+            "bbox": [x, y, rng.uniform(20, 140), rng.uniform(20, 80)],
+        })  # fmt: skip
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "set.json").write_text(json.dumps(content))
+    return {"file": str(folder / "set.json"), "images": str(folder)}
+
+
+def visual_genome(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """A tenth of Visual Genome: 231,000 relationships on 10,808 images."""
+    entries = []
+    for number in range(round(10808 * part)):
+        links = []
+        for _ in range(21):
+            things = [{"object_id": rng.randrange(10**6), "name": name, "x": 1, "y": 2, "w": 3,
+                       "h": 4, "synsets": [f"{name}.n.01"]} for name in ends(rng)]  # fmt: skip
+            links.append({"relationship_id": 7, "predicate": rng.choice(PREDICATES), "synsets": [],
+                          "subject": things[0], "object": things[1]})  # fmt: skip
+        entries.append({"image_id": number, "relationships": links})
+    touch(folder, [f"VG_100K/{number}.jpg" for number in range(len(entries))])
+    (folder / "set.json").write_text(json.dumps(entries))
+    return {"file": str(folder / "set.json"), "images": str(folder)}
+
+
+def embspatial(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """3,640 questions with pictures of 40 kB, in parquet."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = []
+    for number in range(round(3640 * part)):
+        one, other = ends(rng)
+        picture = io.BytesIO(f"{number}".encode() + bytes(40_000)).getvalue()
+        rows.append({
+            "question_id": f"mp3d_{number}", "relation": rng.choice(("left", "above", "close")),
+            "answer_options": [f"The {one} is beneath the {other}."], "answer": 0,
+            "image": {"bytes": picture, "path": "x.jpg"},
+            "objects": [{"name": one, "bbox": [1, 2, 3, 4]}, {"name": other, "bbox": [1, 2, 3, 4]}],
+        })  # fmt: skip
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "set.parquet", row_group_size=500)
+    return {"file": str(folder / "set.parquet")}
+
+
+SETS: tuple[Callable[[Path, random.Random, float], dict[str, Any]], ...] = (
+    vsr, whatsup, spatialsense, clevr, boxes, visual_genome, embspatial,
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", type=float, default=1.0, help="of the true sizes")
+    part = parser.parse_args().part
+    print(f"{'set':<15}{'items':>9}{'left out':>10}{'processor, s':>14}{'file, MB':>10}")
+    for write in SETS:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            options = write(folder, random.Random(0), part)
+            size = Path(options["file"]).stat().st_size / 1e6
+            before, started = processor_seconds(), time.perf_counter()
+            table = read_table(write.__name__, **options)
+            seconds = processor_seconds() - before
+            items, left_out = sum(map(len, table.items.values())), sum(table.dropped.values())
+            assert not table.findings, table.findings[:3]
+            print(f"{write.__name__:<15}{items:>9,}{left_out:>10,}{seconds:>14.2f}{size:>10.1f}"
+                  f"   {time.perf_counter() - started:.1f} s by the clock", flush=True)  # fmt: skip
+
+
+def processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()

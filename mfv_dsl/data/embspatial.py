@@ -1,0 +1,111 @@
+"""The dataset ``embspatial("file")``: EmbSpatial-Bench, questions about rooms as somebody in them
+sees them (Du et al., arXiv:2406.05756).
+
+A row is ``{question_id, question, relation, image, answer_options, answer, objects}``, in parquet
+files or in one list of JSON, where the image is base64; ``answer`` is the number of the right
+option.  Questions about ``left``, ``right``, ``above`` and ``under`` have sentences as options
+("The drawer is beneath the soapbottle."), of which the right one states a relation of two objects.
+Those about ``close`` and ``far`` choose among objects and have no other end: they are left out.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mfv_dsl.base.places import user_path
+from mfv_dsl.base.texts import tidy
+from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.image_files import ImageFile
+from mfv_dsl.data.json_values import BadValue, entries_of, index_of, not_understood, shown
+from mfv_dsl.data.parquet_files import Row, of_base64, read_rows, text_in, texts_in
+from mfv_dsl.data.scene_graphs import object_name
+from mfv_dsl.data.statements import Statement, items_of, relation_of
+from mfv_dsl.data.table import Options, Table, build, of_files
+
+_NEEDED = ("relation", "answer_options", "answer")
+#: Relations whose options are objects.
+_OF_ONE = ("close", "far")
+_SENTENCE = re.compile(
+    r"the (?P<subject>\S.*?) (?:is|are) .*\bthe (?P<object>\S.*?) ?\.?", re.IGNORECASE
+)
+
+
+def read(file: str, query: str = "subject", **options: Any) -> Table:
+    """The table of the benchmark's file, JSON or parquet, or of a folder of parquet files."""
+    findings: list[Finding] = []
+    dropped: Counter[str] = Counter()
+    statements: list[Statement] = []
+    images: dict[str, ImageFile] = {}
+    path = user_path(file)
+    for row in _rows(path, findings):
+        try:
+            relation = relation_of(object_name(text_in(row, "relation")))
+            if relation in _OF_ONE:
+                dropped["questions that choose among objects, without another end"] += 1
+                continue
+            sentences = texts_in(row, "answer_options")
+            right = index_of(row.values, "answer", "the row", len(sentences))
+            name, picture = row.picture()
+        except BadValue as error:
+            findings.append(not_understood(row.place, error))
+            continue
+        images.setdefault(name, picture)
+        statement = _statement(row, name, relation, sentences[right])
+        if statement is None:
+            dropped["options that cannot be taken apart"] += 1
+        else:
+            statements.append(statement)
+    rows = items_of(statements, "answer", query, dropped)
+    return build(f"embspatial({file})", rows, images, Options(**options), findings, dropped)
+
+
+facts, dataset = of_files(read)
+
+
+def _statement(row: Row, image: str, relation: str, sentence: str) -> Statement | None:
+    """What the right option says, None where it is no sentence about the row's two objects."""
+    match = _SENTENCE.fullmatch(tidy(sentence))
+    if match is None:
+        return None
+    ends = object_name(match["subject"]), object_name(match["object"])
+    objects = row.values.get("objects")
+    if isinstance(objects, list) and objects:
+        names = {
+            object_name(one["name"])
+            for one in objects
+            if isinstance(one, dict) and isinstance(one.get("name"), str)
+        }
+        if not names.issuperset(ends):
+            return None
+    return Statement(row.place, image, ends[0], relation, ends[1], sentence)
+
+
+def _rows(path: Path, findings: list[Finding]) -> Iterable[Row]:
+    if path.suffix.lower() == ".json":
+        return _of_json(path, findings)
+    return read_rows(path, _NEEDED, "image", wanted=("objects",))
+
+
+def _of_json(path: Path, findings: list[Finding]) -> Iterator[Row]:
+    for number, entry in enumerate(entries_of(path, "questions"), 1):
+        place = f"row {number}"
+        missing = [
+            key for key in (*_NEEDED, "image") if not isinstance(entry, dict) or key not in entry
+        ]
+        if missing:
+            what = f"it is {shown(entry)}" if not isinstance(entry, dict) else f"no `{missing[0]}`"
+            findings.append(not_understood(place, BadValue(what)))
+            continue
+        image = entry["image"]
+        data = of_base64(image) if isinstance(image, str) else None
+        yield Row(place, entry, data, partial(_kept, data or b""))
+
+
+def _kept(data: bytes, name: str) -> BinaryIO:
+    return io.BytesIO(data)

@@ -1,0 +1,136 @@
+"""What a dataset is made of, and how far one gets in it without looking at the pictures.
+
+A guess without the picture is the answer that is most frequent in the other images of the same
+relation, or of the same relation and query.  It is cross-validated by image: what is guessed about
+an image is counted in images of other folds alone, so that no item helps to guess itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mfv_dsl.data.items import Dataset, Item
+from mfv_dsl.data.table import share
+
+FOLDS = 10
+SHOWN = 10  # objects, and pairs of objects, that are listed
+
+
+@dataclass(frozen=True)
+class RelationStatistics:
+    """One relation, or all together: how many items, images, different queries and answers there
+    are, the part of the most frequent answer, and how often a guess without the picture is right:
+    ``prior`` by the relation, ``prior_of_query`` by the relation and the query."""
+
+    relation: str
+    items: int
+    images: int
+    queries: int
+    answers: int
+    most_frequent: float
+    prior: float
+    prior_of_query: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A dataset's relations, the last row being all of them; and how often its most frequent
+    objects and pairs of query and answer are there."""
+
+    name: str
+    relations: tuple[RelationStatistics, ...]
+    objects: Mapping[str, int]
+    pairs: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def statistics_of(name: str, dataset: Dataset) -> Statistics:
+    """The statistics of all of a dataset's splits together; a dataset without items has none of
+    its relations."""
+    by_relation = {
+        relation: [
+            item for split in dataset.splits for item in dataset.items(relation, split)
+        ]
+        for relation in dataset.relations
+    }  # fmt: skip
+    everything = [item for items in by_relation.values() for item in items]
+    right = {relation: priors(items) for relation, items in by_relation.items()}
+    rows = [
+        _row(relation, items, right[relation])
+        for relation, items in by_relation.items() if items
+    ]  # fmt: skip
+    if everything:
+        all_right = [guesses for relation in by_relation for guesses in right[relation]]
+        rows.append(_row("all", everything, all_right))
+    names = Counter(name for item in everything for name in (item.query, item.answer))
+    pairs = Counter(f"{item.query} → {item.answer}" for item in everything)
+    return Statistics(name, tuple(rows), dict(names.most_common(SHOWN)),
+                      dict(pairs.most_common(SHOWN)))  # fmt: skip
+
+
+def priors(items: Sequence[Item], folds: int = FOLDS) -> list[tuple[float, float]]:
+    """How probably the guess about each item is right: by the answers of other images, and by
+    those of other images that are about the same query, where there are any.
+
+    Where several answers are equally frequent, one of them is guessed at random.
+
+    >>> one, other = (Item(f"{n}.png", "cup", "lamp", "on") for n in range(2))
+    >>> priors([one, other], folds=1000)
+    [(1.0, 1.0), (1.0, 1.0)]
+    """
+    fold_of = {item.image: int(share(item.image, 0) * folds) for item in items}
+    whole: Counter[str] = Counter()
+    of_query: dict[str, Counter[str]] = defaultdict(Counter)
+    in_fold: dict[int, Counter[str]] = defaultdict(Counter)
+    in_fold_of_query: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for item in items:
+        fold = fold_of[item.image]
+        whole[item.answer] += 1
+        of_query[item.query][item.answer] += 1
+        in_fold[fold][item.answer] += 1
+        in_fold_of_query[fold, item.query][item.answer] += 1
+    best = {fold: _most_frequent(whole, inside) for fold, inside in in_fold.items()}
+    best_of_query = {
+        (fold, query): _most_frequent(of_query[query], inside) or best[fold]
+        for (fold, query), inside in in_fold_of_query.items()
+    }
+    right = []
+    for item in items:
+        fold = fold_of[item.image]
+        right.append((
+            _chance(item.answer, best[fold]), _chance(item.answer, best_of_query[fold, item.query])
+        ))  # fmt: skip
+    return right
+
+
+def _most_frequent(whole: Counter[str], inside: Counter[str]) -> frozenset[str]:
+    """The answers that are most frequent outside of a fold; none if there are none."""
+    outside = {answer: count - inside[answer] for answer, count in whole.items()}
+    most = max(outside.values(), default=0)
+    return frozenset(answer for answer, count in outside.items() if count == most > 0)
+
+
+def _chance(answer: str, guesses: Iterable[str]) -> float:
+    among = frozenset(guesses)
+    return 1 / len(among) if answer in among else 0.0
+
+
+def _row(
+    relation: str, items: Sequence[Item], right: Sequence[tuple[float, float]]
+) -> RelationStatistics:
+    answers = Counter(item.answer for item in items)
+    return RelationStatistics(
+        relation,
+        len(items),
+        len({item.image for item in items}),
+        len({item.query for item in items}),
+        len(answers),
+        max(answers.values()) / len(items),
+        sum(one for one, _ in right) / len(items),
+        sum(one for _, one in right) / len(items),
+    )
