@@ -49,6 +49,7 @@ QUICK = {
     "tuning": "--batch 4 --prompts 8 --epochs 1 --rounds 1",
     "other_libraries": "--prompts 1 --rounds 1",
     "data": "--rounds 1",
+    "published_sets": "--part 0.02",
     "device_counts": "",
     "figures": "--rows 400 --heads 4 --rounds 1",
     "editors": "--lines 200 --rounds 1 --longest 1000",

@@ -34,7 +34,8 @@ PREDICATES = tuple(sorted((
     "toward", "under", "with", "within",
 ), key=len, reverse=True))  # fmt: skip
 _QUESTION = re.compile(
-    rf"(?:is|are) (?P<subject>\S.*?) (?P<predicate>{'|'.join(PREDICATES)}) (?P<object>\S.*?) ?\?",
+    rf"(?:is|are) (?P<subject>\S.*?) (?P<predicate>{'|'.join(PREDICATES)}) "
+    r"(?P<object>(?!each other)\S.*?) ?\?",
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"\(?(?P<letter>[A-Z])\)?")

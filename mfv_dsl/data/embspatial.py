@@ -32,8 +32,13 @@ _NEEDED = ("relation", "answer_options", "answer")
 #: Relations whose options are objects.
 _OF_ONE = ("close", "far")
 _SENTENCE = re.compile(
-    r"the (?P<subject>\S.*?) (?:is|are) .*\bthe (?P<object>\S.*?) ?\.?", re.IGNORECASE
+    r"the (?P<subject>\S.*?) (?:is|are) (?P<middle>.*\b)the (?P<object>\S.*?) ?\.?", re.IGNORECASE
 )
+#: Words by which a sentence says that its subject stands in the opposite relation.
+_OPPOSITE = {
+    "left": ("right",), "right": ("left",), "above": ("under", "below", "beneath", "underneath"),
+    "under": ("above", "over", "top"),
+}  # fmt: skip
 
 
 def read(file: str, query: str = "subject", **options: Any) -> Table:
@@ -73,6 +78,8 @@ def _statement(row: Row, image: str, relation: str, sentence: str) -> Statement 
     match = _SENTENCE.fullmatch(tidy(sentence))
     if match is None:
         return None
+    if not set(_OPPOSITE.get(relation, ())).isdisjoint(match["middle"].lower().split()):
+        return None  # the sentence turns the two objects round
     ends = object_name(match["subject"]), object_name(match["object"])
     objects = row.values.get("objects")
     if isinstance(objects, list) and objects:
