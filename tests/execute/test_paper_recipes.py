@@ -14,6 +14,8 @@ from mfv_dsl.execute.results import ResultRow
 FOLDER = bundled("recipes") / "paper"
 #: those of the user's own files are in ``data``, and in ``shared`` what others use
 RECIPES = sorted(p for p in FOLDER.rglob("*.mfv") if p.parent.name not in ("data", "shared"))
+#: trainings of whole prompts, kept short
+FEW_EPOCHS = ("defaults.lora.epochs=4", "defaults.soft_prompt.epochs=4")
 #: counts that keep a run short; they come behind those of the profile
 SHORT = ("defaults.trials=12", "defaults.items=12")
 #: by recipe and eval: over all relations the best condition is at least as accurate as the first
@@ -27,9 +29,11 @@ SHOWN = {
                "head_by_head": (0.8, 1)},
     "shots": {"zero_shot": (0.05, 0.4), "examples": (0.9, 1), "raw": (0.85, 1)},
     "tuning": {"zero_shot": (0.05, 0.4), "few_shot": (0.9, 1), "raw": (0.85, 1),
-               "trained": (0.85, 1), "noise": (0.05, 1)},
+               "trained": (0.85, 1), "noise": (0.05, 1), "text": (0.8, 1)},
     "composition": {"zero_shot": (0.1, 0.4), "examples": (0.7, 1), "sums": (0.8, 1),
-                    "analogy": (0.4, 0.8)},
+                    "analogy": (0.4, 0.8), "tuned_sums": (0.75, 1), "tuned_analogy": (0.3, 0.8)},
+    "baselines": {"zero_shot": (0.05, 0.4), "few_shot": (0.9, 1), "raw": (0.85, 1),
+                  "trained": (0.85, 1), "low_rank": (0.5, 1), "prompted": (0.5, 1)},
     "novel": {"zero_shot": (0, 0.1), "few_shot": (0.9, 1), "raw": (0.4, 1),
               "trained": (0.45, 1)},
     "qwen3-vl/mediation": {"few_shot": (0.95, 1), "without_them": (0.6, 0.5),
@@ -39,9 +43,12 @@ SHOWN = {
                         "scales": (0.95, 0.55), "head_by_head": (0.9, 1)},
     "qwen3-vl/shots": {"zero_shot": (0.05, 0.4), "examples": (0.95, 1), "raw": (0.75, 1)},
     "qwen3-vl/tuning": {"zero_shot": (0.05, 0.4), "few_shot": (0.95, 1), "raw": (0.9, 1),
-                        "trained": (0.95, 1), "noise": (0.05, 1)},
+                        "trained": (0.95, 1), "noise": (0.05, 1), "text": (0.85, 1)},
     "qwen3-vl/composition": {"zero_shot": (0.1, 0.4), "examples": (0.4, 0.7),
-                             "sums": (0.6, 1), "analogy": (0.35, 0.65)},
+                             "sums": (0.6, 1), "analogy": (0.35, 0.65),
+                             "tuned_sums": (0.4, 1), "tuned_analogy": (0.2, 0.8)},
+    "qwen3-vl/baselines": {"zero_shot": (0.05, 0.4), "few_shot": (0.95, 1), "raw": (0.85, 1),
+                           "trained": (0.9, 1), "low_rank": (0.4, 1), "prompted": (0.4, 1)},
     "qwen3-vl/novel": {"zero_shot": (0, 0.1), "few_shot": (0.7, 1), "raw": (0.5, 0.95),
                        "trained": (0.65, 1)},
 }  # fmt: skip
@@ -140,7 +147,8 @@ def test_it_runs_on_a_bundled_model(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what it saves goes there
-    recipe = Recipe.from_file(path, SHORT, profile(path))
+    short = SHORT + (FEW_EPOCHS if path.stem == "baselines" else ())
+    recipe = Recipe.from_file(path, short, profile(path))
     full = Recipe.from_file(path)
     assert [row.eval for row in recipe.plan().rows] == [row.eval for row in full.plan().rows]
     result = recipe.run()

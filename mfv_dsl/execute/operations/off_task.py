@@ -7,14 +7,16 @@ from mfv_dsl.execute.conditions import Evaluation
 from mfv_dsl.execute.edits import edits_of
 from mfv_dsl.execute.off_task import OffTaskMeasurement
 from mfv_dsl.execute.operations.registry import Values, performs
-from mfv_dsl.execute.session import Session, prefix_of
+from mfv_dsl.execute.session import Session, batched, prefix_of
+from mfv_dsl.methods.adapter_training import adapter_cost
 from mfv_dsl.methods.off_task import off_task_costs
 from mfv_dsl.plan.steps import Step
 
 
 @performs("off_task")
 def off_task(session: Session, step: Step, inputs: Values) -> OffTaskMeasurement:
-    """The edits of every condition that an evaluation measured, on prompts of other relations."""
+    """What every condition that an evaluation measured writes, or its adapter, on prompts of other
+    relations."""
     p, evaluation = step.parameters, inputs["evaluation"]
     assert isinstance(evaluation, Evaluation)
     (key,) = step.input_keys
@@ -23,12 +25,20 @@ def off_task(session: Session, step: Step, inputs: Values) -> OffTaskMeasurement
         session.dataset(step), p["kind"], p["off_task"], p["split"], p["items"], p["seed"]
     )
     points = tuple(condition.at for condition in evaluation.conditions)
-    edits = [
-        edits_of(measured.parameters, inputs, point, backend.sites, backend.facts.head_dim)
-        for point in points
-    ]
     progress = session.listener.begin(step.label, len(prompts))
-    batches = session.batches(step, prompts)
-    costs = off_task_costs(backend, batches, edits, progress, prefix_of(measured))
+    if measured.parameters["mode"] == "adapter":
+        dataset = session.dataset(step)
+        costs = [
+            adapter_cost(
+                backend, inputs["real"], lambda model: batched(model, dataset, prompts), progress
+            )
+        ]
+    else:
+        edits = [
+            edits_of(measured.parameters, inputs, point, backend.sites, backend.facts.head_dim)
+            for point in points
+        ]
+        batches = session.batches(step, prompts)
+        costs = off_task_costs(backend, batches, edits, progress, prefix_of(measured))
     images = tuple(prompt.query.image for prompt in prompts)
     return OffTaskMeasurement(p["kind"], points, tuple(costs), images, evaluation.failures)
