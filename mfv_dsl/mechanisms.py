@@ -91,6 +91,8 @@ class Added:
 
 
 NOTHING, USUAL = Added(), Asked()
+#: What the effects of paths are on.
+UNITS = ("logit", "log_p", "p")
 
 
 def lens_curve(
@@ -194,44 +196,41 @@ def attribution_rows(found: LogitAttribution) -> list[dict[str, Any]]:
 def paths_of(
     probe: Probe, added: Added, asked: Asked = USUAL, listener: Listener | None = None
 ) -> VectorPaths:
-    """The paths from a vector to the answers (:func:`~mfv_dsl.methods.paths.vector_paths`)."""
+    """The paths from a vector to the answers (:func:`~mfv_dsl.methods.paths.vector_paths`); the
+    candidates are the objects that the split names."""
     edits, batches = added.edits(probe.backend), asked.batches(probe)
+    tokens = probe.backend.first_tokens(object_names(probe.dataset, asked.split))
     done = (listener or Silence()).begin("paths", batches.n_prompts)
-    return vector_paths(probe.backend, batches, edits, done)
+    return vector_paths(probe.backend, batches, edits, tokens, done)
 
 
 def path_rows(paths: VectorPaths) -> list[dict[str, Any]]:
-    """A row a reader, with the mean effects on the answer's log-probability (``…_log_p``) and
-    probability (``…_p``), each with its interval; before them rows of all readers together
-    (``total``: its ``sent`` is the whole effect, its ``removed`` the opposite) and of the path past
-    all of them (``straight``)."""
-    nats, shares = paths.effects(), paths.effects(probability=True)
-    rows = []
+    """A row a reader, with the mean effects on the answer's log-probability (``…_log_p``),
+    probability (``…_p``) and logit less that of other objects (``…_logit``), each with its
+    interval; before them a row of all readers together (``total``: its ``sent`` is the whole
+    effect, its ``removed`` the opposite) and one of the path past all of them (``straight``)."""
+    effects = {unit: paths.effects(unit) for unit in UNITS}
 
     def row(name: str, site: str, layer: int | None, head: int | None,
-            values: Mapping[str, np.ndarray]) -> None:  # fmt: skip
+            values: Mapping[str, np.ndarray]) -> dict[str, Any]:  # fmt: skip
         numbers: dict[str, Any] = {}
         for effect, own in values.items():
             numbers |= _mean(effect, own)
-        rows.append(
-            {"reader": name, "site": site, "layer": layer, "head": head, **numbers,
-             "n": len(paths.unedited)}
-        )  # fmt: skip
+        place = {"reader": name, "site": site, "layer": layer, "head": head}
+        return {**place, **numbers, "n": len(paths.unedited)}
 
-    for name, sign in (("total", -1), ("straight", 0)):
-        whole = {"sent_log_p": nats[name], "sent_p": shares[name]}
-        if sign:
-            whole |= {"removed_log_p": sign * nats[name], "removed_p": sign * shares[name]}
-        else:
-            whole |= {"to_answer_log_p": nats[name], "to_answer_p": shares[name]}
-        row(name, "", None, None, whole)
+    total = {f"sent_{unit}": own["total"] for unit, own in effects.items()}
+    total |= {f"removed_{unit}": -own["total"] for unit, own in effects.items()}
+    straight = {f"{name}_{unit}": own["straight"] for name in ("sent", "to_answer")
+                for unit, own in effects.items()}  # fmt: skip
+    rows = [row("total", "", None, None, total), row("straight", "", None, None, straight)]
     for number, reader in enumerate(paths.readers):
         values = {
             f"{effect}_{unit}": own[effect][:, number]
             for effect in ("sent", "to_answer", "removed")
-            for unit, own in (("log_p", nats), ("p", shares))
+            for unit, own in effects.items()
         }
-        row(str(reader), reader.site, reader.layer, reader.head, values)
+        rows.append(row(str(reader), reader.site, reader.layer, reader.head, values))
     return rows
 
 

@@ -215,9 +215,10 @@ def paths(
     effect: Annotated[
         str,
         typer.Option(
-            help="log_p: of the answer's log-probability, in nats; p: of its probability."
+            help="On what: logit, the answer's less the mean of the other objects'; log_p, its "
+            "log-probability in nats; p, its probability."
         ),
-    ] = "log_p",
+    ] = "logit",
     top: TopOption = 15,
     plot: PlotOption = None,
     out: OutOption = None,
@@ -237,8 +238,8 @@ def paths(
 
     check_picture(plot)
     check_numbers(out)
-    if effect not in ("log_p", "p"):
-        raise typer.BadParameter(f"`{effect}` is none of log_p, p")
+    if effect not in mechanisms.UNITS:
+        raise typer.BadParameter(f"`{effect}` is none of {', '.join(mechanisms.UNITS)}")
     with output.progress() as listener:
         added = _added(options, vector, layer, scale, listener)
         probe = options.open_probe()
@@ -248,7 +249,7 @@ def paths(
     _show(output, out, rows, paths_table(rows, top, effect), lines)
     if plot is not None:
         names = {"sent to it": f"sent_{effect}", "taken from it": f"removed_{effect}"}
-        unit = "log p(answer)" if effect == "log_p" else "p(answer)"
+        unit = {"log_p": "log p(answer)", "p": "p(answer)"}.get(effect, "the answer's logit")
         renamed = [
             {"kind": row["site"], **row, **{new: row.get(old) for new, old in names.items()}}
             for row in rows[2:]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.engine.edits import LAST, Edit, Read
+from mfv_dsl.engine.edits import LAST, Change, Edit, Read
 from mfv_dsl.models.base import Backend
 
 #: The sites of readers in the order in which a layer computes them.
@@ -53,7 +53,8 @@ class Injection:
         """Raises MfvError (MFV5582) for edits whose paths are not known: others than additions to
         the residual stream, or to what attention or an MLP adds to it, at the last token."""
         for edit in edits:
-            is_added = edit.operation == "add" and edit.positions == LAST
+            is_plain = edit.change == Change("add") and edit.when is None
+            is_added = is_plain and edit.positions == LAST
             if not is_added or edit.site not in _WRITABLE:
                 raise MfvError(
                     "MFV5582", f"the paths of `{edit}` are not known",

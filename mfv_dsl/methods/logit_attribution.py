@@ -123,6 +123,27 @@ def logit_attribution(
     return LogitAttribution(tuple(parts), shares, logits, bool(candidates))
 
 
+def readout(
+    backend: Backend, answers: torch.Tensor, candidates: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each of ``answers`` (prompts,) what the final norm's output is multiplied with,
+    (prompts, d_model), and what is added, (prompts,), for the answer's logit less the mean of the
+    other ``candidates``'; float64 on the processor."""
+    _, head = backend.readout
+    weights, bias = weights_of(head), getattr(head, "bias", None)
+    rows, added = [], []
+    for answer in answers.tolist():
+        others = sorted(set(candidates) - {answer})
+        row = weights[answer].double().cpu()
+        own = 0.0 if bias is None else float(bias[answer])
+        if others:
+            row = row - weights[others].double().cpu().mean(0)
+            own -= 0.0 if bias is None else float(bias[others].double().mean())
+        rows.append(row)
+        added.append(own)
+    return torch.stack(rows), torch.tensor(added, dtype=torch.float64)
+
+
 class _Measurement:
     """One batch, under several conditions: what passed, and the direction of each logit."""
 
@@ -146,37 +167,17 @@ class _Measurement:
         for number, edits in enumerate(conditions):
             check_scores(backend, batch, finite[:, number], edits)
         self._start = _start(prefix)
-        readout, bias = self._readout(prefix.answers, candidates)
+        rows, bias = readout(backend, prefix.answers, candidates)
         norm, _ = backend.readout
         self.directions, self.constants, self.logits = [], [], []
         for number in range(len(conditions)):
             linear = linear_norm(norm, last[:, number])
-            direction = linear.direction(readout)
-            constant = (readout @ linear.bias) + bias
+            direction = linear.direction(rows)
+            constant = (rows @ linear.bias) + bias
             self.directions.append(direction)
             self.constants.append(constant)
             logit = (last[:, number].double().cpu() * direction).sum(-1) + constant
             self.logits.append(logit.numpy())
-
-    def _readout(
-        self, answers: torch.Tensor, candidates: Sequence[int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """For each prompt what the final norm's output is multiplied with, (prompts, d_model), and
-        what is added, (prompts,)."""
-        _, head = self.backend.readout
-        weights = weights_of(head)
-        bias = getattr(head, "bias", None)
-        rows, added = [], []
-        for answer in answers.tolist():
-            others = sorted(set(candidates) - {answer})
-            row = weights[answer].double().cpu()
-            own = 0.0 if bias is None else float(bias[answer])
-            if others:
-                row = row - weights[others].double().cpu().mean(0)
-                own -= 0.0 if bias is None else float(bias[others].double().mean())
-            rows.append(row)
-            added.append(own)
-        return torch.stack(rows), torch.tensor(added, dtype=torch.float64)
 
     def at(self, site: str, layer: int, condition: int) -> torch.Tensor:
         """What passed, (prompts, [heads,] width) float64 on the processor."""

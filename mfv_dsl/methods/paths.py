@@ -11,10 +11,12 @@ their residual streams, and r a reader (:mod:`mfv_dsl.methods.injections`) with 
     removed   in I, r puts out what it does for the input x_I(r) - v: r alone does not see the
               vector, but sees what others made of it.  Everything behind r is computed anew
 
-each as a difference of the answer's log-probability, in nats, and of its probability: from U, and
-``removed`` from I.  These are the interventions of path patching (arXiv:2304.05969;
-arXiv:2211.00593, section 3.1) with the vector as the sender.  x(r) differs by v itself, however
-many layers are between, as the path from the vector to r has nothing else on it.
+each as a difference of the answer's log-probability, in nats, of its probability, or of its logit
+less the mean logit of other candidates: from U, and ``removed`` from I.  Where the answer is all
+but certain with the vector a probability can hardly change, and the logit tells more.  These are
+the interventions of path patching (arXiv:2304.05969; arXiv:2211.00593, section 3.1) with the vector
+as the sender.  x(r) differs by v itself, however many layers are between, as the path from the
+vector to r has nothing else on it.
 
 The vector is added at the last token, and so all of this happens there: prompts' earlier tokens are
 run once, and the effects are those of full passes.  Effects of readers do not add up to the total:
@@ -48,15 +50,17 @@ from mfv_dsl.methods.injections import (
     reads_of,
     sites_in,
 )
+from mfv_dsl.methods.logit_attribution import readout
 from mfv_dsl.methods.variant_runs import run_variants
 from mfv_dsl.models.base import Backend, PromptBatch
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class VectorPaths(Short):
-    """Log-probabilities of the answer, float64: ``unedited``, ``injected`` and ``straight``
-    (prompts,); ``sent``, ``to_answer`` and ``removed`` (prompts, readers), of the readers in
-    ``readers``."""
+    """What the answers are worth, float64: ``unedited``, ``injected`` and ``straight``
+    (prompts, 2); ``sent``, ``to_answer`` and ``removed`` (prompts, readers, 2), of the readers in
+    ``readers``.  The last axis has the log-probability, and the logit less the mean of the other
+    candidates', NaN without candidates."""
 
     readers: tuple[Reader, ...]
     unedited: np.ndarray
@@ -66,17 +70,22 @@ class VectorPaths(Short):
     to_answer: np.ndarray
     removed: np.ndarray
 
-    def effects(self, probability: bool = False) -> dict[str, np.ndarray]:
+    def effects(self, unit: str = "log_p") -> dict[str, np.ndarray]:
         """Differences for each prompt: ``total`` and ``straight`` (prompts,), ``sent``,
-        ``to_answer`` and ``removed`` (prompts, readers); in nats, or of probabilities."""
-        scale = np.exp if probability else np.asarray
-        before, after = scale(self.unedited), scale(self.injected)
+        ``to_answer`` and ``removed`` (prompts, readers), of ``log_p`` in nats, of ``p``, or of the
+        ``logit`` less that of other candidates."""
+
+        def worth(values: np.ndarray) -> np.ndarray:
+            own: np.ndarray = values[..., int(unit == "logit")]
+            return np.exp(own) if unit == "p" else own
+
+        before, after = worth(self.unedited), worth(self.injected)
         return {
             "total": after - before,
-            "straight": scale(self.straight) - before,
-            "sent": scale(self.sent) - before[:, None],
-            "to_answer": scale(self.to_answer) - before[:, None],
-            "removed": scale(self.removed) - after[:, None],
+            "straight": worth(self.straight) - before,
+            "sent": worth(self.sent) - before[:, None],
+            "to_answer": worth(self.to_answer) - before[:, None],
+            "removed": worth(self.removed) - after[:, None],
         }
 
     def of_heads(self, values: np.ndarray, layers: int, site: str = "lm.attn") -> np.ndarray:
@@ -93,14 +102,15 @@ def vector_paths(
     backend: Backend,
     batches: Sequence[PromptBatch],
     edits: Sequence[Edit],
+    candidates: Sequence[int] = (),
     progress: Progress = lambda _: None,
 ) -> VectorPaths:
     """The paths from a vector that ``edits`` add to the answers of the prompts of ``batches``.
 
-    ``progress`` counts prompts.  Raises MfvError: MFV5581 for a model whose readers are not all
-    known, MFV5582 for edits of another kind, MFV5583 where nothing reads the vector, MFV5103
-    for a layer that is not there, MFV5370 where
-    the model computes no numbers::
+    ``candidates`` are tokens that logits are compared with; ``progress`` counts prompts.  Raises
+    MfvError: MFV5581 for a model whose readers are not all known, MFV5582 for edits of another
+    kind, MFV5583 where nothing reads the vector, MFV5103 for a layer that is not there, MFV5370
+    where the model computes no numbers::
 
         paths = vector_paths(model, [batch], adding(vector, 3, 1.0))
         removed = paths.effects()["removed"].mean(0)
@@ -118,7 +128,7 @@ def vector_paths(
 
     def measured(rows: Rows) -> VectorPaths:
         with torch.no_grad():
-            return _Measurement(backend, rows.batch, injection).paths()
+            return _Measurement(backend, rows.batch, injection, candidates).paths()
 
     parts = []
     for rows, part in in_parts(backend, batches, measured):
@@ -132,10 +142,14 @@ def vector_paths(
 class _Measurement:
     """One batch."""
 
-    def __init__(self, backend: Backend, batch: PromptBatch, injection: Injection) -> None:
+    def __init__(
+        self, backend: Backend, batch: PromptBatch, injection: Injection, candidates: Sequence[int]
+    ) -> None:
         self.backend, self.batch, self.injection = backend, batch, injection
         self.prefix: Prefix = encode_prefix(backend, batch)
         self.last = Read("lm.resid", backend.facts.n_layers - 1)
+        answers = self.prefix.answers
+        self.readout = readout(backend, answers, candidates) if candidates else None
 
     def paths(self) -> VectorPaths:
         injected = list(self.injection.edits)
@@ -156,18 +170,19 @@ class _Measurement:
                 removed.append(of_layer[1])
                 written.append(of_layer[2].to(final.device))
         direct = torch.cat([whole.expand_as(final)[:, None], *written], dim=1)
-        direct_log_p = self._numbers(self._unembedded(final[:, None] + direct))
-        base = self._numbers(scores)
+        ends = final[:, None] + direct
+        straight = self._worth(self._unembedded(ends), ends)
+        base = self._worth(scores, readings[-1])
         return VectorPaths(
-            self.injection.readers(self.backend), base[:, 0], base[:, 1], direct_log_p[:, 0],
-            np.concatenate(sent_, 1), direct_log_p[:, 1:], np.concatenate(removed, 1),
+            self.injection.readers(self.backend), base[:, 0], base[:, 1], straight[:, 0],
+            np.concatenate(sent_, 1), straight[:, 1:], np.concatenate(removed, 1),
         )  # fmt: skip
 
     def _layer(
         self, layer: int, unedited: Readings, changed: Readings
     ) -> tuple[np.ndarray, np.ndarray, torch.Tensor] | None:
-        """Of the readers of a layer: the answer's log-probabilities where each is sent the vector
-        and where it is kept from it, (prompts, readers), and what each then writes more into the
+        """Of the readers of a layer: what the answers are worth where each is sent the vector and
+        where it is kept from it, (prompts, readers, 2), and what each then writes more into the
         stream of the unedited prompt, (prompts, readers, d_model); None where no reader is."""
         backend, injected = self.backend, list(self.injection.edits)
         sites = [
@@ -192,23 +207,29 @@ class _Measurement:
                 seeing.append([edit])
                 alone.append([edit, *behind])
             blind += [[*injected, edit] for edit in _by_reader(site, layer, sees_not, backend)]
-        scores, _ = run_variants(self.prefix, [*seeing, *blind], [])
-        log_p = self._numbers(scores)
+        scores, (ends,) = run_variants(self.prefix, [*seeing, *blind], [self.last])
+        worth = self._worth(scores, ends)
         _, (states,) = run_variants(self.prefix, alone, [Read("lm.resid", layer)])
         written = states - unedited["lm.resid", layer][:, None]
-        return log_p[:, : len(seeing)], log_p[:, len(seeing) :], written
+        return worth[:, : len(seeing)], worth[:, len(seeing) :], written
 
     def _unembedded(self, states: torch.Tensor) -> Scores:
         """Scores of last states of the stream, (prompts, states, d_model)."""
         vocabulary = self.backend.unembed(states[:1, 0]).shape[-1]
         return score(states, self.backend.unembed, vocabulary, self.prefix.answers, ranks=False)
 
-    def _numbers(self, scores: Scores) -> np.ndarray:
-        """Log-probabilities (prompts, variants) float64; refused (MFV5370) where they are none."""
+    def _worth(self, scores: Scores, ends: torch.Tensor) -> np.ndarray:
+        """What the answers are worth by their ``scores`` and by the last states ``ends``
+        (prompts, variants, d_model): (prompts, variants, 2); refused (MFV5370) where it is no
+        number."""
         finite, log_p = brought(scores.finite, scores.log_p)
         check_scores(self.backend, self.batch, finite.all(1), self.injection.edits)
-        numbers: np.ndarray = log_p.double().numpy()
-        return numbers
+        relative = torch.full_like(log_p, torch.nan, dtype=torch.float64)
+        if self.readout is not None:
+            direction, bias = self.readout
+            normed = self.backend.readout[0](ends).double().cpu()
+            relative = (normed * direction[:, None]).sum(-1) + bias[:, None]
+        return torch.stack([log_p.double(), relative], dim=-1).numpy()
 
 
 def _by_reader(site: str, layer: int, output: torch.Tensor, backend: Backend) -> list[Edit]:

@@ -58,14 +58,18 @@ def attribution_table(rows: Sequence[Row], top: int) -> Table:
     return table
 
 
-def paths_table(rows: Sequence[Row], top: int, unit: str = "log_p") -> Table:
-    """The whole effect, the path past all readers, and the ``top`` readers without which most, or
-    without a difference the largest part, of it is gone."""
+def paths_table(rows: Sequence[Row], top: int, unit: str) -> Table:
+    """The whole effect, the path past all readers, and the ``top`` readers with the largest effect,
+    of what is sent to them or taken from them."""
     effects = {"sent": "sent to it", "to_answer": "… straight to the answer",
                "removed": "taken from it"}  # fmt: skip
     table = grid({"reader": "left", **dict.fromkeys(effects.values(), "right")})
     whole, readers = rows[:2], rows[2:]
-    chosen = sorted(readers, key=lambda row: -abs(row[f"removed_{unit}"]))[:top]
+
+    def size(row: Row) -> float:
+        return max(abs(row[f"{effect}_{unit}"]) for effect in ("sent", "removed"))
+
+    chosen = sorted(readers, key=size, reverse=True)[:top]
     for row in (*whole, *chosen):
         names = [f"{effect}_{unit}" for effect in effects]
         table.add_row(

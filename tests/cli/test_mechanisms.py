@@ -58,7 +58,7 @@ def test_paths(tmp_path: Path):
     whole, straight, *rows = json.loads(done.stdout)
     assert whole["removed_log_p"] == -whole["sent_log_p"] and straight["sent_p"] < whole["sent_p"]
     assert all(row["layer"] > 3 for row in rows)
-    assert min(rows, key=lambda row: row["removed_log_p"])["reader"].startswith("X5H")
+    assert min(rows, key=lambda row: row["removed_logit"])["reader"].startswith("X5H")
     shown = mfv_command("paths", *LEFT, *FEW, "--top", "1", "--effect", "p").stdout
     assert len([line for line in shown.splitlines() if "[" in line]) == 3
 
@@ -119,7 +119,7 @@ def test_train_lens(tmp_path: Path):
         (("paths", LEFT[0], "--layer", "9", *FEW), "MFV5583"),
         (("paths", LEFT[0], "--layer", "10", *FEW), "MFV5103"),
         (("paths", LEFT[0], "--layer", "-1", *FEW), "MFV5119"),
-        (("paths", LEFT[0], "--effect", "logit", *FEW), "none of log_p, p"),
+        (("paths", LEFT[0], "--effect", "loss", *FEW), "none of logit, log_p, p"),
         (("attention", "L1", "-q"), "is no head such as"),
         (("attention", "L0H0", "-q"), "MFV5586"),
         (("attention", "X0H0", "-q"), "MFV5103"),

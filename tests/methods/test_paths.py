@@ -32,6 +32,21 @@ def direction(model: Any, length: float = 4.0) -> torch.Tensor:
     return length * numbers / numbers.norm()
 
 
+#: Tokens that logits are compared with.
+OTHERS = list(range(10, 30))
+
+
+def worth(plain: Plain, last: torch.Tensor, batch: Any) -> torch.Tensor:
+    """The answer's log-probability, and its logit less the mean of the others', (prompts, 2)."""
+    logits, rows = plain.head(plain.norm(last)).double(), torch.arange(len(batch))
+    others = [
+        row[[token for token in OTHERS if token != answer]].mean()
+        for row, answer in zip(logits, batch.answers.tolist(), strict=True)
+    ]
+    own = logits[rows, batch.answers]
+    return torch.stack([logits.log_softmax(-1)[rows, batch.answers], own - torch.stack(others)], 1)
+
+
 @torch.no_grad()
 def reference(
     plain: Plain, batch: Any, vector: torch.Tensor, layer: int, reader: Reader
@@ -47,19 +62,18 @@ def reference(
     with plain.seeing(*place, vector):
         sees = plain.output(batch, *place)
     with plain.putting_out(*place, reader.head, sees[:, part]):
-        sent = plain.log_p(batch)
+        sent = worth(plain, plain.stream(batch)[-1], batch)
     change = torch.zeros_like(before)
     change[:, part] = (sees - before)[:, part]
     last = plain.stream(batch)[-1] + plain.written(*place, change)
-    rows = torch.arange(len(batch))
-    to_answer = plain.head(plain.norm(last)).double().log_softmax(-1)[rows, batch.answers]
+    to_answer = worth(plain, last, batch)
     injecting = hooked(plain.layers[layer]["block"], "output", lambda x: plus(x, vector))
     with ExitStack() as stack:
         stack.enter_context(injecting)
         with plain.seeing(*place, -vector):
             blind = plain.output(batch, *place)
         stack.enter_context(plain.putting_out(*place, reader.head, blind[:, part]))
-        removed = plain.log_p(batch)
+        removed = worth(plain, plain.stream(batch)[-1], batch)
     return sent, to_answer, removed
 
 
@@ -70,14 +84,14 @@ def test_paths_are_those_of_plain_hooks(name: str, layer: int, models: Any, scen
     model, vector = models[name], direction(models[name])
     (batch,) = batches(model, scenes, "left", "test", 2, 2)
     added = Vector(vector, Space(model.facts.fingerprint, model.facts.d_model))
-    paths = vector_paths(model, [batch], adding(added, layer, 1.0))
+    paths = vector_paths(model, [batch], adding(added, layer, 1.0), OTHERS)
     plain = Plain(model)
-    np.testing.assert_allclose(paths.unedited, plain.log_p(batch), atol=1e-5)
+    np.testing.assert_allclose(paths.unedited[:, 0], plain.log_p(batch), atol=1e-5)
     with hooked(plain.layers[layer]["block"], "output", lambda x: plus(x, vector)):
-        np.testing.assert_allclose(paths.injected, plain.log_p(batch), atol=1e-5)
-    rows = torch.arange(len(batch))
-    straight = plain.head(plain.norm(plain.stream(batch)[-1] + vector)).double().log_softmax(-1)
-    np.testing.assert_allclose(paths.straight, straight[rows, batch.answers], atol=1e-5)
+        np.testing.assert_allclose(paths.injected[:, 0], plain.log_p(batch), atol=1e-5)
+    unedited = plain.stream(batch)[-1]
+    np.testing.assert_allclose(paths.unedited, worth(plain, unedited, batch), atol=2e-5)
+    np.testing.assert_allclose(paths.straight, worth(plain, unedited + vector, batch), atol=2e-5)
     sites = {reader.site for reader in paths.readers}
     assert sites == ({"lm.attn", "lm.mlp"} | ({"xattn", "xattn.mlp"} if name == "tiny" else set()))
     chosen = [
@@ -105,8 +119,10 @@ def test_of_readers_behind_the_vector_only(models: Any, scenes: Scenes):
     paths = vector_paths(model, [batch], adding(added, last - 1, 1.0))
     assert {reader.layer for reader in paths.readers} == {last}
     assert len(paths.readers) == model.facts.n_heads + 1
-    effects = paths.effects(probability=True)
-    np.testing.assert_allclose(effects["total"], np.exp(paths.injected) - np.exp(paths.unedited))
+    effects = paths.effects("p")
+    p = [np.exp(each[:, 0]) for each in (paths.unedited, paths.injected)]
+    np.testing.assert_allclose(effects["total"], p[1] - p[0])
+    assert np.isnan(paths.effects("logit")["sent"]).all()  # without candidates
     table = paths.of_heads(effects["removed"].mean(0), model.facts.n_layers)
     assert table.shape == (model.facts.n_layers, model.facts.n_heads)
     assert np.isnan(table[:last]).all() and np.isfinite(table[last]).all()
@@ -126,7 +142,7 @@ def test_a_vector_in_parts(name: str, models: Any, scenes: Scenes):
     assert paths.readers[place].head is None
     plain = Plain(model)
     with plain.seeing("lm.mlp", last, vector):
-        np.testing.assert_allclose(paths.sent[:, place], plain.log_p(batch), atol=1e-5)
+        np.testing.assert_allclose(paths.sent[:, place, 0], plain.log_p(batch), atol=1e-5)
     np.testing.assert_allclose(paths.sent[:, place], paths.to_answer[:, place], atol=1e-5)
     np.testing.assert_allclose(paths.removed[:, place], paths.straight, atol=1e-5)
 
@@ -138,6 +154,8 @@ def test_edits_whose_paths_are_not_known(models: Any, scenes: Scenes):
     for edit in (
         Edit("lm.resid", 1, "replace", vector),
         Edit("lm.resid", 1, "add", vector, positions=None),
+        Edit("lm.resid", 1, "add", vector, length="kept"),
+        Edit("lm.resid", 1, "add", vector, when=torch.tensor([True])),
         Edit("lm.attn", 1, "add", torch.zeros(model.facts.n_heads, model.facts.head_dim)),
     ):
         with pytest.raises(MfvError) as caught:
@@ -146,7 +164,7 @@ def test_edits_whose_paths_are_not_known(models: Any, scenes: Scenes):
 
 
 def test_what_paths_are_shown_as():
-    paths = VectorPaths((), *(np.zeros(1),) * 3, *(np.zeros((1, 0)),) * 3)
+    paths = VectorPaths((), *(np.zeros((1, 2)),) * 3, *(np.zeros((1, 0, 2)),) * 3)
     assert len(repr(paths)) < 200
     assert str(Reader(3, "lm.attn", 1)) == "L3H1" and str(Reader(2, "xattn", 0)) == "X2H0"
     assert str(Reader(3, "lm.mlp")) == "MLP 3"
