@@ -11,6 +11,7 @@ import torch
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.methods.attention_maps import AttentionHead, attention_weights
+from mfv_dsl.methods.lens import answer_curve
 from mfv_dsl.methods.logit_attribution import logit_attribution
 from mfv_dsl.methods.paths import vector_paths
 from mfv_dsl.models.patches import token_patches
@@ -70,3 +71,20 @@ def test_patches_of_a_picture_with_a_grid(loaded: Loaded):
     assert sum(p.rows * p.columns for p in grids) == tokens.count(model.image_token)
     (weights,) = attention_weights(model, batch, [AttentionHead("lm.attn", 1, 0)])
     assert weights[0, 0].sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_of_a_model_without_a_shared_prefix(loaded: Loaded):
+    """Its lens is read by full passes; its attention's weights are not had."""
+    model = loaded("paligemma")
+    batch = batch_of(model)
+    with pytest.raises(MfvError) as caught:
+        attention_weights(model, batch, [AttentionHead("lm.attn", 1, 0)])
+    assert caught.value.code == "MFV5588"
+    curve = answer_curve(
+        model, [batch], [Edit("lm.resid", 0, "add", torch.ones(model.facts.d_model))]
+    )
+    rows = torch.arange(len(batch))
+    wanted = model.forward(batch).double().log_softmax(-1)[rows, batch.answers]
+    np.testing.assert_allclose(curve.log_p[0, :, -1], wanted, atol=1e-4)
