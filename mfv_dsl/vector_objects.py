@@ -177,7 +177,7 @@ def interactive(value: Any) -> Any:
     """A vector with the methods of :class:`InteractiveVector`, heads with those of
     :class:`InteractiveHeads`; any other value as it is."""
     if type(value) is Heads:
-        return InteractiveHeads(value.chosen, value.scores)
+        return InteractiveHeads(value.chosen, value.scores, value.site)
     return _of(value) if type(value) is Vector else value
 
 

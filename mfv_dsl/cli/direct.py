@@ -109,7 +109,8 @@ def heads(
     by: Annotated[
         str,
         typer.Option(
-            help="What they are ranked by: aie, gradient, relp, lrp, probe, votes, norm or random."
+            help="What they are ranked by: aie, gradient, relp, lrp, mask, probe, votes,"
+            " norm or random."
         ),
     ] = "aie",
     plot: PlotOption = None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -156,7 +156,7 @@ class Injection:
         those that it lacks are to add or to scale: the prompts of a batch without them are scaled
         by 1, and get 0 added.
         """
-        if not any(edits) or any(edit.positions != LAST for own in edits for edit in own):
+        if not any(edits) or not all(map(_is_plain, chain(*edits))):
             return None
         if len(edits) == 1:
             return list(edits[0])
@@ -180,6 +180,12 @@ class Injection:
                 parts.append(value.expand(size, *shape))
             merged.append(replace(example, value=torch.cat(parts)))
         return merged
+
+
+def _is_plain(edit: Edit) -> bool:
+    """Whether an edit is made at the last token, and is its operation and nothing more."""
+    more = (f for f in fields(edit) if f.default is not MISSING and f.name != "heads")
+    return edit.positions == LAST and all(getattr(edit, f.name) == f.default for f in more)
 
 
 _Place = tuple[str, int, "tuple[int, ...] | None", str]

@@ -121,4 +121,4 @@ def _ablating(inputs: Mapping[str, Any], name: str, head_dim: int) -> list[Edit]
         raise heads
     if not heads.chosen:
         raise MfvError("MFV5307", "there are no heads to ablate: the set came out empty")
-    return ablating(heads.chosen, head_dim, inputs.get("overall_mean"))
+    return ablating(heads.chosen, head_dim, inputs.get("overall_mean"), heads.site)

@@ -192,6 +192,7 @@ def _extracted(plan: Plan, step: Step, values: Mapping[str, Any]) -> dict[str, A
         "relation": step.parameters["relation"],
         "heads": {
             "chosen": heads.label,
+            **_present(site=step.parameters.get("site")),
             "list": [
                 [i, j, None if chosen.scores is None else float(chosen.scores[i, j])]
                 for i, j in chosen.chosen

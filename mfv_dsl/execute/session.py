@@ -207,6 +207,18 @@ class Session:
         """Where each model that was loaded runs."""
         return {name: str(backend.device) for name, backend in self._backends.items()}
 
+    def site_of_heads(self, step: Step) -> str:
+        """The site whose heads a step is about.  Raises MfvError (MFV5102) where the model has no
+        such heads."""
+        site = "xattn" if step.parameters.get("site") == "xattn" else "lm.attn"
+        if site not in self.backend(step).sites:
+            raise MfvError(
+                "MFV5102", f"`{step.model}` has no heads of cross-attention",
+                help="`site=xattn` is for models that see pictures by cross-attention: Flamingos, "
+                "Idefics, Llama 3.2 Vision",
+            )  # fmt: skip
+        return site
+
     def dataset(self, step: Step) -> Dataset:
         """The dataset that a step reads, opened when it is first asked for."""
         assert step.dataset is not None

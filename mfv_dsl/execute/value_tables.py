@@ -132,7 +132,8 @@ def _differing(settings: list[dict[str, Any]]) -> list[str]:
 def _ranking(step: Step) -> str:
     """What heads are ranked by in a step that scores them."""
     named = {ranking.operation: ranking.name for ranking in reversed(RANKINGS)}
-    return str(step.parameters.get("by") or named[step.operation])
+    by = str(step.parameters.get("by") or named[step.operation])
+    return f"{by} of {site}" if (site := step.parameters.get("site")) else by
 
 
 def _number(value: Any) -> float | None:

@@ -8,6 +8,7 @@ from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.lang.checked import CheckedBlock, Setting
+from mfv_dsl.lang.entries import PLACED
 from mfv_dsl.lang.evals import each_of
 from mfv_dsl.lang.scope import Scope, Type
 from mfv_dsl.lang.syntax import Call
@@ -113,7 +114,7 @@ def check_written(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
     for block in blocks:
         if block.kind != "eval" or not trained:
             continue
-        for vector in each_of(block["add"]):
+        for vector in [v for mode in PLACED for v in each_of(block[mode])]:
             tune = trained.get(vector.function.text) if isinstance(vector, Call) else None
             if tune is None:
                 continue

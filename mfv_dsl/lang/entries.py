@@ -61,12 +61,16 @@ RANKINGS = (
             _MEDIATED),
     Ranking("lrp", "by their relevance to the answer", "head_relevance",
             "relevance of every head on {relation}", (*_DRAWN, "correct_only")),
+    Ranking("mask", "by a mask that is learned over all of them", "head_mask",
+            "learned mask of heads on {relation}", (*_DRAWN, "corrupt", "pool", "correct_only"),
+            of_cross_attention=False),
     Ranking("probe", "by how well a linear probe tells relations apart", "head_probe",
             "probes of every head on {relation}", (*_DRAWN, "pool"), inputs=("outputs", "others")),
     Ranking("votes", "by how well they classify answers", "head_votes",
             "votes of every head on {relation}", _DRAWN, inputs=("outputs",), zero_shot=True),
-    Ranking("norm", "by the size of their output", "head_norms", "output norms on {relation}"),
-    Ranking("random", "drawn"),
+    Ranking("norm", "by the size of their output", "head_norms", "output norms on {relation}",
+            of_cross_attention=False),
+    Ranking("random", "drawn", of_cross_attention=False),
 )  # fmt: skip
 CONTROLS = (
     Control("random_heads", "random heads in place of each `top(...)`",
@@ -294,6 +298,9 @@ FUNCTIONS = (
             Parameter("per", ("Choice",), "one set for all of its relations (pooled); or for each "
                       "relation its own: of the vector around it, in `ablate` of the one under "
                       "test (relation)", "pooled", choices=("pooled", "relation")),
+            Parameter("site", ("Choice",), "whose heads: those of self-attention (attention), or "
+                      "of the cross-attention to pictures, where the model has one (xattn)",
+                      "attention", choices=("attention", "xattn"), later=("attention", "xattn")),
             _TRIALS, _SHOTS, _CORRUPT, _POOL, _EXTRACT, _CORRECT_ONLY, _OF_MODEL, _OF_DATASET,
             _SEED,
         ),

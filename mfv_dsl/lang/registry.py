@@ -160,7 +160,8 @@ class Ranking:
     its key.  Without one the heads are drawn.  It is given its ``inputs``: the relation's ``mean``
     head outputs, or the ``outputs`` of heads prompt by prompt, and those on the ``others`` of the
     pool.  ``label`` is the step's, with ``{relation}``; ``version`` is raised when the scores would
-    be others.  ``zero_shot``: it is meant for prompts without demonstrations, too.
+    be others.  ``zero_shot``: it is meant for prompts without demonstrations, too;
+    ``of_cross_attention``: heads of cross-attention, too, can be ranked by it.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Ranking:
     version: int = 1
     inputs: tuple[str, ...] = ("mean",)
     zero_shot: bool = False
+    of_cross_attention: bool = True
 
 
 @dataclass(frozen=True)

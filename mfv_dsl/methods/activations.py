@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 
 Progress = Callable[[int], None]
+ArrayOrTensor: TypeAlias = "np.ndarray | torch.Tensor"
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +51,22 @@ def rows_of(backend: Backend, site: str = "lm.attn") -> tuple[int, ...]:
     if site == "lm.attn":
         return tuple(range(backend.facts.n_layers))
     return backend.sites[site].layers
+
+
+def row_per_layer(backend: Backend, site: str, values: ArrayOrTensor, dim: int = 0) -> Any:
+    """``values`` about a site's heads, whose dimension ``dim`` has the rows of :func:`rows_of`,
+    with a row for every decoder layer: NaN where there are none of the site's."""
+    rows = list(rows_of(backend, site))
+    if rows == list(range(backend.facts.n_layers)):
+        return values
+    shape = list(values.shape)
+    shape[dim] = backend.facts.n_layers
+    if isinstance(values, torch.Tensor):
+        whole = torch.full(shape, torch.nan, dtype=values.dtype)
+        return whole.index_copy(dim, torch.tensor(rows), values)
+    full = np.full(shape, np.nan, dtype=values.dtype)
+    full[(slice(None),) * dim + (rows,)] = values
+    return full
 
 
 def head_reads(backend: Backend, site: str = "lm.attn") -> tuple[Read, ...]:

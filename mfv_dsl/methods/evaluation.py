@@ -145,13 +145,23 @@ def patching(vector: Vector) -> list[Edit]:
 
 
 def ablating(
-    heads: Sequence[Head], head_dim: int, overall: torch.Tensor | None = None
-) -> list[Edit]:
-    """Edits that set ``heads`` at the last token to zero, or to ``overall``
-    (layers, heads, head_dim)."""
-    if overall is None:
+    heads: Sequence[Head], head_dim: int, overall: torch.Tensor | None = None,
+    site: str = "lm.attn",
+) -> list[Edit]:  # fmt: skip
+    """Edits that set ``heads`` of ``site`` at the last token to zero, or to ``overall``
+    (layers, heads, head_dim).  ``head_dim`` is that of self-attention."""
+    if overall is not None:
+        values = torch.stack([overall[layer, head] for layer, head in heads])
+        return _replacing(heads, values, site)
+    if site == "lm.attn":
         return _replacing(heads, torch.zeros(len(heads), head_dim))
-    return _replacing(heads, torch.stack([overall[layer, head] for layer, head in heads]))
+    by_layer: dict[int, list[int]] = {}
+    for layer, head in heads:
+        by_layer.setdefault(layer, []).append(head)
+    nothing = torch.tensor(0.0)
+    return [
+        Edit(site, layer, "scale", nothing, tuple(own)) for layer, own in sorted(by_layer.items())
+    ]
 
 
 def at_own_places(vector: Vector, wanted: str) -> MfvError:
@@ -169,12 +179,12 @@ def sum_rows(rows: torch.Tensor, mask: Sequence[bool]) -> torch.Tensor:
     return rows[torch.tensor(np.asarray(mask))].sum(0)
 
 
-def _replacing(heads: Sequence[Head], values: torch.Tensor) -> list[Edit]:
+def _replacing(heads: Sequence[Head], values: torch.Tensor, site: str = "lm.attn") -> list[Edit]:
     edits = []
     for layer in sorted({head[0] for head in heads}):
         rows = [i for i, head in enumerate(heads) if head[0] == layer]
         numbers = tuple(heads[i][1] for i in rows)
-        edits.append(Edit("lm.attn", layer, "replace", values[rows], numbers))
+        edits.append(Edit(site, layer, "replace", values[rows], numbers))
     return edits
 
 

@@ -22,10 +22,12 @@ Head = tuple[int, int]
 @dataclass(frozen=True, repr=False)
 class Heads(Short):
     """A set of heads, best first where ranked, and then with the ``scores`` (layers, heads) that
-    they were ranked by."""
+    they were ranked by.  ``site`` says whose heads they are: those of self-attention (``lm.attn``),
+    or of cross-attention (``xattn``)."""
 
     chosen: tuple[Head, ...]
     scores: torch.Tensor | None = None
+    site: str = "lm.attn"
 
 
 def heads_projection(backend: Backend, layer: int) -> Any:

@@ -219,7 +219,7 @@ class _Run:
         if vector.heads == ():
             return MfvError(
                 "MFV5315", "the mask that did best on validation keeps no head",
-                help="lower `sparsity`",
+                help="lower `sparsity`; for `patch_mask` train longer, or begin with other heads",
             )  # fmt: skip
         training = Training(epochs, best, sum(map(len, self.task.validation)))
         values = {item.name: getattr(vector, item.name) for item in fields(vector)}

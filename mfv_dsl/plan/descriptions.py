@@ -17,13 +17,15 @@ from mfv_dsl.lang.entries import OFF_TASK_KINDS, PLACED, POOLED, TRAINING_SPLIT
 from mfv_dsl.lang.states import Places, places_read
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
-from mfv_dsl.plan.steps import Plan, Step
+from mfv_dsl.plan.steps import Plan, Step, needed
 from mfv_dsl.plan.treatments import treatments
 from mfv_dsl.plan.writes import also_done
 
 BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
 #: Demonstrations in the prompts of other relations that the `kl` of a `tune` looks at.
 OFF_TASK_SHOTS = 4
+#: Passes over the prompts in which a mask over heads is learned, and prompts a step.
+MASK_EPOCHS, MASK_BATCH = 10, 16
 #: The split that heads learn from which classify.
 SUPPORT_SPLIT = "extract"
 _HEADS_SHOWN = 12
@@ -105,7 +107,7 @@ def activations(plan: Plan, step: Step) -> Description:
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
         _prompts(p, p["trials"]) + (f", corrupted by {p['corrupt']}" if p.get("corrupt") else ""),
-        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each"
+        f"nothing; reads {_heads_read(p, facts)}"
         + (", and the scale of the norm behind them" if p.get("norm") else ""),
         **_cost(facts, p["trials"], p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
@@ -158,7 +160,8 @@ def mediation(plan: Plan, step: Step) -> Description:
         f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}{_pool(plan, step)}",
         "nothing; the answer's relevance goes back through the last token"
         if p["by"] == "relp"
-        else "each head's mean in its place, one head a variant, at lm.attn (last token)",
+        else "each head's mean in its place, one head a variant, at "
+        f"{p.get('site', 'lm.attn')} (last token)",
         **_cost(facts, p["trials"], p["trials"] * heads,
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
@@ -169,7 +172,7 @@ def head_outputs(plan: Plan, step: Step) -> Description:
     p, facts = step.parameters, model_facts(plan, step)
     return Description(
         _prompts(p, p["trials"]),
-        f"nothing; reads lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each",
+        f"nothing; reads {_heads_read(p, facts)}",
         **_cost(facts, p["trials"], p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
@@ -183,6 +186,18 @@ def head_relevance(plan: Plan, step: Step) -> Description:
         "nothing; the answer's relevance goes back through the last token",
         **_cost(facts, p["trials"], 2 * p["trials"],
                 _memory(facts, min(p["trials"], BATCH), p["shots"]), p["shots"]),
+    )  # fmt: skip
+
+
+def head_mask(plan: Plan, step: Step) -> Description:
+    """Of a mask over all heads: every twin's prefix is run once, its last token in each epoch."""
+    p, facts = step.parameters, model_facts(plan, step)
+    return Description(
+        f"{_prompts(p, p['trials'])}, corrupted by {p['corrupt']}{_pool(plan, step)}",
+        "every head's mean in its place in part, at lm.attn (last token), learned in "
+        f"{MASK_EPOCHS} epochs",
+        **_cost(facts, p["trials"], 2 * MASK_EPOCHS * p["trials"],
+                _memory(facts, p["trials"], p["shots"]), p["shots"]),
     )  # fmt: skip
 
 
@@ -401,6 +416,13 @@ def training_items(plan: Plan, step: Step) -> int:
     return int(items)
 
 
+def _heads_read(p: Mapping[str, Any], facts: ModelFacts) -> str:
+    """The heads that are read."""
+    if p.get("site") == "xattn":
+        return "the heads of cross-attention (xattn)"
+    return f"lm.attn of {_head_layers(facts)}, {facts.n_heads} heads each"
+
+
 def _head_layers(facts: ModelFacts) -> str:
     """The layers that have heads."""
     last = f"layers 0–{facts.n_layers - 1}"
@@ -453,7 +475,9 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     if p.get("ablates"):
         heads = distinct(plan[key].label for name, key in step.inputs.items()
                          if name.startswith("ablated") and isinstance(key, str))  # fmt: skip
-        chosen = f"; {p['ablate_with']} in place of {' | '.join(heads)} at lm.attn{chosen}"
+        chosen = (
+            f"; {p['ablate_with']} in place of {' | '.join(heads)} at {_of(plan, step)}{chosen}"
+        )
     if p.get("controls"):
         chosen += f"; beside it {', '.join(p['controls'])}"
     if "when" in step.inputs:
@@ -477,7 +501,7 @@ def _writes(plan: Plan, step: Step, facts: ModelFacts) -> str:
     tokens = tokens.removeprefix("the ")
     if mode == "patch":
         return f"per-head parts of {treatment} in place of lm.attn ({tokens}){chosen}"
-    return f"{p['ablate_with']} in place of {treatment} at lm.attn ({tokens}){chosen}"
+    return f"{p['ablate_with']} in place of {treatment} at {_of(plan, step)} ({tokens}){chosen}"
 
 
 def _places_of(plan: Plan, key: Any) -> tuple[tuple[str, int], ...]:
@@ -494,6 +518,16 @@ def _places_of(plan: Plan, key: Any) -> tuple[tuple[str, int], ...]:
         if step.operation not in ("extract", "norm", "dot", "cosine"):
             work += step.input_keys
     return ()
+
+
+def _of(plan: Plan, step: Step) -> str:
+    """The site of heads that are taken away."""
+    keys = [key for name, key in step.inputs.items() if name != "overall_mean"]
+    behind = needed(plan.steps, [key for key in keys if isinstance(key, str)])
+    sites = [
+        s.parameters["site"] for s in behind if s.operation == "top" and "site" in s.parameters
+    ]
+    return sites[0] if sites and step.parameters["mode"] == "ablate" else "lm.attn"
 
 
 def _real(plan: Plan, step: Step) -> str:

@@ -30,7 +30,7 @@ from mfv_dsl.plan.controls import SUBSTITUTES
 from mfv_dsl.plan.descriptions import SUPPORT_SPLIT, conditions
 from mfv_dsl.plan.expressions import Planner, titled
 from mfv_dsl.plan.operations import options_in_key
-from mfv_dsl.plan.steps import EvalRow
+from mfv_dsl.plan.steps import EvalRow, keys_of, needed
 from mfv_dsl.plan.treatments import Treatment, treatments
 
 
@@ -134,7 +134,10 @@ class EvalPlanner(Planner):
         if mode in WRITERS and block["when"] is not None:
             inputs["when"] = self.vector(block["when"], context)
         if mode == "classify":
-            inputs["support"] = self._support(relation, shots, block, context)
+            site = self.site_of(block["classify"], context)
+            inputs["support"] = self._support(relation, shots, site, block, context)
+        if mode == "patch" or "native" in parameters.get("layers", ()):
+            self._check_parts(inputs)
         if ablates and block["ablate_with"] == "mean":
             inputs["overall_mean"] = self._overall_mean(block, context)
         label = f"{titled(block)}: {relation}, {shots} shots"
@@ -165,11 +168,23 @@ class EvalPlanner(Planner):
             "answers", label, {**own, "shots": shots, "split": split}, None, context, dataset=True
         )
 
-    def _support(self, relation: str, shots: int, block: CheckedBlock, context: Context) -> str:
+    def _check_parts(self, inputs: Mapping[str, str | tuple[str, ...]]) -> None:
+        """Refuse (MFV5565) vectors of heads of cross-attention where heads' parts are written."""
+        for step in needed(tuple(self.steps.values()), keys_of(inputs)):
+            if step.operation == "extract" and "site" in step.parameters:
+                raise MfvError(
+                    "MFV5565", f"`{step.label}` is made of heads of cross-attention, and is not "
+                    "known head by head",
+                    help="add it at a layer, as `layer = 4`",
+                )  # fmt: skip
+
+    def _support(
+        self, relation: str, shots: int, site: str, block: CheckedBlock, context: Context
+    ) -> str:
         """The head outputs that a classification by heads learns from."""
         options = {
             "shots": shots, "trials": block["examples"], "split": SUPPORT_SPLIT,
-            "seed": block["seed"],
+            "seed": block["seed"], "site": site,
         }  # fmt: skip
         known = len(self.shortages)
         support = self.head_outputs(relation, options, context)
@@ -195,6 +210,8 @@ class EvalPlanner(Planner):
             for name, setting in given.items()
             if name in options
         }
+        if block["ablate"] is not None:
+            options["site"] = self.site_of(block["ablate"], context)
         relations = self.dataset_facts(context).relations
         means = tuple(self.activations(relation, options, context) for relation in relations)
         label = "mean head outputs over all relations"

@@ -208,6 +208,10 @@ class Planner(StatesPlanner):
         options = self.options(call)
         context = self.inner(options, context)
         relation = context.relation(relation_argument(call))
+        site = "attention"
+        if options["heads"] is not None:
+            site = self.site_of(options["heads"], context)
+            options["site"] = site
         if context.variation.shuffled:
             mean = self.shuffled_activations(relation, options, context)
         else:
@@ -217,10 +221,12 @@ class Planner(StatesPlanner):
         else:
             heads = self.heads(options["heads"], replace(context, about=relation))
         parameters = parameters_of("extract", options) | {"relation": relation}
+        label = f"fv({relation}){context.variation}"
+        if parameters.pop("site", "attention") != "attention":
+            parameters["site"] = site
+            label += f" of {site}"
         inputs = {"mean": mean, "heads": heads}
-        return self.add(
-            "extract", f"fv({relation}){context.variation}", parameters, inputs, context
-        )
+        return self.add("extract", label, parameters, inputs, context)
 
     def load(self, call: Call, context: Context) -> str:
         """``load(path, name)``: its key holds the file's content, so that what is made of it is

@@ -52,7 +52,9 @@ class HeadPlanner(StepPlanner, ABC):
         return self._activations(label, parameters, context)
 
     def _activations(self, label: str, parameters: dict[str, Any], context: Context) -> str:
-        if not self.model_facts(context).heads_add_up:
+        parameters = _of_site(parameters)
+        label += _of(parameters)
+        if not self.model_facts(context).heads_add_up and "site" not in parameters:
             parameters |= {"norm": True}
         return self.add("activations", label, parameters, {}, context, dataset=True)
 
@@ -68,6 +70,9 @@ class HeadPlanner(StepPlanner, ABC):
             parameters["twins"] = TWINS.get(options["corrupt"], 1)
         if ranking.options:
             parameters["relation"] = relation
+        site = options.get("site", "attention")
+        if site != "attention":
+            parameters["site"] = site
         inputs: dict[str, str | tuple[str, ...]] = {}
         if "mean" in ranking.inputs:
             inputs["mean"] = self.activations(relation, options, context)
@@ -80,14 +85,15 @@ class HeadPlanner(StepPlanner, ABC):
             parameters["pool"] = None if whole else others
             inputs["others"] = tuple(self.head_outputs(name, options, context) for name in others)
         label = ranking.label.format(relation=relation) or f"scores of heads on {relation}"
+        label += _of(parameters)
         return self.add(
             ranking.operation, label, parameters, inputs, context, dataset=bool(ranking.options)
         )
 
     def head_outputs(self, relation: str, options: Mapping[str, Any], context: Context) -> str:
         """The outputs of every head on each of a relation's prompts."""
-        parameters = parameters_of("head_outputs", options) | {"relation": relation}
-        label = f"head outputs on each prompt of {relation}"
+        parameters = _of_site(parameters_of("head_outputs", options)) | {"relation": relation}
+        label = f"head outputs on each prompt of {relation}{_of(parameters)}"
         return self.add("head_outputs", label, parameters, {}, context, dataset=True)
 
     def _others(
@@ -147,10 +153,37 @@ class HeadPlanner(StepPlanner, ABC):
             self._sets[key] = self._set(expr, context)
         return self._sets[key]
 
+    def site_of(self, expr: Expr, context: Context) -> str:
+        """Whose heads a set has: those of self-attention (``attention``), or of cross-attention
+        (``xattn``).
+
+        Raises MfvError (MFV5563) for a set that joins the two.
+        """
+        if isinstance(expr, Name):
+            return self.site_of(self.checked.heads[expr.text].value, context)
+        if isinstance(expr, Match):
+            return self.site_of(case_of(expr, context), context)
+        if isinstance(expr, Binary):
+            first, chain = spine(expr)
+            site = self.site_of(first, context)
+            for operation in chain:
+                if self.site_of(operation.right, context) != site:
+                    raise MfvError(
+                        "MFV5563", f"`{unparse(operation)}` joins heads of self-attention and "
+                        "heads of cross-attention, which are others even where their numbers are "
+                        "the same",
+                        help="make a set of each",
+                    )  # fmt: skip
+            return site
+        if isinstance(expr, Call):
+            return str(self.options(expr).get("site", "attention"))
+        return "attention"
+
     def _set(self, expr: Expr, context: Context) -> str:
         if isinstance(expr, Match):
             return self.heads(case_of(expr, context), context)
         if isinstance(expr, Binary):
+            self.site_of(expr, context)
             first, chain = spine(expr)
             heads = self.heads(first, context)
             for place, operation in enumerate(chain):
@@ -189,6 +222,19 @@ class HeadPlanner(StepPlanner, ABC):
     def _top(self, call: Call, options: Mapping[str, Any], context: Context) -> str:
         k = context.variation.k or options["k"]
         label = unparse(replace(call, arguments=(Number(k),)))
+        crossing = options["site"] != "attention"
+        if crossing and not RANKING[options["by"]].of_cross_attention:
+            raise MfvError(
+                "MFV5564", f"heads of cross-attention are not ranked by `{options['by']}`",
+                help="they are by "
+                + ", ".join(name for name, row in RANKING.items() if row.of_cross_attention),
+            )  # fmt: skip
+        if crossing and context.variation.random_heads is not None:
+            raise MfvError(
+                "MFV5564", "random heads are drawn of self-attention, and these are heads of "
+                "cross-attention",
+                help="leave out the control `random_heads`",
+            )  # fmt: skip
         if RANKING[options["by"]].operation is None:
             heads = random.Random(options["seed"]).sample(self._all_heads(context), k)
             return self._varied(self.head_set(label, heads), k, context)
@@ -202,7 +248,8 @@ class HeadPlanner(StepPlanner, ABC):
             self.scores(options["by"], context.relation(relation), options, context)
             for relation in names
         )
-        return self._varied(self.add("top", label, {"k": k}, {"scores": scores}), k, context)
+        parameters = _of_site({"k": k, "site": options["site"]})
+        return self._varied(self.add("top", label, parameters, {"scores": scores}), k, context)
 
     def best_on(self, relation: str, options: Mapping[str, Any], k: int, context: Context) -> str:
         """The ``k`` heads with the largest effect on one relation."""
@@ -229,6 +276,18 @@ class HeadPlanner(StepPlanner, ABC):
     def head_set(self, label: str, heads: list[tuple[int, int]]) -> str:
         """The step of heads that are known."""
         return self.add("head_set", label, {"heads": sorted({(int(i), int(j)) for i, j in heads})})
+
+
+def _of(parameters: Mapping[str, Any]) -> str:
+    """What a label says of another site than that of self-attention."""
+    return f" of {parameters['site']}" if "site" in parameters else ""
+
+
+def _of_site(parameters: dict[str, Any]) -> dict[str, Any]:
+    """``parameters`` without the site where it is that of self-attention."""
+    if parameters.get("site") == "attention":
+        return {name: value for name, value in parameters.items() if name != "site"}
+    return parameters
 
 
 def _about(context: Context) -> str | None:

@@ -76,30 +76,36 @@ _PROMPTS = ("relation", "shots", "trials", "split", "seed")
 OPERATIONS: dict[str, Operation] = {
     "activations": Operation(
         "mean head outputs over a relation's prompts", _PROMPTS,
-        {"correct_only": True, "corrupt": None, "twins": 1, "norm": False},
+        {"correct_only": True, "corrupt": None, "twins": 1, "norm": False, "site": "attention"},
         describe=descriptions.activations,
     ),
     "mediation": Operation(
         "causal indirect effect of every head on a relation", (*_PROMPTS, "corrupt"),
-        {"by": "aie", "correct_only": True, "pool": None, "twins": 1},
+        {"by": "aie", "correct_only": True, "pool": None, "twins": 1, "site": "attention"},
         describe=descriptions.mediation,
         file="aie/{relation}",
     ),
     "head_norms": Operation("length of what every head writes on average"),
     "head_outputs": Operation(
         "outputs of every head on each of a relation's prompts", _PROMPTS,
-        describe=descriptions.head_outputs,
+        {"site": "attention"}, describe=descriptions.head_outputs,
     ),
     "head_relevance": Operation(
-        "relevance of every head to the answers of a relation", _PROMPTS, {"correct_only": True},
-        describe=descriptions.head_relevance,
+        "relevance of every head to the answers of a relation", _PROMPTS,
+        {"correct_only": True, "site": "attention"}, describe=descriptions.head_relevance,
+    ),
+    "head_mask": Operation(
+        "learned weight of every head, its mean in its place, on a relation's corrupted twins",
+        (*_PROMPTS, "corrupt"), {"correct_only": True, "pool": None, "twins": 1},
+        describe=descriptions.head_mask,
     ),
     "head_probe": Operation(
         "how well a linear probe on every head's output tells a relation from others", _PROMPTS,
-        {"pool": None}, describe=descriptions.head_probe,
+        {"pool": None, "site": "attention"}, describe=descriptions.head_probe,
     ),
     "top": Operation(
-        "the heads with the largest mean score", ("k",), describe=descriptions.top
+        "the heads with the largest mean score", ("k",), {"site": "attention"},
+        describe=descriptions.top
     ),
     "other_heads": Operation(
         "random heads, none of them among those given", ("k", "seed", "layers", "heads"),
@@ -112,8 +118,8 @@ OPERATIONS: dict[str, Operation] = {
     "head_intersection": Operation("heads in both sets"),
     "head_difference": Operation("heads in the first set only"),
     "extract": Operation(
-        "function vector of a relation", ("relation",), {"bias": "none"},
-        describe=descriptions.extract,
+        "function vector of a relation", ("relation",),
+        {"bias": "none", "site": "attention"}, describe=descriptions.extract,
         file="vectors/fv_{relation}",
     ),
     "load": Operation(
@@ -165,7 +171,7 @@ for _ranking in RANKINGS:
     if _ranking.operation is not None and _ranking.operation not in OPERATIONS:
         OPERATIONS[_ranking.operation] = Operation(
             f"score of every head, {_ranking.doc}", ("relation", *_ranking.options),
-            version=_ranking.version,
+            {"site": "attention"}, version=_ranking.version,
         )  # fmt: skip
 
 

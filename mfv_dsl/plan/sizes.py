@@ -18,7 +18,7 @@ _Draw: TypeAlias = tuple[tuple[str, int], str, tuple[str, int]]
 _Pool: TypeAlias = tuple[str, str, tuple[str, int], tuple[str, int]]
 
 #: Operations that draw `trials` prompts.
-OF_TRIALS = ("activations", "mediation", "head_outputs", "head_relevance", "states")
+OF_TRIALS = ("activations", "mediation", "head_outputs", "head_relevance", "head_mask", "states")
 
 
 def shortages(

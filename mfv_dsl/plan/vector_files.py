@@ -20,8 +20,9 @@ _EACH, _EXTRACTED, _HEAD, _PART = 250, 700, 40, 30
 MOST_OF_LOADED = 20_000
 #: Operations that give heads, or what heads are chosen by, and no vector.
 _NO_VECTORS = frozenset(("activations", "mediation", "head_norms", "head_outputs",
-                         "head_relevance", "head_probe", "head_votes", "overall_mean", "evaluate",
-                         "answers", "off_task", "norm", "dot", "cosine", "arithmetic"))  # fmt: skip
+                         "head_relevance", "head_mask", "head_probe", "head_votes",
+                         "overall_mean", "evaluate", "answers", "off_task", "norm", "dot",
+                         "cosine", "arithmetic"))  # fmt: skip
 
 
 def check_files(

@@ -26,6 +26,7 @@ from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.lang.entries import OFF_TASK_KINDS
 from mfv_dsl.lang.writing import SITES
 from mfv_dsl.plan.descriptions import (
+    MASK_EPOCHS,
     OFF_TASK_SHOTS,
     conditions,
     model_facts,
@@ -141,6 +142,13 @@ def _relevance(plan: Plan, step: Step) -> Work:
     return read + Work(prompts=read.prompts)
 
 
+def _mask(plan: Plan, step: Step) -> Work:
+    p, facts = step.parameters, model_facts(plan, step)
+    read = _activations(plan, step)
+    copies = _copies(facts, 2 * MASK_EPOCHS * p["trials"], facts.n_layers, p["shots"])
+    return read + Work(training=copies.variants)
+
+
 def _evaluate(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
     if "unedited" in step.references:
@@ -232,6 +240,7 @@ _COUNTERS: dict[str, Callable[[Plan, Step], Work]] = {
     "mediation": _mediation,
     "head_outputs": _activations,
     "head_relevance": _relevance,
+    "head_mask": _mask,
     "evaluate": _evaluate,
     "answers": _answers,
     "off_task": _off_task,

@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
+from mfv_dsl.engine.edits import Edit
+from mfv_dsl.engine.full_pass import full_pass
+from mfv_dsl.engine.injection import Injection
+from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.courses import Course, Settings, Work
 from mfv_dsl.methods.destinations import destination_of
 from mfv_dsl.methods.evaluation import measure, patching
 from mfv_dsl.methods.losses import Losses
-from mfv_dsl.methods.tuning import tune
+from mfv_dsl.methods.tuning import Task, Tuned, tune, tune_together
 from mfv_dsl.methods.tuning_variables import VARIABLES
 from mfv_dsl.methods.vectors import Space, Vector, function_vector
 from mfv_dsl.models.base import PromptBatch
@@ -313,3 +319,162 @@ def test_random_starts_of_several_places(tiny: Any, scenes: Scenes):
     copied = tune(tiny, given, given, Vector(torch.ones(128), Space(
         tiny.facts.fingerprint, 128)), settings)  # fmt: skip
     torch.testing.assert_close(copied.residual, torch.ones(4 * 128), atol=1e-6, rtol=0)
+
+
+# -- from a recipe --------------------------------------------------------------------------------
+RECIPE = """mfv 1
+model m = MODEL
+dataset d = scenes(relations=[left, above], count=40)
+defaults { trials = 10, items = 20, on = [left] }
+defaults for tune { items = 20, select_items = 10, batch = 10, epochs = 2 }
+tune live { start = zeros(), layer = all, loss = teacher, teacher_shots = 2, nll_weight = 0.5,
+            lr = 0.3 }
+tune i2cl { start = 0.1 * mean(states(each, layer=all, site=[attention, mlp], shots=1)),
+            layer = native, variable = place_scales }
+tune mtv  { start = fv(each, heads=layers(2..3)), layer = native, variable = patch_mask, lr = 1.0 }
+tune text { start = random, layer = 1, site = mlp, position = "Q:", epochs = 1 }
+tune on_from_there { start = 0.5 * live(each) + live(each), layer = native, epochs = 1 }
+tune heads_there { start = fv(each, heads=layers(2..3)), layer = native, variable = head_scales }
+eval of_live { add = live(left) }
+eval of_i2cl { add = i2cl(left) }
+eval of_mtv  { patch = mtv(left) }
+eval of_mtv_added  { add = mtv(left), layer = native }
+eval of_text { add = text(left), site = mlp, position = "Q:" }
+eval of_both { add = on_from_there(left) }
+eval of_heads { add = heads_there(left), layer = native }
+save "OUT" { vectors = [live(left), i2cl(left), text(left), heads_there(left)] }
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("constructor", ["tiny()", 'tiny("llava")'])
+def test_a_recipe_of_siblings(constructor: str, tmp_path: Path):
+    """What is trained is measured, saved, and the same when it is loaded."""
+    text = RECIPE.replace("MODEL", constructor).replace("OUT", str(tmp_path / "library"))
+    recipe = mfv.Recipe(text)
+    assert recipe.checked.warnings == ()
+    ran = recipe.run(tmp_path / "out")
+    assert not ran.failures
+    rows = {row.tune: row for row in ran.tunes}
+    assert rows["live"].layer == "all" and rows["i2cl"].variable == "place_scales"
+    assert rows["live"].nll < rows["live"].start_nll and rows["mtv"].nll < rows["mtv"].start_nll
+    assert rows["on_from_there"].start_norm == pytest.approx(1.5 * rows["live"].norm, rel=1e-4)
+    again = (
+        text.partition("tune live")[0]
+        + f"""
+vector live = load("{tmp_path / "library"}", "live_left")
+vector i2cl = load("{tmp_path / "library"}", "i2cl_left")
+vector heads_there = load("{tmp_path / "library"}", "heads_there_left")
+eval of_live {{ add = live }}
+eval of_i2cl {{ add = i2cl }}
+eval of_heads {{ add = heads_there, layer = native }}
+"""
+    )
+    loaded = mfv.Recipe(again).run(tmp_path / "again")
+    told = {row.eval: row.mean_p_answer for row in ran.rows if row.relation}
+    assert len({told[name] for name in told}) > 4  # they differ
+    for row in loaded.rows:
+        assert row.mean_p_answer == pytest.approx(told[row.eval], abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", ["vector", "patch_mask"])
+def test_a_training_that_was_interrupted_has_the_same_bits(
+    variable: str, tiny: Any, scenes: Scenes
+):
+    given = batches(tiny, scenes, "left", "train", 12, 6)
+    taught = batches(tiny, scenes, "left", "train", 12, 6, shots=1)
+    layer = "native" if variable == "patch_mask" else "{1, 4}"
+    settings = Settings(layer, epochs=3, lr=0.3, variable=variable, loss="teacher")
+    start = with_heads(tiny) if variable == "patch_mask" else zeros(tiny)
+    kept = Kept()
+    task = Task(given, given, start, settings, keep=kept, teacher=taught)
+    (whole,) = tune_together(tiny, [task])
+    last = kept.pop("epoch/3").value
+    del kept["epoch/2"]
+    (resumed,) = tune_together(tiny, [task])
+    assert torch.equal(kept["epoch/3"].value, last)
+    if isinstance(whole, Tuned) and isinstance(resumed, Tuned):
+        assert torch.equal(whole.residual, resumed.residual)
+        assert whole.training == resumed.training
+
+
+class Kept(dict[str, Any]):
+    """What is kept of a training, by name."""
+
+    def __call__(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self:
+            self[name] = make()
+        return self[name]
+
+
+@pytest.mark.slow
+def test_siblings_of_several_relations_are_trained_together(tiny: Any, scenes: Scenes):
+    """Heads in other layers, other teachers and losses: what comes of each is what it is alone."""
+    tasks, alone = list[Task](), list[Task]()
+    for relation, seed in (("left", 0), ("above", 1)):
+        given = batches(tiny, scenes, relation, "train", 8, 4)
+        taught = batches(tiny, scenes, relation, "train", 8, 4, shots=1)
+        start = function_vector(tiny, torch.randn(
+            10, 8, 16, generator=torch.Generator().manual_seed(seed)
+        ), HEADS[seed:])  # fmt: skip
+        for variable in ("head_scales", "patch_mask"):
+            settings = Settings("native", epochs=2, lr=0.1, variable=variable, loss="teacher")
+            for several in (tasks, alone):
+                several.append(Task(given, given, start, settings, keep=Kept(), teacher=taught))
+            tune_together(tiny, alone[-1:])
+    tune_together(tiny, tasks)
+    for together, by_itself in zip(tasks, alone, strict=True):
+        found, wanted = (task.keep("epoch/2", dict).value for task in (together, by_itself))
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        assert not torch.equal(found, together.keep("epoch/0", dict).value)
+
+
+def test_what_cannot_be_trained_is_refused_before_the_run():
+    head = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left, above])\n"
+    for inside, code in (
+        ("start = random, layer = native", "MFV3090"),
+        ("start = zeros(), layer = native", "MFV3090"),
+        ("start = mean(states(each, layer=3)), layer = native", "MFV3090"),
+        ("start = fv(each), layer = native", "MFV3091"),
+        ("start = fv(each), layer = 4, variable = patch_mask", "MFV3091"),
+        ("start = fv(each), layer = 4, variable = place_scales", "MFV3091"),
+        ("start = fv(each), layer = {3, 4}, variable = head_mask", "MFV3091"),
+        ("start = mean(states(each, layer=all)), layer = {3, 4}", "MFV3092"),
+        ("start = mean(states(each, layer=all)), layer = native, site = mlp", "MFV3043"),
+        ("start = mean(states(each, layer=all)), layer = native, variable = head_mask", "MFV3005"),
+        ("start = fv(each), layer = native, variable = patch_mask, batch = 1", "MFV3093"),
+        ("start = fv(each), layer = native, variable = patch_mask, kl = 0.1", "MFV3093"),
+        ("start = zeros(), layer = all, variable = place_scales", "MFV5313"),
+    ):
+        with pytest.raises(mfv.MfvError, match=code):
+            recipe = mfv.Recipe(f'{head}tune t {{ {inside} }}\nsave "x" {{ vectors = [t(left)] }}')
+            recipe.plan()
+    recipe = mfv.Recipe(
+        head + "tune t { start = random, layer = 3, site = mlp, position = all }\n"
+        "eval e { add = t(each) }\neval fine { add = t(each), site = mlp, position = all }"
+    )
+    assert [warning.code for warning in recipe.checked.warnings] == ["MFV3094", "MFV3094"]
+
+
+def test_several_places_of_several_batches_take_one_pass(tiny: Any, scenes: Scenes):
+    given = batches(tiny, scenes, "left", "train", 3, 2)
+    group = Injection([encode_prefix(tiny, batch) for batch in given])
+    part = torch.ones(128)
+    edits = [
+        [Edit("lm.mlp", 2, "add", part), Edit("lm.resid", 5, "add", part)],
+        [Edit("lm.resid", 2, "add", -part)],
+    ]
+    rows: list[int] = []
+    last = tiny.model.get_submodule(tiny.sites["lm.resid"].module_path(9))
+    handle = last.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    with torch.no_grad():
+        found = group.log_p(edits)
+        handle.remove()
+        alone = [full_pass(tiny, *pair).logits for pair in zip(given, edits, strict=True)]
+    assert rows == [3]
+    wanted = torch.cat([
+        -cross_entropy(logits, batch.answers, reduction="none")
+        for logits, batch in zip(alone, given, strict=True)
+    ])  # fmt: skip
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)

@@ -99,6 +99,7 @@ def test_every_function_ranking_and_control_runs(tmp_path: Path):
             of_heads = mode in ("ablate", "classify")
             value = "top(3, on=[left])" if of_heads else "fv(each)"
             layer = ", layer = 1" if mode in PLACED else ""
+            layer += ", examples = 8" if mode == "classify" else ""
             if (mode, control.name) != ("patch", "random_vector"):  # it has no per-head parts
                 name = f"{control.name}_{mode}"
                 lines.append(

@@ -34,6 +34,7 @@ def errors(body: str, *overrides: str, profile: str | None = None) -> list[tuple
         ("eval e { items = 9, add = fv(left, trials=31), layer = 1 }", "MFV7110", "31"),
         ("eval e { items = 9, ablate = top(3, trials=44) }", "MFV7110", "44"),
         ("heads h = top(3, shots=30)\neval e { items = 9, ablate = h }", "MFV7111", "30"),
+        ("eval e { items = 9, classify = top(3, trials=5), examples = 44 }", "MFV7110", "44"),
         ("tune t { start = random, layer = 1, items = 31, select_items = 3 }", "MFV7110", "31"),
         ("tune t { start = random, layer = 1, items = all, select_items = 99 }", "MFV7110", "99"),
         ("eval e { }", "MFV7110", "eval e"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
-from mfv_dsl.methods.activations import TaskMean, task_mean
+from mfv_dsl.methods.activations import Progress, TaskMean, row_per_layer, task_mean
 from mfv_dsl.methods.head_outputs import HeadOutputs, head_outputs
 from mfv_dsl.plan.steps import Step
 
@@ -23,13 +26,10 @@ def activations(session: Session, step: Step, inputs: Values) -> TaskMean:
             corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"]) for prompt in prompts
         ]
     progress = session.listener.begin(step.label, len(prompts))
-    return task_mean(
-        session.backend(step),
-        session.batches(step, prompts),
-        p["relation"],
-        p["correct_only"],
-        progress,
-    )
+    backend, site = session.backend(step), session.site_of_heads(step)
+    batches = session.batches(step, prompts)
+    mean = task_mean(backend, batches, p["relation"], p["correct_only"], progress, site)
+    return replace(mean, mean=row_per_layer(backend, site, mean.mean))
 
 
 @performs("head_outputs")
@@ -38,8 +38,17 @@ def outputs_of_heads(session: Session, step: Step, inputs: Values) -> HeadOutput
     p = step.parameters
     prompts = session.prompts(step, p["trials"], p["split"], p["shots"])
     progress = session.listener.begin(step.label, len(prompts))
+    return outputs_on(session, step, prompts, progress)
+
+
+def outputs_on(
+    session: Session, step: Step, prompts: list[Prompt], progress: Progress, site: str | None = None
+) -> HeadOutputs:
+    """The outputs of every head of a site on ``prompts``, with a row for every decoder layer."""
+    backend, site = session.backend(step), site or session.site_of_heads(step)
     batches = session.batches(step, prompts)
-    return head_outputs(session.backend(step), batches, p["relation"], progress)
+    known = head_outputs(backend, batches, step.parameters["relation"], progress, site)
+    return replace(known, outputs=row_per_layer(backend, site, known.outputs, 1))
 
 
 @performs("overall_mean")

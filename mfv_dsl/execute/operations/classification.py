@@ -9,12 +9,13 @@ import numpy as np
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.execute.conditions import Point
+from mfv_dsl.execute.operations.activations import outputs_on
 from mfv_dsl.execute.operations.registry import Values
 from mfv_dsl.execute.session import Session
 from mfv_dsl.methods.answers import Answers
-from mfv_dsl.methods.head_outputs import HeadOutputs, Support, head_outputs
+from mfv_dsl.methods.head_outputs import HeadOutputs, Support
 from mfv_dsl.methods.outcomes import Outcomes
-from mfv_dsl.methods.selection import Head
+from mfv_dsl.methods.selection import Head, Heads
 from mfv_dsl.models.base import Backend
 from mfv_dsl.plan.steps import Step
 
@@ -31,7 +32,8 @@ def classified(
     """
     backend, known = session.backend(step), inputs["support"]
     support = Support.of(known.outputs, known.answers)
-    asked = head_outputs(backend, session.batches(step, prompts), step.parameters["relation"])
+    sites = {h.site for h in inputs.values() if isinstance(h, Heads)}  # one, as its plan sees to
+    asked = outputs_on(session, step, prompts, _untold, *sites)
     answers: dict[Point, Answers] = {}
     errors: dict[Point, MfvError] = {}
     for point in points:
@@ -45,6 +47,10 @@ def classified(
         else:
             answers[point] = _voted(backend, support, asked, heads.chosen)
     return answers, errors
+
+
+def _untold(_: int) -> None:
+    """Progress is told by condition."""
 
 
 def _voted(

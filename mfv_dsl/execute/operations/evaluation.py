@@ -24,6 +24,7 @@ from mfv_dsl.execute.edits import added_at, edits_of
 from mfv_dsl.execute.operations.classification import classified
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Pairs, Session, fitting, prefix_of
+from mfv_dsl.lang.entries import TRAINING_SPLIT
 from mfv_dsl.lang.writing import is_text
 from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
 from mfv_dsl.methods.answers import (
@@ -147,7 +148,7 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
                 if p["answer"] == "full":
                     name_tokens(backend, names)
                 session.warn_of_unknown(step, names)
-        if step.operation == "evaluate" and is_text(p.get("position", "last")):
+        if step.operation in ("evaluate", "tune") and is_text(p.get("position", "last")):
             _check_text(session, step, Span(p["position"]))
 
 
@@ -157,8 +158,13 @@ def _check_text(session: Session, step: Step, span: Span) -> None:
     p = step.parameters
     if p.get("correct_with") is not None:
         return
-    for split in {p["split"], p["select_on"]} if p.get("choose") else {p["split"]}:
-        for prompt in session.prompts(step, p["items"], split, p["shots"]):
+    draws = {(p["items"], p["split"])} if "split" in p else {
+        (p["items"], TRAINING_SPLIT), (p["select_items"], p["select_on"])
+    }  # fmt: skip
+    if p.get("choose"):
+        draws.add((p["items"], p["select_on"]))
+    for n, split in sorted(draws):
+        for prompt in session.prompts(step, n, split, p["shots"]):
             query = session.backend(step).pieces(prompt)[-1]
             wanted = wording(span, prompt.query.query)
             if wanted not in query:

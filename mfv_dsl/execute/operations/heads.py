@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
 import numpy as np
 import torch
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session, batched
+from mfv_dsl.methods.activations import row_per_layer, rows_of
 from mfv_dsl.methods.attribution import attribute, relevance, relevance_patching
 from mfv_dsl.methods.head_outputs import probe_accuracies, vote_accuracies
+from mfv_dsl.methods.learned_mask import learned_mask
 from mfv_dsl.methods.mediation import Mediation, concatenate_effects, mediate
 from mfv_dsl.methods.selection import Heads, output_norms, top_heads
-from mfv_dsl.plan.descriptions import BATCH
+from mfv_dsl.models.base import Backend
+from mfv_dsl.plan.descriptions import BATCH, MASK_BATCH, MASK_EPOCHS
 from mfv_dsl.plan.steps import Step
 
 
@@ -27,14 +32,10 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
     """Effects of all heads on corrupted twins of the prompts, in parts of one batch each."""
     mean = inputs["mean"]
     p, dataset, backend = step.parameters, session.dataset(step), session.backend(step)
-    intact = session.prompts(step, p["trials"], p["split"], p["shots"])
-    twins = [
-        corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"], p.get("pool"))
-        for prompt, correct in zip(intact, mean.correct, strict=True)
-        if correct or not p["correct_only"]
-    ]
+    twins = _twins(session, step, mean.correct)
     chunks = [twins[start : start + BATCH] for start in range(0, len(twins), BATCH)]
-    heads = backend.facts.head_count
+    site = session.site_of_heads(step)
+    rows, heads = list(rows_of(backend, site)), _head_count(backend, site)
     progress = session.listener.begin(step.label, len(chunks) * heads)
     effects = _EFFECTS[p["by"]]
 
@@ -43,7 +44,7 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
         is_new = True
         batches = batched(backend, dataset, chunk)
         report = _shared_out(progress, len(batches))
-        return effects(backend, batches, p["relation"], mean.mean, report)
+        return effects(backend, batches, p["relation"], mean.mean[rows], report, site)
 
     parts = []
     for number, chunk in enumerate(chunks):
@@ -51,7 +52,34 @@ def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
         parts.append(session.part(step, f"{number}/{BATCH}", partial(measured, chunk)))
         if not is_new:  # an earlier run measured it
             progress(heads)
-    return concatenate_effects(parts, p["relation"])
+    return _by_layer(backend, concatenate_effects(parts, p["relation"]))
+
+
+def _head_count(backend: Backend, site: str) -> int:
+    """How many heads of a site the model has."""
+    place = backend.sites[site]
+    return len(place.layers) * (place.heads or 1)
+
+
+def _by_layer(backend: Backend, scores: Mediation) -> Mediation:
+    """Scores with a row for every decoder layer."""
+    cie = row_per_layer(backend, scores.site, scores.cie, 1)
+    correct = scores.correct
+    if correct is not None and cie is not scores.cie:
+        correct = np.zeros(cie.shape, dtype=bool)
+        correct[:, list(scores.layers)] = scores.correct
+    return replace(scores, cie=cie, correct=correct, layers=tuple(range(cie.shape[1])))
+
+
+def _twins(session: Session, step: Step, correct: Sequence[bool]) -> list[Prompt]:
+    """The corrupted twins of the prompts of ``step`` that were answered correctly, or of all."""
+    p, dataset = step.parameters, session.dataset(step)
+    intact = session.prompts(step, p["trials"], p["split"], p["shots"])
+    return [
+        corrupt(prompt, p["corrupt"], dataset, p["split"], p["seed"], p.get("pool"))
+        for prompt, known in zip(intact, correct, strict=True)
+        if known or not p["correct_only"]
+    ]
 
 
 #: By what `top` ranks by: what measures or estimates effects.
@@ -83,8 +111,23 @@ def head_relevance(session: Session, step: Step, inputs: Values) -> Mediation:
         if correct or not p["correct_only"]
     ]
     progress = session.listener.begin(step.label, len(prompts))
+    backend, site = session.backend(step), session.site_of_heads(step)
     batches = session.batches(step, prompts)
-    return relevance(session.backend(step), batches, p["relation"], progress)
+    return _by_layer(backend, relevance(backend, batches, p["relation"], progress, site))
+
+
+@performs("head_mask")
+def head_mask(session: Session, step: Step, inputs: Values) -> Mediation:
+    """The weight of every head in a mask that is learned on corrupted twins, as scores like effects
+    (one row)."""
+    mean, p = inputs["mean"], step.parameters
+    twins = _twins(session, step, mean.correct)
+    progress = session.listener.begin(step.label, MASK_EPOCHS * len(twins))
+    weights = learned_mask(
+        session.backend(step), session.batches(step, twins, MASK_BATCH), mean.mean,
+        epochs=MASK_EPOCHS, seed=p["seed"], progress=progress,
+    )  # fmt: skip
+    return Mediation(mean.relation, weights[None], np.empty(0))
 
 
 @performs("head_probe")
@@ -117,7 +160,14 @@ def top(session: Session, step: Step, inputs: Values) -> Heads:
     """The heads with the largest mean score."""
     scores = [score.aie for score in inputs["scores"]]
     mean = torch.from_numpy(sum(scores[1:], scores[0]) / len(scores))
-    return Heads(top_heads(scores, step.parameters["k"]), mean)
+    site = "xattn" if step.parameters.get("site") == "xattn" else "lm.attn"
+    k, there = step.parameters["k"], int(mean.isfinite().sum())
+    if site == "xattn" and k > there:
+        raise MfvError(
+            "MFV4004", f"the model has no {k} heads of cross-attention",
+            help=f"it has {there} in all",
+        )  # fmt: skip
+    return Heads(top_heads(scores, k), mean, site)
 
 
 @performs("other_heads")
@@ -139,18 +189,19 @@ def head_set(session: Session, step: Step, inputs: Values) -> Heads:
 @performs("head_union")
 def head_union(session: Session, step: Step, inputs: Values) -> Heads:
     """Heads in either set."""
-    return Heads(tuple(dict.fromkeys(inputs["left"].chosen + inputs["right"].chosen)))
+    chosen = dict.fromkeys(inputs["left"].chosen + inputs["right"].chosen)
+    return Heads(tuple(chosen), site=inputs["left"].site)
 
 
 @performs("head_intersection")
 def head_intersection(session: Session, step: Step, inputs: Values) -> Heads:
     """Heads in both sets."""
     left, right = inputs["left"].chosen, inputs["right"].chosen
-    return Heads(tuple(head for head in left if head in right))
+    return Heads(tuple(head for head in left if head in right), site=inputs["left"].site)
 
 
 @performs("head_difference")
 def head_difference(session: Session, step: Step, inputs: Values) -> Heads:
     """Heads in the first set only."""
     left, right = inputs["left"].chosen, inputs["right"].chosen
-    return Heads(tuple(head for head in left if head not in right))
+    return Heads(tuple(head for head in left if head not in right), site=inputs["left"].site)

@@ -11,6 +11,7 @@ from mfv_dsl.execute.session import Session
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods import vectors as algebra
+from mfv_dsl.methods.cross_attention import cross_attention_vector
 from mfv_dsl.methods.states import States, combine_states
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Step
@@ -20,6 +21,11 @@ from mfv_dsl.plan.steps import Step
 def extract(session: Session, step: Step, inputs: Values) -> Vector:
     """The function vector of mean head outputs and a set of heads."""
     heads = inputs["heads"]
+    if heads.site == "xattn":
+        return cross_attention_vector(
+            session.backend(step), inputs["mean"].mean, heads.chosen, step.parameters["bias"],
+            step.label,
+        )  # fmt: skip
     return algebra.function_vector(
         session.backend(step), inputs["mean"].mean, heads.chosen, step.parameters["bias"],
         expression=step.label, scores=heads.scores, norm=inputs["mean"].norm,

@@ -28,12 +28,13 @@ UNITS = {
     "gradient": "estimated effect on p(answer)",
     "relp": "estimated effect on the answer's logit",
     "lrp": "relevance to the answer's logit",
+    "mask": "weight in a learned mask",
     "probe": "balanced accuracy of a linear probe",
     "votes": "share of examples classified correctly",
     "norm": "length of the mean output",
 }
 _LONGEST_BAR = 2.6  # inches
-_LENGTHS = ("norm", "probe", "votes")  # never below zero
+_LENGTHS = ("norm", "mask", "probe", "votes")  # never below zero
 _NUMBERED = 0.27, 0.125  # inches a cell is wide and high at least if its number is written in it
 
 

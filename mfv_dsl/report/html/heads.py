@@ -22,7 +22,8 @@ _CELL, _WIDEST = 12, 512  # pixels
 def heads_html(heads: Heads) -> str:
     """The heads of a set, best first, and the scores of all heads as a map."""
     scores = None if heads.scores is None else heads.scores.detach().cpu().float().numpy()
-    count = counted(len(heads.chosen), "attention head")
+    kind = "cross-attention head" if heads.site == "xattn" else "attention head"
+    count = counted(len(heads.chosen), kind)
     lines = [title(count, "" if scores is None else "best first")]
     named = None if scores is None else [float(scores[head]) for head in heads.chosen]
     lines.append(head_table(heads.chosen, {} if named is None else {"score": named}))

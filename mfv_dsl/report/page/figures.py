@@ -69,6 +69,10 @@ def _confusions(rows: Sequence[Row], metrics: Mapping[str, Sequence[str]]) -> li
     return [PageFigure("matrix", title, {"matrices": matrices}, table)]
 
 
+#: Rankings whose scores are effects, or estimates of them.
+_EFFECTS = ("aie", "gradient", "relp")
+
+
 # -- heads ----------------------------------------------------------------------------------------
 def _heads(lines: Sequence[Mapping[str, Any]]) -> list[PageFigure]:
     """A map of all heads for every way in which their effects were measured."""
@@ -81,7 +85,9 @@ def _head_map(ranking: Ranking) -> PageFigure:
     relations = ranking.relations
     n = {line["relation"]: line["n"] for line in ranking.lines}
     mean = effects.mean(axis=2)
-    title = "Effects of heads" + (f" ({ranking.title})" if ranking.title else "")
+    by = ranking.lines[0]["by"]
+    title = "Effects of heads" if by in _EFFECTS else f"Scores of heads by {by}"
+    title += f" ({ranking.title})" if ranking.title not in ("", by) else ""
     data = {
         "mean": mean.tolist(), "mean_name": free_name(MEAN, relations),
         "relations": [
