@@ -8,7 +8,6 @@ Images are files of a few bytes: readers hash them, and decode none.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import random
 import resource
@@ -166,13 +165,14 @@ def embspatial(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
     import pyarrow
     from pyarrow import parquet
 
+    words = {"left": "left of", "under": "beneath", "close": "near"}
     rows = []
     for number in range(round(3640 * part)):
         one, other = ends(rng)
-        picture = io.BytesIO(f"{number}".encode() + bytes(40_000)).getvalue()
+        picture, relation = f"{number}".encode() + bytes(40_000), rng.choice(tuple(words))
         rows.append({
-            "question_id": f"mp3d_{number}", "relation": rng.choice(("left", "above", "close")),
-            "answer_options": [f"The {one} is beneath the {other}."], "answer": 0,
+            "question_id": f"mp3d_{number}", "relation": relation,
+            "answer_options": [f"The {one} is {words[relation]} the {other}."], "answer": 0,
             "image": {"bytes": picture, "path": "x.jpg"},
             "objects": [{"name": one, "bbox": [1, 2, 3, 4]}, {"name": other, "bbox": [1, 2, 3, 4]}],
         })  # fmt: skip

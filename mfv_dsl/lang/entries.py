@@ -34,6 +34,7 @@ UNITS: dict[str, Unit] = {
         Unit("learning rate", "a step size above 0", above=0),
         Unit("decay", "0 or more", minimum=0),
         Unit("weight", "how much a term of a loss counts, 0 or more", minimum=0),
+        Unit("positive", "a number above 0", above=0),
         Unit("length", "a vector's Euclidean length, above 0", above=0),
         Unit("seed", "a whole number, 0 or more", whole=True, minimum=0, maximum=2**63 - 1),
         Unit("amount", "a whole number, 0 or more", whole=True, minimum=0, maximum=MOST),
@@ -268,7 +269,7 @@ FUNCTIONS = (
         (_RELATION,
          Parameter("rank", ("Number",), "the rank of the matrices", 8, unit="count", key="always"),
          Parameter("alpha", ("Number",), "their product counts alpha / rank times", 16,
-                   unit="weight", key="always"),
+                   unit="positive", key="always"),
          Parameter("modules", ("Choice",), "the linear maps that have some: those of the "
                    "self-attention, or all of a layer", "attention", choices=("attention", "all"),
                    later=("attention",)),

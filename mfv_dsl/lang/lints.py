@@ -185,7 +185,12 @@ class _Lints:
 
     def _seen_splits(self) -> set[Any]:
         """The splits that anything at all is made on."""
-        options = (o["split"].value for o in self.scope.options.values() if "split" in o)
+        options = (
+            given[name].value
+            for given in self.scope.options.values()
+            for name in ("split", "select_on")
+            if name in given
+        )
         tunes = [block for block in self.blocks if block.kind == "tune"]
         return {*options, *(tune["select_on"] for tune in tunes), TRAINING_SPLIT}
 
@@ -193,7 +198,7 @@ class _Lints:
     def _tested_on_its_own(self, block: CheckedBlock) -> None:
         """MFV4010: an eval on the split that its vector, heads or training saw."""
         split = block["split"]
-        names = (*WRITES, "when")
+        names = (*WRITES, "when", "adapter")
         expressions = [part for name in names for part in each_of(block.settings[name].value)]
         for made, dataset, node, how in self._made_on(expressions, block.dataset):
             if made == split and dataset == block.dataset:
@@ -207,6 +212,8 @@ class _Lints:
                 )
                 if block["replace"] is not None or block["project_out"] is not None:
                     note = note.replace("adds was made", "writes was made")
+                elif block["adapter"] is not None:
+                    note = note.replace("what it adds was made", "its adapter was trained")
                 elif block["ablate"] is not None and block["add"] is None:
                     note = note.replace("adds was made", "takes away was chosen")
                 self.scope.error(
@@ -252,6 +259,11 @@ class _Lints:
     ) -> Iterator[tuple[str, str | None, Node, str]]:
         options = self.scope.options.get(call.span, {})
         split, by = options.get("split"), options.get("by")
+        chosen = options.get("select_on")
+        if chosen is not None:  # an adapter
+            own = options["dataset"].value or dataset
+            yield TRAINING_SPLIT, own, call, f"trained on `{TRAINING_SPLIT}`"
+            yield str(chosen.value), own, call, f"its epoch is chosen on `{chosen.value}`"
         if split is None or (by is not None and RANKING[by.value].operation is None):
             return
         own = options["dataset"].value

@@ -142,7 +142,15 @@ def test_rows(found: dict[str, Any], golden: dict[str, Any]):
         assert other == (None, None) or other[0] == pytest.approx(other[1], abs=ACCURACY)
         assert row.get("answers", {}) == pytest.approx(old.get("answers", {}), abs=ACCURACY)
         for name, gained in row.get("against", {}).items():
-            assert gained == pytest.approx(old["against"][name], abs=INTERVAL)
+            before = old["against"][name]
+            assert gained.keys() == before.keys() and gained["family"] == before["family"]
+            for bound in ("difference", "low", "high"):  # a p-value may move far by one item
+                assert gained[bound] == pytest.approx(before[bound], abs=INTERVAL)
+        if "off_task" in row:
+            before = old["off_task"]
+            assert row["off_task"].keys() == before.keys()
+            assert row["off_task"]["kl"] == pytest.approx(before["kl"], rel=LENGTH, abs=1e-4)
+            assert row["off_task"]["change"] == pytest.approx(before["change"], abs=INTERVAL)
     assert moved <= 4
 
 

@@ -169,6 +169,7 @@ def test_peft_that_is_missing_is_said_in_the_plan(monkeypatch: pytest.MonkeyPatc
         ("eval e { adapter = lora(each, select_on=train) }", "MFV5312"),
         ("eval e { adapter = 2 * lora(each) }", "MFV3002"),
         ("eval e { adapter = lora(each, rank=0) }", "MFV4003"),
+        ("eval e { adapter = lora(each, alpha=0) }", "MFV4003"),
         ("eval e { adapter = [lora(each)] }", "MFV3001"),
         ('model n = tiny("llava")\neval e { adapter = lora(each, model=n), model = m }', "MFV3004"),
         ('save "x" { vectors = [lora(each)] }', "MFV3001"),
@@ -201,3 +202,10 @@ def test_what_an_adapter_costs_elsewhere_is_the_divergence_written_out(backend: 
     answers = backend.batch(prompts, scenes).answers
     assert cost.correct_before.tolist() == (before.argmax(-1) == answers).tolist()
     assert cost.correct_after.tolist() == (after.argmax(-1) == answers).tolist()
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_an_adapter_tested_on_what_it_was_trained_on_is_warned_of(split: str):
+    line = f"eval e {{ adapter = lora(each), split = {split} }}"
+    (warning,) = mfv.Recipe(HEAD + line).checked.warnings
+    assert warning.code == "MFV4010" and "its adapter was trained" in warning.message
