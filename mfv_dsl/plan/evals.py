@@ -30,7 +30,7 @@ from mfv_dsl.plan.controls import SUBSTITUTES
 from mfv_dsl.plan.descriptions import SUPPORT_SPLIT, conditions
 from mfv_dsl.plan.expressions import Planner, titled
 from mfv_dsl.plan.operations import options_in_key
-from mfv_dsl.plan.steps import EvalRow, keys_of, needed
+from mfv_dsl.plan.steps import EvalRow
 from mfv_dsl.plan.treatments import Treatment, treatments
 
 
@@ -137,7 +137,7 @@ class EvalPlanner(Planner):
             site = self.site_of(block["classify"], context)
             inputs["support"] = self._support(relation, shots, site, block, context)
         if mode == "patch" or "native" in parameters.get("layers", ()):
-            self._check_parts(inputs)
+            self.check_parts(inputs)
         if ablates and block["ablate_with"] == "mean":
             inputs["overall_mean"] = self._overall_mean(block, context)
         label = f"{titled(block)}: {relation}, {shots} shots"
@@ -167,16 +167,6 @@ class EvalPlanner(Planner):
         return self.add(
             "answers", label, {**own, "shots": shots, "split": split}, None, context, dataset=True
         )
-
-    def _check_parts(self, inputs: Mapping[str, str | tuple[str, ...]]) -> None:
-        """Refuse (MFV5565) vectors of heads of cross-attention where heads' parts are written."""
-        for step in needed(tuple(self.steps.values()), keys_of(inputs)):
-            if step.operation == "extract" and "site" in step.parameters:
-                raise MfvError(
-                    "MFV5565", f"`{step.label}` is made of heads of cross-attention, and is not "
-                    "known head by head",
-                    help="add it at a layer, as `layer = 4`",
-                )  # fmt: skip
 
     def _support(
         self, relation: str, shots: int, site: str, block: CheckedBlock, context: Context

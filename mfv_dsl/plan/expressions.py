@@ -27,6 +27,10 @@ from mfv_dsl.plan.context import Context, case_of, text_of
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.planner import parameters_of, relation_argument
 from mfv_dsl.plan.states import StatesPlanner
+from mfv_dsl.plan.steps import keys_of, needed
+
+#: What is learned of each head of a start.
+_HEAD_BY_HEAD = ("head_scales", "head_mask", "patch_mask")
 
 
 class Planner(StatesPlanner):
@@ -259,6 +263,16 @@ class Planner(StatesPlanner):
         """How many items a relation has to train on; 1 of none, which the run refuses."""
         return max(1, self.dataset_facts(context).counts[relation].get(TRAINING_SPLIT, 0))
 
+    def check_parts(self, inputs: Mapping[str, str | tuple[str, ...]]) -> None:
+        """Refuse (MFV5565) vectors of heads of cross-attention where heads' parts are needed."""
+        for step in needed(tuple(self.steps.values()), keys_of(inputs)):
+            if step.operation == "extract" and "site" in step.parameters:
+                raise MfvError(
+                    "MFV5565", f"`{step.label}` is made of heads of cross-attention, and is not "
+                    "known head by head",
+                    help="add it at a layer, as `layer = 4`",
+                )  # fmt: skip
+
     # -- trained vectors --------------------------------------------------------------------------
     def tuned_vector(self, block: CheckedBlock, relation: str, context: Context) -> str:
         """The step that trains a block's vector of ``relation``, under the block's own model and
@@ -286,6 +300,8 @@ class Planner(StatesPlanner):
                     help="begin with another vector, or learn the vector itself: variable = vector",
                 )  # fmt: skip
             inputs["start"] = self.vector(block["start"], context)
+            if block["variable"] in _HEAD_BY_HEAD:
+                self.check_parts(inputs)
         step = self.add("tune", label, parameters, inputs, context, dataset=True)
         if not str(context.variation) and context.variation.k is None:
             self.tuned[block.name, relation] = step

@@ -118,6 +118,12 @@ def _without_pictures(model: OpenFlamingo, result: Any) -> float:
         ("eval e { patch = fv(each, heads=top(3, site=xattn)) }", "MFV5565"),
         ("eval e { add = fv(each, heads=top(3, site=xattn)), layer = native }", "MFV5565"),
         ("eval e { add = fv(each, heads=top(3, by=probe, pool=[left])), layer = 1 }", "MFV5561"),
+        (
+            "tune t { start = fv(each, heads=top(3, site=xattn)), layer = 2, "
+            "variable = head_mask }\n"
+            "eval e { add = t(each) }",
+            "MFV5565",
+        ),
     ],
 )
 def test_what_heads_cannot_be_is_refused_in_the_plan(text: str, code: str):
