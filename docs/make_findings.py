@@ -55,6 +55,7 @@ RUNS = tuple(
     mfv run findings/sums
     mfv run controls
     mfv run seeds
+    mfv run siblings
     mfv cost {_BUNDLED} --layer 1 --out runs/findings/cost
     mfv heads left right above below -k 12 --model 'tiny("llava")' --out runs/heads-llava
     mfv run sweeps --profile llava

@@ -22,6 +22,7 @@ from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.engine.support import (
     TextModel,
     double,
+    drawn,
     lively_flamingo,
     mixed_batch,
     random_variants,
@@ -237,7 +238,7 @@ def test_an_error_that_less_memory_does_not_explain_is_raised(
     handle = model.layers[3].register_forward_pre_hook(broken)
     try:
         with pytest.warns(MemoryWarning), pytest.raises(torch.OutOfMemoryError, match="too big"):
-            prefix.scores(random_variants(model.sites, 4, seed=4))
+            prefix.scores([[Edit("lm.resid", 0, "add", drawn(32, seed=n))] for n in range(12)])
     finally:
         handle.remove()
 
