@@ -2,7 +2,7 @@
 
 The constructors of models and datasets are in :mod:`mfv_dsl.lang.constructors`.  Constants that
 checking, planning and running share stand where their subject is checked: those of functions and
-evals, and ``TRAINING_SPLIT``, here.  Those that planning and running share
+evals, ``TRAINING_SPLIT`` and ``EXAMPLES_SPLIT``, here.  Those that planning and running share
 (``BATCH``, ``OFF_TASK_SHOTS``) are in :mod:`mfv_dsl.plan.descriptions`, which counts with them.
 """
 
@@ -16,6 +16,8 @@ from mfv_dsl.lang.registry import Control, Entry, Parameter, Ranking, Unit, by_n
 
 #: The split that vectors and adapters are trained on, also for planning and running.
 TRAINING_SPLIT = "train"
+#: The split whose items `classify` learns from, also for planning.
+EXAMPLES_SPLIT = "extract"
 #: What no number of things is above that anybody means.
 MOST = 10**9
 UNITS: dict[str, Unit] = {

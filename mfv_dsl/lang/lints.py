@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang import values
-from mfv_dsl.lang.checked import CheckedBlock
-from mfv_dsl.lang.entries import FUNCTION, ITEM, RANKING, TRAINING_SPLIT, WRITES, takers
+from mfv_dsl.lang.checked import CheckedBlock, Setting
+from mfv_dsl.lang.entries import (
+    EXAMPLES_SPLIT,
+    FUNCTION,
+    ITEM,
+    RANKING,
+    TRAINING_SPLIT,
+    WRITES,
+    takers,
+)
 from mfv_dsl.lang.evals import each_of, own_heads
 from mfv_dsl.lang.inclusion import Joined
 from mfv_dsl.lang.registry import Parameter, Ranking
@@ -172,6 +181,7 @@ class _Lints:
         for item in self.items:
             for call in self._inside(item).calls:
                 self._ranked_without_demonstrations(call)
+                self._unread_by_ranking(call)
         for name, attribute in self.scope.defaults.items():
             if takers(name):
                 self._not_reached(name, attribute)
@@ -192,7 +202,7 @@ class _Lints:
             if name in given
         )
         tunes = [block for block in self.blocks if block.kind == "tune"]
-        return {*options, *(tune["select_on"] for tune in tunes), TRAINING_SPLIT}
+        return {*options, *(tune["select_on"] for tune in tunes), TRAINING_SPLIT, EXAMPLES_SPLIT}
 
     # -- data that is used twice ------------------------------------------------------------------
     def _tested_on_its_own(self, block: CheckedBlock) -> None:
@@ -200,7 +210,12 @@ class _Lints:
         split = block["split"]
         names = (*WRITES, "when", "adapter")
         expressions = [part for name in names for part in each_of(block.settings[name].value)]
-        for made, dataset, node, how in self._made_on(expressions, block.dataset):
+        made_on = self._made_on(expressions, block.dataset)
+        if block["classify"] is not None:
+            how = f"its examples are of `{EXAMPLES_SPLIT}`"
+            example = (EXAMPLES_SPLIT, block.dataset, block["classify"], how)
+            made_on = chain([example], made_on)
+        for made, dataset, node, how in made_on:
             if made == split and dataset == block.dataset:
                 if self.permissions.allow("MFV4010", block.span):
                     return
@@ -216,6 +231,8 @@ class _Lints:
                     note = note.replace("what it adds was made", "its adapter was trained")
                 elif block["ablate"] is not None and block["add"] is None:
                     note = note.replace("adds was made", "takes away was chosen")
+                elif block["classify"] is not None:
+                    note = note.replace("adds was made on", "classifies by is of")
                 self.scope.error(
                     "MFV4010", at, note, "" if written else how,
                     "what was fitted to items looks better on them than on others; test it on "
@@ -302,6 +319,21 @@ class _Lints:
             severity="warning",
         )  # fmt: skip
 
+    def _unread_by_ranking(self, call: Call) -> None:
+        """MFV2022: options of a `top` that its way of ranking heads does not look at."""
+        options = self.scope.options.get(call.span, {})
+        if call.function.text != "top" or not options:
+            return
+        by = options["by"].value
+        for name in ("corrupt", "pool", "correct_only"):
+            option = options[name]
+            if option.origin != "written" or option.span is None or RANKING[by].reads(name):
+                continue
+            self.scope.error(
+                "MFV2022", option.span, f"`{name}` has no effect in `top(by={by})`",
+                "heads are ranked without it", severity="warning",
+            )  # fmt: skip
+
     # -- defaults ---------------------------------------------------------------------------------
     def _not_reached(self, name: str, attribute: Attribute) -> None:
         """MFV3024: blocks and calls have an option of this name, and take no default for it."""
@@ -322,8 +354,11 @@ class _Lints:
                     missed.setdefault(item.kind.text, []).append(label)
             for call in self._inside(item).calls:
                 word = call.function.text
+                options = self.scope.options.get(call.span, {})
+                if name == "on" and _ranked_on_no_others(options):
+                    continue
                 if word not in missed and misses(word):
-                    setting = self.scope.options.get(call.span, {}).get(name)
+                    setting = options.get(name)
                     if setting is not None and setting.origin == "registry":
                         missed[word] = []
         if missed:
@@ -385,6 +420,13 @@ def _taken(kind: str, name: str, labels: Sequence[str]) -> str:
     more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
     which = f" ({', '.join(named[:_SHOWN])}{more})" if named else ""
     return f"`{kind}`{which} {takes}"
+
+
+def _ranked_on_no_others(options: Mapping[str, Setting]) -> bool:
+    """Whether a `top` has no relations to be given: each set is one relation's, or drawn."""
+    if "per" not in options:
+        return False
+    return options["per"].value == "relation" or RANKING[options["by"].value].operation is None
 
 
 def _needs_demonstrations(ranking: Ranking) -> bool:

@@ -115,7 +115,9 @@ def binary(scope: Scope, node: Binary, left: Type, right: Type, context: TypingC
 
 
 def _a(name: str) -> str:
-    return name if name in ("Heads", "States") else f"a {name}"
+    if name in ("Heads", "States"):
+        return name
+    return f"an {name}" if name == "Adapter" else f"a {name}"
 
 
 def _half_known(operator: str, left: Type, right: Type) -> Type:

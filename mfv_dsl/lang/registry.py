@@ -174,6 +174,11 @@ class Ranking:
     zero_shot: bool = False
     of_cross_attention: bool = True
 
+    def reads(self, option: str) -> bool:
+        """Whether scores depend on an option of ``top``, also by the means that they are given."""
+        through_means = option == "correct_only" and "mean" in self.inputs
+        return self.operation is not None and (option in self.options or through_means)
+
 
 @dataclass(frozen=True)
 class Control:

@@ -26,8 +26,6 @@ BATCH = 64  # prompts a pass, at most: fewer where memory suggests it
 OFF_TASK_SHOTS = 4
 #: Passes over the prompts in which a mask over heads is learned, and prompts a step.
 MASK_EPOCHS, MASK_BATCH = 10, 16
-#: The split that heads learn from which classify.
-SUPPORT_SPLIT = "extract"
 _HEADS_SHOWN = 12
 #: What a layer keeps of a token for the way back: about so many states, in float32.
 _ACTIVATIONS, _NUMBERS = 16, 4

@@ -13,6 +13,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.entries import (
+    EXAMPLES_SPLIT,
     FUNCTION,
     ITEM,
     OFF_TASKS_BY_CELL,
@@ -27,7 +28,7 @@ from mfv_dsl.plan.analogy import candidates
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.controls import SUBSTITUTES
-from mfv_dsl.plan.descriptions import SUPPORT_SPLIT, conditions
+from mfv_dsl.plan.descriptions import conditions
 from mfv_dsl.plan.expressions import Planner, titled
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.steps import EvalRow
@@ -173,7 +174,7 @@ class EvalPlanner(Planner):
     ) -> str:
         """The head outputs that a classification by heads learns from."""
         options = {
-            "shots": shots, "trials": block["examples"], "split": SUPPORT_SPLIT,
+            "shots": shots, "trials": block["examples"], "split": EXAMPLES_SPLIT,
             "seed": block["seed"], "site": site,
         }  # fmt: skip
         known = len(self.shortages)

@@ -113,3 +113,15 @@ def test_what_has_no_effect_is_warned_of():
         recipe = mfv.Recipe(HEAD.format(name="") + text)
         found = [w for w in recipe.checked.warnings if w.code == "MFV2022"]
         assert len(found) == 1 and f"`{name}`" in found[0].message
+
+
+def test_heads_chosen_on_another_model_may_not_be_there(tmp_path: Path):
+    text = (
+        'mfv 1\nmodel large = tiny()\nmodel small = tiny("llava")\n'
+        "dataset d = scenes(relations=[left, right], count=40)\n"
+        "eval voted {\n  model = small\n  on = [left]\n  items = 4\n  examples = 4\n"
+        "  classify = top(80, by=norm, on=[left], trials=2, model=large)\n}\n"
+    )
+    with pytest.raises(mfv.MfvError, match="no layer") as caught:
+        mfv.Recipe(text).run(tmp_path / "run")
+    assert caught.value.code == "MFV5103"

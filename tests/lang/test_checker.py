@@ -174,3 +174,8 @@ def test_the_sample_recipe():
     ]  # fmt: skip
     assert set(result.vectors) == {"steer", "pure"}
     assert result.defaults["shots"].value == 4
+
+
+def test_an_adapter_has_its_article():
+    (found,) = checked(HEAD + "eval e { adapter = fv(left) }\n").diagnostics
+    assert found.message == "`adapter` needs an Adapter, and this is a Vector"

@@ -26,6 +26,8 @@ FV = "add = fv(each), layer = 3"
         "eval e { add = t(each), layer = 3, split = validation }",
         "tune t { start = fv(each), layer = 3 }\n"
         "eval e { add = t(each), layer = 3, split = extract }",
+        "eval e { classify = random(3), split = extract }",
+        "heads few = top(3, by=votes, shots=0, split=test)\neval e { classify = few }",
     ],
 )  # fmt: skip
 def test_what_is_tested_on_what_it_was_made_of(text):
@@ -42,6 +44,7 @@ def test_what_is_tested_on_what_it_was_made_of(text):
         "eval f { add = fv(each, dataset=other), layer = 3, split = extract }",
         "eval e { ablate = top(3, by=random, split=test) }",
         "eval e { ablate = random(3), split = extract }",
+        "eval e { classify = random(3) }",
         "tune t { start = random, layer = 3 }\neval e { add = t(each), layer = 3 }",
         "tune t { start = random, layer = 3 }\n"
         "eval e { add = t(each), layer = 3, split = extract }",
@@ -49,6 +52,41 @@ def test_what_is_tested_on_what_it_was_made_of(text):
 )  # fmt: skip
 def test_what_is_tested_on_other_items(text):
     assert "MFV4010" not in codes(HEAD + text + "\n")
+
+
+def test_sets_of_one_relation_miss_no_relations():
+    """`on` beside `per = relation` is an error, so that nobody is told to write it there."""
+    head = HEAD + "defaults { on = [left] }\n"
+    assert codes(head + "eval e { ablate = top(3) }\n") == ["MFV3024"]
+    assert codes(head + "eval e { ablate = top(3, per=relation) }\n") == []
+    assert codes(head + "eval e { ablate = top(3, by=random) }\n") == []
+
+
+def test_what_a_classification_is_made_of_is_said():
+    (found,) = checked(HEAD + "eval e { classify = random(3), split = extract }\n").diagnostics
+    assert "what it classifies by is of it" in found.message
+    assert found.secondary[0].text == "its examples are of `extract`"
+
+
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        ("by=aie, corrupt=shuffle, correct_only=false", []),
+        ("by=mask, corrupt=mix, pool=[right], correct_only=false", []),
+        ("by=norm, correct_only=false", []),
+        ("by=norm, corrupt=shuffle", ["corrupt"]),
+        ("by=lrp, correct_only=false", []),
+        ("by=lrp, corrupt=mix, pool=[right]", ["corrupt", "pool"]),
+        ("by=probe, pool=[right]", []),
+        ("by=probe, corrupt=mix, correct_only=true", ["corrupt", "correct_only"]),
+        ("by=votes, pool=others, correct_only=false", ["pool", "correct_only"]),
+        ("by=random, corrupt=mix", ["corrupt"]),
+    ],
+)
+def test_options_that_a_ranking_does_not_read(options, idle):
+    text = f"eval e {{ ablate = top(3, {options}) }}\n"
+    warnings = [d for d in checked(HEAD + text).diagnostics if d.code == "MFV2022"]
+    assert [warning.message.split("`")[1] for warning in warnings] == idle
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
+from mfv_dsl.engine.hooks import find_site
 from mfv_dsl.execute.conditions import Point
 from mfv_dsl.execute.operations.activations import outputs_on
 from mfv_dsl.execute.operations.registry import Values
@@ -40,17 +41,29 @@ def classified(
         heads = inputs[point.treatment.name]
         if isinstance(heads, MfvError):
             errors[point] = heads
-        elif not heads.chosen:
-            errors[point] = MfvError(
-                "MFV5307", "there are no heads to classify by: the set came out empty"
-            )
-        else:
-            answers[point] = _voted(backend, support, asked, heads.chosen)
+            continue
+        try:
+            answers[point] = _voted(backend, support, asked, _there(backend, heads))
+        except MfvError as error:
+            errors[point] = error
     return answers, errors
 
 
 def _untold(_: int) -> None:
     """Progress is told by condition."""
+
+
+def _there(backend: Backend, heads: Heads) -> Sequence[Head]:
+    """The heads of a set, which may have been chosen on another model.
+
+    Raises MfvError: MFV5307 for no heads, MFV5103 and MFV5104 for heads that the model lacks.
+    """
+    if not heads.chosen:
+        raise MfvError("MFV5307", "there are no heads to classify by: the set came out empty")
+    for layer, head in heads.chosen:
+        if head >= (find_site(backend.sites, heads.site, layer).heads or 0):
+            raise MfvError("MFV5104", f"there is no head {head} in layer {layer}")
+    return heads.chosen
 
 
 def _voted(
