@@ -64,6 +64,7 @@ RUNS = tuple(
     mfv run findings/sums --profile llava
     mfv run controls --profile llava
     mfv run seeds --profile llava
+    mfv run siblings --profile llava
     mfv run quickstart --profile llava
     mfv cost {_OF_LLAVA} --layer 1 --model 'tiny("llava")' --out runs/findings/cost-llava
     mfv cost {_OF_LLAVA} --layer 1 --scale 2 --model 'tiny("llava")' \

@@ -261,6 +261,11 @@ class _Meter:
                 values[name] = replace(value, correct=(True,) * prompts)
             if isinstance(value, States) or (isinstance(value, list) and name == "vectors"):
                 values[name] = _alike(value)
+            if name == "others" and isinstance(value, list):  # one value stands for all of a kind
+                values[name] = [
+                    replace(other, images=tuple(f"{place} of {image}" for image in other.images))
+                    for place, other in enumerate(value)
+                ]
             if isinstance(value, Answers):
                 values[name] = value.picked(np.arange(prompts) % len(value.names))
         started = time.perf_counter()

@@ -231,9 +231,8 @@ class _Words:
         for name in dict.fromkeys(types):
             if name in _KINDS_OF_TYPE:
                 yield from self.names(_KINDS_OF_TYPE[name])
-            if name in ("Vector", "Heads", "Number"):
-                functions = (entry for entry in FUNCTION.values() if entry.result == name)
-                yield from map(self.function, functions)
+            functions = (entry for entry in FUNCTION.values() if entry.result == name)
+            yield from map(self.function, functions)
             if name in ("Relation", "Name"):
                 yield from self.relations()
             if name == "Code":

@@ -50,6 +50,21 @@ def test_every_kind_is_measured_and_nothing_kept(
     assert sum(known.seconds.values()) == 0
 
 
+@pytest.mark.slow
+def test_probes_and_votes_are_measured_on_few_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MFV_HOME", str(tmp_path))
+    head, _, _ = RECIPE.partition("heads ")
+    text = head + (
+        "defaults { trials = 12, items = 12, on = [left] }\n"
+        "eval probed { ablate = top(3, by=probe), shots = 1 }\n"
+        "eval voted { classify = top(3, by=votes, shots=0), examples = 12 }\n"
+    )
+    plan = mfv.Recipe(text).plan()
+    assert set(measure_plan(plan, (), RunSettings()).seconds) == {s.key for s in plan.steps}
+
+
 def test_kinds() -> None:
     """Relation and seed do not make a kind, what is asked does."""
     steps = mfv.Recipe(RECIPE).plan().steps

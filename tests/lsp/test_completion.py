@@ -120,8 +120,9 @@ def test_an_expression_that_goes_on_in_the_next_line_is_no_new_item():
 
 @pytest.mark.parametrize("name", [*FUNCTION, *(n for e in CONSTRUCTOR.values() for n in e)])
 def test_every_function_and_constructor_is_completed_with_a_doc(name):
-    for kind in ("vector", "heads", "model", "dataset"):
-        items = completed(f"{kind} x = ¦")
+    places = [f"{kind} x = ¦" for kind in ("vector", "heads", "model", "dataset")]
+    for place in (*places, "vector x = mean(¦)", "eval x {\n  adapter = ¦\n}"):
+        items = completed(place)
         if name in items:
             assert items[name].documentation.value
             break

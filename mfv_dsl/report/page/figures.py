@@ -87,7 +87,8 @@ def _head_map(ranking: Ranking) -> PageFigure:
     mean = effects.mean(axis=2)
     by = ranking.lines[0]["by"]
     title = "Effects of heads" if by in _EFFECTS else f"Scores of heads by {by}"
-    title += f" ({ranking.title})" if ranking.title not in ("", by) else ""
+    if ranking.title and (by in _EFFECTS or ranking.title != by):
+        title += f" ({ranking.title})"
     data = {
         "mean": mean.tolist(), "mean_name": free_name(MEAN, relations),
         "relations": [
