@@ -22,7 +22,7 @@ from mfv_dsl.base.arguments import (
     truth,
     whole,
 )
-from mfv_dsl.base.texts import tidy
+from mfv_dsl.base.texts import is_whole, tidy
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.in_memory import MemoryDataset, kept, path_of, pixels_of
 from mfv_dsl.data.json_values import BadValue, not_understood
@@ -155,6 +155,8 @@ def _row(place: str, image: str, values: Mapping[str, Any]) -> ItemRow:
     for what in ("query", "answer", "relation"):
         if not isinstance(values[what], str):
             raise BadValue(f"its {what} is {shown(values[what])}, not a text")
+        if not is_whole(values[what]):
+            raise BadValue(f"its {what} has half a character, such as `\\ud83d` alone")
         names.append(tidy(values[what]))
     split = values["split"]
     if isinstance(split, float) and split != split:  # an empty cell of a data frame

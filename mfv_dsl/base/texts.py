@@ -161,6 +161,15 @@ def parse_json(text: str, finite: bool = True) -> Any:
         raise BadText(f"{why}{_place(text, hooks)}") from None
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text has no half characters, so that it can be written to a file.
+
+    >>> is_whole("cup"), is_whole("cup\\ud83d")
+    (True, False)
+    """
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def tidy(name: str) -> str:
     """A name with single blanks between its words and none around it, without characters that have
     no shape, in the Unicode form NFC: what looks the same is the same.

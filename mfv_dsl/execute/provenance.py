@@ -252,7 +252,7 @@ def _read(plan: Plan, step: Step) -> dict[str, Any]:
         if name.startswith("prompt.")
     }
     places = {tuple(map(tuple, one.parameters["places"])) for one in read}
-    if len(places) == 1 and len(own := places.pop()) == 1 and own[0][0] == "lm.resid":
+    if len(places) == 1 and len(own := places.pop()) == 1:
         common["layer"] = own[0][1]
     return {**common, **({"prompt": prompt} if prompt else {})}
 

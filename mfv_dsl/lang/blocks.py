@@ -99,7 +99,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if entry.name == "eval":
         _check_eval(scope, attributes, suggestions, settings, context, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
-        check_where(scope, attributes, settings, context, subject)
+        check_where(scope, attributes, settings, context)
     if entry.lines:
         label = entry.name
         settings["numbers"] = _numbers(scope, block, context, subject)
@@ -377,7 +377,7 @@ def _check_parts(
                 scope.error(
                     "MFV3005", vector,
                     f"{reason} needs per-head parts, and this vector has none",
-                    "a tuned vector has only its sum",
+                    "it has only its sum",
                     "write it at a layer with `add`",
                 )  # fmt: skip
     for name in ("replace", "project_out") if "native" in evals.each_of(layer) else ():

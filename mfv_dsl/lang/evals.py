@@ -13,6 +13,7 @@ from mfv_dsl.lang.entries import (
     ITEM,
     OFF_TASK_METRICS,
     PLACED,
+    VECTOR_WRITES,
     WRITERS,
     WRITES,
     off_task_metrics,
@@ -123,7 +124,7 @@ def _check_idle(
             why = "nothing is written where heads classify"
         elif len(acts_in) == 1 and acts_in < {"when", "classify"} and acts_in.isdisjoint(present):
             why = f"it has no {_either(acts_in)}"
-        elif mode not in (None, "classify") and acts_in < {*PLACED} and acts_in.isdisjoint(present):
+        elif mode in VECTOR_WRITES and acts_in <= {*PLACED} and acts_in.isdisjoint(present):
             why = f"it acts beside {_either(parameter.acts_in)}"
         else:
             continue

@@ -9,12 +9,11 @@ from mfv_dsl.base.facts import ModelFacts, VectorFacts
 from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Call
+from mfv_dsl.lang.writing import SITES
 
 #: What is known of the vector at a path and name: None where its file is not here, an MfvError for
 #: a path or file that cannot be.  Finders belong to the library of vectors, so callers hand one in.
 VectorFinder = Callable[[str, str | None], "VectorFacts | None"]
-
-SITE = "lm.resid"  # where vectors of a recipe are added
 
 
 def load(scope: Scope, node: Call, settings: dict[str, Setting], context: TypingContext) -> Type:
@@ -50,9 +49,12 @@ def load(scope: Scope, node: Call, settings: dict[str, Setting], context: Typing
 def _against_models(
     scope: Scope, node: Call, facts: VectorFacts, allow_mismatch: bool, context: TypingContext
 ) -> Type:
-    if facts.site != SITE:
+    word = next((word for word, site in SITES.items() if site == facts.site), None)
+    if word is None:
+        *sites, last = SITES.values()
         return scope.error(
-            "MFV6012", node, f"this is a vector of {facts.site}, and recipes add vectors at {SITE}",
+            "MFV6012", node, f"this is a vector of {facts.site}, and recipes add vectors at "
+            f"{', '.join(sites)} and {last}",
             f"from {facts.file}",
         )  # fmt: skip
     models = scope.model_facts(context)
@@ -77,7 +79,8 @@ def _against_models(
         )  # fmt: skip
     return Type(
         "Vector", model=matches[0] if matches else None, parts=facts.parts,
-        bias="none" if allow_mismatch else facts.bias, layer=facts.layer, places=facts.places,
+        bias="none" if allow_mismatch else facts.bias, layer=facts.layer, site=word,
+        places=facts.places,
     )  # fmt: skip
 
 

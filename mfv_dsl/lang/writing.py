@@ -10,7 +10,7 @@ from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.entries import ITEM, PLACED, WRITERS
 from mfv_dsl.lang.evals import each_of
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Attribute, Gap
+from mfv_dsl.lang.syntax import Attribute
 
 #: The words of `site`, and what they are called in a model's table of sites.
 SITES: Mapping[str, str] = {"residual": "lm.resid", "attention": "lm.attn.out", "mlp": "lm.mlp"}
@@ -29,18 +29,11 @@ def is_text(position: str) -> bool:
 
 def check_where(
     scope: Scope, attributes: Mapping[str, Attribute], settings: Mapping[str, Setting],
-    context: TypingContext, subject: str,
+    context: TypingContext,
 ) -> None:  # fmt: skip
     """Check `site` and `position` of an eval that writes something."""
     if not attributes.keys().isdisjoint(PLACED):
         _check_site(scope, settings, context)
-    elif "patch" in attributes:
-        idle = attributes.get("site")
-        if idle is not None and not (idle.given or isinstance(idle.value, Gap)):
-            scope.error(
-                "MFV2022", idle.name, f"`site` has no effect in {subject}",
-                "`patch` puts heads' outputs in their place", severity="warning",
-            )  # fmt: skip
     if not attributes.keys().isdisjoint(WRITERS):
         check_position(scope, settings["position"], context)
 

@@ -12,7 +12,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.engine.edits import LAST, Edit, Positions
 from mfv_dsl.engine.hooks import find_site
-from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.methods.vectors import Vector, space_at
 from mfv_dsl.models.sites import SiteTable
 
 #: A site and a layer.
@@ -51,12 +51,14 @@ class Destination:
         return self.places.index((HEADS_WRITE, layer)) if self.by_head else 0
 
     def start(self, vector: Vector) -> Vector:
-        """The vector that a training at several places begins with: a vector of one place stands at
-        each of them."""
+        """The vector that a training begins with, as one of the places that it is trained at: a
+        vector of one place stands at each of several."""
         n = len(self.places)
-        if n == 1 or self.by_head or vector.space.places:
+        if self.by_head or vector.space.places:
             return vector
-        space = replace(vector.space, places=self.places)
+        space = space_at(vector.space, self.places)
+        if n == 1:
+            return replace(vector, space=space)
         return Vector(vector.residual.repeat(n), space, vector.expression)
 
 

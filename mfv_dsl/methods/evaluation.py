@@ -73,12 +73,13 @@ ADD = Change("add")
 
 
 def adding(
-    vector: Vector, layer: int | str, scale: float, site: str = "lm.resid", change: Change = ADD
+    vector: Vector, layer: int | str, scale: float, site: str | None = None, change: Change = ADD
 ) -> list[Edit]:
-    """Edits that add ``scale`` · ``vector`` at the last token: to the residual stream at the output
-    of decoder layer ``layer``, or what another ``site`` puts out there; of each of several layers
-    (``{3, 5}``); or, for ``native``, each head's part at its own layer's attention output, and
-    each part of a vector of several places at its own site and layer.
+    """Edits that add ``scale`` · ``vector`` at the last token: to what ``site`` puts out in decoder
+    layer ``layer``, or in each of several (``{3, 5}``); without one to the vector's own site, which
+    is the residual stream behind the layer unless it was read or trained elsewhere.  For ``native``
+    each head's part is added at its own layer's attention output, and each part of a vector of
+    several places at its own site and layer.
 
     ``change`` says what else is made of a state with ``scale`` · ``vector``, such as
     ``Change("replace")``; ``project_out`` leaves the scale aside, and scaled by the states' length
@@ -96,7 +97,7 @@ def adding(
 
 
 def _placed(
-    vector: Vector, layer: int | str, site: str, change: Change
+    vector: Vector, layer: int | str, site: str | None, change: Change
 ) -> list[tuple[str, int, torch.Tensor]]:
     """What is written where: sites and layers, each with its part of the vector, (d_model,)."""
     if parts := vector.parts_by_place():
@@ -104,7 +105,7 @@ def _placed(
             raise at_own_places(vector, f"layer {layer}")
         return [(own, each, part) for (own, each), part in parts.items()]
     if layers := numbers_of(layer):
-        return [(site, each, vector.residual) for each in layers]
+        return [(site or vector.space.site, each, vector.residual) for each in layers]
     heads, outputs = _parts(vector, "layer = native"), vector.head_projected
     assert outputs is not None
     if change.operation != "add":

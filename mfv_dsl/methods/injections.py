@@ -15,12 +15,11 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.engine.edits import LAST, Change, Edit, Read
+from mfv_dsl.methods.vectors import WRITABLE
 from mfv_dsl.models.base import Backend
 
 #: The sites of readers in the order in which a layer computes them.
 SITES = ("xattn", "xattn.mlp", "lm.attn", "lm.mlp")
-#: Where a vector can be added so that its paths are known.
-_WRITABLE = ("lm.resid", "lm.attn.out", "lm.mlp")
 
 
 @dataclass(frozen=True, order=True)
@@ -55,7 +54,7 @@ class Injection:
         for edit in edits:
             is_plain = edit.change == Change("add") and edit.when is None
             is_added = is_plain and edit.positions == LAST
-            if not is_added or edit.site not in _WRITABLE:
+            if not is_added or edit.site not in WRITABLE:
                 raise MfvError(
                     "MFV5582", f"the paths of `{edit}` are not known",
                     help="paths are those of a vector that is added at the last token",

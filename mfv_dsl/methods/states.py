@@ -26,7 +26,7 @@ from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.finite import check_scores
 from mfv_dsl.methods.outcomes import outcomes
-from mfv_dsl.methods.vectors import Space, Vector, check_space
+from mfv_dsl.methods.vectors import Space, Vector, check_space, space_at
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: A cosine with the mean that is no more than rounding.
@@ -112,11 +112,10 @@ def read_states(
             "MFV5201", f"none of the {n} prompts was answered correctly, so there are no rows",
             help="use more shots, another relation, or correct_only=false",
         )  # fmt: skip
-    own_places = tuple(places) if len(places) > 1 else ()
     return States(
         rows if len(kept) == n else rows[kept],
         tuple(queries[row] for row in kept),
-        Space(backend.facts.fingerprint, d_model, places=own_places),
+        space_at(Space(backend.facts.fingerprint, d_model), places),
     )
 
 
@@ -124,10 +123,8 @@ def at_places(states: States, every: Sequence[tuple[str, int]], places: Sequence
 ) -> States:  # fmt: skip
     """Of rows that were read at ``every`` place, those at ``places``."""
     columns = [list(every).index(place) for place in places]
-    own = tuple(places) if len(places) > 1 else ()
-    return replace(
-        states, rows=states.rows[:, columns].clone(), space=replace(states.space, places=own)
-    )
+    rows = states.rows[:, columns].clone()
+    return replace(states, rows=rows, space=space_at(states.space, places))
 
 
 def combine_states(terms: Sequence[tuple[float, States]], label: str = "") -> States:
@@ -163,6 +160,12 @@ def other_queries(here: int, there: int, both: int) -> MfvError:
 
 def _check_spaces(first: States, second: States) -> None:
     """Refuse (MFV5303) rows of other models or places."""
+    if first.space.site != second.space.site:
+        raise MfvError(
+            "MFV5303", f"these rows were read at {first.space.site} and {second.space.site}, and "
+            "do not belong together",
+            help="read both at the same layers and sites",
+        )  # fmt: skip
     empty = torch.empty(0)
     check_space(Vector(empty, first.space), Vector(empty, second.space))
 
@@ -214,7 +217,7 @@ def probe_direction(first: States, second: States, expression: str = "") -> Vect
     |w|² / 2 + C Σ log(1 + exp(-y (w·h + b))) is least, with C = 1, y = 1 for ``first`` and -1 for
     ``second``, found by Newton's method in float64 in the space that the rows span.  Raises
     MfvError: MFV5303 for rows of other places or models,
-    MFV5506 where it tells nothing, as for equal rows.
+    MFV5506 where it tells nothing, as for rows with the same mean.
     """
     _check_spaces(first, second)
     rows = torch.cat([first.flat(), second.flat()])
@@ -223,13 +226,14 @@ def probe_direction(first: States, second: States, expression: str = "") -> Vect
     centre = rows.mean(0)
     left, sizes, directions = torch.linalg.svd(rows - centre, full_matrices=False)
     kept = sizes > _ROUNDING * float(rows.norm(dim=1).max())
-    weights = logistic(left[:, kept] * sizes[kept], signs)
-    direction = weights @ directions[kept]
-    if not float(direction.norm()):
+    apart = first.flat().mean(0) - second.flat().mean(0)  # w is zero where the means are equal
+    if float(apart.norm()) <= _ROUNDING * float(rows.norm(dim=1).max()):
         raise MfvError(
-            "MFV5506", "a probe of equal rows tells nothing",
+            "MFV5506", "a probe of rows with the same mean tells nothing",
             help="compare the states of different prompts, or at another layer",
         )  # fmt: skip
+    weights = logistic(left[:, kept] * sizes[kept], signs)
+    direction = weights @ directions[kept]
     return Vector((direction / direction.norm()).float(), first.space, expression)
 
 

@@ -43,7 +43,7 @@ from mfv_dsl.methods.courses import Checkpoint, Course, Epoch, Settings
 from mfv_dsl.methods.destinations import Destination, Place, destination_of
 from mfv_dsl.methods.training import Trainer
 from mfv_dsl.methods.tuning_variables import VARIABLES
-from mfv_dsl.methods.vectors import Space, Vector, random_like, require_model
+from mfv_dsl.methods.vectors import Space, Vector, random_like, require_model, space_at
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: A random start's length as a share of the mean length of the residual stream it is added to:
@@ -282,4 +282,4 @@ def normal_start(backend: Backend, places: Sequence[Place], seed: int) -> Vector
 def _space(backend: Backend, places: Sequence[Place]) -> Space:
     """That of a vector with a part for each of several places."""
     facts = backend.facts
-    return Space(facts.fingerprint, facts.d_model, places=tuple(places) if len(places) > 1 else ())
+    return space_at(Space(facts.fingerprint, facts.d_model), places)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,15 +23,23 @@ from mfv_dsl.methods.selection import Head, heads_projection
 from mfv_dsl.models.base import Backend
 from mfv_dsl.models.projections import weights_of
 
+#: Where a vector of the residual stream can be written: behind a layer, or to what the layer's
+#: attention or MLP adds.
+WRITABLE = ("lm.resid", "lm.attn.out", "lm.mlp")
 #: Of more places than these a message names the first.
 _PLACES_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Space:
-    """What two vectors must share to be combined: model, size, bias convention, and the kind of
-    place that they are vectors of; those with a part for each of several places, which these are:
-    a site and a layer each, sorted by layer, then by site."""
+    """What two vectors must share to be combined: model, size and bias convention; those with a
+    part for each of several places, which these are: a site and a layer each, sorted by layer, then
+    by site.
+
+    ``site`` is where a vector of one place is written unless something else is said: where it was
+    read or trained.  Vectors of different sites that a model adds up (:data:`WRITABLE`) combine to
+    one of the residual stream.
+    """
 
     fingerprint: str
     d_model: int
@@ -43,6 +51,18 @@ class Space:
     def size(self) -> int:
         """How many numbers a vector of it has."""
         return self.d_model * max(1, len(self.places))
+
+
+def space_at(space: Space, places: Sequence[tuple[str, int]]) -> Space:
+    """The space of a vector that was read or trained at ``places``, one or several, of the model
+    and size of ``space``.
+
+    >>> space_at(Space("model", 2), [("lm.mlp", 3)])
+    Space(fingerprint='model', d_model=2, bias='none', site='lm.mlp', places=())
+    """
+    if len(places) == 1:
+        return replace(space, site=places[0][0], places=())
+    return replace(space, site="lm.resid", places=tuple(places))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -208,7 +228,8 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     residual = sum((c * v.residual for c, v in terms), torch.zeros_like(first.residual))
     if not _holds(residual):
         raise _too_large(expression)
-    result = first.made_like(Vector(residual, first.space, expression))
+    space = _joined([vector for _, vector in terms])
+    result = first.made_like(Vector(residual, space, expression))
     if not all(vector.has_parts for _, vector in terms):
         return result
     heads = tuple(sorted({head for _, vector in terms for head in vector.heads or ()}))
@@ -234,6 +255,12 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     )
 
 
+def _joined(vectors: Sequence[Vector]) -> Space:
+    """The space of what is made of ``vectors``: at their site, or of several in the stream."""
+    sites = {vector.space.site for vector in vectors}
+    return replace(vectors[0].space, site=sites.pop() if len(sites) == 1 else "lm.resid")
+
+
 def _too_large(expression: str) -> MfvError:
     name = f"`{expression}`" if expression else "a vector"
     return MfvError("MFV5306", f"{name} came out too large to hold")
@@ -252,7 +279,7 @@ def check_space(first: Vector, second: Vector) -> None:
         raise _other_places(first, second)
     for what in ("fingerprint", "d_model", "site", "bias"):
         left, right = getattr(first.space, what), getattr(second.space, what)
-        if left != right:
+        if left != right and not {left, right} <= {*WRITABLE}:
             raise MfvError(
                 "MFV5303",
                 f"these vectors do not belong together: their {what} differs",
@@ -305,7 +332,7 @@ def of_one_place(vector: Vector, subject: str) -> Vector:
 def require_model(backend: Backend, vector: Vector) -> Vector:
     """``vector`` if it belongs to the model, else MfvError (MFV5303), which says why not."""
     own = vector.space
-    space = Space(backend.facts.fingerprint, backend.facts.d_model, own.bias, places=own.places)
+    space = Space(backend.facts.fingerprint, backend.facts.d_model, own.bias, own.site, own.places)
     check_space(Vector(vector.residual, space, "this model"), vector)
     return vector
 
@@ -320,7 +347,8 @@ def normalize(vector: Vector) -> Vector:
 
 def project(vector: Vector, onto: Vector) -> Vector:
     """The part of ``vector`` along ``onto``: (v·w / w·w) w."""
-    return combine([(dot(vector, onto) / _square(onto), onto)])
+    part = combine([(dot(vector, onto) / _square(onto), onto)])
+    return replace(part, space=_joined([vector, onto]))
 
 
 def reject(vector: Vector, direction: Vector) -> Vector:

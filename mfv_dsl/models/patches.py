@@ -26,6 +26,14 @@ class Patches:
     columns: int
 
 
+def _elsewhere(backend: Backend) -> str:
+    """What to do where self-attention sees no patches."""
+    crossed = backend.sites.get("xattn")
+    if crossed is None:
+        return "take a model whose pictures are tokens, such as LLaVA or Qwen-VL"
+    return f"take a head of its cross-attention, such as X{min(crossed.layers)}H0"
+
+
 def token_patches(backend: Backend, batch: PromptBatch) -> list[Patches]:
     """The patches of each picture of a batch of one prompt, whose tokens stand for them.
 
@@ -37,7 +45,7 @@ def token_patches(backend: Backend, batch: PromptBatch) -> list[Patches]:
         raise MfvError(
             "MFV5586",
             "pictures are no tokens of this model's prompts, so its self-attention sees no patches",
-            help="take a head of its cross-attention, such as X2H0",
+            help=_elsewhere(backend),
         )
     architecture: Any = backend.architecture  # type: ignore[attr-defined]
     if architecture.looks_back_at_pictures:

@@ -89,6 +89,11 @@ def test_a_data_frame():
     assert dataset.hash == mfv.dataset(rows).hash and dataset.splits == ("test",)
 
 
+def test_half_characters_are_refused():
+    with pytest.raises(MfvError, match="its answer has half a character"):
+        mfv.dataset([item(noise(0), answer="lamp \ud83d")])
+
+
 def test_items_are_checked_all_at_once(tmp_path: Path):
     bad = [
         item(noise(0)), item(noise(0), answer="mug"), {"image": noise(0)}, 5,

@@ -121,7 +121,7 @@ def test_train_lens(tmp_path: Path):
         (("paths", LEFT[0], "--layer", "-1", *FEW), "MFV5119"),
         (("paths", LEFT[0], "--effect", "loss", *FEW), "none of logit, log_p, p"),
         (("attention", "L1", "-q"), "is no head such as"),
-        (("attention", "L0H0", "-q"), "MFV5586"),
+        (("attention", "L0H0", "-q"), "such as X1H0"),
         (("attention", "X0H0", "-q"), "MFV5103"),
         (("attention", "X1H8", "-q"), "MFV5104"),
         (("attention", "X1H0", "--item", "100000", "-q"), "MFV7110"),

@@ -271,3 +271,11 @@ def test_a_lock_that_is_none_is_refused(here: Path, text: str):
     with pytest.raises(MfvError) as found:
         mfv.Recipe.from_file(here / "r.mfv")
     assert found.value.code == "MFV6021"
+
+
+@pytest.mark.parametrize(("site", "word"), [("lm.attn.out", "attention"), ("lm.mlp", "mlp")])
+def test_a_vector_is_written_where_its_file_says(here: Path, site: str, word: str):
+    put(here / "lib", "left", site=site, layer=3)
+    text = evaluated('load("lib", "left")').replace("layer = 2, ", "")
+    (block,) = mfv.Recipe(HEAD + text).checked.blocks
+    assert (block["site"], block["layer"]) == (word, 3)

@@ -139,7 +139,7 @@ def test_an_eval_measures_with_an_adapter_beside_the_unedited_model(tmp_path: Pa
     result = mfv.Recipe(recipe).run(tmp_path / "run")
     rows = {row.eval: row for row in result.rows}
     assert rows["low"].accuracy >= 0.7 > rows["zero"].accuracy
-    assert rows["low"].against[0].difference == pytest.approx(
+    assert rows["low"].against["zero"].difference == pytest.approx(
         rows["low"].accuracy - rows["zero"].accuracy
     )
     assert rows["soft"].n == 12 and 0 <= rows["soft"].accuracy <= 1

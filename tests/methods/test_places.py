@@ -43,6 +43,19 @@ def test_the_algebra_is_that_of_the_concatenation():
     assert torch.allclose(reject(V, W).residual.double(), wanted, atol=1e-5)
 
 
+def test_a_vector_of_one_place_knows_its_site(tmp_path: Path):
+    stream = Vector(torch.ones(4), Space("model", 4))
+    attention = Vector(torch.arange(4.0), Space("model", 4, site="lm.attn.out"), "v")
+    for vector in (2 * attention, normalize(attention), random_like(attention, 1)):
+        assert [(e.site, e.layer) for e in adding(vector, 3, 1.0)] == [("lm.attn.out", 3)]
+    save_vector(tmp_path / "v.safetensors", attention, {"kind": "composed", "model": {"id": "m"}})
+    stored = load_vector(tmp_path / "v.safetensors")
+    assert stored.metadata["site"] == "lm.attn.out" and stored.vector.space == attention.space
+    for vector in (attention + stream, stream - attention, reject(stream, attention)):
+        assert vector.space == stream.space
+    assert adding(attention, 3, 1.0, "lm.mlp")[0].site == "lm.mlp"
+
+
 @pytest.mark.parametrize(
     "other",
     [Vector(torch.zeros(4), Space("model", 4)),

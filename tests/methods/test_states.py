@@ -3,6 +3,7 @@ formulas written out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -215,6 +216,23 @@ def test_a_probe_of_equal_rows_is_refused():
     with pytest.raises(MfvError) as caught:
         probe_direction(one, one)
     assert caught.value.code == "MFV5506"
+
+
+def test_a_probe_of_rows_that_differ_by_rounding_alone_is_refused():
+    one = drawn(n=12)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    other = replace(one, rows=one.rows[order] * (1 + 1e-7))
+    with pytest.raises(MfvError) as caught:
+        probe_direction(one, other)
+    assert caught.value.code == "MFV5506"
+
+
+def test_rows_of_two_sites_do_not_belong_together():
+    one = drawn(n=3, places=1)
+    other = replace(one, space=replace(one.space, site="lm.mlp"))
+    with pytest.raises(MfvError, match="read at lm.resid and lm.mlp") as caught:
+        combine_states([(1.0, one), (-1.0, other)])
+    assert caught.value.code == "MFV5303"
 
 
 def test_queries_that_are_asked_twice_stay_apart(scenes: Scenes):

@@ -49,6 +49,18 @@ def test_the_smallest_difference_is_shown_in_four_of_five_draws(n: int, differin
     assert items_needed(smallest, differing) in (n, n + 1)
 
 
+@pytest.mark.parametrize(("n", "differing"), [(30, 0.1), (60, 0.1), (60, 0.2), (100, 0.1)])
+def test_where_few_answers_differ_the_power_is_more_than_it_says(n: int, differing: float):
+    assert power_of(n, differing, differing) == pytest.approx(
+        shown(n, differing, differing), abs=0.02
+    )
+    smallest = smallest_difference(n, differing)
+    if smallest is None:
+        assert n == 30
+        return
+    assert 0.8 - 0.02 <= shown(n, smallest, differing) <= 0.9
+
+
 @pytest.mark.parametrize(("margin", "differing"), [(0.1, 0.2), (0.05, 0.1), (0.15, 0.5)])
 def test_items_for_a_margin_exclude_a_loss_in_four_of_five_draws(margin: float, differing: float):
     for both in (False, True):

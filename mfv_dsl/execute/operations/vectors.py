@@ -39,8 +39,7 @@ def load(session: Session, step: Step, inputs: Values) -> Vector:
     file = file_of(p["path"], p["name"], p["revision"], download=False)
     vector = load_vector(file).vector
     if p["allow_mismatch"]:
-        own = vector.space
-        space = algebra.Space(facts.fingerprint, own.d_model, places=own.places)
+        space = replace(vector.space, fingerprint=facts.fingerprint, bias="none")
         vector = replace(vector, space=space)
     return algebra.require_model(session.backend(step), vector)
 
