@@ -33,6 +33,8 @@ _EXTRAS = {
     "notebook": (("ipykernel",), "notebooks"),
     "pandas": (("pandas",), "tables as data frames"),
     "convert": (("gguf",), "vectors from and to GGUF files"),
+    "parquet": (("pyarrow",), "datasets in parquet files"),
+    "peft": (("peft",), "low-rank matrices and soft prompts, for comparison"),
     "quantize": (("accelerate", "bitsandbytes"), "weights in 4 or 8 bits, several GPUs"),
     "vlm": (("num2words",), "the processors of some vision-language models"),
 }

@@ -248,11 +248,12 @@ class _Words:
 
     def names(self, kinds: tuple[str, ...]) -> Iterator[lsp.CompletionItem]:
         """The recipe's names of some kinds; a family with the relation that it is asked for."""
-        scope = self.scope
+        scope, entry = self.scope, ITEM.get(self.place.kind)
+        own = self.place.label if entry is not None and entry.form == "declaration" else None
         for kind in kinds if scope is not None else ():
             assert scope is not None
             for name in scope.of_kind(kind):
-                if name == self.place.label or "[" in name:  # of a sweep, for one of its values
+                if name == own or "[" in name:  # of a sweep, for one of its values
                     continue
                 item = scope.names[name]
                 text = self.analysis.text_of(item.span)

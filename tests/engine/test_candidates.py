@@ -189,7 +189,7 @@ def test_branches_end_one_by_one_and_pictures_are_not_said(scenes: Scenes):
     head = model.model.lang_encoder.get_output_embeddings().weight
     (end,), (picture,) = model.end_tokens, model.banned_tokens
     head.data[end] = 3 * head.data[25]
-    head.data[picture] = 3 * head.data[21]
+    head.data[picture] = 4 * head.data[21]
     batch = mixed_batch(model, scenes)
     variants = random_variants(model.sites, 4, seed=6, count=9, dtype=torch.float64)
     found = continue_greedily(encode_prefix(model, batch), variants, 8)

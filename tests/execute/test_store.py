@@ -160,7 +160,7 @@ def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: 
             raise KeyboardInterrupt
         return mediate(*arguments)
 
-    monkeypatch.setattr(heads, "mediate", stopped)
+    monkeypatch.setitem(heads._EFFECTS, "aie", stopped)
     with pytest.raises(KeyboardInterrupt):
         recipe.run(tmp_path / "b")
     assert len(list(store.root.glob("parts/*/*"))) == 2
