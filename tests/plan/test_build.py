@@ -235,10 +235,13 @@ def test_planning_takes_time_in_proportion_to_the_evals():
     """Four times as many take about four times as long; by pairs it would be sixteen times."""
     seconds = {}
     for count in (400, 1600):
-        recipe = mfv.Recipe(HEAD + many_evals(count))
-        started = time.process_time()
-        made = recipe.plan()
-        seconds[count] = time.process_time() - started
+        taken = []
+        for _ in range(3):  # the least of three: garbage of other tests may be collected meanwhile
+            recipe = mfv.Recipe(HEAD + many_evals(count))
+            started = time.process_time()
+            made = recipe.plan()
+            taken.append(time.process_time() - started)
+        seconds[count] = min(taken)
         assert len(made.rows) == count and made[made.rows[-1].step].parameters["seed"] == count - 1
     assert seconds[1600] < 9 * seconds[400] + 0.2
     assert seconds[1600] < 3
