@@ -55,11 +55,11 @@ def text_of(record: Any, key: str, where: str) -> str:
     return value
 
 
-def id_of(record: Any, key: str, where: str, what: str = "an id") -> str:
+def id_of(record: Any, key: str, where: str) -> str:
     """The id under ``key``, a whole number or text, as text."""
     value = value_of(record, key, where)
-    if isinstance(value, bool) or not isinstance(value, int | str) or len(shown(value)) > 30:
-        raise wrong(key, where, value, what)
+    if isinstance(value, bool) or not isinstance(value, int | str) or len(str(value)) > 30:
+        raise wrong(key, where, value, "an id")
     return str(value)
 
 

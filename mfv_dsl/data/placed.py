@@ -60,13 +60,9 @@ def questions(
     return rows
 
 
-def unique_names(
-    names: Mapping[str, str],
-    dropped: Counter[str],
-    rule: str = "objects of a name that others have",
-) -> dict[str, str]:
+def unique_names(names: Mapping[str, str], dropped: Counter[str]) -> dict[str, str]:
     """The names by key of objects that alone on their image have theirs."""
     count = Counter(names.values())
     single = {key: name for key, name in names.items() if count[name] == 1}
-    dropped[rule] += len(names) - len(single)
+    dropped["objects of a name that others have"] += len(names) - len(single)
     return single

@@ -59,8 +59,9 @@ class Options:
 class Table(Short):
     """A dataset of files without its pixels.
 
-    ``items`` by relation and split, in the order of the file; ``dropped`` counts what each declared
-    rule left out, and ``remark`` is what else is to be known of how it was read.
+    ``items`` by relation and split, in the order of the file; ``dropped`` counts what declared
+    rules left out, without those that left out nothing, and ``remark`` is what else is to be known
+    of how it was read.
     """
 
     name: str
@@ -100,7 +101,7 @@ class Table(Short):
     def description(self) -> str:
         """How many items and images there are, and what was left out."""
         number = sum(map(len, self.items.values()))
-        left_out = "".join(f", {count:,} {rule}" for rule, count in self.dropped.items() if count)
+        left_out = "".join(f", {count:,} {rule}" for rule, count in self.dropped.items())
         size = f"{number:,} items on {len(self.images):,} images of {self.name}"
         size += f"; {self.remark}" if self.remark else ""
         return size + (f"; left out: {left_out[2:]}" if left_out else "")
@@ -180,7 +181,7 @@ def build(
         row_images,
         _hash(relations, items, row_images),
         in_order(problems),
-        left_out,
+        {rule: count for rule, count in left_out.items() if count},
         remark,
     )
 
