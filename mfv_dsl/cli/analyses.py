@@ -20,8 +20,10 @@ from mfv_dsl.cli.options import (
     ScaleOption,
     VectorArgument,
     VectorOptions,
+    WithOption,
     check_picture,
     grouped,
+    injection,
     parse_layer,
     read_lens,
     save_picture,
@@ -274,10 +276,7 @@ def _write_costs(
 
 @grouped
 def ask(
-    added: Annotated[
-        str | None,
-        typer.Option("--with", metavar="VECTOR", help="A vector file or expression to add."),
-    ] = None,
+    added: WithOption = None,
     image: Annotated[Path | None, typer.Option(help="A picture; without, a rendered scene.")] = (
         None
     ),
@@ -337,24 +336,20 @@ def _answers(answers: list[tuple[str, float]]) -> list[dict[str, Any]]:
 
 def _remarks(question: Question, reply: Reply, added: str | None, scale: float) -> Iterator[str]:
     """What was asked, what was added where, and what stands around the object."""
-    injection = "" if added is None else f"   with {_injection(reply, added, scale)}"
-    yield f"{question.text}{injection}"
+    with_it = ""
+    if added is not None and reply.layer is not None:
+        with_it = f"   with {injection(added, reply.layer, scale)}"
+    yield f"{question.text}{with_it}"
     if question.neighbours:
         yield ", ".join(f"{relation}: {name}" for relation, name in question.neighbours.items())
-
-
-def _injection(reply: Reply, added: str, scale: float) -> str:
-    factor = "" if scale == 1 else f"{scale:g} × "
-    where = "each head's own layer" if reply.layer == "native" else f"layer {reply.layer}"
-    return f"{factor}{added} at {where}"
 
 
 def _picture(question: Question, reply: Reply, added: str | None, scale: float) -> Figure:
     from mfv_dsl.report.figures.prompts import Panel, answers_figure
 
     panels = [Panel("no vector", reply.before)]
-    if reply.after is not None and added is not None:
-        panels.append(Panel(f"+ {_injection(reply, added, scale)}", reply.after))
+    if reply.after is not None and added is not None and reply.layer is not None:
+        panels.append(Panel(f"+ {injection(added, reply.layer, scale)}", reply.after))
     return answers_figure(question.picture(320), question.text, panels)[0]
 
 

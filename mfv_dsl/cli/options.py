@@ -101,6 +101,10 @@ _LAYER = typer.Option(
 LayerOption = Annotated[str, _LAYER]
 DefaultLayerOption = Annotated[str | None, _LAYER]
 ScaleOption = Annotated[float, typer.Option("--scale", help="The factor before the vector.")]
+WithOption = Annotated[
+    str | None,
+    typer.Option("--with", metavar="VECTOR", help="A vector file or expression to add."),
+]
 LensOption = Annotated[
     str,
     typer.Option(
@@ -227,6 +231,17 @@ def parse_layer(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"`{text}` is neither a layer's number nor `native`") from None
+
+
+def injection(vector: str, layer: int | str, scale: float) -> str:
+    """What is added where, as tables and figures say it.
+
+    >>> injection("fv(left)", "native", 0.5)
+    "0.5 × fv(left) at each head's own layer"
+    """
+    factor = "" if scale == 1 else f"{scale:g} × "
+    where = "each head's own layer" if layer == "native" else f"layer {layer}"
+    return f"{factor}{vector} at {where}"
 
 
 def parse_items(text: str) -> int | None:
