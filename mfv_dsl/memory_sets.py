@@ -24,6 +24,7 @@ from mfv_dsl.base.arguments import (
 )
 from mfv_dsl.base.texts import is_whole, tidy
 from mfv_dsl.data.findings import Finding
+from mfv_dsl.data.image_files import files_in
 from mfv_dsl.data.in_memory import MemoryDataset, kept, path_of, pixels_of
 from mfv_dsl.data.json_values import BadValue, not_understood
 from mfv_dsl.data.rows import ItemRow
@@ -83,7 +84,6 @@ def dataset(
     >>> dataset([item], "mine").relations
     ('next_to',)
     """
-    from mfv_dsl.data.image_files import files_in
     from mfv_dsl.loading import show_in_notebooks
 
     name = text(name, "name")

@@ -16,7 +16,6 @@ from math import dist
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import user_path
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import files_in, image_name
@@ -34,7 +33,7 @@ from mfv_dsl.data.json_values import (
 from mfv_dsl.data.placed import Related, questions
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.scene_graphs import object_name
-from mfv_dsl.data.statements import one_answer, relation_of, split_name
+from mfv_dsl.data.statements import one_answer, relation_of, split_files
 from mfv_dsl.data.table import Options, Table, build, of_files
 from mfv_dsl.data.text_files import need_folder
 
@@ -56,14 +55,7 @@ def read(
     """The table of a file of scenes, or of the folder of the official splits' files."""
     path, root = user_path(file), user_path(images)
     need_folder(root)
-    parts: list[tuple[Path, str | None]] = [(path, None)]
-    if path.is_dir():
-        parts = [(path / name, split_name(split)) for split, name in FILES.items()]
-        parts = [(part, split) for part, split in parts if part.exists()]
-        if not parts:
-            raise MfvError(
-                "MFV7106", f"the folder {path} has none of the files {', '.join(FILES.values())}"
-            )
+    parts = split_files(path, FILES, "name a file, or the folder `scenes`")
     findings: list[Finding] = []
     dropped: Counter[str] = Counter()
     rows: list[ItemRow] = []

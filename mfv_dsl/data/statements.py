@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.names import relation_name
 from mfv_dsl.data.rows import ItemRow
@@ -69,6 +71,25 @@ def split_name(name: str) -> str:
     ('validation', 'test')
     """
     return SPLIT_NAMES.get(name, name)
+
+
+def split_files(path: Path, names: Mapping[str, str], help: str) -> list[tuple[Path, str | None]]:
+    """The files of a published set with their splits: of a folder those that it has of ``names``,
+    by split; of a file that file, whose split is not known.
+
+    Raises MfvError (MFV7106), with ``help``, for a folder that has none of them.
+    """
+    if not path.is_dir():
+        return [(path, None)]
+    files: list[tuple[Path, str | None]] = [
+        (path / name, split_name(split)) for split, name in names.items() if (path / name).exists()
+    ]
+    if not files:
+        raise MfvError(
+            "MFV7106", f"the folder {path} has none of the files {', '.join(names.values())}",
+            help=help,
+        )  # fmt: skip
+    return files
 
 
 def items_of(

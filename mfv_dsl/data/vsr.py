@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.findings import Finding
@@ -30,12 +29,12 @@ from mfv_dsl.data.json_values import (
     truth_of,
 )
 from mfv_dsl.data.scene_graphs import object_name
-from mfv_dsl.data.statements import Statement, items_of, relation_of, split_name, without_article
+from mfv_dsl.data.statements import Statement, items_of, relation_of, split_files, without_article
 from mfv_dsl.data.table import Options, Table, build, of_files
 from mfv_dsl.data.text_files import need_folder
 
 #: The official splits' files, in a folder of either of the two ways to split.
-FILES = ("train.jsonl", "dev.jsonl", "test.jsonl")
+FILES = {split: f"{split}.jsonl" for split in ("train", "dev", "test")}
 _COPULA = re.compile(r" (?:is|are)$")
 
 
@@ -45,15 +44,9 @@ def read(
     """The table of a file, or of a folder that has the official splits' three files."""
     path, root = user_path(file), user_path(images)
     need_folder(root)
-    parts: list[tuple[Path, str | None]] = [(path, None)]
-    if path.is_dir():
-        parts = [(path / name, split_name(Path(name).stem)) for name in FILES]
-        parts = [(part, split) for part, split in parts if part.exists()]
-        if not parts:
-            raise MfvError(
-                "MFV7106", f"the folder {path} has none of the files {', '.join(FILES)}",
-                help="name a file, or the folder `splits/random` or `splits/zeroshot`",
-            )  # fmt: skip
+    parts = split_files(
+        path, FILES, "name a file, or the folder `splits/random` or `splits/zeroshot`"
+    )
     findings: list[Finding] = []
     dropped: Counter[str] = Counter()
     statements: list[Statement] = []
