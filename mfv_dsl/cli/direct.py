@@ -28,10 +28,13 @@ from mfv_dsl.cli.options import (
     grouped,
     save_picture,
 )
+from mfv_dsl.lang.entries import RANKINGS
 
 if TYPE_CHECKING:
     from mfv_dsl.interactive import InteractiveResult
 
+*_RANKINGS, _LAST = (ranking.name for ranking in RANKINGS)
+_RANKED_BY = f"{', '.join(_RANKINGS)} or {_LAST}"
 Relations = Annotated[
     list[str] | None,
     typer.Argument(help="Relations; all of the dataset if left out.", metavar="[RELATIONS...]"),
@@ -106,13 +109,7 @@ def extract(
 def heads(
     relations: Relations = None,
     k: Annotated[int, typer.Option("-k", help="How many heads.")] = 10,
-    by: Annotated[
-        str,
-        typer.Option(
-            help="What they are ranked by: aie, gradient, relp, lrp, mask, probe, votes,"
-            " norm or random."
-        ),
-    ] = "aie",
+    by: Annotated[str, typer.Option(help=f"What they are ranked by: {_RANKED_BY}.")] = "aie",
     plot: PlotOption = None,
     *,
     options: ModelOptions,

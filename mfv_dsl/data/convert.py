@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import read_regular, write_atomically
 from mfv_dsl.base.texts import excerpt
@@ -38,7 +39,7 @@ def convert(table: Table, target: Path, refer: bool, done: Callable[[int], None]
 
     Raises:
         MfvError: MFV7144 for a file that is there already, or another suffix than ``.jsonl``;
-            MFV6101 where it cannot be written, MFV7109 for an image that cannot be read.
+            MFV6120 to MFV6124 where it cannot be written, MFV7109 for an image that cannot be read.
     """
     if target.suffix.lower() != ".jsonl":
         raise MfvError(
@@ -50,7 +51,7 @@ def convert(table: Table, target: Path, refer: bool, done: Callable[[int], None]
             "MFV7144", f"{excerpt(str(target), 200)} is there already",
             help="name another file, or remove it first",
         )  # fmt: skip
-    try:
+    with disk_trouble(target, what="cannot write"):
         target.parent.mkdir(parents=True, exist_ok=True)
         names = {}
         for image, file in table.images.items():
@@ -66,8 +67,6 @@ def convert(table: Table, target: Path, refer: bool, done: Callable[[int], None]
             for item in items
         ]  # fmt: skip
         write_atomically(target, "".join(f"{line}\n" for line in lines).encode())
-    except OSError as error:
-        raise MfvError("MFV6101", f"cannot write {target}: {error.strerror or error}") from None
     return len(lines)
 
 

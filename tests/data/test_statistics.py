@@ -121,6 +121,9 @@ def test_nothing_is_replaced(tmp_path: Path):
     assert error.value.code == "MFV7144"
     with pytest.raises(MfvError, match="does not end in"):
         convert(table, tmp_path / "pairs.csv", False, lambda units: None)
+    with pytest.raises(MfvError, match="cannot write") as error:
+        convert(table, target / "pairs.jsonl", False, lambda units: None)  # a file, no folder
+    assert error.value.code == "MFV6122"
     other = tmp_path / "out" / "others.jsonl"
     assert convert(table, other, False, lambda units: None) == 3  # the same images
     (tmp_path / "out" / "images" / "000000000001.jpg").write_bytes(b"mine")
