@@ -26,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+from scipy.special import expit
 from scipy.stats import binom, multinomial
 
 from mfv_dsl.methods.draws import Draw, accuracy_over_draws, difference_over_draws
@@ -246,7 +247,7 @@ def over_seeds(draws: int, n: int = 100) -> Iterator[Coverage]:
     for seeds in (2, 3, 5, 10):
         for of_seeds, of_items in ((0.0, 1.0), (0.3, 1.0), (0.5, 1.0), (1.0, 0.2)):
             logits = 1 + of_seeds * many[0] + of_items * many[1]
-            truth, better = _share(logits).mean(), _share(logits + 0.5).mean()
+            truth, better = expit(logits).mean(), expit(logits + 0.5).mean()
             for shared in (True, False):
                 items = "the same items" if shared else "items of their own"
                 place = f"seeds ± {of_seeds:g}, items ± {of_items:g}, {items}"
@@ -270,9 +271,9 @@ def _of_seeds(
     own = "the same" not in setting
     for _ in range(draws):
         logits = sample(rng)
-        values = (rng.random(logits.shape) < _share(logits)).astype(np.float64)
+        values = (rng.random(logits.shape) < expit(logits)).astype(np.float64)
         if paired:
-            values = (rng.random(logits.shape) < _share(logits + 0.5)) - values
+            values = (rng.random(logits.shape) < expit(logits + 0.5)) - values
         low, high = interval([
             Draw(row, [(seed if own else 0, item) for item in range(n)], [0] * n)
             for seed, row in enumerate(values)
@@ -288,11 +289,6 @@ def _by_seed(
     """Logits (seeds, items)."""
     by_item = rng.standard_normal((1 if shared else seeds, n))
     return 1 + of_seeds * rng.standard_normal((seeds, 1)) + of_items * by_item
-
-
-def _share(logits: np.ndarray) -> np.ndarray:
-    shares: np.ndarray = 1 / (1 + np.exp(-logits))
-    return shares
 
 
 # -- what was not chosen --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 from mfv_dsl.inputs import vector_files
-from mfv_dsl.library.vector_file import StoredVector, load_vector
+from mfv_dsl.library.vector_file import load_vector
 from mfv_dsl.methods.model_comparison import (
     Arrangement,
     Ceiling,
@@ -91,10 +91,7 @@ def compare_models(
         and (not names or any(fnmatchcase(name, pattern) for pattern in names))
     ]  # fmt: skip
     groups = _by_model(sets)
-    arrangements = {
-        name: arrangement([_of(vectors) for vectors in own], common, distance)
-        for name, own in groups.items()
-    }
+    arrangements = {name: arrangement(own, common, distance) for name, own in groups.items()}
     ceilings = {name: ceiling(one) for name, one in arrangements.items()}
     return ModelComparisons(
         arrangements,
@@ -106,11 +103,11 @@ def compare_models(
     )
 
 
-def _vectors(folder: str) -> dict[str, StoredVector]:
+def _vectors(folder: str) -> dict[str, Vector]:
     """The vectors of a folder by what they are called there."""
     own = Path(folder) / "vectors"
     is_run = (Path(folder) / "manifest.json").is_file() and own.is_dir()
-    found: dict[str, StoredVector] = {}
+    found: dict[str, Vector] = {}
     where = str(own) if is_run else folder
     files = vector_files(where)
     if files is None:
@@ -122,22 +119,18 @@ def _vectors(folder: str) -> dict[str, StoredVector]:
                 "MFV5603", f"{folder} has several vectors called `{name}`",
                 help="`save` in the recipe gives each vector a name of its own in a library",
             )  # fmt: skip
-        found[name] = load_vector(path)
+        found[name] = load_vector(path).vector
     return found
 
 
 def _by_model(
-    sets: Mapping[str, Mapping[str, StoredVector]],
-) -> dict[str, list[Mapping[str, StoredVector]]]:
+    sets: Mapping[str, Mapping[str, Vector]],
+) -> dict[str, list[Mapping[str, Vector]]]:
     """Sets of vectors by a name of their model, or where all are of one model by folder."""
     of_model: dict[str, list[str]] = {}
     for folder, vectors in sets.items():
         first = next(iter(vectors.values()))
-        of_model.setdefault(first.vector.space.fingerprint, []).append(folder)
+        of_model.setdefault(first.space.fingerprint, []).append(folder)
     if len(of_model) == 1:
         return {folder: [vectors] for folder, vectors in sets.items()}
     return {", ".join(own): [sets[folder] for folder in own] for own in of_model.values()}
-
-
-def _of(vectors: Mapping[str, StoredVector]) -> dict[str, Vector]:
-    return {name: stored.vector for name, stored in vectors.items()}
