@@ -122,14 +122,18 @@ def attention_maps(
     patches among tokens.
     """
     weights = attention_weights(backend, batch, heads, edits)
+    sites = {head.site for head in heads}
+    through = _of_latents(backend, pictures[-1]) if "xattn" in sites else None
+    places = token_patches(backend, batch) if sites - {"xattn"} else []
     maps = []
-    for head, own in zip(heads, weights, strict=True):
+    for head, (own, *_) in zip(heads, weights, strict=True):
         if head.site == "xattn":
-            maps.append(_through_latents(backend, head, own[0], pictures[-1]))
+            on_patches = np.einsum("cl,lij->cij", own, through)
+            maps.append(AttentionMap(head, (on_patches,), own))
             continue
         parts = []
-        for patches in token_patches(backend, batch):
-            seen = own[0][:, patches.first :][:, : patches.rows * patches.columns]
+        for patches in places:
+            seen = own[:, patches.first :][:, : patches.rows * patches.columns]
             parts.append(seen.reshape(len(seen), patches.rows, patches.columns))
         if not parts:
             raise MfvError(
@@ -139,14 +143,12 @@ def attention_maps(
     return maps
 
 
-def _through_latents(
-    backend: Backend, head: AttentionHead, weights: np.ndarray, picture: np.ndarray
-) -> AttentionMap:
+def _of_latents(backend: Backend, picture: np.ndarray) -> np.ndarray:
+    """What :func:`latent_patches` gives, or that the model has no such latents (MFV5586)."""
     if not isinstance(backend, OpenFlamingo):
         raise MfvError(
             "MFV5586",
             "maps of cross-attention are drawn for an OpenFlamingo alone",
             help="take a model whose pictures are tokens, such as LLaVA or Qwen-VL",
         )
-    seen = latent_patches(backend, picture)
-    return AttentionMap(head, (np.einsum("cl,lij->cij", weights, seen),), weights)
+    return latent_patches(backend, picture)

@@ -122,6 +122,25 @@ def test_maps_through_latents(tiny: OpenFlamingo, scenes: Scenes):
     )
 
 
+def test_several_heads_look_at_a_picture_that_is_encoded_once(tiny: OpenFlamingo, scenes: Scenes):
+    (batch,) = batches(tiny, scenes, "left", "test", 1, 1)
+    pictures = scenes.pictures(batch.prompts[0].images, tiny.image_size)
+    heads = [AttentionHead("xattn", 5, head) for head in range(3)]
+    attention_maps(tiny, batch, pictures, heads)  # what is kept of pictures is kept now
+    calls: list[int] = []
+    encoder: Any = tiny.model.vision_encoder
+    hook = encoder.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        counts = []
+        for some in (heads[:1], heads):
+            calls.clear()
+            attention_maps(tiny, batch, pictures, some)
+            counts.append(len(calls))
+    finally:
+        hook.remove()
+    assert counts[0] == counts[1] > 0
+
+
 def test_what_is_refused(tiny: OpenFlamingo, llava: Any, scenes: Scenes):
     (batch,) = batches(tiny, scenes, "left", "test", 1, 1)
     pictures = scenes.pictures(batch.prompts[0].images, tiny.image_size)
