@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mfv_dsl.base.memory import AtOnce, MemoryWarning, is_out_of_memory
+from mfv_dsl.base.memory import SPARE, AtOnce, MemoryWarning, is_out_of_memory
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +113,13 @@ def test_less_at_a_time_gives_the_same(what: str):
 
 
 # -- the mechanism --------------------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def nothing_spare():
+    """Models that other tests hold keep nothing that could be made again."""
+    for spare in tuple(SPARE):
+        spare.let_go()
+
+
 def test_parts_are_halved_from_then_on():
     tried: list[int] = []
 
