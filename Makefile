@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-EXTRAS := convert,lsp,notebook,pandas,parquet,peft,quantize,report,serve,vlm
+EXTRAS := convert,lsp,notebook,pandas,parquet,peft,quantize,ray,report,serve,slurm,vlm
 
 # bytecode is kept, whatever the environment says: else each of the many processes that tests start
 # compiles the package anew
