@@ -28,14 +28,13 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
+from mfv_dsl.methods.linear_norm import LARGE, scales_between
 from mfv_dsl.models.base import Backend
 
 #: Prompts whose head outputs are kept to measure the error on.
 KEPT = 32
 #: A larger error is much: a linear part of zero has an error of 1.
 MUCH = 0.5
-_LARGE = 1e3  # beside it no ε of a norm counts
-_ROUNDING = 0.02  # of a norm in the lowest precision, as a share
 
 
 @dataclass(frozen=True, repr=False)
@@ -185,7 +184,7 @@ def _normed(backend: Backend, layer: int, outputs: torch.Tensor) -> torch.Tensor
 def _gain(backend: Backend, layer: int) -> torch.Tensor:
     """g, (d_model,): what the norm makes of equal numbers, whose root mean square is each."""
     width = backend.sites["lm.attn.out"].width
-    return _normed(backend, layer, torch.full((1, width), _LARGE))[0]
+    return _normed(backend, layer, torch.full((1, width), LARGE))[0]
 
 
 def _scales(backend: Backend, layer: int, outputs: torch.Tensor) -> torch.Tensor:
@@ -193,14 +192,12 @@ def _scales(backend: Backend, layer: int, outputs: torch.Tensor) -> torch.Tensor
     gain and what the norm makes of x.  Raises MfvError (MFV7292) where there is no such factor."""
     normed = _normed(backend, layer, outputs).double()
     gained = outputs.double() * _gain(backend, layer).double()
-    tiny = torch.finfo(torch.float64).tiny
-    scales: torch.Tensor = (normed * gained).sum(-1) / gained.square().sum(-1).clamp_min(tiny)
-    rest = (normed - scales[:, None] * gained).norm(dim=-1)
-    if bool((rest > _ROUNDING * normed.norm(dim=-1)).any()):
+    scales = scales_between(gained, normed)
+    if scales is None:
         raise MfvError(
             "MFV7292",
             f"what stands behind the heads of layer {layer} is no RMS norm, so that what heads "
             "write cannot be made linear by a scale",
             help="patch or ablate heads, or tune a vector from a random start",
         )
-    return scales
+    return scales[:, 0]

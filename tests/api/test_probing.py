@@ -23,12 +23,13 @@ from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.lang.constructed import as_call, constructed
 from mfv_dsl.methods import geometry
+from mfv_dsl.methods.algebra import cosine
 from mfv_dsl.methods.decoding import decode
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.likeliest_answers import likeliest_answers
 from mfv_dsl.methods.off_task import off_task_cost, off_task_costs
 from mfv_dsl.methods.residual_stream import Stream, residual_stream
-from mfv_dsl.methods.vectors import Space, Vector, combine, cosine
+from mfv_dsl.methods.vectors import Space, Vector, combine
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.conftest import small_flamingo
 

@@ -18,8 +18,9 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.courses import Epoch, Settings
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.tuning import Task, Tuned, tune, tune_together
-from mfv_dsl.methods.vectors import Vector, function_vector
+from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import Continuation
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.tiny.constructor import load

@@ -15,6 +15,7 @@ from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods.activations import TaskMean, task_mean
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.linearisation import (
     KEPT,
     NormRecorder,
@@ -24,7 +25,6 @@ from mfv_dsl.methods.linearisation import (
     norm_samples,
 )
 from mfv_dsl.methods.selection import output_norms
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from tests.models.vlm.test_passes import batch_of
 

@@ -24,7 +24,7 @@ from mfv_dsl.engine.generation import generate_texts
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.lang.codes import page
 from mfv_dsl.library.vector_file import load_vector
-from mfv_dsl.methods.vectors import function_vector
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.models.vlm import attention_choice, constructor, placement, quantized
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES, Architecture
 from mfv_dsl.models.vlm.facts import facts_of

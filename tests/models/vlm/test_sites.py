@@ -22,9 +22,9 @@ from mfv_dsl.foreign import hookpoint_of
 from mfv_dsl.library.hookpoints import layer_of_path
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.attribution import attribute
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.methods.selection import output_norms, top_heads
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from tests.models.vlm.test_passes import batch_of, in_double, pictures, text
 from tests.models.vlm.zoo import ZOO
