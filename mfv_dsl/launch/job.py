@@ -105,7 +105,9 @@ class Job:
     # -- units ------------------------------------------------------------------------------------
     def is_done(self, unit: Unit) -> bool:
         """Whether something came of a unit."""
-        return any(self.storage.exists(self._file(kind, unit.number)) for kind in ("done", "failed"))
+        return any(
+            self.storage.exists(self._file(kind, unit.number)) for kind in ("done", "failed")
+        )
 
     def report(self, unit: Unit, report: Report) -> None:
         """Say what came of a unit."""
@@ -139,6 +141,10 @@ class Job:
         folder = self._file("workers", number)
         return [Owner(**json.loads(self.storage.read(name))) for name in self.storage.names(folder)]
 
+    def forget(self, number: int, owner: Owner) -> None:
+        """A process that began as worker ``number`` is gone, and that was seen to."""
+        self.storage.remove(self._file("workers", number, owner.nonce))
+
     def tell_progress(self, number: int, tasks: Sequence[tuple[str, int, int]]) -> None:
         """Say how far a worker is: of each piece of work the label, its units, and those done."""
         data = json.dumps(tasks).encode()
@@ -147,7 +153,10 @@ class Job:
     def progress(self, number: str) -> list[tuple[str, int, int]]:
         """How far a worker is."""
         with suppress(KeyError):
-            return [tuple(task) for task in json.loads(self.storage.read(self._file("progress", number)))]
+            return [
+                tuple(task)
+                for task in json.loads(self.storage.read(self._file("progress", number)))
+            ]
         return []
 
     # -- what is said -----------------------------------------------------------------------------

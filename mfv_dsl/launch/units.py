@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.operations.registry import DIVIDED
+from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Plan, Step
 
 
@@ -47,7 +48,11 @@ class Unit:
     @property
     def is_divided(self) -> bool:
         """Whether it is made in parts, which several workers can make."""
-        return self.steps[0].operation in DIVIDED
+        p = self.steps[0].parameters
+        return (
+            self.steps[0].operation in DIVIDED
+            and max(p.get("items", 0), p.get("trials", 0)) > BATCH
+        )
 
     @property
     def name(self) -> str:
