@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.disk import disk_trouble
@@ -44,12 +46,14 @@ class Crew:
         workers: How many.
         gpus: GPUs of each.
         threads: Threads of each on a processor, None for as many as torch takes.
+        logs: The folder of what they print, removed where all went well.
     """
 
     executor: Executor
     workers: int
     gpus: int = 0
     threads: int | None = None
+    logs: Path | None = None
 
 
 def perform(
@@ -276,6 +280,14 @@ class _Driver:
         with suppress(OSError):
             self.claims.close()
             self.job.remove()
+        if self._is_well and self.crew.logs is not None:
+            shutil.rmtree(self.crew.logs, ignore_errors=True)
+            with suppress(OSError):
+                self.crew.logs.parent.rmdir()
+
+    @property
+    def _is_well(self) -> bool:
+        return len(self._done) == len(self.units) and not self._dead
 
     # -- results ----------------------------------------------------------------------------------
     def _of_plan(self, number: int, plan: Plan) -> Performance | MfvError:
