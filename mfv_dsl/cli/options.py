@@ -207,6 +207,15 @@ class LaunchOptions(OptionGroup):
     gpus_per_worker: GpusOption = None
     launcher_option: LauncherOptions = None
 
+    def as_arguments(self) -> dict[str, Any]:
+        """As arguments of :meth:`mfv_dsl.api.Recipe.run`."""
+        return {
+            "launcher": self.launcher,
+            "workers": self.workers,
+            "gpus_per_worker": self.gpus_per_worker,
+            "launcher_options": self.launcher_option or (),
+        }
+
     def settings(self, folder: Path) -> LaunchSettings | None:
         """How a recipe in ``folder`` is put on workers; None where nothing asks for any."""
         from mfv_dsl.launch.settings import launch_settings

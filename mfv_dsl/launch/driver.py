@@ -311,7 +311,9 @@ class _Driver:
                 whole.seconds[step.key] = seconds
         return replace(
             whole,
-            values=_of(whole.values, keys), seconds=_of(whole.seconds, keys),
+            values=_of(whole.values, keys),
+            seconds={step.key: whole.seconds[step.key] for step in plan.steps
+                     if step.key in whole.seconds},
             cached=whole.cached & keys, failures=_of(whole.failures, keys),
             devices={name: device for name, device in whole.devices.items() if name in plan.models},
         )  # fmt: skip
