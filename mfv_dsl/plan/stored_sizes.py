@@ -74,7 +74,7 @@ def _evaluate(plan: Plan, step: Step) -> int:
 
 def _off_task(plan: Plan, step: Step) -> int:
     p = step.parameters
-    return int(p["items"]) * (_NAMED + 32 * len(p["conditions"]))
+    return int(p["items"]) * (_NAMED + 32 * int(p["conditions"]))
 
 
 def _vector(plan: Plan, step: Step) -> int:
