@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from mfv_dsl.launch.options import RayOptions
 
 _STORE = 128 << 20  # bytes for objects: orders are all that a Ray of our own carries
+#: What a Ray of our own is told: to send nothing to its makers, and not to give its workers less of
+#: the processor than other programs have, as it does otherwise.
+_OF_OUR_OWN = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 #: Seconds for workers to leave by themselves when they are told to.
 _TO_LEAVE = 5.0
 _PORT = re.compile(r"(?:[\w.+-]+://)?(?P<host>\[[^]]+\]|[^:/\[]+):(?P<port>\d+)")
@@ -144,6 +147,16 @@ class RayLauncher:
                 ray.shutdown()
             self._is_ours = False
 
+    def automatic(self) -> int:
+        """How many workers there is room for on the Ray that the options name, which is connected
+        to for it.  Raises MfvError as :meth:`start`."""
+        import ray
+
+        if not ray.is_initialized():
+            self._is_ours = True
+            self.connect(1)
+        return max(1, self.places())
+
     def places(self) -> int:
         """How many workers the Ray that is connected has room for at once."""
         return sum(_room(node, self._needs()) for node in _nodes())
@@ -157,7 +170,8 @@ class RayLauncher:
         if address == "local":
             cores = max(os.cpu_count() or 1, math.ceil(workers * self.options.num_cpus))
             more = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _STORE}
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            for name, value in _OF_OUR_OWN.items():
+                os.environ.setdefault(name, value)
         else:
             _reach(address, self.options.connect_s)
         try:
