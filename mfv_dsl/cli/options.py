@@ -139,7 +139,7 @@ LauncherOptions = Annotated[
     typer.Option(
         "--launcher-option", metavar="NAME=VALUE",
         help="An option of the launcher; may be repeated: --launcher-option partition=gpu "
-        "--launcher-option time=120 --launcher-option 'setup=module load cuda' for slurm, "
+        "--launcher-option time=120 for slurm, "
         "--launcher-option address=HOST:PORT for ray; docs/scale.md has all.",
     ),
 ]  # fmt: skip

@@ -238,8 +238,7 @@ class StoredParts:
                 had(place)
             except KeyError:
                 values.append(make())
-                with suppress(NotFinite):  # it is found out where the parts are joined
-                    self.put(step, name, values[-1])
+                self.offer(step, name, values[-1])
         return values
 
     def get(self, step: Step, name: str) -> Any:
@@ -257,6 +256,15 @@ class StoredParts:
         """Keep a part.  Raises MfvError (MFV5374) for one that is not all numbers."""
         path = self._path(step, name)
         self.store._put(path, path.stem, value, f"{step.label}, part {name}", step.operation)
+
+    def offer(self, step: Step, name: str, value: Any) -> bool:
+        """Keep a part unless it is not all numbers, which is found out where parts are joined;
+        whether it is kept."""
+        try:
+            self.put(step, name, value)
+        except NotFinite:
+            return False
+        return True
 
     def missing(self, step: Step, names: Iterable[str]) -> list[str]:
         """Those of ``names`` of which no part is kept."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.execute.claims import Claims
 from mfv_dsl.execute.session import Makes
 from mfv_dsl.execute.store import StoredParts
@@ -103,12 +102,8 @@ class SharedParts:
             if not self._stored.missing(step, [name]):
                 return 0
             value = make()
-            try:
-                self._stored.put(step, name, value)
-            except NotFinite:  # it is found out where the parts are joined
+            if not self._stored.offer(step, name, value):
                 self._unkept.add(name)
-                if self._is_over is None:
-                    values[name] = value
             if self._is_over is None:
                 values[name] = value
             else:
