@@ -106,8 +106,14 @@ class RayLauncher:
     def __init__(self, options: RayOptions, gpus: int) -> None:
         _need_ray()
         self.options, self.gpus = options, gpus
+        self._address = options.address or os.environ.get("RAY_ADDRESS") or "local"
         self._workers: list[RayWorker] = []
         self._is_ours = False  # the connection, and the Ray behind it if it was started here
+
+    @property
+    def is_here(self) -> bool:
+        """Whether Ray is started on this machine for the run."""
+        return self._address == "local"
 
     def start(self, orders: Sequence[WorkerOrder]) -> Sequence[RayWorker]:
         """Start a task for each order, on the Ray that the options name.
@@ -165,9 +171,9 @@ class RayLauncher:
         """Connect to the Ray that the options name, or start one with cores for so many workers."""
         import ray
 
-        address = self.options.address or os.environ.get("RAY_ADDRESS") or "local"
+        address = self._address
         more: dict[str, Any] = {}
-        if address == "local":
+        if self.is_here:
             cores = max(os.cpu_count() or 1, math.ceil(workers * self.options.num_cpus))
             more = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _STORE}
             for name, value in _OF_OUR_OWN.items():
@@ -183,7 +189,7 @@ class RayLauncher:
         except Exception as error:
             raise _unreachable(address, str(error).strip() or repr(error)) from error
         if not self.places():
-            self._refuse_or_warn(address)
+            self._refuse_or_warn()
 
     def _needs(self) -> dict[str, float]:
         """What a worker reserves, as machines name it."""
@@ -204,14 +210,14 @@ class RayLauncher:
         }  # fmt: skip
         return {name: value for name, value in told.items() if value not in (None, {})}
 
-    def _refuse_or_warn(self, address: str) -> None:
+    def _refuse_or_warn(self) -> None:
         needs = ", ".join(f"{name} {amount:g}" for name, amount in self._needs().items())
         there = "; ".join(
             ", ".join(f"{name} {node.get(name, 0):g}" for name in self._needs())
             for node in _nodes()
         )
         text = f"no machine of Ray has what a worker reserves: {needs}; there is {there or 'none'}"
-        if address == "local":
+        if self.is_here:
             self.stop()
             raise MfvError("MFV5648", text, help="reserve less: `--gpus-per-worker 0`, "
                            "`num_cpus`, `memory` and `resources` of Ray's options")  # fmt: skip
