@@ -139,7 +139,7 @@ LauncherOptions = Annotated[
     typer.Option(
         "--launcher-option", metavar="NAME=VALUE",
         help="An option of the launcher; may be repeated: --launcher-option partition=gpu "
-        "--launcher-option time=120 --launcher-option 'setup=module load cuda' for slurm, "
+        "--launcher-option time=120 for slurm, "
         "--launcher-option address=HOST:PORT for ray; docs/scale.md has all.",
     ),
 ]  # fmt: skip
@@ -207,13 +207,20 @@ class LaunchOptions(OptionGroup):
     gpus_per_worker: GpusOption = None
     launcher_option: LauncherOptions = None
 
-    def settings(self, folder: Path) -> LaunchSettings | None:
-        """How a recipe in ``folder`` is put on workers; None where nothing asks for any."""
-        from mfv_dsl.launch.settings import launch_settings
+    def as_arguments(self) -> dict[str, Any]:
+        """As arguments of :meth:`mfv_dsl.api.Recipe.run`."""
+        return {
+            "launcher": self.launcher,
+            "workers": self.workers,
+            "gpus_per_worker": self.gpus_per_worker,
+            "launcher_options": self.launcher_option or (),
+        }
 
-        return launch_settings(
-            folder, self.launcher, self.workers, self.gpus_per_worker, self.launcher_option or ()
-        )
+    def settings(self, recipe: Path | None) -> LaunchSettings | None:
+        """How the recipe of a file is put on workers; None where nothing asks for any."""
+        from mfv_dsl.launch.settings import launch_settings, settings_folder
+
+        return launch_settings(settings_folder(recipe), **self.as_arguments())
 
 
 @dataclass(frozen=True)
