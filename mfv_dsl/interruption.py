@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from mfv_dsl.base.places import finished, store_root
+from mfv_dsl.base.places import store_name
+from mfv_dsl.execute.storage import finished
 
 
 class Interrupted(KeyboardInterrupt):
@@ -21,9 +22,9 @@ def kept_steps(keys: Iterable[str] = ()) -> str:
     """What of the steps with these keys, if they are known, an interrupted run leaves behind."""
     steps = list(dict.fromkeys(keys))
     if not steps:
-        return f"finished steps are kept in {store_root()}"
+        return f"finished steps are kept in {store_name()}"
     done = len(finished(steps))
-    return f"{done} of {len(steps)} steps are finished and kept in {store_root()}"
+    return f"{done} of {len(steps)} steps are finished and kept in {store_name()}"
 
 
 @contextmanager

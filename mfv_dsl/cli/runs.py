@@ -222,8 +222,8 @@ class _Ask:
 def _show_plan(
     recipe: Recipe, only: list[str] | None, as_json: bool, ask: _Ask | None = None
 ) -> None:
-    from mfv_dsl.base.places import finished
     from mfv_dsl.cli.output import print_json
+    from mfv_dsl.execute.storage import finished
     from mfv_dsl.plan.explain import explain_plan, plan_text
     from mfv_dsl.plan.power import sights
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lsprotocol import types as lsp
 
-from mfv_dsl.base.places import finished
+from mfv_dsl.execute.storage import finished
 from mfv_dsl.lang.changes import label_text
 from mfv_dsl.lang.syntax import Block
 from mfv_dsl.lsp.analysis import Analysis

@@ -25,7 +25,7 @@ ALLOWED = {
     "library": {"methods"},
     "execute": {"lang", "plan", "data", "models", "engine", "methods", "library", "version"},
     "launch": {"lang", "plan", "execute", "version"},
-    "lsp": {"lang", "plan", "library", "findings", "version"},
+    "lsp": {"lang", "plan", "library", "findings", "version", "execute.storage"},
     "playground": {
         "lang",
         "plan",
