@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import store_name
 from mfv_dsl.execute.storage import finished
 
@@ -21,9 +22,12 @@ class Interrupted(KeyboardInterrupt):
 def kept_steps(keys: Iterable[str] = ()) -> str:
     """What of the steps with these keys, if they are known, an interrupted run leaves behind."""
     steps = list(dict.fromkeys(keys))
+    try:
+        done = len(finished(steps))
+    except (OSError, MfvError):  # a store that cannot be reached any more
+        steps = []
     if not steps:
         return f"finished steps are kept in {store_name()}"
-    done = len(finished(steps))
     return f"{done} of {len(steps)} steps are finished and kept in {store_name()}"
 
 

@@ -47,6 +47,8 @@ class Claim:
 
     def __init__(self, claims: Claims, name: str, content: bytes) -> None:
         self.name = name
+        #: Who held it before and gave no sign of life any more; None where nobody did.
+        self.taken_from: Owner | None = None
         self._claims, self._content = claims, content
         self._lost, self._looked = False, time.monotonic()
 
@@ -132,7 +134,9 @@ class Claims:
             created = self.storage.create(_file(name), content)
             return self._hold(name, content) if created else None
         if self._is_stale(name, found) and self.storage.replace(_file(name), found, content):
-            return self._hold(name, content)
+            claim = self._hold(name, content)
+            claim.taken_from = _owner(found)
+            return claim
         return None
 
     def holder(self, name: str) -> Owner | None:

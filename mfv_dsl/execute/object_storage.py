@@ -1,9 +1,9 @@
 """A storage in an object store: S3, Google Cloud Storage and whatever else fsspec reaches.
 
 A name is created atomically where the service knows conditional requests: S3 and what speaks its
-protocol (``If-None-Match``, ``If-Match``), Google Cloud Storage (creation alone).  Elsewhere two may
-both be told that they created a name; then both do the same work, and either result is the same.
-Requests that fail for a moment are repeated by the client of the service.
+protocol (``If-None-Match``, ``If-Match``), Google Cloud Storage (creation alone).  Elsewhere two
+may both be told that they created a name; then both do the same work, and either result is the
+same.  Requests that fail for a moment are repeated by the client of the service.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from secrets import token_hex
 from typing import Any
 
@@ -183,10 +183,8 @@ class ObjectStorage:
             return
         bucket = self._root.strip("/").partition("/")[0]
         if self._protocol != "memory":
-            try:
+            with suppress(PermissionError):  # who may not list a bucket may use what is in it
                 self._fs.info(bucket)
-            except PermissionError:  # who may not list a bucket may use what is in it
-                pass
         self._is_there = True
 
     @contextmanager
@@ -211,8 +209,8 @@ class ObjectStorage:
             )  # fmt: skip
         if isinstance(error, PermissionError) or "Credential" in kinds or "ProfileNotF" in kinds:
             return MfvError(
-                "MFV6143", f"{what}: {said}", help="give credentials that may read, write, list and "
-                "remove there, as the service's own tools take them (for S3: AWS_PROFILE, or "
+                "MFV6143", f"{what}: {said}", help="give credentials that may read, write, list "
+                "and remove there, as the service's own tools take them (for S3: AWS_PROFILE, or "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)",
             )  # fmt: skip
         return MfvError(

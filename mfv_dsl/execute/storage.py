@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mfv_dsl.base.disk import disk_trouble, folder_for
-from mfv_dsl.base.files import read_regular, write_atomically
+from mfv_dsl.base.files import missing_folders, read_regular, remove_empty, write_atomically
 from mfv_dsl.base.names import checked_name
 from mfv_dsl.base.places import step_name, store_home, store_root
 
@@ -250,6 +250,23 @@ def _object_storage(url: str) -> Storage:
     from mfv_dsl.execute.object_storage import ObjectStorage
 
     return ObjectStorage(url)
+
+
+def creates_once(storage: Storage) -> bool:
+    """Whether a storage tells one alone of two who create the same name, tried out on it; nothing
+    is left there.  OSError or MfvError where it cannot be written."""
+    made = missing_folders(storage.root) if isinstance(storage, FolderStorage) else []
+    name = f"probe/{secrets.token_hex(8)}"
+    try:
+        with storage.for_writing():
+            try:
+                first, second = storage.create(name, b"first"), storage.create(name, b"second")
+                return first and not second and storage.read(name) == b"first"
+            finally:
+                storage.remove(name)
+    finally:
+        if isinstance(storage, FolderStorage):
+            remove_empty([storage.root / "probe", storage.root / "steps", *made])
 
 
 def finished(keys: Iterable[str]) -> set[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -24,9 +24,11 @@ from safetensors.torch import load, save
 
 from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.places import step_file, step_name, store_home
+from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.finite import check_finite, not_numbers
 from mfv_dsl.execute.off_task import OffTaskMeasurement
+from mfv_dsl.execute.session import Makes
 from mfv_dsl.execute.storage import FolderStorage, Storage, storage_at
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
@@ -258,16 +260,64 @@ class StoredParts:
 
     def keep(self, step: Step, name: str, make: Callable[[], Any]) -> Any:
         """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
-        key = hashlib.sha256(f"{step.key} {name}".encode()).hexdigest()
-        path = f"{self.store.parts_folder(step.key)}/{key}.safetensors"
         try:
             if self.fresh:
-                raise KeyError(key)
-            return self.store._get(path, key, "")
-        except (KeyError, Damaged):
+                raise KeyError(name)
+            return self.get(step, name)
+        except KeyError:
             value = make()
-            self.store._put(path, key, value, f"{step.label}, part {name}", step.operation)
+            self.put(step, name, value)
             return value
+
+    def keep_all(self, step: Step, makes: Makes, had: Callable[[int], None]) -> list[Any]:
+        """The parts of ``step``, each as :meth:`keep` gives it, but that those which are not all
+        numbers are not kept; ``had`` is told the places of those that were not made now."""
+        values = []
+        for place, (name, make) in enumerate(makes):
+            try:
+                if self.fresh:
+                    raise KeyError(name)
+                values.append(self.get(step, name))
+                had(place)
+            except KeyError:
+                values.append(make())
+                self.offer(step, name, values[-1])
+        return values
+
+    def get(self, step: Step, name: str) -> Any:
+        """A part that is kept; KeyError where there is none, or none to be trusted."""
+        try:
+            return self.store._get(self._file(step, name), _part_key(step, name), "")
+        except Damaged:
+            raise KeyError(name) from None
+
+    def put(self, step: Step, name: str, value: Any) -> None:
+        """Keep a part.  Raises MfvError (MFV5374) for one that is not all numbers."""
+        self.store._put(
+            self._file(step, name), _part_key(step, name), value, f"{step.label}, part {name}",
+            step.operation,
+        )  # fmt: skip
+
+    def offer(self, step: Step, name: str, value: Any) -> bool:
+        """Keep a part unless it is not all numbers, which is found out where parts are joined;
+        whether it is kept."""
+        try:
+            self.put(step, name, value)
+        except NotFinite:
+            return False
+        return True
+
+    def missing(self, step: Step, names: Iterable[str]) -> list[str]:
+        """Those of ``names`` of which no part is kept."""
+        there = set(self.store.storage.names(self.store.parts_folder(step.key)))
+        return [name for name in names if self._file(step, name) not in there]
+
+    def _file(self, step: Step, name: str) -> str:
+        return f"{self.store.parts_folder(step.key)}/{_part_key(step, name)}.safetensors"
+
+
+def _part_key(step: Step, name: str) -> str:
+    return hashlib.sha256(f"{step.key} {name}".encode()).hexdigest()
 
 
 def default_store() -> Store:

@@ -28,7 +28,8 @@ def environment_text(environment: Environment) -> str:
         free = f"{place.free / 1e9:.0f} of {place.memory / 1e9:.0f} GB free"
         lines.append(f"{place.name}: {place.what}, {free}")
     lines += [f"{environment.threads} threads", f"models' files are kept in {environment.cache}",
-              f"finished steps are kept in {environment.store}", ""]  # fmt: skip
+              f"finished steps are kept in {environment.store}", _store_line(environment),
+              ""]  # fmt: skip
     width = max(len(fit.name) for fit in environment.fits)
     lines.append(f"{'about what fits':<{width}}  bf16      fp32      files")
     lines += [
@@ -36,12 +37,22 @@ def environment_text(environment: Environment) -> str:
         f"{'here' if fit.here else 'not here'}"
         for fit in environment.fits
     ]
-    lines += ["", *extras_lines(environment.extras), ""]
+    lines += ["", *extras_lines(environment.extras)]
+    slurm = environment.sbatch or "sbatch is not here"
+    lines += [f"Slurm: {slurm}", ""]
     problems = {"tiny()": environment.problem, 'tiny("llava")': environment.llava_problem}
     for model, problem in problems.items():
         lines.append(f"{model} runs" if problem is None else f"{model} does not run: {problem}")
     lines += [f"to install what is missing: {command}" for command in environment.advice]
     return "\n".join(lines) + "\n"
+
+
+def _store_line(environment: Environment) -> str:
+    if environment.store_problem is not None:
+        return f"  where none can be kept: {environment.store_problem}"
+    if environment.store_is_atomic:
+        return "  which can be written, also by several at once"
+    return "  which can be written; it does not tell who of several was first, who may work twice"
 
 
 def extras_lines(extras: Sequence[Extra]) -> list[str]:
