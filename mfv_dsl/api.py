@@ -31,7 +31,7 @@ from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.inclusion import FilesBeside, self_contained
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.launch.settings import launch_settings
+from mfv_dsl.launch.settings import launch_settings, settings_folder
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.loading import device_of
@@ -194,7 +194,7 @@ class Recipe(Short):
         >>> Recipe.from_file("quickstart").folder_of(["raw"]).as_posix()
         'runs/quickstart-only-raw'
         """
-        parts = [] if self.profile is None else [self.profile]
+        parts = []
         if self.overrides:
             digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
             parts.append(f"set-{digest[:6]}")
@@ -203,7 +203,12 @@ class Recipe(Short):
             whole = plain(names) == names  # one name, which a folder may have
             digest = hashlib.sha256(names.encode()).hexdigest()
             parts.append(f"only-{names if whole else digest[:6]}")
-        return run_folder(self.name, "-".join(parts))
+        return self.folder_named(*parts)
+
+    def folder_named(self, *parts: str) -> Path:
+        """A folder for results of it: its own, with its profile's name and ``parts`` behind it."""
+        profile = () if self.profile is None else (self.profile,)
+        return run_folder(self.name, "-".join((*profile, *parts)))
 
     def with_objects(
         self,
@@ -256,8 +261,12 @@ class Recipe(Short):
             plan = build_plan(self.checked, names)
         except MfvError as error:
             raise self._shown(error) from None
-        errors = tuple(map(self.checked.show, plan.errors))
-        return InteractivePlan.of(replace(plan, errors=errors), self.given.objects)
+        shown = replace(
+            plan,
+            errors=tuple(map(self.checked.show, plan.errors)),
+            warnings=tuple(map(self.checked.show, plan.warnings)),
+        )
+        return InteractivePlan.of(shown, self.given.objects)
 
     def _shown(self, error: MfvError) -> MfvError:
         """The error with its place in the option of ``overrides`` that it comes from."""
@@ -335,7 +344,7 @@ class Recipe(Short):
                 workers=workers, gpus_per_worker=gpus_per_worker,
                 launcher_options=launcher_options,
             )  # fmt: skip
-        beside = Path() if self.file is None else self.file.parent
+        beside = settings_folder(self.file)
         crew = launch_settings(beside, launcher, workers, gpus_per_worker, launcher_options)
         names = () if only is None else texts(only, "only")
         folder = self.folder if out is None else user_path(as_path(out, "out"))
