@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfv_dsl.plan.rates import short
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mfv_dsl.execute.environment import Environment, Extra
+    from mfv_dsl.plan.machine import Machine
 
 _TORCHVISION = {
     "as is": "works as it is",
@@ -53,6 +56,27 @@ def _store_line(environment: Environment) -> str:
     if environment.store_is_atomic:
         return "  which can be written, also by several at once"
     return "  which can be written; it does not tell who of several was first, who may work twice"
+
+
+def machine_text(machine: Machine | None) -> str:
+    """What was measured of this machine, as lines of text."""
+    if machine is None:
+        return "this machine's rates are not measured: `mfv doctor --measure`\n"
+    lines = [f"rates of {machine.host}, measured {machine.measured[:10]}, for `mfv plan`:"]
+    for device in machine.devices:
+        small = f", {short(device.small)}FLOP/s in a bundled model" if device.small else ""
+        lines.append(
+            f"  {device.name}: {short(device.single)}FLOP/s in 32 bits, {short(device.half)}FLOP/s "
+            f"in 16{small}"
+        )
+    store = machine.store
+    lines += [
+        f"  a worker starts in {machine.start:.1f} s",
+        f"  store in {store.home}: a small file written in {1000 * store.write_seconds:.1f} ms, "
+        f"read in {1000 * store.read_seconds:.2f} ms; {store.write_rate / 1e6:.0f} MB/s written, "
+        f"{store.read_rate / 1e6:.0f} MB/s read",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def extras_lines(extras: Sequence[Extra]) -> list[str]:
