@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.names import listed_relations, meant_relation, quoted_relation
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import excerpt, tidy
@@ -135,7 +136,10 @@ def build(
             are all 0; MFV7106 and MFV7114 for the list of synonyms.
     """
     problems, left_out = list(findings), dict(dropped or {})
-    rows = [replace(row, query=tidy(row.query), answer=tidy(row.answer)) for row in rows]
+    rows = [
+        replace(row, query=tidy(row.query), answer=tidy(row.answer), relation=tidy(row.relation))
+        for row in rows
+    ]
     if options.synonyms is not None:
         canonical = read_synonyms(options.synonyms)
         rows = [
@@ -143,8 +147,8 @@ def build(
                     answer=canonical.get(row.answer, row.answer))
             for row in rows
         ]  # fmt: skip
-    problems += twin_relations(rows)
     relations = _relations(name, rows, options)
+    problems += twin_relations(rows, relations)
     rows = [row for row in rows if row.relation in relations]
     problems += bad_names(rows)
     problems += bad_relations(rows)
@@ -190,16 +194,19 @@ def build(
 def _relations(name: str, rows: Sequence[ItemRow], options: Options) -> tuple[str, ...]:
     """The relations asked for, or all in the order in which they come."""
     relations = tuple(dict.fromkeys(row.relation for row in rows))
+    asked = []
     for relation in options.relations or ():
-        if relation not in relations:
+        meant = meant_relation(relation, relations)
+        if meant is None:
             near = suggest(relation, relations)
             raise MfvError(
                 "MFV7115", f"{name} has no relation `{relation}`",
-                help=f"did you mean `{near}`?" if near
-                else f"it has {', '.join(relations) or 'none'}",
+                help=f"did you mean `{quoted_relation(near)}`?" if near
+                else f"it has {listed_relations(relations) or 'none'}",
                 argument="relations",
             )  # fmt: skip
-    return relations if options.relations is None else options.relations
+        asked.append(meant)
+    return relations if options.relations is None else tuple(dict.fromkeys(asked))
 
 
 def _without_missing(
@@ -344,10 +351,12 @@ class FileDataset:
         return f"<{self.table.description[:500]}>"
 
     def items(self, relation: str, split: str) -> tuple[Item, ...]:
+        """Those of a relation, by its name or its plain spelling, and a split."""
+        relation = meant_relation(relation, self.relations) or relation
         if (relation, split) not in self.table.items:
             raise MfvError(
                 "MFV7112", f"{self.table.name} has no items of `{relation}` in a split `{split}`",
-                help=f"its relations are {', '.join(self.relations)}; its splits are "
+                help=f"its relations are {listed_relations(self.relations)}; its splits are "
                 f"{', '.join(self.splits)}",
             )  # fmt: skip
         return self.table.items[relation, split]
