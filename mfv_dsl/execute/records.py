@@ -202,6 +202,8 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
         }
         if "opened" in row:
             values["opened"] = f"{100 * row['opened']:.0f}"
+        if "blind" in row:
+            values["blind"] = f"{100 * row['blind']:.0f}"
         if "spread" in row:
             values["spread"] = f"{100 * row['spread']:.1f}"
         if off_task := row.get("off_task"):

@@ -180,6 +180,8 @@ def _mean_row(
         opened=None if single[0].opened is None
         else float(np.mean([row.opened or 0.0 for row in single])),
         spread=float(np.std(accuracies, ddof=1)),
+        blind=None if any(row.blind is None for row in single)
+        else float(np.mean([row.blind or 0.0 for row in single])),
         off_task=off_task_mean(off_task, [[part.dataset for part in parts] for parts in measured])
         if all(off_task := [_off_task(parts) for parts in measured]) else None,
     )  # fmt: skip
@@ -327,6 +329,7 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
         axes=values_of(first.row.axes),
         written=first.written,
         opened=_opened(parts),
+        blind=_blind(parts),
         against={
             name: compared(name)
             for name in first.others
@@ -341,6 +344,12 @@ def _opened(parts: Sequence[_Measurement]) -> float | None:
     """The share of items that opened the gate, None without one."""
     masks = [part.condition.opened for part in parts if part.condition.opened is not None]
     return float(np.concatenate(masks).mean()) if masks else None
+
+
+def _blind(parts: Sequence[_Measurement]) -> float | None:
+    """How often a guess without the picture is right, None where it is not known of all items."""
+    chances = [part.evaluation.blind for part in parts if part.evaluation.blind is not None]
+    return float(np.concatenate(chances).mean()) if len(chances) == len(parts) else None
 
 
 def _off_task(parts: Sequence[_Measurement]) -> list[Part]:

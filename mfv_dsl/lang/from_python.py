@@ -58,6 +58,8 @@ def as_syntax(value: object, parameter: Parameter | None = None) -> Expr:
     if isinstance(value, str):
         return _of_text(value, parameter)
     if isinstance(value, PathLike):
+        if parameter is not None and not _RELATIONS.isdisjoint(parameter.types):
+            raise ArgumentError(f"`{parameter.name}` has to be a name, and this is {shown(value)}")
         return Text(str(fspath(value)))
     if is_truth(value):
         return _of_truth(bool(value), parameter)
@@ -155,7 +157,7 @@ def _name(value: str, parameter: Parameter | None) -> Expr:
     if value.isidentifier() and value.isascii():
         return Name(value)
     types = () if parameter is None else parameter.types
-    if not _RELATIONS.isdisjoint(types) and value.strip():
+    if not _RELATIONS.isdisjoint(types) and value.strip() and value.isprintable():
         return Text(value)
     what = parameter.name if parameter is not None else "a name"
     raise ArgumentError(
