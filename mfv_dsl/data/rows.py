@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mfv_dsl.base.names import plain_spelling
 from mfv_dsl.base.texts import excerpt, is_whole
@@ -31,20 +32,27 @@ class ItemRow:
 
 
 def bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
-    """Names that are blank or endless, or that models would read as their marks."""
-    findings = []
-    for row in rows:
-        for what, name in (("query", row.query), ("answer", row.answer)):
-            if is_blank(name):
-                message = f"`{what}` missing or empty"
-            elif len(name) > LONGEST_NAME:
-                message = f"`{what}` has {len(name):,} characters, which is no name of an object"
-            elif (mark := mark_in(name)) is not None:
-                message = f"`{what}` holds `{mark}`, which models read as a mark, not as a name"
-            else:
-                continue
-            findings.append(Finding("error", "MFV7107", row.place, message))
-    return findings
+    """Names that are blank or endless, or that models would read as their marks; each different
+    name is looked at once."""
+    why = {name: _no_name(name) for row in rows for name in (row.query, row.answer)}
+    if not any(why.values()):
+        return []
+    return [
+        Finding("error", "MFV7107", row.place, f"`{what}` {why[name]}")
+        for row in rows
+        for what, name in (("query", row.query), ("answer", row.answer))
+        if why[name]
+    ]
+
+
+def _no_name(name: str) -> str:
+    """Why an object cannot be called so, empty where it can."""
+    if is_blank(name):
+        return "missing or empty"
+    if len(name) > LONGEST_NAME:
+        return f"has {len(name):,} characters, which is no name of an object"
+    mark = mark_in(name)
+    return "" if mark is None else f"holds `{mark}`, which models read as a mark, not as a name"
 
 
 def bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
@@ -57,6 +65,7 @@ def bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:
     return findings
 
 
+@lru_cache(maxsize=100_000)  # of few relations, for every statement of a set
 def no_relation(name: str) -> str | None:
     """Why a name cannot be that of a relation, None where it can."""
     if is_blank(name):

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.collecting import uncollected
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.names import listed_relations, meant_relation, quoted_relation
@@ -136,10 +137,7 @@ def build(
             are all 0; MFV7106 and MFV7114 for the list of synonyms.
     """
     problems, left_out = list(findings), dict(dropped or {})
-    rows = [
-        replace(row, query=tidy(row.query), answer=tidy(row.answer), relation=tidy(row.relation))
-        for row in rows
-    ]
+    rows = _tidied(rows)
     if options.synonyms is not None:
         canonical = read_synonyms(options.synonyms)
         rows = [
@@ -188,6 +186,20 @@ def build(
         {rule: count for rule, count in left_out.items() if count},
         remark,
     )
+
+
+def _tidied(rows: Sequence[ItemRow]) -> list[ItemRow]:
+    """The rows with tidy names; each different name is looked at once."""
+    names = {name for row in rows for name in (row.query, row.answer, row.relation)}
+    changed = {name: new for name in names if (new := tidy(name)) != name}
+    if not changed:
+        return list(rows)
+    return [
+        replace(row, query=changed.get(row.query, row.query),
+                answer=changed.get(row.answer, row.answer),
+                relation=changed.get(row.relation, row.relation))
+        for row in rows
+    ]  # fmt: skip
 
 
 # -- what a table is checked for ------------------------------------------------------------------
@@ -283,7 +295,7 @@ def deal(rows: Sequence[ItemRow], options: Options) -> tuple[dict[str, str], tup
     def of(image: str) -> str:
         return names[min(bisect_right(ends, share(image, options.seed) * total), len(names) - 1)]
 
-    return {row.image: of(row.image) for row in rows}, names
+    return {image: of(image) for image in dict.fromkeys(row.image for row in rows)}, names
 
 
 def _balanced(
@@ -377,11 +389,13 @@ def of_files(
     a table that has any.
     """
 
+    @uncollected()
     def facts(**arguments: Any) -> DatasetFacts:
         table = read(**arguments)
         refuse_errors(table.name, table.findings)
         return table.facts
 
+    @uncollected()
     def dataset(**arguments: Any) -> FileDataset:
         return FileDataset(read(**arguments))
 

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.names import plain_spelling
 from mfv_dsl.data import open_dataset, read_table
 from mfv_dsl.data.declarations import declared_datasets
 from mfv_dsl.data.findings import Finding, in_order
 from mfv_dsl.data.images import read_rgb
-from mfv_dsl.base.names import plain_spelling
 from mfv_dsl.data.names import read_synonyms
 from mfv_dsl.data.text_files import read_csv
 from mfv_dsl.inputs import read_vector
