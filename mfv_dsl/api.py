@@ -31,7 +31,7 @@ from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.inclusion import FilesBeside, self_contained
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.launch.settings import launch_settings
+from mfv_dsl.launch.settings import launch_settings, settings_folder
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.loading import device_of
@@ -344,7 +344,7 @@ class Recipe(Short):
                 workers=workers, gpus_per_worker=gpus_per_worker,
                 launcher_options=launcher_options,
             )  # fmt: skip
-        beside = Path() if self.file is None else self.file.parent
+        beside = settings_folder(self.file)
         crew = launch_settings(beside, launcher, workers, gpus_per_worker, launcher_options)
         names = () if only is None else texts(only, "only")
         folder = self.folder if out is None else user_path(as_path(out, "out"))

@@ -22,6 +22,7 @@ from mfv_dsl.cli.options import (
 if TYPE_CHECKING:
     from mfv_dsl.api import Recipe
     from mfv_dsl.execute.run_result import RunResult
+    from mfv_dsl.launch.settings import LaunchSettings
     from mfv_dsl.plan.estimate import Estimate
     from mfv_dsl.plan.steps import Plan
 
@@ -58,7 +59,12 @@ def run(
         bool, typer.Option("--fresh", help="Run every step, also those in the store.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the plan and run nothing; with --launcher slurm, the script that would be "
+            "sent to Slurm.",
+        ),
     ] = False,
     trace: Annotated[
         bool,
@@ -88,7 +94,9 @@ def run(
     steps = checked.plan(only)
     show_diagnostics(steps.warnings)
     if dry_run:
-        _show_plan(checked, only, output.as_json)
+        crew = launch.settings(checked.file)
+        if crew is None or not _show_script(crew, steps, output.as_json):
+            _show_plan(checked, only, output.as_json)
         return
     _refuse(steps)
     if report:
@@ -108,6 +116,28 @@ def run(
         made = result.report()
         typer.echo(f"report in {made}", err=True)
     show_result(result, output.as_json, **({} if made is None else {"report": str(made)}))
+
+
+def _show_script(crew: LaunchSettings, plan: Plan, as_json: bool) -> bool:
+    """The script that Slurm would be sent, on stdout, and for how many workers; False where the
+    launcher sends none."""
+    from mfv_dsl.base.places import finished
+    from mfv_dsl.cli.output import print_json
+    from mfv_dsl.launch.crews import script_of
+
+    _refuse(plan)
+    script = script_of(crew)
+    if script is None:
+        return False
+    steps = len(plan.steps)
+    done = len(finished(step.key for step in plan.steps))
+    if as_json:
+        print_json({"script": script, "workers": crew.workers, "steps": steps, "finished": done})
+    else:
+        typer.echo(script, nl=not script.endswith("\n"))
+        workers = f"{crew.workers} workers, an array of jobs" if crew.workers != 1 else "1 worker"
+        typer.echo(f"{workers}, for {steps} steps, {done} of them finished", err=True)
+    return True
 
 
 def show_result(result: RunResult, as_json: bool, **more: object) -> None:
