@@ -280,8 +280,11 @@ def relation(scope: Scope, node: Expr, context: TypingContext, subject: str) -> 
 def _unknown_relation(
     scope: Scope, node: Name | Text, context: TypingContext, relations: dict[str, str]
 ) -> None:
-    is_name = isinstance(node, Name)
-    if is_name and scope.kind(node.text) is not None and node.text not in scope.doubtful:
+    if (
+        isinstance(node, Name)
+        and scope.kind(node.text) is not None
+        and node.text not in scope.doubtful
+    ):
         node_type = expressions.infer(scope, node, context)
         scope.error(
             "MFV3001",
