@@ -39,8 +39,10 @@ from mfv_dsl.plan.build import build_plan
 from mfv_dsl.progress import Progress, listening
 
 if TYPE_CHECKING:
+    from mfv_dsl.execute.run import By
     from mfv_dsl.execute.run_folder import Origin
     from mfv_dsl.execute.settings import Listener
+    from mfv_dsl.launch.settings import LaunchSettings
 
 
 NO_OBJECTS = Given()
@@ -361,15 +363,19 @@ class Recipe(Short):
             if result is None:
                 from mfv_dsl.execute.run import run_plan
 
-                by = None
-                if crew is not None:
-                    from mfv_dsl.launch.crews import performer
-
-                    by = performer(crew)
+                by = self._performer(crew)
                 result = run_plan(
                     plan, text, folder, told, settings, name=name, origin=origin, by=by
                 )
         return InteractiveResult.of(result, self.given.objects)
+
+    def _performer(self, crew: LaunchSettings | None) -> By | None:
+        """What performs its steps in place of this process."""
+        if crew is None:
+            return None
+        from mfv_dsl.launch.crews import performer
+
+        return performer(crew)
 
     def _origin(self, folder: Path, only: Sequence[str]) -> Origin:
         """What a run of it in ``folder`` says of where it comes from."""
