@@ -53,7 +53,7 @@ def power_of(n: int, difference: float, differing: float = MANY) -> float:
         ArgumentError: For numbers that are none of these.
 
     >>> round(power_of(100, 0.2, 0.5), 2)
-    0.81
+    0.82
     """
     n, difference, differing = _checked(n, difference, differing)
     if n <= EXACT:
