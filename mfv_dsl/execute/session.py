@@ -6,7 +6,8 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from mfv_dsl import data, models
 from mfv_dsl.base.errors import MfvError
@@ -23,12 +24,16 @@ from mfv_dsl.engine.prefix import PrefixOf, encode_prefix, full_passes
 from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
 from mfv_dsl.methods.adapter_training import Adapter, with_adapter
-from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
+from mfv_dsl.methods.answers import Answers, Asking, Variant, object_names
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
+
+Result = TypeVar("Result")
+#: The parts of a step: the name of each, and what makes it.
+Makes: TypeAlias = "Sequence[tuple[str, Callable[[], Any]]]"
 
 
 class Parts(Protocol):
@@ -36,6 +41,10 @@ class Parts(Protocol):
 
     def keep(self, step: Step, name: str, make: Callable[[], Any]) -> Any:
         """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
+
+    def keep_all(self, step: Step, makes: Makes, had: Callable[[int], None]) -> list[Any]:
+        """All parts of ``step``, in their order, wherever they are made; ``had`` is told the places
+        of those that were not made here."""
 
 
 class Batches(Sequence[PromptBatch]):
@@ -100,6 +109,30 @@ def fitting(backend: Backend, prompts: Sequence[Prompt]) -> int:
     length = prompt_tokens(backend.facts, shots)
     bytes_ = prompt_bytes(backend.facts, length, PRECISIONS[backend.facts.precision])
     return min(BATCH, rows_at_once(backend.device, bytes_))
+
+
+class _Ahead:
+    """Chunks of prompts that are measured in turn: where the model is on a device of its own, the
+    pictures of the next one are drawn while it works on one, as :class:`Batches` does within."""
+
+    def __init__(self, backend: Backend, dataset: Dataset, chunks: Sequence[list[Prompt]]) -> None:
+        self._backend, self._dataset, self.chunks = backend, dataset, chunks
+        self._given_up: dict[int, Callable[[], None]] = {}
+
+    def make(self, number: int, measure: Callable[[list[Prompt]], Result]) -> Result:
+        """What is measured on a chunk."""
+        if self._backend.device.type != "cpu" and number + 1 < len(self.chunks):
+            following = self.chunks[number + 1]
+            first = following[: fitting(self._backend, following)]
+            self._given_up[number + 1] = self._backend.expect(first, self._dataset)
+        result = measure(self.chunks[number])
+        self._given_up.pop(number, _nothing)()
+        return result
+
+    def give_up(self) -> None:
+        """Of what was begun to be drawn, give up what nobody asked for."""
+        while self._given_up:
+            self._given_up.popitem()[1]()
 
 
 @dataclass(frozen=True)
@@ -248,6 +281,34 @@ class Session:
         """A part of a long step, which an interrupted run need not make again."""
         return make() if self.parts is None else self.parts.keep(step, name, make)
 
+    def in_parts(
+        self, step: Step, makes: Makes, had: Callable[[int], None] = lambda place: None
+    ) -> list[Any]:
+        """All parts of a step that depend on nothing but the step and their names, in their order:
+        made here or, where several workers share the work, by others.  ``had`` is told the places
+        of those that were not made here.  Of a step of one part none is kept."""
+        if self.parts is None or len(makes) == 1:
+            return [make() for _, make in makes]
+        return self.parts.keep_all(step, makes, had)
+
+    def over_prompts(
+        self, step: Step, prompts: list[Prompt], measure: Callable[[list[Prompt]], Result],
+        name: str = "", had: Callable[[int], None] = lambda prompts: None,
+    ) -> list[Result]:  # fmt: skip
+        """What ``measure`` gives for every :data:`BATCH` of ``prompts``, in order: parts of the
+        step, whose names begin with ``name``.  ``had`` is told the numbers of prompts of parts that
+        were not made here."""
+        chunks = [prompts[start : start + BATCH] for start in range(0, len(prompts), BATCH)]
+        ahead = _Ahead(self.backend(step), self.dataset(step), chunks or [[]])
+        makes = [
+            (f"{name}{number}/{BATCH}", partial(ahead.make, number, measure))
+            for number in range(len(ahead.chunks))
+        ]
+        try:
+            return self.in_parts(step, makes, lambda place: had(len(ahead.chunks[place])))
+        finally:
+            ahead.give_up()
+
     def batches(self, step: Step, prompts: list[Prompt], size: int | None = None) -> Batches:
         """Prompts rendered and encoded, as by :func:`batched`."""
         return batched(self.backend(step), self.dataset(step), prompts, size)
@@ -284,23 +345,34 @@ class Session:
             )  # fmt: skip
 
     def adapted_answers(
-        self, step: Step, prompts: list[Prompt], split: str, adapter: Adapter
+        self, step: Step, prompts: list[Prompt], split: str, adapter: Adapter, name: str = ""
     ) -> Answers:
         """What the model answers with an adapter in it; no prefix is shared with the model without
         one."""
+        asked = step.parameters["answer"], self.names(step, split)
+
+        def measured(chunk: list[Prompt]) -> tuple[Answers, ...]:
+            with with_adapter(self.backend(step), adapter) as backend:
+                batches = batched(backend, self.dataset(step), chunk)
+                return Asking(backend, [()], *asked).measured(batches)
+
+        parts = self.over_prompts(step, prompts, measured, name)
         with with_adapter(self.backend(step), adapter) as backend:
-            (answers,) = measure_answers(
-                backend, batched(backend, self.dataset(step), prompts), [()],
-                step.parameters["answer"], self.names(step, split),
-            )  # fmt: skip
+            batches = batched(backend, self.dataset(step), prompts)
+            (answers,) = Asking(backend, [()], *asked).joined(batches, parts)
         return answers
 
     def answers(
-        self, step: Step, prompts: list[Prompt], split: str, variants: Sequence[Variant]
-    ) -> list[Answers]:
-        """What the model answers under each variant, in the way that the step asks."""
-        return measure_answers(
-            self.backend(step), self.batches(step, prompts), variants,
-            step.parameters["answer"], self.names(step, split),
+        self, step: Step, prompts: list[Prompt], split: str, variants: Sequence[Variant],
+        name: str = "",
+    ) -> list[Answers]:  # fmt: skip
+        """What the model answers under each variant, in the way that the step asks; the names of
+        the parts begin with ``name``."""
+        asking = Asking(
+            self.backend(step), variants, step.parameters["answer"], self.names(step, split),
             prefix_of(step, self._prefixes[step.model, step.dataset]),
         )  # fmt: skip
+        parts = self.over_prompts(
+            step, prompts, lambda chunk: asking.measured(self.batches(step, chunk)), name
+        )
+        return asking.joined(self.batches(step, prompts), parts)

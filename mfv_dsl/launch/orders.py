@@ -23,6 +23,7 @@ class WorkerOrder:
         job: The name of the run in the store, the same for all its workers.
         number: Which worker this is, from 1.
         workers: How many there are.
+        folder: The folder that relative paths of the recipe are meant from.
         home: The store: an absolute folder, or the address of an object storage.
         gpus: How many GPUs the worker has.
         threads: How many threads it computes with on a processor, None for as many as torch takes.
@@ -35,6 +36,7 @@ class WorkerOrder:
     job: str
     number: int
     workers: int
+    folder: str
     home: str
     gpus: int
     threads: int | None

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -96,8 +96,13 @@ def as_written(
     return outputs * (_gain(backend, layer) * norm.scales[layer])
 
 
+#: The sum of every layer's scales over prompts, in float64, their number, and the outputs of heads
+#: in the first of them.
+NormSums: TypeAlias = "tuple[torch.Tensor, int, torch.Tensor]"
+
+
 class NormRecorder:
-    """Collects :class:`NormSamples` over batches; memory does not grow with their number."""
+    """Collects :data:`NormSums` over batches; memory does not grow with their number."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend, self._layers = backend, backend.sites["lm.attn"].layers
@@ -118,9 +123,17 @@ class NormRecorder:
         self._outputs.append(heads[:room].float().cpu())
         self._count += len(heads)
 
-    def result(self) -> NormSamples:
-        """The means and the outputs that were kept, of one prompt at least."""
-        return NormSamples((self._total / self._count).float(), torch.cat(self._outputs))
+    def sums(self) -> NormSums:
+        """What was collected so far."""
+        return self._total, self._count, torch.cat(self._outputs)
+
+
+def norm_samples(parts: Sequence[NormSums]) -> NormSamples:
+    """The means, and the outputs that are kept, of all ``parts``, in their order; of one prompt at
+    least."""
+    totals, counts, outputs = zip(*parts, strict=True)
+    total = sum(totals[1:], totals[0])
+    return NormSamples((total / sum(counts)).float(), torch.cat(outputs)[:KEPT])
 
 
 def linearisation(

@@ -230,6 +230,7 @@ def test_off_task_prompts_are_of_other_relations_in_equal_measure(scenes: Scenes
         other_relations(scenes, scenes.relations)
 
 
+@pytest.mark.slow
 def test_off_task_prompts_are_drawn_without_torch():
     code = "import sys, mfv_dsl.data.off_task; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -318,6 +319,7 @@ def test_answers_before_and_after(tiny: OpenFlamingo, scenes: Scenes):
     assert len(likeliest_answers(tiny, batch, [[]], top=10_000)[0]) == 54
 
 
+@pytest.mark.slow
 def test_where_a_vector_is_added_when_nobody_says(tiny: OpenFlamingo):
     question = inspection.about_scene(seed=3)
     whole = vector_for(tiny, 4, 40.0)

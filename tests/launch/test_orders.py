@@ -17,7 +17,7 @@ TEXT = "mfv 1\nmodel m = tiny()\ndataset d = scenes()\neval raw {\n  on = [left]
 
 def an_order(settings: RunSettings) -> WorkerOrder:
     work = Work((compile_text(TEXT).plan(),), settings, frozenset({"a"}))
-    return WorkerOrder(__version__, "job", 1, 2, "/store", 0, 1, packed(work))
+    return WorkerOrder(__version__, "job", 1, 2, "/folder", "/store", 0, 1, packed(work))
 
 
 def test_what_is_sent_is_what_arrives():

@@ -210,6 +210,7 @@ def test_ties_between_heads_are_settled_by_place():
     assert top_heads([scores], 3) == ((2, 1), (0, 0), (0, 1))
 
 
+@pytest.mark.slow
 def test_heads_can_be_ranked_on_prompts_that_are_answered_wrongly(tmp_path: Path):
     """Without examples the bundled model is never right about novel objects."""
     recipe = """mfv 1

@@ -32,6 +32,7 @@ from mfv_dsl.methods.tuning_variables import VARIABLES
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.tiny.constructor import load
+from tests.cases import one_quick
 from tests.methods.support import batches, zeros
 
 MODELS = pytest.mark.parametrize(
@@ -108,7 +109,7 @@ CASES = {
 
 
 @MODELS
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", one_quick(CASES))
 def test_a_few_steps_are_those_of_the_definition(case: str, name: str, scenes: Scenes):
     sites, layer, variable, loss, position = CASES[case]
     model = load(name)

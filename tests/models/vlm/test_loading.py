@@ -67,6 +67,7 @@ def _with_flat_masks(
     return out.transpose(1, 2), None
 
 
+@pytest.mark.slow
 def test_the_capture_works_beside_an_attention_with_other_masks(checkpoint: Checkpoint):
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import flash_attention_mask

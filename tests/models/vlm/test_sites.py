@@ -229,6 +229,7 @@ def test_heads_of_cross_attention_are_ranked_as_those_of_self_attention(
     assert estimate.cie.shape == exact.cie.shape and np.isfinite(estimate.cie).all()
 
 
+@pytest.mark.slow
 def test_where_a_layer_has_no_heads_nothing_is_said_of_them(loaded: Loaded):
     model = loaded("mllama")
     assert model.facts.layers_without_heads == (1, 3) == model.sites["xattn"].layers
