@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mfv_dsl.cli.options import (
+    LaunchOptions,
     OutputOptions,
     ProfileOption,
     RecipeArgument,
@@ -64,6 +65,7 @@ def sweep(
         bool, typer.Option("--dry-run", help="Show the variants and run nothing.")
     ] = False,
     *,
+    launch: LaunchOptions,
     output: OutputOptions,
 ) -> None:
     """Run a recipe under several values of what it declares, and print one table of all.
@@ -83,11 +85,12 @@ def sweep(
         else:
             typer.echo(variants.to_text(), nl=False)
         return
+    crew = launch.settings(variants.folder_of_recipe)
     keys = dict.fromkeys(step.key for variant in variants.all for step in variant.plan.steps)
     typer.echo(variants.summary, err=True)
     with kept(lambda: kept_steps(keys)), output.progress() as listener:
         result = run_variants(
-            variants, out, device, fresh=fresh, download=download, listener=listener
+            variants, out, device, fresh=fresh, download=download, listener=listener, crew=crew
         )
     if output.as_json:
         print_json(result.to_json())
