@@ -107,11 +107,6 @@ class Variants:
         return self.recipe.folder_named(f"sweep-{names[:60]}-{digest}")
 
     @property
-    def folder_of_recipe(self) -> Path:
-        """Where the recipe lies, and settings beside it."""
-        return Path() if self.recipe.file is None else self.recipe.file.parent
-
-    @property
     def summary(self) -> str:
         """How many variants there are, and how much work."""
         steps = [step.key for variant in self.all for step in variant.plan.steps]
