@@ -19,12 +19,12 @@ from mfv_dsl.execute.folder import Performance
 from mfv_dsl.execute.operations.evaluation import check_answers
 from mfv_dsl.execute.run import perform_group, performed, prepared
 from mfv_dsl.execute.session import Session
-from mfv_dsl.execute.store import Damaged, StoredParts
+from mfv_dsl.execute.storage import storage_at
+from mfv_dsl.execute.store import Damaged, StoredParts, store_at
 from mfv_dsl.launch.job import ALL, Job, Report, Seen
 from mfv_dsl.launch.orders import Work, WorkerOrder, opened
 from mfv_dsl.launch.partial_values import is_partial, keep_partial, kept_partial
 from mfv_dsl.launch.parts import Helped, SharedParts
-from mfv_dsl.launch.shared import storage_of, store_of
 from mfv_dsl.launch.telling import Telling, warnings_told
 from mfv_dsl.launch.units import Unit, units_of
 from mfv_dsl.models.loaded import clear_models
@@ -45,7 +45,7 @@ def work(order: WorkerOrder) -> None:
     Raises MfvError: MFV5671 and MFV5672 for an order that cannot be read here or is of another
     version; what cannot be done otherwise is reported to whoever watches the run.
     """
-    job = Job(storage_of(order.home), order.job)
+    job = Job(storage_at(order.home), order.job)
     try:
         what = opened(order)
     except MfvError as error:
@@ -73,7 +73,7 @@ class _Worker:
     def __init__(self, order: WorkerOrder, what: Work, job: Job, claims: Claims) -> None:
         self.order, self.what, self.job, self.claims = order, what, job, claims
         self.units = units_of(what.plans, what.had)
-        self.store = store_of(order.home)
+        self.store = store_at(order.home)
         fresh = what.settings.fresh
         self.stored_parts = StoredParts(self.store, False)
         self.parts = SharedParts(self.stored_parts, claims, order.job if fresh else "")

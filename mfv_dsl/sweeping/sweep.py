@@ -15,13 +15,16 @@ from mfv_dsl.base.arguments import path as as_path
 from mfv_dsl.base.arguments import texts, truth
 from mfv_dsl.base.disk import disk_trouble, folder_for
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import store_root, user_path
+from mfv_dsl.base.places import store_home, user_path
 from mfv_dsl.base.short import kind_of, names, short
 from mfv_dsl.execute.run_result import StoredValues
 from mfv_dsl.execute.settings import RunSettings
+from mfv_dsl.execute.storage import finished
 from mfv_dsl.given import options_of as overrides_of
 from mfv_dsl.interruption import interruptible
-from mfv_dsl.launch.settings import launch_settings
+from mfv_dsl.launch.settings import launch_settings, settings_folder
+from mfv_dsl.plan.estimate import Estimate
+from mfv_dsl.plan.machine import kept_machine
 from mfv_dsl.plots import RunViews
 from mfv_dsl.progress import Progress, listening
 from mfv_dsl.sweeping.overs import options_of, read_overs
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.run import By
     from mfv_dsl.execute.run_result import RunResult
     from mfv_dsl.execute.settings import Listener
+    from mfv_dsl.launch.forecast import Forecast
     from mfv_dsl.launch.settings import LaunchSettings
     from mfv_dsl.plan.steps import Plan
     from mfv_dsl.sweeping.joined import Outcome
@@ -180,7 +184,7 @@ def sweep(
     """
     fresh, download = truth(fresh, "fresh"), truth(download, "download")
     variants = planned(recipe, over, profile, overrides, only)
-    beside = variants.folder_of_recipe
+    beside = settings_folder(variants.recipe.file)
     crew = launch_settings(beside, launcher, workers, gpus_per_worker, launcher_options)
     return run_variants(
         variants, out, device, fresh=fresh, download=download, progress=progress,
@@ -207,6 +211,25 @@ def planned(
     else:
         chosen = Recipe.from_file(recipe, overrides_of(overrides), profile)
     return variants_of(chosen, overs, None if only is None else texts(only, "only"))
+
+
+def expected(variants: Variants, workers: int) -> Forecast:
+    """What the steps of all variants will take on several workers, by the rates that were measured
+    of this machine, if they were."""
+    from mfv_dsl.estimates import estimate_of
+    from mfv_dsl.launch.forecast import forecast
+
+    plans = [variant.plan for variant in variants.all]
+    done = finished({step.key for plan in plans for step in plan.steps})
+    found = [estimate_of(plan, done) for plan in plans]
+    estimates = [one for one in found if one is not None]
+    whole = None
+    if len(estimates) == len(plans):
+        seconds = {key: one for estimate in estimates for key, one in estimate.seconds.items()}
+        basis = f"the estimates of all variants; of the first, {estimates[0].basis}"
+        memory = max(estimate.memory for estimate in estimates)
+        whole = Estimate(seconds, memory, basis, max(one.before for one in estimates))
+    return forecast(plans, done, workers, whole, kept_machine())
 
 
 def run_variants(
@@ -327,4 +350,4 @@ def _values(result: RunResult) -> Mapping[str, Any]:
         key: operation for key, operation in operations.items()
         if key not in unkept and key not in result.failures
     }  # fmt: skip
-    return ChainMap(unkept, StoredValues(kept, store_root()))  # type: ignore[arg-type]
+    return ChainMap(unkept, StoredValues(kept, store_home()))  # type: ignore[arg-type]
