@@ -78,10 +78,16 @@ def perform(
 
     Raises:
         MfvError: MFV5670 and MFV5671 for what cannot be sent to workers, MFV5674 where workers die
-            before they do anything, MFV5675 for settings that need one process, MFV6120 to MFV6124
-            for a store that cannot be written; and what :class:`Crew`'s executor raises.
+            before they do anything, MFV5675 and MFV5679 for settings and a store that need one
+            process, MFV6120 to MFV6124 for a store that cannot be written; and what the executor
+            raises.
     """
     settings = settings or RunSettings()
+    if shared_home().startswith("memory:"):
+        raise MfvError(
+            "MFV5679", "a store in memory is one process's alone, and workers share the store",
+            help="let MFV_HOME name a folder, or a bucket",
+        )  # fmt: skip
     if settings.trace:
         raise MfvError(
             "MFV5675", "a trace tells what one process reads and writes in turn",
@@ -361,6 +367,7 @@ class _Task:
 
     def reach(self, done: int) -> None:
         """So many units are done."""
+        done = min(done, self._total)
         if done > self._done:
             self._advance(done - self._done)
             self._done = done
