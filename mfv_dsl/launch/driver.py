@@ -19,12 +19,13 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.claims import Claims, Owner
 from mfv_dsl.execute.folder import Performance
 from mfv_dsl.execute.settings import Listener, RunSettings, Silence
-from mfv_dsl.execute.store import Damaged, Store, StoredParts
+from mfv_dsl.execute.storage import storage_at
+from mfv_dsl.execute.store import Damaged, Store, StoredParts, store_at
 from mfv_dsl.launch.executors import Executor, Worker
 from mfv_dsl.launch.job import ALL, Job, Seen
 from mfv_dsl.launch.orders import Work, WorkerOrder, orders_for, packed
 from mfv_dsl.launch.partial_values import kept_partial
-from mfv_dsl.launch.shared import shared_home, storage_of, store_of
+from mfv_dsl.launch.shared import shared_home
 from mfv_dsl.launch.telling import interval
 from mfv_dsl.launch.units import Unit, units_of
 from mfv_dsl.plan.steps import Plan, Step
@@ -112,8 +113,8 @@ class _Driver:
     ) -> None:
         self.plans, self.crew, self.listener, self.settings = plans, crew, listener, settings
         home = shared_home()
-        self.job = Job(storage_of(home), f"{time.strftime('%Y%m%d')}-{secrets.token_hex(6)}")
-        self.store: Store = store_of(home)
+        self.job = Job(storage_at(home), f"{time.strftime('%Y%m%d')}-{secrets.token_hex(6)}")
+        self.store: Store = store_at(home)
         self.parts = StoredParts(self.store, False)
         self.claims = Claims(self.job.storage, Owner())
         self.steps = {step.key: step for plan in plans for step in plan.steps}

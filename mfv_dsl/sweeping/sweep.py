@@ -16,10 +16,11 @@ from mfv_dsl.base.arguments import path as as_path
 from mfv_dsl.base.arguments import texts, truth
 from mfv_dsl.base.disk import disk_trouble, folder_for
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import finished, store_root, user_path
+from mfv_dsl.base.places import store_home, user_path
 from mfv_dsl.base.short import kind_of, names, short
 from mfv_dsl.execute.run_result import StoredValues
 from mfv_dsl.execute.settings import RunSettings
+from mfv_dsl.execute.storage import finished
 from mfv_dsl.given import options_of as overrides_of
 from mfv_dsl.interruption import interruptible
 from mfv_dsl.launch.settings import launch_settings, settings_folder
@@ -352,4 +353,4 @@ def _values(result: RunResult) -> Mapping[str, Any]:
         key: operation for key, operation in operations.items()
         if key not in unkept and key not in result.failures
     }  # fmt: skip
-    return ChainMap(unkept, StoredValues(kept, store_root()))  # type: ignore[arg-type]
+    return ChainMap(unkept, StoredValues(kept, store_home()))  # type: ignore[arg-type]
