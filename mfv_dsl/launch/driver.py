@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from mfv_dsl.execute.storage import storage_at
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, store_at
 from mfv_dsl.launch.executors import Executor, Worker
 from mfv_dsl.launch.job import ALL, Job, Seen
+from mfv_dsl.launch.leftovers import remove_leftovers
 from mfv_dsl.launch.orders import Work, WorkerOrder, orders_for, packed
 from mfv_dsl.launch.partial_values import kept_partial
 from mfv_dsl.launch.shared import shared_home
@@ -342,36 +342,6 @@ class _Driver:
             cached=whole.cached & keys, failures=_of(whole.failures, keys),
             devices={name: device for name, device in whole.devices.items() if name in plan.models},
         )  # fmt: skip
-
-
-def remove_leftovers(claims: Claims) -> None:
-    """Release what processes of this machine hold that are gone, which otherwise takes until they
-    give no sign of life for long enough, and remove the files of runs that they watched."""
-    with suppress(OSError):
-        gone: dict[str, Owner] = {}
-        for file in claims.storage.names("claims"):
-            owner = claims.holder(file.removeprefix("claims/"))
-            if owner is not None and _is_gone(owner):
-                gone[owner.nonce] = owner
-        for owner in gone.values():
-            claims.release_all_of(owner)
-        for job in Job.all_of(claims.storage):
-            watchers = job.owners(0)
-            if watchers and all(map(_is_gone, watchers)):
-                job.remove()
-
-
-def _is_gone(owner: Owner) -> bool:
-    """Whether a process ran on this machine and is gone."""
-    if owner.host != socket.gethostname() or os.name == "nt":  # there the question would end it
-        return False
-    try:
-        os.kill(owner.process, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 class _Task:

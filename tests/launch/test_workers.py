@@ -23,8 +23,9 @@ from mfv_dsl.execute.claims import Claims, Owner
 from mfv_dsl.execute.run import perform as perform_here
 from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.execute.storage import FolderStorage
-from mfv_dsl.launch.driver import Crew, perform, remove_leftovers
+from mfv_dsl.launch.driver import Crew, perform
 from mfv_dsl.launch.job import ALL, Job
+from mfv_dsl.launch.leftovers import remove_leftovers
 from mfv_dsl.launch.local import LocalExecutor, automatic_workers
 from mfv_dsl.launch.orders import Work, WorkerOrder, packed
 from mfv_dsl.launch.units import units_of
