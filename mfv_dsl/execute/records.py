@@ -3,7 +3,8 @@
 A folder has results of several kinds: ``results`` (a record for every condition and relation),
 ``answers`` (also for every relation whose object was answered), ``choices`` (what was tried to
 settle ``choose``), ``numbers`` (of reports), ``heads`` (the effect of every head), ``weights`` (of
-the candidates of blends) and ``cost`` (what a vector costs elsewhere, written by ``mfv cost``).
+the candidates of blends), ``tunes`` (trained vectors) and ``cost`` (what a vector costs elsewhere,
+written by ``mfv cost``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mfv_dsl.base.numbers import decimals, p_value, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
+from mfv_dsl.execute.layouts import layout
 from mfv_dsl.execute.rankings import rankings
 from mfv_dsl.execute.run_files import (
     COST,
@@ -49,8 +51,8 @@ _AXES = "axes"
 
 def table(
     folders: Sequence[Path | str],
-    rows: Sequence[str] | str = "condition",
-    cols: Sequence[str] | str = "relation",
+    rows: Sequence[str] | str | None = None,
+    cols: Sequence[str] | str | None = None,
     value: Sequence[str] | str | None = None,
     where: Mapping[str, Sequence[str] | str] | None = None,
     labels: Sequence[Label] | Mapping[str, str] = (),
@@ -62,8 +64,10 @@ def table(
 
     Args:
         folders: Folders of runs.
-        rows: The fields that run down.
-        cols: The fields that run across.
+        rows: The fields that run down, by default those of the kind, such as ``condition`` of
+            results, ``head`` and ``tune``, behind what else tells its records apart.
+        cols: The fields that run across, by default ``relation``, of answers ``answered`` and of
+            costs ``what``.
         value: What stands in the cells, by default the first that there is: ``accuracy`` of
             results.
         where: By field what is kept; ``*`` stands for anything.
@@ -81,10 +85,10 @@ def table(
     values = _listed(value, "value")
     if where is not None and not isinstance(where, Mapping):
         raise ArgumentError(f"where has to be a dictionary, and this is {shown(where)}")
-    kept = {field: _listed(names, "where") for field, names in (where or {}).items()}
+    wished = {field: texts(names, "where") for field, names in (where or {}).items()}
     if first is not None:
         first = whole(first, "first", least=1)
-    kind = of or _kind([*down, *across, *kept], folders, values)
+    kind = of or _kind([*down, *across, *wished], folders, values)
     if kind not in _READ:
         near = suggest(kind, _READ)
         raise MfvError(
@@ -92,9 +96,16 @@ def table(
             help=f"did you mean `{near}`?" if near else f"there are: {', '.join(_READ)}",
         )  # fmt: skip
     records = list(_records(kind, zip(run_names(folders), map(Path, folders), strict=True)))
+    kept = {field: _values(field, names, records) for field, names in wished.items()}
     if isinstance(labels, Mapping):
         labels = [label_of(pattern, text) for pattern, text in labels.items()]
-    values = values or [next(iter(records[0].values))] if records else ["accuracy"]
+    if not records:
+        raise MfvError(
+            "MFV6113", f"there are no {kind} in {', '.join(map(str, folders))}",
+            help=f"name another kind (`--of`): {', '.join(name for name in _READ if name != kind)}",
+        )  # fmt: skip
+    down, across = layout(kind, records, down, across, kept)
+    values = values or [next(iter(records[0].values))]
     return pivot(records, down, across, values, kept, labels, first, corner)
 
 
@@ -112,11 +123,21 @@ def _listed(names: Sequence[str] | str | None, what: str) -> list[str]:
     return [name.strip() for text in listed for name in text.split(",") if name.strip()]
 
 
+def _values(field: str, names: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """What is kept of a field: names, or several in one text with commas between, unless a value
+    has the commas."""
+    there = {record.fields.get(field) for record in records}
+    kept: list[str] = []
+    for name in names:
+        kept += [name] if name in there else _listed([name], "where")
+    return kept
+
+
 def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence[str]) -> str:
     """The kind of results that has such fields."""
     telling = {"head": "heads", "number": "numbers", "answered": "answers",
                "candidate": "weights", "kind": "cost", "split": "choices", "chosen": "choices",
-               "rank": "heads"}  # fmt: skip
+               "rank": "heads", "tune": "tunes", "variable": "tunes"}  # fmt: skip
     for field in (*fields, *values):
         if field in telling:
             return telling[field]
@@ -191,6 +212,8 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
         }
         if "opened" in row:
             values["opened"] = f"{100 * row['opened']:.0f}"
+        if "blind" in row:
+            values["blind"] = f"{100 * row['blind']:.0f}"
         if "spread" in row:
             values["spread"] = f"{100 * row['spread']:.1f}"
         if off_task := row.get("off_task"):
@@ -292,6 +315,19 @@ def _numbers(data: Mapping[str, Any]) -> Iterator[Record]:
         )
 
 
+def _tunes(data: Mapping[str, Any]) -> Iterator[Record]:
+    for row in data.get("tunes", ()):
+        fields = {name: _text(row[name]) for name in ("tune", "relation", "variable", "layer")}
+        fields |= {name: _text(value) for name, value in row.get(_AXES, {}).items()}
+        yield Record(fields, {
+            "accuracy": percent(row["accuracy"], row["ci_low"], row["ci_high"]),
+            "start": f"{100 * row['start_accuracy']:.0f}",
+            "nll": decimals(row["nll"], 3), "start_nll": decimals(row["start_nll"], 3),
+            "norm": decimals(row["norm"], 2), "start_norm": decimals(row["start_norm"], 2),
+            "chosen": str(row["chosen"]), "epochs": str(row["epochs"]), "n": str(row["n"]),
+        })  # fmt: skip
+
+
 # -- heads ----------------------------------------------------------------------------------------
 def _heads(folder: Path) -> Iterator[Record]:
     """The effects of all heads, those with the largest mean first; where several relations were
@@ -360,6 +396,6 @@ def _cost(data: Mapping[str, Any]) -> Iterator[Record]:
 
 _READ: Mapping[str, Any] = {
     "results": _results, "answers": _answers, "choices": _choices, "heads": _heads,
-    "weights": _weights, "numbers": _numbers, "cost": _cost,
+    "weights": _weights, "numbers": _numbers, "tunes": _tunes, "cost": _cost,
 }  # fmt: skip
 _OF_ROWS = ("results", "answers")
