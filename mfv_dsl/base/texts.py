@@ -69,6 +69,9 @@ def decode(data: bytes) -> str:
     'mfv 1'
     """
     mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
+    packed = next((name for begin, name in _PACKED.items() if data.startswith(begin)), None)
+    if packed is not None:
+        raise BadText(f"it is packed ({packed})", "unpack it, and name the file that was in it", "")
     content = data[len(mark) :]
     try:
         return content.decode(encoding)
@@ -80,6 +83,13 @@ def decode(data: bytes) -> str:
             f"{len(mark) + error.start:,}, on line {line_at(readable)}",
             "save it as UTF-8" + (_older(content) if encoding == "utf-8" else ""), readable,
         ) from None  # fmt: skip
+
+
+#: How files begin that hold others, packed.
+_PACKED = {
+    b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf\x27\x1c": "7z",
+}  # fmt: skip
 
 
 def line_at(before: str) -> int:
