@@ -78,6 +78,19 @@ def plain(text: str, empty: str = "unnamed") -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")[:LONGEST] or empty
 
 
+def checked_name(name: str) -> str:
+    """``name``, a relative path with ``/`` between its parts; ValueError if it could lead out of
+    the folder that it is relative to, or if a part of it begins with a full stop.
+
+    >>> checked_name("steps/ab/abcd.safetensors")
+    'steps/ab/abcd.safetensors'
+    """
+    parts = name.split("/")
+    if any(not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts):
+        raise ValueError(f"no name of a storage: {name!r}")
+    return name
+
+
 # -- relations ------------------------------------------------------------------------------------
 def is_plain(relation: str) -> bool:
     """Whether a recipe writes a relation without quotes.
