@@ -18,7 +18,7 @@ import torch
 
 from mfv_dsl import data
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.data.drawn_scene import DrawnScene
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.marks import check_name
@@ -156,10 +156,9 @@ def about_item(
 def check_names(dataset: Dataset, relation: str, split: str) -> None:
     for name, names in ((relation, dataset.relations), (split, dataset.splits)):
         if name not in names:
-            near = suggest(name, names)
             raise MfvError(
                 "MFV7112", f"the dataset has no `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
+                help=did_you_mean(name, names, f"it has {', '.join(names)}"),
             )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.short import Short
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.texts import excerpt, tidy
 from mfv_dsl.data.findings import SHOWN, Finding, in_order, refuse_errors
 from mfv_dsl.data.image_files import ImageFile, with_contents
@@ -192,11 +192,9 @@ def _relations(name: str, rows: Sequence[ItemRow], options: Options) -> tuple[st
     relations = tuple(dict.fromkeys(row.relation for row in rows))
     for relation in options.relations or ():
         if relation not in relations:
-            near = suggest(relation, relations)
             raise MfvError(
                 "MFV7115", f"{name} has no relation `{relation}`",
-                help=f"did you mean `{near}`?" if near
-                else f"it has {', '.join(relations) or 'none'}",
+                help=did_you_mean(relation, relations, f"it has {', '.join(relations) or 'none'}"),
                 argument="relations",
             )  # fmt: skip
     return relations if options.relations is None else options.relations
