@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import overload
 
 
 def distance(a: str, b: str, limit: int = 2) -> int:
@@ -51,6 +52,16 @@ def suggest(word: str, candidates: Iterable[str]) -> str | None:
         if edits < nearest:
             best, nearest = candidate, edits
     return best
+
+
+@overload
+def did_you_mean(word: str, candidates: Iterable[str], otherwise: str) -> str: ...
+
+
+@overload
+def did_you_mean(
+    word: str, candidates: Iterable[str], otherwise: str | None = None
+) -> str | None: ...
 
 
 def did_you_mean(word: str, candidates: Iterable[str], otherwise: str | None = None) -> str | None:
