@@ -83,7 +83,7 @@ def results(out: Path, home: Path) -> dict[str, bytes]:
     """What a run leaves, but for times and what was in the store before."""
     names = ("results.json", "results.csv", "items.csv", "plan.json")
     found = {name: (out / name).read_bytes() for name in names if (out / name).exists()}
-    return found | {path.name: path.read_bytes() for path in home.glob("steps/*/*")}
+    return found | {path.name: path.read_bytes() for path in home.glob("steps/*/[!.]*")}
 
 
 def workers_of(home: Path) -> Iterator[int]:

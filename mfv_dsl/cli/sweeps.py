@@ -17,6 +17,7 @@ from mfv_dsl.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mfv_dsl.launch.settings import LaunchSettings
     from mfv_dsl.sweeping.sweep import SweepResult
     from mfv_dsl.sweeping.variants import Variants
 
@@ -62,7 +63,12 @@ def sweep(
         bool, typer.Option("--fresh", help="Run every step, also those in the store.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the variants and run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the variants and run nothing; with --workers, what they will take on these, "
+            "and with --launcher slurm the script that would be sent to Slurm.",
+        ),
     ] = False,
     *,
     launch: LaunchOptions,
@@ -79,13 +85,10 @@ def sweep(
 
     variants = planned(recipe, over, profile, sets or (), only)
     show_diagnostics(variants.warnings)
+    crew = launch.settings(variants.recipe.file)
     if dry_run:
-        if output.as_json:
-            print_json(variants.to_json())
-        else:
-            typer.echo(variants.to_text(), nl=False)
+        _show_variants(variants, crew, output.as_json)
         return
-    crew = launch.settings(variants.folder_of_recipe)
     keys = dict.fromkeys(step.key for variant in variants.all for step in variant.plan.steps)
     typer.echo(variants.summary, err=True)
     with kept(lambda: kept_steps(keys)), output.progress() as listener:
@@ -99,6 +102,29 @@ def sweep(
     if result.failed:
         _show_failures(result)
         raise typer.Exit(4)
+
+
+def _show_variants(variants: Variants, crew: LaunchSettings | None, as_json: bool) -> None:
+    """The variants; what they will take on workers, and the script that Slurm would be sent, where
+    these are asked for."""
+    from mfv_dsl.cli.output import print_json
+    from mfv_dsl.launch.crews import script_of
+    from mfv_dsl.sweeping.sweep import expected
+
+    script = None if crew is None else script_of(crew)
+    told = None
+    if crew is not None and isinstance(crew.workers, int):
+        told = expected(variants, crew.workers)
+    if as_json:
+        more = {} if told is None else {"forecast": told.to_json()}
+        print_json({**variants.to_json(), **more, **({"script": script} if script else {})})
+    elif script is not None:
+        typer.echo(script, nl=not script.endswith("\n"))
+        typer.echo(variants.to_text(), nl=False, err=True)
+    else:
+        typer.echo(variants.to_text(), nl=False)
+    if told is not None and not as_json:
+        typer.echo(f"\n{told.to_text()}", nl=False, err=script is not None)
 
 
 def _show(result: SweepResult, variants: Variants) -> None:

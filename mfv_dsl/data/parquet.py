@@ -12,7 +12,6 @@ from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.json_values import BadValue, not_understood
 from mfv_dsl.data.parquet_files import read_rows, text_in
 from mfv_dsl.data.rows import ItemRow
-from mfv_dsl.data.statements import relation_of
 from mfv_dsl.data.table import Options, Table, build, of_files
 
 
@@ -39,7 +38,7 @@ def read(
             continue
         images.setdefault(name, picture)
         part = texts[3] if split else None
-        rows.append(ItemRow(row.place, name, *texts[:2], relation_of(texts[2]), part))
+        rows.append(ItemRow(row.place, name, *texts[:3], part))
     return build(f"parquet({file})", rows, images, Options(**options), findings)
 
 

@@ -80,7 +80,9 @@ class Evaluation(Short):
 
     ``items`` are the prompts' queries, answers and places in their file, each (prompts,) and empty
     in what an earlier version kept; ``texts`` are the different answers that were given, and
-    ``zero_shot_said`` (prompts,) the places of the zero-shot ones among them.
+    ``zero_shot_said`` (prompts,) the places of the zero-shot ones among them.  ``blind`` (prompts,)
+    is how probably an answer is right that is guessed without the picture, by how frequent it is;
+    None of pictures that are drawn, and in what an earlier version kept.
     """
 
     conditions: tuple[Condition, ...]
@@ -92,6 +94,7 @@ class Evaluation(Short):
     items: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
     texts: tuple[str, ...] = ()
     zero_shot_said: np.ndarray | None = None
+    blind: np.ndarray | None = None
 
     @property
     def real(self) -> tuple[Condition, ...]:

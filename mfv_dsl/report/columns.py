@@ -45,7 +45,8 @@ def result_columns(
     for title, metric in _METRIC.items():
         columns[title] = reported(RESULT_COLUMNS[title], metric)
         if title == "accuracy %":
-            columns["sd over seeds"] = reported(RESULT_COLUMNS["sd over seeds"], metric)
+            for beside in ("sd over seeds", "blind %"):
+                columns[beside] = reported(RESULT_COLUMNS[beside], metric)
     columns["vs zero-shot"] = [
         "" if _is_zero_shot(row) else text
         for row, text in zip(fields, columns["vs zero-shot"], strict=True)

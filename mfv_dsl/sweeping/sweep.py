@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,16 @@ from mfv_dsl.base.arguments import path as as_path
 from mfv_dsl.base.arguments import texts, truth
 from mfv_dsl.base.disk import disk_trouble, folder_for
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import store_root, user_path
+from mfv_dsl.base.places import store_home, user_path
 from mfv_dsl.base.short import kind_of, names, short
 from mfv_dsl.execute.run_result import StoredValues
 from mfv_dsl.execute.settings import RunSettings
+from mfv_dsl.execute.storage import finished
 from mfv_dsl.given import options_of as overrides_of
 from mfv_dsl.interruption import interruptible
-from mfv_dsl.launch.settings import launch_settings
+from mfv_dsl.launch.settings import launch_settings, settings_folder
+from mfv_dsl.plan.estimate import Estimate
+from mfv_dsl.plan.machine import kept_machine
 from mfv_dsl.plots import RunViews
 from mfv_dsl.progress import Progress, listening
 from mfv_dsl.sweeping.overs import options_of, read_overs
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.run import By
     from mfv_dsl.execute.run_result import RunResult
     from mfv_dsl.execute.settings import Listener
+    from mfv_dsl.launch.forecast import Forecast
     from mfv_dsl.launch.settings import LaunchSettings
     from mfv_dsl.plan.steps import Plan
     from mfv_dsl.sweeping.joined import Outcome
@@ -180,7 +185,7 @@ def sweep(
     """
     fresh, download = truth(fresh, "fresh"), truth(download, "download")
     variants = planned(recipe, over, profile, overrides, only)
-    beside = variants.folder_of_recipe
+    beside = settings_folder(variants.recipe.file)
     crew = launch_settings(beside, launcher, workers, gpus_per_worker, launcher_options)
     return run_variants(
         variants, out, device, fresh=fresh, download=download, progress=progress,
@@ -207,6 +212,25 @@ def planned(
     else:
         chosen = Recipe.from_file(recipe, overrides_of(overrides), profile)
     return variants_of(chosen, overs, None if only is None else texts(only, "only"))
+
+
+def expected(variants: Variants, workers: int) -> Forecast:
+    """What the steps of all variants will take on several workers, by the rates that were measured
+    of this machine, if they were."""
+    from mfv_dsl.estimates import estimate_of
+    from mfv_dsl.launch.forecast import forecast
+
+    plans = [variant.plan for variant in variants.all]
+    done = finished({step.key for plan in plans for step in plan.steps})
+    found = [estimate_of(plan, done) for plan in plans]
+    estimates = [one for one in found if one is not None]
+    whole = None
+    if len(estimates) == len(plans):
+        seconds = {key: one for estimate in estimates for key, one in estimate.seconds.items()}
+        basis = f"the estimates of all variants; of the first, {estimates[0].basis}"
+        memory = max(estimate.memory for estimate in estimates)
+        whole = Estimate(seconds, memory, basis, max(one.before for one in estimates))
+    return forecast(plans, done, workers, whole, kept_machine())
 
 
 def run_variants(
@@ -262,7 +286,7 @@ def _performed(
     """The variants, whose steps workers have performed: those of all together, as if the variants
     were run one after the other."""
     from mfv_dsl.launch.crews import crew_of
-    from mfv_dsl.launch.driver import perform
+    from mfv_dsl.launch.driver import perform_in_turn
 
     made = list(variants.all)
     new = [
@@ -275,17 +299,19 @@ def _performed(
         made = [replace(v, recipe=v.recipe.with_models()) for v in made]
     settings = replace(settings, given=variants.recipe.given.objects)
     workers = crew_of(crew, settings.device)
-    results = perform([made[number].plan for number in new], workers, listener, settings)
-    for number, result in zip(new, results, strict=True):
-        recipe = replace(made[number].recipe, by=_giving(result))
+    plans = [made[number].plan for number in new]
+    result_of = perform_in_turn(plans, workers, listener, settings)
+    for place, number in enumerate(new):
+        recipe = replace(made[number].recipe, by=_giving(partial(result_of, place)))
         made[number] = replace(made[number], recipe=recipe)
     return tuple(made)
 
 
-def _giving(result: Performance | MfvError) -> By:
+def _giving(result_of: Callable[[], Performance | MfvError]) -> By:
     """What gives a result that is there already."""
 
     def by(plan: Plan, listener: Listener | None, settings: RunSettings) -> Performance:
+        result = result_of()
         if isinstance(result, MfvError):
             raise result
         return result
@@ -327,4 +353,4 @@ def _values(result: RunResult) -> Mapping[str, Any]:
         key: operation for key, operation in operations.items()
         if key not in unkept and key not in result.failures
     }  # fmt: skip
-    return ChainMap(unkept, StoredValues(kept, store_root()))  # type: ignore[arg-type]
+    return ChainMap(unkept, StoredValues(kept, store_home()))  # type: ignore[arg-type]

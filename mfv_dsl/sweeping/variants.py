@@ -14,8 +14,9 @@ from mfv_dsl.api import Recipe
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.names import DEVICES, plain
-from mfv_dsl.base.places import finished, identity_of_place
+from mfv_dsl.base.places import identity_of_place
 from mfv_dsl.base.source import Source
+from mfv_dsl.execute.storage import finished
 from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.lang.sweeps import COLUMNS
 from mfv_dsl.lang.syntax import Axis
@@ -104,11 +105,6 @@ class Variants:
         digest = hashlib.sha256(text.encode()).hexdigest()[:6]
         names = "-".join(_short_names(self.overs).values())
         return self.recipe.folder_named(f"sweep-{names[:60]}-{digest}")
-
-    @property
-    def folder_of_recipe(self) -> Path:
-        """Where the recipe lies, and settings beside it."""
-        return Path() if self.recipe.file is None else self.recipe.file.parent
 
     @property
     def summary(self) -> str:

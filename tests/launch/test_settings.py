@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,10 @@ def test_what_is_wrong_in_python_is_refused(given: dict[str, object]):
     with pytest.raises(MfvError) as error:
         launch_settings(Path("nowhere"), **given)  # type: ignore[arg-type]
     assert error.value.code in ("MFV5640", "MFV5641")
+
+
+def test_the_page_names_every_option():
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    for options in (SlurmOptions, RayOptions):
+        missing = [one.name for one in fields(options) if f"`{one.name}`" not in page]
+        assert not missing

@@ -67,7 +67,7 @@ def an_order(plan: Plan, home: Path, **changes: object) -> WorkerOrder:
 
 
 def stored(home: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in home.glob("steps/*/*")}
+    return {path.name: path.read_bytes() for path in home.glob("steps/*/[!.]*")}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.data.items import Prompt
+from mfv_dsl.data.items import Item, Prompt
+from mfv_dsl.data.statistics import blind_chances
+from mfv_dsl.data.table import FileDataset
 from mfv_dsl.engine.edits import Edit, Span
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.positions import no_text, wording
@@ -81,7 +83,17 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
         ),
         tuple(wordings.texts),
         zero_shot_said,
+        _blind(session, step, queries),
     )
+
+
+def _blind(session: Session, step: Step, queries: Sequence[Item]) -> np.ndarray | None:
+    """How probably a guess by the frequency of answers is right (prompts,).  Scenes that are drawn
+    have all answers equally often, so that there is nothing to guess by."""
+    dataset, p = session.dataset(step), step.parameters
+    if not isinstance(dataset, FileDataset):
+        return None
+    return np.array(blind_chances(dataset, p["relation"], p["split"], queries))
 
 
 class Wordings:
