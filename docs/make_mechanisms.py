@@ -54,11 +54,16 @@ def filled(page: str, made: Mapping[str, str]) -> str:
 
 
 def run(command: str, folder: str) -> str:
-    """What a command prints, without what it says of files."""
+    """What a command prints, without what it says of files, its margin and its empty lines."""
     words = [sys.executable, "-m", "mfv_dsl", *shlex.split(command)[1:]]
     done = subprocess.run(words, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
-    lines = [line.rstrip() for line in done.stdout.strip("\n").splitlines()]
-    return "\n".join(line for line in lines if not line.startswith("saved")) + "\n"
+    return tidied(done.stdout)
+
+
+def tidied(printed: str) -> str:
+    """The lines of what a command printed that the page shows."""
+    lines = [line.rstrip().removeprefix(" ") for line in printed.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("saved")) + "\n"
 
 
 if __name__ == "__main__":
