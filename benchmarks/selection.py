@@ -17,7 +17,7 @@ import numpy as np
 
 import mfv_dsl as mfv
 from benchmarks.measuring import rank_correlation
-from mfv_dsl.lang.entries import RANKINGS
+from mfv_dsl.lang.functions import RANKINGS
 
 RELATIONS = ("left", "right", "above", "below")
 
