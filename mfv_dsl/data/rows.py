@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mfv_dsl.base.texts import excerpt
+from mfv_dsl.data.choices import LONGEST_TEXT, Choice
 from mfv_dsl.data.findings import Finding, listed
 from mfv_dsl.data.marks import differing_by_case, is_blank, mark_in
 from mfv_dsl.data.names import relation_name
@@ -28,6 +29,7 @@ class ItemRow:
     answer: str
     relation: str
     split: str | None = None
+    choice: Choice | None = None
 
 
 def bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
@@ -37,7 +39,7 @@ def bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
         for what, name in (("query", row.query), ("answer", row.answer)):
             if is_blank(name):
                 message = f"`{what}` missing or empty"
-            elif len(name) > LONGEST_NAME:
+            elif len(name) > (LONGEST_NAME if row.choice is None else LONGEST_TEXT):
                 message = f"`{what}` has {len(name):,} characters, which is no name of an object"
             elif (mark := mark_in(name)) is not None:
                 message = f"`{what}` holds `{mark}`, which models read as a mark, not as a name"
@@ -45,6 +47,15 @@ def bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
                 continue
             findings.append(Finding("error", "MFV7107", row.place, message))
     return findings
+
+
+def without_choice(rows: Sequence[ItemRow]) -> list[Finding]:
+    """A warning of rows without options, where others have some: none can be asked by options."""
+    lacking = [row for row in rows if row.choice is None]
+    if not lacking or len(lacking) == len(rows):
+        return []
+    what = f"has no options, and {len(rows) - len(lacking):,} of {len(rows):,} items have some"
+    return [Finding("warning", "MFV7161", lacking[0].place, what)]
 
 
 def is_relation(name: str) -> bool:
