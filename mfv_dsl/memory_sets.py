@@ -65,9 +65,9 @@ def dataset(
     Args:
         items: A list or any iterable of dicts, a pandas data frame, or anything with a length whose
             items are got by number, such as a torch dataset. An item is a dict, or a tuple of
-            image, query, answer, relation and, if wanted, split and options. Its image is a picture of Pillow,
-            an array (height, width, 3), a tensor (3, height, width), bytes of an image file, or a
-            path.
+            image, query, answer, relation and, if wanted, split and options. Its image is a picture
+            of Pillow, an array (height, width, 3), a tensor (3, height, width), bytes of an image
+            file, or a path.
         name: What errors and recipes call it.
         image: The key of an item's image; ``query`` to ``split`` likewise. Splits are dealt by
             image where no item has one.

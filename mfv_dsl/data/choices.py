@@ -115,6 +115,8 @@ def right_of(answer: Any, options: Sequence[Any]) -> int:
     (1, 0, 1)
     """
     texts = [_text(option) for option in options]
+    if isinstance(answer, float) and answer.is_integer():  # as data frames hold whole numbers
+        answer = int(answer)
     if isinstance(answer, int) and not isinstance(answer, bool):
         if str(answer) in texts and texts.index(str(answer)) != answer:
             raise BadChoice(
@@ -134,8 +136,8 @@ def right_of(answer: Any, options: Sequence[Any]) -> int:
         if place < len(texts):
             return place
     raise BadChoice(
-        f"the answer {cell_shown(answer)} is none of the {len(texts)} options, and no letter or number "
-        "of one"
+        f"the answer {cell_shown(answer)} is none of the {len(texts)} options, and no letter or "
+        "number of one"
     )
 
 

@@ -65,8 +65,9 @@ def _row(place: str, entry: Any) -> ItemRow:
     folder = text_of(entry, "task_type", where)
     listed = list_of(entry, "options", where)
     right = index_of(entry, "answer", where, len(listed))
-    choice = choice_of(listed, right)
+    choice = choice_of(listed, right, text_of(entry, "question", where))
     relation = relation_of(tidy(text_of(entry, "sub_task_type", where)).lower())
     image = image_name(f"{folder}/{name}.png")
-    query = tidy(text_of(entry, "question", where))
-    return ItemRow(place, image, query, choice.answer, relation, choice=choice)
+    return ItemRow(
+        place, image, tidy(choice.question), choice.answer, relation, choice=choice
+    )  # fmt: skip

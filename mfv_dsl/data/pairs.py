@@ -83,7 +83,11 @@ def _row(place: str, record: Mapping[str, Any]) -> tuple[ItemRow | None, list[Fi
         names = " and ".join(f"`{key}`" for key in missing)
         findings.append(Finding("error", "MFV7107", place, f"{names} missing or empty"))
     for key in (*NEEDED, "split", "question"):
-        if key == "answer" and _is_number(record.get(key)) and not _is_missing(record.get("options")):
+        if (
+            key == "answer"
+            and _is_number(record.get(key))
+            and not _is_missing(record.get("options"))
+        ):
             continue
         if record.get(key) is not None and not isinstance(record[key], str):
             what = f"`{key}` is not text but {excerpt(json.dumps(record[key]), 40)}"

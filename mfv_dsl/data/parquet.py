@@ -46,9 +46,7 @@ def read(
             continue
         images.setdefault(name, picture)
         part = texts[2] if split else None
-        rows.append(
-            ItemRow(row.place, name, texts[0], right, relation_of(texts[1]), part, choice)
-        )
+        rows.append(ItemRow(row.place, name, texts[0], right, relation_of(texts[1]), part, choice))
     return build(f"parquet({file})", rows, images, Options(**common), findings)
 
 

@@ -172,9 +172,7 @@ def build(
     pools: dict[tuple[str, str], list[Item]] = {(r, s): [] for r in relations for s in splits}
     for row in rows:
         around = neighbours[row.image, row.query]
-        item = Item(
-            row.image, row.query, row.answer, row.relation, around, row.place, row.choice
-        )
+        item = Item(row.image, row.query, row.answer, row.relation, around, row.place, row.choice)
         pools[row.relation, split_of[row.image]].append(item)
     if not rows and not has_errors:
         notes = [f"{count:,} {rule}" for rule, count in left_out.items() if count]
@@ -339,10 +337,7 @@ def _hash(
     content = [
         _VERSION,
         list(relations),
-        [
-            [*pool, [_content(item) for item in members]]
-            for pool, members in items.items()
-        ],
+        [[*pool, [_content(item) for item in members]] for pool, members in items.items()],
         [
             [image, file.bytes, *([file.content] if file.content else [])]
             for image, file in images.items()

@@ -80,7 +80,8 @@ class Evaluation(Short):
 
     ``items`` are the prompts' queries, answers and places in their file, each (prompts,) and empty
     in what an earlier version kept; ``texts`` are the different answers that were given, and
-    ``zero_shot_said`` (prompts,) the places of the zero-shot ones among them.
+    ``zero_shot_said`` (prompts,) the places of the zero-shot ones among them; ``options`` are those
+    of each query, where it has to choose one.
     """
 
     conditions: tuple[Condition, ...]
@@ -92,6 +93,7 @@ class Evaluation(Short):
     items: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
     texts: tuple[str, ...] = ()
     zero_shot_said: np.ndarray | None = None
+    options: tuple[tuple[str, ...], ...] = ()
 
     @property
     def real(self) -> tuple[Condition, ...]:

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mfv_dsl.base.columns import MEAN
+from mfv_dsl.base.columns import CHOICE_FIELDS, MEAN
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.execute.choice_figures import choice_fields
 from mfv_dsl.execute.conditions import Condition, Evaluation, Failure, Point, planned
 from mfv_dsl.execute.off_task import OffTaskMeasurement, Part, off_task_mean, off_task_row
 from mfv_dsl.execute.rows import (
@@ -182,6 +183,11 @@ def _mean_row(
         spread=float(np.std(accuracies, ddof=1)),
         off_task=off_task_mean(off_task, [[part.dataset for part in parts] for parts in measured])
         if all(off_task := [_off_task(parts) for parts in measured]) else None,
+        **{
+            name: float(np.mean([getattr(row, name) for row in single]))
+            for name in CHOICE_FIELDS
+            if all(getattr(row, name) is not None for row in single)
+        },
     )  # fmt: skip
 
 
@@ -334,6 +340,11 @@ def _row(relation: str | None, at: Point, parts: Sequence[_Measurement]) -> Resu
         },
         off_task=off_task_row(measured) if (measured := _off_task(parts)) else None,
         **(_answers(parts[0]) if relation is not None else {}),
+        **choice_fields(
+            [part.condition.outcomes for part in parts],
+            [answer for part in parts for answer in part.evaluation.items[1]],
+            "balanced_accuracy" in first.row.metrics,
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts
 from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.data.findings import listed
-from mfv_dsl.data.items import Dataset, Prompt
+from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.table import FileDataset
@@ -22,8 +22,10 @@ from mfv_dsl.engine.kept_prefixes import KeptPrefixes
 from mfv_dsl.engine.prefix import PrefixOf, encode_prefix, full_passes
 from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
+from mfv_dsl.lang.entries import CHOOSING
 from mfv_dsl.methods.adapter_training import Adapter, with_adapter
 from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
+from mfv_dsl.methods.choices import measure_choices
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
@@ -130,6 +132,12 @@ def prefix_of(step: Step, last: PrefixOf = encode_prefix) -> PrefixOf:
     """What runs the prompts of an evaluation: ``last`` where it writes to last tokens alone, full
     passes where tokens before them see what is written."""
     return last if step.parameters.get("position", "last") == "last" else full_passes
+
+
+def _asked(item: Item) -> tuple[str, ...]:
+    """The texts of an item's question with options."""
+    choice = item.choice
+    return () if choice is None else (*filter(None, [choice.question]), *choice.options)
 
 
 def _nothing() -> None:
@@ -265,12 +273,14 @@ class Session:
         if not isinstance(dataset, FileDataset):
             return
         names: dict[str, None] = {}
+        asked: set[str] = set()  # which may never be
         for items in dataset.table.items.values():
             for item in items:
-                for name in (item.query, item.answer):
-                    if name not in names:
+                for name in (item.query, item.answer, *_asked(item)):
+                    if name not in names and name not in asked:
                         check_name(name, backend.marks, f"{dataset.table.name}, {item.place}")
-                        names[name] = None
+                        asked.add(name)
+                names |= dict.fromkeys((item.query, item.answer))
         self.warn_of_unknown(step, sorted(names))
 
     def warn_of_unknown(self, step: Step, names: Sequence[str]) -> None:
@@ -289,18 +299,26 @@ class Session:
         """What the model answers with an adapter in it; no prefix is shared with the model without
         one."""
         with with_adapter(self.backend(step), adapter) as backend:
-            (answers,) = measure_answers(
-                backend, batched(backend, self.dataset(step), prompts), [()],
-                step.parameters["answer"], self.names(step, split),
-            )  # fmt: skip
+            (answers,) = self._answers(backend, step, prompts, split, [()], encode_prefix)
         return answers
 
     def answers(
         self, step: Step, prompts: list[Prompt], split: str, variants: Sequence[Variant]
     ) -> list[Answers]:
         """What the model answers under each variant, in the way that the step asks."""
-        return measure_answers(
-            self.backend(step), self.batches(step, prompts), variants,
-            step.parameters["answer"], self.names(step, split),
-            prefix_of(step, self._prefixes[step.model, step.dataset]),
-        )  # fmt: skip
+        last = prefix_of(step, self._prefixes[step.model, step.dataset])
+        return self._answers(self.backend(step), step, prompts, split, variants, last)
+
+    def _answers(
+        self, backend: Backend, step: Step, prompts: list[Prompt], split: str,
+        variants: Sequence[Variant], prefixes: PrefixOf,
+    ) -> list[Answers]:  # fmt: skip
+        how = step.parameters["answer"]
+
+        def batches_of(asked: list[Prompt]) -> Batches:
+            return batched(backend, self.dataset(step), asked)
+
+        if how in CHOOSING:
+            return measure_choices(backend, batches_of, prompts, variants, how, prefixes)
+        names = self.names(step, split)
+        return measure_answers(backend, batches_of(prompts), variants, how, names, prefixes)

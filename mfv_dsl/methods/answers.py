@@ -164,7 +164,7 @@ def measure_answers(
             own = prefix_of(backend, rows.batch).settled(own)
         answers = answered(rows.batch, own)
         return [
-            replace(answer, opened=_opened(edits))
+            replace(answer, opened=opened_by(edits))
             for answer, edits in zip(answers, own, strict=True)
         ]
 
@@ -173,7 +173,7 @@ def measure_answers(
     return [next(found) if error is None else Answers.failed(error) for error in errors]
 
 
-def _opened(edits: Variant) -> np.ndarray | None:
+def opened_by(edits: Variant) -> np.ndarray | None:
     """The prompts in which an edit that has a gate is made, (prompts,); None where none has."""
     masks = [edit.when for edit in edits if isinstance(edit.when, torch.Tensor)]
     return torch.stack(masks).any(0).cpu().numpy() if masks else None
@@ -286,11 +286,15 @@ def answered_relations(
 ) -> np.ndarray:
     """Which of ``relations`` each answer would be right for, (prompts,); -1 for none of them.
 
-    Of several the one asked for counts, else the first.
+    Of several the one asked for counts, else the first.  The right option of a question counts as
+    the object asked for.
     """
     places = np.full(len(prompts), -1)
     for i, (prompt, name) in enumerate(zip(prompts, names, strict=True)):
         objects = answers_by_relation(prompt.query)
+        choice = prompt.query.choice
+        if choice is not None and name == choice.answer:
+            name = prompt.query.answer
         candidates = [r for r in (prompt.query.relation, *relations) if objects.get(r) == name]
         if name is not None and candidates:
             places[i] = relations.index(candidates[0])

@@ -245,13 +245,28 @@ def extract(plan: Plan, step: Step) -> Description:
     )
 
 
+def times_asked(plan: Plan, step: Step) -> float:
+    """How many prompts ask one item: with `answer = choice` one for each turn of its options, on
+    average over the dataset, and one for their texts."""
+    if step.parameters.get("answer") != "choice" or step.parameters.get("mode") == "classify":
+        return 1
+    return 1 + options_of(plan, step)
+
+
+def options_of(plan: Plan, step: Step) -> float:
+    """How many options a question of the step's dataset has, on average."""
+    facts = plan.datasets[step.dataset].facts if step.dataset is not None else None
+    return facts.options if isinstance(facts, DatasetFacts) and facts.options else 2
+
+
 def answers(plan: Plan, step: Step) -> Description:
     """Of what the unedited model answers."""
     p, facts = step.parameters, model_facts(plan, step)
     copies = 2 if p["answer"] == "generate" and not facts.shares_prefix else 1
+    asked = times_asked(plan, step)
     return Description(
         _prompts(p, p["items"]), "nothing",
-        **_cost(facts, p["items"], p["items"] * copies,
+        **_cost(facts, round(p["items"] * asked), round(p["items"] * copies * asked),
                 _memory(facts, min(p["items"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
 
@@ -273,8 +288,12 @@ def evaluate(plan: Plan, step: Step) -> Description:
         passes = variants = 1
     if p["answer"] == "generate" and not shares_prefix(facts, p):
         variants *= 2  # the first token is scored by a pass of its own
+    asked = times_asked(plan, step)
+    if asked > 1:
+        passes, variants = round(passes * asked), round(variants * asked)
     return Description(
         _prompts(p, p["items"])
+        + (", each asked in all turns of its options and by their texts" if asked > 1 else "")
         + (f", and as many from {p['select_on']}" if trials else "")
         + (", each with a source pair" if blend else "")
         + ("" if known is None else f"; only what is answered correctly with {known} shots"),

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mfv_dsl.base.columns import (
+    CHOICE_COLUMNS,
     OFF_TASK_COLUMNS,
     OTHER,
     RESULT_COLUMNS,
@@ -46,6 +47,8 @@ def result_columns(
         columns[title] = reported(RESULT_COLUMNS[title], metric)
         if title == "accuracy %":
             columns["sd over seeds"] = reported(RESULT_COLUMNS["sd over seeds"], metric)
+    for title, (metric, column) in CHOICE_COLUMNS.items():
+        columns[title] = reported(column, metric)
     columns["vs zero-shot"] = [
         "" if _is_zero_shot(row) else text
         for row, text in zip(fields, columns["vs zero-shot"], strict=True)
