@@ -146,7 +146,7 @@ def test_yes_and_no_are_compared_in_all_spellings(loaded: Loaded):
 
 @pytest.mark.slow
 def test_a_recipe_asks_by_letter(checkpoint: Callable[[str], Path], tmp_path: Path):
-    """Everything of an eval goes with letters: demonstrations, vectors, every token, comparisons."""
+    """Demonstrations, vectors, other tokens and comparisons go with letters."""
     result = mfv.Recipe(f"""mfv 1
 model m = hf("{checkpoint("qwen2_vl").as_posix()}", dtype=fp32, device=cpu)
 dataset d = scenes(relations=[left, right])
