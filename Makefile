@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-EXTRAS := convert,lsp,notebook,pandas,parquet,peft,quantize,report,serve,vlm
+EXTRAS := convert,lsp,notebook,pandas,parquet,peft,quantize,ray,report,serve,slurm,vlm
+
+# bytecode is kept, whatever the environment says: else each of the many processes that tests start
+# compiles the package anew
+unexport PYTHONDONTWRITEBYTECODE
 
 # one process a core, four at most: each holds torch and a model; a file's tests stay together
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile

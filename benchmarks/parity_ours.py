@@ -17,9 +17,9 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import task_mean
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.mediation import mediate
 from mfv_dsl.methods.selection import top_heads
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.openflamingo import OpenFlamingo
 
 SCENES = Scenes(seed=11, count=240)

@@ -9,7 +9,8 @@ mfv.load_model("tiny")
 Every function of the language is a function here too: ``mfv.fv("left")``, ``mfv.normalize(v)``,
 ``mfv.reject(v, w)``, ``mfv.top(10)``; ``help(mfv.fv)`` says what it takes.
 
-Recipes     run, Recipe, compile; what a run gives has rows, notes, values, a table and a folder
+Recipes     run, Recipe, compile; what a run gives has rows, notes, values, a table and a folder;
+            sweep runs one under several values
 Vectors     compile and the functions make an Expression, whose ``vector()`` is a Vector;
             save_vector, load_vector
 Models      load_model, load_dataset, clear_models; dataset(items) of a program's own objects
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mfv_dsl.methods.vectors import Vector
     from mfv_dsl.plan.power import items_needed, smallest_difference
     from mfv_dsl.plots import open_run
+    from mfv_dsl.sweeping.sweep import sweep
     from mfv_dsl.vector_objects import load_vector, save_vector
 
 #: exported name -> module; imported when first used, so that `import mfv_dsl` stays instant
@@ -60,6 +62,7 @@ _EXPORTS = {
     "run": "mfv_dsl.api",
     "save_vector": "mfv_dsl.vector_objects",
     "smallest_difference": "mfv_dsl.plan.power",
+    "sweep": "mfv_dsl.sweeping.sweep",
 }
 
 __all__ = [
@@ -83,6 +86,7 @@ __all__ = [
     "run",
     "save_vector",
     "smallest_difference",
+    "sweep",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

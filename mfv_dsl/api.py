@@ -31,6 +31,7 @@ from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.inclusion import FilesBeside, self_contained
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
+from mfv_dsl.launch.settings import launch_settings
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.loading import device_of
@@ -193,7 +194,7 @@ class Recipe(Short):
         >>> Recipe.from_file("quickstart").folder_of(["raw"]).as_posix()
         'runs/quickstart-only-raw'
         """
-        parts = [] if self.profile is None else [self.profile]
+        parts = []
         if self.overrides:
             digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
             parts.append(f"set-{digest[:6]}")
@@ -202,7 +203,12 @@ class Recipe(Short):
             whole = plain(names) == names  # one name, which a folder may have
             digest = hashlib.sha256(names.encode()).hexdigest()
             parts.append(f"only-{names if whole else digest[:6]}")
-        return run_folder(self.name, "-".join(parts))
+        return self.folder_named(*parts)
+
+    def folder_named(self, *parts: str) -> Path:
+        """A folder for results of it: its own, with its profile's name and ``parts`` behind it."""
+        profile = () if self.profile is None else (self.profile,)
+        return run_folder(self.name, "-".join((*profile, *parts)))
 
     def with_objects(
         self,
@@ -255,8 +261,12 @@ class Recipe(Short):
             plan = build_plan(self.checked, names)
         except MfvError as error:
             raise self._shown(error) from None
-        errors = tuple(map(self.checked.show, plan.errors))
-        return InteractivePlan.of(replace(plan, errors=errors), self.given.objects)
+        shown = replace(
+            plan,
+            errors=tuple(map(self.checked.show, plan.errors)),
+            warnings=tuple(map(self.checked.show, plan.warnings)),
+        )
+        return InteractivePlan.of(shown, self.given.objects)
 
     def _shown(self, error: MfvError) -> MfvError:
         """The error with its place in the option of ``overrides`` that it comes from."""
@@ -277,6 +287,10 @@ class Recipe(Short):
         progress: Progress = None,
         model: ModelLike | Mapping[str, ModelLike] | None = None,
         dataset: DatasetLike | Mapping[str, DatasetLike] | None = None,
+        launcher: str | None = None,
+        workers: int | str | None = None,
+        gpus_per_worker: int | None = None,
+        launcher_options: Mapping[str, object] | Sequence[str] = (),
     ) -> InteractiveResult:
         """Run it.  Finished steps are kept in the store (``$MFV_HOME``, default ``.mfv``) and not
         run again, and a model that this process has loaded is not loaded again.
@@ -295,6 +309,11 @@ class Recipe(Short):
             progress: Whether to show how far it is; in notebooks if left out.
             model: In place of the recipe's own, as for :meth:`with_objects`.
             dataset: Likewise.
+            launcher: Run the steps on workers: ``local`` (processes), ``slurm`` or ``ray``; what is
+                left out of this and the following is as ``mfv.toml`` beside the recipe says.
+            workers: How many workers, or ``auto``.
+            gpus_per_worker: GPUs of each.
+            launcher_options: Of the launcher, by name, or ``name=value`` each.
 
         Returns:
             Its rows, the folder, and every step's value.
@@ -305,7 +324,8 @@ class Recipe(Short):
                 one that is not pinned, MFV6070 to MFV6072 for a folder that holds something else
                 than an earlier run of the recipe, MFV6102 for one that cannot be made; MFV53xx for
                 what comes out wrong as it runs, MFV70xx for a model that cannot be loaded; MFV5119
-                for an argument of the wrong type, MFV5120 for a model that is not as it was loaded.
+                for an argument of the wrong type, MFV5120 for a model that is not as it was loaded;
+                MFV564x for settings of launchers, MFV567x for workers that cannot do it.
 
         >>> result = Recipe.from_file("quickstart").run("runs/mine")  # doctest: +SKIP
         >>> [row.accuracy for row in result.rows if row.eval == "raw"]  # doctest: +SKIP
@@ -320,8 +340,12 @@ class Recipe(Short):
         if model is not None or dataset is not None:
             return self.with_objects(model, dataset).run(
                 out, listener, device=device, fresh=fresh, only=only, trace=trace,
-                download=download, locked=locked, progress=progress,
+                download=download, locked=locked, progress=progress, launcher=launcher,
+                workers=workers, gpus_per_worker=gpus_per_worker,
+                launcher_options=launcher_options,
             )  # fmt: skip
+        beside = Path() if self.file is None else self.file.parent
+        crew = launch_settings(beside, launcher, workers, gpus_per_worker, launcher_options)
         names = () if only is None else texts(only, "only")
         folder = self.folder if out is None else user_path(as_path(out, "out"))
         if out is None and RunFolder(folder).has_others(self._origin(folder, names)):
@@ -337,7 +361,14 @@ class Recipe(Short):
             if result is None:
                 from mfv_dsl.execute.run import run_plan
 
-                result = run_plan(plan, text, folder, told, settings, name=name, origin=origin)
+                by = None
+                if crew is not None:
+                    from mfv_dsl.launch.crews import performer
+
+                    by = performer(crew)
+                result = run_plan(
+                    plan, text, folder, told, settings, name=name, origin=origin, by=by
+                )
         return InteractiveResult.of(result, self.given.objects)
 
     def _origin(self, folder: Path, only: Sequence[str]) -> Origin:
@@ -414,6 +445,10 @@ def run(
     model: ModelLike | Mapping[str, ModelLike] | None = None,
     dataset: DatasetLike | Mapping[str, DatasetLike] | None = None,
     listener: Listener | None = None,
+    launcher: str | None = None,
+    workers: int | str | None = None,
+    gpus_per_worker: int | None = None,
+    launcher_options: Mapping[str, object] | Sequence[str] = (),
 ) -> InteractiveResult:
     """Run a recipe: :meth:`Recipe.from_file`, then :meth:`Recipe.run`.
 
@@ -433,6 +468,11 @@ def run(
         model: In place of the recipe's own: text, or one of :func:`load_model`; several by name.
         dataset: Likewise, text or one of :func:`load_dataset`.
         listener: Who is told how far it is, in place of ``progress``.
+        launcher: Run the steps on workers: ``local`` (processes), ``slurm`` or ``ray``; what is
+            left out of this and the following is as ``mfv.toml`` beside the recipe says.
+        workers: How many workers, or ``auto``.
+        gpus_per_worker: GPUs of each.
+        launcher_options: Of the launcher, by name, or ``name=value`` each.
 
     Returns:
         Its rows, the folder, and every step's value.
@@ -452,7 +492,8 @@ def run(
         chosen = Recipe.from_file(recipe, options_of(overrides), profile)
     return chosen.run(
         out, listener, device=device, fresh=fresh, only=only, trace=trace, download=download,
-        locked=locked, progress=progress, model=model, dataset=dataset,
+        locked=locked, progress=progress, model=model, dataset=dataset, launcher=launcher,
+        workers=workers, gpus_per_worker=gpus_per_worker, launcher_options=launcher_options,
     )  # fmt: skip
 
 

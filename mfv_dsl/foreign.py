@@ -26,8 +26,8 @@ from mfv_dsl.library.header import read_header
 from mfv_dsl.library.imported import ForeignFile, check_finite, read_effects, read_foreign
 from mfv_dsl.library.stored import hash_of
 from mfv_dsl.library.vector_file import arrays_of, metadata_of
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.selection import Head, top_heads
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.families import FAMILIES
 
 #: A vector's arrays and metadata, as a library takes them.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 import torch
+
+from mfv_dsl.base.machine import free_memory
 
 #: Working memory aimed at.  On a processor more brings no speed, and a fixed figure keeps results
 #: the same from run to run while memory suffices.
@@ -26,15 +27,8 @@ def free_bytes(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free) + int(cached)
-    try:
-        with open("/proc/meminfo", "rb") as file:
-            return 1024 * int(file.read().partition(b"MemAvailable:")[2].split(maxsplit=1)[0])
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        return _AIM["cpu"] * 2
+    free_here = free_memory()
+    return _AIM["cpu"] * 2 if free_here is None else free_here
 
 
 def rows_at_once(device: torch.device, row_bytes: int) -> int:

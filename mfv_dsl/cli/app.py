@@ -16,8 +16,8 @@ from typer.main import get_command_name
 
 #: the modules whose ``COMMANDS`` these are, in the order of the help
 _MODULES = (
-    "runs", "tables", "figures", "reports", "language", "direct", "analyses", "mechanisms",
-    "attention", "serving", "installation",
+    "runs", "sweeps", "tables", "figures", "reports", "language", "direct", "analyses",
+    "mechanisms", "attention", "serving", "installation",
 )  # fmt: skip
 #: the modules of the groups of commands
 _GROUPS = {"data": "data", "cache": "store", "vectors": "vectors"}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mfv_dsl.execute.settings import Listener
     from mfv_dsl.inputs import VectorInput
     from mfv_dsl.inspection import Probe
+    from mfv_dsl.launch.settings import LaunchSettings
     from mfv_dsl.methods.lens import TunedLens
     from mfv_dsl.methods.vectors import Vector
 
@@ -114,6 +115,34 @@ LensOption = Annotated[
     ),
 ]  # fmt: skip
 ItemsOption = Annotated[int, typer.Option("--items", min=1, help="Prompts of each relation.")]
+LauncherOption = Annotated[
+    str | None,
+    typer.Option(
+        "--launcher", metavar="LAUNCHER",
+        help="Run it on workers: local (processes here), slurm (jobs, by submitit) or ray (tasks "
+        "of Ray). What is not said here is read from [launcher] of mfv.toml beside the recipe.",
+    ),
+]  # fmt: skip
+WorkersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workers", metavar="NUMBER",
+        help="How many workers; auto: one for each visible GPU, or for each few cores.",
+    ),
+]  # fmt: skip
+GpusOption = Annotated[
+    int | None,
+    typer.Option("--gpus-per-worker", metavar="NUMBER", help="GPUs of each worker."),
+]
+LauncherOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--launcher-option", metavar="NAME=VALUE",
+        help="An option of the launcher; may be repeated: --launcher-option partition=gpu "
+        "--launcher-option time=120 for slurm, "
+        "--launcher-option address=HOST:PORT for ray; docs/scale.md has all.",
+    ),
+]  # fmt: skip
 QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
@@ -167,6 +196,33 @@ class VectorOptions(ModelOptions):
         from mfv_dsl.inspection import Probe
 
         return Probe.open(self.model, self.dataset)
+
+
+@dataclass(frozen=True)
+class LaunchOptions(OptionGroup):
+    """On which workers a recipe is run; what is left out is as ``mfv.toml`` beside it says."""
+
+    launcher: LauncherOption = None
+    workers: WorkersOption = None
+    gpus_per_worker: GpusOption = None
+    launcher_option: LauncherOptions = None
+
+    def as_arguments(self) -> dict[str, Any]:
+        """As arguments of :meth:`mfv_dsl.api.Recipe.run`."""
+        return {
+            "launcher": self.launcher,
+            "workers": self.workers,
+            "gpus_per_worker": self.gpus_per_worker,
+            "launcher_options": self.launcher_option or (),
+        }
+
+    def settings(self, folder: Path) -> LaunchSettings | None:
+        """How a recipe in ``folder`` is put on workers; None where nothing asks for any."""
+        from mfv_dsl.launch.settings import launch_settings
+
+        return launch_settings(
+            folder, self.launcher, self.workers, self.gpus_per_worker, self.launcher_option or ()
+        )
 
 
 @dataclass(frozen=True)

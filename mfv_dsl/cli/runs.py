@@ -11,6 +11,7 @@ import typer
 
 from mfv_dsl.cli.options import (
     JsonFlag,
+    LaunchOptions,
     OutputOptions,
     ProfileOption,
     RecipeArgument,
@@ -72,6 +73,7 @@ def run(
         typer.Option("--report", help="Leave report.html, too: the run as a page for a browser."),
     ] = False,
     *,
+    launch: LaunchOptions,
     output: OutputOptions,
 ) -> None:
     """Run a recipe and print its table of results."""
@@ -99,7 +101,7 @@ def run(
     ):
         result = checked.run(
             out, listener, device=device, fresh=fresh, only=only, trace=trace,
-            download=download, locked=locked,
+            download=download, locked=locked, **launch.as_arguments(),
         )  # fmt: skip
     made = None
     if report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from mfv_dsl.methods.outcomes import Choices, Outcomes
 
 def choice_fields(
     outcomes: Sequence[Outcomes], answers: Sequence[str], is_balanced: bool
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The figures of outcomes on one or several relations, those that there are.
 
     Args:
@@ -23,7 +24,7 @@ def choice_fields(
     correct = np.concatenate([part.correct for part in outcomes])
     known = len(answers) == len(correct)
     chosen = [part.choices for part in outcomes if part.choices is not None]
-    fields: dict[str, float] = {}
+    fields: dict[str, Any] = {}
     if known and (is_balanced or chosen):
         fields["balanced_accuracy"] = balanced_accuracy(correct, answers)
     if len(chosen) < len(outcomes) or not chosen:

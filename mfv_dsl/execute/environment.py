@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -35,6 +36,8 @@ _EXTRAS = {
     "convert": (("gguf",), "vectors from and to GGUF files"),
     "parquet": (("pyarrow",), "datasets in parquet files"),
     "peft": (("peft",), "low-rank matrices and soft prompts, for comparison"),
+    "slurm": (("submitit",), "`mfv run --launcher slurm`: workers as jobs of Slurm"),
+    "ray": (("ray",), "`mfv run --launcher ray`: workers as tasks of Ray"),
     "quantize": (("accelerate", "bitsandbytes"), "weights in 4 or 8 bits, several GPUs"),
     "vlm": (("num2words",), "the processors of some vision-language models"),
 }
@@ -74,12 +77,14 @@ class Fit:
 @dataclass(frozen=True)
 class Environment:
     """What was found.  ``packages`` by name, None where missing; ``extras`` what recipes run
-    without; ``torchvision`` how it works; ``problem`` why ``tiny()`` does not run, None if it does,
+    without; ``sbatch`` the command that sends jobs to Slurm, None where there is none;
+    ``torchvision`` how it works; ``problem`` why ``tiny()`` does not run, None if it does,
     ``llava_problem`` why ``tiny("llava")`` does not; ``advice`` what to type."""
 
     python: str
     packages: dict[str, str | None]
     extras: tuple[Extra, ...]
+    sbatch: str | None
     torchvision: str
     devices: tuple[DeviceMemory, ...]
     threads: int
@@ -103,6 +108,7 @@ def examine() -> Environment:
         python=platform.python_version(),
         packages=packages,
         extras=extras(),
+        sbatch=shutil.which("sbatch"),
         torchvision=torchvision_state() if packages["torch"] else "missing",
         devices=places,
         threads=_threads(),

@@ -23,7 +23,8 @@ from mfv_dsl.execute.settings import RunSettings, Silence
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.states import States
-from mfv_dsl.plan.descriptions import BATCH, training_items
+from mfv_dsl.plan.described_trainings import training_items
+from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.estimate import Estimate, duration
 from mfv_dsl.plan.rates import Rate, short
 from mfv_dsl.plan.steps import Plan, Step

@@ -10,11 +10,11 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mfv_dsl.base.disk import disk_trouble, folder_for
 from mfv_dsl.base.errors import MfvError, RecipeError
@@ -40,6 +40,9 @@ from mfv_dsl.library.overwriting import CODE as OVERWRITING
 from mfv_dsl.library.overwriting import overwritten
 from mfv_dsl.plan.steps import Plan, Step, written_in
 from mfv_dsl.plan.treatments import treatments
+
+#: What performs the steps of a plan, and notes the errors of those that fail.
+By: TypeAlias = "Callable[[Plan, Listener | None, RunSettings], Performance]"
 
 TRACED = 2  # prompts of every pass that are traced
 _log = logging.getLogger(__name__)
@@ -85,40 +88,71 @@ def _perform(
     check_answers(session, new)
     alone = ((step,) for step in plan.steps)  # what one touches is told from what others do
     for group in alone if settings.trace else in_groups(plan.steps):
-        started = time.perf_counter()
-        work: list[tuple[Step, Mapping[str, Any]]] = []
-        for step in group:
-            value = None if settings.fresh else _stored(store, step)
-            if value is not None:
-                performance.cached.add(step.key)
-                _note_value(performance, step, value, time.perf_counter() - started)
-        is_whole = performance.cached.issuperset(step.key for step in group)
-        for step in () if is_whole else group:  # where one is missing all are made
-            try:
-                if step.key in store and step.key not in performance.cached and not settings.fresh:
-                    check_answers(session, [step])  # it was there, and is damaged
-                work.append((step, _inputs(step, performance)))
-            except Exception as error:
-                if step.key not in performance.cached:
-                    _note_failure(performance, step, error, go_on)
-        with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
-            results = _performed(session, work)
-        for (step, _), value in zip(work, results, strict=True):
-            if step.key in performance.cached:
-                continue
-            try:
-                if isinstance(value, Exception):
-                    raise value
-                performance.touches[step.key] = [str(touch) for touch in touches]
-                if not getattr(value, "failures", ()):
-                    store.put(step.key, value, step.label, step.operation)
-                    store.drop_parts(step.key)
-            except Exception as error:
-                _note_failure(performance, step, error, go_on)
-            else:
-                seconds = (time.perf_counter() - started) / len(work)
-                _note_value(performance, step, value, seconds)
+        perform_group(session, store, group, performance, go_on=go_on)
     return replace(performance, devices=session.devices)
+
+
+def perform_group(
+    session: Session, store: Store, group: Sequence[Step], performance: Performance, *,
+    go_on: bool, ours: Collection[str] | None = None,
+) -> None:  # fmt: skip
+    """Note the values of steps that are performed together, from the store or computed now and kept
+    there, or why they have none; ``performance`` has what they follow from.
+
+    Args:
+        session: What they are performed in.
+        store: Where finished steps are kept.
+        group: Steps as :func:`~mfv_dsl.execute.groups.in_groups` gives them.
+        performance: What is known of the plan's steps; theirs is added.
+        go_on: Note the error of a step that fails; otherwise it is raised.
+        ours: The keys of those that are wanted; the others are company to them, and left alone.
+            All if left out.
+    """
+    settings, started = session.settings, time.perf_counter()
+    work: list[tuple[Step, Mapping[str, Any]]] = []
+    for step in group:
+        if ours is not None and step.key not in ours:
+            performance.cached.add(step.key)
+            continue
+        value = None if settings.fresh else _stored(store, step)
+        if value is not None:
+            performance.cached.add(step.key)
+            _note_value(performance, step, value, time.perf_counter() - started)
+    is_whole = performance.cached.issuperset(step.key for step in group)
+    for step in () if is_whole else group:  # where one is missing all are made
+        try:
+            if step.key in store and step.key not in performance.cached and not settings.fresh:
+                check_answers(session, [step])  # it was there, and is damaged
+            work.append((step, _inputs(step, performance)))
+        except Exception as error:
+            if step.key not in performance.cached:
+                _note_failure(performance, step, error, go_on)
+    with tracing(TRACED) if settings.trace else nullcontext([]) as touches:
+        results = performed(session, work)
+    for (step, _), value in zip(work, results, strict=True):
+        if step.key in performance.cached:
+            continue
+        try:
+            if isinstance(value, Exception):
+                raise value
+            performance.touches[step.key] = [str(touch) for touch in touches]
+            if not getattr(value, "failures", ()):
+                store.put(step.key, value, step.label, step.operation)
+                store.drop_parts(step.key)
+        except Exception as error:
+            _note_failure(performance, step, error, go_on)
+        else:
+            seconds = (time.perf_counter() - started) / len(work)
+            _note_value(performance, step, value, seconds)
+
+
+def prepared(group: Sequence[Step], performance: Performance) -> list[tuple[Step, dict[str, Any]]]:
+    """The steps of a group that can be performed, with the values of their inputs."""
+    work = []
+    for step in group:
+        with suppress(MfvError):
+            work.append((step, _inputs(step, performance)))
+    return work
 
 
 def _note_value(performance: Performance, step: Step, value: Any, seconds: float) -> None:
@@ -169,7 +203,7 @@ def _of_step(error: Exception, step: Step) -> MfvError:
     )  # fmt: skip
 
 
-def _performed(session: Session, work: Sequence[tuple[Step, Mapping[str, Any]]]) -> list[Any]:
+def performed(session: Session, work: Sequence[tuple[Step, Mapping[str, Any]]]) -> list[Any]:
     """For each step its value, or the exception that it ends with.  Several are performed together;
     where that fails as a whole, one after the other, so that it costs those alone that fail."""
     if len(work) > 1:
@@ -237,6 +271,7 @@ def run_plan(
     *,
     name: str,
     origin: Origin,
+    by: By | None = None,
 ) -> RunResult:
     """Run a plan and write its folder and the vectors that it saves.
 
@@ -250,6 +285,7 @@ def run_plan(
         settings: How it is run; with ``trace`` the folder has a ``trace.txt`` too.
         name: What the recipe is called in the libraries that it saves into.
         origin: Where ``text`` comes from; only a run of the same recipe is replaced.
+        by: What performs its steps, in place of :func:`perform`, which does so in this process.
 
     Returns:
         The results, the files that were saved, and every step's value by key.
@@ -271,15 +307,18 @@ def run_plan(
             stack.enter_context(folder_for(Path(item.folder)))
         for found in overwritten(written_in(plan.saves, OVERWRITING)):
             raise found.error()
-        return _run_plan(plan, text, folder, listener, settings, name=name, origin=origin)
+        return _run_plan(plan, text, folder, listener, settings, name=name, origin=origin, by=by)
 
 
 def _run_plan(
     plan: Plan, text: str, folder: Path, listener: Listener | None, settings: RunSettings, *,
-    name: str, origin: Origin,
+    name: str, origin: Origin, by: By | None,
 ) -> RunResult:  # fmt: skip
     started = time.perf_counter()
-    performance = perform(plan, listener, settings, go_on=True)
+    if by is None:
+        performance = perform(plan, listener, settings, go_on=True)
+    else:
+        performance = by(plan, listener, settings)
     values = performance.values
     rows = result_rows(plan, values, performance.failures)
     done = plan.without(performance.failures)

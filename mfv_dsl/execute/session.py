@@ -6,7 +6,8 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from mfv_dsl import data, models
 from mfv_dsl.base.errors import MfvError
@@ -24,13 +25,17 @@ from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
 from mfv_dsl.lang.entries import CHOOSING
 from mfv_dsl.methods.adapter_training import Adapter, with_adapter
-from mfv_dsl.methods.answers import Answers, Variant, measure_answers, object_names
-from mfv_dsl.methods.choices import measure_choices
+from mfv_dsl.methods.answers import Answers, Asking, Variant, object_names
+from mfv_dsl.methods.choices import Choosing
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
+
+Result = TypeVar("Result")
+#: The parts of a step: the name of each, and what makes it.
+Makes: TypeAlias = "Sequence[tuple[str, Callable[[], Any]]]"
 
 
 class Parts(Protocol):
@@ -38,6 +43,10 @@ class Parts(Protocol):
 
     def keep(self, step: Step, name: str, make: Callable[[], Any]) -> Any:
         """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
+
+    def keep_all(self, step: Step, makes: Makes, had: Callable[[int], None]) -> list[Any]:
+        """All parts of ``step``, in their order, wherever they are made; ``had`` is told the places
+        of those that were not made here."""
 
 
 class Batches(Sequence[PromptBatch]):
@@ -104,6 +113,30 @@ def fitting(backend: Backend, prompts: Sequence[Prompt]) -> int:
     return min(BATCH, rows_at_once(backend.device, bytes_))
 
 
+class _Ahead:
+    """Chunks of prompts that are measured in turn: where the model is on a device of its own, the
+    pictures of the next one are drawn while it works on one, as :class:`Batches` does within."""
+
+    def __init__(self, backend: Backend, dataset: Dataset, chunks: Sequence[list[Prompt]]) -> None:
+        self._backend, self._dataset, self.chunks = backend, dataset, chunks
+        self._given_up: dict[int, Callable[[], None]] = {}
+
+    def make(self, number: int, measure: Callable[[list[Prompt]], Result]) -> Result:
+        """What is measured on a chunk."""
+        if self._backend.device.type != "cpu" and number + 1 < len(self.chunks):
+            following = self.chunks[number + 1]
+            first = following[: fitting(self._backend, following)]
+            self._given_up[number + 1] = self._backend.expect(first, self._dataset)
+        result = measure(self.chunks[number])
+        self._given_up.pop(number, _nothing)()
+        return result
+
+    def give_up(self) -> None:
+        """Of what was begun to be drawn, give up what nobody asked for."""
+        while self._given_up:
+            self._given_up.popitem()[1]()
+
+
 @dataclass(frozen=True)
 class Pairs(Sequence[tuple[PromptBatch, PromptBatch]]):
     """Batches of two kinds of prompts side by side, each made when it is taken."""
@@ -132,12 +165,6 @@ def prefix_of(step: Step, last: PrefixOf = encode_prefix) -> PrefixOf:
     """What runs the prompts of an evaluation: ``last`` where it writes to last tokens alone, full
     passes where tokens before them see what is written."""
     return last if step.parameters.get("position", "last") == "last" else full_passes
-
-
-def _asked(item: Item) -> tuple[str, ...]:
-    """The texts of an item's question with options."""
-    choice = item.choice
-    return () if choice is None else (*filter(None, [choice.question]), *choice.options)
 
 
 def _nothing() -> None:
@@ -256,6 +283,34 @@ class Session:
         """A part of a long step, which an interrupted run need not make again."""
         return make() if self.parts is None else self.parts.keep(step, name, make)
 
+    def in_parts(
+        self, step: Step, makes: Makes, had: Callable[[int], None] = lambda place: None
+    ) -> list[Any]:
+        """All parts of a step that depend on nothing but the step and their names, in their order:
+        made here or, where several workers share the work, by others.  ``had`` is told the places
+        of those that were not made here.  Of a step of one part none is kept."""
+        if self.parts is None or len(makes) == 1:
+            return [make() for _, make in makes]
+        return self.parts.keep_all(step, makes, had)
+
+    def over_prompts(
+        self, step: Step, prompts: list[Prompt], measure: Callable[[list[Prompt]], Result],
+        name: str = "", had: Callable[[int], None] = lambda prompts: None,
+    ) -> list[Result]:  # fmt: skip
+        """What ``measure`` gives for every :data:`BATCH` of ``prompts``, in order: parts of the
+        step, whose names begin with ``name``.  ``had`` is told the numbers of prompts of parts that
+        were not made here."""
+        chunks = [prompts[start : start + BATCH] for start in range(0, len(prompts), BATCH)]
+        ahead = _Ahead(self.backend(step), self.dataset(step), chunks or [[]])
+        makes = [
+            (f"{name}{number}/{BATCH}", partial(ahead.make, number, measure))
+            for number in range(len(ahead.chunks))
+        ]
+        try:
+            return self.in_parts(step, makes, lambda place: had(len(ahead.chunks[place])))
+        finally:
+            ahead.give_up()
+
     def batches(self, step: Step, prompts: list[Prompt], size: int | None = None) -> Batches:
         """Prompts rendered and encoded, as by :func:`batched`."""
         return batched(self.backend(step), self.dataset(step), prompts, size)
@@ -273,13 +328,13 @@ class Session:
         if not isinstance(dataset, FileDataset):
             return
         names: dict[str, None] = {}
-        asked: set[str] = set()  # which may never be
+        looked_at: set[str] = set()
         for items in dataset.table.items.values():
             for item in items:
                 for name in (item.query, item.answer, *_asked(item)):
-                    if name not in names and name not in asked:
+                    if name not in looked_at:
                         check_name(name, backend.marks, f"{dataset.table.name}, {item.place}")
-                        asked.add(name)
+                        looked_at.add(name)
                 names |= dict.fromkeys((item.query, item.answer))
         self.warn_of_unknown(step, sorted(names))
 
@@ -294,31 +349,58 @@ class Session:
             )  # fmt: skip
 
     def adapted_answers(
-        self, step: Step, prompts: list[Prompt], split: str, adapter: Adapter
+        self, step: Step, prompts: list[Prompt], split: str, adapter: Adapter, name: str = ""
     ) -> Answers:
         """What the model answers with an adapter in it; no prefix is shared with the model without
         one."""
+
+        def measured(chunk: list[Prompt]) -> tuple[Answers, ...]:
+            with with_adapter(self.backend(step), adapter) as backend:
+                return self._asking(backend, step, split, [()]).measured(chunk)
+
+        parts = self.over_prompts(step, prompts, measured, name)
         with with_adapter(self.backend(step), adapter) as backend:
-            (answers,) = self._answers(backend, step, prompts, split, [()], encode_prefix)
+            (answers,) = self._asking(backend, step, split, [()]).joined(prompts, parts)
         return answers
 
     def answers(
-        self, step: Step, prompts: list[Prompt], split: str, variants: Sequence[Variant]
-    ) -> list[Answers]:
-        """What the model answers under each variant, in the way that the step asks."""
-        last = prefix_of(step, self._prefixes[step.model, step.dataset])
-        return self._answers(self.backend(step), step, prompts, split, variants, last)
-
-    def _answers(
-        self, backend: Backend, step: Step, prompts: list[Prompt], split: str,
-        variants: Sequence[Variant], prefixes: PrefixOf,
+        self, step: Step, prompts: list[Prompt], split: str, variants: Sequence[Variant],
+        name: str = "",
     ) -> list[Answers]:  # fmt: skip
+        """What the model answers under each variant, in the way that the step asks; the names of
+        the parts begin with ``name``."""
+        last = prefix_of(step, self._prefixes[step.model, step.dataset])
+        asking = self._asking(self.backend(step), step, split, variants, last)
+        return asking.joined(prompts, self.over_prompts(step, prompts, asking.measured, name))
+
+    def _asking(
+        self, backend: Backend, step: Step, split: str, variants: Sequence[Variant],
+        prefixes: PrefixOf = encode_prefix,
+    ) -> Choosing | _AskingPrompts:  # fmt: skip
+        """What asks prompts in the way that the step asks."""
         how = step.parameters["answer"]
-
-        def batches_of(asked: list[Prompt]) -> Batches:
-            return batched(backend, self.dataset(step), asked)
-
+        batches_of = partial(batched, backend, self.dataset(step))
         if how in CHOOSING:
-            return measure_choices(backend, batches_of, prompts, variants, how, prefixes)
-        names = self.names(step, split)
-        return measure_answers(backend, batches_of(prompts), variants, how, names, prefixes)
+            return Choosing(backend, batches_of, variants, how, prefixes)
+        asking = Asking(backend, variants, how, self.names(step, split), prefixes)
+        return _AskingPrompts(asking, batches_of)
+
+
+@dataclass(frozen=True)
+class _AskingPrompts:
+    """What asks batches, and how these are made of prompts."""
+
+    asking: Asking
+    batches_of: Callable[[list[Prompt]], Batches]
+
+    def measured(self, prompts: list[Prompt]) -> tuple[Answers, ...]:
+        return self.asking.measured(self.batches_of(prompts))
+
+    def joined(self, prompts: list[Prompt], parts: Sequence[tuple[Answers, ...]]) -> list[Answers]:
+        return self.asking.joined(self.batches_of(prompts), parts)
+
+
+def _asked(item: Item) -> tuple[str, ...]:
+    """The texts of an item's question with options."""
+    choice = item.choice
+    return () if choice is None else (*filter(None, [choice.question]), *choice.options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -24,9 +24,11 @@ from safetensors.torch import save
 from mfv_dsl.base.disk import folder_for
 from mfv_dsl.base.files import open_regular, write_atomically
 from mfv_dsl.base.places import step_file, store_root
+from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.finite import check_finite, not_numbers
 from mfv_dsl.execute.off_task import OffTaskMeasurement
+from mfv_dsl.execute.session import Makes
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
@@ -216,19 +218,66 @@ class StoredParts:
 
     def keep(self, step: Step, name: str, make: Callable[[], Any]) -> Any:
         """The part ``name`` of ``step``: as kept by an earlier run, else made and kept."""
-        key = hashlib.sha256(f"{step.key} {name}".encode()).hexdigest()
-        path = self.store.parts_folder(step.key) / f"{key}.safetensors"
         try:
             if self.fresh:
-                raise KeyError(key)
-            value = self.store._get(path, key)
-            if (fault := form_fault(value)) is not None:
-                raise Damaged(f"{path} holds a value of another form: {fault}")
-            return value
-        except (KeyError, Damaged):
+                raise KeyError(name)
+            return self.get(step, name)
+        except KeyError:
             value = make()
-            self.store._put(path, key, value, f"{step.label}, part {name}", step.operation)
+            self.put(step, name, value)
             return value
+
+    def keep_all(self, step: Step, makes: Makes, had: Callable[[int], None]) -> list[Any]:
+        """The parts of ``step``, each as :meth:`keep` gives it, but that those which are not all
+        numbers are not kept; ``had`` is told the places of those that were not made now."""
+        values = []
+        for place, (name, make) in enumerate(makes):
+            try:
+                if self.fresh:
+                    raise KeyError(name)
+                values.append(self.get(step, name))
+                had(place)
+            except KeyError:
+                values.append(make())
+                self.offer(step, name, values[-1])
+        return values
+
+    def get(self, step: Step, name: str) -> Any:
+        """A part that is kept; KeyError where there is none, or none to be trusted."""
+        path = self._path(step, name)
+        try:
+            value = self.store._get(path, path.stem)
+        except Damaged:
+            raise KeyError(name) from None
+        if form_fault(value) is not None:
+            raise KeyError(name)
+        return value
+
+    def put(self, step: Step, name: str, value: Any) -> None:
+        """Keep a part.  Raises MfvError (MFV5374) for one that is not all numbers."""
+        path = self._path(step, name)
+        self.store._put(path, path.stem, value, f"{step.label}, part {name}", step.operation)
+
+    def offer(self, step: Step, name: str, value: Any) -> bool:
+        """Keep a part unless it is not all numbers, which is found out where parts are joined;
+        whether it is kept."""
+        try:
+            self.put(step, name, value)
+        except NotFinite:
+            return False
+        return True
+
+    def missing(self, step: Step, names: Iterable[str]) -> list[str]:
+        """Those of ``names`` of which no part is kept."""
+        there = {path.stem for path in self.store.parts_folder(step.key).glob("*.safetensors")}
+        return [name for name in names if _part_key(step, name) not in there]
+
+    def _path(self, step: Step, name: str) -> Path:
+        return self.store.parts_folder(step.key) / f"{_part_key(step, name)}.safetensors"
+
+
+def _part_key(step: Step, name: str) -> str:
+    return hashlib.sha256(f"{step.key} {name}".encode()).hexdigest()
 
 
 def default_store() -> Store:

@@ -173,8 +173,9 @@ def _result(
     if entry.name == "blend" and "vectors" in settings:
         return _blend(scope, settings["vectors"].value)
     if not vectors:
-        places = None if entry.name == "zeros" else ()  # of any
-        return Type(entry.result, parts=entry.parts != "none", places=places)
+        if entry.name == "zeros":  # of any place
+            return Type(entry.result, parts=False, places=None, sites=())
+        return Type(entry.result, parts=entry.parts != "none")
     parts = [(arguments[name][0], vectors[name]) for name in vectors]
     if any(of.name == "States" for of in vectors.values()):
         known = all(of != UNKNOWN for of in vectors.values())

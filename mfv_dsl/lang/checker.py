@@ -12,7 +12,17 @@ from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts, VectorFacts
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.lang import blocks, calls, destinations, evals, expressions, reach, saves, tunes
+from mfv_dsl.lang import (
+    blocks,
+    calls,
+    destinations,
+    evals,
+    expressions,
+    heads_of_models,
+    reach,
+    saves,
+    tunes,
+)
 from mfv_dsl.lang.checked import Checked, CheckedBlock, Constructed
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.declaring import declare
@@ -104,6 +114,7 @@ def check(
     reach.check_cases(scope, checked_blocks)
     tunes.check_uses(scope, checked_blocks)
     destinations.check_written(scope, checked_blocks)
+    heads_of_models.check_heads(scope, checked_blocks)
     saves.check_saves(scope, checked_blocks)
     scope.findings += scope.circles
     found = expanded.copies.each_once(lint(scope, expanded.written, named, checked_blocks))

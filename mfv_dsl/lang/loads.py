@@ -79,7 +79,7 @@ def _against_models(
         )  # fmt: skip
     return Type(
         "Vector", model=matches[0] if matches else None, parts=facts.parts,
-        bias="none" if allow_mismatch else facts.bias, layer=facts.layer, site=word,
+        bias="none" if allow_mismatch else facts.bias, layer=facts.layer, sites=(word,),
         places=facts.places,
     )  # fmt: skip
 

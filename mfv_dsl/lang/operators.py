@@ -216,7 +216,7 @@ def join(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> Type:
             )  # fmt: skip
             return Type("Vector", parts=parts)
     return Type("Vector", model=model, parts=parts, bias=bias, layer=layer, places=places,
-                site=states.site_of(vectors))  # fmt: skip
+                sites=states.sites_of(vectors))  # fmt: skip
 
 
 def _one_bias(scope: Scope, vectors: Sequence[tuple[Expr, Type]]) -> str | None:

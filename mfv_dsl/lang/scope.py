@@ -28,7 +28,9 @@ class Type:
     blend: bool = False  # whether a Vector is another for every test item
     bias: str | None = None  # of a Vector whose bias convention is known
     layer: int | None = None  # of a Vector that was trained at one, saved for one, or read at one
-    site: str = "residual"  # of a Vector, or of States, that were read at one place
+    #: of a Vector, or of States: where it was read or trained, the stream where nothing says so;
+    #: several of a combination; none of what goes everywhere, as the zero vector
+    sites: tuple[str, ...] = ("residual",)
     #: of a Vector with a part for each of several places, or of States of such: sites and layers;
     #: None where they are not known
     places: tuple[tuple[str, int], ...] | None = ()

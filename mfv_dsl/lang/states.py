@@ -13,7 +13,7 @@ from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.entries import POOLED
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Call, Expr
-from mfv_dsl.lang.writing import SITES, check_position
+from mfv_dsl.lang.writing import SITES, check_position, quoted
 
 #: Where a model is read or written: sites and layers, sorted by layer, then by site.
 Places: TypeAlias = "tuple[tuple[str, int], ...]"
@@ -62,7 +62,7 @@ def type_of(
     return Type(
         "States", model=context.model if bound else None, parts=False,
         layer=places[0][1] if places is not None and len(places) == 1 else None,
-        site=site.value if isinstance(site.value, str) else "residual",
+        sites=(site.value,) if isinstance(site.value, str) else ("residual",),
         places=None if places is None else several(places),
     )  # fmt: skip
 
@@ -123,13 +123,12 @@ def joined(scope: Scope, rows: Sequence[tuple[Expr, Type]]) -> Type:
     places = next((of.places for _, of in rows if of.places is not None), None)
     layers = {of.layer for _, of in rows}
     layer = layers.pop() if len(layers) == 1 else None
-    return replace(type_first, model=model, places=places, layer=layer, site=site_of(rows))
+    return replace(type_first, model=model, places=places, layer=layer, sites=sites_of(rows))
 
 
-def site_of(parts: Sequence[tuple[Expr, Type]]) -> str:
-    """Where all of these were read, or the stream."""
-    sites = {of.site for _, of in parts}
-    return sites.pop() if len(sites) == 1 else "residual"
+def sites_of(parts: Sequence[tuple[Expr, Type]]) -> tuple[str, ...]:
+    """Where these were read, each site once, in their order."""
+    return tuple(dict.fromkeys(site for _, of in parts for site in of.sites))
 
 
 def same_places(left: Type, right: Type) -> bool:
@@ -138,7 +137,7 @@ def same_places(left: Type, right: Type) -> bool:
     if None in (left.places, right.places):
         return True
     rows = left.name == right.name == "States" and None not in (left.layer, right.layer)
-    elsewhere = (left.layer, left.site) != (right.layer, right.site)
+    elsewhere = (left.layer, left.sites) != (right.layer, right.sites)
     return left.places == right.places and not (rows and elsewhere)
 
 
@@ -157,7 +156,7 @@ def _described(of: Type) -> str:
         return f"of {shown}{', …' if len(of.places) > 3 else ''}"
     if of.layer is None:
         return "of one place"
-    at = "" if of.site == "residual" else f", `{of.site}`"
+    at = "" if of.sites == ("residual",) else f", {quoted(of.sites)}"
     return f"of layer {of.layer}{at}"
 
 

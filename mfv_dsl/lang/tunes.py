@@ -24,9 +24,9 @@ _MASKS = ("head_mask", "patch_mask")
 
 def type_of(scope: Scope, block: Block, context: TypingContext) -> Type:
     """The type of the vectors that a block trains."""
-    layer, places = _written_at(scope, block, context)
+    layer, places, sites = _written_at(scope, block, context)
     parts = not places and _keeps_parts(scope, block, context)
-    return Type("Vector", model=context.model, parts=parts, layer=layer, places=places)
+    return Type("Vector", model=context.model, parts=parts, layer=layer, places=places, sites=sites)
 
 
 def _keeps_parts(scope: Scope, block: Block, context: TypingContext) -> bool:
@@ -56,22 +56,24 @@ def _start_type(scope: Scope, block: Block, context: TypingContext) -> Type | No
 
 def _written_at(
     scope: Scope, block: Block, context: TypingContext
-) -> tuple[int | None, Places | None]:
-    """The layer that a block trains vectors for, where it is one; and the places where it is
-    several, None where they are not known."""
+) -> tuple[int | None, Places | None, tuple[str, ...]]:
+    """The layer that a block trains vectors for, where it is one; the places where it is several,
+    None where they are not known; and the site, which is the stream where it is not one."""
     layer, site = (_option(scope, block, name, context) for name in ("layer", "site"))
+    stream = ("residual",)
     if layer == "native":
         start = _start_type(scope, block, context)
-        return None, () if start is None else start.places
-    if isinstance(layer, int) and isinstance(site, str):
-        return layer, ()
+        return None, () if start is None else start.places, stream
+    words = site if isinstance(site, tuple) else (site,)
+    if isinstance(layer, int) and len(words) == 1 and site is not None:
+        return layer, (), words
     if layer is None or site is None:
-        return None, None
+        return None, None, stream
     found = {places_read(layer, site, facts) for facts in scope.model_facts(context)}
     if len(found) != 1:
-        return None, None
+        return None, None, stream
     (places,) = found
-    return (places[0][1], ()) if len(places) == 1 else (None, places)
+    return (places[0][1], (), words) if len(places) == 1 else (None, places, stream)
 
 
 def _option(scope: Scope, block: Block, name: str, context: TypingContext) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.layers import numbers_of
@@ -10,7 +11,7 @@ from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.entries import ITEM, PLACED, WRITERS
 from mfv_dsl.lang.evals import each_of
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Attribute
+from mfv_dsl.lang.syntax import Attribute, Call, Node
 
 #: The words of `site`, and what they are called in a model's table of sites.
 SITES: Mapping[str, str] = {"residual": "lm.resid", "attention": "lm.attn.out", "mlp": "lm.mlp"}
@@ -94,3 +95,75 @@ def check_position(scope: Scope, position: Setting, context: TypingContext) -> N
                 severity="warning",
             )  # fmt: skip
             return
+
+
+# -- where vectors were made ----------------------------------------------------------------------
+def quoted(sites: Iterable[str]) -> str:
+    """Sites for people.
+
+    >>> quoted(["mlp", "residual"])
+    '`mlp` and `residual`'
+    """
+    return " and ".join(f"`{site}`" for site in sites)
+
+
+def check_site_read(
+    scope: Scope, write: Attribute, settings: dict[str, Setting], subject: str
+) -> None:
+    """Where nothing says a site, that at which all vectors of a ``write`` were read or trained; a
+    warning (MFV3084) where one is written at another, or was made at several.  Of trained ones
+    themselves :mod:`mfv_dsl.lang.destinations` says it."""
+    setting, vectors = settings["site"], each_of(settings[write.name.text].value)
+    sites = {*chain.from_iterable(_made_at(scope, vector) for vector in vectors)}
+    if setting.origin == "registry" and len(sites) <= 1:
+        if sites and sites != {"residual"}:
+            settings["site"] = Setting(sites.pop(), "vector", vectors[0].span)
+        return
+    for vector in vectors:
+        trained = isinstance(vector, Call) and scope.kind(vector.function.text) == "tune"
+        if not trained and _another_site(
+            scope, vector, setting, f"{subject} writes it to `{setting.value}`"
+        ):
+            return
+
+
+def check_site_of_start(scope: Scope, settings: Mapping[str, Setting], subject: str) -> None:
+    """MFV3084: a `tune` that trains at another site than its start was read at."""
+    start, site = settings["start"].value, settings["site"]
+    native = settings["layer"].value == "native"
+    if isinstance(start, Node) and isinstance(site.value, str) and not native:
+        _another_site(scope, start, site, f"{subject} trains it at `{site.value}`")
+
+
+def check_sites_saved(scope: Scope, vectors: Sequence[Node]) -> None:
+    """MFV3084: vectors to be saved that were made at several sites, of which a file holds one."""
+    stream = Setting("residual", "registry", None)
+    for vector in vectors:
+        if len(_made_at(scope, vector)) > 1:
+            _another_site(scope, vector, stream, "it is saved as one of the residual stream", "")
+
+
+def _made_at(scope: Scope, vector: Node) -> tuple[str, ...]:
+    """The sites at which a vector of one place was read or trained; of several each part has its
+    own, and belongs nowhere else."""
+    of = scope.node_types.get(vector.span)
+    if of is None or of.name != "Vector" or of.places:
+        return ("residual",)
+    return of.sites
+
+
+def _another_site(
+    scope: Scope, vector: Node, setting: Setting, used: str, help: str | None = None
+) -> bool:
+    """Whether a vector is used at another site than it was made at, which is a warning (MFV3084);
+    of one that was made at several, where nothing says which is meant."""
+    own = _made_at(scope, vector)
+    named = setting.value in own and (len(own) == 1 or setting.origin != "registry")
+    if not own or own == ("residual",) or named or setting.value is None:
+        return False
+    meant = "say where it is meant: " + " or ".join(f"`site = {site}`" for site in own)
+    scope.error(
+        "MFV3084", vector, f"this vector was read at {quoted(own)}, and {used}", "",
+        meant if help is None else help or None, severity="warning",
+    )  # fmt: skip
+    return True

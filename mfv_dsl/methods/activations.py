@@ -16,7 +16,13 @@ from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import Pass, full_pass
 from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.finite import check_heads, check_scores
-from mfv_dsl.methods.linearisation import NormRecorder, NormSamples, is_behind_norm
+from mfv_dsl.methods.linearisation import (
+    NormRecorder,
+    NormSamples,
+    NormSums,
+    is_behind_norm,
+    norm_samples,
+)
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -90,6 +96,25 @@ def task_mean(
     where the model computes no numbers, MFV7292 for what stands behind the heads and is no RMS
     norm.
     """
+    return mean_of_sums([head_sums(backend, batches, relation, correct_only, progress, site)],
+                        relation, correct_only)  # fmt: skip
+
+
+#: What :func:`head_sums` gives: the sum of outputs (layers, heads, head_dim) in float64, which
+#: prompts were answered correctly, and what was recorded of a norm.
+Sums: TypeAlias = "tuple[torch.Tensor, tuple[bool, ...], NormSums | None]"
+
+
+def head_sums(
+    backend: Backend,
+    batches: Sequence[PromptBatch],
+    relation: str,
+    correct_only: bool = True,
+    progress: Progress = lambda _: None,
+    site: str = "lm.attn",
+) -> Sums:
+    """What a mean over the prompts of ``batches`` and others is made of; arguments and errors as of
+    :func:`task_mean`, but that no prompt need be left."""
     place = backend.sites[site]
     reads = head_reads(backend, site)
     rows = rows_of(backend, site)
@@ -123,6 +148,14 @@ def task_mean(
         if norm is not None:
             norm.add(output.readings, mask)
         progress(len(batch))
+    return total, tuple(correct), None if norm is None else norm.sums()
+
+
+def mean_of_sums(parts: Sequence[Sums], relation: str, correct_only: bool = True) -> TaskMean:
+    """The mean over the prompts of all ``parts``, added up in their order.  Raises MfvError
+    (MFV5201) where no prompt is left to average over."""
+    totals, answered, norms = zip(*parts, strict=True)
+    correct = tuple(one for part in answered for one in part)
     n_used = sum(correct) if correct_only else len(correct)
     if not n_used:
         raise MfvError(
@@ -131,7 +164,9 @@ def task_mean(
             "so there is no mean to take",
             help="use more shots, another relation, or correct_only=false",
         )
+    total = sum(totals[1:], totals[0])
+    recorded = [norm for norm in norms if norm is not None]
     return TaskMean(
-        relation, (total / n_used).float(), tuple(correct), n_used,
-        None if norm is None else norm.result(),
+        relation, (total / n_used).float(), correct, n_used,
+        norm_samples(recorded) if recorded else None,
     )  # fmt: skip

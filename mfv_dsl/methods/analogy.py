@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -85,6 +86,22 @@ def measure_blends(
     ``batches`` are pairs (sources, targets): prompt i of the first is the source pair of prompt i
     of the second.
     """
+    parts = [blend_parts(backend, batches, conditions, prefix_of)]
+    return joined_blends(backend, batches, conditions, parts)
+
+
+#: The outcomes under one condition's blends, and the weights (prompts, candidates).
+Blended: TypeAlias = tuple[Outcomes, np.ndarray]
+
+
+def blend_parts(
+    backend: Backend,
+    batches: Sequence[tuple[PromptBatch, PromptBatch]],
+    conditions: Sequence[Candidates],
+    prefix_of: PrefixOf = encode_prefix,
+) -> tuple[Blended, ...]:
+    """What :func:`measure_blends` measures on some of the prompts; NaN where the model computes no
+    numbers."""
     parts: list[list[Outcomes]] = [[] for _ in conditions]
     weights = []
     for sources, targets in batches:
@@ -102,9 +119,22 @@ def measure_blends(
         for part, result in zip(parts, results, strict=True):
             part.append(result)
     all_weights = torch.cat(weights).cpu().numpy()
+    return tuple(
+        (concatenate_outcomes(part), all_weights[:, number]) for number, part in enumerate(parts)
+    )
+
+
+def joined_blends(
+    backend: Backend,
+    batches: Sequence[tuple[PromptBatch, PromptBatch]],
+    conditions: Sequence[Candidates],
+    parts: Sequence[tuple[Blended, ...]],
+) -> list[BlendOutcomes]:
+    """For each condition what all ``parts`` give, measured on the prompts of ``batches``."""
     found = []
-    for number, part in enumerate(parts):
-        result = BlendOutcomes(concatenate_outcomes(part), all_weights[:, number])
+    for number, blended in enumerate(zip(*parts, strict=True)):
+        outcomes, weights = zip(*blended, strict=True)
+        result = BlendOutcomes(concatenate_outcomes(list(outcomes)), np.concatenate(weights))
         error = _failure(backend, batches, conditions[number], result)
         found.append(replace(result, failure=error))
     return found

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from unicodedata import combining, normalize
 
 import numpy as np
@@ -154,23 +155,69 @@ def measure_answers(
     MfvError: MFV5340 and MFV5375 for names that the tokens do not tell apart, under ``first`` and
     ``full``.
     """
-    answered = _asker(backend, how, names, prefix_of)
-    errors = [_refused(backend, edits) for edits in variants]
-    sound = [edits for edits, error in zip(variants, errors, strict=True) if error is None]
+    asking = Asking(backend, variants, how, names, prefix_of)
+    return asking.joined(batches, [asking.measured(batches)])
 
-    def measured(rows: Rows) -> list[Answers]:
-        own: list[Variant] = [rows.edits(edits) for edits in sound]
+
+class Asking:
+    """Some variants, and how a model is asked under each; arguments as of :func:`measure_answers`.
+    Prompts may be measured in parts, which are joined afterwards."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        variants: Sequence[Variant],
+        how: str,
+        names: Sequence[str],
+        prefix_of: PrefixOf = encode_prefix,
+    ) -> None:
+        self._backend, self._prefix_of = backend, prefix_of
+        self._answered = _asker(backend, how, names, prefix_of)
+        self._errors = [refused(backend, edits) for edits in variants]
+        pairs = zip(variants, self._errors, strict=True)
+        self._sound = [edits for edits, error in pairs if error is None]
+
+    def measured(self, batches: Sequence[PromptBatch]) -> tuple[Answers, ...]:
+        """The answers to the prompts of ``batches`` under each variant whose edits are numbers;
+        ``p_answer`` is NaN where the model computes none."""
+        if not self._sound:
+            return ()
+        parts = [part for _, part in in_parts(self._backend, batches, self._of_rows)]
+        return tuple(map(put_together, zip(*parts, strict=True)))
+
+    def joined(
+        self, batches: Sequence[PromptBatch], parts: Sequence[tuple[Answers, ...]]
+    ) -> list[Answers]:
+        """Of each variant the answers of all ``parts``, what :meth:`measured` gave for the prompts
+        of ``batches``; or why it has none."""
+        found = iter(map(self._together, repeat(batches), self._sound, zip(*parts, strict=True)))
+        return [next(found) if error is None else Answers.failed(error) for error in self._errors]
+
+    def _of_rows(self, rows: Rows) -> list[Answers]:
+        own: list[Variant] = [rows.edits(edits) for edits in self._sound]
         if any(gates_of(edits) for edits in own):
-            own = prefix_of(backend, rows.batch).settled(own)
-        answers = answered(rows.batch, own)
+            own = self._prefix_of(self._backend, rows.batch).settled(own)
+        answers = self._answered(rows.batch, own)
         return [
             replace(answer, opened=opened_by(edits))
             for answer, edits in zip(answers, own, strict=True)
         ]
 
-    parts = [part for _, part in in_parts(backend, batches, measured)] if sound else []
-    found = iter(map(partial(_together, backend, batches), sound, zip(*parts, strict=True)))
-    return [next(found) if error is None else Answers.failed(error) for error in errors]
+    def _together(
+        self, batches: Sequence[PromptBatch], edits: Variant, parts: Sequence[Answers]
+    ) -> Answers:
+        """Answers under one variant to all prompts; a failure where some scores are no numbers."""
+        whole = put_together(parts)
+        error = failure(self._backend, batches, edits, whole.outcomes.p_answer)
+        return whole if error is None else Answers.failed(error)
+
+
+def put_together(parts: Sequence[Answers]) -> Answers:
+    """Answers to consecutive prompts as one."""
+    masks = [part.opened for part in parts if part.opened is not None]
+    names = tuple(name for part in parts for name in part.names)
+    outcomes = concatenate_outcomes([part.outcomes for part in parts])
+    return Answers(outcomes, names, opened=np.concatenate(masks) if masks else None)
 
 
 def opened_by(edits: Variant) -> np.ndarray | None:
@@ -179,26 +226,12 @@ def opened_by(edits: Variant) -> np.ndarray | None:
     return torch.stack(masks).any(0).cpu().numpy() if masks else None
 
 
-def _refused(backend: Backend, edits: Variant) -> NotFinite | None:
+def refused(backend: Backend, edits: Variant) -> NotFinite | None:
     try:
         check_edits(backend, edits)
     except NotFinite as error:
         return error
     return None
-
-
-def _together(
-    backend: Backend, batches: Sequence[PromptBatch], edits: Variant, parts: Sequence[Answers]
-) -> Answers:
-    """Answers under one variant to the prompts of all batches; a failure where some scores are no
-    numbers."""
-    outcomes = concatenate_outcomes([part.outcomes for part in parts])
-    error = failure(backend, batches, edits, outcomes.p_answer)
-    if error is not None:
-        return Answers.failed(error)
-    masks = [part.opened for part in parts if part.opened is not None]
-    names = tuple(name for part in parts for name in part.names)
-    return Answers(outcomes, names, opened=np.concatenate(masks) if masks else None)
 
 
 #: The answers to a batch of prompts under each variant; ``p_answer`` is NaN where scores are none.

@@ -21,13 +21,12 @@ from mfv_dsl.base.transfer import brought
 from mfv_dsl.data.asked import by_letter, by_text, choice_of_item, question_of, turned, yes_or_no
 from mfv_dsl.data.choices import LETTERS, Choice
 from mfv_dsl.data.items import Prompt
-from mfv_dsl.engine.finite import NotFinite, check_edits
 from mfv_dsl.engine.gates import gates_of
 from mfv_dsl.engine.options import options_log_p
 from mfv_dsl.engine.prefix import Prefix, PrefixOf, Variant, encode_prefix
 from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.engine.sequences import Tokens
-from mfv_dsl.methods.answers import Answers, opened_by
+from mfv_dsl.methods.answers import Answers, opened_by, put_together, refused
 from mfv_dsl.methods.finite import failure
 from mfv_dsl.methods.outcomes import Choices, Outcomes
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -76,7 +75,7 @@ def check_words(backend: Backend, how: str, prompts: Sequence[Prompt]) -> None:
 def measure_choices(
     backend: Backend,
     batches_of: BatchesOf,
-    prompts: Sequence[Prompt],
+    prompts: list[Prompt],
     variants: Sequence[Variant],
     how: str,
     prefix_of: PrefixOf = encode_prefix,
@@ -91,23 +90,54 @@ def measure_choices(
 
     Raises MfvError as :func:`asked_prompts` and :func:`check_words`.
     """
-    choices = [choice_of_item(prompt.query) for prompt in prompts]
-    for prompt in prompts:
-        asked_prompts(prompt, how)
-    check_words(backend, how, prompts)
-    errors = [_refused(backend, edits) for edits in variants]
-    sound = [edits for edits, error in zip(variants, errors, strict=True) if error is None]
-    ask = _Ask(backend, batches_of, prompts, choices, sound, prefix_of)
-    found = iter(ask.answers(how) if sound else [])
-    return [next(found) if error is None else Answers.failed(error) for error in errors]
+    choosing = Choosing(backend, batches_of, variants, how, prefix_of)
+    return choosing.joined(prompts, [choosing.measured(prompts)])
 
 
-def _refused(backend: Backend, edits: Variant) -> NotFinite | None:
-    try:
-        check_edits(backend, edits)
-    except NotFinite as error:
-        return error
-    return None
+class Choosing:
+    """Some variants, and how a model chooses options under each; arguments as of
+    :func:`measure_choices`.  Prompts may be measured in parts, which are joined afterwards."""
+
+    def __init__(
+        self, backend: Backend, batches_of: BatchesOf, variants: Sequence[Variant], how: str,
+        prefix_of: PrefixOf = encode_prefix,
+    ) -> None:  # fmt: skip
+        self._backend, self._batches_of = backend, batches_of
+        self._how, self._prefix_of = how, prefix_of
+        self._errors = [refused(backend, edits) for edits in variants]
+        pairs = zip(variants, self._errors, strict=True)
+        self._sound = [edits for edits, error in pairs if error is None]
+
+    def measured(self, prompts: list[Prompt]) -> tuple[Answers, ...]:
+        """The answers under each variant whose edits are numbers; ``p_answer`` is NaN where the
+        model computes none."""
+        for prompt in prompts:
+            asked_prompts(prompt, self._how)
+        if not self._sound or not prompts:
+            return ()
+        check_words(self._backend, self._how, prompts)
+        choices = [choice_of_item(prompt.query) for prompt in prompts]
+        ask = _Ask(
+            self._backend, self._batches_of, prompts, choices, self._sound, self._prefix_of
+        )  # fmt: skip
+        return tuple(ask.answers(self._how))
+
+    def joined(self, prompts: list[Prompt], parts: Sequence[tuple[Answers, ...]]) -> list[Answers]:
+        """Of each variant the answers of all ``parts``, what :meth:`measured` gave for
+        ``prompts``; or why it has none."""
+        found = iter([
+            self._together(prompts, edits, own)
+            for edits, own in zip(self._sound, zip(*parts, strict=True), strict=False)
+        ])  # fmt: skip
+        return [next(found) if error is None else Answers.failed(error) for error in self._errors]
+
+    def _together(self, prompts: list[Prompt], edits: Variant, parts: Sequence[Answers]) -> Answers:
+        whole = put_together(parts)
+        if np.isfinite(whole.outcomes.p_answer).all():
+            return whole
+        batches = self._batches_of([by_text(prompt) for prompt in prompts])
+        error = failure(self._backend, batches, edits, whole.outcomes.p_answer)
+        return whole if error is None else Answers.failed(error)
 
 
 @dataclass(frozen=True)
@@ -193,32 +223,23 @@ class _Ask:
     ) -> list[Answers]:  # fmt: skip
         """Answers of the probabilities ``p`` (prompts, variants, options)."""
         made = []
-        for number, edits in enumerate(self.variants):
+        for number, opened in enumerate(scored.opened):
             own = p[:, number]
-            bad = ~np.isfinite(own).all(-1) | ~np.isfinite(texts[:, number]).all(-1)
-            if bad.any():
-                made.append(Answers.failed(self._failure(edits, bad)))
-                continue
             parts = (
                 self.counts, self.right, own,
                 in_order if in_order.ndim == 1 else in_order[:, number],
                 said if said.ndim == 1 else said[:, number], texts[:, number], tokens,
             )  # fmt: skip
             choices = Choices(*(part.copy() for part in parts))  # no memory is shared in the store
+            finite = np.isfinite(own).all(-1) & np.isfinite(texts[:, number]).all(-1)
             chosen = choices.chosen
             outcomes = Outcomes(
-                own[np.arange(len(own)), self.right], chosen == self.right,
-                scored.likeliest[:, number], choices,
+                np.where(finite, own[np.arange(len(own)), self.right], np.nan),
+                chosen == self.right, scored.likeliest[:, number], choices,
             )  # fmt: skip
             names = tuple(c.options[n] for c, n in zip(self.choices, chosen.tolist(), strict=True))
-            made.append(Answers(outcomes, names, opened=scored.opened[number]))
+            made.append(Answers(outcomes, names, opened=opened))
         return made
-
-    def _failure(self, edits: Variant, bad: np.ndarray) -> NotFinite:
-        batches = self.batches_of([by_text(prompt) for prompt in self.prompts])
-        error = failure(self.backend, batches, edits, np.where(bad, np.nan, 1.0))
-        assert error is not None
-        return error
 
     def _tokens(self, prompts: list[Prompt], groups: Sequence[Sequence[int]]) -> _Scored:
         """Log-probabilities of the next token being any of each group."""

@@ -84,6 +84,16 @@ def head_outputs(
     return HeadOutputs(relation, torch.cat(parts), tuple(answers), tuple(images))
 
 
+def concatenate_outputs(parts: Sequence[HeadOutputs]) -> HeadOutputs:
+    """Outputs on consecutive prompts of one relation as one."""
+    return HeadOutputs(
+        parts[0].relation,
+        torch.cat([part.outputs for part in parts]),
+        tuple(answer for part in parts for answer in part.answers),
+        tuple(image for part in parts for image in part.images),
+    )
+
+
 # -- linear probes --------------------------------------------------------------------------------
 def probe_accuracies(this: HeadOutputs, others: Sequence[HeadOutputs]) -> np.ndarray:
     """How well a linear probe on each head's output tells the prompts of ``this`` relation from

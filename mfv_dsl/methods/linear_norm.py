@@ -18,7 +18,8 @@ from torch import nn
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
 
-_LARGE = 1e3  # beside it no ε of a norm counts
+#: An input beside which no ε of a norm counts.
+LARGE = 1e3
 _ROUNDING = 0.02  # of a norm in the lowest precision, as a share
 
 
@@ -54,15 +55,10 @@ def linear_norm(norm: nn.Module, states: torch.Tensor) -> LinearNorm:
         bias = zero if layer_norm.bias is None else layer_norm.bias.double().cpu()
         exact = exact - exact.mean(-1, keepdim=True)
     else:
-        gain = norm(torch.full_like(states[:1], _LARGE))[0].double().cpu()
+        gain = norm(torch.full_like(states[:1], LARGE))[0].double().cpu()
         bias = torch.zeros(width, dtype=torch.float64)
-    gained, changed = exact * gain, outputs - bias
-    tiny = torch.finfo(torch.float64).tiny
-    scale = (changed * gained).sum(-1, keepdim=True) / gained.square().sum(-1, keepdim=True).clamp(
-        min=tiny
-    )
-    rest = (changed - scale * gained).norm(dim=-1)
-    if bool((rest > _ROUNDING * changed.norm(dim=-1)).any()):
+    scale = scales_between(exact * gain, outputs - bias)
+    if scale is None:
         raise MfvError(
             "MFV5580",
             f"a {type(norm).__name__} of this model is neither a LayerNorm nor an RMS norm, so "
@@ -70,3 +66,19 @@ def linear_norm(norm: nn.Module, states: torch.Tensor) -> LinearNorm:
             help="`mfv paths` measures what parts of the model do, by running it",
         )
     return LinearNorm(scale * gain, bias, is_centred)
+
+
+def scales_between(gained: torch.Tensor, normed: torch.Tensor) -> torch.Tensor | None:
+    """s(x) for every row, (rows, 1): the factor between ``gained``, g · (x - m(x)), and ``normed``,
+    what the norm makes of x without its bias, each (rows, width) float64; None where a row has no
+    such factor.
+
+    >>> scales_between(torch.tensor([[1.0, 2.0]]).double(), torch.tensor([[2.0, 4.0]]).double())
+    tensor([[2.]], dtype=torch.float64)
+    >>> scales_between(torch.tensor([[1.0, 2.0]]).double(), torch.tensor([[2.0, 1.0]]).double())
+    """
+    tiny = torch.finfo(torch.float64).tiny
+    squares = gained.square().sum(-1, keepdim=True).clamp(min=tiny)
+    scales: torch.Tensor = (normed * gained).sum(-1, keepdim=True) / squares
+    rest = (normed - scales * gained).norm(dim=-1)
+    return None if bool((rest > _ROUNDING * normed.norm(dim=-1)).any()) else scales

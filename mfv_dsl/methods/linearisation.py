@@ -22,20 +22,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
+from mfv_dsl.methods.linear_norm import LARGE, scales_between
 from mfv_dsl.models.base import Backend
 
 #: Prompts whose head outputs are kept to measure the error on.
 KEPT = 32
 #: A larger error is much: a linear part of zero has an error of 1.
 MUCH = 0.5
-_LARGE = 1e3  # beside it no ε of a norm counts
-_ROUNDING = 0.02  # of a norm in the lowest precision, as a share
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,8 +96,13 @@ def as_written(
     return outputs * (_gain(backend, layer) * norm.scales[layer])
 
 
+#: The sum of every layer's scales over prompts, in float64, their number, and the outputs of heads
+#: in the first of them.
+NormSums: TypeAlias = "tuple[torch.Tensor, int, torch.Tensor]"
+
+
 class NormRecorder:
-    """Collects :class:`NormSamples` over batches; memory does not grow with their number."""
+    """Collects :data:`NormSums` over batches; memory does not grow with their number."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend, self._layers = backend, backend.sites["lm.attn"].layers
@@ -119,9 +123,17 @@ class NormRecorder:
         self._outputs.append(heads[:room].float().cpu())
         self._count += len(heads)
 
-    def result(self) -> NormSamples:
-        """The means and the outputs that were kept, of one prompt at least."""
-        return NormSamples((self._total / self._count).float(), torch.cat(self._outputs))
+    def sums(self) -> NormSums:
+        """What was collected so far."""
+        return self._total, self._count, torch.cat(self._outputs)
+
+
+def norm_samples(parts: Sequence[NormSums]) -> NormSamples:
+    """The means, and the outputs that are kept, of all ``parts``, in their order; of one prompt at
+    least."""
+    totals, counts, outputs = zip(*parts, strict=True)
+    total = sum(totals[1:], totals[0])
+    return NormSamples((total / sum(counts)).float(), torch.cat(outputs)[:KEPT])
 
 
 def linearisation(
@@ -172,7 +184,7 @@ def _normed(backend: Backend, layer: int, outputs: torch.Tensor) -> torch.Tensor
 def _gain(backend: Backend, layer: int) -> torch.Tensor:
     """g, (d_model,): what the norm makes of equal numbers, whose root mean square is each."""
     width = backend.sites["lm.attn.out"].width
-    return _normed(backend, layer, torch.full((1, width), _LARGE))[0]
+    return _normed(backend, layer, torch.full((1, width), LARGE))[0]
 
 
 def _scales(backend: Backend, layer: int, outputs: torch.Tensor) -> torch.Tensor:
@@ -180,14 +192,12 @@ def _scales(backend: Backend, layer: int, outputs: torch.Tensor) -> torch.Tensor
     gain and what the norm makes of x.  Raises MfvError (MFV7292) where there is no such factor."""
     normed = _normed(backend, layer, outputs).double()
     gained = outputs.double() * _gain(backend, layer).double()
-    tiny = torch.finfo(torch.float64).tiny
-    scales: torch.Tensor = (normed * gained).sum(-1) / gained.square().sum(-1).clamp_min(tiny)
-    rest = (normed - scales[:, None] * gained).norm(dim=-1)
-    if bool((rest > _ROUNDING * normed.norm(dim=-1)).any()):
+    scales = scales_between(gained, normed)
+    if scales is None:
         raise MfvError(
             "MFV7292",
             f"what stands behind the heads of layer {layer} is no RMS norm, so that what heads "
             "write cannot be made linear by a scale",
             help="patch or ablate heads, or tune a vector from a random start",
         )
-    return scales
+    return scales[:, 0]

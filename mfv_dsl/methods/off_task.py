@@ -160,6 +160,11 @@ def off_task_costs(
     for rows, part in in_parts(backend, batches, measured):
         parts.append(part)
         progress(len(rows))
+    return concatenate_costs(parts)
+
+
+def concatenate_costs(parts: Sequence[Sequence[OffTaskCost]]) -> list[OffTaskCost]:
+    """For each variant its costs on consecutive prompts as one."""
     names = ("kl_per_prompt", "correct_before", "correct_after")
     return [
         OffTaskCost(*(np.concatenate([getattr(cost, name) for cost in costs]) for name in names))

@@ -114,4 +114,19 @@ def concatenate_outcomes(parts: list[Outcomes]) -> Outcomes:
         np.concatenate([part.p_answer for part in parts]),
         np.concatenate([part.correct for part in parts]),
         np.concatenate([part.said for part in parts]),
+        _concatenate_choices([part.choices for part in parts if part.choices is not None]),
     )
+
+
+def _concatenate_choices(parts: list[Choices]) -> Choices | None:
+    """Choices of consecutive prompts as one, as wide as those with the most options."""
+    if not parts:
+        return None
+    joined = {}
+    for field in fields(Choices):
+        arrays: list[np.ndarray] = [getattr(part, field.name) for part in parts]
+        most = max(array.shape[-1] for array in arrays)
+        if arrays[0].ndim == 2:
+            arrays = [np.pad(a, ((0, 0), (0, most - a.shape[1]))) for a in arrays]
+        joined[field.name] = np.concatenate(arrays)
+    return Choices(**joined)

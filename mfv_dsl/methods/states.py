@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from mfv_dsl.engine.edits import LAST, Read
 from mfv_dsl.engine.finite import not_finite
 from mfv_dsl.engine.full_pass import Pass, full_pass
 from mfv_dsl.engine.positions import Told, mask_of
-from mfv_dsl.engine.rows import Rows, in_parts
+from mfv_dsl.engine.rows import Rows as Part
+from mfv_dsl.engine.rows import in_parts
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.finite import check_scores
 from mfv_dsl.methods.outcomes import outcomes
@@ -76,36 +78,63 @@ def read_states(
     """What the unedited model holds at ``places``, a site and a layer each, on the prompts of
     ``batches``: at the last token, or as the mean over the tokens that ``told`` means.
 
-    With ``correct_only`` prompts that are answered wrongly have no row.  Rows are all that is held
-    at a time beside one batch.  ``progress`` counts prompts.  Raises MfvError: MFV5201 where no
-    prompt is answered correctly, MFV5121 and MFV5122 for tokens that a prompt does not have,
-    MFV5370 and MFV5372 where the model computes no numbers.
+    With ``correct_only`` prompts that are answered wrongly have no row.  ``progress`` counts
+    prompts.  Raises MfvError: MFV5201 where no prompt is answered correctly, MFV5121 and MFV5122
+    for tokens that a prompt does not have, MFV5370 and MFV5372 where the model computes no numbers.
     """
-    d_model, n = backend.facts.d_model, sum(len(batch) for batch in batches)
-    rows = torch.empty(n, len(places), d_model)
-    right = torch.zeros(n, dtype=torch.bool)
+    parts = [read_rows(backend, batches, places, told, progress)]
+    return states_of(backend, parts, queries, places, correct_only)
 
-    def run(part: Rows) -> Pass:
+
+#: Rows of some prompts (prompts, places, d_model), and which were answered correctly (prompts,).
+Rows: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
+
+
+def read_rows(
+    backend: Backend,
+    batches: Sequence[PromptBatch],
+    places: Sequence[tuple[str, int]],
+    told: Told | None = None,
+    progress: Progress = lambda _: None,
+) -> Rows:
+    """What :func:`read_states` reads on some of the prompts, also on those that are answered
+    wrongly."""
+    rows, right = [], []
+
+    def run(part: Part) -> Pass:
         at = LAST if told is None else mask_of(backend, part.batch, told)
         with torch.no_grad():
             return full_pass(
                 backend, part.batch, reads=[Read(site, layer, at) for site, layer in places]
             )
 
-    done = 0
     for part, output in in_parts(backend, batches, run):
         answered = outcomes(output.logits, part.batch.answers)
         check_scores(backend, part.batch, np.isfinite(answered.p_answer))
-        own = slice(done, done + len(part.batch))
-        right[own] = torch.from_numpy(answered.correct)
+        right.append(torch.from_numpy(answered.correct))
+        own = torch.empty(len(part.batch), len(places), backend.facts.d_model)
         readings = brought(*(reading[:, 0] for reading in output.readings))
         for number, ((site, layer), reading) in enumerate(zip(places, readings, strict=True)):
-            rows[own, number] = reading.float()
-            if not bool(rows[own, number].isfinite().all()):
+            own[:, number] = reading.float()
+            if not bool(own[:, number].isfinite().all()):
                 what = f"the states at {site}[{layer}] are"
                 raise not_finite("MFV5372", what, backend, part.batch)
-        done += len(part.batch)
+        rows.append(own)
         progress(len(part.batch))
+    return torch.cat(rows), torch.cat(right)
+
+
+def states_of(
+    backend: Backend,
+    parts: Sequence[Rows],
+    queries: Sequence[str],
+    places: Sequence[tuple[str, int]],
+    correct_only: bool = False,
+) -> States:
+    """The states that all ``parts``, consecutive prompts, hold; arguments and errors as of
+    :func:`read_states`."""
+    rows, right = (torch.cat(part) for part in zip(*parts, strict=True))
+    n = len(rows)
     kept = right.nonzero()[:, 0].tolist() if correct_only else list(range(n))
     if not kept:
         raise MfvError(
@@ -115,7 +144,7 @@ def read_states(
     return States(
         rows if len(kept) == n else rows[kept],
         tuple(queries[row] for row in kept),
-        space_at(Space(backend.facts.fingerprint, d_model), places),
+        space_at(Space(backend.facts.fingerprint, backend.facts.d_model), places),
     )
 
 

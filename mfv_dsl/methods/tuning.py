@@ -39,11 +39,12 @@ from mfv_dsl.engine.edits import LAST, Read
 from mfv_dsl.engine.prefix import encode_prefix, full_passes
 from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.activations import Progress
+from mfv_dsl.methods.algebra import random_like
 from mfv_dsl.methods.courses import Checkpoint, Course, Epoch, Settings
 from mfv_dsl.methods.destinations import Destination, Place, destination_of
 from mfv_dsl.methods.training import Trainer
 from mfv_dsl.methods.tuning_variables import VARIABLES
-from mfv_dsl.methods.vectors import Space, Vector, random_like, require_model, space_at
+from mfv_dsl.methods.vectors import Space, Vector, require_model, space_at
 from mfv_dsl.models.base import Backend, PromptBatch
 
 #: A random start's length as a share of the mean length of the residual stream it is added to:

@@ -1,4 +1,7 @@
-"""Function vectors and their algebra."""
+"""Vectors, the spaces that they belong to, and their linear combinations.
+
+What else is computed with them is in :mod:`mfv_dsl.methods.algebra`.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,9 @@ import torch
 from mfv_dsl.base.arguments import ArgumentError, number, plain_number, shown
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
-from mfv_dsl.engine.finite import not_finite
-from mfv_dsl.methods.linearisation import (
-    Linearisation,
-    NormSamples,
-    as_written,
-    is_behind_norm,
-    linearisation,
-)
-from mfv_dsl.methods.selection import Head, heads_projection
+from mfv_dsl.methods.linearisation import Linearisation
+from mfv_dsl.methods.selection import Head
 from mfv_dsl.models.base import Backend
-from mfv_dsl.models.projections import weights_of
 
 #: Where a vector of the residual stream can be written: behind a layer, or to what the layer's
 #: attention or MLP adds.
@@ -168,57 +163,6 @@ def _other(value: object, operator: str) -> Vector:
     )
 
 
-def function_vector(
-    backend: Backend,
-    mean: torch.Tensor,
-    heads: tuple[Head, ...],
-    bias: str = "none",
-    expression: str = "",
-    scores: torch.Tensor | None = None,
-    norm: NormSamples | None = None,
-) -> Vector:
-    """v = Σ over ``heads`` of W_O(l)[:, h] · mean(l, h) (arXiv:2310.15213, equation 5).
-
-    ``mean`` is (layers, heads, head_dim).  The projection's bias is left out; ``bias="per_head"``
-    adds the layer's bias once per chosen head, as the official code of arXiv:2510.02528 does.
-    ``scores`` (layers, heads) are kept with the chosen heads.  Where a norm stands behind the
-    heads, what each writes is made linear by ``norm`` (:mod:`mfv_dsl.methods.linearisation`).  The
-    vector is float32 on the processor.  Raises MfvError: MFV5302 for no heads, MFV5373 where it is
-    not all numbers, MFV7273 where a norm needs ``norm`` and there is none, MFV7292 for a norm that
-    is no RMS norm.
-    """
-    if not heads:
-        raise MfvError("MFV5302", "a function vector needs at least one head")
-    site = backend.sites["lm.attn"]
-    means = torch.stack([mean[layer, head] for layer, head in heads])
-    outputs = []
-    for (layer, head), part in zip(heads, means, strict=True):
-        linear = heads_projection(backend, layer)
-        columns = slice(head * site.width, (head + 1) * site.width)
-        output = weights_of(linear)[:, columns].float().cpu() @ part
-        if bias == "per_head" and linear.bias is not None:
-            output = output + linear.bias.float().cpu()
-        outputs.append(as_written(backend, layer, output, norm))
-    outputs_of_heads = torch.stack(outputs)
-    bad = [head for head, row in zip(heads, outputs_of_heads, strict=True) if not _holds(row)]
-    if bad or not _holds(outputs_of_heads.sum(0)):
-        named = ", ".join(f"L{layer}H{head}" for layer, head in bad[:5]) or "their sum"
-        what = f"the numbers of `{expression or 'a function vector'}` ({named}) are"
-        raise not_finite("MFV5373", what, backend)
-    return Vector(
-        residual=outputs_of_heads.sum(0),
-        space=Space(backend.facts.fingerprint, backend.facts.d_model, bias),
-        expression=expression,
-        heads=heads,
-        head_means=means,
-        head_projected=outputs_of_heads,
-        head_scores=None if scores is None else torch.stack([scores[i, j] for i, j in heads]),
-        linearised=linearisation(backend, norm, heads)
-        if norm and is_behind_norm(backend)
-        else None,
-    )
-
-
 def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     """Σ coefficient · vector.  Parts are kept if every vector has them; a sum too large to hold is
     an error (MFV5306), and so are vectors of different spaces (MFV5303)."""
@@ -226,9 +170,9 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     for _, vector in terms:
         check_space(first, vector)
     residual = sum((c * v.residual for c, v in terms), torch.zeros_like(first.residual))
-    if not _holds(residual):
+    if not holds(residual):
         raise _too_large(expression)
-    space = _joined([vector for _, vector in terms])
+    space = joined([vector for _, vector in terms])
     result = first.made_like(Vector(residual, space, expression))
     if not all(vector.has_parts for _, vector in terms):
         return result
@@ -243,7 +187,7 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
             assert rows is not None and vector.heads is not None
             for head, row in zip(vector.heads, rows, strict=True):
                 total[heads.index(head)] += coefficient * row
-        if not _holds(total):
+        if not holds(total):
             raise _too_large(expression)
         return total
 
@@ -255,7 +199,7 @@ def combine(terms: list[tuple[float, Vector]], expression: str = "") -> Vector:
     )
 
 
-def _joined(vectors: Sequence[Vector]) -> Space:
+def joined(vectors: Sequence[Vector]) -> Space:
     """The space of what is made of ``vectors``: at their site, or of several in the stream."""
     sites = {vector.space.site for vector in vectors}
     return replace(vectors[0].space, site=sites.pop() if len(sites) == 1 else "lm.resid")
@@ -266,7 +210,8 @@ def _too_large(expression: str) -> MfvError:
     return MfvError("MFV5306", f"{name} came out too large to hold")
 
 
-def _holds(numbers: torch.Tensor) -> bool:
+def holds(numbers: torch.Tensor) -> bool:
+    """Whether all of some numbers are finite."""
     return bool(numbers.isfinite().all())
 
 
@@ -335,55 +280,3 @@ def require_model(backend: Backend, vector: Vector) -> Vector:
     space = Space(backend.facts.fingerprint, backend.facts.d_model, own.bias, own.site, own.places)
     check_space(Vector(vector.residual, space, "this model"), vector)
     return vector
-
-
-def normalize(vector: Vector) -> Vector:
-    """``vector`` at length 1, parts scaled alike.  Raises MfvError (MFV5304) for zero."""
-    length = vector.norm()
-    if length == 0:
-        raise MfvError("MFV5304", "the zero vector has no direction and cannot be normalised")
-    return combine([(1 / length, vector)])
-
-
-def project(vector: Vector, onto: Vector) -> Vector:
-    """The part of ``vector`` along ``onto``: (v·w / w·w) w."""
-    part = combine([(dot(vector, onto) / _square(onto), onto)])
-    return replace(part, space=_joined([vector, onto]))
-
-
-def reject(vector: Vector, direction: Vector) -> Vector:
-    """``vector`` without its part along ``direction``."""
-    return combine([(1.0, vector), (-dot(vector, direction) / _square(direction), direction)])
-
-
-def random_like(vector: Vector, seed: int) -> Vector:
-    """A random direction at the length of ``vector``, of several places at that of each part; it
-    has no per-head parts."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(vector.residual.shape, generator=generator, dtype=torch.float64)
-    noises, parts = (t.view(-1, vector.space.d_model) for t in (noise, vector.residual.double()))
-    scales = torch.stack(
-        [part.norm() / row.norm() for part, row in zip(parts, noises, strict=True)]
-    )
-    return Vector((noises * scales[:, None]).flatten().float(), vector.space)
-
-
-def dot(first: Vector, second: Vector) -> float:
-    """Inner product, in float64.  Raises MfvError (MFV5303) for vectors of different spaces."""
-    check_space(first, second)
-    return float(first.residual.double() @ second.residual.double())
-
-
-def cosine(first: Vector, second: Vector) -> float:
-    """Cosine of the angle between two vectors.  Raises MfvError (MFV5303, and MFV5304 for zero)."""
-    lengths = first.norm() * second.norm()
-    if lengths == 0:
-        raise MfvError("MFV5304", "the zero vector has no direction, so no cosine")
-    return dot(first, second) / lengths
-
-
-def _square(vector: Vector) -> float:
-    square = dot(vector, vector)
-    if square == 0:
-        raise MfvError("MFV5304", "the zero vector has no direction to project on")
-    return square

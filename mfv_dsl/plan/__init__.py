@@ -11,7 +11,8 @@ How a word of the language becomes a step::
 :func:`~mfv_dsl.plan.build.build_plan` is the way in.  The planner is one object whose class is made
 in layers, a module each: ``planner`` (adds steps), ``heads``, ``expressions`` (vectors, numbers),
 ``evals``, ``build`` (tunes, saves).  What steps there can be is in ``operations``, which also makes
-their keys; what they cost is in ``descriptions``, and ``explain`` tells it to people.
+their keys; what they cost is in ``descriptions``, ``described_evaluations`` and
+``described_trainings``, and ``explain`` tells it to people.
 
 What happens to a plan then is in :mod:`mfv_dsl.execute`.
 """

@@ -28,7 +28,7 @@ from mfv_dsl.plan.analogy import candidates
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.controls import SUBSTITUTES
-from mfv_dsl.plan.descriptions import conditions
+from mfv_dsl.plan.described_evaluations import conditions
 from mfv_dsl.plan.expressions import Planner, titled
 from mfv_dsl.plan.operations import options_in_key
 from mfv_dsl.plan.steps import EvalRow

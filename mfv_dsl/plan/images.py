@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.lang.entries import OFF_TASK_KINDS, TRAINING_SPLIT
-from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, dataset_facts, training_items
+from mfv_dsl.plan.described_trainings import training_items
+from mfv_dsl.plan.descriptions import OFF_TASK_SHOTS, dataset_facts
 from mfv_dsl.plan.sizes import OF_TRIALS
 from mfv_dsl.plan.steps import Plan, Step
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from mfv_dsl.lang.entries import FUNCTIONS, ITEM, RANKINGS
 from mfv_dsl.lang.registry import Entry, Parameter
-from mfv_dsl.plan import descriptions
+from mfv_dsl.plan import described_evaluations, described_trainings, descriptions
 from mfv_dsl.plan.arithmetic import sweep
 from mfv_dsl.plan.descriptions import Description
 from mfv_dsl.plan.steps import Inputs, Plan, Step, keys_of
@@ -141,17 +141,17 @@ OPERATIONS: dict[str, Operation] = {
     "overall_mean": Operation("mean head outputs over several relations"),
     "tune": replace(
         _of_entry(ITEM["tune"], ("relation",), {"off_task": (), "start": "random"}),
-        doc="a vector trained with the model frozen", describe=descriptions.tune,
+        doc="a vector trained with the model frozen", describe=described_trainings.tune,
         file="vectors/tuned_{relation}",
     ),
     "evaluate": replace(
         _of_entry(ITEM["eval"], ("relation",), {"mode": "none", "vectors": 1, "ablates": False}),
-        doc="accuracy on a relation's prompts", version=2, describe=descriptions.evaluate,
+        doc="accuracy on a relation's prompts", version=2, describe=described_evaluations.evaluate,
     ),
     "off_task": Operation(
         "what the conditions of an evaluation cost on prompts of other relations",
         ("relation", "off_task", "kind", "split", "items", "seed", "conditions"),
-        describe=descriptions.off_task,
+        describe=described_evaluations.off_task,
     ),
     "answers": Operation(
         "what the unedited model answers; the values of evaluations hold it, so that with its "
@@ -161,7 +161,9 @@ OPERATIONS: dict[str, Operation] = {
     **{
         entry.name: replace(
             _of_entry(entry),
-            describe=descriptions.adapter if entry.result == "Adapter" else descriptions.nothing,
+            describe=described_trainings.adapter
+            if entry.result == "Adapter"
+            else descriptions.nothing,
         )
         for entry in FUNCTIONS
         if not entry.expanded

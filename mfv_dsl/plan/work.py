@@ -25,16 +25,15 @@ from mfv_dsl.base.facts import PRECISIONS, ModelFacts
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.lang.entries import OFF_TASK_KINDS
 from mfv_dsl.lang.writing import SITES
+from mfv_dsl.plan.described_evaluations import conditions
+from mfv_dsl.plan.described_trainings import trained_places, training_items
 from mfv_dsl.plan.descriptions import (
     MASK_EPOCHS,
     OFF_TASK_SHOTS,
-    conditions,
     model_facts,
     options_of,
     shares_prefix,
     times_asked,
-    trained_places,
-    training_items,
 )
 from mfv_dsl.plan.images import new_images
 from mfv_dsl.plan.lengths import prompt_tokens

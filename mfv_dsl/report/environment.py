@@ -36,7 +36,9 @@ def environment_text(environment: Environment) -> str:
         f"{'here' if fit.here else 'not here'}"
         for fit in environment.fits
     ]
-    lines += ["", *extras_lines(environment.extras), ""]
+    lines += ["", *extras_lines(environment.extras)]
+    slurm = environment.sbatch or "sbatch is not here"
+    lines += [f"Slurm: {slurm}", ""]
     problems = {"tiny()": environment.problem, 'tiny("llava")': environment.llava_problem}
     for model, problem in problems.items():
         lines.append(f"{model} runs" if problem is None else f"{model} does not run: {problem}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import mfv_dsl as mfv
 from mfv_dsl.execute.rows import Results
 from mfv_dsl.library.folder import CARD, Library
@@ -31,6 +33,7 @@ DOCS = {
 }
 
 
+@pytest.mark.slow
 def test_what_comments_say_is_shown_and_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))

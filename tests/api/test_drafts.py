@@ -212,6 +212,7 @@ def test_a_loaded_dataset_is_the_recipes():
     assert "count=12" in draft.text
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said():
     draft = mfv.Draft()
     draft.model("m", "tiny")

@@ -113,6 +113,7 @@ def test_a_model_of_unknown_make_is_refused():
         HookPlan.of(torch.nn.Linear(2, 2), [])
 
 
+@pytest.mark.slow
 def test_notebook_tables(tmp_path):
     recipe = mfv.Recipe(
         "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left], count=10)\n"

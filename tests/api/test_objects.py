@@ -70,6 +70,7 @@ def test_runs_take_objects_and_load_none(loads: Any, tmp_path: Path):
     assert loads() == 1
 
 
+@pytest.mark.slow
 def test_a_run_on_another_dataset(tmp_path: Path):
     others = mfv.load_dataset("scenes", relations=["left"], count=8, seed=4)
     recipe = mfv.Recipe(TEXT)
@@ -189,6 +190,7 @@ def test_a_model_with_other_weights_is_not_taken_for_the_one_that_was_loaded(
     assert mfv.load_model("tiny") is not fresh
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_on_a_model_that_is_being_edited(scenes_here: Any):
     model = mfv.load_model("tiny")
     left, right = mfv.fv("left"), mfv.fv("right")

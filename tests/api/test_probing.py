@@ -23,12 +23,13 @@ from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.lang.constructed import as_call, constructed
 from mfv_dsl.methods import geometry
+from mfv_dsl.methods.algebra import cosine
 from mfv_dsl.methods.decoding import decode
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.likeliest_answers import likeliest_answers
 from mfv_dsl.methods.off_task import off_task_cost, off_task_costs
 from mfv_dsl.methods.residual_stream import Stream, residual_stream
-from mfv_dsl.methods.vectors import Space, Vector, combine, cosine
+from mfv_dsl.methods.vectors import Space, Vector, combine
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.conftest import small_flamingo
 
@@ -229,6 +230,7 @@ def test_off_task_prompts_are_of_other_relations_in_equal_measure(scenes: Scenes
         other_relations(scenes, scenes.relations)
 
 
+@pytest.mark.slow
 def test_off_task_prompts_are_drawn_without_torch():
     code = "import sys, mfv_dsl.data.off_task; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -317,6 +319,7 @@ def test_answers_before_and_after(tiny: OpenFlamingo, scenes: Scenes):
     assert len(likeliest_answers(tiny, batch, [[]], top=10_000)[0]) == 54
 
 
+@pytest.mark.slow
 def test_where_a_vector_is_added_when_nobody_says(tiny: OpenFlamingo):
     question = inspection.about_scene(seed=3)
     whole = vector_for(tiny, 4, 40.0)

@@ -161,6 +161,7 @@ def test_every_function_of_the_language_is_exported():
 
 
 # -- what is said while something runs -------------------------------------------------------------
+@pytest.mark.slow
 def test_a_run_is_logged_and_prints_nothing(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ):
@@ -196,6 +197,7 @@ def test_no_module_prints_but_commands_and_magics():
                 assert id(node) in own, f"{file}, line {node.lineno}"
 
 
+@pytest.mark.slow
 def test_progress_is_shown_where_it_is_asked_for(capfd: pytest.CaptureFixture[str]):
     def vector(**options: Any) -> str:
         mfv.fv("left").vector("tiny", "scenes(count=10)", heads=[(4, 1)], trials=4, **options)

@@ -33,6 +33,7 @@ def recipe(tmp_path, monkeypatch):
     return main
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_run_has_all_files_and_runs_by_itself(recipe, tmp_path, monkeypatch):
     result = mfv.run(recipe)
     folder = result.folder
@@ -60,6 +61,7 @@ def test_a_changed_file_is_noticed(recipe, tmp_path):
     assert (third.folder / "parts" / "common.mfv").read_text() == comment
 
 
+@pytest.mark.slow
 def test_a_file_elsewhere_is_written_into_the_recipe(recipe, tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()

@@ -133,6 +133,7 @@ def test_a_process_of_its_own_prints_the_same(ran, tmp_path: Path):
     assert subprocess.run(failed, capture_output=True).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_library_vector_can_be_loaded_and_is_read_anew_when_it_changes(ran, tmp_path: Path):
     head = SMALL.split("vector")[0]
     folder = tmp_path / "library"
@@ -270,6 +271,7 @@ def test_a_profile_is_what_runs_and_takes_no_other_place(tmp_path: Path):
     assert [step["key"] for step in first["steps"]] == [step.key for step in by_set.steps]
 
 
+@pytest.mark.slow
 def test_commands_take_a_profile(tmp_path: Path):
     (tmp_path / "r.mfv").write_text(SMALL + PROFILES)
     (tmp_path / "right.mfv").write_text(SMALL + PROFILES.replace("rww", "raw"))
@@ -344,6 +346,7 @@ def test_fmt(tmp_path: Path):
     assert path.read_text() == "mfv 1\neval e {"
 
 
+@pytest.mark.slow
 def test_the_bundled_recipes_are_formatted():
     recipes = map(str, sorted((Path(__file__).parents[2] / "recipes").rglob("*.mfv")))
     done = mfv_command("fmt", "--check", *recipes)
@@ -359,6 +362,7 @@ def test_explain_and_reference():
     assert wrong.returncode == 2 and "did you mean eval?" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
     (tmp_path / "r.mfv").write_text(SMALL)
@@ -375,6 +379,7 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert json.loads(mfv_command("cache", "list", "--json").stdout) == []
 
 
+@pytest.mark.slow
 def test_heads_by_other_scores_and_a_trace(tmp_path: Path):
     """Exact, estimated, by norm and at random: four choices, and the heads chosen are written."""
     lines = [

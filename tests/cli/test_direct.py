@@ -184,6 +184,7 @@ def test_ask_about_a_picture(run: Run):
     assert code == 2 and "error[MFV5355]" in err
 
 
+@pytest.mark.slow
 def test_decode(run: Run, library: Path):
     vector = str(library / "above.safetensors")
     code, out, _ = run("decode", vector, "--top", "4", "--json")
@@ -199,6 +200,7 @@ def test_decode(run: Run, library: Path):
     assert code == 2 and "after_stream" in err
 
 
+@pytest.mark.slow
 def test_identify_and_similarity(run: Run, library: Path):
     steer = str(library / "steer.safetensors")
     code, out, _ = run("identify", steer, "--library", str(library), "--json")

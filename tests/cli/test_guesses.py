@@ -62,6 +62,7 @@ def test_standard_input_is_a_recipe(tmp_path: Path, typed):
     assert "error[MFV6023]" in mfv_command("lock", "-", cwd=tmp_path).stderr
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_bundled_name_hides_nothing(tmp_path: Path):
     for name in ("vectors", "quickstart", "recipes", "flamingo-tiny"):
         (tmp_path / name).mkdir()
@@ -82,6 +83,7 @@ def test_a_folder_stands_for_its_recipes(tmp_path: Path):
     assert (tmp_path / "mine" / "more" / "b.mfv").read_text() == "mfv 1\nmodel m = tiny()\n"
 
 
+@pytest.mark.slow
 def test_direct_commands_take_a_seed():
     for words in (["heads", "left"], ["extract", "left"], ["tune", "left"],
                   ["eval", "--add", "fv(left)", "--layer", "1"]):  # fmt: skip

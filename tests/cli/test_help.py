@@ -19,6 +19,8 @@ ROOT = get_command(app)
 SHORT = "--trials 4 --shots 1 --print-recipe"
 WAYS = {
     "--set defaults.shots=8 --set raw.layer=0..3 --set 'flamingo=tiny()'": "plan quickstart …",
+    "--over flamingo='tiny()','tiny(\"llava\")' --over defaults.seed=0..4":
+        "sweep quickstart --profile llava --dry-run …",
     "'fv(left) - fv(right)'": "decode … --heads {L3H1} --trials 4 --shots 1 -q --top 2",
     "'scenes(seed=3)'": f"heads left --dataset … {SHORT}",
     "'top(10)'": f"extract left --heads … {SHORT}",
@@ -33,7 +35,7 @@ WAYS = {
     "'openflamingo(\"folder\")'": None,
     "'metadata_csv(\"folder\")'": None,
 }  # fmt: skip
-EXAMPLE = re.compile(r"--set \S+=.*|(?<![\w>])'[^']+'")
+EXAMPLE = re.compile(r"--(?:set|over) \S+=.*|(?<![\w>])'[^']+'")
 
 
 def commands(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -15,6 +15,7 @@ LEFT = ("vectors/flamingo-tiny/left", "--layer", "3")
 FEW = ("--relation", "left", "--items", "3", "-q")
 
 
+@pytest.mark.slow
 def test_lens(tmp_path: Path):
     done = mfv_command("lens", "--with", *LEFT, *FEW, "--json", "--out", "l.csv", "--plot", "l.svg",
                        cwd=tmp_path)  # fmt: skip
@@ -32,6 +33,7 @@ def test_lens(tmp_path: Path):
     assert "no vector" in shown and "with the vector" not in shown
 
 
+@pytest.mark.slow
 def test_attribute(tmp_path: Path):
     done = mfv_command(
         "attribute", "--with", *LEFT, *FEW, "--json", "--plot", "a.pdf", cwd=tmp_path
@@ -63,6 +65,7 @@ def test_paths(tmp_path: Path):
     assert len([line for line in shown.splitlines() if "[" in line]) == 3
 
 
+@pytest.mark.slow
 def test_attention(tmp_path: Path):
     command = ("attention", "X5H3, X5H6", "--with", *LEFT, "--relation", "left", "-q")
     files = [tmp_path / name for name in ("one.pdf", "two.pdf")]

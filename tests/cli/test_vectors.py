@@ -77,6 +77,7 @@ def test_show_draws_where_a_vector_comes_from(here: Path):
     assert refused("show", "vectors/mine/ster") == "MFV6001"
 
 
+@pytest.mark.slow
 def test_show_of_a_hostile_file_shows_no_control_characters(here: Path):
     library = Library(here / "odd")
     parent = {"name": "\x1b[31m", "hash": "0" * 64, "coefficient": None, "kind": "composed",
@@ -96,6 +97,7 @@ def test_show_of_a_hostile_file_shows_no_control_characters(here: Path):
     assert "[red]" in vectors("show", "odd/odd").stdout  # markup is text
 
 
+@pytest.mark.slow
 def test_diff(here: Path):
     same = vectors("diff", "vectors/mine/left", f"{TINY}/left.safetensors")
     assert (same.exit_code, same.stdout.splitlines()[-1]) == (0, "the same numbers")
@@ -144,6 +146,7 @@ def test_rename_and_remove(here: Path):
     assert refused("remove", "vectors/mine/up") == "MFV6001"
 
 
+@pytest.mark.slow
 def test_index_and_card(here: Path):
     folder = here / "vectors" / "mine"
     for name in ("index.json", "README.md"):

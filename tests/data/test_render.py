@@ -100,6 +100,7 @@ def test_things_stand_where_the_scene_says():
     assert not seen.any()
 
 
+@pytest.mark.slow
 def test_novel_things_are_asked_about_and_no_arrangement_is_in_two_splits():
     data = ThingScenes(count=30, kinds="things", objects="novel")
     for item in data.items("above_left", "test"):

@@ -102,6 +102,7 @@ def test_same_seed_same_scenes_and_other_seed_other_scenes():
     assert (a.pictures([image], 40)[0] == b.pictures([image], 40)[0]).all()
 
 
+@pytest.mark.slow
 def test_splits_share_no_layout():
     data = Scenes(count=240)
     seen: dict[bytes, str] = {}

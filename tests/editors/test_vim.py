@@ -37,14 +37,13 @@ def groups(text: str, places: list[tuple[int, int]], tmp_path: Path) -> list[str
     return found
 
 
-def has_syntax() -> bool:
-    if not VIM:
-        return False
-    said = subprocess.run([VIM, "--version"], capture_output=True, text=True).stdout
-    return "+syntax" in said and "+eval" in said
+@pytest.fixture(scope="module", autouse=True)
+def has_syntax() -> None:
+    said = subprocess.run([VIM, "--version"], capture_output=True, text=True).stdout if VIM else ""
+    if "+syntax" not in said or "+eval" not in said:
+        pytest.skip("vim with syntax is not installed")
 
 
-@pytest.mark.skipif(not has_syntax(), reason="vim with syntax is not installed")
 @pytest.mark.parametrize("name", ["quickstart", "tuning", "seeds"])
 def test_tokens_have_their_groups(name: str, tmp_path: Path):
     text = (ROOT / "recipes" / f"{name}.mfv").read_text(encoding="utf-8")
@@ -55,7 +54,6 @@ def test_tokens_have_their_groups(name: str, tmp_path: Path):
     assert found == [_GROUPS[token.type] for token in tokens]
 
 
-@pytest.mark.skipif(not has_syntax(), reason="vim with syntax is not installed")
 def test_words_are_told_apart(tmp_path: Path):
     text = "mfv 1\nheads h = top(3, by=aie)\neval heads { shots = 4 }\n"
     found = groups(

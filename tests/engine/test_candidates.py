@@ -97,6 +97,7 @@ def test_rows_of_a_level_in_parts_give_the_same(
     assert compare(encode_prefix(model, mixed_batch(model, scenes)), variants) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_prefix_that_was_used_otherwise_serves_too(model: OpenFlamingo, scenes: Scenes):
     """What the unedited last token left below the edits is there, whoever ran it."""
     prefix = encode_prefix(model, mixed_batch(model, scenes))

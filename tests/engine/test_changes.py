@@ -25,6 +25,7 @@ from mfv_dsl.engine.sequences import sequence_log_p
 from mfv_dsl.engine.trace import tracing
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
+from tests.cases import one_quick
 from tests.engine.plain_hooks import LAYER, POSITIONS, Plain, prompts_of
 from tests.models.vlm.conftest import checkpoint, loaded  # noqa: F401
 from tests.models.vlm.test_passes import ARCHITECTURES, batch_of, in_double
@@ -83,8 +84,8 @@ def batch_and_prompts(plain: Plain) -> tuple[PromptBatch, list[Any]]:
     return plain.model.batch(prompts, plain.scenes), prompts
 
 
-@pytest.mark.parametrize("site", ["lm.resid", "lm.attn.out", "lm.mlp"])
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("site", one_quick(["lm.resid", "lm.attn.out", "lm.mlp"]))
+@pytest.mark.parametrize("name", one_quick(CHANGES, "replace", "kept length", "icv"))
 def test_a_change_is_its_formula(plain: Plain, name: str, site: str):
     edit, change = edit_of(plain, name, site)
     batch, prompts = batch_and_prompts(plain)
@@ -144,7 +145,7 @@ def gate_of(plain: Plain, batch: PromptBatch) -> tuple[Gate, list[bool]]:
 
 
 @pytest.mark.parametrize("where", ["last", "all"])
-@pytest.mark.parametrize("name", ["keep", "replace", "project_out", "icv"])
+@pytest.mark.parametrize("name", one_quick(["keep", "replace", "project_out", "icv"]))
 def test_a_gated_edit_is_made_in_the_prompts_that_open_the_gate_alone(
     plain: Plain, name: str, where: str
 ):
@@ -182,6 +183,7 @@ def test_a_gate_looks_at_the_unedited_model(plain: Plain):
     assert torch.equal(scores[:, 0], scores[:, 1])
 
 
+@pytest.mark.slow
 def test_generations_and_whole_names_under_a_gate(plain: Plain):
     batch, _ = batch_and_prompts(plain)
     gate, opens = gate_of(plain, batch)

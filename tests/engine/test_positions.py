@@ -28,6 +28,7 @@ from mfv_dsl.methods.answers import measure_answers
 from mfv_dsl.methods.evaluation import measure, measure_many
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.vlm.load import load_folder
+from tests.cases import one_quick
 from tests.engine.plain_hooks import LAYER, POSITIONS, Plain, at, case, prompts_of
 from tests.models.vlm.test_passes import batch_of, pictures
 from tests.models.vlm.test_passes import text as text_of
@@ -41,7 +42,7 @@ def plain(request: pytest.FixtureRequest, scenes: Scenes) -> Plain:
 
 
 # -- against plain hooks ---------------------------------------------------------------------------
-@pytest.mark.parametrize("site", ["lm.resid", "lm.attn", "lm.attn.out", "lm.mlp"])
+@pytest.mark.parametrize("site", one_quick(["lm.resid", "lm.attn", "lm.attn.out", "lm.mlp"]))
 @pytest.mark.parametrize("name", POSITIONS)
 def test_a_batch_is_what_a_plain_hook_gives_for_each_prompt(plain: Plain, site: str, name: str):
     edit, change = case(plain, site)
@@ -55,7 +56,7 @@ def test_a_batch_is_what_a_plain_hook_gives_for_each_prompt(plain: Plain, site: 
         assert float((wanted - unedited[row]).abs().max()) > 1e-2  # else nothing is shown
 
 
-@pytest.mark.parametrize("name", ["all", "images", "{query}"])
+@pytest.mark.parametrize("name", one_quick(["all", "images", "{query}"]))
 def test_scores_of_many_variants_are_those_of_their_own_passes(plain: Plain, name: str):
     edit, change = case(plain, "lm.resid")
     prompts = prompts_of(plain.scenes)
@@ -114,7 +115,7 @@ def test_answers_of_several_tokens_are_edited_in_the_prompt_alone(plain: Plain, 
         assert likeliest.target_log_p[row, 0] == pytest.approx(float(log_p[row, 1]))
 
 
-@pytest.mark.parametrize("how", ["first_token", "full", "generate"])
+@pytest.mark.parametrize("how", one_quick(["first_token", "full", "generate"], "full"))
 def test_all_ways_of_asking_take_them(plain: Plain, how: str):
     """And other batches than the one at hand: two, in parts of one prompt each."""
     model, scenes = plain.model, plain.scenes
@@ -177,7 +178,9 @@ def test_every_operation_at_all_tokens(plain: Plain, operation: Any):
 
 
 # -- other architectures ---------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["qwen3_vl", "llava", "gemma3", "paligemma", "mllama", "idefics"])
+@pytest.mark.parametrize(
+    "name", one_quick(["llava", "qwen3_vl", "gemma3", "paligemma", "mllama", "idefics"])
+)
 def test_other_architectures(name: str, tmp_path_factory: pytest.TempPathFactory):
     """Small ones of random weights: padded rows are what each is alone, and what a plain hook on
     the model's own layer gives."""
@@ -222,7 +225,7 @@ def test_other_architectures(name: str, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize("form", ["chat", "plain"])
-@pytest.mark.parametrize("name", ["ant", "end", "assistant", "A", "table"])
+@pytest.mark.parametrize("name", one_quick(["ant", "end", "assistant", "A", "table"]))
 def test_a_name_is_where_the_prompt_asks_about_it(
     name: str, form: str, tmp_path_factory: pytest.TempPathFactory
 ):

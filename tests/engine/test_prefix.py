@@ -80,6 +80,7 @@ def test_random_plans_on_the_bundled_model(tiny: OpenFlamingo, scenes: Scenes, s
     check_parity(tiny, batch, random_variants(tiny.sites, 3, seed, count=8))
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32), lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_grouped_heads_in_a_model_that_cannot_start_in_the_middle(seed: int, lengths: list[int]):
@@ -118,6 +119,7 @@ def test_half_precision(scenes: Scenes, dtype: torch.dtype, atol: float):
     assert mean_error < atol / 20
 
 
+@pytest.mark.slow
 def test_double_precision(scenes: Scenes):
     model = double(lively_flamingo(4, 4, 32, 2))
     batch = mixed_batch(model, scenes)

@@ -84,6 +84,7 @@ def test_prompts_that_are_longer_than_was_thought_are_run_in_smaller_parts(
     np.testing.assert_allclose(found.p_answer, measure(model, [batch]).p_answer, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pictures_are_encoded_when_their_batch_is_taken(
     scenes: Scenes, monkeypatch: pytest.MonkeyPatch
 ):

@@ -115,6 +115,7 @@ def test_what_has_no_effect_is_warned_of():
         assert len(found) == 1 and f"`{name}`" in found[0].message
 
 
+@pytest.mark.slow
 def test_heads_chosen_on_another_model_may_not_be_there(tmp_path: Path):
     text = (
         'mfv 1\nmodel large = tiny()\nmodel small = tiny("llava")\n'

@@ -81,6 +81,7 @@ def test_it_costs_its_own_rows_and_is_not_kept(tmp_path, failing, error, code, w
     assert step.key not in default_store() and step.key in result.failures
 
 
+@pytest.mark.slow
 def test_what_failed_is_made_when_it_can_be(tmp_path, failing, monkeypatch):
     failing(MfvError("MFV7113", "a picture is broken"))
     run(tmp_path)
@@ -125,6 +126,7 @@ def test_a_folder_that_cannot_be_saved_into_costs_no_other(tmp_path, monkeypatch
     assert all(row.accuracy is not None for row in result.rows)
 
 
+@pytest.mark.slow
 def test_of_an_eval_only_the_conditions_that_need_it_fail(tmp_path, monkeypatch):
     real = PERFORM["random_like"]
 

@@ -90,6 +90,7 @@ def test_files_say_it(ran: RunResult):
     assert {line["accuracy"] for line in lines if line["error"]} == {""}
 
 
+@pytest.mark.slow
 def test_what_failed_is_not_kept(ran: RunResult):
     again = mfv.Recipe(RECIPE, "e").run(ran.folder)
     kept = json.loads((ran.folder / "manifest.json").read_text())["steps"]

@@ -171,6 +171,7 @@ def test_prompts_that_fill_the_memory_are_taken_a_few_relations_at_a_time(
         assert (one - two).norm() < 1e-5 * one.norm()
 
 
+@pytest.mark.slow
 def test_a_traced_run_takes_one_at_a_time(tmp_path: Path):
     """So that what a step touched is told from what others did."""
     text = f"tune a {{ start = random, {SHORT}, on = [left, above] }}"

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.methods.vectors import cosine
+from mfv_dsl.methods.algebra import cosine
 from mfv_dsl.report.vectors import provenance_tree
 from tests.cli.support import mfv_command
 

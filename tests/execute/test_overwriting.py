@@ -9,6 +9,7 @@ import pytest
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.findings import findings
+from tests.cases import one_quick
 
 HEAD = """mfv 1
 model m = tiny()
@@ -55,7 +56,7 @@ STEER = "vector steer = fv(left) - fv(above)\n"
 
 @pytest.mark.parametrize(
     ("save", "trials", "files"),
-    [
+    one_quick([
         ('save "lib" { vectors = [fv(left), fv(right)] }', 2, 2),  # the same again
         ('save "lib" { vectors = [fv(right)] }', 3, 1),  # nothing was made of it
         ('save "other" { vectors = [fv(left)] }', 3, 1),
@@ -63,8 +64,8 @@ STEER = "vector steer = fv(left) - fv(above)\n"
         ('defaults for save { allow = [MFV6017] }\nsave "lib" { vectors = [fv(left)] }', 3, 1),
         (f'{STEER}save "lib" {{ vectors = [fv(left), steer] }}', 3, 2),
         (f'{STEER}save "lib" {{ vectors = [fv(left)] }}\nsave "lib" {{ vectors = [steer] }}', 3, 2),
-    ],
-)
+    ]),
+)  # fmt: skip
 def test_what_may_be_written(library: Path, save: str, trials: int, files: int):
     path = recipe(library, save, trials)
     assert findings(path) == ()

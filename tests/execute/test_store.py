@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
+from mfv_dsl.execute import session
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.operations import PERFORM, heads
 from mfv_dsl.execute.store import Damaged, Store, StoredStep
@@ -146,7 +147,7 @@ def test_a_damaged_step_is_reported_and_made_again(tmp_path: Path, monkeypatch: 
 def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Mediation stopped between two batches measures only the rest."""
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
-    monkeypatch.setattr(heads, "BATCH", 2)
+    monkeypatch.setattr(session, "BATCH", 2)
     recipe = mfv.Recipe(RECIPE)
     wanted = recipe.run(tmp_path / "a").rows
     store = Store(tmp_path / "store")

@@ -64,6 +64,7 @@ def test_a_recipe_survives_text_and_formatting(recipe):
     assert format_source(Source(formatted)) == formatted
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_yields_only_diagnostics(text):

@@ -36,6 +36,7 @@ def test_folders_are_folders(folder: str):
     assert checked(HEAD + SAVE.format(folder)).diagnostics == ()
 
 
+@pytest.mark.slow
 def test_a_tilde_is_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)

@@ -19,8 +19,8 @@ from mfv_dsl.library.convert import export
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.imported import read_effects, read_foreign
 from mfv_dsl.library.verify import verify_library
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.selection import top_heads
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.library.foreign_files import code, saved
 

@@ -114,6 +114,7 @@ def test_what_the_index_leaves_out_can_be_removed(tmp_path: Path):
         library.remove("out")
 
 
+@pytest.mark.slow
 def test_the_index_command_says_what_it_leaves_out(tmp_path: Path):
     library = filled(tmp_path / "library", "right")
     outside = write(tmp_path / "a.safetensors", good_file())

@@ -32,8 +32,8 @@ from mfv_dsl.foreign import ImportOptions, export_vector, import_file, parse_hea
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.hookpoints import layer_of_key, layer_of_path
 from mfv_dsl.library.imported import read_effects, read_foreign
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.selection import top_heads
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.base.test_files import POINTER
 from tests.library.foreign_files import code, saved

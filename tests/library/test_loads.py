@@ -187,6 +187,7 @@ def test_folder_file_and_bundled_give_the_same(here: Path):
     assert str(mfv.load("lib/left.safetensors")) == 'load("lib/left.safetensors")'
 
 
+@pytest.mark.slow
 def test_what_was_made_of_loaded_vectors_says_so(here: Path):
     shutil.copytree(bundled("vectors") / "flamingo-tiny", here / "lib")
     other = put(here / "lib", "other", model={**TINY, "fingerprint": "f" * 64})

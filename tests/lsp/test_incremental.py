@@ -83,6 +83,7 @@ def _places(tree):
     return [node.span for item in tree.items for node in item.walk()]
 
 
+@pytest.mark.slow
 def test_after_many_edits_a_recipe_is_what_a_fresh_check_says():
     run(30, 1, seed=1)
 

@@ -23,6 +23,7 @@ from mfv_dsl.methods.adapter_training import (
     with_adapter,
 )
 from mfv_dsl.models.adapters import Lora, SoftPrompt, adapted
+from tests.cases import one_quick
 
 HEAD = """mfv 1
 model m = tiny()
@@ -33,7 +34,7 @@ defaults for soft_prompt { items = 8, select_items = 8, epochs = 2, batch = 4 }
 """
 
 
-@pytest.fixture(scope="module", params=["flamingo", "llava"])
+@pytest.fixture(scope="module", params=one_quick(["flamingo", "llava"]))
 def backend(request: pytest.FixtureRequest) -> Any:
     return mfv.load_model("tiny", request.param)
 
@@ -79,6 +80,7 @@ def test_training_is_adam_on_the_nll_along_a_cosine(backend: Any, scenes: Any, f
     assert torch.allclose(kept["epoch/2"].value, expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_gone_on_from_with_the_same_bits(backend: Any, scenes: Any):
     kept: dict[str, Any] = {}
     whole = trained(backend, scenes, Lora(2, 4), keep=lambda n, make: kept.setdefault(n, make()))
@@ -119,6 +121,7 @@ def test_an_adapter_is_kept_and_put_in_again(backend: Any, scenes: Any, tmp_path
     assert float((results[0].argmax(-1) == answers).float().mean()) == pytest.approx(best.accuracy)
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_model_is_refused(scenes: Any):
     flamingo, llava = (mfv.load_model("tiny", name) for name in ("flamingo", "llava"))
     adapter = trained(flamingo, scenes, SoftPrompt(1))

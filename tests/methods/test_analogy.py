@@ -75,6 +75,7 @@ def weights_by_hand(
     return p / p.sum()
 
 
+@pytest.mark.slow
 def test_the_weights_by_hand(small: OpenFlamingo, scenes: Scenes):
     sources, _ = pairs(scenes, 5)
     conditions = [candidates_for(small, 3, 0), candidates_for(small, 3, 1)]
@@ -268,6 +269,7 @@ def test_a_blend_where_it_may_be_is_right():
     assert codes(f"{HEAD}eval e {{ add = blend([]), layer = 1 }}\n") == ["MFV3014"]
 
 
+@pytest.mark.slow
 def test_a_blend_has_no_value_of_its_own(tiny: OpenFlamingo):
     with pytest.raises(mfv.MfvError, match="no value of its own"):
         mfv.compile("blend([fv(left), fv(above)])").vector()

@@ -24,13 +24,14 @@ from mfv_dsl.methods.attribution import attribute
 from mfv_dsl.methods.courses import Settings
 from mfv_dsl.methods.decoding import decode
 from mfv_dsl.methods.evaluation import adding, measure
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.likeliest_answers import likeliest_answers
 from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.methods.off_task import off_task_cost
 from mfv_dsl.methods.residual_stream import residual_stream
 from mfv_dsl.methods.selection import output_norms
 from mfv_dsl.methods.tuning import tune
-from mfv_dsl.methods.vectors import Space, Vector, combine, function_vector
+from mfv_dsl.methods.vectors import Space, Vector, combine
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.conftest import small_flamingo

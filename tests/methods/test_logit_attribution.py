@@ -16,6 +16,7 @@ from mfv_dsl.inputs import open_model
 from mfv_dsl.methods.linear_norm import linear_norm
 from mfv_dsl.methods.logit_attribution import Part, logit_attribution
 from mfv_dsl.models.openflamingo import OpenFlamingo
+from tests.cases import one_quick
 from tests.methods.plain import Plain, hooked, plus
 from tests.methods.support import batches
 
@@ -31,7 +32,7 @@ def direction(model: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["tiny", "llava"])
-@pytest.mark.parametrize("site", ["lm.resid", "lm.attn.out", "lm.mlp"])
+@pytest.mark.parametrize("site", one_quick(["lm.resid", "lm.attn.out", "lm.mlp"]))
 @torch.no_grad()
 def test_shares_add_up_to_the_logit(name: str, site: str, models: Any, scenes: Scenes):
     model, vector = models[name], direction(models[name])
@@ -59,7 +60,7 @@ def test_shares_add_up_to_the_logit(name: str, site: str, models: Any, scenes: S
     assert np.abs(found.shares[..., others_share]).max() < 1e-4  # all is told
 
 
-@pytest.mark.parametrize("name", ["tiny", "llava"])
+@pytest.mark.parametrize("name", one_quick(["tiny", "llava"]))
 @torch.no_grad()
 def test_a_share_is_what_the_part_writes(name: str, models: Any, scenes: Scenes):
     """With the norm's scale held, the logit changes by a part's share when the part is taken out of

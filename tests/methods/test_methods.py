@@ -15,22 +15,13 @@ from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods.activations import task_mean
+from mfv_dsl.methods.algebra import cosine, dot, normalize, project, random_like, reject
 from mfv_dsl.methods.evaluation import ablating, adding, measure, patching
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.mediation import mediate
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.methods.selection import top_heads
-from mfv_dsl.methods.vectors import (
-    Space,
-    Vector,
-    combine,
-    cosine,
-    dot,
-    function_vector,
-    normalize,
-    project,
-    random_like,
-    reject,
-)
+from mfv_dsl.methods.vectors import Space, Vector, combine
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.conftest import small_flamingo
 
@@ -219,6 +210,7 @@ def test_ties_between_heads_are_settled_by_place():
     assert top_heads([scores], 3) == ((2, 1), (0, 0), (0, 1))
 
 
+@pytest.mark.slow
 def test_heads_can_be_ranked_on_prompts_that_are_answered_wrongly(tmp_path: Path):
     """Without examples the bundled model is never right about novel objects."""
     recipe = """mfv 1

@@ -81,6 +81,7 @@ def test_a_turned_model_is_the_same():
     assert found.spearman_p == pytest.approx(1 / math.factorial(6))
 
 
+@pytest.mark.slow
 def test_many_relations_are_drawn_and_p_values_are_even_by_chance():
     a = arranged(drawn(9, 30, 4))
     found = compare_arrangements(a, arranged(drawn(9, 30, 5)), draws=199)

@@ -9,16 +9,9 @@ import torch
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.library.vector_file import load_vector, save_vector
+from mfv_dsl.methods.algebra import cosine, normalize, random_like, reject
 from mfv_dsl.methods.evaluation import adding
-from mfv_dsl.methods.vectors import (
-    Space,
-    Vector,
-    combine,
-    cosine,
-    normalize,
-    random_like,
-    reject,
-)
+from mfv_dsl.methods.vectors import Space, Vector, combine
 
 PLACES = (("lm.resid", 1), ("lm.attn.out", 3), ("lm.resid", 3))
 SPACE = Space("model", 4, places=PLACES)

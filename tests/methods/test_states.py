@@ -25,6 +25,7 @@ from mfv_dsl.methods.states import (
     read_states,
 )
 from mfv_dsl.methods.vectors import Space
+from tests.cases import one_quick
 from tests.engine.plain_hooks import Plain, prompts_of, tokens_at
 
 PLACES = (("lm.attn.out", 0), ("lm.mlp", 2), ("lm.resid", 2))
@@ -83,7 +84,7 @@ def by_hand(plain: Plain, prompt: Prompt, name: str) -> torch.Tensor:
     return torch.stack([found[number] for number in range(len(PLACES))])
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", one_quick(TOLD))
 def test_rows_are_what_plain_hooks_read(plain: Plain, scenes: Scenes, name: str):
     prompts = prompts_of(scenes, (2, 1, 3))  # of different lengths
     batches = [plain.model.batch(prompts[:2], scenes), plain.model.batch(prompts[2:], scenes)]
@@ -101,6 +102,7 @@ def test_prompts_without_demonstrations_are_refused(tiny, scenes: Scenes):
     assert caught.value.code == "MFV5121"
 
 
+@pytest.mark.slow
 def test_only_prompts_that_are_answered_have_rows(tiny, scenes: Scenes):
     prompts = prompts_of(scenes, (0,) * 12)
     batches = [tiny.batch(prompts[:8], scenes), tiny.batch(prompts[8:], scenes)]

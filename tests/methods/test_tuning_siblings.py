@@ -24,12 +24,14 @@ from mfv_dsl.engine.prefix_cache import PrefixCache
 from mfv_dsl.methods.courses import Course, Settings, Work
 from mfv_dsl.methods.destinations import destination_of
 from mfv_dsl.methods.evaluation import measure, patching
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.losses import Losses
 from mfv_dsl.methods.tuning import Task, Tuned, tune, tune_together
 from mfv_dsl.methods.tuning_variables import VARIABLES
-from mfv_dsl.methods.vectors import Space, Vector, function_vector
+from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.tiny.constructor import load
+from tests.cases import one_quick
 from tests.methods.support import batches, zeros
 
 MODELS = pytest.mark.parametrize(
@@ -106,7 +108,7 @@ CASES = {
 
 
 @MODELS
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", one_quick(CASES))
 def test_a_few_steps_are_those_of_the_definition(case: str, name: str, scenes: Scenes):
     sites, layer, variable, loss, position = CASES[case]
     model = load(name)
@@ -452,8 +454,11 @@ def test_what_cannot_be_trained_is_refused_before_the_run():
             recipe.plan()
     recipe = mfv.Recipe(
         head + "tune t { start = random, layer = 3, site = mlp, position = all }\n"
-        "eval e { add = t(each) }\neval fine { add = t(each), site = mlp, position = all }"
+        "eval e { add = t(each) }\neval fine { add = t(each), site = mlp, position = all }\n"
+        "eval other { add = t(each), site = residual, position = all }"
     )
+    evals = recipe.checked.evals
+    assert [evals[name]["site"] for name in ("e", "fine", "other")] == ["mlp", "mlp", "residual"]
     assert [warning.code for warning in recipe.checked.warnings] == ["MFV3094", "MFV3094"]
 
 

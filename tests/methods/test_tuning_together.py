@@ -18,8 +18,9 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.injection import Injection
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.courses import Epoch, Settings
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.tuning import Task, Tuned, tune, tune_together
-from mfv_dsl.methods.vectors import Vector, function_vector
+from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.models.base import Continuation
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.models.tiny.constructor import load
@@ -194,6 +195,7 @@ def test_one_that_fails_costs_that_one(scenes: Scenes):
         assert distance(vector, alone) < CLOSE
 
 
+@pytest.mark.slow
 def test_all_take_one_pass_of_the_model(scenes: Scenes):
     """The last layer runs as often for four relations as for one."""
     model = lively_flamingo(3, 4, 32, 2)
@@ -219,6 +221,7 @@ def test_all_take_one_pass_of_the_model(scenes: Scenes):
     assert max(rows) == 4 * 15
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_makes_steps_smaller(scenes: Scenes, monkeypatch: pytest.MonkeyPatch):
     model = lively_flamingo(3, 4, 32, 2)
     settings = Settings(1, epochs=1, lr=0.2)

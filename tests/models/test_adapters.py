@@ -14,11 +14,12 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.models.adapters import Lora, SoftPrompt, adapted, lora_modules, with_room
 from mfv_dsl.models.loaded import is_unchanged
+from tests.cases import one_quick
 
 FORMS = [Lora(4, 8), Lora(2, 2, "all"), SoftPrompt(5)]
 
 
-@pytest.fixture(scope="module", params=["flamingo", "llava"])
+@pytest.fixture(scope="module", params=one_quick(["flamingo", "llava"]))
 def backend(request: pytest.FixtureRequest) -> Any:
     return mfv.load_model("tiny", request.param)
 

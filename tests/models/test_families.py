@@ -64,6 +64,7 @@ def test_what_is_known_before_loading_needs_no_torch(modules: str):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_new_family_is_one_row_of_the_table(monkeypatch: pytest.MonkeyPatch, scenes: Scenes):
     """Llama under a Flamingo, by a changed row of ``families.py`` and nothing else: facts, sites,
     and the prefix engine held against full passes."""

@@ -15,8 +15,8 @@ from mfv_dsl.engine.generation import generate
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import head_reads, task_mean
 from mfv_dsl.methods.evaluation import measure, measure_many
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.mediation import mediate
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.openflamingo import OpenFlamingo
 
 

@@ -187,6 +187,7 @@ def test_training_never_shows_in_context_what_the_card_says_it_never_saw():
     assert set(NOVEL_KINDS) <= said
 
 
+@pytest.mark.slow
 def test_what_the_training_script_saves_is_a_model(tmp_path: Path):
     trainer = Trainer(tmp_path, seed=0)
     batch, running = in_context(trainer.rng, trainer.ids, 2, "plain"), Running()

@@ -105,6 +105,7 @@ def test_an_interruption_says_what_is_kept(tmp_path: Path):
         mfv.fv("left").vector("tiny", "scenes(count=20)", Stopped(), heads=[(4, 1)], seed=977)
 
 
+@pytest.mark.slow
 def test_libraries_import_tqdm_without_its_warning():
     """As in a kernel without widgets."""
     code = (

@@ -31,6 +31,7 @@ def profiles(name: str) -> list[str]:
 PAIRS = [(name, profile) for name in RECIPES for profile in profiles(name)]
 
 
+@pytest.mark.slow
 def test_every_recipe_runs_on_both_bundled_models() -> None:
     for name in RECIPES:
         own = [] if "model   flamingo = tiny()" in RECIPES[name].read_text() else ["tiny"]
@@ -77,6 +78,7 @@ def test_comments_name_commands_that_a_shell_takes_as_they_are(name: str) -> Non
     assert named <= set(profiles(name)) if uses_files else named == set(profiles(name))
 
 
+@pytest.mark.slow
 def test_the_page_lists_every_recipe_with_its_profiles() -> None:
     page = (FOLDER.parent / "docs" / "recipes.md").read_text()
     listed = {}

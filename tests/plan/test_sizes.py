@@ -70,6 +70,7 @@ def test_check_finds_it_with_every_profile(tmp_path: Path):
     assert "MFV7110" in {d.code for d in more}
 
 
+@pytest.mark.slow
 def test_it_is_not_run(tmp_path: Path):
     recipe = mfv.Recipe(HEAD + "eval fine { items = 3 }\neval e { items = 31 }")
     for run in (

@@ -16,6 +16,7 @@ from mfv_dsl import inspection
 from mfv_dsl.playground import copying
 from mfv_dsl.playground.pictures import Drawn, FromDataset, png_of, upload
 from mfv_dsl.playground.studio import Outcome, Request, Settings, Studio
+from tests.cases import one_quick
 
 NOISE = upload(png_of(np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8)))
 SCENE = Drawn(("red circle", "blue square", "", "", "green ring", *[""] * 11), seed=5)
@@ -35,7 +36,7 @@ def answers(outcome: Outcome) -> dict[str, str]:
     return {item.relation: item.answer for item in copying.items(outcome)}
 
 
-@pytest.fixture(params=REQUESTS, ids=NAMES)
+@pytest.fixture(params=one_quick(REQUESTS), ids=NAMES)
 def outcome(request: pytest.FixtureRequest, studio: Studio) -> Outcome:
     return studio.ask(request.param)
 
@@ -105,6 +106,7 @@ def test_the_archive_holds_what_the_texts_need(studio: Studio):
     assert copying.archive(studio, own) == copying.archive(studio, own)
 
 
+@pytest.mark.slow
 def test_the_page_of_another_model_and_dataset_is_copied_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -122,6 +124,7 @@ def test_the_page_of_another_model_and_dataset_is_copied_too(
     assert after.mean_p_answer == pytest.approx(followed.by_layer[1], rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_defaults_of_the_vector_are_not_those_of_the_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,7 +18,7 @@ from PIL import Image
 import mfv_dsl as mfv
 from mfv_dsl import inspection, load_vector
 from mfv_dsl.inputs import read_vector
-from mfv_dsl.methods.vectors import cosine as cosine_of
+from mfv_dsl.methods.algebra import cosine as cosine_of
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from tests.playground.served import OPTIONS, Server, served
 from tests.playground.test_pictures import bomb, encoded

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import mfv_dsl as mfv
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.playground.libraries import short_names, vectors_of
@@ -27,6 +29,7 @@ def test_names_that_a_recipe_can_declare_are_names(tmp_path: Path):
     assert unparse(found["mine"]) == f'load("{tmp_path}/a", "mine")'
 
 
+@pytest.mark.slow
 def test_vectors_of_one_name_are_told_apart_by_their_libraries(tmp_path: Path):
     first, second = saved(tmp_path / "a", "v", "w"), saved(tmp_path / "b", "v")
     found = vectors_of([first, second])

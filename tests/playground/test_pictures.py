@@ -101,6 +101,7 @@ def test_a_kind_of_picture_that_is_not_asked_for_is_not_decoded():
 
 
 # -- questions ------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_drawn_scene_is_asked_about_its_own_objects(studio: Studio):
     cells = ["", "red circle", "", "", "blue ring", "green square", "yellow cross", *[""] * 9]
     cells[9] = "red ring"

@@ -203,6 +203,7 @@ def test_without_gradio_it_is_said_what_to_install(tmp_path: Path):
     assert done.returncode == 2 and "pip install 'mfv-dsl[serve]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_help_needs_no_gradio():
     code = (
         "import sys; sys.argv = ['mfv', 'serve', '--help']\n"

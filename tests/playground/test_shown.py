@@ -7,19 +7,28 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
 import mfv_dsl as mfv
-
-pytest.importorskip("gradio")
-
-from mfv_dsl.playground import handlers as handlers_module
 from mfv_dsl.playground import shown
-from mfv_dsl.playground.handlers import Handlers
 from mfv_dsl.playground.libraries import vectors_of
 from mfv_dsl.playground.pictures import FromDataset
 from mfv_dsl.playground.studio import Request, Settings, Studio
+
+# gradio is imported where it is needed: else every process that only looks for tests would wait
+if TYPE_CHECKING:
+    from mfv_dsl.playground.handlers import Handlers
+
+
+@pytest.fixture
+def handlers(studio: Studio) -> Handlers:
+    pytest.importorskip("gradio")
+    from mfv_dsl.playground.handlers import Handlers
+
+    return Handlers(studio)
+
 
 EVIL = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 
@@ -44,6 +53,7 @@ def test_a_card_has_results_and_lineage(studio: Studio):
         assert said in html
 
 
+@pytest.mark.slow
 def test_the_map_has_a_picture_and_its_numbers(studio: Studio):
     html = shown.map_html(*studio.cosines())
     assert "data:image/png" in html and html.count("1.000") == 21
@@ -68,6 +78,7 @@ def test_bars_are_the_numbers(studio: Studio):
     assert "<img" not in html and "<script" not in html
 
 
+@pytest.mark.slow
 def test_answers_of_several_words_are_marked_by_their_first_token():
     studio = Studio.open(Settings('tiny("llava")', defaults={"heads": "{L2H6}", "trials": "4"}))
     outcome = studio.ask(Request(FromDataset("left", 1), "", "fv(left)", 1))
@@ -91,6 +102,9 @@ def test_tokens_of_one_word_have_lines_of_their_own(studio: Studio):
     ("layers", "kind"), [(10, "nominal"), (11, "quantitative"), (40, "quantitative")]
 )
 def test_layers_stand_in_their_order(studio: Studio, layers: int, kind: str):
+    pytest.importorskip("gradio")
+    from mfv_dsl.playground import handlers as handlers_module
+
     outcome = studio.ask(Request(FromDataset("left", 1), "", "fv(left)", 1))
     followed = tuple(
         replace(one, by_layer=(one.by_layer * 4)[:layers]) for one in outcome.effects.followed
@@ -103,16 +117,14 @@ def test_layers_stand_in_their_order(studio: Studio, layers: int, kind: str):
     assert drawn == sorted(drawn) and len(set(drawn)) == layers
 
 
-def test_a_fix_is_made_in_the_text(studio: Studio):
-    handlers = Handlers(studio)
+def test_a_fix_is_made_in_the_text(handlers: Handlers):
     mended = handlers.mend("fv(lft)\n + fv(rigt)", SimpleNamespace(index=1))
     assert mended == "fv(lft)\n + fv(right)"
     for number in (7, -1, "x", None):
         assert handlers.mend("fv(lft)", SimpleNamespace(index=number)) == "fv(lft)"
 
 
-def test_a_handler_that_fails_says_so_and_gives_nothing_else(studio: Studio):
-    handlers = Handlers(studio)
+def test_a_handler_that_fails_says_so_and_gives_nothing_else(handlers: Handlers):
     *rest, notice = handlers.from_dataset("lft", 1)
     assert len(rest) == 5 and "MFV7112" in notice
     *rest, notice = handlers.ask(None, "", "fv(left)", False, "many", 1, 0)
@@ -122,8 +134,7 @@ def test_a_handler_that_fails_says_so_and_gives_nothing_else(studio: Studio):
     assert handlers.ask(None, "", "fv(left)", True, 0, 1, 0)[-1] == ""
 
 
-def test_a_number_that_is_too_large_is_the_largest(studio: Studio):
-    handlers = Handlers(studio)
+def test_a_number_that_is_too_large_is_the_largest(handlers: Handlers):
     assert handlers.from_dataset("left", 1e30)[0] == 2**31 - 1
     assert handlers.from_dataset("left", -5)[0] == 0
     assert handlers.from_dataset("left", None, 1)[0] == 1

@@ -23,6 +23,7 @@ from mfv_dsl.methods.vectors import combine
 from mfv_dsl.playground.copying import python_text, recipe_text
 from mfv_dsl.playground.pictures import Drawn, FromDataset, png_of
 from mfv_dsl.playground.studio import Ended, Outcome, Request, Settings, Studio
+from tests.cases import one_quick
 
 LEFT = FromDataset("left", 1)
 
@@ -33,10 +34,10 @@ def close(value: float | None) -> object:
 
 @pytest.mark.parametrize(
     ("expression", "layer", "scale", "own"),
-    [
+    one_quick([
         ("fv(left)", None, 1.0, "native"), ("tuned_left", None, 0.5, 1),
         ("fv(left) - fv(right)", 2, -1.5, 2), ("random_like(fv(left))", None, 1.0, 3),
-    ],
+    ]),
 )  # fmt: skip
 def test_the_numbers_are_those_of_ask(
     studio: Studio, expression: str, layer: int | None, scale: float, own: int | str
@@ -68,6 +69,7 @@ def test_what_is_followed_are_the_objects_around_or_the_likeliest(studio: Studio
     assert alone.effects.answers[0].word in words and best.word in words and not alone.own
 
 
+@pytest.mark.slow
 def test_texts_are_what_generation_gives(studio: Studio):
     outcome = studio.ask(Request(LEFT, "", "fv(left)", 1, 2.0, tokens=5))
     backend, question = studio.backend, outcome.question
@@ -124,6 +126,7 @@ def test_a_word_that_the_model_does_not_know_is_remarked(studio: Studio):
     )
 
 
+@pytest.mark.slow
 def test_long_expressions_are_not_taken_for_one_another(studio: Studio):
     more = " + tuned_right" * 100
     first, second = (studio.ask(Request(LEFT, "", f"{text}{more}", 1, 0.01))
@@ -142,6 +145,7 @@ def test_long_expressions_are_not_taken_for_one_another(studio: Studio):
     assert namespace["reply"].after == [(word, close(p)) for word, p in reply.after]
 
 
+@pytest.mark.slow
 def test_a_vector_that_is_saved_anew_is_the_new_one(tmp_path: Path, studio: Studio):
     path = tmp_path / "mine"
     path.mkdir()
@@ -235,6 +239,7 @@ def test_cosines_are_of_the_models_vectors(studio: Studio):
     assert all(row[number] == pytest.approx(1, abs=1e-5) for number, row in enumerate(cosines))
 
 
+@pytest.mark.slow
 def test_own_pictures_are_asked_about_with_all_that_is_known(
     studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -32,6 +32,7 @@ from mfv_dsl.report.figures.selection import selected
 from mfv_dsl.report.figures.style import COLOURS, inches
 from mfv_dsl.report.figures.training import norms_figure, stream_figure, tuning_figure
 from mfv_dsl.report.prompt_row import PromptRow
+from tests.cases import one_quick
 
 pytestmark = pytest.mark.filterwarnings("error:constrained_layout")
 
@@ -157,7 +158,7 @@ def test_a_text_that_is_cut_off_is_noticed():
     assert texts_outside(figure) == ["too far to the right"]
 
 
-@pytest.mark.parametrize("ending", [".pdf", ".svg", ".png"])
+@pytest.mark.parametrize("ending", one_quick([".svg", ".pdf", ".png"]))
 def test_the_same_figure_gives_the_same_bytes(ending: str):
     first, second = (figure_bytes(evals_figure([row()])[0], ending) for _ in range(2))
     assert first == second and len(first) > 1000
@@ -198,6 +199,7 @@ def test_figures_are_drawn_by_several_threads_at_once():
         assert list(pool.map(drawn, names)) == [drawn(name) for name in names]
 
 
+@pytest.mark.slow
 def test_what_is_written_over_a_figure_may_have_formulas(tmp_path: Path):
     figure, (panel,) = accuracy_figure([row("$raw$", layer=layer) for layer in range(3)])
     panel.set_ylabel(r"$\Delta p$ of answers")
@@ -208,6 +210,7 @@ def test_what_is_written_over_a_figure_may_have_formulas(tmp_path: Path):
 
 
 # -- what is drawn is what the rows say -----------------------------------------------------------
+@pytest.mark.slow
 def test_heat_maps_are_the_scores_centred_on_zero():
     values = scores(10, 8)
     values[3, 3] = nan
@@ -245,6 +248,7 @@ def test_curves_and_bands_are_the_rows_numbers():
             assert np.isclose(points, (one["layer"], 100 * one[bound])).all(axis=1).any()
 
 
+@pytest.mark.slow
 def test_what_is_not_swept_is_a_level_line_and_seeds_are_their_mean():
     rows = [*swept(1, ["left"], 4), row("zero_shot", "left", 0.3)]
     _, (panel,) = accuracy_figure(rows)
@@ -302,6 +306,7 @@ def test_a_confusion_is_the_shares():
     assert [label.get_text() for label in panel.get_xticklabels()] == ["left", "right", "other"]
 
 
+@pytest.mark.slow
 def test_like_vectors_stand_together_and_zero_comes_last():
     near = np.array([[1, 0.0, 0.9], [0.0, 1, 0.1], [0.9, 0.1, 1]])
     _, (panel, tree) = similarity_figure(["a", "b", "c"], near)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from mfv_dsl.cli.app import app
@@ -15,6 +16,7 @@ from tests.methods.test_model_comparison import drawn, library
 RUNNER = CliRunner()
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_table_data_and_a_picture(tmp_path: Path):
     folders = [
         str(library(tmp_path / name, drawn(4, 8, n), str(n % 2) * 64))
@@ -31,6 +33,7 @@ def test_the_command_shows_a_table_data_and_a_picture(tmp_path: Path):
     assert RUNNER.invoke(app, ["compare-models", *folders, "--distance", "x"]).exit_code == 2
 
 
+@pytest.mark.slow
 def test_figures_of_two_and_of_more_models():
     names = ["left", "right", "above", "a relation with a long name"]
     matrices = {str(n): np.abs(drawn(4, 4, n)) for n in range(3)}

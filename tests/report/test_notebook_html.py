@@ -285,6 +285,7 @@ def test_pictures_keep_their_colours():
     assert apart < 8
 
 
+@pytest.mark.slow
 def test_showing_a_plan_takes_nothing_heavy():
     code = (
         "import sys, mfv_dsl as mfv\n"

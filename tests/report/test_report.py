@@ -99,6 +99,7 @@ def test_the_tables_are_those_of_the_command_line(folder: Path):
         assert f"{float(row['mean_p_answer']):.2f}" in cells
 
 
+@pytest.mark.slow
 def test_it_says_what_was_asked_and_how_it_was_made(folder: Path):
     page = page_of(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -110,10 +111,12 @@ def test_it_says_what_was_asked_and_how_it_was_made(folder: Path):
     assert f"mfv run {folder / 'recipe.mfv'} --out {folder}" in page
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_page(folder: Path):
     assert page_of(folder) == page_of(folder)
 
 
+@pytest.mark.slow
 def test_making_it_loads_no_model(folder: Path):
     code = (
         "import sys\nfrom mfv_dsl.run_report import report\n"
@@ -123,6 +126,7 @@ def test_making_it_loads_no_model(folder: Path):
     assert done.stdout.split() == []
 
 
+@pytest.mark.slow
 def test_the_command_line_is_as_light_as_it_was():
     code = (
         "import sys\nimport mfv_dsl.cli.reports, mfv_dsl.cli.app, mfv_dsl.interactive\n"
@@ -134,6 +138,7 @@ def test_the_command_line_is_as_light_as_it_was():
 
 
 # -- items ----------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_counts_are_of_all_items_and_the_pictures_of_a_sample(folder: Path):
     data = data_of(page_of(folder, items=20), "item-data")
     assert isinstance(data, dict)
@@ -144,6 +149,7 @@ def test_the_counts_are_of_all_items_and_the_pictures_of_a_sample(folder: Path):
     assert sum(row[4][0] for row in data["counts"]) == up
 
 
+@pytest.mark.slow
 def test_a_picture_is_there_once(folder: Path):
     page = page_of(folder, items=None)
     pictures, data = data_of(page, "pictures"), data_of(page, "item-data")
@@ -170,6 +176,7 @@ def test_a_sample_has_as_many_of_every_kind_as_there_can_be(folder: Path):
     assert sampled(items, None) == items and sampled(items, 24) == sample
 
 
+@pytest.mark.slow
 def test_no_items_are_shown_where_none_are_wanted(folder: Path):
     data = data_of(page_of(folder, items=0), "item-data")
     assert isinstance(data, dict) and data["columns"]["outcome"] == [] and data["counts"]
@@ -244,6 +251,7 @@ def test_heads_of_two_models_have_maps_of_their_own(folder: Path):
     assert maps[0].data["mean"][3][1] == pytest.approx(0.3)  # the layer's number is its place
 
 
+@pytest.mark.slow
 def test_twins_of_all_other_relations_are_one_way_of_ranking(folder: Path, tmp_path: Path):
     recipe = DECLARED + "defaults { trials = 4 }\nreport { norm(fv(left, heads=top(2, " \
         "on=[left, right], pool=others))) }"  # fmt: skip
@@ -267,6 +275,7 @@ def test_runs_on_other_items_are_not(folder: Path, tmp_path: Path):
     assert "of other datasets" in page and "8 of them in both" in page
 
 
+@pytest.mark.slow
 def test_runs_without_a_common_eval_are_said_to_be_so(folder: Path, tmp_path: Path):
     other = mfv.compile(SMALL).run(tmp_path / "other")
     page = page_of(folder, other.folder)
@@ -282,6 +291,7 @@ def test_runs_of_one_name_are_told_apart(folder: Path, tmp_path: Path):
 
 
 # -- where it lies --------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_another_run_takes_it_away(tmp_path: Path):
     recipe = mfv.compile(SMALL)
     recipe.run(tmp_path)
@@ -293,6 +303,7 @@ def test_another_run_takes_it_away(tmp_path: Path):
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_run_has_no_copy_of_its_report(tmp_path: Path):
     recipe = mfv.compile(RECIPE)
     first = recipe.run(tmp_path / "one")
@@ -302,6 +313,7 @@ def test_a_copy_of_a_run_has_no_copy_of_its_report(tmp_path: Path):
     assert not (second.folder / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_report_takes_the_place_of_a_report_and_of_nothing_else(folder: Path, tmp_path: Path):
     file = tmp_path / "mine.html"
     assert report([folder], file) == report([folder], file)
@@ -364,6 +376,7 @@ def test_a_run_of_a_newer_version_is_refused(folder: Path):
     assert refusal(lambda: report([folder])) == "MFV6114"
 
 
+@pytest.mark.slow
 def test_no_file_outside_of_the_folder_is_shown(folder: Path, tmp_path: Path):
     (tmp_path / "secret.txt").write_text("a secret of theirs")
     used = dict.fromkeys(("../secret.txt", str(tmp_path / "secret.txt")), "")
@@ -386,12 +399,14 @@ def test_damaged_files_are_refused(folder: Path, name: str, text: str):
         assert refusal(lambda: page_of(folder)) == "MFV6113"
 
 
+@pytest.mark.slow
 def test_rows_that_failed_are_said_to_have(tmp_path: Path):
     recipe = RECIPE.replace("layer = 0..2,", "layer = 1, scale = [1, 1e25],")
     page = page_of(mfv.compile(recipe).run(tmp_path / "run").folder)
     assert "rows failed and have no numbers" in page and "MFV537" in page
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_has_the_items_that_the_store_has(folder: Path):
     (run,) = read_runs([folder])
     (folder / "items.csv").unlink()
@@ -400,6 +415,7 @@ def test_a_run_of_an_older_version_has_the_items_that_the_store_has(folder: Path
     assert isinstance(data, dict) and sum(sum(row[4]) for row in data["counts"]) == len(run.items)
 
 
+@pytest.mark.slow
 def test_where_the_store_is_another_it_opens_without(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -416,6 +432,7 @@ def test_a_run_without_evals_opens(tmp_path: Path):
     assert "Numbers of reports" in page and "has no items.csv" in page
 
 
+@pytest.mark.slow
 def test_numbers_that_are_none_break_nothing(folder: Path):
     def spoil(data: dict) -> None:
         for row in data["rows"]:
@@ -431,6 +448,7 @@ def test_numbers_that_are_none_break_nothing(folder: Path):
         assert data_of(page, name) is not None
 
 
+@pytest.mark.slow
 def test_pictures_that_are_missing_have_a_place_and_a_note(tmp_path: Path):
     run = of_pictures(tmp_path)
     first = next(csv.DictReader((run.folder / "items.csv").open()))["image"]
@@ -461,6 +479,7 @@ def test_pictures_of_files_that_have_changed_are_said_to_be(tmp_path: Path):
     assert "Pictures of d (run): they are not here" in page
 
 
+@pytest.mark.slow
 def test_a_scene_that_is_drawn_otherwise_now_is_not_shown(folder: Path):
     def other(plan: dict) -> None:
         plan["datasets"]["d"]["facts"]["hash"] = "0" * 64

@@ -168,6 +168,7 @@ def test_results_that_differ_end_a_script():
             agree({"this": 1e-7, "that": difference}, 1e-6)
 
 
+@pytest.mark.slow
 def test_ratios_are_taken_round_by_round():
     assert ratios({"ours": [1.0, 2.0], "theirs": [3.0, 8.0]}, "ours") == {
         "ours": [1, 1],

@@ -10,12 +10,19 @@ from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
-from mfv_dsl.methods.activations import Progress, TaskMean, row_per_layer, task_mean
-from mfv_dsl.methods.head_outputs import HeadOutputs, head_outputs
+from mfv_dsl.methods.activations import (
+    Progress,
+    Sums,
+    TaskMean,
+    head_sums,
+    mean_of_sums,
+    row_per_layer,
+)
+from mfv_dsl.methods.head_outputs import HeadOutputs, concatenate_outputs, head_outputs
 from mfv_dsl.plan.steps import Step
 
 
-@performs("activations")
+@performs("activations", divided=True)
 def activations(session: Session, step: Step, inputs: Values) -> TaskMean:
     """Mean head outputs over the prompts of a relation."""
     p = step.parameters
@@ -27,12 +34,18 @@ def activations(session: Session, step: Step, inputs: Values) -> TaskMean:
         ]
     progress = session.listener.begin(step.label, len(prompts))
     backend, site = session.backend(step), session.site_of_heads(step)
-    batches = session.batches(step, prompts)
-    mean = task_mean(backend, batches, p["relation"], p["correct_only"], progress, site)
+    correct_only = p["correct_only"]
+
+    def summed(chunk: list[Prompt]) -> Sums:
+        batches = session.batches(step, chunk)
+        return head_sums(backend, batches, p["relation"], correct_only, progress, site)
+
+    parts = session.over_prompts(step, prompts, summed, had=progress)
+    mean = mean_of_sums(parts, p["relation"], correct_only)
     return replace(mean, mean=row_per_layer(backend, site, mean.mean))
 
 
-@performs("head_outputs")
+@performs("head_outputs", divided=True)
 def outputs_of_heads(session: Session, step: Step, inputs: Values) -> HeadOutputs:
     """The outputs of every head on each of a relation's prompts."""
     p = step.parameters
@@ -42,12 +55,18 @@ def outputs_of_heads(session: Session, step: Step, inputs: Values) -> HeadOutput
 
 
 def outputs_on(
-    session: Session, step: Step, prompts: list[Prompt], progress: Progress, site: str | None = None
-) -> HeadOutputs:
-    """The outputs of every head of a site on ``prompts``, with a row for every decoder layer."""
+    session: Session, step: Step, prompts: list[Prompt], progress: Progress,
+    site: str | None = None, name: str = "",
+) -> HeadOutputs:  # fmt: skip
+    """The outputs of every head of a site on ``prompts``, with a row for every decoder layer; the
+    names of the step's parts begin with ``name``."""
     backend, site = session.backend(step), site or session.site_of_heads(step)
-    batches = session.batches(step, prompts)
-    known = head_outputs(backend, batches, step.parameters["relation"], progress, site)
+
+    def measured(chunk: list[Prompt]) -> HeadOutputs:
+        batches = session.batches(step, chunk)
+        return head_outputs(backend, batches, step.parameters["relation"], progress, site)
+
+    known = concatenate_outputs(session.over_prompts(step, prompts, measured, name, progress))
     return replace(known, outputs=row_per_layer(backend, site, known.outputs, 1))
 
 

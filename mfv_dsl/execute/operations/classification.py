@@ -22,9 +22,11 @@ from mfv_dsl.plan.steps import Step
 
 
 def classified(
-    session: Session, step: Step, inputs: Values, points: Sequence[Point], prompts: list[Prompt]
-) -> tuple[dict[Point, Answers], dict[Point, MfvError]]:
-    """The answers of every condition, and the errors of those that have none.
+    session: Session, step: Step, inputs: Values, points: Sequence[Point], prompts: list[Prompt],
+    name: str = "",
+) -> tuple[dict[Point, Answers], dict[Point, MfvError]]:  # fmt: skip
+    """The answers of every condition, and the errors of those that have none; the names of the
+    step's parts begin with ``name``.
 
     The classes are the answers of the examples.  Each head of a condition votes for one of them
     (:class:`~mfv_dsl.methods.head_outputs.Support`); the class with the most votes is the answer,
@@ -34,7 +36,8 @@ def classified(
     backend, known = session.backend(step), inputs["support"]
     support = Support.of(known.outputs, known.answers)
     sites = {h.site for h in inputs.values() if isinstance(h, Heads)}  # one, as its plan sees to
-    asked = outputs_on(session, step, prompts, _untold, *sites)
+    site = next(iter(sites), None)
+    asked = outputs_on(session, step, prompts, _untold, site, name)
     answers: dict[Point, Answers] = {}
     errors: dict[Point, MfvError] = {}
     for point in points:

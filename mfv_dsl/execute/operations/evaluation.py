@@ -28,7 +28,7 @@ from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Pairs, Session, fitting, prefix_of
 from mfv_dsl.lang.entries import CHOOSING, TRAINING_SPLIT
 from mfv_dsl.lang.writing import is_text
-from mfv_dsl.methods.analogy import BlendOutcomes, measure_blends
+from mfv_dsl.methods.analogy import Blended, BlendOutcomes, blend_parts, joined_blends
 from mfv_dsl.methods.answers import (
     Answers,
     answered_relations,
@@ -42,7 +42,7 @@ from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.steps import Step
 
 
-@performs("evaluate")
+@performs("evaluate", divided=True)
 def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     """All conditions of an eval on one relation: those of a sweep that is chosen from are tried on
     another split first."""
@@ -53,7 +53,9 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     if p.get("choose"):
         progress = session.listener.begin(f"{step.label}, choosing", len(points))
         prompts = _prompts(session, step, inputs, p["select_on"], p["shots"])
-        trials, failed = _measured(session, step, inputs, points, prompts, p["select_on"])
+        trials, failed = _measured(
+            session, step, inputs, points, prompts, p["select_on"], name="trials "
+        )
         progress(len(points))
         failures = tuple(replace(failure, is_trial=True) for failure in failed)
         if not trials:
@@ -118,7 +120,7 @@ class Wordings:
         return self._tokens[token]
 
 
-@performs("answers")
+@performs("answers", divided=True)
 def unedited_answers(session: Session, step: Step, inputs: Values) -> Answers:
     """What the unedited model answers to all items of a relation."""
     p = step.parameters
@@ -199,10 +201,11 @@ def _check_text(session: Session, step: Step, span: Span) -> None:
 
 def _measured(
     session: Session, step: Step, inputs: Values, points: list[Point], prompts: list[Prompt],
-    split: str, wordings: Wordings | None = None,
+    split: str, wordings: Wordings | None = None, name: str = "",
 ) -> tuple[tuple[Condition, ...], tuple[Failure, ...]]:  # fmt: skip
     """Measure every condition of ``points`` on the same prompts of ``split``; those that give no
-    numbers are failures.  With ``wordings`` they know what was said."""
+    numbers are failures.  With ``wordings`` they know what was said.  The names of the step's parts
+    begin with ``name``."""
     relations = _relations(session, step, prompts)
 
     def condition(
@@ -214,7 +217,7 @@ def _measured(
         return Condition(point, outcomes, answered, weights, said, opened)
 
     if step.parameters.get("mode") == "classify":
-        answers, errors_of = classified(session, step, inputs, points, prompts)
+        answers, errors_of = classified(session, step, inputs, points, prompts, name)
         conditions = [
             condition(point, answer.outcomes, answer.names) for point, answer in answers.items()
         ]
@@ -224,7 +227,7 @@ def _measured(
         names = begun_by(
             session.backend(step), session.names(step, split), step.parameters["answer"]
         )
-        blends = _blends(session, step, inputs, points, split, prompts)
+        blends = _blends(session, step, inputs, points, split, prompts, name)
         conditions = [
             condition(
                 point, blend.outcomes,
@@ -249,12 +252,12 @@ def _measured(
         except MfvError as error:
             errors[point] = error
     if step.parameters.get("mode") == "adapter":
-        answers = [session.adapted_answers(step, prompts, split, inputs["real"])]
+        answers = [session.adapted_answers(step, prompts, split, inputs["real"], name)]
     elif "unedited" in step.references:
         answers = [inputs["unedited"].picked(_measurable(step, inputs, split))]
     else:
         asked = list(variants.values())
-        answers = session.answers(step, prompts, split, asked) if asked else []
+        answers = session.answers(step, prompts, split, asked, name) if asked else []
     conditions = [
         condition(point, answer.outcomes, answer.names, opened=answer.opened)
         for point, answer in zip(variants, answers, strict=True)
@@ -285,18 +288,26 @@ def named(error: MfvError, where: str) -> MfvError:
 
 def _blends(
     session: Session, step: Step, inputs: Values, points: Sequence[Point], split: str,
-    prompts: list[Prompt],
+    prompts: list[Prompt], name: str,
 ) -> list[BlendOutcomes]:  # fmt: skip
     """Every condition of ``points``, its layer and scale, measured on ``prompts``."""
     backend = session.backend(step)
     size = fitting(backend, prompts)  # those have the more demonstrations
-    sources = session.batches(step, source_pairs(session, step, inputs, split), size)
+    source_of = dict(zip(map(id, prompts), source_pairs(session, step, inputs, split), strict=True))
     conditions = [
         [added_at(step.parameters, vector, point, backend.sites) for vector in inputs["candidates"]]
         for point in points
     ]
-    pairs = Pairs(sources, session.batches(step, prompts, size))
-    return measure_blends(backend, pairs, conditions, prefix_of(step))
+
+    def pairs(targets: list[Prompt]) -> Pairs:
+        sources = session.batches(step, [source_of[id(prompt)] for prompt in targets], size)
+        return Pairs(sources, session.batches(step, targets, size))
+
+    def measured(chunk: list[Prompt]) -> tuple[Blended, ...]:
+        return blend_parts(backend, pairs(chunk), conditions, prefix_of(step))
+
+    parts = session.over_prompts(step, prompts, measured, name)
+    return joined_blends(backend, pairs(prompts), conditions, parts)
 
 
 def source_pairs(session: Session, step: Step, inputs: Values, split: str) -> list[Prompt]:

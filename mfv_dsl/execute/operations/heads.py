@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -27,31 +26,23 @@ from mfv_dsl.plan.descriptions import BATCH, MASK_BATCH, MASK_EPOCHS
 from mfv_dsl.plan.steps import Step
 
 
-@performs("mediation")
+@performs("mediation", divided=True)
 def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
-    """Effects of all heads on corrupted twins of the prompts, in parts of one batch each."""
+    """Effects of all heads on corrupted twins of the prompts."""
     mean = inputs["mean"]
     p, dataset, backend = step.parameters, session.dataset(step), session.backend(step)
     twins = _twins(session, step, mean.correct)
-    chunks = [twins[start : start + BATCH] for start in range(0, len(twins), BATCH)]
     site = session.site_of_heads(step)
     rows, heads = list(rows_of(backend, site)), _head_count(backend, site)
-    progress = session.listener.begin(step.label, len(chunks) * heads)
+    progress = session.listener.begin(step.label, -(-len(twins) // BATCH) * heads)
     effects = _EFFECTS[p["by"]]
 
     def measured(chunk: list[Prompt]) -> Mediation:
-        nonlocal is_new
-        is_new = True
         batches = batched(backend, dataset, chunk)
         report = _shared_out(progress, len(batches))
         return effects(backend, batches, p["relation"], mean.mean[rows], report, site)
 
-    parts = []
-    for number, chunk in enumerate(chunks):
-        is_new = False
-        parts.append(session.part(step, f"{number}/{BATCH}", partial(measured, chunk)))
-        if not is_new:  # an earlier run measured it
-            progress(heads)
+    parts = session.over_prompts(step, twins, measured, had=lambda prompts: progress(heads))
     return _by_layer(backend, concatenate_effects(parts, p["relation"]))
 
 
@@ -99,7 +90,7 @@ def _shared_out(progress: Callable[[int], None], batches: int) -> Callable[[int]
     return report
 
 
-@performs("head_relevance")
+@performs("head_relevance", divided=True)
 def head_relevance(session: Session, step: Step, inputs: Values) -> Mediation:
     """The relevance of every head to the answers of intact prompts, as scores like effects."""
     p, mean = step.parameters, inputs["mean"]
@@ -112,8 +103,13 @@ def head_relevance(session: Session, step: Step, inputs: Values) -> Mediation:
     ]
     progress = session.listener.begin(step.label, len(prompts))
     backend, site = session.backend(step), session.site_of_heads(step)
-    batches = session.batches(step, prompts)
-    return _by_layer(backend, relevance(backend, batches, p["relation"], progress, site))
+
+    def measured(chunk: list[Prompt]) -> Mediation:
+        batches = session.batches(step, chunk)
+        return relevance(backend, batches, p["relation"], progress, site)
+
+    parts = session.over_prompts(step, prompts, measured, had=progress)
+    return _by_layer(backend, concatenate_effects(parts, p["relation"]))
 
 
 @performs("head_mask")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
-from mfv_dsl.methods import vectors as algebra
+from mfv_dsl.methods import algebra
 from mfv_dsl.plan.arithmetic import calculate
 from mfv_dsl.plan.steps import Step
 

@@ -29,17 +29,24 @@ class Together:
 
 PERFORM: dict[str, Perform] = {}
 TOGETHER: dict[str, Together] = {}
+#: The operations whose steps are made in parts (:meth:`Session.in_parts`), which several workers
+#: may make side by side.
+DIVIDED: set[str] = set()
 
 
-def performs(operation: str) -> Callable[[Perform], Perform]:
+def performs(operation: str, *, divided: bool = False) -> Callable[[Perform], Perform]:
     """Register a function as what ``operation`` does: ``perform(session, step, inputs)`` gives the
     step's value, where ``inputs`` holds the values of its inputs by name::
 
         @performs("norm")
         def norm(session: Session, step: Step, inputs: Values) -> float:
             return inputs["v"].norm()
+
+    ``divided`` says that it is made in parts.
     """
     assert operation in OPERATIONS, f"no operation `{operation}` is declared"
+    if divided:
+        DIVIDED.add(operation)
 
     def register(perform: Perform) -> Perform:
         PERFORM[operation] = perform
@@ -49,7 +56,7 @@ def performs(operation: str) -> Callable[[Perform], Perform]:
 
 
 def performs_together(
-    operation: str, alike: Callable[[Step], Hashable]
+    operation: str, alike: Callable[[Step], Hashable], *, divided: bool = False
 ) -> Callable[[PerformTogether], PerformTogether]:
     """Register a function as what ``operation`` does for several steps at once, all of them
     ``alike``: ``perform(session, steps, inputs)`` gives for each its value or the MfvError that it
@@ -62,7 +69,7 @@ def performs_together(
                 raise value
             return value
 
-        performs(operation)(alone)
+        performs(operation, divided=divided)(alone)
         TOGETHER[operation] = Together(alike, perform)
         return perform
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Sequence
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt
 from mfv_dsl.engine.edits import IMAGES, Span
 from mfv_dsl.engine.positions import ALL, DEMONSTRATIONS, Told
@@ -26,7 +28,7 @@ def _reading(step: Step) -> Hashable:
     return (step.model, step.dataset, *own, None if pool is None else tuple(pool))
 
 
-@performs_together("states", alike=_reading)
+@performs_together("states", alike=_reading, divided=True)
 def states(
     session: Session, steps: Sequence[Step], inputs: Sequence[Values]
 ) -> list[States | MfvError]:
@@ -43,10 +45,18 @@ def states(
                 for prompt in prompts
             ]
         progress = session.listener.begin(", ".join(step.label for step in steps), len(prompts))
-        read = methods.read_states(
-            session.backend(first), session.batches(first, prompts), methods.queries_of(prompts),
-            every, _told(p["position"]), p["correct_only"], progress,
-        )  # fmt: skip
+
+        def rows(chunk: list[Prompt]) -> methods.Rows:
+            return methods.read_rows(
+                session.backend(first), session.batches(first, chunk), every, _told(p["position"]),
+                progress,
+            )  # fmt: skip
+
+        name = hashlib.sha256(" ".join(step.key for step in steps).encode()).hexdigest()
+        parts = session.over_prompts(first, prompts, rows, f"{name} ", progress)
+        read = methods.states_of(
+            session.backend(first), parts, methods.queries_of(prompts), every, p["correct_only"]
+        )
     except MfvError as error:
         return [error] * len(steps)
     if len(steps) == 1:

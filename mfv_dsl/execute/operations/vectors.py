@@ -10,10 +10,11 @@ from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Session
 from mfv_dsl.library.sources import file_of
 from mfv_dsl.library.vector_file import load_vector
-from mfv_dsl.methods import vectors as algebra
+from mfv_dsl.methods import algebra
 from mfv_dsl.methods.cross_attention import cross_attention_vector
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.states import States, combine_states
-from mfv_dsl.methods.vectors import Vector
+from mfv_dsl.methods.vectors import Space, Vector, combine, require_model
 from mfv_dsl.plan.steps import Step
 
 
@@ -26,7 +27,7 @@ def extract(session: Session, step: Step, inputs: Values) -> Vector:
             session.backend(step), inputs["mean"].mean, heads.chosen, step.parameters["bias"],
             step.label,
         )  # fmt: skip
-    return algebra.function_vector(
+    return function_vector(
         session.backend(step), inputs["mean"].mean, heads.chosen, step.parameters["bias"],
         expression=step.label, scores=heads.scores, norm=inputs["mean"].norm,
     )  # fmt: skip
@@ -41,7 +42,7 @@ def load(session: Session, step: Step, inputs: Values) -> Vector:
     if p["allow_mismatch"]:
         space = replace(vector.space, fingerprint=facts.fingerprint, bias="none")
         vector = replace(vector, space=space)
-    return algebra.require_model(session.backend(step), vector)
+    return require_model(session.backend(step), vector)
 
 
 @performs("linear")
@@ -49,12 +50,12 @@ def linear(session: Session, step: Step, inputs: Values) -> Vector | States:
     """A weighted sum of vectors, or of rows of states."""
     if not inputs["vectors"]:
         facts = session.backend(step).facts
-        space = algebra.Space(facts.fingerprint, facts.d_model)
+        space = Space(facts.fingerprint, facts.d_model)
         return Vector(torch.zeros(facts.d_model), space, "zeros()")
     terms = list(zip(step.parameters["coefficients"], inputs["vectors"], strict=True))
     if isinstance(terms[0][1], States):
         return combine_states(terms, step.label)
-    return algebra.combine(terms, step.label)
+    return combine(terms, step.label)
 
 
 @performs("times")
@@ -62,7 +63,7 @@ def times(session: Session, step: Step, inputs: Values) -> Vector | States:
     """A vector, or rows of states, times a computed number."""
     if isinstance(inputs["vector"], States):
         return combine_states([(inputs["factor"], inputs["vector"])], step.label)
-    return algebra.combine([(inputs["factor"], inputs["vector"])], step.label)
+    return combine([(inputs["factor"], inputs["vector"])], step.label)
 
 
 @performs("normalize")
@@ -87,7 +88,7 @@ def reject(session: Session, step: Step, inputs: Values) -> Vector:
 def clip(session: Session, step: Step, inputs: Values) -> Vector:
     """The vector, scaled to a length of ``most`` where it is longer."""
     vector, most = inputs["v"], step.parameters["most"]
-    return algebra.combine([(min(1.0, most / (vector.norm() or most)), vector)])
+    return combine([(min(1.0, most / (vector.norm() or most)), vector)])
 
 
 @performs("random_like")

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields
 from difflib import get_close_matches
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.kinds import fits, told
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, reason
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES, Architecture
@@ -24,8 +24,6 @@ else:
 
 #: A row, or the file that has it.
 Row: TypeAlias = "Architecture | str | Path"
-
-_KINDS = {str: "a text", bool: "true or false", int: "a whole number", NoneType: "nothing"}
 
 
 def read_row(source: Row) -> Architecture:
@@ -71,8 +69,8 @@ def _row(table: Mapping[str, Any], path: Path) -> Architecture:
             )
         if isinstance(value, list):
             value = tuple(value)
-        if not _fits(value, kinds[name]):
-            raise _wrong(f"{path}: `{name}` is {value!r}", f"it takes {_told(kinds[name])}")
+        if not fits(value, kinds[name]):
+            raise _wrong(f"{path}: `{name}` is {value!r}", f"it takes {told(kinds[name])}")
         values[name] = value
     missing = [
         item.name for item in fields(Architecture)
@@ -84,28 +82,6 @@ def _row(table: Mapping[str, Any], path: Path) -> Architecture:
             '`text` is the path of the language model, as in text = "model.language_model"',
         )
     return Architecture(**values)
-
-
-def _fits(value: object, kind: Any) -> bool:
-    """Whether a value is of the kind that a field is annotated with."""
-    if get_origin(kind) is Literal:
-        return isinstance(value, str) and value in get_args(kind)
-    if get_origin(kind) in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_fits(one, get_args(kind)[0]) for one in value)
-    return type(value) is kind
-
-
-def _told(kind: Any) -> str:
-    """A kind in words."""
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_told(one) for one in get_args(kind) if one is not NoneType)
-    if get_origin(kind) is tuple:
-        return f"a list, each {_told(get_args(kind)[0])}"
-    return _KINDS.get(kind, str(kind))
 
 
 def _wrong(message: str, help: str | None = None) -> MfvError:

@@ -146,6 +146,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(folder: Path, name: str):
     assert "weights_only" not in said  # torch's own message says how to run it all the same
 
 
+@pytest.mark.slow
 def test_files_that_are_no_weights(folder: Path):
     path = folder / "checkpoint.pt"
     whole = path.read_bytes()

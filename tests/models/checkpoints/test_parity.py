@@ -80,6 +80,7 @@ def test_gpt_neox_gives_the_factorys_logits(tmp_path: Path, pictures, rows: int)
     torch.testing.assert_close(vectors, direct_logits(made, pictures), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_images_matter_and_each_texts_own(neox: Path, pictures):
     ours = load(str(neox), "fp32", "cpu")
     usual = our_logits(ours, pictures)
@@ -187,6 +188,7 @@ def test_mpt_loads_as_its_own_code_computes_it(kind: str, request: pytest.Fixtur
     assert expected.std() > 0.1
 
 
+@pytest.mark.slow
 def test_mpt_7b_gives_the_factorys_logits(mpt: Path, pictures):
     """transformers has a class of its own for MPT-7B, so the factory still makes that one."""
     made = direct(mpt)
@@ -198,6 +200,7 @@ def test_mpt_7b_gives_the_factorys_logits(mpt: Path, pictures):
     assert language.get_output_embeddings().weight is language.get_input_embeddings().weight
 
 
+@pytest.mark.slow
 def test_mpt_1b_runs_and_the_embeddings_stay_tied(mosaic: Path, pictures):
     ours = load(str(mosaic), "fp32", "cpu")
     language = ours.model.lang_encoder
@@ -230,6 +233,7 @@ def test_other_precisions_are_the_same_model(neox: Path, pictures, dtype: str, a
     assert model.facts.identity != whole.facts.identity
 
 
+@pytest.mark.slow
 def test_prompts_are_padded_with_the_pad_token(neox: Path, pictures):
     ours = load(str(neox), "fp32", "cpu")
     batch = ours.texts(TEXTS, [pictures[:count] for count in IMAGES])

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from mfv_dsl.models.adapters import Lora, SoftPrompt, adapted, lora_modules, with_room
+from tests.cases import one_quick
 from tests.models.vlm.test_passes import ARCHITECTURES, Loaded, batch_of
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", one_quick(ARCHITECTURES))
 def test_low_rank_matrices_are_put_in_and_taken_out(name: str, loaded: Loaded):
     model = loaded(name)
     batch = batch_of(model)

@@ -85,6 +85,7 @@ def vipllava() -> tuple[Any, Any]:
     return transformers.VipLlavaForConditionalGeneration(config), processor
 
 
+@pytest.mark.slow
 def test_the_row_that_is_added(
     table_as_it_was: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -96,6 +97,7 @@ def test_the_row_that_is_added(
     assert difference < 1e-5 < effect
 
 
+@pytest.mark.slow
 def test_edits_in_a_model_of_ones_own(tmp_path: Path):
     names: dict[str, Any] = {}
     exec(block_with("ModulePaths"), names)

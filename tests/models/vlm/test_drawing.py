@@ -97,6 +97,7 @@ def test_the_text_is_that_of_the_form(loaded: Any):
     assert model.form == Form.of("chat", model.architecture.mark)
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_tiled_picture(checkpoint: Checkpoint, tmp_path: Path):
     out = tmp_path / "prompt.png"
     model = f'hf("{checkpoint("internvl")}", tiles=4, dtype=fp32, device=cpu)'

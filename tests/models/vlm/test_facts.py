@@ -347,6 +347,7 @@ def test_with_download_a_known_model_is_fetched_before_it_is_planned(
 
 
 # -- files ----------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_sharded_weights(checkpoint: Checkpoint, tmp_path: Path):
     whole = models.load("hf", path=str(checkpoint("llava")), dtype="fp32", device="cpu")
     whole.model.save_pretrained(tmp_path, max_shard_size="100KB")

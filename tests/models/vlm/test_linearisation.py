@@ -15,15 +15,16 @@ from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods.activations import TaskMean, task_mean
 from mfv_dsl.methods.evaluation import adding
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.linearisation import (
     KEPT,
     NormRecorder,
     NormSamples,
     as_written,
     linearisation,
+    norm_samples,
 )
 from mfv_dsl.methods.selection import output_norms
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from tests.models.vlm.test_passes import batch_of
 
@@ -124,7 +125,7 @@ def test_of_one_head_alone_at_the_recorded_scale_nothing_is_lost(
     outputs[:, :, 2] = torch.randn(site.width)
     recorder = NormRecorder(model)
     recorder.add([outputs.to(dtype)] * len(site.layers), torch.tensor([True]))
-    norm = recorder.result()
+    norm = norm_samples([recorder.sums()])
     assert linearisation(model, norm, [(1, 2), (3, 2)]).error < 1e-5
     vector = function_vector(model, norm.outputs[0], ((1, 2),), norm=norm)
     layer = model.layers[1]
@@ -162,7 +163,7 @@ def test_the_scale_is_the_mean_over_the_prompts_that_are_used(loaded: Loaded):
         recorder = NormRecorder(model)
         for batch, rows in zip(batches, used, strict=True):
             recorder.add([batch] * len(site.layers), rows)
-        return recorder.result()
+        return norm_samples([recorder.sums()])
 
     outputs = torch.randn(2 * KEPT, 1, site.heads or 0, site.width)
     every = torch.arange(2 * KEPT) % 4 != 0

@@ -24,7 +24,7 @@ from mfv_dsl.engine.generation import generate_texts
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.lang.codes import page
 from mfv_dsl.library.vector_file import load_vector
-from mfv_dsl.methods.vectors import function_vector
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.models.vlm import attention_choice, constructor, placement, quantized
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES, Architecture
 from mfv_dsl.models.vlm.facts import facts_of
@@ -67,6 +67,7 @@ def _with_flat_masks(
     return out.transpose(1, 2), None
 
 
+@pytest.mark.slow
 def test_the_capture_works_beside_an_attention_with_other_masks(checkpoint: Checkpoint):
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import flash_attention_mask

@@ -233,6 +233,7 @@ def test_full_passes_take_a_vector_for_each_prompt(loaded: Loaded):
             torch.testing.assert_close(together[row], alone[row])
 
 
+@pytest.mark.slow
 def test_a_model_that_replays_wrongly_is_refused(checkpoint: Any):
     """PaliGemma taken for a model with causal prompts."""
     model = load_folder(checkpoint("paligemma"), "p", dtype="fp32", device="cpu")
@@ -243,6 +244,7 @@ def test_a_model_that_replays_wrongly_is_refused(checkpoint: Any):
     assert raised.value.code == "MFV7274"
 
 
+@pytest.mark.slow
 def test_a_model_is_checked_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch):
     model = loaded("llava")
     check_exact(model, batch_of(model))

@@ -22,9 +22,9 @@ from mfv_dsl.foreign import hookpoint_of
 from mfv_dsl.library.hookpoints import layer_of_path
 from mfv_dsl.methods.activations import task_mean
 from mfv_dsl.methods.attribution import attribute
+from mfv_dsl.methods.function_vectors import function_vector
 from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.methods.selection import output_norms, top_heads
-from mfv_dsl.methods.vectors import function_vector
 from mfv_dsl.models.vlm.backend import VisionLanguageModel
 from tests.models.vlm.test_passes import batch_of, in_double, pictures, text
 from tests.models.vlm.zoo import ZOO
@@ -229,6 +229,7 @@ def test_heads_of_cross_attention_are_ranked_as_those_of_self_attention(
     assert estimate.cie.shape == exact.cie.shape and np.isfinite(estimate.cie).all()
 
 
+@pytest.mark.slow
 def test_where_a_layer_has_no_heads_nothing_is_said_of_them(loaded: Loaded):
     model = loaded("mllama")
     assert model.facts.layers_without_heads == (1, 3) == model.sites["xattn"].layers

@@ -1,0 +1,298 @@
+"""What a worker does, wherever it was started: one unit after another that nobody else has, until
+all are done."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from mfv_dsl.base.disk import disk_trouble
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.execute.claims import Claims, Owner
+from mfv_dsl.execute.folder import Performance
+from mfv_dsl.execute.operations.evaluation import check_answers
+from mfv_dsl.execute.run import perform_group, performed, prepared
+from mfv_dsl.execute.session import Session
+from mfv_dsl.execute.store import Damaged, StoredParts
+from mfv_dsl.launch.job import ALL, Job, Report, Seen
+from mfv_dsl.launch.orders import Work, WorkerOrder, opened
+from mfv_dsl.launch.partial_values import is_partial, keep_partial, kept_partial
+from mfv_dsl.launch.parts import Helped, SharedParts
+from mfv_dsl.launch.shared import storage_of, store_of
+from mfv_dsl.launch.telling import Telling, warnings_told
+from mfv_dsl.launch.units import Unit, units_of
+
+#: So many workers may die at one unit before it is given up.
+DEATHS = 3
+#: Seconds between two looks at what others do, from the first to the longest.
+_SHORTEST, _LONGEST = 0.05, 2.0
+#: Units of others of which one look finds out whether their holders are alive.
+_LOOKED_AT = 8
+
+
+def work(order: WorkerOrder) -> None:
+    """Take one unit after another that nobody else has, help with long ones, and return when all
+    are done.  It may be ended at any moment, and nothing is lost but the part that it was making.
+
+    Raises MfvError: MFV5671 and MFV5672 for an order that cannot be read here or is of another
+    version; what cannot be done otherwise is reported to whoever watches the run.
+    """
+    job = Job(storage_of(order.home), order.job)
+    try:
+        what = opened(order)
+    except MfvError as error:
+        job.end(ALL, error)
+        raise
+    with suppress(OSError):  # elsewhere, with paths from the root alone, it is no matter
+        os.chdir(order.folder)
+    os.environ["MFV_HOME"] = order.home
+    if order.threads is not None:
+        import torch
+
+        torch.set_num_threads(order.threads)
+    owner = Owner()
+    claims = Claims(job.storage, owner, beat_every=order.beat_every, stale_after=order.stale_after)
+    with claims, warnings_told(job):
+        try:
+            with disk_trouble():
+                job.begin(order.number, owner)
+                _Worker(order, what, job, claims).run()
+        except MfvError as error:
+            job.end(ALL, error)
+
+
+class _Worker:
+    """A worker at work."""
+
+    def __init__(self, order: WorkerOrder, what: Work, job: Job, claims: Claims) -> None:
+        self.order, self.what, self.job, self.claims = order, what, job, claims
+        self.units = units_of(what.plans, what.had)
+        self.store = store_of(order.home)
+        fresh = what.settings.fresh
+        self.stored_parts = StoredParts(self.store, False)
+        self.parts = SharedParts(self.stored_parts, claims, order.job if fresh else "")
+        self.listener = Telling(job, order.number, order.workers)
+        self.values: dict[str, Any] = {}
+        self.failures: dict[str, MfvError] = {}
+        self.partial: set[str] = set()
+        self.done: set[int] = set()
+        self.finished: set[str] = set(what.had)
+        self.seen = Seen({})
+        self._sessions: dict[int, Session] = {}
+        self._checked: set[tuple[int, str | None]] = set()
+        self._models: set[str] = set()
+        self._useless: dict[int, float] = {}  # units that had nothing to help with, and until when
+        self._steps = {step.key: step for plan in what.plans for step in plan.steps}
+
+    def run(self) -> None:
+        """Until all units are done, or the run is over."""
+        wait = _SHORTEST
+        while not self._is_over():
+            if self._do_one() or self._help():
+                wait = _SHORTEST
+                continue
+            time.sleep(wait)
+            wait = min(1.5 * wait, _LONGEST)
+
+    def _is_over(self) -> bool:
+        """Look at what others did; whether nothing is left to do."""
+        self.seen = self.job.look()
+        for kind in ("done", "failed"):
+            for name in self.seen[kind]:
+                self._note(self.units[int(name)], kind)
+        return ALL in self.seen["fatal"] or not any(map(self._is_wanted, self.units))
+
+    def _note(self, unit: Unit, kind: str) -> None:
+        """Note that something came of a unit."""
+        if unit.number in self.done:
+            return
+        self.done.add(unit.number)
+        if kind == "failed":
+            self.failures.update(self.job.reported(kind, unit).failures)
+        self.finished |= unit.ours
+
+    def _is_wanted(self, unit: Unit) -> bool:
+        """Whether a unit is still to be done: not if all plans that have it cannot be run."""
+        if unit.number in self.done:
+            return False
+        fatal = self.seen["fatal"]
+        return not fatal or any(
+            str(number) not in fatal and any(step.key in unit.ours for step in plan.steps)
+            for number, plan in enumerate(self.what.plans)
+        )
+
+    # -- a unit -----------------------------------------------------------------------------------
+    def _do_one(self) -> bool:
+        """Do a unit that nobody has; whether there was one."""
+        ready = [
+            unit for unit in self.units
+            if self._is_wanted(unit) and self.finished.issuperset(unit.waits_for)
+        ]  # fmt: skip
+        if not ready:
+            return False
+        claimed = set(self.job.storage.names("claims"))
+        free = [unit for unit in ready if f"claims/{self._claim_of(unit)}" not in claimed]
+        held = [unit for unit in ready if f"claims/{self._claim_of(unit)}" in claimed]
+        # those of a model and of a plan that it has at hand
+        free.sort(key=lambda unit: (not unit.models <= self._models,
+                                    unit.plan not in self._sessions))  # fmt: skip
+        first = (self.order.number - 1) % len(free) if free else 0  # so that not all want the same
+        for unit in free[first:] + free[:first]:
+            claim = self.claims.claim(self._claim_of(unit))
+            if claim is not None:
+                with claim:
+                    self._do(unit)
+                return True
+        for unit in held[:_LOOKED_AT]:
+            claim = self.claims.claim(self._claim_of(unit))
+            if claim is not None:
+                if (dead := claim.taken_from) is not None:
+                    self.job.note_death(unit, dead, f"{dead} gave no sign of life any more")
+                    self.seen = self.job.look()
+                with claim:
+                    self._do(unit)
+                return True
+        return False
+
+    def _claim_of(self, unit: Unit) -> str:
+        """What a unit is claimed by, in this run alone where nothing of others may be taken."""
+        return f"{unit.name}.{self.order.job}" if self.what.settings.fresh else unit.name
+
+    def _do(self, unit: Unit) -> None:
+        """Do a unit that is claimed, unless another did."""
+        if self.job.is_done(unit):
+            return
+        if len(self.seen.deaths(unit)) >= DEATHS:
+            error = _given_up(unit, self.job.told_of_deaths(unit, self.seen))
+            self._report(unit, Report(failures=dict.fromkeys(unit.ours, error)))
+            return
+        session = self._session(unit)
+        if session is None:
+            return
+        self.parts.at(unit)
+        performance = self._known(unit)
+        perform_group(session, self.store, unit.steps, performance, go_on=True, ours=unit.ours)
+        partial = []
+        for step in unit.steps:
+            value = performance.values.get(step.key)
+            if step.key in unit.ours and is_partial(value):
+                keep_partial(self.stored_parts, self.order.job, step, value)
+                partial.append(step.key)
+            if step.key in unit.ours and value is not None:
+                self.values[step.key] = value
+        self._report(
+            unit,
+            Report(
+                {key: performance.seconds[key] for key in unit.ours & performance.seconds.keys()},
+                sorted(unit.ours & performance.cached),
+                sorted(partial),
+                {key: performance.failures[key] for key in unit.ours & performance.failures.keys()},
+                session.devices,
+            ),
+        )
+
+    def _report(self, unit: Unit, report: Report) -> None:
+        self.job.report(unit, report)
+        self.done.add(unit.number)
+        self.failures.update(report.failures)
+        self.finished |= unit.ours
+        self.listener.clear()
+        self.listener.tell()
+        wanted = {key for other in self.units if other.number not in self.done
+                  for key in other.waits_for}  # fmt: skip
+        self.values = {key: value for key, value in self.values.items() if key in wanted}
+
+    def _known(self, unit: Unit) -> Performance:
+        """What is known of the steps that a unit follows from."""
+        failures = {key: self.failures[key] for key in unit.waits_for if key in self.failures}
+        values = {key: self._value(key) for key in unit.waits_for if key not in failures}
+        return Performance(values, {}, set(), {}, {}, failures)
+
+    def _value(self, key: str) -> Any:
+        if key not in self.values:
+            step = self._steps[key]
+            try:
+                self.values[key] = self.store.get(key, step.operation)
+            except KeyError:
+                try:
+                    self.values[key] = kept_partial(self.stored_parts, self.order.job, step)
+                except KeyError:
+                    raise _gone(step, "it is not there any more") from None
+            except Damaged as error:
+                raise _gone(step, str(error)) from None
+        return self.values[key]
+
+    def _session(self, unit: Unit) -> Session | None:
+        """What a unit is performed in, its models and answers checked; None where its plan cannot
+        be run, which is told."""
+        session = self._sessions.get(unit.plan)
+        if session is None:
+            plan = self.what.plans[unit.plan]
+            session = Session(plan, self.listener, self.what.settings, self.parts)
+            self._sessions = {unit.plan: session}  # one at a time: each keeps prefixes of prompts
+        for model in sorted(unit.models):
+            if (unit.plan, model) not in self._checked:
+                self._checked.add((unit.plan, model))
+                try:
+                    check_answers(session, self._new_steps(unit.plan, model))
+                except MfvError as error:
+                    self.job.end(unit.plan, error)
+                    self.seen = self.job.look()
+                    if not self._is_wanted(unit):
+                        return None
+        self._models |= unit.models
+        return session
+
+    def _new_steps(self, plan: int, model: str) -> Sequence[Any]:
+        new = {key for unit in self.units for key in unit.ours}
+        return [
+            step for step in self.what.plans[plan].steps if step.model == model and step.key in new
+        ]
+
+    # -- help -------------------------------------------------------------------------------------
+    def _help(self) -> bool:
+        """Make parts of a unit that another holds; whether any was made."""
+        now = time.monotonic()
+        for unit in self.units:
+            if not (unit.is_divided and self._is_wanted(unit)):
+                continue
+            is_ready = self.finished.issuperset(unit.waits_for)
+            if not is_ready or self._useless.get(unit.number, 0.0) > now:
+                continue
+            if self._help_with(unit):
+                return True
+            self._useless[unit.number] = time.monotonic() + 3.0
+            return False  # look again first
+        return False
+
+    def _help_with(self, unit: Unit) -> bool:
+        session = self._session(unit)
+        if session is None:
+            return False
+        self.parts.at(unit, lambda: self.job.is_done(unit))
+        try:
+            work = prepared(unit.steps, self._known(unit))
+            performed(session, work)
+        except (Helped, MfvError):  # what went wrong is the holder's to tell
+            pass
+        finally:
+            self.listener.clear()
+        return self.parts.helped > 0
+
+
+def _given_up(unit: Unit, told: Sequence[str]) -> MfvError:
+    return MfvError(
+        "MFV5673", f"{unit.label}: {DEATHS} workers died at it", notes=told,
+        help="see their logs; where memory ran out, take fewer workers, shorter sweeps or fewer "
+        "`shots`; run it again without workers to see it fail",
+    )  # fmt: skip
+
+
+def _gone(step: Any, why: str) -> MfvError:
+    return MfvError(
+        "MFV5676", f"{step.label}: what was kept of it is gone: {why}",
+        help="run it again: it is made anew; leave the store alone while something runs on it",
+    )  # fmt: skip
