@@ -26,10 +26,12 @@ def check_answer(
                 "", "take `answer` out, or measure the model's own output",
             )  # fmt: skip
     metrics, place = settings["metrics"].value, settings["metrics"].span
-    for metric in metrics if isinstance(metrics, tuple) and place is not None else ():
+    if not isinstance(metrics, tuple) or not isinstance(answer, str) or place is None:
+        return
+    own = attributes.get("metrics")
+    for metric in metrics:
         ways = CHOICE_METRICS.get(metric)
-        if ways is not None and isinstance(answer, str) and answer not in ways:
-            own = attributes.get("metrics")
+        if ways is not None and answer not in ways:
             scope.error(
                 "MFV5715", place if own is None else _named(own.value, metric),
                 f"`{metric}` is of questions with options, and {subject} has `answer = {answer}`",

@@ -226,3 +226,21 @@ def test_figures_of_letters_and_texts():
         "balanced_accuracy": 0.5, "chance": 0.375, "most_frequent": 0.5, "letter_accuracy": 0.5,
         "text_accuracy": 0.5, "text_sum_accuracy": 0.0, "said": 0.75,
     }  # fmt: skip
+
+
+def test_letters_that_are_hardly_said_are_told():
+    from mfv_dsl.execute.conditions import Condition, Evaluation, Point
+    from mfv_dsl.execute.notes import _unsaid
+
+    def measured(said: float) -> Evaluation:
+        two = np.array([0, 1])
+        choices = Choices(
+            two + 2, two, np.ones((2, 3)) / 3, two, np.full(2, said), np.zeros((2, 0)),
+            np.zeros((2, 0), int),
+        )  # fmt: skip
+        outcomes = Outcomes(np.ones(2), two == 0, two, choices)
+        return Evaluation((Condition(Point(), outcomes, two),), (), outcomes, ("a", "b"), ("left",))
+
+    assert _unsaid("asked", [measured(0.5), measured(0.01)]) is None
+    note = _unsaid("asked", [measured(0.01)])
+    assert note is not None and "a probability of 0.01 as the next token" in note
