@@ -163,10 +163,10 @@ OFF_TASK_COLUMNS: Mapping[str, tuple[str, Column]] = {
 }  # fmt: skip
 
 
-#: The fields of a row that are figures beside its accuracy, shares of items but for ``said``.
+#: The fields of a row that are figures beside its accuracy, shares of items but for ``p_said``.
 CHOICE_FIELDS = (
     "balanced_accuracy", "chance", "most_frequent", "letter_accuracy", "text_accuracy",
-    "text_sum_accuracy", "said",
+    "text_sum_accuracy", "p_said",
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def choice_fields(
             fields[name] = float(np.concatenate(right).mean())
     said = np.concatenate([part.said for part in chosen])
     if (said < 1).any():  # of texts nothing else can be said
-        fields["said"] = float(said.mean())
+        fields["p_said"] = float(said.mean())
     return fields
 
 

@@ -90,7 +90,7 @@ class ResultRow(Short):
     ``most_frequent`` that of always giving the right answer that most items have;
     ``letter_accuracy`` is by the likeliest letter with the options in the order of the set,
     ``text_accuracy`` and ``text_sum_accuracy`` by the options' texts, for each token and as a
-    whole, and ``said`` the mean probability that the next token is any of the letters, or yes or
+    whole, and ``p_said`` the mean probability that the next token is any of the letters, or yes or
     no.
 
     ``axes`` are the values of the sweeps that the eval is read for.  Where these are seeds there is
@@ -135,7 +135,7 @@ class ResultRow(Short):
     letter_accuracy: float | None = _optional(None)
     text_accuracy: float | None = _optional(None)
     text_sum_accuracy: float | None = _optional(None)
-    said: float | None = _optional(None)
+    p_said: float | None = _optional(None)
 
     @classmethod
     def failed(

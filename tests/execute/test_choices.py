@@ -85,7 +85,7 @@ def test_figures_are_those_of_the_options(result: InteractiveResult):
             for text in {line["text"] for line in right}
         ]
         assert row.balanced_accuracy == pytest.approx(np.mean(shares))
-        assert row.letter_accuracy is None and row.said is None
+        assert row.letter_accuracy is None and row.p_said is None
     confused = zero["left"].answers
     assert confused["left"] == pytest.approx(zero["left"].accuracy)
     assert sum(confused.values()) + zero["left"].answers_other == pytest.approx(1)
@@ -224,7 +224,7 @@ def test_figures_of_letters_and_texts():
     outcomes = Outcomes(np.zeros(2), np.array([True, False]), np.zeros(2, int), choices)
     assert choice_fields([outcomes], ["a", "b"], False) == {
         "balanced_accuracy": 0.5, "chance": 0.375, "most_frequent": 0.5, "letter_accuracy": 0.5,
-        "text_accuracy": 0.5, "text_sum_accuracy": 0.0, "said": 0.75,
+        "text_accuracy": 0.5, "text_sum_accuracy": 0.0, "p_said": 0.75,
     }  # fmt: skip
 
 

@@ -165,7 +165,7 @@ eval everywhere {{
     assert not any(row.error for row in result.rows)
     zero = rows["zero", None]
     assert zero.chance == 0.25 and None not in (zero.letter_accuracy, zero.text_accuracy)
-    assert zero.said is not None and 0 < zero.said < 1
+    assert zero.p_said is not None and 0 < zero.p_said < 1
     lines = result.to_pandas("options")
     shares = lines.groupby(["eval", "relation", "image"])["p"].sum()
     np.testing.assert_allclose(shares, 1, atol=1e-6)
