@@ -31,7 +31,7 @@ from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.inclusion import FilesBeside, self_contained
 from mfv_dsl.lang.profiles import profiles_of, without_profiles
 from mfv_dsl.lang.unparse import unparse
-from mfv_dsl.launch.settings import launch_settings
+from mfv_dsl.launch.settings import launch_settings, settings_folder
 from mfv_dsl.library.lock import NO_LOCK, Lock, Pin
 from mfv_dsl.library.sources import at_hand
 from mfv_dsl.loading import device_of
@@ -39,8 +39,10 @@ from mfv_dsl.plan.build import build_plan
 from mfv_dsl.progress import Progress, listening
 
 if TYPE_CHECKING:
+    from mfv_dsl.execute.run import By
     from mfv_dsl.execute.run_folder import Origin
     from mfv_dsl.execute.settings import Listener
+    from mfv_dsl.launch.settings import LaunchSettings
 
 
 NO_OBJECTS = Given()
@@ -344,7 +346,7 @@ class Recipe(Short):
                 workers=workers, gpus_per_worker=gpus_per_worker,
                 launcher_options=launcher_options,
             )  # fmt: skip
-        beside = Path() if self.file is None else self.file.parent
+        beside = settings_folder(self.file)
         crew = launch_settings(beside, launcher, workers, gpus_per_worker, launcher_options)
         names = () if only is None else texts(only, "only")
         folder = self.folder if out is None else user_path(as_path(out, "out"))
@@ -361,15 +363,19 @@ class Recipe(Short):
             if result is None:
                 from mfv_dsl.execute.run import run_plan
 
-                by = None
-                if crew is not None:
-                    from mfv_dsl.launch.crews import performer
-
-                    by = performer(crew)
+                by = self._performer(crew)
                 result = run_plan(
                     plan, text, folder, told, settings, name=name, origin=origin, by=by
                 )
         return InteractiveResult.of(result, self.given.objects)
+
+    def _performer(self, crew: LaunchSettings | None) -> By | None:
+        """What performs its steps in place of this process."""
+        if crew is None:
+            return None
+        from mfv_dsl.launch.crews import performer
+
+        return performer(crew)
 
     def _origin(self, folder: Path, only: Sequence[str]) -> Origin:
         """What a run of it in ``folder`` says of where it comes from."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mfv_dsl.base.arguments import ArgumentError, shown
+from mfv_dsl.base.arguments import ArgumentError, known_options, shown
 from mfv_dsl.base.arguments import text as as_text
 from mfv_dsl.base.errors import RecipeError
 from mfv_dsl.base.source import Source
@@ -23,7 +23,7 @@ from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.interruption import interruptible
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_source, load_recipe
-from mfv_dsl.lang.entries import FUNCTION
+from mfv_dsl.lang.entries import FUNCTION, FUNCTIONS, ITEM
 from mfv_dsl.lang.from_python import as_syntax
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
@@ -176,8 +176,8 @@ class Expression:
                 ``"tiny()"``, or one of :func:`mfv_dsl.load_model`.
             dataset: Where prompts come from: its constructor, or one of
                 :func:`mfv_dsl.load_dataset`.
-            defaults: As in a recipe's ``defaults``: ``heads="top(10)"`` or heads as pairs
-                ``[(4, 1), (2, 6)]``, ``shots=4``.  None leaves an option out.
+            defaults: As in a recipe's ``defaults``, what the calls in it take: ``heads="top(10)"``
+                or heads as pairs ``[(4, 1), (2, 6)]``, ``shots=4``.  None leaves an option out.
 
         Raises:
             RecipeError: Everything that is wrong with it.
@@ -191,6 +191,7 @@ class Expression:
     ) -> tuple[Checked, Given]:
         """The expression as the vector of a recipe, and the objects that the recipe names."""
         given = Given.of({_MODEL: ("model", model), _DATASET: ("dataset", dataset)})
+        _known([name for name, value in defaults.items() if value is not None])
         lines = "".join(
             f"  {name} = {_default(name, value)}\n"
             for name, value in defaults.items()
@@ -322,6 +323,19 @@ class Expression:
                 raise not_loaded("model", model)
             constructor = model
         return own(self.vector(constructor, dataset, **defaults))
+
+
+def _known(names: list[str]) -> None:
+    """Refuse (MFV5119) what no call of an expression takes from `defaults`, such as an attribute of
+    an `eval`, which would be without effect."""
+    options = dict.fromkeys(p.name for f in FUNCTIONS for p in f.parameters if p.from_defaults)
+    of_evals = {p.name for p in ITEM["eval"].parameters} - {*options, "allow"}
+    for name in (name for name in names if name in of_evals):
+        raise ArgumentError(
+            f"an expression takes no {name!r}, which an `eval` does",
+            "write an `eval` in a recipe, and bind that: Recipe(...).plan().bind(model, 'name')",
+        )
+    known_options(names, (*options, "allow"), "an expression")
 
 
 def _planned(checked: Checked) -> tuple[InteractivePlan, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from mfv_dsl.base.arguments import known_options
+from mfv_dsl.base.arguments import known_options, truth, whole
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import finished
 from mfv_dsl.base.short import short
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from mfv_dsl.engine.attach import HookPlan
     from mfv_dsl.engine.hooks import Hooks
+    from mfv_dsl.launch.forecast import Forecast
+    from mfv_dsl.plan.estimate import Estimate
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,6 +63,30 @@ class InteractivePlan(Plan):
     ) -> Hooks:
         """``with plan.attach(model, "raw", "left", layer=1): model(...)``"""
         return self.bind(model, eval, relation, **options).attach()
+
+    def estimate(
+        self, device: str | None = None, rate: str | None = None, measure: bool = False
+    ) -> Estimate | None:
+        """How long the steps that are not finished will take: ``plan.estimate("a100").total``
+        seconds; see :func:`mfv_dsl.estimates.estimate_of`."""
+        from mfv_dsl.estimates import estimate_of
+
+        done = finished(step.key for step in self.steps)
+        return estimate_of(self, done, device, rate, truth(measure, "measure"))
+
+    def forecast(
+        self, workers: int, device: str | None = None, rate: str | None = None,
+        measure: bool = False,
+    ) -> Forecast:  # fmt: skip
+        """What it will take on several workers: ``plan.forecast(8).seconds``; the time is told as
+        by :meth:`estimate`, see :func:`mfv_dsl.launch.forecast.forecast`."""
+        from mfv_dsl.launch.forecast import forecast
+        from mfv_dsl.plan.machine import kept_machine
+
+        workers = whole(workers, "workers", least=1)
+        done = finished(step.key for step in self.steps)
+        estimate = self.estimate(device, rate, measure)
+        return forecast([self], done, workers, estimate, kept_machine())
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the objects that it was given, which stay in their process."""

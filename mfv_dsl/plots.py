@@ -225,8 +225,8 @@ class Run(RunViews):
 
     def table(
         self,
-        rows: Names = "condition",
-        cols: Names = "relation",
+        rows: Names | None = None,
+        cols: Names | None = None,
         value: Names | None = None,
         **options: Any,
     ) -> TextTable:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from itertools import takewhile
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mfv_dsl.cli.options import JsonFlag
+
+if TYPE_CHECKING:
+    from mfv_dsl.plan.machine import Machine
 
 
 def models(as_json: JsonFlag = False) -> None:
@@ -47,22 +51,48 @@ def _purpose(text: str) -> str:
     return re.split(r"(?<=[.:?])\s", words, maxsplit=1)[0].rstrip(".:")
 
 
-def doctor(as_json: JsonFlag = False) -> None:
+def doctor(
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Measure this machine's rates, too, and keep them for `mfv plan`: of its devices, "
+            "of the start of a worker, of the store. Takes some seconds.",
+        ),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Say what is installed, what fits into memory, and what to type where something is missing.
 
     Exits with 1 if a bundled model does not run.
     """
     from mfv_dsl.cli.output import print_json
     from mfv_dsl.execute.environment import examine
-    from mfv_dsl.report.environment import environment_text
+    from mfv_dsl.plan.machine import kept_machine
+    from mfv_dsl.report.environment import environment_text, machine_text
 
     environment = examine()
+    machine = _measured() if measure else kept_machine()
     if as_json:
-        print_json(asdict(environment))
+        rates = None if machine is None else machine.to_json()
+        print_json({**asdict(environment), "machine": rates})
     else:
         typer.echo(environment_text(environment), nl=False)
+        typer.echo(machine_text(machine), nl=False)
     problems = (environment.problem, environment.llava_problem)
     raise typer.Exit(0 if problems == (None, None) else 1)
+
+
+def _measured() -> Machine:
+    """The rates of this machine, measured and kept."""
+    from mfv_dsl.execute.machine_rates import measure_machine
+    from mfv_dsl.launch.shared import shared_home, storage_of
+    from mfv_dsl.plan.machine import keep_machine
+
+    home = shared_home()
+    machine = measure_machine(storage_of(home), home)
+    typer.echo(f"rates kept in {keep_machine(machine)}", err=True)
+    return machine
 
 
 def version() -> None:

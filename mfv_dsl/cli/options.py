@@ -216,13 +216,11 @@ class LaunchOptions(OptionGroup):
             "launcher_options": self.launcher_option or (),
         }
 
-    def settings(self, folder: Path) -> LaunchSettings | None:
-        """How a recipe in ``folder`` is put on workers; None where nothing asks for any."""
-        from mfv_dsl.launch.settings import launch_settings
+    def settings(self, recipe: Path | None) -> LaunchSettings | None:
+        """How the recipe of a file is put on workers; None where nothing asks for any."""
+        from mfv_dsl.launch.settings import launch_settings, settings_folder
 
-        return launch_settings(
-            folder, self.launcher, self.workers, self.gpus_per_worker, self.launcher_option or ()
-        )
+        return launch_settings(settings_folder(recipe), **self.as_arguments())
 
 
 @dataclass(frozen=True)

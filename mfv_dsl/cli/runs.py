@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ from mfv_dsl.cli.options import (
 if TYPE_CHECKING:
     from mfv_dsl.api import Recipe
     from mfv_dsl.execute.run_result import RunResult
+    from mfv_dsl.launch.settings import LaunchSettings
     from mfv_dsl.plan.estimate import Estimate
     from mfv_dsl.plan.steps import Plan
 
@@ -58,7 +60,12 @@ def run(
         bool, typer.Option("--fresh", help="Run every step, also those in the store.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the plan and run nothing; with --launcher slurm, the script that would be "
+            "sent to Slurm.",
+        ),
     ] = False,
     trace: Annotated[
         bool,
@@ -88,7 +95,9 @@ def run(
     steps = checked.plan(only)
     show_diagnostics(steps.warnings)
     if dry_run:
-        _show_plan(checked, only, output.as_json)
+        crew = launch.settings(checked.file)
+        if crew is None or not _show_script(crew, steps, output.as_json):
+            _show_plan(checked, only, output.as_json)
         return
     _refuse(steps)
     if report:
@@ -108,6 +117,28 @@ def run(
         made = result.report()
         typer.echo(f"report in {made}", err=True)
     show_result(result, output.as_json, **({} if made is None else {"report": str(made)}))
+
+
+def _show_script(crew: LaunchSettings, plan: Plan, as_json: bool) -> bool:
+    """The script that Slurm would be sent, on stdout, and for how many workers; False where the
+    launcher sends none."""
+    from mfv_dsl.base.places import finished
+    from mfv_dsl.cli.output import print_json
+    from mfv_dsl.launch.crews import script_of
+
+    _refuse(plan)
+    script = script_of(crew)
+    if script is None:
+        return False
+    steps = len(plan.steps)
+    done = len(finished(step.key for step in plan.steps))
+    if as_json:
+        print_json({"script": script, "workers": crew.workers, "steps": steps, "finished": done})
+    else:
+        typer.echo(script, nl=not script.endswith("\n"))
+        workers = f"{crew.workers} workers, an array of jobs" if crew.workers != 1 else "1 worker"
+        typer.echo(f"{workers}, for {steps} steps, {done} of them finished", err=True)
+    return True
 
 
 def show_result(result: RunResult, as_json: bool, **more: object) -> None:
@@ -180,15 +211,26 @@ def plan(
             "--measure", help="Load the model and run a little of each kind of step, to tell time."
         ),
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="NUMBER",
+            help="Say what it would take on so many workers, too: units of work, the longest chain "
+            "of them, time, memory, and what is read and written.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show what running a recipe would do, step by step, and how long it would take.
+    """Show what running a recipe would do, step by step, and how long it would take: by --device,
+    --rate or --measure, else by what `mfv doctor --measure` has measured of this machine.
 
     No model is loaded, unless to --measure.
     """
     from mfv_dsl.api import Recipe
 
-    ask = _Ask(device, rate, measure)
+    ask = _Ask(device, rate, measure, workers)
     _show_plan(Recipe.from_file(recipe, sets or (), profile), only, as_json, ask)
 
 
@@ -219,6 +261,7 @@ class _Ask:
     device: str | None = None
     rate: str | None = None
     measure: bool = False
+    workers: int | None = None
 
 
 def _show_plan(
@@ -235,42 +278,31 @@ def _show_plan(
     done = finished(step.key for step in steps.steps)
     notes = explain_plan(steps, done)
     estimate = _estimate(steps, done, ask or _Ask())
+    expected = None
+    if ask is not None and ask.workers is not None:
+        from mfv_dsl.launch.forecast import forecast
+        from mfv_dsl.plan.machine import kept_machine
+
+        expected = forecast([steps], done, ask.workers, estimate, kept_machine())
     if as_json:
         more: dict[str, Any] = {} if estimate is None else {"estimate": estimate.to_json()}
+        more |= {} if expected is None else {"forecast": expected.to_json()}
         more["power"] = [sight.to_json() for sight in sights(steps)]
         print_json({**steps.to_json(), "notes": [note.to_json() for note in notes], **more})
     else:
         typer.echo(plan_text(steps, notes, estimate), nl=False)
+        if expected is not None:
+            typer.echo(f"\n{expected.to_text()}", nl=False)
     _refuse(steps)
 
 
 def _estimate(steps: Plan, done: Collection[str], ask: _Ask) -> Estimate | None:
     """How long a plan will take, in the way that was asked for."""
-    from mfv_dsl.base.errors import MfvError
-    from mfv_dsl.plan.estimate import estimate_by_arithmetic
-    from mfv_dsl.plan.rates import device_rate, stated_rate
+    from mfv_dsl.cli.interruption import kept
+    from mfv_dsl.estimates import estimate_of
 
-    if ask.rate is not None and (ask.device is not None or ask.measure):
-        raise MfvError(
-            "MFV5383", "a rate is stated beside another way to tell time",
-            help="give `--rate` alone, `--device` alone, or `--measure` with or without `--device`",
-        )  # fmt: skip
-    if ask.measure:
-        from mfv_dsl.cli.interruption import kept
-        from mfv_dsl.execute.measure import measure_plan
-        from mfv_dsl.execute.settings import RunSettings
-
-        with kept(lambda: "a measurement keeps nothing"):
-            return measure_plan(steps, done, RunSettings(device=ask.device))
-    if ask.rate is not None:
-        return estimate_by_arithmetic(steps, done, stated_rate(ask.rate))
-    if ask.device == "cpu":
-        from mfv_dsl.execute.measure import processor_rate
-
-        return estimate_by_arithmetic(steps, done, processor_rate())
-    if ask.device is not None:
-        return estimate_by_arithmetic(steps, done, device_rate(ask.device))
-    return None
+    with kept(lambda: "a measurement keeps nothing") if ask.measure else nullcontext():
+        return estimate_of(steps, done, ask.device, ask.rate, ask.measure)
 
 
 COMMANDS = (run, plan, lock)

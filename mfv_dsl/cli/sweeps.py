@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mfv_dsl.cli.options import (
+    LaunchOptions,
     OutputOptions,
     ProfileOption,
     RecipeArgument,
@@ -16,6 +17,7 @@ from mfv_dsl.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mfv_dsl.launch.settings import LaunchSettings
     from mfv_dsl.sweeping.sweep import SweepResult
     from mfv_dsl.sweeping.variants import Variants
 
@@ -61,9 +63,15 @@ def sweep(
         bool, typer.Option("--fresh", help="Run every step, also those in the store.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the variants and run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the variants and run nothing; with --workers, what they will take on these, "
+            "and with --launcher slurm the script that would be sent to Slurm.",
+        ),
     ] = False,
     *,
+    launch: LaunchOptions,
     output: OutputOptions,
 ) -> None:
     """Run a recipe under several values of what it declares, and print one table of all.
@@ -77,17 +85,15 @@ def sweep(
 
     variants = planned(recipe, over, profile, sets or (), only)
     show_diagnostics(variants.warnings)
+    crew = launch.settings(variants.recipe.file)
     if dry_run:
-        if output.as_json:
-            print_json(variants.to_json())
-        else:
-            typer.echo(variants.to_text(), nl=False)
+        _show_variants(variants, crew, output.as_json)
         return
     keys = dict.fromkeys(step.key for variant in variants.all for step in variant.plan.steps)
     typer.echo(variants.summary, err=True)
     with kept(lambda: kept_steps(keys)), output.progress() as listener:
         result = run_variants(
-            variants, out, device, fresh=fresh, download=download, listener=listener
+            variants, out, device, fresh=fresh, download=download, listener=listener, crew=crew
         )
     if output.as_json:
         print_json(result.to_json())
@@ -96,6 +102,29 @@ def sweep(
     if result.failed:
         _show_failures(result)
         raise typer.Exit(4)
+
+
+def _show_variants(variants: Variants, crew: LaunchSettings | None, as_json: bool) -> None:
+    """The variants; what they will take on workers, and the script that Slurm would be sent, where
+    these are asked for."""
+    from mfv_dsl.cli.output import print_json
+    from mfv_dsl.launch.crews import script_of
+    from mfv_dsl.sweeping.sweep import expected
+
+    script = None if crew is None else script_of(crew)
+    told = None
+    if crew is not None and isinstance(crew.workers, int):
+        told = expected(variants, crew.workers)
+    if as_json:
+        more = {} if told is None else {"forecast": told.to_json()}
+        print_json({**variants.to_json(), **more, **({"script": script} if script else {})})
+    elif script is not None:
+        typer.echo(script, nl=not script.endswith("\n"))
+        typer.echo(variants.to_text(), nl=False, err=True)
+    else:
+        typer.echo(variants.to_text(), nl=False)
+    if told is not None and not as_json:
+        typer.echo(f"\n{told.to_text()}", nl=False, err=script is not None)
 
 
 def _show(result: SweepResult, variants: Variants) -> None:

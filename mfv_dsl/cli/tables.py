@@ -20,11 +20,13 @@ def table(
         list[str] | None,
         typer.Option(
             help="Field that runs down: eval, relation, shots, k, layer, scale, control, vector, "
-            "condition, run, value, head; several with commas. [default: condition]"
+            "condition, run, value, head, number, tune; several with commas. [default: condition, "
+            "or what the kind of results is of, and what else tells rows apart]"
         ),
     ] = None,
     cols: Annotated[
-        list[str] | None, typer.Option(help="Field that runs across. [default: relation]")
+        list[str] | None,
+        typer.Option(help="Field that runs across. [default: relation; of answers, answered]"),
     ] = None,
     value: Annotated[
         list[str] | None,
@@ -55,8 +57,8 @@ def table(
     of: Annotated[
         str | None,
         typer.Option(
-            help="Which results: results, answers, choices, heads, weights, cost. [default: those "
-            "that have the fields]"
+            help="Which results: results, answers, choices, numbers, heads, weights, tunes, cost. "
+            "[default: those that have the fields]"
         ),
     ] = None,
     first: Annotated[int | None, typer.Option(min=1, help="Only so many rows.")] = None,
@@ -80,9 +82,7 @@ def table(
         kept.setdefault("eval", []).extend(evals)
     labels = [records.label_of(name, text) for name, text in pairs(label, "--label")]
     folders = [folder_of(run) for run in runs]
-    made = records.table(
-        folders, rows or "condition", cols or "relation", value, kept, labels, of, first, corner
-    )
+    made = records.table(folders, rows, cols, value, kept, labels, of, first, corner)
     if not asked and sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
         typer.echo("\n".join(f"{part}\n" for part in made.folded(width)), nl=False)

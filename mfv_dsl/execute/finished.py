@@ -82,8 +82,10 @@ def recall(
         stack.enter_context(disk_trouble())
         if not own:
             stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
-            if not run.copy(RunFolder(there), origin):
-                return None
+        if folder.is_dir():
+            stack.enter_context(run.held())
+        if not own and not run.copy(RunFolder(there), origin):
+            return None
         if not run.is_again(origin, plan):
             return None
     values = StoredValues({step.key: step.operation for step in plan.steps}, store_root())

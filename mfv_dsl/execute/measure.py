@@ -89,13 +89,16 @@ class _Sample:
         return self.rest + self.epoch
 
 
-def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -> Estimate:
+def measure_plan(
+    plan: Plan, finished: Collection[str], settings: RunSettings, aim: float = _AIM
+) -> Estimate:
     """Run a little of each kind of step that is not finished, and what that little needs.
 
     Args:
         plan: The whole plan.
         finished: The keys of the steps whose values the store holds; they take no time.
         settings: How it is run.
+        aim: Seconds that one kind of step is run for, about.
 
     Returns:
         Seconds for every unfinished step.  A kind of step of which even a few prompts would take
@@ -116,7 +119,7 @@ def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -
     operations = {}
     if is_counted(plan):
         operations = {key: work.total for key, work in work_by_step(plan, plan.steps).items()}
-    meter = _Meter(session, operations)
+    meter = _Meter(session, operations, aim)
     for step in plan.steps:  # finished ones too: others follow from them
         meter.add(step)
     remarks = [
@@ -133,7 +136,7 @@ def measure_plan(plan: Plan, finished: Collection[str], settings: RunSettings) -
             seconds[step.key] = operations.get(step.key, 0.0) / rate
     if meter.left_out:
         remarks.append(
-            f"not measured, as a few prompts would take longer than {duration(_AIM)}: "
+            f"not measured, as a few prompts would take longer than {duration(aim)}: "
             f"{', '.join(sorted(meter.left_out))}; their arithmetic at {short(rate)}FLOP/s, "
             "which the others reached"
         )
@@ -171,8 +174,8 @@ def _whole_batches(step: Step, prompts: int, size: int) -> int:
 class _Meter:
     """Runs one step of each kind, on few prompts, and keeps its value and its time."""
 
-    def __init__(self, session: Session, operations: Mapping[str, float]) -> None:
-        self.session, self.operations = session, operations
+    def __init__(self, session: Session, operations: Mapping[str, float], aim: float) -> None:
+        self.session, self.operations, self.aim = session, operations, aim
         self.measured: dict[str, _Measured] = {}
         self.left_out: set[str] = set()
         self.least, self.most = BATCH, 0
@@ -211,7 +214,7 @@ class _Meter:
             self._sample(step, inputs, few)
             self._warm = True
         first = self._sample(step, inputs, few)
-        at_most = max(4 * few, int(few * _AIM / max(1e-3, n * first.seconds)))
+        at_most = max(4 * few, int(few * self.aim / max(1e-3, n * first.seconds)))
         prompts = _whole_batches(step, min(size, BATCH, at_most), size)
         last = self._sample(step, inputs, prompts) if prompts > few else first
         if "batch" in step.parameters:  # what counts is how many mini-batches there are
@@ -231,7 +234,7 @@ class _Meter:
 
     def _too_long(self, step: Step, share: float) -> bool:
         operations = self.operations.get(step.key, 0.0) * share
-        return operations > 0 and operations / self.rate > 4 * _AIM
+        return operations > 0 and operations / self.rate > 4 * self.aim
 
     def _inputs(self, step: Step) -> dict[str, Any] | None:
         """What a step follows from, or values of their kinds; None where one is missing."""

@@ -149,10 +149,8 @@ def comparison_notes(rows: Sequence[ResultRow]) -> list[dict[str, str]]:
     """Of a run with several comparisons by `against`: which of them are tested together."""
     families: dict[str, list[bool]] = {}
     for row in rows:
-        over = "on one relation each" if row.relation is not None else "over all relations"
-        over += ", of means over seeds" if row.draws is not None else ""
         for gain in row.against.values():
-            families.setdefault(over, []).append((gain.p_holm or 0.0) <= LEVEL)
+            families.setdefault(row.family, []).append((gain.p_holm or 0.0) <= LEVEL)
     parts = [f"{len(own)} {over} ({sum(own)})" for over, own in families.items() if len(own) > 1]
     if not parts:
         return []

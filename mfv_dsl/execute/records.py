@@ -3,7 +3,8 @@
 A folder has results of several kinds: ``results`` (a record for every condition and relation),
 ``answers`` (also for every relation whose object was answered), ``choices`` (what was tried to
 settle ``choose``), ``numbers`` (of reports), ``heads`` (the effect of every head), ``weights`` (of
-the candidates of blends) and ``cost`` (what a vector costs elsewhere, written by ``mfv cost``).
+the candidates of blends), ``tunes`` (trained vectors) and ``cost`` (what a vector costs elsewhere,
+written by ``mfv cost``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from mfv_dsl.base.numbers import decimals, p_value, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.table_text import TextTable
+from mfv_dsl.execute.layouts import layout
 from mfv_dsl.execute.rankings import rankings
 from mfv_dsl.execute.run_files import (
     COST,
@@ -50,8 +52,8 @@ _AXES = "axes"
 
 def table(
     folders: Sequence[Path | str],
-    rows: Sequence[str] | str = "condition",
-    cols: Sequence[str] | str = "relation",
+    rows: Sequence[str] | str | None = None,
+    cols: Sequence[str] | str | None = None,
     value: Sequence[str] | str | None = None,
     where: Mapping[str, Sequence[str] | str] | None = None,
     labels: Sequence[Label] | Mapping[str, str] = (),
@@ -63,8 +65,10 @@ def table(
 
     Args:
         folders: Folders of runs.
-        rows: The fields that run down.
-        cols: The fields that run across.
+        rows: The fields that run down, by default those of the kind, such as ``condition`` of
+            results, ``head`` and ``tune``, behind what else tells its records apart.
+        cols: The fields that run across, by default ``relation``, of answers ``answered`` and of
+            costs ``what``.
         value: What stands in the cells, by default the first that there is: ``accuracy`` of
             results.
         where: By field what is kept; ``*`` stands for anything.
@@ -95,7 +99,13 @@ def table(
     records = list(_records(kind, zip(run_names(folders), map(Path, folders), strict=True)))
     if isinstance(labels, Mapping):
         labels = [label_of(pattern, text) for pattern, text in labels.items()]
-    values = values or [next(iter(records[0].values))] if records else ["accuracy"]
+    if not records:
+        raise MfvError(
+            "MFV6113", f"there are no {kind} in {', '.join(map(str, folders))}",
+            help=f"name another kind (`--of`): {', '.join(name for name in _READ if name != kind)}",
+        )  # fmt: skip
+    down, across = layout(kind, records, down, across, kept)
+    values = values or [next(iter(records[0].values))]
     return pivot(records, down, across, values, kept, labels, first, corner)
 
 
@@ -117,7 +127,7 @@ def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence
     """The kind of results that has such fields."""
     telling = {"head": "heads", "number": "numbers", "answered": "answers",
                "candidate": "weights", "kind": "cost", "split": "choices", "chosen": "choices",
-               "rank": "heads"}  # fmt: skip
+               "rank": "heads", "tune": "tunes", "variable": "tunes"}  # fmt: skip
     for field in (*fields, *values):
         if field in telling:
             return telling[field]
@@ -296,6 +306,19 @@ def _numbers(data: Mapping[str, Any]) -> Iterator[Record]:
         )
 
 
+def _tunes(data: Mapping[str, Any]) -> Iterator[Record]:
+    for row in data.get("tunes", ()):
+        fields = {name: _text(row[name]) for name in ("tune", "relation", "variable", "layer")}
+        fields |= {name: _text(value) for name, value in row.get(_AXES, {}).items()}
+        yield Record(fields, {
+            "accuracy": percent(row["accuracy"], row["ci_low"], row["ci_high"]),
+            "start": f"{100 * row['start_accuracy']:.0f}",
+            "nll": decimals(row["nll"], 3), "start_nll": decimals(row["start_nll"], 3),
+            "norm": decimals(row["norm"], 2), "start_norm": decimals(row["start_norm"], 2),
+            "chosen": str(row["chosen"]), "epochs": str(row["epochs"]), "n": str(row["n"]),
+        })  # fmt: skip
+
+
 # -- heads ----------------------------------------------------------------------------------------
 def _heads(folder: Path) -> Iterator[Record]:
     """The effects of all heads, those with the largest mean first; where several relations were
@@ -364,6 +387,6 @@ def _cost(data: Mapping[str, Any]) -> Iterator[Record]:
 
 _READ: Mapping[str, Any] = {
     "results": _results, "answers": _answers, "choices": _choices, "heads": _heads,
-    "weights": _weights, "numbers": _numbers, "cost": _cost,
+    "weights": _weights, "numbers": _numbers, "tunes": _tunes, "cost": _cost,
 }  # fmt: skip
 _OF_ROWS = ("results", "answers")

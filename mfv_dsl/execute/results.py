@@ -78,12 +78,10 @@ def _readings(rows: Sequence[EvalRow]) -> dict[Reading, list[EvalRow]]:
 
 def _tested_together(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """The rows, whose comparisons with other evals know what their p-values are when all of a kind
-    are tested together: those on one relation, those over all relations, and of each those of means
-    over seeds."""
-    families: dict[tuple[bool, bool], list[tuple[int, str]]] = {}
+    (:attr:`ResultRow.family`) are tested together."""
+    families: dict[str, list[tuple[int, str]]] = {}
     for place, row in enumerate(rows):
-        family = families.setdefault((row.relation is None, row.draws is not None), [])
-        family += [(place, name) for name in row.against]
+        families.setdefault(row.family, []).extend((place, name) for name in row.against)
     adjusted = [dict(row.against) for row in rows]
     for family in families.values():
         p_values = [rows[place].against[name].p or 0.0 for place, name in family]

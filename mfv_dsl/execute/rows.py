@@ -137,6 +137,16 @@ class ResultRow(Short):
     text_sum_accuracy: float | None = _optional(None)
     p_said: float | None = _optional(None)
 
+    @property
+    def family(self) -> str:
+        """With which others its comparisons are tested together, in words: those on one relation,
+        those over all relations, of each those of means over seeds, and of all of these those of
+        controls.  A control says what else than the thing measured gains as much; that it loses to
+        another eval is no finding, and many such would change what holds of the findings."""
+        over = "on one relation each" if self.relation is not None else "over all relations"
+        seeds = ", of means over seeds" if self.draws is not None else ""
+        return f"{over}{seeds}{', of controls' if self.control else ''}"
+
     @classmethod
     def failed(
         cls, row: EvalRow, relation: str | None, at: Point, error: MfvError,

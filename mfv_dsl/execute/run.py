@@ -292,9 +292,10 @@ def run_plan(
 
     Raises:
         MfvError: MFV6070 to MFV6072 for a folder that holds something else than an earlier run of
-            this recipe, MFV6102 for one that cannot be made, MFV6121 and MFV6122 for one that a
-            `save` cannot write, MFV6017 for a vector in the place of one that others in its library
-            were made from; and what :func:`perform` raises.
+            this recipe, MFV5730 for one that another run is writing into, MFV6102 for one that
+            cannot be made, MFV6121 and MFV6122 for one that a `save` cannot write, MFV6017 for a
+            vector in the place of one that others in its library were made from; and what
+            :func:`perform` raises.
         RecipeError: The plan's errors.
     """
     if plan.errors:
@@ -303,6 +304,7 @@ def run_plan(
         stack.enter_context(disk_trouble())
         RunFolder(folder).check(origin, text)
         stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
+        stack.enter_context(RunFolder(folder).held())
         for item in plan.saves:
             stack.enter_context(folder_for(Path(item.folder)))
         for found in overwritten(written_in(plan.saves, OVERWRITING)):

@@ -6,13 +6,14 @@ takes these files away and leaves all others, which somebody else put there.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -38,6 +39,10 @@ _FOLDERS = ("aie", "vectors", "tune")
 _OF_OLDER_RUNS = re.compile(
     r"trace\.txt|tune/[^/]+/[^/]+\.json|(aie|vectors)/\w+_[0-9a-f]{8}\.safetensors"
 )
+
+#: Held while a run writes into its folder; what systems say of disks that know no locks.
+LOCK = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 #: How the manifest says when a run was finished.
 FINISHED = "%Y-%m-%dT%H:%M:%SZ"
@@ -114,6 +119,38 @@ class RunFolder:
         for name in _FOLDERS:
             if (self.path / name).is_symlink():
                 raise self._in_the_way(name, "a link")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out of the folder, which is there.
+
+        A lock that another process holds is let go of when it ends, however it ends.  On a disk
+        that knows no locks nothing keeps them out.
+
+        Raises MfvError (MFV5730) where another run has it.
+        """
+        from filelock import FileLock, Timeout
+
+        file = self.path / LOCK
+        lock = FileLock(file, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise MfvError(
+                "MFV5730", f"another run is writing into {self.path}",
+                help="wait until it ends, or name another folder by --out (out= in Python)",
+            ) from None  # fmt: skip
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            yield
+            return
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # on Windows it stays, as no file that is open can go
+                file.unlink()
+            lock.release()
 
     def has_others(self, origin: Origin) -> bool:
         """Whether the run that is there has other parts of the recipe than those to be run, or all

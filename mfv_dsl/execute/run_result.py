@@ -111,8 +111,8 @@ class RunResult:
 
     def table(
         self,
-        rows: Sequence[str] | str = "condition",
-        cols: Sequence[str] | str = "relation",
+        rows: Sequence[str] | str | None = None,
+        cols: Sequence[str] | str | None = None,
         value: Sequence[str] | str | None = None,
         **options: Any,
     ) -> TextTable:

@@ -74,7 +74,7 @@ def _member(scope: Scope, node: Call, context: TypingContext) -> Type:
         if relation is not None and place == 0:
             options = {"relation": Setting(relation, "written", argument.span)}
             scope.options[node.span] = options
-    return scope.vector_types.get(word, Type("Vector"))
+    return UNKNOWN if word in scope.doubtful else scope.vector_types.get(word, Type("Vector"))
 
 
 # -- functions of the registry --------------------------------------------------------------------
@@ -149,10 +149,16 @@ def _rows(
     for node, of in zip(nodes, types, strict=True):
         if of.name == "States" and len(nodes) > 1:
             return scope.error(
-                "MFV3083", node, f"{subject} takes one of several rows, or vectors",
-                "rows of states", f"write {subject.strip('`')}(...) of these rows alone",
+                "MFV3083", node, f"{subject} takes the rows of one `states`, or vectors",
+                "rows of states", "take the mean of the rows first, which is a vector",
+                fixes=[_as_mean(scope, node)],
             )  # fmt: skip
     return types[0]
+
+
+def _as_mean(scope: Scope, node: Expr) -> Fix:
+    text = f"mean({scope.source.text[node.span.start : node.span.end]})"
+    return Fix(f"write `{text}`" if len(text) < 60 else "write `mean(...)`", node.span, text)
 
 
 def _result(

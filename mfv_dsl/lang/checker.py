@@ -51,7 +51,7 @@ from mfv_dsl.lang.profiles import (
     with_profile,
 )
 from mfv_dsl.lang.registry import Entry
-from mfv_dsl.lang.scope import Scope, TypingContext
+from mfv_dsl.lang.scope import UNKNOWN, Scope, TypingContext
 from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree
 
 #: a recipe that is given as a text alone uses no other files
@@ -357,7 +357,7 @@ def _declared(scope: Scope, item: Declaration, context: TypingContext) -> None:
         _hides(scope, parameter, context)
     context = replace(context, parameters=item.parameters)
     node_type = expressions.expect(scope, item.value, context, want, f"`{kind} {name}`")
-    if kind == "vector" and node_type.name == "Vector":
+    if kind == "vector" and node_type.name in ("Vector", UNKNOWN.name):
         scope.vector_types[name] = node_type
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.lang import evals
 from mfv_dsl.lang.checked import Setting
@@ -64,6 +66,8 @@ def _check_layer(
     is written at another layer than it was made for."""
     setting, mode = settings["layer"], write.name.text
     vectors = evals.each_of(settings[mode].value)
+    if not vectors or (setting.origin == "registry" and _may_be_of_places(scope, vectors, context)):
+        return  # something of it is wrong, and reported, or it is not known
     if setting.origin == "registry" and vectors and all(_of_places(scope, v) for v in vectors):
         settings["layer"] = Setting("native", "vector", vectors[0].span)
         return
@@ -147,6 +151,12 @@ def _check_gate(
             "say behind which layer the prompt is looked at, and which cosine it has to exceed: "
             "`when_layer = 3, above = 0.2`",
         )  # fmt: skip
+
+
+def _may_be_of_places(scope: Scope, vectors: Sequence[Node], context: TypingContext) -> bool:
+    """Whether it takes the model's shape, which is not known, to say where vectors are written."""
+    types = [scope.node_types[vector.span] for vector in vectors]
+    return not scope.model_facts(context) and any(of.places is None for of in types)
 
 
 def _of_places(scope: Scope, vector: Node) -> bool:

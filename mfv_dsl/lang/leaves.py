@@ -27,6 +27,8 @@ def name(scope: Scope, node: Name, context: TypingContext, want: str) -> Type:
             return UNKNOWN
         if scope.is_family(text):
             return Type("Family")
+        if kind == "vector" and text in scope.doubtful:
+            return UNKNOWN
         if kind == "vector":
             return scope.vector_types.get(text, Type("Vector"))
         return Type(ITEM[kind].result) if kind in ITEM else UNKNOWN

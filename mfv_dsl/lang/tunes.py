@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,18 +14,24 @@ from mfv_dsl.lang import calls, expressions, reach
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.destinations import DRAWN, check_destination
 from mfv_dsl.lang.entries import ITEM, TRAINING_SPLIT
-from mfv_dsl.lang.scope import Scope, Type, TypingContext
+from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.states import Places, places_read
 from mfv_dsl.lang.syntax import Block, Call, Name
 
 _PER_HEAD = ("head_scales", "head_mask", "patch_mask")
 #: Those of it that keep a head or do not, and so cannot shorten what it writes.
 _MASKS = ("head_mask", "patch_mask")
+#: How far the logit of a chance is from a half when `patch_mask` begins; a step of Adam goes about
+#: as far as its learning rate.
+_TO_A_HALF = 1.0
 
 
 def type_of(scope: Scope, block: Block, context: TypingContext) -> Type:
     """The type of the vectors that a block trains."""
-    layer, places, sites = _written_at(scope, block, context)
+    found = _written_at(scope, block, context)
+    if found is None:
+        return UNKNOWN
+    layer, places, sites = found
     parts = not places and _keeps_parts(scope, block, context)
     return Type("Vector", model=context.model, parts=parts, layer=layer, places=places, sites=sites)
 
@@ -56,19 +63,20 @@ def _start_type(scope: Scope, block: Block, context: TypingContext) -> Type | No
 
 def _written_at(
     scope: Scope, block: Block, context: TypingContext
-) -> tuple[int | None, Places | None, tuple[str, ...]]:
+) -> tuple[int | None, Places | None, tuple[str, ...]] | None:
     """The layer that a block trains vectors for, where it is one; the places where it is several,
-    None where they are not known; and the site, which is the stream where it is not one."""
+    None where they are not known; and the site, which is the stream where it is not one.  None
+    where the block does not say, which is reported with its attributes."""
     layer, site = (_option(scope, block, name, context) for name in ("layer", "site"))
     stream = ("residual",)
+    if layer is None or site is None:
+        return None
     if layer == "native":
         start = _start_type(scope, block, context)
         return None, () if start is None else start.places, stream
     words = site if isinstance(site, tuple) else (site,)
-    if isinstance(layer, int) and len(words) == 1 and site is not None:
+    if isinstance(layer, int) and len(words) == 1:
         return layer, (), words
-    if layer is None or site is None:
-        return None, None, stream
     found = {places_read(layer, site, facts) for facts in scope.model_facts(context)}
     if len(found) != 1:
         return None, None, stream
@@ -135,7 +143,7 @@ def check_tune(
 
 def _check_sampling(scope: Scope, settings: Mapping[str, Setting]) -> None:
     """What a mask that is learned from samples cannot do."""
-    kl, batch = settings["kl"], settings["batch"]
+    kl, batch, variable = settings["kl"], settings["batch"], settings["variable"]
     if kl.value and kl.span is not None:
         scope.error(
             "MFV3093", kl.span, "`variable = patch_mask` learns from the loss of answers alone",
@@ -145,6 +153,19 @@ def _check_sampling(scope: Scope, settings: Mapping[str, Setting]) -> None:
         scope.error(
             "MFV3093", batch.span, "`variable = patch_mask` compares the prompts of a step",
             "there is one", "give several: `batch = 32`",
+        )  # fmt: skip
+    epochs, items, lr = (settings[name].value for name in ("epochs", "items", "lr"))
+    numbers = [n for n in (epochs, items, lr, batch.value) if isinstance(n, int | float)]
+    if len(numbers) < 4 or variable.span is None:
+        return
+    steps = math.ceil(items / batch.value) * epochs
+    if lr * (steps + 1) / 2 < _TO_A_HALF:  # of a learning rate that falls along a cosine
+        scope.error(
+            "MFV3101", variable.span,
+            f"in {steps} step{'s' if steps != 1 else ''} with `lr = {lr:g}` hardly any head's "
+            "chance of being patched comes above a half", "a head is patched above a half, and "
+            "all begin at 0.27", "train longer, by more `epochs` or `items` or a smaller `batch`, "
+            "or with a larger `lr`", severity="warning",
         )  # fmt: skip
 
 

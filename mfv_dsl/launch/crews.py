@@ -14,7 +14,8 @@ from mfv_dsl.execute.settings import Listener, RunSettings
 from mfv_dsl.launch.driver import Crew, perform
 from mfv_dsl.launch.local import LocalExecutor, automatic_workers, visible_gpus
 from mfv_dsl.launch.options import RayOptions, SlurmOptions
-from mfv_dsl.launch.settings import LaunchSettings
+from mfv_dsl.launch.own_disk import warn_of_own_disk
+from mfv_dsl.launch.settings import LaunchSettings, Workers
 from mfv_dsl.launch.shared import shared_home
 from mfv_dsl.plan.steps import Plan
 
@@ -43,22 +44,48 @@ def crew_of(asked: LaunchSettings, device: str | None = None) -> Crew:
     if isinstance(options, SlurmOptions):
         from mfv_dsl.launch.slurm import SlurmLauncher
 
-        if workers == "auto":
-            raise MfvError(
-                "MFV5678", "how many workers Slurm has room for is not known beforehand",
-                help="say how many jobs there are to be: `--workers 8`",
-            )  # fmt: skip
-        return Crew(SlurmLauncher(options, gpus or 0, logs), workers, gpus or 0, None, logs)
+        workers = _said(workers)
+        launcher = SlurmLauncher(options, gpus or 0, logs)
+        if options.cluster == "slurm":
+            for folder in {shared_home(), str(logs.parent)}:
+                warn_of_own_disk(folder, "jobs of Slurm")
+        return Crew(launcher, workers, gpus or 0, None, logs)
     if isinstance(options, RayOptions):
         from mfv_dsl.launch.ray_tasks import RayLauncher
 
         ray = RayLauncher(options, gpus or 0)
+        if not ray.is_here:
+            warn_of_own_disk(shared_home(), "tasks of Ray")
         return Crew(ray, ray.automatic() if workers == "auto" else workers, gpus or 0)
     if workers == "auto":
         workers, gpus = automatic_workers(gpus, device)
     elif gpus is None:
         gpus = 0 if device == "cpu" else len(visible_gpus()) // workers
     return Crew(LocalExecutor(gpus, logs), workers, gpus, max(1, cores() // workers), logs)
+
+
+def script_of(asked: LaunchSettings) -> str | None:
+    """The script that Slurm would be sent; None where nothing is sent to Slurm.
+
+    Raises MfvError: MFV5643 where submitit is missing, MFV5678 where it is not said how many
+    workers there are to be.
+    """
+    if not isinstance(asked.options, SlurmOptions) or asked.options.cluster != "slurm":
+        return None
+    from mfv_dsl.launch.slurm import sbatch_script
+
+    workers, gpus = _said(asked.workers), asked.gpus_per_worker or 0
+    return sbatch_script(asked.options, gpus, workers, _folder_of_logs(asked))
+
+
+def _said(workers: Workers) -> int:
+    """The number of workers that Slurm is to start."""
+    if workers == "auto":
+        raise MfvError(
+            "MFV5678", "how many workers Slurm has room for is not known beforehand",
+            help="say how many jobs there are to be: `--workers 8`",
+        )  # fmt: skip
+    return workers
 
 
 def _folder_of_logs(asked: LaunchSettings) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -120,8 +121,10 @@ class _Driver:
         self.units = units_of(self.plans, self.performance.cached)
         if self.units:
             order = self._order()
+            remove_leftovers(self.claims)
             with self.store.open_for_writing():
                 try:
+                    self.job.begin(0, self.claims.owner)
                     self._start(order)
                     self._watch(order)
                 finally:
@@ -317,6 +320,36 @@ class _Driver:
             cached=whole.cached & keys, failures=_of(whole.failures, keys),
             devices={name: device for name, device in whole.devices.items() if name in plan.models},
         )  # fmt: skip
+
+
+def remove_leftovers(claims: Claims) -> None:
+    """Release what processes of this machine hold that are gone, which otherwise takes until they
+    give no sign of life for long enough, and remove the files of runs that they watched."""
+    with suppress(OSError):
+        gone: dict[str, Owner] = {}
+        for file in claims.storage.names("claims"):
+            owner = claims.holder(file.removeprefix("claims/"))
+            if owner is not None and _is_gone(owner):
+                gone[owner.nonce] = owner
+        for owner in gone.values():
+            claims.release_all_of(owner)
+        for job in Job.all_of(claims.storage):
+            watchers = job.owners(0)
+            if watchers and all(map(_is_gone, watchers)):
+                job.remove()
+
+
+def _is_gone(owner: Owner) -> bool:
+    """Whether a process ran on this machine and is gone."""
+    if owner.host != socket.gethostname() or os.name == "nt":  # there the question would end it
+        return False
+    try:
+        os.kill(owner.process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class _Task:

@@ -3,9 +3,9 @@
 They are few and small, and each is written by one worker, or created once::
 
     done/<unit>            what came of a unit: seconds, what the store had, devices
-    failed/<unit>          the same of one of which steps failed, with the errors
+    failed/<unit>          the same of one of which steps, or conditions of steps, failed
     deaths/<unit>/<owner>  that a worker died at it
-    workers/<number>/<owner>    that a worker has begun
+    workers/<number>/<owner>    that a worker has begun; 0 is the one who watches
     progress/<number>      how far a worker is
     warnings/<digest>      what is to be said once
     fatal/<plan>           why a plan, or ``all``, cannot be run
@@ -111,7 +111,7 @@ class Job:
 
     def report(self, unit: Unit, report: Report) -> None:
         """Say what came of a unit."""
-        kind = "failed" if report.failures else "done"
+        kind = "failed" if report.failures or report.partial else "done"
         self.storage.write(self._file(kind, unit.number), report.to_bytes(), durable=False)
 
     def reported(self, kind: str, unit: Unit) -> Report:
@@ -140,6 +140,12 @@ class Job:
         """The processes that began as worker ``number``."""
         folder = self._file("workers", number)
         return [Owner(**json.loads(self.storage.read(name))) for name in self.storage.names(folder)]
+
+    @classmethod
+    def all_of(cls, storage: Storage) -> list[Job]:
+        """The runs that have files in a store."""
+        names = {name.split("/")[1] for name in storage.names(JOBS)}
+        return [cls(storage, name) for name in sorted(names)]
 
     def forget(self, number: int, owner: Owner) -> None:
         """A process that began as worker ``number`` is gone, and that was seen to."""

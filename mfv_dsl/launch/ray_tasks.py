@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from mfv_dsl.launch.options import RayOptions
 
 _STORE = 128 << 20  # bytes for objects: orders are all that a Ray of our own carries
+#: What a Ray of our own is told: to send nothing to its makers, and not to give its workers less of
+#: the processor than other programs have, as it does otherwise.
+_OF_OUR_OWN = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 #: Seconds for workers to leave by themselves when they are told to.
 _TO_LEAVE = 5.0
 _PORT = re.compile(r"(?:[\w.+-]+://)?(?P<host>\[[^]]+\]|[^:/\[]+):(?P<port>\d+)")
@@ -103,8 +106,14 @@ class RayLauncher:
     def __init__(self, options: RayOptions, gpus: int) -> None:
         _need_ray()
         self.options, self.gpus = options, gpus
+        self._address = options.address or os.environ.get("RAY_ADDRESS") or "local"
         self._workers: list[RayWorker] = []
         self._is_ours = False  # the connection, and the Ray behind it if it was started here
+
+    @property
+    def is_here(self) -> bool:
+        """Whether Ray is started on this machine for the run."""
+        return self._address == "local"
 
     def start(self, orders: Sequence[WorkerOrder]) -> Sequence[RayWorker]:
         """Start a task for each order, on the Ray that the options name.
@@ -144,6 +153,16 @@ class RayLauncher:
                 ray.shutdown()
             self._is_ours = False
 
+    def automatic(self) -> int:
+        """How many workers there is room for on the Ray that the options name, which is connected
+        to for it.  Raises MfvError as :meth:`start`."""
+        import ray
+
+        if not ray.is_initialized():
+            self._is_ours = True
+            self.connect(1)
+        return max(1, self.places())
+
     def places(self) -> int:
         """How many workers the Ray that is connected has room for at once."""
         return sum(_room(node, self._needs()) for node in _nodes())
@@ -152,12 +171,13 @@ class RayLauncher:
         """Connect to the Ray that the options name, or start one with cores for so many workers."""
         import ray
 
-        address = self.options.address or os.environ.get("RAY_ADDRESS") or "local"
+        address = self._address
         more: dict[str, Any] = {}
-        if address == "local":
+        if self.is_here:
             cores = max(os.cpu_count() or 1, math.ceil(workers * self.options.num_cpus))
             more = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _STORE}
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            for name, value in _OF_OUR_OWN.items():
+                os.environ.setdefault(name, value)
         else:
             _reach(address, self.options.connect_s)
         try:
@@ -169,7 +189,7 @@ class RayLauncher:
         except Exception as error:
             raise _unreachable(address, str(error).strip() or repr(error)) from error
         if not self.places():
-            self._refuse_or_warn(address)
+            self._refuse_or_warn()
 
     def _needs(self) -> dict[str, float]:
         """What a worker reserves, as machines name it."""
@@ -190,14 +210,14 @@ class RayLauncher:
         }  # fmt: skip
         return {name: value for name, value in told.items() if value not in (None, {})}
 
-    def _refuse_or_warn(self, address: str) -> None:
+    def _refuse_or_warn(self) -> None:
         needs = ", ".join(f"{name} {amount:g}" for name, amount in self._needs().items())
         there = "; ".join(
             ", ".join(f"{name} {node.get(name, 0):g}" for name in self._needs())
             for node in _nodes()
         )
         text = f"no machine of Ray has what a worker reserves: {needs}; there is {there or 'none'}"
-        if address == "local":
+        if self.is_here:
             self.stop()
             raise MfvError("MFV5648", text, help="reserve less: `--gpus-per-worker 0`, "
                            "`num_cpus`, `memory` and `resources` of Ray's options")  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 from mfv_dsl.base.arguments import shown
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.kinds import fits
+from mfv_dsl.base.places import bundled_name
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, reason
 from mfv_dsl.launch.options import (
@@ -68,7 +69,7 @@ def launch_settings(
     launcher: str | None = None,
     workers: int | str | None = None,
     gpus_per_worker: int | None = None,
-    options: Mapping[str, object] | Sequence[str] = (),
+    launcher_options: Mapping[str, object] | Sequence[str] = (),
 ) -> LaunchSettings | None:
     """How a run is put on workers; None where neither ``mfv.toml`` nor the caller asks for any.
 
@@ -77,7 +78,7 @@ def launch_settings(
         launcher: In place of the file's.
         workers: Likewise, a number or ``auto``.
         gpus_per_worker: Likewise.
-        options: Of the launcher, by name, or ``name=value`` each; they come after the file's.
+        launcher_options: Of the launcher, by name, or ``name=value`` each; over the file's.
 
     Raises:
         MfvError: MFV5640 for a launcher, a key or an option that there is not, MFV5641 for a value
@@ -93,12 +94,12 @@ def launch_settings(
     if gpus_per_worker is not None:
         _check_gpus(gpus_per_worker, lambda: None)
     chosen = launcher or table.launcher or "local"
-    if isinstance(options, Mapping):
-        over = checked_options(chosen, options)
+    if isinstance(launcher_options, Mapping):
+        over = checked_options(chosen, launcher_options)
     else:
-        over = options_of_texts(chosen, options)
+        over = options_of_texts(chosen, launcher_options)
     asked = (launcher, count, gpus_per_worker, table.launcher, table.workers, table.gpus_per_worker)
-    if all(value is None for value in asked) and not options:
+    if all(value is None for value in asked) and not launcher_options:
         return None
     if gpus_per_worker is None:
         gpus_per_worker = table.gpus_per_worker
@@ -106,6 +107,16 @@ def launch_settings(
     return LaunchSettings(
         chosen, count or table.workers or "auto", gpus_per_worker, made_options(chosen, own, over)
     )
+
+
+def settings_folder(recipe: Path | None) -> Path:
+    """Where ``mfv.toml`` of a recipe is looked for: beside its file; for a text that is no file, or
+    a recipe that came with mfv-dsl, in the current folder.
+
+    >>> settings_folder(Path("lab/steer.mfv")).as_posix(), settings_folder(None).as_posix()
+    ('lab', '.')
+    """
+    return Path() if recipe is None or bundled_name(recipe) is not None else recipe.parent
 
 
 def _read(path: Path) -> _Table:

@@ -31,7 +31,7 @@ ASK_EVERY = 20.0
 #: job that was pre-empted may take to be queued again.
 _SEEN_AFTER, _QUEUED_AFTER = 30.0, 600.0
 #: Seconds for workers to leave by themselves when they are told to.
-_TO_LEAVE = 5.0
+_TO_LEAVE = 20.0
 _GIGABYTES = 64.0  # of orders at most; submitit refuses more than one otherwise
 
 _WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "READY", "CONFIGURING",

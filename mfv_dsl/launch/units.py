@@ -24,6 +24,7 @@ class Unit:
             unit's.
         waits_for: The keys of what they follow from, which no step of the unit makes.
         digest: What a unit of the same steps has in another run, too.
+        models: What tells the models that it runs from others, in whatever plan.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Unit:
     ours: frozenset[str]
     waits_for: frozenset[str]
     digest: str
+    models: frozenset[str]
 
     @property
     def label(self) -> str:
@@ -41,8 +43,8 @@ class Unit:
         return first.label + (f" and {more} more" if more else "")
 
     @property
-    def models(self) -> frozenset[str]:
-        """The names of the models that it runs."""
+    def model_names(self) -> frozenset[str]:
+        """The names of the models that it runs, in its plan."""
         return frozenset(step.model for step in self.steps if step.model is not None)
 
     @property
@@ -74,16 +76,18 @@ def units_of(plans: Sequence[Plan], had: Collection[str] = ()) -> tuple[Unit, ..
             ours = keys - planned
             planned |= ours
             if ours:
-                waits_for = {key for step in group for key in step.follows_from} - keys
-                digest = hashlib.sha256(" ".join(sorted(keys)).encode()).hexdigest()[:32]
-                units.append(
-                    Unit(
-                        len(units),
-                        number,
-                        group,
-                        frozenset(ours),
-                        frozenset(waits_for),
-                        digest,
-                    )
-                )
+                units.append(_unit(len(units), number, plan, group, ours))
     return tuple(units)
+
+
+def _unit(
+    number: int, place: int, plan: Plan, group: tuple[Step, ...], ours: Collection[str]
+) -> Unit:
+    keys = {step.key for step in group}
+    waits_for = {key for step in group for key in step.follows_from} - keys
+    digest = hashlib.sha256(" ".join(sorted(keys)).encode()).hexdigest()[:32]
+    declared = [plan.models[step.model] for step in group if step.model is not None]
+    models = {f"{one.constructor} {sorted(one.arguments.items())}" for one in declared}
+    return Unit(
+        number, place, group, frozenset(ours), frozenset(waits_for), digest, frozenset(models)
+    )

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import torch
+
 from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.claims import Claims, Owner
@@ -24,6 +26,7 @@ from mfv_dsl.launch.parts import Helped, SharedParts
 from mfv_dsl.launch.shared import storage_of, store_of
 from mfv_dsl.launch.telling import Telling, warnings_told
 from mfv_dsl.launch.units import Unit, units_of
+from mfv_dsl.models.loaded import clear_models
 
 #: So many workers may die at one unit before it is given up.
 DEATHS = 3
@@ -50,8 +53,6 @@ def work(order: WorkerOrder) -> None:
         os.chdir(order.folder)
     os.environ["MFV_HOME"] = order.home
     if order.threads is not None:
-        import torch
-
         torch.set_num_threads(order.threads)
     owner = Owner()
     claims = Claims(job.storage, owner, beat_every=order.beat_every, stale_after=order.stale_after)
@@ -111,7 +112,9 @@ class _Worker:
             return
         self.done.add(unit.number)
         if kind == "failed":
-            self.failures.update(self.job.reported(kind, unit).failures)
+            report = self.job.reported(kind, unit)
+            self.failures.update(report.failures)
+            self.partial.update(report.partial)
         self.finished |= unit.ours
 
     def _is_wanted(self, unit: Unit) -> bool:
@@ -198,6 +201,7 @@ class _Worker:
         self.job.report(unit, report)
         self.done.add(unit.number)
         self.failures.update(report.failures)
+        self.partial.update(report.partial)
         self.finished |= unit.ours
         self.listener.clear()
         self.listener.tell()
@@ -215,12 +219,12 @@ class _Worker:
         if key not in self.values:
             step = self._steps[key]
             try:
-                self.values[key] = self.store.get(key, step.operation)
-            except KeyError:
-                try:
+                if key in self.partial:
                     self.values[key] = kept_partial(self.stored_parts, self.order.job, step)
-                except KeyError:
-                    raise _gone(step, "it is not there any more") from None
+                else:
+                    self.values[key] = self.store.get(key, step.operation)
+            except KeyError:
+                raise _gone(step, "it is not there any more") from None
             except Damaged as error:
                 raise _gone(step, str(error)) from None
         return self.values[key]
@@ -233,7 +237,10 @@ class _Worker:
             plan = self.what.plans[unit.plan]
             session = Session(plan, self.listener, self.what.settings, self.parts)
             self._sessions = {unit.plan: session}  # one at a time: each keeps prefixes of prompts
-        for model in sorted(unit.models):
+        if not unit.models <= self._models and _is_full():
+            clear_models()
+            self._models.clear()
+        for model in sorted(unit.model_names):
             if (unit.plan, model) not in self._checked:
                 self._checked.add((unit.plan, model))
                 try:
@@ -272,7 +279,7 @@ class _Worker:
         session = self._session(unit)
         if session is None:
             return False
-        self.parts.at(unit, lambda: self.job.is_done(unit))
+        self.parts.at(unit, lambda: self._has_come_of(unit))
         try:
             work = prepared(unit.steps, self._known(unit))
             performed(session, work)
@@ -281,6 +288,19 @@ class _Worker:
         finally:
             self.listener.clear()
         return self.parts.helped > 0
+
+    def _has_come_of(self, unit: Unit) -> bool:
+        """Whether a unit is done, in this run or in another."""
+        if not self.what.settings.fresh and all(key in self.store for key in unit.ours):
+            return True
+        return self.job.is_done(unit)
+
+
+def _is_full() -> bool:
+    """Whether the models that are loaded leave no room for as much again on a GPU."""
+    if not torch.cuda.is_available():
+        return False
+    return torch.cuda.memory_allocated() > torch.cuda.mem_get_info()[0]
 
 
 def _given_up(unit: Unit, told: Sequence[str]) -> MfvError:

@@ -125,9 +125,10 @@ def tune(
 
     After each epoch the vector is measured on ``validation``; the epoch with the highest accuracy
     is chosen, of equals the one with the lower NLL, then the earlier; the start itself (epoch 0)
-    is a candidate.  With ``settings.kl``, step i of an epoch also looks at ``off_task[i]``, one for
-    each of ``batches``; with the loss ``teacher`` at ``teacher[i]``, the queries of ``batches[i]``
-    behind demonstrations.
+    is a candidate, and no epoch of ``patch_mask`` in which no head is patched.  With
+    ``settings.kl``, step i of an epoch also looks at ``off_task[i]``, one for each of ``batches``;
+    with the loss ``teacher`` at ``teacher[i]``, the queries of ``batches[i]`` behind
+    demonstrations.
 
     ``keep`` is asked for every epoch by name, so that a run that was interrupted goes on where it
     stopped; results are the same bit for bit.  ``progress`` counts steps.  Prefixes are kept in a
@@ -215,16 +216,27 @@ class _Run:
         if self.error is not None:
             return self.error
         epochs = tuple(checkpoint.epoch for checkpoint in self.checkpoints)
-        best = max(range(len(epochs)), key=lambda i: (epochs[i].accuracy, -epochs[i].nll))
-        vector = self.course.variable.result(self.checkpoints[best].value)
+        variable, values = self.course.variable, [point.value for point in self.checkpoints]
+        candidates = [i for i, value in enumerate(values) if variable.is_candidate(value)]
+        if not candidates:
+            chance = max(float(value.sigmoid().max()) for value in values)
+            steps = (len(epochs) - 1) * len(self.task.batches)
+            return MfvError(
+                "MFV5315", "no head's chance of being patched came above a half: in "
+                f"{steps} steps the largest was {chance:.2f}",
+                help="train longer, by more `epochs` or `items` or a smaller `batch`, or with a "
+                "larger `lr`; or begin with other heads",
+            )  # fmt: skip
+        best = max(candidates, key=lambda i: (epochs[i].accuracy, -epochs[i].nll))
+        vector = variable.result(values[best])
         if vector.heads == ():
             return MfvError(
                 "MFV5315", "the mask that did best on validation keeps no head",
-                help="lower `sparsity`; for `patch_mask` train longer, or begin with other heads",
+                help="lower `sparsity`, or train for fewer epochs",
             )  # fmt: skip
         training = Training(epochs, best, sum(map(len, self.task.validation)))
-        values = {item.name: getattr(vector, item.name) for item in fields(vector)}
-        return Tuned(**values, training=training)
+        own = {item.name: getattr(vector, item.name) for item in fields(vector)}
+        return Tuned(**own, training=training)
 
 
 class _Epoch:

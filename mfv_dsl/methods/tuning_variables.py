@@ -81,6 +81,10 @@ class TuningVariable:
         """What the finished vector writes."""
         return self.destination.adding(sent(self.destination.parts_of(result), self.device))
 
+    def is_candidate(self, value: torch.Tensor) -> bool:
+        """Whether what ``value`` yields may be chosen as the best epoch."""
+        return True
+
     def penalty(self, value: torch.Tensor) -> torch.Tensor:
         """What ``sparsity`` weighs."""
         return value.new_zeros(())
@@ -265,6 +269,10 @@ class PatchMaskVariable(HeadMaskVariable):
         advantage = ((losses - losses.mean()) / (spread + _LEAST)).to(log_p)
         along = (advantage * log_p).mean()
         return losses.mean().to(along) + (along - along.detach())
+
+    def is_candidate(self, value: torch.Tensor) -> bool:
+        """Where a head is patched: training begins with none, which is no set of heads."""
+        return bool((value > 0).any())
 
     def written(self, result: Vector) -> list[Edit]:
         edits = patching(result) if result.heads else []

@@ -6,32 +6,39 @@ beforehand: between two evals that do much the same it is small, and of two whos
 nothing to do with each other it is a half at most (unless one is nearly always right and the other
 nearly always wrong, where the difference is in plain sight).
 
-The normal approximation of the test that differences are shown with (Tango's score test, which is
-McNemar's for no difference): with a share of ψ answered differently and a difference of d, n items
-show it with the power Φ((d √n - z √ψ) / √(ψ - d²)) (Connor 1987, Biometrics 43:207), z the quantile
-of a two-sided 5 %.  Where few items are answered differently that says too little: the power is up
-to 0.1 more.  Where all that differ speak for one side it is exact, as is then whether there is any
-difference that n items show.  Items that share an image count for less, and seeds are not counted.
+Differences are counted exactly, by binomials (:mod:`mfv_dsl.plan.mcnemar`), for the test that
+they are shown with: Tango's score test, which is McNemar's for no difference.  Beyond :data:`EXACT`
+items they are by its normal approximation: with a share of ψ answered differently and a difference
+of d, n items show it with the power Φ((d √n - z √ψ) / √(ψ - d²)) (Connor 1987, Biometrics 43:207),
+z the quantile of a two-sided 5 %; of few items that would say up to 0.1 too little.  Items for a
+margin are by a normal approximation, too.  Items that share an image count for less, and seeds are
+not counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from math import ceil, comb, floor, sqrt
+from math import ceil, sqrt
 from statistics import NormalDist
 from typing import Any
 
 from mfv_dsl.base.arguments import ArgumentError, number, whole
 from mfv_dsl.base.numbers import points
+from mfv_dsl.plan.mcnemar import chance_shown
 from mfv_dsl.plan.steps import EvalRow, Plan
 
 #: With which a difference is to be shown, and the level of the two-sided test.
 POWER, LEVEL = 0.8, 0.05
 #: The shares of items answered differently that a plan is told for.
 FEW, MANY = 0.1, 0.5
+#: So many items are counted exactly at most; of more the approximation is within 0.002.
+EXACT = 20_000
 _NORMAL = NormalDist()
-_HALVINGS = 50
+_Z = _NORMAL.inv_cdf(1 - LEVEL / 2)
+#: How exactly a difference is looked for.
+_STEP = 1e-6
+_LEAST = 1e-12
 
 
 def power_of(n: int, difference: float, differing: float = MANY) -> float:
@@ -49,19 +56,11 @@ def power_of(n: int, difference: float, differing: float = MANY) -> float:
     0.82
     """
     n, difference, differing = _checked(n, difference, differing)
-    if difference == differing:
-        return _power_one_way(n, differing)
-    z = _NORMAL.inv_cdf(1 - LEVEL / 2)
-    distance = difference * sqrt(n) - z * sqrt(differing)
-    return _NORMAL.cdf(distance / sqrt(differing - difference**2))
-
-
-def _power_one_way(n: int, differing: float) -> float:
-    """The power where all answers that differ are better, exactly: so many have to differ that
-    (up - down)² / (up + down) is more than z²."""
-    needed = floor(_NORMAL.inv_cdf(1 - LEVEL / 2) ** 2) + 1  # 4
-    fewer = range(min(needed, n + 1))
-    return 1 - sum(comb(n, k) * differing**k * (1 - differing) ** (n - k) for k in fewer)
+    if n <= EXACT:
+        up, down = (differing + difference) / 2, (differing - difference) / 2
+        return chance_shown(n, up, down, _Z)
+    distance = difference * sqrt(n) - _Z * sqrt(differing)
+    return _NORMAL.cdf(distance / sqrt(max(differing - difference**2, _LEAST)))
 
 
 def smallest_difference(n: int, differing: float = MANY, power: float = POWER) -> float | None:
@@ -69,14 +68,14 @@ def smallest_difference(n: int, differing: float = MANY, power: float = POWER) -
     5 %; None where they show none: all that differ, one way, would not do.
 
     >>> round(smallest_difference(400, 0.1), 3), smallest_difference(20, 0.1)
-    (0.044, None)
+    (0.043, None)
     """
     n, _, differing = _checked(n, 0.0, differing)
     _check_power(power)
     low, high = 0.0, differing
     if power_of(n, high, differing) < power:
         return None
-    for _ in range(_HALVINGS):
+    while high - low > _STEP:
         middle = (low + high) / 2
         low, high = (low, middle) if power_of(n, middle, differing) >= power else (middle, high)
     return high
@@ -86,15 +85,25 @@ def items_needed(difference: float, differing: float = MANY, power: float = POWE
     """How many paired items show a difference in accuracy with a power, two-sided at 5 %.
 
     >>> items_needed(0.1, 0.2), items_needed(0.02, 0.1)
-    (155, 1960)
+    (145, 1945)
     """
     _, difference, differing = _checked(1, difference, differing)
     _check_power(power)
     if difference == 0:
         raise ArgumentError("no number of items shows a difference of 0")
-    z, z_power = _NORMAL.inv_cdf(1 - LEVEL / 2), _NORMAL.inv_cdf(power)
     spread = sqrt(max(differing - difference**2, 0.0))
-    return ceil(((z * sqrt(differing) + z_power * spread) / difference) ** 2)
+    z_power = _NORMAL.inv_cdf(power)
+    about = ceil(((_Z * sqrt(differing) + z_power * spread) / difference) ** 2)
+    if about > EXACT:
+        return about
+    few, enough = 0, max(about, 1)
+    while power_of(enough, difference, differing) < power:
+        few, enough = enough, 2 * enough
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        shown = power_of(middle, difference, differing) >= power
+        few, enough = (few, middle) if shown else (middle, enough)
+    return enough
 
 
 def items_for_margin(
@@ -110,9 +119,8 @@ def items_for_margin(
     _check_power(power)
     if margin == 0:
         raise ArgumentError("no number of items excludes a difference of 0")
-    z = _NORMAL.inv_cdf(1 - LEVEL / 2)
     z_power = _NORMAL.inv_cdf((1 + power) / 2 if both else power)
-    return ceil(((z + z_power) / margin) ** 2 * differing)
+    return ceil(((_Z + z_power) / margin) ** 2 * differing)
 
 
 def half_width(n: int) -> float:
@@ -122,8 +130,7 @@ def half_width(n: int) -> float:
     >>> round(half_width(100), 3)
     0.096
     """
-    z = _NORMAL.inv_cdf(1 - LEVEL / 2)
-    return z / 2 / sqrt(whole(n, "n", least=1) + z**2)
+    return _Z / 2 / sqrt(whole(n, "n", least=1) + _Z**2)
 
 
 def _checked(
@@ -218,8 +225,8 @@ def sight_lines(plan: Plan) -> Iterator[str]:
         for margin, (few, many) in sight.margins.items():
             yield (
                 f"  a loss of more than {points(float(margin))} is excluded with {100 * POWER:.0f} "
-                f"% power, if there is none, by {few:,} items (a tenth of the answers differ) to "
-                f"{many:,} (half)"
+                f"% power, if there is none, by about {few:,} items (a tenth of the answers "
+                f"differ) to {many:,} (half)"
             )
 
 

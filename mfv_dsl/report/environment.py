@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfv_dsl.plan.rates import short
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mfv_dsl.execute.environment import Environment, Extra
+    from mfv_dsl.plan.machine import Machine
 
 _TORCHVISION = {
     "as is": "works as it is",
@@ -43,6 +46,27 @@ def environment_text(environment: Environment) -> str:
     for model, problem in problems.items():
         lines.append(f"{model} runs" if problem is None else f"{model} does not run: {problem}")
     lines += [f"to install what is missing: {command}" for command in environment.advice]
+    return "\n".join(lines) + "\n"
+
+
+def machine_text(machine: Machine | None) -> str:
+    """What was measured of this machine, as lines of text."""
+    if machine is None:
+        return "this machine's rates are not measured: `mfv doctor --measure`\n"
+    lines = [f"rates of {machine.host}, measured {machine.measured[:10]}, for `mfv plan`:"]
+    for device in machine.devices:
+        small = f", {short(device.small)}FLOP/s in a bundled model" if device.small else ""
+        lines.append(
+            f"  {device.name}: {short(device.single)}FLOP/s in 32 bits, {short(device.half)}FLOP/s "
+            f"in 16{small}"
+        )
+    store = machine.store
+    lines += [
+        f"  a worker starts in {machine.start:.1f} s",
+        f"  store in {store.home}: a small file written in {1000 * store.write_seconds:.1f} ms, "
+        f"read in {1000 * store.read_seconds:.2f} ms; {store.write_rate / 1e6:.0f} MB/s written, "
+        f"{store.read_rate / 1e6:.0f} MB/s read",
+    ]
     return "\n".join(lines) + "\n"
 
 

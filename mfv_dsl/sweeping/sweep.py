@@ -15,11 +15,15 @@ from mfv_dsl.base.arguments import path as as_path
 from mfv_dsl.base.arguments import texts, truth
 from mfv_dsl.base.disk import disk_trouble, folder_for
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import store_root, user_path
+from mfv_dsl.base.places import finished, store_root, user_path
 from mfv_dsl.base.short import kind_of, names, short
 from mfv_dsl.execute.run_result import StoredValues
+from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.given import options_of as overrides_of
 from mfv_dsl.interruption import interruptible
+from mfv_dsl.launch.settings import launch_settings, settings_folder
+from mfv_dsl.plan.estimate import Estimate
+from mfv_dsl.plan.machine import kept_machine
 from mfv_dsl.plots import RunViews
 from mfv_dsl.progress import Progress, listening
 from mfv_dsl.sweeping.overs import options_of, read_overs
@@ -27,9 +31,14 @@ from mfv_dsl.sweeping.variants import Variant, Variants, variants_of
 
 if TYPE_CHECKING:
     from mfv_dsl.base.table_text import TextTable
+    from mfv_dsl.execute.folder import Performance
     from mfv_dsl.execute.rows import ResultRow, Results
+    from mfv_dsl.execute.run import By
     from mfv_dsl.execute.run_result import RunResult
     from mfv_dsl.execute.settings import Listener
+    from mfv_dsl.launch.forecast import Forecast
+    from mfv_dsl.launch.settings import LaunchSettings
+    from mfv_dsl.plan.steps import Plan
     from mfv_dsl.sweeping.joined import Outcome
 
 
@@ -130,6 +139,10 @@ def sweep(
     download: bool = False,
     progress: Progress = None,
     listener: Listener | None = None,
+    launcher: str | None = None,
+    workers: int | str | None = None,
+    gpus_per_worker: int | None = None,
+    launcher_options: Mapping[str, object] | Sequence[str] = (),
 ) -> SweepResult:
     """Run a recipe once for every combination of values of what it declares.
 
@@ -150,6 +163,10 @@ def sweep(
         download: Fetch the files of models that are not on this machine.
         progress: Whether to show how far it is; in notebooks if left out.
         listener: Who is told how far it is, in place of ``progress``.
+        launcher: Run the steps of all variants on workers, as for :meth:`Recipe.run`.
+        workers: How many workers, or ``auto``.
+        gpus_per_worker: GPUs of each.
+        launcher_options: Of the launcher, by name, or ``name=value`` each.
 
     Returns:
         The variants, and the results of all of them together.
@@ -158,16 +175,19 @@ def sweep(
         RecipeError: What is wrong with any variant, with its place in ``over``, before any work.
         MfvError: MFV5690 and MFV5691 for what varies nothing or is given twice, MFV5692 for a
             folder that holds something else; where nothing came of any variant, why not of the
-            first; MFV5119 for arguments of the wrong types.
+            first; MFV5119 for arguments of the wrong types; MFV564x for settings of
+            launchers, MFV567x for workers that cannot do it.
 
     >>> result = sweep("quickstart", {"defaults.seed": range(5)})  # doctest: +SKIP
     >>> result.to_pandas().groupby("defaults.seed").accuracy.mean()  # doctest: +SKIP
     """
     fresh, download = truth(fresh, "fresh"), truth(download, "download")
     variants = planned(recipe, over, profile, overrides, only)
+    beside = settings_folder(variants.recipe.file)
+    crew = launch_settings(beside, launcher, workers, gpus_per_worker, launcher_options)
     return run_variants(
         variants, out, device, fresh=fresh, download=download, progress=progress,
-        listener=listener,
+        listener=listener, crew=crew,
     )  # fmt: skip
 
 
@@ -192,6 +212,25 @@ def planned(
     return variants_of(chosen, overs, None if only is None else texts(only, "only"))
 
 
+def expected(variants: Variants, workers: int) -> Forecast:
+    """What the steps of all variants will take on several workers, by the rates that were measured
+    of this machine, if they were."""
+    from mfv_dsl.estimates import estimate_of
+    from mfv_dsl.launch.forecast import forecast
+
+    plans = [variant.plan for variant in variants.all]
+    done = finished({step.key for plan in plans for step in plan.steps})
+    found = [estimate_of(plan, done) for plan in plans]
+    estimates = [one for one in found if one is not None]
+    whole = None
+    if len(estimates) == len(plans):
+        seconds = {key: one for estimate in estimates for key, one in estimate.seconds.items()}
+        basis = f"the estimates of all variants; of the first, {estimates[0].basis}"
+        memory = max(estimate.memory for estimate in estimates)
+        whole = Estimate(seconds, memory, basis, max(one.before for one in estimates))
+    return forecast(plans, done, workers, whole, kept_machine())
+
+
 def run_variants(
     variants: Variants,
     out: str | Path | None = None,
@@ -201,9 +240,10 @@ def run_variants(
     download: bool = False,
     progress: Progress = None,
     listener: Listener | None = None,
+    crew: LaunchSettings | None = None,
 ) -> SweepResult:
-    """Run variants, one after the other, and write the folder of all of them; the arguments, and
-    what is raised, are as of :func:`sweep`."""
+    """Run variants, one after the other or the steps of all by workers, and write the folder of all
+    of them; the arguments, and what is raised, are as of :func:`sweep`."""
     from mfv_dsl.sweeping.folder import check_folder, write_sweep
     from mfv_dsl.sweeping.joined import joined, means, metrics_of
 
@@ -218,7 +258,10 @@ def run_variants(
         told = stack.enter_context(listening(progress, listener))
         advance = told.begin("variants", len(variants.all)) if told is not None else None
         outcomes = []
-        for variant in variants.all:
+        ready = variants.all
+        if crew is not None:
+            ready = _performed(variants, crew, told, RunSettings(device, fresh, False, download))
+        for variant in ready:
             outcomes.append(
                 _run(variant, folder / variant.name, told, variants.only, device, fresh, download)
             )
@@ -233,6 +276,43 @@ def run_variants(
         write_sweep(folder, variants, outcomes, results, shown, metrics)
     seconds = time.perf_counter() - started
     return SweepResult(tuple(outcomes), results, shown, folder, seconds, metrics)
+
+
+def _performed(
+    variants: Variants, crew: LaunchSettings, listener: Listener | None, settings: RunSettings
+) -> tuple[Variant, ...]:
+    """The variants, whose steps workers have performed: those of all together, as if the variants
+    were run one after the other."""
+    from mfv_dsl.launch.crews import crew_of
+    from mfv_dsl.launch.driver import perform
+
+    made = list(variants.all)
+    new = [
+        number for number, variant in enumerate(made)
+        if settings.fresh or not variant.is_finished
+    ]  # fmt: skip
+    if not new:
+        return variants.all
+    if settings.download:
+        made = [replace(v, recipe=v.recipe.with_models()) for v in made]
+    settings = replace(settings, given=variants.recipe.given.objects)
+    workers = crew_of(crew, settings.device)
+    results = perform([made[number].plan for number in new], workers, listener, settings)
+    for number, result in zip(new, results, strict=True):
+        recipe = replace(made[number].recipe, by=_giving(result))
+        made[number] = replace(made[number], recipe=recipe)
+    return tuple(made)
+
+
+def _giving(result: Performance | MfvError) -> By:
+    """What gives a result that is there already."""
+
+    def by(plan: Plan, listener: Listener | None, settings: RunSettings) -> Performance:
+        if isinstance(result, MfvError):
+            raise result
+        return result
+
+    return by
 
 
 def _run(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.api import Recipe
 from mfv_dsl.base.diagnostics import Diagnostic
@@ -20,6 +20,10 @@ from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.lang.sweeps import COLUMNS
 from mfv_dsl.lang.syntax import Axis
 from mfv_dsl.sweeping.overs import OPTION, Over, Value
+
+if TYPE_CHECKING:
+    from mfv_dsl.execute.run import By
+    from mfv_dsl.launch.settings import LaunchSettings
 
 #: A value that a folder may be called by as it is.
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
@@ -33,6 +37,8 @@ class VariantRecipe(Recipe):
     other variants save into as well."""
 
     libraries: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
+    #: what performs its steps, where that is not this process
+    by: By | None = field(default=None, hash=False, compare=False, kw_only=True)
 
     def plan(self, only: Sequence[str] | None = None) -> InteractivePlan:
         """What running it will do; see :meth:`mfv_dsl.api.Recipe.plan`."""
@@ -42,6 +48,9 @@ class VariantRecipe(Recipe):
             for save in plan.saves
         )
         return replace(plan, saves=saves)
+
+    def _performer(self, crew: LaunchSettings | None) -> By | None:
+        return self.by
 
     def source_in(self, folder: Path) -> str:
         """Where its text comes from, seen from a folder."""
@@ -62,6 +71,12 @@ class Variant:
     def values(self) -> dict[str, int | float | str]:
         """The values by what is varied."""
         return {axis.name: axis.value for axis in self.axes}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the store has all of its steps."""
+        keys = {step.key for step in self.plan.steps}
+        return finished(keys) == keys
 
     @property
     def text(self) -> str:

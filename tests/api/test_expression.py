@@ -151,3 +151,12 @@ def test_a_plan_attaches_one_condition_of_an_eval(tiny: OpenFlamingo, scenes: Sc
     ):  # fmt: skip
         with pytest.raises(MfvError, match=says):
             plan.bind(tiny, *arguments)
+
+
+@pytest.mark.parametrize("name", ["keep", "position", "length", "layer", "epochs", "shtos"])
+def test_what_no_call_takes_from_defaults_is_refused(name: str):
+    """It would be without effect, as what an eval says of how it writes."""
+    with pytest.raises(mfv.ArgumentError, match=f"an expression takes no '{name}'"):
+        fv("left").check(**{name: 1})
+    assert fv("left").check(**{name: None}).vectors
+    assert fv("left").check(shots=2, seed=1, allow="[MFV2060]").defaults["shots"].value == 2

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import mfv_dsl as mfv
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
-from mfv_dsl.execute.notes import notes
+from mfv_dsl.execute.notes import comparison_notes, notes
 from mfv_dsl.execute.results import ResultRow, result_rows
 from mfv_dsl.execute.run import RunResult
 from mfv_dsl.methods.intervals import accuracy_interval, difference_interval
@@ -344,6 +344,24 @@ def test_comparisons_are_tested_together(ran: RunResult):
     up, down = (change > 0).sum(), (change < 0).sum()
     z = abs(up - down) / max(1, up + down) ** 0.5
     assert row.against["few"].p == pytest.approx(2 * norm.sf(z))
+
+
+def test_comparisons_of_controls_are_a_family_of_their_own(ran: RunResult):
+    steps = {row.relation: row.step for row in ran.plan.rows if row.eval == "zero"}
+    rows = [
+        replace(row, against=(("zero", steps[row.relation]),)) if row.eval == "cut" else row
+        for row in ran.plan.rows
+    ]
+    found = result_rows(replace(ran.plan, rows=tuple(rows)), ran.values)
+    for is_control, size in ((False, 16 + 2), (True, 2)):
+        gains = [
+            gain for row in found if row.relation and bool(row.control) == is_control
+            for gain in row.against.values()
+        ]  # fmt: skip
+        assert len(gains) == size and {gain.family for gain in gains} == {size}
+    texts = {note["text"] for note in comparison_notes(found)}
+    assert any("18 on one relation each" in text and "2 on one" in text for text in texts)
+    assert any("on one relation each, of controls" in text for text in texts)
 
 
 def test_a_margin_says_what_the_interval_says(ran: RunResult):

@@ -24,6 +24,8 @@ heads both = top(5, on=[left, right])
 eval zero_shot { shots = 0 }
 eval few_shot { shots = 2 }
 eval raw { add = fv(each, heads=both), k = [1, 3], against = few_shot, controls = [random_heads] }
+tune t { start = fv(each, heads=both), items = 4, epochs = 1, select_items = 4, lr = [0.1, 0.2] }
+report { norm(fv(each, heads=both)) }
 eval chosen { add = fv(each, heads=both), layer = 0..1, choose = [layer] }
 """
 
@@ -52,6 +54,23 @@ def test_every_condition_is_a_row_and_all_comes_last(result: RunResult):
     row = rows["zero_shot", None]
     shown = f"{100 * row.accuracy:.0f} [{100 * row.ci_low:.0f}, {100 * row.ci_high:.0f}]"
     assert made.lines[0][3] == shown
+
+
+def test_every_kind_of_results_has_a_layout_of_its_own(result: RunResult):
+    tunes = result.table(of="tunes")
+    assert tunes.columns == ("t.lr, tune", "left", "right")
+    assert [line[0] for line in tunes.lines] == ["0.1, t", "0.2, t"]
+    assert result.table(of="tunes", value="epochs,n", rows="t.lr").lines[0][1:] == ("1", "4") * 2
+    heads = result.table(of="heads", first=2)
+    assert heads.columns == ("head", "mean", "left", "right") and len(heads.lines) == 2
+    assert heads.lines[0][0] == result.table("rank", value="named").lines[0][1].split()[0]
+    numbers = result.table(of="numbers")
+    assert numbers.lines[0][0] == "norm(fv(each, heads=both))"
+    assert result.table("relation", of="numbers").columns == ("relation", numbers.lines[0][0])
+    answers = result.table(of="answers", where={"eval": "few_shot", "relation": "left,right"})
+    assert answers.columns[:3] == ("relation", "left", "right") and answers.columns[-1] == "other"
+    assert "condition, relation" in result.table(of="answers").columns
+    assert "there are no weights" in raises("MFV6113", [result.folder], of="weights")
 
 
 def test_several_values_and_labels_that_merge(result: RunResult):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.places import recipe_label, run_folder
 from mfv_dsl.execute.records import table
-from mfv_dsl.execute.run_folder import Origin, RunFolder
+from mfv_dsl.execute.run_folder import LOCK, Origin, RunFolder
 from tests.cli.support import mfv_command
 
 RECIPE = """mfv 1
@@ -208,6 +209,27 @@ def test_a_folder_says_that_a_run_was_stopped_while_it_wrote(tmp_path: Path):
     write(tmp_path)  # the next run knows the files of both
     assert not place.is_unfinished()
     assert not (tmp_path / "aie").exists()
+
+
+def test_a_second_run_into_one_folder_at_once_is_refused(tmp_path: Path):
+    recipe = mfv.Recipe(RECIPE, "r.mfv")
+    with RunFolder(tmp_path).held():
+        with pytest.raises(MfvError, match="MFV5730"):
+            recipe.run(tmp_path)
+        assert os.listdir(tmp_path) == [LOCK]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked on Unix alone")
+def test_a_run_that_was_killed_keeps_no_other_out(tmp_path: Path):
+    child = os.fork()
+    if not child:
+        with RunFolder(tmp_path).held():
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert (tmp_path / LOCK).exists()
+    with RunFolder(tmp_path).held():
+        pass
 
 
 @pytest.mark.parametrize("name", ["aie", "vectors", "tune"])

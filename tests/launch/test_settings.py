@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -54,13 +55,13 @@ def test_a_file_says_it_once_for_all(tmp_path: Path):
 def test_the_command_line_comes_after_the_file(tmp_path: Path):
     folder = write(tmp_path, LAB)
     typed = ["time=7", "additional_parameters.nice=5", "exclusive=true", "setup=a", "setup=b"]
-    settings = launch_settings(folder, workers="2", options=typed)
+    settings = launch_settings(folder, workers="2", launcher_options=typed)
     assert settings is not None and settings.workers == 2
     assert settings.options == SlurmOptions(
         partition="gpu", time=7, setup=("a", "b"), exclusive=True,
         additional_parameters={"hint": "nomultithread", "nice": "5"},
     )  # fmt: skip
-    on_ray = launch_settings(folder, "ray", options={"num_cpus": 2})
+    on_ray = launch_settings(folder, "ray", launcher_options={"num_cpus": 2})
     assert on_ray is not None and on_ray.options == RayOptions(
         address="10.0.0.1:6379", num_cpus=2, resources={"fast": 0.5}
     )
@@ -136,7 +137,7 @@ def test_what_is_wrong_on_the_command_line_is_shown(
     launcher: str, option: str, code: str, said: str
 ):
     with pytest.raises(MfvError) as error:
-        launch_settings(Path("nowhere"), launcher, options=[option])
+        launch_settings(Path("nowhere"), launcher, launcher_options=[option])
     (found,) = error.value.diagnostics
     assert found.code == code and said in (found.help or "")
     assert found.source is not None and found.source.name == "--launcher-option"
@@ -145,9 +146,17 @@ def test_what_is_wrong_on_the_command_line_is_shown(
 @pytest.mark.parametrize(
     "given",
     [{"workers": 0}, {"workers": "many"}, {"workers": True}, {"gpus_per_worker": -1},
-     {"options": {"partition": "gpu"}}, {"launcher": "ray", "options": {"memory": 0.5}}],
+     {"launcher_options": {"partition": "gpu"}},
+     {"launcher": "ray", "launcher_options": {"memory": 0.5}}],
 )  # fmt: skip
 def test_what_is_wrong_in_python_is_refused(given: dict[str, object]):
     with pytest.raises(MfvError) as error:
         launch_settings(Path("nowhere"), **given)  # type: ignore[arg-type]
     assert error.value.code in ("MFV5640", "MFV5641")
+
+
+def test_the_page_names_every_option():
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    for options in (SlurmOptions, RayOptions):
+        missing = [one.name for one in fields(options) if f"`{one.name}`" not in page]
+        assert not missing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,15 @@ def test_sampling_finds_heads_to_patch(tiny: Any, scenes: Scenes):
     assert best.accuracy > first.accuracy + 0.3
     again = tune(tiny, given, given, start, settings)
     assert again.heads == made.heads
+
+
+def test_a_mask_of_patches_that_is_trained_too_little_says_so(tiny: Any, scenes: Scenes):
+    given, start = batches(tiny, scenes, "left", "train", 4, 4), with_heads(tiny)
+    settings = Settings("native", epochs=1, lr=0.01, variable="patch_mask")
+    with pytest.raises(MfvError, match="MFV5315.*in 1 steps the largest was 0.27"):
+        tune(tiny, given, given, start, settings)
+    made = tune(tiny, given, given, start, replace(settings, epochs=2, lr=3.0))
+    assert made.heads and made.training.chosen > 0  # that patches some; the start patches none
 
 
 # -- several places -------------------------------------------------------------------------------

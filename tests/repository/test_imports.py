@@ -25,7 +25,7 @@ ALLOWED = {
     "methods": {"engine", "models", "data"},
     "library": {"methods"},
     "execute": {"lang", "plan", "data", "models", "engine", "methods", "library", "version"},
-    "launch": {"lang", "plan", "execute", "version"},
+    "launch": {"lang", "plan", "execute", "models", "version"},
     "lsp": {"lang", "plan", "library", "findings", "version"},
     "playground": {
         "lang",

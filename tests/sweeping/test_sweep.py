@@ -10,6 +10,8 @@ import pytest
 
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import step_file, store_root
+from mfv_dsl.plan.stored_sizes import stored_bytes
 from tests.cli.support import mfv_command
 
 TEXT = """mfv 1
@@ -162,3 +164,21 @@ def test_a_dry_run_shows_variants_and_runs_nothing(place):
     assert [v["values"] for v in json.loads(as_json.stdout)["variants"]] == [
         {"defaults.seed": 7}, {"defaults.seed": 8},
     ]  # fmt: skip
+
+
+def test_steps_take_about_as_many_bytes_as_a_plan_says(swept):
+    (first, *_) = swept["result"].variants
+    told = sum(stored_bytes(first.variant.plan, step) for step in first.variant.plan.steps)
+    files = [step_file(store_root(), step.key) for step in first.variant.plan.steps]
+    assert 0.6 < told / sum(file.stat().st_size for file in files) < 1.6
+
+
+def test_workers_give_the_same_to_the_last_bit(place, swept):
+    done = mfv_command(
+        "sweep", "small.mfv", "--over", SEEDS, "--out", "by-workers", "--workers", "2", "--fresh",
+        "-q", "--json", cwd=place,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name in ("results.json", "seed-0/results.json", "seed-1/results.json"):
+        ours = (place / "by-workers" / name).read_text()
+        assert ours == (swept["folder"] / name).read_text()

@@ -1,0 +1,82 @@
+"""A sweep of seeds by one worker and by two, side by side: seconds, and whether results are equal.
+
+    python -m benchmarks.workers [--recipe quickstart] [--seeds 5] [--rounds 3] [--workers 2]
+
+Each round runs the sweep in turns, each time in an empty store: in one process, by one worker, by
+several.  What is measured is wall-clock time of whole commands, start of all processes included, so
+that it takes a machine with as many free cores as there are workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def sweep(recipe: str, seeds: int, workers: int, folder: Path) -> float:
+    """Run the sweep in an empty store, by workers if there are any; the seconds it takes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "MFV_HOME": str(folder / "home"), "PYTHONPATH": path,
+                   "OMP_NUM_THREADS": "1"}  # fmt: skip
+    command = [sys.executable, "-m", "mfv_dsl", "sweep", recipe, "--quiet",
+               "--over", f"defaults.seed=0..{seeds - 1}", "--out", str(folder / "out")]  # fmt: skip
+    if workers:
+        command += ["--launcher", "local", "--workers", str(workers)]
+    started = time.monotonic()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - started
+
+
+def results(folder: Path) -> dict[str, object]:
+    """The results of all variants, times and paths aside."""
+    found: dict[str, object] = {}
+    for path in sorted((folder / "out").rglob("results.json")):
+        found[str(path.relative_to(folder / "out"))] = json.loads(path.read_text())
+    for path in folder.glob("home/steps/*/*"):
+        found[path.name] = path.read_bytes()
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="A sweep of seeds by one worker and by several.")
+    parser.add_argument("--recipe", default="quickstart")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    counts = (0, 1, asked.workers)
+    seconds: dict[int, list[float]] = {count: [] for count in counts}
+    ratios = []
+    with tempfile.TemporaryDirectory() as name:
+        for _ in range(asked.rounds):
+            found = {}
+            for count in counts:
+                folder = Path(name, str(count))
+                seconds[count].append(sweep(asked.recipe, asked.seeds, count, folder))
+                found[count] = results(folder)
+            assert found[0] == found[1] == found[asked.workers], "results differ"
+            ratios.append(seconds[asked.workers][-1] / seconds[1][-1])
+    print(f"{asked.recipe}, {asked.seeds} seeds: seconds, median of {asked.rounds} rounds")
+    for count in counts:
+        who = f"{count} workers" if count > 1 else "1 worker" if count else "one process"
+        shown = " ".join(f"{value:.1f}" for value in seconds[count])
+        print(f"{who:12} {statistics.median(seconds[count]):6.1f}   ({shown})")
+    print(f"{asked.workers} workers take {statistics.median(ratios):.2f} of the time of one")
+    print("all results are equal to the last bit")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

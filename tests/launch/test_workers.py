@@ -1,0 +1,307 @@
+"""Workers that share a store: what comes out is what one process gives, to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import mfv_dsl
+import mfv_dsl as mfv
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.execute.claims import Claims, Owner
+from mfv_dsl.execute.run import perform as perform_here
+from mfv_dsl.execute.settings import RunSettings
+from mfv_dsl.execute.storage import FolderStorage
+from mfv_dsl.launch.driver import Crew, perform, remove_leftovers
+from mfv_dsl.launch.job import ALL, Job
+from mfv_dsl.launch.local import LocalExecutor, automatic_workers
+from mfv_dsl.launch.orders import Work, WorkerOrder, packed
+from mfv_dsl.launch.units import units_of
+from mfv_dsl.launch.worker import DEATHS, work
+from mfv_dsl.plan.steps import Plan
+from mfv_dsl.version import __version__
+
+#: Steps in parts, a condition that fails and a step that does, with what follows from it.
+RECIPE = """mfv 1
+model m = tiny()
+dataset d = scenes(relations=[left, right], count=200)
+defaults { heads = {L3H1}, trials = 70, shots = 1, layer = 2 }
+eval plain { items = 130 }
+eval raw { add = fv(each), items = 130, scale = [1, 1e25] }
+eval lost { add = fv(left), items = 1, correct_with = 0, on = [right], shots = 0 }
+"""
+SMALL = """mfv 1
+model m = tiny()
+dataset d = scenes(relations=[left, right], count=200)
+eval plain { items = 130, on = [left] }
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def plan_of(text: str) -> Plan:
+    return mfv.Recipe(text).plan()
+
+
+def an_order(plan: Plan, home: Path, **changes: object) -> WorkerOrder:
+    order = WorkerOrder(
+        __version__, "job", 1, 2, os.getcwd(), str(home), 0, 1,
+        packed(Work((plan,), RunSettings())), 0.05, 0.3,
+    )  # fmt: skip
+    return replace(order, **changes)  # type: ignore[arg-type]
+
+
+def stored(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in home.glob("steps/*/[!.]*")}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# -- what a worker does, in this process ----------------------------------------------------------
+def test_a_worker_does_all_steps_and_leaves_what_one_process_leaves(home: Path, tmp_path: Path,
+                                                                    monkeypatch):  # fmt: skip
+    plan = plan_of(SMALL)
+    work(an_order(plan, home))
+    seen = Job(FolderStorage(home), "job").look()
+    assert len(seen["done"]) == len(units_of([plan])) and not seen["failed"]
+    assert not list(home.glob("parts/*/*")) and not list(home.glob("claims/*/*"))
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "here"))
+    perform_here(plan)
+    assert stored(home) == stored(tmp_path / "here")
+
+
+def test_a_claim_whose_owner_shows_no_life_is_taken_over_and_told(home: Path):
+    plan = plan_of(SMALL)
+    unit = units_of([plan])[0]
+    storage = FolderStorage(home)
+    gone = Claims(storage, Owner(host="elsewhere"), beat_every=1000)
+    assert gone.claim(unit.name)
+    work(an_order(plan, home))
+    job = Job(storage, "job")
+    assert job.is_done(unit)
+    (told,) = job.told_of_deaths(unit, job.look())
+    assert "on elsewhere gave no sign of life" in told
+
+
+def test_a_unit_at_which_three_workers_died_is_given_up(home: Path):
+    plan = plan_of(SMALL)
+    first, *_, last = units_of([plan])
+    job = Job(FolderStorage(home), "job")
+    for number in range(DEATHS):
+        job.note_death(first, Owner(), f"worker {number}: killed; its log is here.log")
+    work(an_order(plan, home))
+    for unit in (first, last):  # what follows from it is left out
+        (error,) = job.reported("failed", unit).failures.values()
+        assert error.code == "MFV5673" and "its log is here.log" in error.notes[0]
+    assert not stored(home)
+
+
+def test_long_steps_are_helped_with(home: Path):
+    """Of a unit that another holds, and does nothing at, all parts are made."""
+    plan = plan_of(SMALL)
+    unit = next(unit for unit in units_of([plan]) if unit.is_divided)
+    with Claims(FolderStorage(home), Owner(host="elsewhere"), beat_every=0.05) as holder:
+        claim = holder.claim(unit.name)
+        assert claim is not None
+        helper = threading.Thread(target=work, args=(an_order(plan, home),))
+        helper.start()
+        wait_for(lambda: len(list(home.glob("parts/*/*.safetensors"))) == 3)  # 64, 64 and 2 prompts
+        time.sleep(0.2)
+        assert not stored(home)
+        claim.release()
+    helper.join()
+    assert len(stored(home)) == len(plan.steps)
+
+
+def test_a_worker_of_another_version_says_so(home: Path):
+    with pytest.raises(MfvError, match=r"0\.0\.1"):
+        work(an_order(plan_of(SMALL), home, version="0.0.1"))
+    error = Job(FolderStorage(home), "job").ended(ALL)
+    assert error.code == "MFV5672" and __version__ in error.message and "0.0.1" in error.message
+
+
+def test_what_dead_processes_of_this_machine_left_goes(home: Path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    storage = FolderStorage(home)
+    dead, elsewhere = Owner(process=gone.pid), Owner(host="elsewhere", process=gone.pid)
+    for owner, name in ((dead, "a"), (elsewhere, "b"), (Owner(), "c")):
+        Claims(storage, owner, beat_every=1000).claim(f"steps/{name}")
+        Job(storage, f"job-{name}").begin(0, owner)
+    with Claims(storage, Owner()) as claims:
+        remove_leftovers(claims)
+    assert storage.names("claims") == ["claims/steps/b", "claims/steps/c"]
+    assert [job.name for job in Job.all_of(storage)] == ["job-b", "job-c"]
+
+
+# -- units ----------------------------------------------------------------------------------------
+def test_a_step_of_several_plans_is_made_once_in_the_company_of_the_first():
+    first = plan_of(RECIPE)
+    second = plan_of(RECIPE.replace("scale = [1, 1e25]", "scale = 3"))
+    alone, both = units_of([first]), units_of([first, second])
+    assert both[: len(alone)] == alone
+    made = [key for unit in both for key in unit.ours]
+    assert len(made) == len(set(made))
+    assert set(made) == {step.key for plan in (first, second) for step in plan.steps}
+    done: set[str] = set()
+    for unit in both:
+        assert unit.waits_for <= done
+        done |= unit.ours
+    had = {alone[0].steps[0].key}
+    assert {key for unit in units_of([first], had) for key in unit.ours} == {
+        step.key for step in first.steps
+    } - had
+
+
+def test_workers_without_gpus_are_one_for_each_few_cores(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    count, gpus = automatic_workers(None)
+    assert count >= 1 and gpus == 0
+    with pytest.raises(MfvError) as caught:
+        automatic_workers(1)
+    assert caught.value.code == "MFV5677"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
+    assert automatic_workers(None) == (3, 1)
+    assert automatic_workers(2) == (1, 2)
+    assert automatic_workers(None, "cpu")[1] == 0
+
+
+def test_what_needs_one_process_is_refused(tmp_path: Path):
+    crew = Crew(LocalExecutor(0, tmp_path), 2)
+    with pytest.raises(MfvError) as caught:
+        perform([plan_of(SMALL)], crew, settings=RunSettings(trace=True))
+    assert caught.value.code == "MFV5675"
+    with pytest.raises(MfvError) as caught:
+        perform([plan_of(SMALL)], crew, settings=RunSettings(given={"m": object()}))
+    assert caught.value.code == "MFV5670"
+
+
+# -- processes ------------------------------------------------------------------------------------
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "mfv_dsl", "run", "r.mfv", *arguments]
+
+
+def environment(store: str) -> dict[str, str]:
+    root = str(Path(mfv_dsl.__file__).parents[1])
+    return {**os.environ, "MFV_HOME": store, "PYTHONPATH": root}
+
+
+def run(folder: Path, out: str, *arguments: str, store: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("--out", out, *arguments), cwd=folder, env=environment(store), text=True,
+        capture_output=True,
+    )  # fmt: skip
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What a run's folder holds, times aside."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".csv", ".mfv", ".md"):
+            found[path.name] = path.read_text()
+    manifest = json.loads(str(found.pop("manifest.json")))
+    del manifest["finished"], manifest["seconds"], manifest["steps"]  # which may have been cached
+    return found | {"manifest": manifest}
+
+
+def process_of(store: Path, number: int) -> int | None:
+    """The process of a worker of the run that is under way."""
+    for path in store.glob(f"jobs/*/workers/{number}/*"):
+        return int(json.loads(path.read_text())["process"])
+    return None
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_killed_workers_and_killed_drivers_change_nothing(tmp_path: Path):
+    (tmp_path / "r.mfv").write_text(RECIPE)
+    alone = run(tmp_path, "alone", store="one")
+    assert alone.returncode == 4, alone.stderr  # some conditions have no numbers
+    # one worker is killed
+    first = subprocess.Popen(
+        command("--out", "a", "--workers", "2", "-q"), cwd=tmp_path, env=environment("two"),
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: bool(list(tmp_path.glob("two/claims/steps/*"))))
+    worker = process_of(tmp_path / "two", 2) or process_of(tmp_path / "two", 1)
+    assert worker is not None
+    os.kill(worker, signal.SIGKILL)
+    assert first.wait() == 4
+    assert contents(tmp_path / "a") == contents(tmp_path / "alone")
+    # the driver is killed: its workers end, and the next run goes on
+    second = subprocess.Popen(command("--workers", "2", "-q"), cwd=tmp_path, env=environment("x"))
+    wait_for(lambda: bool(list(tmp_path.glob("x/claims/steps/*"))))
+    workers = [process_of(tmp_path / "x", number) for number in (0, 1, 2)]
+    second.kill()
+    second.wait()
+    wait_for(lambda: not any(is_running(process) for process in workers if process), 10)
+    again = run(tmp_path, "b", "--workers", "2", store="x")
+    assert again.returncode == 4, again.stderr
+    assert contents(tmp_path / "b") == contents(tmp_path / "alone")
+    for store in ("one", "two", "x"):
+        assert not list(tmp_path.glob(f"{store}/jobs/*/*"))
+        assert stored(tmp_path / store) == stored(tmp_path / "one")
+        assert not list(tmp_path.glob(f"{store}/claims/*/*"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_workers(tmp_path: Path):
+    (tmp_path / "r.mfv").write_text(RECIPE)
+    driver = subprocess.Popen(
+        command("--workers", "2", "-q"), cwd=tmp_path, env=environment("two"),
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait_for(lambda: bool(list(tmp_path.glob("two/claims/steps/*"))))
+    workers = [process_of(tmp_path / "two", number) for number in (1, 2)]
+    os.killpg(driver.pid, signal.SIGINT)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130 and "interrupted: " in said and "steps are finished" in said
+    assert not any(is_running(process) for process in workers if process)
+    assert not list(tmp_path.glob("two/claims/*/*")) and not list(tmp_path.glob("two/jobs/*"))
+
+
+@pytest.mark.slow
+def test_workers_that_die_before_they_do_anything_are_told_with_their_log(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONSTARTUP", "")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(MfvError, match="before they do anything") as caught:
+        perform([plan_of(SMALL)], Crew(LocalExecutor(0, tmp_path / "logs"), 2))
+    assert caught.value.code == "MFV5674" and "worker-" in str(caught.value.help)
+
+
+def test_a_plan_that_cannot_be_run_ends_with_what_one_process_says(home: Path):
+    """Names that begin with the same token are refused before anything is measured."""
+    plan = plan_of(SMALL)
+    broken = replace(plan, models={"m": replace(plan.models["m"], arguments={"name": "gone"})})
+    job = Job(FolderStorage(home), "job")
+    work(an_order(broken, home))
+    with pytest.raises(MfvError) as caught:
+        perform_here(broken)
+    assert job.ended("0").code == caught.value.code
+    assert not stored(home)
