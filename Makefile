@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-EXTRAS := convert,lsp,notebook,pandas,parquet,peft,quantize,ray,report,serve,slurm,vlm
+EXTRAS := convert,lsp,notebook,objects,pandas,parquet,peft,quantize,ray,report,serve,slurm,vlm
 
 # bytecode is kept, whatever the environment says: else each of the many processes that tests start
 # compiles the package anew
@@ -45,7 +45,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' \
-	    build hatchling hypothesis interegular mypy nbclient playwright pytest pytest-xdist ruff
+	    build hatchling hypothesis interegular 'moto[server]' mypy nbclient playwright pytest pytest-xdist ruff
 	$(BIN)/python -m pip install --quiet --no-deps open_flamingo==2.0.1
 	touch $@
 

@@ -89,14 +89,19 @@ def match(
     values = [(_relation(of), value) for of, value in cases.items()]
     values += [] if otherwise is None else [(Name(ELSE), otherwise)]
     lines = tuple(Case(of, as_syntax(value)) for of, value in values)
-    return Expression(Match(_relation(subject), lines))
+    asked = _relation(subject)
+    if not isinstance(asked, Name):
+        raise ArgumentError(
+            f"`match` asks about `each` or a family's parameter, and this is {shown(subject)}"
+        )
+    return Expression(Match(asked, lines))
 
 
-def _relation(value: object) -> Name:
-    name = as_syntax(value, RELATION)
-    if not isinstance(name, Name):
+def _relation(value: object) -> Name | Text:
+    relation = as_syntax(value, RELATION)
+    if not isinstance(relation, Name | Text):
         raise ArgumentError(f"`match` takes a relation's name, and this is {shown(value)}")
-    return name
+    return relation
 
 
 class Draft:

@@ -17,7 +17,7 @@ import torch
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
-from mfv_dsl.base.names import plain
+from mfv_dsl.base.names import file_name, plain, quoted_relation
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.constructed import calls_of_id, constructed, model_id
 from mfv_dsl.library.convert import export
@@ -312,10 +312,11 @@ def _from_activations(
     vectors: dict[str, _Content] = {}
     for relation in relations:
         scores, heads = effects_of.get(relation), chosen[relation]
-        name = options.name or plain(relation or path.stem)
+        name = options.name or (file_name(relation) if relation else plain(path.stem))
         vector = function_vector(
             backend, torch.from_numpy(heads_of[relation]), heads, options.bias,
-            f"fv({relation or name})", None if scores is None else torch.from_numpy(scores),
+            f"fv({quoted_relation(relation or name)})",
+            None if scores is None else torch.from_numpy(scores),
         )  # fmt: skip
         number = options.heads if isinstance(options.heads, int) else None
         by = "named" if number is None else f"top({number})"

@@ -15,14 +15,15 @@ from pathlib import Path
 
 from mfv_dsl import models
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.names import is_vector_file
+from mfv_dsl.base.names import is_vector_file, meant_relation
 from mfv_dsl.base.source import Source
 from mfv_dsl.data.items import Dataset
 from mfv_dsl.execute.settings import Listener
 from mfv_dsl.expression import Expression
 from mfv_dsl.lang.constructed import as_call, constructed
 from mfv_dsl.lang.parser import parse_expression
-from mfv_dsl.lang.syntax import Call, Name
+from mfv_dsl.lang.relations import relation_text
+from mfv_dsl.lang.syntax import Call
 from mfv_dsl.library.address import split_address
 from mfv_dsl.library.folder import Library
 from mfv_dsl.library.sources import file_of, library_at
@@ -166,9 +167,7 @@ def relations_of(vector: Vector, dataset: Dataset) -> tuple[str, ...]:
         syntax = parse_expression(Source(vector.expression, "<expression>"))
     except MfvError:
         return ()
-    names = [
-        node.arguments[0].text
-        for node in syntax.walk()
-        if isinstance(node, Call) and node.arguments and isinstance(node.arguments[0], Name)
-    ]
+    calls = [node for node in syntax.walk() if isinstance(node, Call) and node.arguments]
+    texts = [relation_text(call.arguments[0]) for call in calls if call.function.text != "load"]
+    names = {meant_relation(text, dataset.relations) for text in texts if text is not None}
     return tuple(relation for relation in dataset.relations if relation in names)

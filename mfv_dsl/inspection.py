@@ -18,6 +18,7 @@ import torch
 
 from mfv_dsl import data
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.names import listed_relations, meant_relation
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.data.drawn_scene import DrawnScene
 from mfv_dsl.data.items import Dataset, Item, Prompt
@@ -149,18 +150,26 @@ def about_item(
 ) -> Question:
     """A question of a dataset: the one that an ``eval`` with ``items = 1`` and this ``seed``
     asks.  Raises MfvError (MFV7112) for a relation or split that the dataset does not have."""
-    check_names(dataset, relation, split)
+    relation = relation_of(dataset, relation, split)
     return Question(dataset, draw_prompts(dataset, relation, split, 1, 0, seed)[0])
 
 
-def check_names(dataset: Dataset, relation: str, split: str) -> None:
-    for name, names in ((relation, dataset.relations), (split, dataset.splits)):
-        if name not in names:
+def relation_of(dataset: Dataset, relation: str, split: str) -> str:
+    """The dataset's relation of a name or plain spelling; MfvError (MFV7112) for a relation or
+    split that it does not have."""
+    meant = meant_relation(relation, dataset.relations)
+    for name, names, known in (
+        (relation, dataset.relations, meant is not None),
+        (split, dataset.splits, split in dataset.splits),
+    ):
+        if not known:
             near = suggest(name, names)
             raise MfvError(
                 "MFV7112", f"the dataset has no `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has {', '.join(names)}",
+                help=f"did you mean `{near}`?" if near else f"it has {listed_relations(names)}",
             )  # fmt: skip
+    assert meant is not None
+    return meant
 
 
 @dataclass(frozen=True)
@@ -252,7 +261,7 @@ def prompt_rows(
 
     MfvError: MFV7112 for a relation or split that the dataset does not have.
     """
-    check_names(dataset, relation, split)
+    relation = relation_of(dataset, relation, split)
     intact = draw_prompts(dataset, relation, split, number + 1, shots, seed)[number]
     twin = corrupt(intact, corruption, dataset, split, seed)
     title = f"{relation}, {split} split, prompt {number}"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.arguments import known_options, truth, whole
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import finished
 from mfv_dsl.base.short import short
 from mfv_dsl.execute.run_files import PLAN, json_of
 from mfv_dsl.execute.run_result import RunResult, StoredValues
 from mfv_dsl.execute.run_tables import RunTables
+from mfv_dsl.execute.storage import finished
 from mfv_dsl.plan.explain import explain_plan
 from mfv_dsl.plan.steps import Plan
 from mfv_dsl.plots import RunViews

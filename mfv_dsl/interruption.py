@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from mfv_dsl.base.places import finished, store_root
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.places import store_name
+from mfv_dsl.execute.storage import finished
 
 
 class Interrupted(KeyboardInterrupt):
@@ -20,10 +22,13 @@ class Interrupted(KeyboardInterrupt):
 def kept_steps(keys: Iterable[str] = ()) -> str:
     """What of the steps with these keys, if they are known, an interrupted run leaves behind."""
     steps = list(dict.fromkeys(keys))
+    try:
+        done = len(finished(steps))
+    except (OSError, MfvError):  # a store that cannot be reached any more
+        steps = []
     if not steps:
-        return f"finished steps are kept in {store_root()}"
-    done = len(finished(steps))
-    return f"{done} of {len(steps)} steps are finished and kept in {store_root()}"
+        return f"finished steps are kept in {store_name()}"
+    return f"{done} of {len(steps)} steps are finished and kept in {store_name()}"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.execute.session import Batches, batched
 from mfv_dsl.execute.settings import Listener, Silence
 from mfv_dsl.inputs import VectorInput
-from mfv_dsl.inspection import Probe, check_names, own_layer, preprocessed_pictures
+from mfv_dsl.inspection import Probe, own_layer, preprocessed_pictures, relation_of
 from mfv_dsl.methods.answers import object_names
 from mfv_dsl.methods.attention_maps import AttentionHead, AttentionMap, attention_maps
 from mfv_dsl.methods.decoding import word_of
@@ -49,11 +49,10 @@ class Asked:
     def batches(self, probe: Probe) -> Batches:
         """Raises MfvError: MFV7112 for a relation or split that the dataset does not have, MFV7110
         and MFV7111 for more items or demonstrations than it has."""
-        for relation in self.relations:
-            check_names(probe.dataset, relation, self.split)
+        asked = [relation_of(probe.dataset, one, self.split) for one in self.relations]
         prompts = [
             prompt
-            for relation in dict.fromkeys(self.relations or probe.dataset.relations)
+            for relation in dict.fromkeys(asked or probe.dataset.relations)
             for prompt in draw_prompts(
                 probe.dataset, relation, self.split, self.items, self.shots, self.seed
             )
@@ -254,7 +253,7 @@ def looks(
     (:func:`~mfv_dsl.methods.attention_maps.attention_maps`)."""
     edits, backend = added.edits(probe.backend), probe.backend
     (relation,) = asked.relations or probe.dataset.relations[:1]
-    check_names(probe.dataset, relation, asked.split)
+    relation = relation_of(probe.dataset, relation, asked.split)
     prompt = draw_prompts(
         probe.dataset, relation, asked.split, item + 1, asked.shots, asked.seed
     )[item]  # fmt: skip

@@ -30,7 +30,6 @@ from mfv_dsl.data.in_memory import MemoryDataset, kept, path_of, pixels_of
 from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood
 from mfv_dsl.data.pairs import CHOICE_KEYS, choice_in
 from mfv_dsl.data.rows import ItemRow
-from mfv_dsl.data.statements import relation_of
 from mfv_dsl.data.table import Options, build
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def dataset(
     >>> black = np.zeros((8, 8, 3), np.uint8)
     >>> item = {"image": black, "query": "cup", "answer": "lamp", "relation": "next to"}
     >>> dataset([item], "mine").relations
-    ('next_to',)
+    ('next to',)
     """
     from mfv_dsl.loading import show_in_notebooks
 
@@ -177,7 +176,7 @@ def _row(place: str, image: str, values: Mapping[str, Any]) -> ItemRow:
     if split is not None and not isinstance(split, str):
         raise BadValue(f"its split is {shown(split)}, not a text")
     part = tidy(split) if split else None
-    return ItemRow(place, image, names[0], names[1], relation_of(names[2]), part, choice)
+    return ItemRow(place, image, names[0], names[1], names[2], part, choice)
 
 
 def _is_nothing(value: Any) -> bool:

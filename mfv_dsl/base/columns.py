@@ -5,8 +5,8 @@ A row is plain data by field name, as a run's ``results.json`` and a vector's fi
 ``ci_high``, ``mean_p_answer``, ``difference`` with ``difference_low`` and ``difference_high``, and
 sometimes ``vector``, ``k``, ``control``, ``written``, ``opened``, ``against``, ``answers`` and
 ``answers_other``; ``axes``, the values of sweeps by name, where an eval is read for several; and
-``draws`` and ``spread`` of a mean over seeds; and figures of questions with options.  A row with
-``error`` has no numbers.
+``draws`` and ``spread`` of a mean over seeds; on datasets of files ``blind``; and figures of
+questions with options.  A row with ``error`` has no numbers.
 
 Over all relations ``relation`` is None, which no relation's name can be; :func:`with_names` puts
 what people read in its place.
@@ -105,6 +105,7 @@ RESULT_COLUMNS: Mapping[str, Column] = {
     "opened %": Column(lambda row: f"{100 * row['opened']:.0f}" if "opened" in row else ""),
     "accuracy %": Column(_accuracy),
     "sd over seeds": Column(lambda row: f"{100 * row['spread']:.1f}" if "spread" in row else ""),
+    "blind %": Column(lambda row: f"{100 * row['blind']:.0f}" if "blind" in row else ""),
     "p(answer)": Column(lambda row: "" if row.get("error") else f"{row['mean_p_answer']:.2f}"),
     "vs zero-shot": Column(_from_zero_shot),
 }

@@ -51,9 +51,17 @@ _CODES = {
 _STORE = "; the environment variable MFV_HOME names another folder for the store"
 
 
+class StoreTrouble(OSError):
+    """What went wrong with a store that is no folder; ``error`` says it as it is told."""
+
+    def __init__(self, error: MfvError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def is_disk_error(error: OSError) -> bool:
-    """Whether ``error`` is of files, rather than of a network or of a format."""
-    return error.errno in _CODES
+    """Whether ``error`` is of files or of the store, rather than of a network or of a format."""
+    return error.errno in _CODES or isinstance(error, StoreTrouble)
 
 
 def disk_error(
@@ -69,12 +77,15 @@ def disk_error(
 
     Returns:
         MFV6120 for a disk without room, MFV6121 for what is not allowed, MFV6122 for a path that
-        cannot be, MFV6123 for too many open files, MFV6124 for a disk that failed.
+        cannot be, MFV6123 for too many open files, MFV6124 for a disk that failed; of a store that
+        is no folder its own error.
 
     >>> print(disk_error(OSError(errno.ENOSPC, "No space left on device", "runs/a/plan.json")))
     error[MFV6120]: runs/a/plan.json: no space left on device
       = help: free some space, or raise the limit, and run the same command again
     """
+    if isinstance(error, StoreTrouble):
+        return error.error
     kind = _CODES[error.errno or 0]
     name = error.filename2 or error.filename or path
     where = _shown(os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) else ""

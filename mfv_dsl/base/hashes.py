@@ -2,12 +2,15 @@
 
 A file is as it was where size, moments of change and number (inode) are the same; the moment at
 which a file's status changed (``ctime``) cannot be set by hand.  Hashes are kept in
-``hashes.sqlite`` beside the finished steps, where that can be written.
+``hashes-<host>.sqlite`` beside the finished steps, where that can be written: SQLite's locks do not
+reach other machines, and files are told apart by numbers of this one.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
@@ -18,7 +21,7 @@ from pathlib import Path
 from mfv_dsl.base.files import hash_whole
 from mfv_dsl.base.places import store_root
 
-NAME = "hashes.sqlite"
+NAME = f"hashes-{re.sub('[^A-Za-z0-9.-]', '_', platform.node())}.sqlite"
 #: A file that was changed within so many nanoseconds is hashed anew the next time: clocks of disks
 #: are coarse, and it may be changed again within the same moment.
 _SETTLED = 3_000_000_000

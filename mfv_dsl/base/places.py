@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import suggest
 
 
-def store_root() -> Path:
-    """``$MFV_HOME``, else ``.mfv`` in the current folder, beside ``runs``."""
-    return Path(os.environ.get("MFV_HOME") or ".mfv")
+def store_home() -> str:
+    """Where the store is: ``$MFV_HOME``, a folder or a URL, else ``.mfv`` in the current folder,
+    beside ``runs``."""
+    return os.environ.get("MFV_HOME") or ".mfv"
+
+
+def store_root(home: str | None = None) -> Path:
+    """The folder of the store at ``home``, by default :func:`store_home`; for one at a URL the
+    folder of this user that holds what was read of it.
+
+    >>> store_root("/lab/store").as_posix(), store_root("file:///lab/store").as_posix()
+    ('/lab/store', '/lab/store')
+    """
+    home = store_home() if home is None else home
+    protocol, is_url, place = home.partition("://")
+    if is_url and protocol not in ("file", "local"):
+        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        return Path(caches, "mfv-dsl", hashlib.sha256(home.rstrip("/").encode()).hexdigest()[:16])
+    return Path(place if is_url else home)
+
+
+def store_name() -> str:
+    """What the store is called: its folder or its URL."""
+    home = store_home()
+    return home if "://" in home else str(store_root())
+
+
+def step_name(key: str) -> str:
+    """The name of the file of the finished step ``key`` in a store."""
+    return f"steps/{key[:2]}/{key}.safetensors"
 
 
 def step_file(root: Path, key: str) -> Path:
     """The file of the finished step ``key`` in the store at ``root``."""
-    return root / "steps" / key[:2] / f"{key}.safetensors"
-
-
-def finished(keys: Iterable[str]) -> set[str]:
-    """Those of ``keys``, the keys of steps, whose results the store holds."""
-    root = store_root()
-    return {key for key in keys if step_file(root, key).exists()}
+    return root / step_name(key)
 
 
 def user_path(path: str | Path) -> Path:

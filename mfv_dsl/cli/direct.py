@@ -100,7 +100,7 @@ def extract(
             "defaults", shots=options.shots, trials=options.trials, heads=options.heads,
             seed=options.seed,
         ),
-        _block(f"save {_quoted(out)}", vectors="[fv(each)]", on=_listed(relations)),
+        _block(f"save {_quoted(out)}", vectors="[fv(each)]", on=_relations(relations)),
     )  # fmt: skip
     running.run("extract", text)
 
@@ -122,7 +122,7 @@ def heads(
     """Rank attention heads by their effect on relations, and measure few-shot answers with and
     without the best ones."""
     check_picture(plot)
-    on, k_shot = _listed(relations), 4 if shots is None else shots
+    on, k_shot = _relations(relations), 4 if shots is None else shots
     pooled = "" if on is None else f", on={on}"
     text = _recipe(
         options,
@@ -189,7 +189,7 @@ def eval_(
         _block("defaults", trials=trials, heads=heads, seed=seed),
         _block(
             "eval measured", shots=shots, add=add, patch=patch, ablate=ablate, layer=layer,
-            scale=scale, position=position, site=site, choose=_listed(choose), on=_listed(on),
+            scale=scale, position=position, site=site, choose=_listed(choose), on=_relations(on),
             items=items, split=split,
         ),
     )  # fmt: skip
@@ -210,7 +210,7 @@ def tune(
     running: RunOptions,
 ) -> None:
     """Train a vector for each relation, measure it, and save it into a library folder."""
-    on = _listed(relations)
+    on = _relations(relations)
     text = _recipe(
         options,
         _block(
@@ -247,6 +247,13 @@ def _block(head: str, **attributes: object) -> str:
 
 def _listed(names: list[str] | None) -> str | None:
     return f"[{', '.join(names)}]" if names else None
+
+
+def _relations(names: list[str] | None) -> str | None:
+    """Relations as a recipe writes them; what is typed in quotes has them already."""
+    from mfv_dsl.base.names import quoted_relation
+
+    return _listed([one if one[:1] == '"' else quoted_relation(one) for one in names or ()])
 
 
 def _quoted(text: str) -> str:

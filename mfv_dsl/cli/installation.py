@@ -86,11 +86,12 @@ def doctor(
 def _measured() -> Machine:
     """The rates of this machine, measured and kept."""
     from mfv_dsl.execute.machine_rates import measure_machine
-    from mfv_dsl.launch.shared import shared_home, storage_of
+    from mfv_dsl.execute.storage import storage_at
+    from mfv_dsl.launch.shared import shared_home
     from mfv_dsl.plan.machine import keep_machine
 
     home = shared_home()
-    machine = measure_machine(storage_of(home), home)
+    machine = measure_machine(storage_at(home), home)
     typer.echo(f"rates kept in {keep_machine(machine)}", err=True)
     return machine
 

@@ -137,7 +137,7 @@ def progress_bars(quiet: bool) -> Iterator[Listener]:
 
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(),
         console=console, transient=True,
     ) as bars:  # fmt: skip

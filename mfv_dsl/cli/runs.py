@@ -122,8 +122,8 @@ def run(
 def _show_script(crew: LaunchSettings, plan: Plan, as_json: bool) -> bool:
     """The script that Slurm would be sent, on stdout, and for how many workers; False where the
     launcher sends none."""
-    from mfv_dsl.base.places import finished
     from mfv_dsl.cli.output import print_json
+    from mfv_dsl.execute.storage import finished
     from mfv_dsl.launch.crews import script_of
 
     _refuse(plan)
@@ -267,8 +267,8 @@ class _Ask:
 def _show_plan(
     recipe: Recipe, only: list[str] | None, as_json: bool, ask: _Ask | None = None
 ) -> None:
-    from mfv_dsl.base.places import finished
     from mfv_dsl.cli.output import print_json
+    from mfv_dsl.execute.storage import finished
     from mfv_dsl.plan.explain import explain_plan, plan_text
     from mfv_dsl.plan.power import sights
 

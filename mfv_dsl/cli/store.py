@@ -13,6 +13,7 @@ app = typer.Typer(help="The store of finished steps.", no_args_is_help=True, ric
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
     """List finished steps."""
+    from mfv_dsl.base.places import store_name
     from mfv_dsl.execute.store import StoredStep, default_store
 
     store = default_store()
@@ -23,16 +24,17 @@ def list_(as_json: JsonFlag = False) -> None:
     for entry in entries:
         typer.echo(f"{entry.key[:12]}  {entry.bytes:>10,}  {entry.operation:<12}  {entry.label}")
     total = sum(entry.bytes for entry in entries)
-    typer.echo(f"{len(entries)} steps, {total:,} bytes in {store.root}", err=True)
+    typer.echo(f"{len(entries)} steps, {total:,} bytes in {store_name()}", err=True)
 
 
 @app.command()
 def clear() -> None:
     """Remove every finished step; the next run does all of its work anew."""
+    from mfv_dsl.base.places import store_name
     from mfv_dsl.execute.store import default_store
 
     store = default_store()
-    typer.echo(f"removed {store.clear()} steps from {store.root}", err=True)
+    typer.echo(f"removed {store.clear()} steps from {store_name()}", err=True)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.collecting import uncollected
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.origin import Origin
 from mfv_dsl.lang.constructors import constructor_module
@@ -57,6 +58,7 @@ def is_of_files(constructor: str) -> bool:
     return hasattr(constructor_module("dataset", constructor), "read")
 
 
+@uncollected()
 def read_table(constructor: str, **arguments: Any) -> Table:
     """The table behind a dataset of files, with what is wrong with it among its findings.
 

@@ -138,14 +138,14 @@ def names_of(looks: Sequence[dict[str, str]]) -> list[str | None]:
     >>> names_of([cube, {**cube, "shape": "sphere"}, {**cube, "color": "blue"}])
     ['red cube', 'sphere', 'blue cube']
     """
-    names: list[str | None] = []
-    for one in looks:
-        for chosen in _SETS:
-            said = (*chosen, "shape")
-            if sum(all(other[key] == one[key] for key in said) for other in looks) == 1:
+    names: list[str | None] = [None] * len(looks)
+    for chosen in _SETS:
+        if None not in names:
+            break
+        said = [tuple(one[key] for key in (*chosen, "shape")) for one in looks]
+        count = Counter(said)
+        for number, one in enumerate(looks):
+            if names[number] is None and count[said[number]] == 1:
                 words = [one[key] for key in _ATTRIBUTES if key in chosen]
-                names.append(" ".join([*words, one["shape"]]))
-                break
-        else:
-            names.append(None)
+                names[number] = " ".join([*words, one["shape"]])
     return names

@@ -13,7 +13,7 @@ they are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from mfv_dsl.data.image_files import ImageFile, files_in
 from mfv_dsl.data.json_values import BadValue, not_understood
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.scene_graphs import SceneGraph, object_name, scene_of
-from mfv_dsl.data.statements import relation_of
+from mfv_dsl.data.statements import Wanted, relation_of
 from mfv_dsl.data.table import Options, Table, build, deal, of_files
 from mfv_dsl.data.text_files import need_folder, read_json
 
@@ -116,7 +116,7 @@ def read(
             findings.append(Finding("error", "MFV7107", place, "is in the file twice"))
             continue
         image_ids.add(image_id)
-        wanted = common.relations or ()
+        wanted = Wanted(common.relations)
         if filter == "none" or (filter is None and is_filtered):
             taken_as_they_are += 1
             triples = _all_triples(scene, query, wanted, dropped)
@@ -171,10 +171,10 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _triples(
-    scene: SceneGraph, rules: Rules, query: str, wanted: Collection[str], dropped: Counter[str]
+    scene: SceneGraph, rules: Rules, query: str, wanted: Wanted, dropped: Counter[str]
 ) -> list[tuple[str, str, str]]:
-    """(query, relation, answer) by name for all that the rules leave of an image; ``wanted`` are
-    the relations to look at, all if empty."""
+    """(query, relation, answer) by name for all that the rules leave of an image; ``wanted`` says
+    which relations to look at."""
     objects = {}
     for key, name in scene.names.items():
         area = scene.areas[key]
@@ -197,7 +197,7 @@ def _triples(
     triples: list[tuple[str, str, str]] = []
     for subject, predicate, other in scene.relations:
         relation = relation_of(predicate)
-        if wanted and relation not in wanted:
+        if not wanted(relation):
             continue
         if subject not in objects or other not in objects:
             dropped["relations of objects left out"] += 1
@@ -218,7 +218,7 @@ def _triples(
 
 
 def _all_triples(
-    scene: SceneGraph, query: str, wanted: Collection[str], dropped: Counter[str]
+    scene: SceneGraph, query: str, wanted: Wanted, dropped: Counter[str]
 ) -> list[tuple[str, str, str]]:
     """(query, relation, answer) by name for all relations of an image, also of an object to one of
     its own name; where a question has two answers, the first."""
@@ -227,7 +227,7 @@ def _all_triples(
         relation, here = relation_of(predicate), subject in scene.names and other in scene.names
         if not here:
             dropped["relations to objects that are not there"] += 1
-        elif not wanted or relation in wanted:
+        elif wanted(relation):
             ends = scene.names[subject], scene.names[other]
             asked_object, answer = ends if query == "subject" else ends[::-1]
             triples.append((asked_object, relation, answer))

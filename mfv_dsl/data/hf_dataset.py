@@ -22,7 +22,6 @@ from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.images import LARGEST
 from mfv_dsl.data.json_values import BadValue, not_chosen
 from mfv_dsl.data.marks import is_blank
-from mfv_dsl.data.names import relation_name
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, Table, build, of_files
 
@@ -92,7 +91,7 @@ def items_of(
         key = hashlib.sha256(data).hexdigest()[:32]
         images.setdefault(key, ImageFile(partial(_open, rows, number, image), len(data)))
         item_rows.append(
-            ItemRow(place, key, tidy(row[query]), right, relation_name(row[relation]),
+            ItemRow(place, key, tidy(row[query]), right, tidy(row[relation]),
                     tidy(row[split]) if split else None, choice)
         )  # fmt: skip
     return item_rows, images, findings

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from unicodedata import combining, normalize
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import user_path
@@ -25,23 +23,6 @@ def cleaned(name: str) -> str:
     ('mug', 'bottle', 'apple')
     """
     return RENAMED.get(name, name.removeprefix("antique") or name)
-
-
-def relation_name(text: str) -> str:
-    """A relation as a recipe can name it; letters lose their accents, and a text that has others
-    too stays as it is, so that two relations are never taken for one.
-
-    >>> relation_name("sitting on"), relation_name("à gauche"), relation_name("左")
-    ('sitting_on', 'a_gauche', '左')
-    """
-    plain = "".join(filter(_is_seen, normalize("NFKD", tidy(text))))
-    if not plain.isascii() and any(c.isalnum() and not c.isascii() for c in plain):
-        return tidy(text)
-    return re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_") or tidy(text)
-
-
-def _is_seen(character: str) -> bool:
-    return not combining(character)
 
 
 def read_synonyms(path: str) -> dict[str, str]:

@@ -13,7 +13,6 @@ from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood
 from mfv_dsl.data.parquet_files import read_rows, text_in
 from mfv_dsl.data.rows import ItemRow
-from mfv_dsl.data.statements import relation_of
 from mfv_dsl.data.table import Options, Table, build, of_files
 
 
@@ -46,7 +45,7 @@ def read(
             continue
         images.setdefault(name, picture)
         part = texts[2] if split else None
-        rows.append(ItemRow(row.place, name, texts[0], right, relation_of(texts[1]), part, choice))
+        rows.append(ItemRow(row.place, name, texts[0], right, texts[1], part, choice))
     return build(f"parquet({file})", rows, images, Options(**common), findings)
 
 

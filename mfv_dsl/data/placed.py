@@ -52,7 +52,9 @@ def questions(
         if len(others) > 1 and answers == "only":
             dropped["questions that several objects answer"] += 1
             continue
-        by_distance = sorted((distance(asked, other), other) for other in others)
+        by_distance = [(0.0, others[0])]
+        if len(others) > 1:
+            by_distance = sorted((distance(asked, other), other) for other in others)
         if len(others) > 1 and by_distance[0][0] == by_distance[1][0]:
             dropped["questions that several objects answer"] += 1
             continue

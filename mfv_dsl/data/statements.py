@@ -15,14 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.names import RENAMED, plain_spelling
 from mfv_dsl.base.texts import tidy
 from mfv_dsl.data.choices import Choice, yes_or_no
-from mfv_dsl.data.names import relation_name
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.scene_graphs import object_name
 
-#: Predicates whose relation is called something else than the predicate with underscores.
-RENAMED: Mapping[str, str] = {"to the left of": "left", "to the right of": "right"}
 #: What the splits of published sets are called here.
 SPLIT_NAMES: Mapping[str, str] = {"dev": "validation", "val": "validation", "valid": "validation"}
 #: Which split keeps an image that several show: the one that is measured on.
@@ -49,12 +47,28 @@ class Statement:
 
 @lru_cache(maxsize=10_000)
 def relation_of(predicate: str) -> str:
-    """The relation that a predicate is called in recipes.
+    """The relation of a predicate: as the data calls it, but for two, which all datasets have.
 
-    >>> relation_of("to the left of"), relation_of("sitting on"), relation_of("in-front of")
-    ('left', 'sitting_on', 'in_front_of')
+    >>> relation_of("to the left of"), relation_of("sitting  on"), relation_of("in-front of")
+    ('left', 'sitting on', 'in-front of')
     """
-    return RENAMED.get(predicate) or relation_name(predicate)
+    return RENAMED.get(predicate) or tidy(predicate)
+
+
+class Wanted:
+    """The relations that a recipe asks for, all if it names none; by their names or spellings.
+
+    >>> wanted = Wanted(("sitting_on", "left"))
+    >>> wanted("sitting on"), wanted("on"), Wanted(None)("on")
+    (True, False, True)
+    """
+
+    def __init__(self, relations: Iterable[str] | None) -> None:
+        self.names = frozenset(relations or ())
+
+    def __call__(self, relation: str) -> bool:
+        names = self.names
+        return not names or relation in names or plain_spelling(relation) in names
 
 
 def without_article(name: str) -> str:

@@ -73,6 +73,49 @@ def statistics_of(name: str, dataset: Dataset) -> Statistics:
                       dict(pairs.most_common(SHOWN)))  # fmt: skip
 
 
+class Prior:
+    """What answers are frequent among items that are known: the guess of whoever sees no picture.
+
+    >>> known = [Item("1.png", "cup", "lamp", "on"), Item("2.png", "hat", "head", "on")]
+    >>> Prior(known).chances([("cup", "lamp"), ("cup", "head"), ("dog", "lamp")])
+    [1.0, 0.0, 0.5]
+    """
+
+    def __init__(self, known: Iterable[Item]) -> None:
+        whole: Counter[str] = Counter()
+        of_query: dict[str, Counter[str]] = defaultdict(Counter)
+        for item in known:
+            whole[item.answer] += 1
+            of_query[item.query][item.answer] += 1
+        self._whole = _most_frequent(whole, Counter())
+        self._of_query = {
+            query: _most_frequent(answers, Counter()) for query, answers in of_query.items()
+        }
+
+    def chances(self, asked: Iterable[tuple[str, str]]) -> list[float]:
+        """How probably the most frequent answer is right, for queries with their answers; of a
+        query that is not known it is that of all, and of several one is guessed at random."""
+        return [_chance(answer, self._of_query.get(query, self._whole)) for query, answer in asked]
+
+
+def blind_chances(
+    dataset: Dataset, relation: str, split: str, asked: Sequence[Item]
+) -> list[float]:
+    """How probably each item of a split is answered rightly without its picture: by the answers of
+    the relation in all other splits; in a dataset of one split by those on other images."""
+    known = [
+        item
+        for other in dataset.splits
+        if other != split
+        for item in dataset.items(relation, other)
+    ]
+    if known:
+        return Prior(known).chances((item.query, item.answer) for item in asked)
+    own = dataset.items(relation, split)
+    of_item = dict(zip(own, (of_query for _, of_query in priors(own)), strict=True))
+    return [of_item[item] for item in asked]
+
+
 def priors(items: Sequence[Item], folds: int = FOLDS) -> list[tuple[float, float]]:
     """How probably the guess about each item is right: by the answers of other images, and by
     those of other images that are about the same query, where there are any.

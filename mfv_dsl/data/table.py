@@ -21,8 +21,10 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from mfv_dsl.base.collecting import uncollected
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.names import listed_relations, meant_relation, quoted_relation
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import excerpt, tidy
@@ -143,7 +145,7 @@ def build(
             are all 0; MFV7106 and MFV7114 for the list of synonyms.
     """
     problems, left_out = list(findings), dict(dropped or {})
-    rows = [replace(row, query=tidy(row.query), answer=tidy(row.answer)) for row in rows]
+    rows = _tidied(rows)
     if options.synonyms is not None:
         canonical = read_synonyms(options.synonyms)
         rows = [
@@ -151,8 +153,8 @@ def build(
                     answer=canonical.get(row.answer, row.answer))
             for row in rows
         ]  # fmt: skip
-    problems += twin_relations(rows)
     relations = _relations(name, rows, options)
+    problems += twin_relations(rows, relations)
     rows = [row for row in rows if row.relation in relations]
     problems += bad_names(rows)
     problems += bad_relations(rows)
@@ -195,20 +197,37 @@ def build(
     )
 
 
+def _tidied(rows: Sequence[ItemRow]) -> list[ItemRow]:
+    """The rows with tidy names; each different name is looked at once."""
+    names = {name for row in rows for name in (row.query, row.answer, row.relation)}
+    changed = {name: new for name in names if (new := tidy(name)) != name}
+    if not changed:
+        return list(rows)
+    return [
+        replace(row, query=changed.get(row.query, row.query),
+                answer=changed.get(row.answer, row.answer),
+                relation=changed.get(row.relation, row.relation))
+        for row in rows
+    ]  # fmt: skip
+
+
 # -- what a table is checked for ------------------------------------------------------------------
 def _relations(name: str, rows: Sequence[ItemRow], options: Options) -> tuple[str, ...]:
     """The relations asked for, or all in the order in which they come."""
     relations = tuple(dict.fromkeys(row.relation for row in rows))
+    asked = []
     for relation in options.relations or ():
-        if relation not in relations:
+        meant = meant_relation(relation, relations)
+        if meant is None:
             near = suggest(relation, relations)
             raise MfvError(
                 "MFV7115", f"{name} has no relation `{relation}`",
-                help=f"did you mean `{near}`?" if near
-                else f"it has {', '.join(relations) or 'none'}",
+                help=f"did you mean `{quoted_relation(near)}`?" if near
+                else f"it has {listed_relations(relations) or 'none'}",
                 argument="relations",
             )  # fmt: skip
-    return relations if options.relations is None else options.relations
+        asked.append(meant)
+    return relations if options.relations is None else tuple(dict.fromkeys(asked))
 
 
 def _without_missing(
@@ -285,7 +304,7 @@ def deal(rows: Sequence[ItemRow], options: Options) -> tuple[dict[str, str], tup
     def of(image: str) -> str:
         return names[min(bisect_right(ends, share(image, options.seed) * total), len(names) - 1)]
 
-    return {row.image: of(row.image) for row in rows}, names
+    return {image: of(image) for image in dict.fromkeys(row.image for row in rows)}, names
 
 
 def _balanced(
@@ -369,10 +388,12 @@ class FileDataset:
         return f"<{self.table.description[:500]}>"
 
     def items(self, relation: str, split: str) -> tuple[Item, ...]:
+        """Those of a relation, by its name or its plain spelling, and a split."""
+        relation = meant_relation(relation, self.relations) or relation
         if (relation, split) not in self.table.items:
             raise MfvError(
                 "MFV7112", f"{self.table.name} has no items of `{relation}` in a split `{split}`",
-                help=f"its relations are {', '.join(self.relations)}; its splits are "
+                help=f"its relations are {listed_relations(self.relations)}; its splits are "
                 f"{', '.join(self.splits)}",
             )  # fmt: skip
         return self.table.items[relation, split]
@@ -393,11 +414,13 @@ def of_files(
     a table that has any.
     """
 
+    @uncollected()
     def facts(**arguments: Any) -> DatasetFacts:
         table = read(**arguments)
         refuse_errors(table.name, table.findings)
         return table.facts
 
+    @uncollected()
     def dataset(**arguments: Any) -> FileDataset:
         return FileDataset(read(**arguments))
 

@@ -29,9 +29,9 @@ from mfv_dsl.data.json_values import (
     wrong,
 )
 from mfv_dsl.data.marks import is_blank
-from mfv_dsl.data.rows import is_relation
+from mfv_dsl.data.rows import no_relation
 from mfv_dsl.data.scene_graphs import object_name
-from mfv_dsl.data.statements import Statement, items_of, relation_of
+from mfv_dsl.data.statements import Statement, Wanted, items_of, relation_of
 from mfv_dsl.data.table import Options, Table, build, of_files
 from mfv_dsl.data.text_files import need_folder
 
@@ -49,7 +49,7 @@ def read(
     root = user_path(images)
     need_folder(root)
     common = Options(**options)
-    wanted = frozenset(common.relations or ())
+    wanted = Wanted(common.relations)
     findings: list[Finding] = []
     dropped: Counter[str] = Counter()
     statements: list[Statement] = []
@@ -68,7 +68,7 @@ def read(
             continue
         statements += ours
     rows = items_of(statements, "answer", query, dropped)
-    if not wanted:
+    if not wanted.names:
         count = Counter(row.relation for row in rows)
         kept = [row for row in rows if count[row.relation] >= min_items]
         dropped[f"items of relations with fewer than {min_items:,}"] += len(rows) - len(kept)
@@ -90,7 +90,7 @@ def _statements(
     place: str,
     image: str,
     entry: Any,
-    wanted: frozenset[str],
+    wanted: Wanted,
     unique_names: bool,
     dropped: Counter[str],
 ) -> list[Statement]:
@@ -111,9 +111,9 @@ def _statements(
     statements = []
     for subject, predicate, other in triples:
         relation = relation_of(predicate) if predicate else ""
-        if wanted and relation not in wanted:
+        if not wanted(relation):
             continue
-        if not is_relation(relation):
+        if no_relation(relation) is not None:
             dropped["relationships whose predicate is no name of a relation"] += 1
         elif is_blank(names[subject]) or is_blank(names[other]):
             dropped["relationships of objects without a name"] += 1

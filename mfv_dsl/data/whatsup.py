@@ -55,8 +55,8 @@ _ONE_OBJECT = re.compile(
 )
 #: What a controlled set's path says, and the relations that this may be in the caption.
 _IN_PATH = {
-    "left_of": ("left",), "right_of": ("right",), "in-front_of": ("in_front_of",),
-    "_on_": ("on", "on_top_of"), "behind": ("behind",), "under": ("under", "underneath", "beneath"),
+    "left_of": ("left",), "right_of": ("right",), "in-front_of": ("in front of",),
+    "_on_": ("on", "on top of"), "behind": ("behind",), "under": ("under", "underneath", "beneath"),
 }  # fmt: skip
 
 

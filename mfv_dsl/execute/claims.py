@@ -21,7 +21,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 
-from mfv_dsl.execute.storage import Storage, checked_name
+from mfv_dsl.base.names import checked_name
+from mfv_dsl.execute.storage import Storage
 from mfv_dsl.version import __version__
 
 CLAIMS, BEATS = "claims", "beats"

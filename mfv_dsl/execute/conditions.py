@@ -80,8 +80,10 @@ class Evaluation(Short):
 
     ``items`` are the prompts' queries, answers and places in their file, each (prompts,) and empty
     in what an earlier version kept; ``texts`` are the different answers that were given, and
-    ``zero_shot_said`` (prompts,) the places of the zero-shot ones among them; ``options`` are those
-    of each query, where it has to choose one.
+    ``zero_shot_said`` (prompts,) the places of the zero-shot ones among them.  ``blind`` (prompts,)
+    is how probably an answer is right that is guessed without the picture, by how frequent it is;
+    None of pictures that are drawn, of options, and in what an earlier version kept.
+    ``options`` are those of each query, where it has to choose one.
     """
 
     conditions: tuple[Condition, ...]
@@ -93,6 +95,7 @@ class Evaluation(Short):
     items: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
     texts: tuple[str, ...] = ()
     zero_shot_said: np.ndarray | None = None
+    blind: np.ndarray | None = None
     options: tuple[tuple[str, ...], ...] = ()
 
     @property

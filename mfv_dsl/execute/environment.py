@@ -8,8 +8,10 @@ import shutil
 from dataclasses import dataclass
 from importlib import metadata
 
+from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.places import store_root
+from mfv_dsl.base.places import store_home, store_name, store_root
+from mfv_dsl.execute.storage import creates_once, storage_at
 from mfv_dsl.models.catalogue import published_models
 from mfv_dsl.models.flamingo_classes import OPEN_FLAMINGO, torchvision_state
 
@@ -36,6 +38,7 @@ _EXTRAS = {
     "convert": (("gguf",), "vectors from and to GGUF files"),
     "parquet": (("pyarrow",), "datasets in parquet files"),
     "peft": (("peft",), "low-rank matrices and soft prompts, for comparison"),
+    "objects": (("fsspec", "s3fs"), "a store in an object storage: `MFV_HOME=s3://bucket/prefix`"),
     "slurm": (("submitit",), "`mfv run --launcher slurm`: workers as jobs of Slurm"),
     "ray": (("ray",), "`mfv run --launcher ray`: workers as tasks of Ray"),
     "quantize": (("accelerate", "bitsandbytes"), "weights in 4 or 8 bits, several GPUs"),
@@ -79,7 +82,9 @@ class Environment:
     """What was found.  ``packages`` by name, None where missing; ``extras`` what recipes run
     without; ``sbatch`` the command that sends jobs to Slurm, None where there is none;
     ``torchvision`` how it works; ``problem`` why ``tiny()`` does not run, None if it does,
-    ``llava_problem`` why ``tiny("llava")`` does not; ``advice`` what to type."""
+    ``llava_problem`` why ``tiny("llava")`` does not; ``store_problem`` why no steps can be kept in
+    the ``store``, None if they can; ``store_is_atomic`` whether of several who create a file there
+    one alone succeeds, None where that cannot be tried; ``advice`` what to type."""
 
     python: str
     packages: dict[str, str | None]
@@ -90,6 +95,8 @@ class Environment:
     threads: int
     cache: str
     store: str
+    store_problem: str | None
+    store_is_atomic: bool | None
     fits: tuple[Fit, ...]
     problem: str | None
     llava_problem: str | None
@@ -101,6 +108,7 @@ def examine() -> Environment:
     packages = {name: _version(name) for name in _PACKAGES}
     advice = [_PACKAGES[name] for name, version in packages.items() if version is None]
     problem, llava_problem = _try_tiny("flamingo"), _try_tiny("llava")
+    store_problem, store_is_atomic = _try_store()
     places = _devices() if packages["torch"] else ()
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -113,7 +121,9 @@ def examine() -> Environment:
         devices=places,
         threads=_threads(),
         cache=HF_HUB_CACHE,
-        store=str(store_root().absolute()),
+        store=store_name() if "://" in store_name() else str(store_root().absolute()),
+        store_problem=store_problem,
+        store_is_atomic=store_is_atomic,
         fits=tuple(
             Fit(row.name or "", bool(row.here), _where(row.memory_bf16 or 0, places),
                 _where(row.memory_fp32 or 0, places))
@@ -133,6 +143,17 @@ def extras() -> tuple[Extra, ...]:
         install = f"pip install 'mfv-dsl[{name}]'" if None in versions.values() else ""
         found.append(Extra(name, versions, purpose, install))
     return tuple(found)
+
+
+def _try_store() -> tuple[str | None, bool | None]:
+    """Why the store cannot be written, or None; and whether it creates files atomically."""
+    try:
+        with disk_trouble():
+            return None, creates_once(storage_at(store_home()))
+    except MfvError as error:
+        return error.message, None
+    except OSError as error:  # of another kind than those of disks
+        return str(error), None
 
 
 def _try_tiny(name: str) -> str | None:

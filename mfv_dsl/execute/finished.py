@@ -3,7 +3,8 @@
 A run in which nothing failed leaves a record in the store: what was run, and hashes of the files of
 its steps and of all that it wrote.  As long as every one of them is as it was, the same run gives
 what is there, and neither torch nor a model is loaded; in another folder the files are copied.
-Otherwise it is run as ever, and its finished steps come from the store.
+Otherwise it is run as ever, and its finished steps come from the store.  Where the store is in an
+object storage records stay on this machine, and of steps it is asked whether they are there.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from typing import Any
 from mfv_dsl.base.disk import disk_trouble, folder_for
 from mfv_dsl.base.files import hash_whole, write_atomically
 from mfv_dsl.base.names import plain
-from mfv_dsl.base.places import step_file, store_root
+from mfv_dsl.base.places import step_file, store_home, store_root
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 from mfv_dsl.execute.rows import Results
 from mfv_dsl.execute.run_folder import RESULTS, Origin, RunFolder
 from mfv_dsl.execute.run_result import RunResult, StoredValues
 from mfv_dsl.execute.settings import RunSettings
+from mfv_dsl.execute.storage import FolderStorage, finished, storage_at
 from mfv_dsl.library.folder import CARD, INDEX
 from mfv_dsl.plan.steps import Plan
 from mfv_dsl.version import package_versions
@@ -69,7 +71,7 @@ def recall(
     own = record is not None and record["run"] == _identity(plan, text, name, origin)
     if not own:
         record = _intact(_last(plan, text, name, origin), plan)
-    if record is None:
+    if record is None or not _has_steps(plan):
         return None
     there, run = Path(record["folder"]), RunFolder(folder)
     try:
@@ -88,7 +90,7 @@ def recall(
             return None
         if not run.is_again(origin, plan):
             return None
-    values = StoredValues({step.key: step.operation for step in plan.steps}, store_root())
+    values = StoredValues({step.key: step.operation for step in plan.steps}, store_home())
     seconds = time.perf_counter() - started
     _log.info("%s holds this run already, all %d steps of it", there, len(plan.steps))
     result = RunResult(plan, results, folder, saved, seconds, values, len(plan.steps))
@@ -138,7 +140,16 @@ def _record(folder: Path) -> Path:
     return store_root() / "runs" / f"{place}.json"
 
 
+def _has_steps(plan: Plan) -> bool:
+    """Whether a store that is no folder has all steps; files in a folder are looked at by hash."""
+    keys = {step.key for step in plan.steps}
+    return bool(_steps(plan)) or finished(keys) == keys
+
+
 def _steps(plan: Plan) -> list[Path]:
+    """The files of a plan's steps; none where the store is no folder."""
+    if not isinstance(storage_at(store_home()), FolderStorage):
+        return []
     return [step_file(store_root(), step.key).absolute() for step in plan.steps]
 
 

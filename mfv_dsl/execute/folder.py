@@ -19,6 +19,7 @@ from mfv_dsl import models
 from mfv_dsl.base.csv_text import csv_text
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
+from mfv_dsl.base.names import file_name
 from mfv_dsl.base.short import Short
 from mfv_dsl.execute.items import items_file, option_lines
 from mfv_dsl.execute.provenance import vector_metadata
@@ -86,7 +87,8 @@ def write_run(
         files["trace.txt"] = _bytes(trace_text(plan, performance).encode())
     for step in done.steps:
         value, file = performance.values[step.key], OPERATIONS[step.operation].file
-        name = f"{file.format(**step.parameters)}_{step.key[:8]}.safetensors"
+        relation = file_name(step.parameters.get("relation") or "")
+        name = f"{file.format(relation=relation)}_{step.key[:8]}.safetensors"
         if file and isinstance(value, Vector):
             metadata = vector_metadata(plan, step, performance.values, results.rows)
             files[name] = partial(save_vector, vector=value, metadata=metadata)

@@ -195,6 +195,7 @@ def measured_row(relation: str | None, at: Point, parts: Sequence[Measurement]) 
         axes=values_of(first.row.axes),
         written=first.written,
         opened=_opened(parts),
+        blind=_blind(parts),
         against={
             name: compared(name)
             for name in first.others
@@ -208,6 +209,12 @@ def measured_row(relation: str | None, at: Point, parts: Sequence[Measurement]) 
             "balanced_accuracy" in first.row.metrics,
         ),
     )
+
+
+def _blind(parts: Sequence[Measurement]) -> float | None:
+    """How often a guess without the picture is right, None where it is not known of all items."""
+    chances = [part.evaluation.blind for part in parts if part.evaluation.blind is not None]
+    return float(np.concatenate(chances).mean()) if len(chances) == len(parts) else None
 
 
 def _opened(parts: Sequence[Measurement]) -> float | None:

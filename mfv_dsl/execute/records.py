@@ -86,10 +86,10 @@ def table(
     values = _listed(value, "value")
     if where is not None and not isinstance(where, Mapping):
         raise ArgumentError(f"where has to be a dictionary, and this is {shown(where)}")
-    kept = {field: _listed(names, "where") for field, names in (where or {}).items()}
+    wished = {field: texts(names, "where") for field, names in (where or {}).items()}
     if first is not None:
         first = whole(first, "first", least=1)
-    kind = of or _kind([*down, *across, *kept], folders, values)
+    kind = of or _kind([*down, *across, *wished], folders, values)
     if kind not in _READ:
         near = suggest(kind, _READ)
         raise MfvError(
@@ -97,6 +97,7 @@ def table(
             help=f"did you mean `{near}`?" if near else f"there are: {', '.join(_READ)}",
         )  # fmt: skip
     records = list(_records(kind, zip(run_names(folders), map(Path, folders), strict=True)))
+    kept = {field: _values(field, names, records) for field, names in wished.items()}
     if isinstance(labels, Mapping):
         labels = [label_of(pattern, text) for pattern, text in labels.items()]
     if not records:
@@ -121,6 +122,16 @@ def _listed(names: Sequence[str] | str | None, what: str) -> list[str]:
     """Names as a list; in one text they are separated by commas."""
     listed = () if names is None else texts(names, what)
     return [name.strip() for text in listed for name in text.split(",") if name.strip()]
+
+
+def _values(field: str, names: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """What is kept of a field: names, or several in one text with commas between, unless a value
+    has the commas."""
+    there = {record.fields.get(field) for record in records}
+    kept: list[str] = []
+    for name in names:
+        kept += [name] if name in there else _listed([name], "where")
+    return kept
 
 
 def _kind(fields: Sequence[str], folders: Sequence[Path | str], values: Sequence[str]) -> str:
@@ -202,6 +213,8 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
         }
         if "opened" in row:
             values["opened"] = f"{100 * row['opened']:.0f}"
+        if "blind" in row:
+            values["blind"] = f"{100 * row['blind']:.0f}"
         if "spread" in row:
             values["spread"] = f"{100 * row['spread']:.1f}"
         if off_task := row.get("off_task"):

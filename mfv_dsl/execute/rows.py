@@ -97,7 +97,8 @@ class ResultRow(Short):
     a row for the mean over them, with ``mean`` in their place: ``draws`` is how many there are and
     ``spread`` the standard deviation of their accuracies; intervals take seeds and items as drawn,
     and ``n`` is the number of items of one draw, the smallest.  ``off_task`` is there where the
-    eval measures it.
+    eval measures it, and ``blind`` on datasets of files: how often an answer is right that is
+    guessed without the picture, the most frequent one to the query in the other splits.
 
     A condition that gave no numbers is a row with ``error``, its code, message and help, and None
     for all that was to be measured; so is the row over all relations where one of them is so.
@@ -129,6 +130,7 @@ class ResultRow(Short):
     written: str = _optional("")
     opened: float | None = _optional(None)
     off_task: OffTask | None = field(default=None, metadata={"optional": True})
+    blind: float | None = _optional(None)
     balanced_accuracy: float | None = _optional(None)
     chance: float | None = _optional(None)
     most_frequent: float | None = _optional(None)

@@ -21,16 +21,17 @@ class StoredValues(Mapping[str, Any]):
     ``shown`` makes of a value what is given."""
 
     def __init__(
-        self, operations: Mapping[str, str], root: Path, shown: Callable[[Any], Any] | None = None
+        self, operations: Mapping[str, str], home: str, shown: Callable[[Any], Any] | None = None
     ) -> None:
-        self._operations, self._root, self._shown = dict(operations), root.absolute(), shown
+        self._home = home if "://" in home else str(Path(home).absolute())
+        self._operations, self._shown = dict(operations), shown
         self._read: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._read:
-            from mfv_dsl.execute.store import Store
+            from mfv_dsl.execute.store import store_at
 
-            value = Store(self._root).get(key, self._operations[key])
+            value = store_at(self._home).get(key, self._operations[key])
             self._read[key] = value if self._shown is None else self._shown(value)
         return self._read[key]
 
@@ -42,7 +43,7 @@ class StoredValues(Mapping[str, Any]):
 
     def shown_as(self, shown: Callable[[Any], Any]) -> StoredValues:
         """The same values as ``shown`` makes them."""
-        return StoredValues(self._operations, self._root, shown)
+        return StoredValues(self._operations, self._home, shown)
 
 
 @dataclass(frozen=True, repr=False)

@@ -142,9 +142,10 @@ def _older_epochs(run: RunTables) -> list[Line]:
 
 def _epochs(folder: Path, tune: Mapping[str, Any]) -> list[Line]:
     axes = tune.get("axes", {})
-    for file in sorted((folder / "tune").rglob(f"{tune['relation']}.json")):
+    for file in sorted((folder / "tune").rglob("*.json")):
         data = json_of(file.parent, file.name)
-        if data["tune"] == tune["tune"] and data.get("axes", {}) == axes:
+        of = data["tune"], data["relation"], data.get("axes", {})
+        if of == (tune["tune"], tune["relation"], axes):
             said = {"tune": data["tune"], "relation": data["relation"], **axes,
                     "variable": tune["variable"], "layer": tune["layer"]}  # fmt: skip
             return [

@@ -102,6 +102,8 @@ def _mean_row(
         opened=None if single[0].opened is None
         else float(np.mean([row.opened or 0.0 for row in single])),
         spread=float(np.std(accuracies, ddof=1)),
+        blind=None if any(row.blind is None for row in single)
+        else float(np.mean([row.blind or 0.0 for row in single])),
         off_task=off_task_mean(off_task, [[part.dataset for part in parts] for parts in measured])
         if all(off_task := [off_task_of(parts) for parts in measured]) else None,
         **{

@@ -9,12 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from mfv_dsl.base.files import read_regular, write_atomically
+from mfv_dsl.base.disk import disk_trouble, folder_for
+from mfv_dsl.base.files import missing_folders, read_regular, remove_empty, write_atomically
+from mfv_dsl.base.names import checked_name
+from mfv_dsl.base.places import step_name, store_home, store_root
 
 #: What systems say of a disk that has no hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
@@ -43,17 +47,27 @@ class Storage(Protocol):
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name."""
 
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Those of ``names`` that there are."""
+
     def names(self, prefix: str) -> list[str]:
         """The names of all files in the folder ``prefix`` and below it, sorted; of all files for an
         empty one."""
 
-    def remove(self, name: str) -> None:
-        """Remove a file; nothing where there is none."""
+    def remove(self, *names: str) -> None:
+        """Remove files; nothing where there is none."""
 
     def replace(self, name: str, was: bytes, data: bytes) -> bool:
         """Write ``data`` in place of ``was``; False where the file holds something else or is not
         there.  Of several who replace the same at once one is told True, as far as the storage can
         tell."""
+
+    def place(self, name: str) -> Path | str:
+        """Where a file lies, whether it is there or not: its path or URL."""
+
+    def for_writing(self) -> AbstractContextManager[None]:
+        """Within, files can be written; OSError or MfvError where they cannot.  What was made for
+        it and is still empty where this fails goes again."""
 
 
 class FolderStorage:
@@ -82,6 +96,14 @@ class FolderStorage:
     def path(self, name: str) -> Path:
         """The path of the file of that name, whether it is there or not."""
         return self.root.joinpath(*checked_name(name).split("/"))
+
+    def place(self, name: str) -> Path:
+        """As :meth:`Storage.place`."""
+        return self.path(name)
+
+    def for_writing(self) -> AbstractContextManager[None]:
+        """As :meth:`Storage.for_writing`: MFV6120 to MFV6124 where the disk does not let them."""
+        return folder_for(self.root / "steps", what="cannot keep finished steps in")
 
     def read(self, name: str) -> bytes:
         """As :meth:`Storage.read`."""
@@ -158,6 +180,10 @@ class FolderStorage:
         _look_anew(path.parent)  # that it is not there may have been true some seconds ago
         return path.is_file()
 
+    def present(self, names: Iterable[str]) -> set[str]:
+        """As :meth:`Storage.present`."""
+        return {name for name in names if self.exists(name)}
+
     def names(self, prefix: str) -> list[str]:
         """As :meth:`Storage.names`."""
         return sorted(self._below(prefix))
@@ -177,10 +203,11 @@ class FolderStorage:
             else:
                 yield name
 
-    def remove(self, name: str) -> None:
+    def remove(self, *names: str) -> None:
         """As :meth:`Storage.remove`."""
-        with suppress(FileNotFoundError, NotADirectoryError):
-            self.path(name).unlink()
+        for path in map(self.path, names):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
 
     def replace(self, name: str, was: bytes, data: bytes) -> bool:
         """As :meth:`Storage.replace`: of several who rename the same file away one succeeds.  For a
@@ -207,12 +234,46 @@ class FolderStorage:
         return path.with_name(f".{path.name[-200:]}.{secrets.token_hex(8)}")
 
 
-def checked_name(name: str) -> str:
-    """``name``; ValueError if it could lead out of a storage."""
-    parts = name.split("/")
-    if any(not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts):
-        raise ValueError(f"no name of a storage: {name!r}")
-    return name
+def storage_at(home: str | Path) -> Storage:
+    """The storage at ``home``, a folder or a URL.
+
+    Raises MfvError (MFV6140, MFV6141) for a URL that cannot be used here.
+    """
+    root = store_root(str(home))
+    if "://" not in str(home) or str(home).startswith(("file://", "local://")):
+        return FolderStorage(root)
+    return _object_storage(str(home))
+
+
+@cache
+def _object_storage(url: str) -> Storage:
+    from mfv_dsl.execute.object_storage import ObjectStorage
+
+    return ObjectStorage(url)
+
+
+def creates_once(storage: Storage) -> bool:
+    """Whether a storage tells one alone of two who create the same name, tried out on it; nothing
+    is left there.  OSError or MfvError where it cannot be written."""
+    made = missing_folders(storage.root) if isinstance(storage, FolderStorage) else []
+    name = f"probe/{secrets.token_hex(8)}"
+    try:
+        with storage.for_writing():
+            try:
+                first, second = storage.create(name, b"first"), storage.create(name, b"second")
+                return first and not second and storage.read(name) == b"first"
+            finally:
+                storage.remove(name)
+    finally:
+        if isinstance(storage, FolderStorage):
+            remove_empty([storage.root / "probe", storage.root / "steps", *made])
+
+
+def finished(keys: Iterable[str]) -> set[str]:
+    """Those of ``keys``, the keys of steps, whose results the store holds."""
+    names = {step_name(key): key for key in keys}
+    with disk_trouble():
+        return {names[name] for name in storage_at(store_home()).present(names)}
 
 
 def _look_anew(folder: Path) -> None:

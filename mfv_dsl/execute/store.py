@@ -1,8 +1,9 @@
 """The content-addressed store of finished steps: one safetensors file a step, named by its key.
 
 Values are dataclasses of this project, tensors, arrays and plain data; nothing is pickled.  Files
-are written whole or not at all, so several runs may share a store.  A file whose content does not
-match its hash is reported, removed and made again.
+are written whole or not at all, so several runs, machines and people may share a store.  A file
+whose content does not match its hash is reported and made again.  One that another version of
+mfv-dsl kept, in a form that this one does not know, stays; the step is kept beside it.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
-from mfv_dsl.base.disk import folder_for
-from mfv_dsl.base.files import open_regular, write_atomically
-from mfv_dsl.base.places import step_file, store_root
+from mfv_dsl.base.files import open_regular
+from mfv_dsl.base.places import step_file, step_name, store_home
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.finite import check_finite, not_numbers
 from mfv_dsl.execute.off_task import OffTaskMeasurement
 from mfv_dsl.execute.session import Makes
+from mfv_dsl.execute.storage import FolderStorage, Storage, storage_at
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.library.header import content_hash
 from mfv_dsl.methods.activations import TaskMean
@@ -45,6 +46,7 @@ from mfv_dsl.methods.states import States
 from mfv_dsl.methods.tuning import Training, Tuned
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
+from mfv_dsl.version import __version__
 
 _TYPES: dict[str, type] = {
     kind.__name__: kind
@@ -86,6 +88,11 @@ class Damaged(Exception):
     """A stored file that cannot be trusted."""
 
 
+class Foreign(Damaged):
+    """A stored file that another version of mfv-dsl wrote, in a form that this one does not
+    know."""
+
+
 @dataclass(frozen=True)
 class StoredStep:
     """One stored step."""
@@ -94,11 +101,11 @@ class StoredStep:
     label: str
     operation: str
     bytes: int
-    path: Path
+    path: Path | str
 
 
 class Store:
-    """Finished steps under ``root``, one file each: ``steps/<2 digits>/<key>.safetensors``.
+    """Finished steps in a storage, one file each: ``steps/<2 digits>/<key>.safetensors``.
 
     Values are tensors, arrays, numbers, texts, None, tuples of them, and the dataclasses of
     results; TypeError for any other.
@@ -111,49 +118,89 @@ class Store:
     (1.5, array([1., 1.])) False
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | Storage) -> None:
+        self.storage = FolderStorage(root) if isinstance(root, Path) else root
+
+    @property
+    def root(self) -> Path:
+        """The folder of a store that is in one."""
+        assert isinstance(self.storage, FolderStorage)
+        return self.storage.root
 
     def path(self, key: str) -> Path:
-        """The file of a step, whether it is there or not."""
+        """The file of a step in a store that is a folder, whether it is there or not."""
         return step_file(self.root, key)
 
     def open_for_writing(self) -> AbstractContextManager[None]:
-        """Within, steps can be kept; MfvError (MFV6120 to MFV6124) where the disk does not let
-        them.  A folder that was made for it and is still empty where this fails goes again."""
-        return folder_for(self.root / "steps", what="cannot keep finished steps in")
+        """Within, steps can be kept; MfvError (MFV6120 to MFV6124) or OSError where the storage
+        does not let them.  A folder that was made for it and is still empty where this fails goes
+        again."""
+        return self.storage.for_writing()
 
     def __contains__(self, key: str) -> bool:
-        return self.path(key).exists()
+        return self.storage.exists(step_name(key))
 
     def get(self, key: str, operation: str | None = None) -> Any:
         """The value of a finished step.
 
         With the ``operation`` that made it, its form is looked at too.  Raises KeyError where
         there is none, :class:`Damaged` where the file is not what was written, or not what such an
-        operation gives.
+        operation gives, :class:`Foreign` where another version of mfv-dsl wrote it so.
         """
-        value = self._get(self.path(key), key)
-        fault = None if operation is None else form_fault(value, operation)
-        if fault is not None:
-            raise Damaged(f"{self.path(key)} holds a value of another form: {fault}")
+        try:
+            return self._get(step_name(key), key, operation)
+        except Foreign as foreign:
+            try:
+                return self._get(_own_name(key), key, operation)
+            except KeyError:
+                raise foreign from None
+
+    def _get(self, name: str, key: str, operation: str | None) -> Any:
+        return self._value(name, self._read(name, key), operation)
+
+    def _value(self, name: str, content: _Content, operation: str | None) -> Any:
+        place = self.storage.place(name)
+        try:
+            value = _value(place, content)
+            fault = None if operation is None else form_fault(value, operation)
+            if fault is not None:
+                raise Damaged(f"{place} holds a value of another form: {fault}")
+        except Damaged as error:
+            if (version := content.metadata.get("version", __version__)) == __version__:
+                raise
+            raise Foreign(f"{error} (mfv-dsl {version} wrote it)") from None
         return value
 
-    @staticmethod
-    def _get(path: Path, key: str) -> Any:
-        if not path.exists():
+    def _read(self, name: str, key: str) -> _Content:
+        """What a file holds, whatever its form; KeyError where there is none."""
+        if not isinstance(self.storage, FolderStorage):
+            return _read(self.storage.place(name), key, self.storage.read(name))
+        if not self.storage.exists(name):
             raise KeyError(key)
-        return _value(path, *_read(path)[:2])
+        return _read(self.storage.path(name), key)
 
     def put(self, key: str, value: Any, label: str, operation: str) -> None:
         """Keep the value of a finished step; ``label`` and ``operation`` are for people.
 
         Raises MfvError (MFV5374) for a value that holds NaN or infinity where a number should be.
         """
-        self._put(self.path(key), key, value, label, operation)
+        name = step_name(key)
+        self._put(_own_name(key) if self._is_foreign(name, key) else name,
+                  key, value, label, operation)  # fmt: skip
 
-    @staticmethod
-    def _put(path: Path, key: str, value: Any, label: str, operation: str) -> None:
+    def _is_foreign(self, name: str, key: str) -> bool:
+        """Whether another version of mfv-dsl wrote a file that is there, in a form unknown here:
+        what is its own is not written over, or two versions would do so in turn for ever."""
+        try:
+            content = self._read(name, key)
+            self._value(name, content, content.metadata.get("operation"))
+        except Foreign:
+            return True
+        except (KeyError, Damaged):
+            return False
+        return False
+
+    def _put(self, name: str, key: str, value: Any, label: str, operation: str) -> None:
         check_finite(value, label)
         tensors: dict[str, torch.Tensor] = {}
         metadata = {
@@ -161,53 +208,49 @@ class Store:
             "label": label,
             "operation": operation,
             "value": _encode(value, tensors),
+            "version": __version__,
         }
         metadata["sha256"] = _hash(metadata, tensors)
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        with suppress(OSError):  # nothing of ours is an empty folder
-            path.rmdir()
-        write_atomically(path, save(tensors, metadata={"mfv": text}))
+        self.storage.write(name, save(tensors, metadata={"mfv": text}))
 
     def drop_parts(self, key: str) -> None:
         """Remove the parts of a step that is finished."""
         folder = self.parts_folder(key)
-        for path in folder.glob("*"):
-            path.unlink(missing_ok=True)
-        with suppress(OSError):  # another run may be writing there
-            folder.rmdir()
+        self.storage.remove(*self.storage.names(folder))
+        if isinstance(self.storage, FolderStorage):
+            with suppress(OSError):  # another run may be writing there
+                self.storage.path(folder).rmdir()
 
-    def parts_folder(self, key: str) -> Path:
-        """Where the parts of an unfinished step are kept."""
-        return self.root / "parts" / key
+    @staticmethod
+    def parts_folder(key: str) -> str:
+        """The name of the folder where the parts of an unfinished step are kept."""
+        return f"parts/{key}"
 
-    def entries(self) -> Iterator[StoredStep | Path]:
-        """Every stored step, or the path of a file that cannot be read, in order of key."""
-        for path in self._files():
+    def entries(self) -> Iterator[StoredStep | Path | str]:
+        """Every stored step, or the path or URL of a file that cannot be read, in order of key."""
+        for name in self._files():
+            place, key = self.storage.place(name), name.rpartition("/")[2].partition(".")[0]
             try:
-                tree, tensors, metadata = _read(path)
-                fault = form_fault(_value(path, tree, tensors), metadata["operation"])
-                if fault is not None:
-                    raise Damaged(f"{path} holds a value of another form: {fault}")
+                content = self._read(name, key)
+                label, operation = (str(content.metadata.get(of)) for of in ("label", "operation"))
+                self._value(name, content, operation)
+            except KeyError:  # it was removed meanwhile
+                continue
             except Damaged:
-                yield path
+                yield place
             else:
-                size = path.stat().st_size
-                yield StoredStep(
-                    metadata["key"], metadata["label"], metadata["operation"], size, path
-                )
+                yield StoredStep(key, label, operation, content.bytes, place)
 
-    def _files(self) -> list[Path]:
-        """The files of all stored steps, in order of key; OSError where the store is no folder."""
-        if os.path.lexists(self.root):
-            os.listdir(self.root)
-        return sorted(self.root.glob("steps/*/*.safetensors"))
+    def _files(self) -> list[str]:
+        """The names of the files of all stored steps, in order of key."""
+        return [name for name in self.storage.names("steps") if name.endswith(".safetensors")]
 
     def clear(self) -> int:
         """Remove every stored step, and what is noted of runs; how many steps there were."""
-        paths = self._files()
-        for path in (*paths, *self.root.glob("runs/*.json")):
-            path.unlink(missing_ok=True)
-        return len(paths)
+        names = self._files()
+        self.storage.remove(*names, *self.storage.names("runs"))
+        return len(names)
 
 
 class StoredParts:
@@ -244,19 +287,17 @@ class StoredParts:
 
     def get(self, step: Step, name: str) -> Any:
         """A part that is kept; KeyError where there is none, or none to be trusted."""
-        path = self._path(step, name)
         try:
-            value = self.store._get(path, path.stem)
+            return self.store._get(self._file(step, name), _part_key(step, name), "")
         except Damaged:
             raise KeyError(name) from None
-        if form_fault(value) is not None:
-            raise KeyError(name)
-        return value
 
     def put(self, step: Step, name: str, value: Any) -> None:
         """Keep a part.  Raises MfvError (MFV5374) for one that is not all numbers."""
-        path = self._path(step, name)
-        self.store._put(path, path.stem, value, f"{step.label}, part {name}", step.operation)
+        self.store._put(
+            self._file(step, name), _part_key(step, name), value, f"{step.label}, part {name}",
+            step.operation,
+        )  # fmt: skip
 
     def offer(self, step: Step, name: str, value: Any) -> bool:
         """Keep a part unless it is not all numbers, which is found out where parts are joined;
@@ -269,11 +310,11 @@ class StoredParts:
 
     def missing(self, step: Step, names: Iterable[str]) -> list[str]:
         """Those of ``names`` of which no part is kept."""
-        there = {path.stem for path in self.store.parts_folder(step.key).glob("*.safetensors")}
-        return [name for name in names if _part_key(step, name) not in there]
+        there = set(self.store.storage.names(self.store.parts_folder(step.key)))
+        return [name for name in names if self._file(step, name) not in there]
 
-    def _path(self, step: Step, name: str) -> Path:
-        return self.store.parts_folder(step.key) / f"{_part_key(step, name)}.safetensors"
+    def _file(self, step: Step, name: str) -> str:
+        return f"{self.store.parts_folder(step.key)}/{_part_key(step, name)}.safetensors"
 
 
 def _part_key(step: Step, name: str) -> str:
@@ -281,27 +322,57 @@ def _part_key(step: Step, name: str) -> str:
 
 
 def default_store() -> Store:
-    """The store at :func:`store_root`."""
-    return Store(store_root())
+    """The store at :func:`~mfv_dsl.base.places.store_home`."""
+    return store_at(store_home())
 
 
-def _read(path: Path) -> tuple[Any, dict[str, torch.Tensor], dict[str, Any]]:
+def store_at(home: str | Path) -> Store:
+    """The store at ``home``, a folder or a URL.
+
+    Raises MfvError (MFV6140, MFV6141) for a URL that cannot be used here.
+    """
+    return Store(storage_at(home))
+
+
+def _own_name(key: str) -> str:
+    """The name of what this version keeps of a step beside what another wrote."""
+    return f"{step_name(key).removesuffix('.safetensors')}.{__version__}.safetensors"
+
+
+class _Content(NamedTuple):
+    """A value as a tree, the tensors in it, what else its file says of itself, and its size."""
+
+    tree: Any
+    tensors: dict[str, torch.Tensor]
+    metadata: dict[str, Any]
+    bytes: int
+
+
+def _read(path: Path | str, key: str, data: bytes | None = None) -> _Content:
+    """What a file holds, or its ``data`` that were read already."""
     try:
-        open_regular(path).close()  # what is no file may never end
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})["mfv"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if data is None:
+            with open_regular(path) as regular:  # what is no file may never end
+                size = os.fstat(regular.fileno()).st_size
+            with safe_open(path, framework="pt") as file:
+                metadata = json.loads((file.metadata() or {})["mfv"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        else:
+            size = len(data)
+            header = data[8 : 8 + int.from_bytes(data[:8], "little")]
+            metadata = json.loads(json.loads(header)["__metadata__"]["mfv"])
+            tensors = load(data)
         digest = metadata.pop("sha256")
-        if digest != _hash(metadata, tensors) or path.stem != metadata["key"]:
+        if digest != _hash(metadata, tensors) or key != metadata["key"]:
             raise Damaged(f"{path} does not match its hash")
-        return metadata["value"], tensors, metadata
+        return _Content(metadata["value"], tensors, metadata, size)
     except _UNREADABLE as error:
         raise Damaged(f"{path} cannot be read: {error}") from None
 
 
-def _value(path: Path, tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def _value(path: Path | str, content: _Content) -> Any:
     try:
-        value = _decode(tree, tensors)
+        value = _decode(content.tree, content.tensors)
         has_numbers = not any(not_numbers(value))
     except _UNREADABLE as error:
         raise Damaged(f"{path} holds a value of another form: {error!r}") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mfv_dsl.base.names import plain
+from mfv_dsl.base.names import file_names, plain
 from mfv_dsl.execute.rows import TuningRow
 from mfv_dsl.methods.intervals import wilson
 from mfv_dsl.methods.tuning import Tuned
@@ -62,6 +62,7 @@ def curves(plan: Plan, values: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]
     """Files ``<tune>/<relation>.json`` for every vector that was trained, for each value of a sweep
     ``<tune>-<sweep>-<value>/<relation>.json``: its settings, and for every epoch what
     :class:`~mfv_dsl.methods.tuning.Epoch` holds."""
+    names = file_names(dict.fromkeys(row.relation for row in plan.tunes))
     for row in plan.tunes:
         step, vector = plan[row.step], values[row.step]
         curve = {
@@ -82,4 +83,4 @@ def curves(plan: Plan, values: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]
         swept = "".join(
             f"-{plain(axis.name.removeprefix(f'{row.tune}.'))}-{axis.value}" for axis in row.axes
         )
-        yield f"{row.tune}{swept}/{row.relation}.json", text.encode()
+        yield f"{row.tune}{swept}/{names[row.relation]}.json", text.encode()

@@ -126,7 +126,8 @@ class Builder:
         return Name("".join(parts), span=_over(parts))
 
     def case(self, parts: Children) -> syntax.Case:
-        return syntax.Case(_name(parts[0]), parts[2], span=_over(parts))
+        relation = _name(parts[0]) if parts[0].type == "NAME" else _text(parts[0])
+        return syntax.Case(relation, parts[2], span=_over(parts))
 
     def match(self, parts: Children) -> syntax.Match:
         return syntax.Match(_name(parts[1]), tuple(_nodes(parts)), span=_over(parts))

@@ -51,8 +51,9 @@ from mfv_dsl.lang.profiles import (
     with_profile,
 )
 from mfv_dsl.lang.registry import Entry
+from mfv_dsl.lang.relations import relation_text, with_relations
 from mfv_dsl.lang.scope import UNKNOWN, Scope, TypingContext
-from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree
+from mfv_dsl.lang.syntax import Block, Call, Declaration, Gap, Item, Name, RecipeTree, Text
 
 #: a recipe that is given as a text alone uses no other files
 NO_FILES = NoFiles()
@@ -101,7 +102,9 @@ def check(
     expanded = expand(recipe)
     scope = Scope(recipe.source, find, findings=[*expanded.findings], uses={**expanded.uses})
     named = declare(scope, expanded.recipe)
+    before = len(scope.findings)
     _construct(scope, facts or registry_facts)
+    scope, named = _with_relations(scope, expanded, named, before)
     check_names(scope, expanded.written)
     check_defaults(scope)
     _expressions(scope)
@@ -123,6 +126,24 @@ def check(
         return CheckResult(None, findings, scope, checked_blocks)
     checked = _checked(scope, expanded, checked_blocks, findings)
     return CheckResult(checked, findings, scope, checked_blocks)
+
+
+def _with_relations(
+    scope: Scope, expanded: Expanded, named: list[Item], before: int
+) -> tuple[Scope, list[Item]]:
+    """The scope and the items with relations as the datasets call them, where the recipe spells
+    them otherwise; ``before`` is how many findings there were without the datasets."""
+    relations = scope.relations(TypingContext()) or {}
+    recipe = with_relations(expanded.recipe, relations, scope.names)
+    if recipe is expanded.recipe:
+        return scope, named
+    spelled = Scope(scope.source, scope.find, findings=[*expanded.findings], uses={**scope.uses},
+                    models=scope.models, datasets=scope.datasets, types=scope.types,
+                    options=scope.options)  # fmt: skip
+    named = declare(spelled, recipe)
+    spelled.findings += scope.findings[before:]
+    spelled.doubtful |= scope.doubtful
+    return spelled, named
 
 
 def _checked(
@@ -377,7 +398,7 @@ def _hides(scope: Scope, parameter: Name, context: TypingContext) -> None:
 def _place_of(declaration: Item, relation: str) -> Span:
     """Where a dataset's declaration names a relation, else its name."""
     for node in declaration.walk():
-        if isinstance(node, Name) and node.text == relation:
+        if isinstance(node, Name | Text) and relation_text(node) == relation:
             return node.span
     assert isinstance(declaration, Declaration)
     return declaration.name.span

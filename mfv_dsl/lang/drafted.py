@@ -15,6 +15,8 @@ from mfv_dsl.lang.syntax import Attribute, Declared, Expr, Name, Node, Number, R
 
 #: what a relation is given as
 RELATION = Parameter("a relation", ("Relation",), "")
+#: what a name of the recipe's own is given as
+_OWN = Parameter("a name", ("Eval",), "")
 #: words and signs of one value, which is written out
 _LONGEST = 200_000
 
@@ -68,7 +70,7 @@ def of_defaults(word: str) -> Parameter | None:
 
 def name_of(name: object) -> Name:
     """A name of the recipe's own."""
-    node = as_syntax(as_text(name, "a name"), RELATION)
+    node = as_syntax(as_text(name, "a name"), _OWN)
     assert isinstance(node, Name)
     return node
 

@@ -118,19 +118,19 @@ def _cases(scope: Scope, node: Match, context: TypingContext) -> None:
             "write `relation: value` on a line for each, and `else: value` for all others",
         )  # fmt: skip
     relations = scope.relations(context)
-    first: dict[str, Name] = {}
+    first: dict[tuple[str, bool], Name | Text] = {}
     for case in node.cases:
         name = case.relation
-        earlier = first.setdefault(name.text, name)
+        earlier = first.setdefault((case.of, case.is_else), name)
         if earlier is not name:
             scope.error(
-                "MFV2013", name, f"there are two cases of `{name.text}`", "and again",
+                "MFV2013", name, f"there are two cases of `{case.of}`", "and again",
                 secondary=[Label(earlier.span, "given here")],
             )  # fmt: skip
-        elif name.text != ELSE:
+        elif not case.is_else:
             values.relation(scope, name, replace(context, each=False, parameters=()), "a case")
-    other = first.get(ELSE)
-    if other is not None and relations and set(relations) <= first.keys():
+    other = first.get((ELSE, True))
+    if other is not None and relations and {(one, False) for one in relations} <= first.keys():
         scope.error(
             "MFV2043", other, "nothing is left for this `else`",
             "every relation has its case",

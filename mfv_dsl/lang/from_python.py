@@ -33,6 +33,7 @@ from mfv_dsl.lang.syntax import (
 )
 
 #: Types whose values are names of the recipe or of the dataset.
+_RELATIONS = frozenset(("Relation", "List[Relation]", "Name", "List[Name]"))
 _NAMES = ("Relation", "Name", "Split", "Model", "Dataset", "Eval")
 
 
@@ -57,6 +58,8 @@ def as_syntax(value: object, parameter: Parameter | None = None) -> Expr:
     if isinstance(value, str):
         return _of_text(value, parameter)
     if isinstance(value, PathLike):
+        if parameter is not None and not _RELATIONS.isdisjoint(parameter.types):
+            raise ArgumentError(f"`{parameter.name}` has to be a name, and this is {shown(value)}")
         return Text(str(fspath(value)))
     if is_truth(value):
         return _of_truth(bool(value), parameter)
@@ -150,13 +153,16 @@ def _of_truth(value: bool, parameter: Parameter | None) -> Expr:
 
 
 def _name(value: str, parameter: Parameter | None) -> Expr:
-    """A name; a word of the language such as ``each`` is one too."""
+    """A name; a word of the language such as ``each`` is one too.  A relation may be any text."""
     if value.isidentifier() and value.isascii():
         return Name(value)
+    types = () if parameter is None else parameter.types
+    if not _RELATIONS.isdisjoint(types) and value.strip() and value.isprintable():
+        return Text(value)
     what = parameter.name if parameter is not None else "a name"
     raise ArgumentError(
         f"`{what}` has to be a name, and this is {shown(value)}",
-        "names are letters, digits and `_`; a relation of several words is written with `_`",
+        "names are letters, digits and `_`",
     )
 
 

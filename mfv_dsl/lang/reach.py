@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import Call, Declaration, Match, Name, Node
+from mfv_dsl.lang.syntax import Call, Declaration, Match, Name, Node, Text
+from mfv_dsl.lang.unparse import unparse
 
 #: what names of relations stand for, None where that is open
 Bound = Mapping[str, str | None]
@@ -22,9 +23,11 @@ class Reached:
     bound: Bound
     within: str
 
-    def relation(self, name: Name) -> str | None:
-        """The relation that a name stands for, None where that is open."""
-        return self.bound.get(name.text, name.text)
+    def relation(self, node: Name | Text) -> str | None:
+        """The relation that a node stands for, None where that is open."""
+        if isinstance(node, Text):
+            return node.value
+        return self.bound.get(node.text, node.text)
 
 
 def reached(scope: Scope, expr: Node, bound: Bound, within: str) -> Iterator[Reached]:
@@ -48,7 +51,7 @@ def reached(scope: Scope, expr: Node, bound: Bound, within: str) -> Iterator[Rea
         if scope.is_family(word) and _is_whole(scope, node):
             here = Reached(node, names, within)
             yield here
-            relations = [here.relation(a) for a in node.arguments if isinstance(a, Name)]
+            relations = [here.relation(a) for a in node.arguments if isinstance(a, Name | Text)]
             known = tuple(relation for relation in relations if relation is not None)
             family = scope.names[word]
             new = (word, *known) not in visited and len(known) == len(relations)
@@ -60,7 +63,7 @@ def reached(scope: Scope, expr: Node, bound: Bound, within: str) -> Iterator[Rea
 
 def _is_whole(scope: Scope, call: Call) -> bool:
     """Whether a call of a family has the relations that it takes."""
-    names = [argument for argument in call.arguments if isinstance(argument, Name)]
+    names = [argument for argument in call.arguments if isinstance(argument, Name | Text)]
     return len(names) == len(call.arguments) == scope.parameters(call.function.text)
 
 
@@ -119,7 +122,7 @@ def check_cases(scope: Scope, blocks: Iterable[CheckedBlock]) -> None:
             use.relations.append(relation)
     for use in missing.values():
         names = ", ".join(f"`{relation}`" for relation in use.relations)
-        cases = ", ".join(case.relation.text for case in use.node.cases)
+        cases = ", ".join(unparse(case.relation) for case in use.node.cases)
         scope.error(
             "MFV2041", use.node.subject, f"this `match` has no case of {names}", f"it has: {cases}",
             "add the case, or `else: ...`, or leave the relation out where it is asked for",

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.disk import check_path
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.names import plain
+from mfv_dsl.base.names import file_name, fitting, plain
 from mfv_dsl.base.places import identity_of_place
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.checked import CheckedBlock
 from mfv_dsl.lang.entries import FUNCTION
+from mfv_dsl.lang.relations import bound, relation_text, substituted
 from mfv_dsl.lang.scope import Scope
-from mfv_dsl.lang.syntax import Axis, Call, Expr, Name, Text, as_called, substituted
+from mfv_dsl.lang.syntax import Axis, Call, Expr, Name, Text, as_called
 from mfv_dsl.lang.unparse import unparse
 
 _ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]*://|hf:")  # of the Hub, of the web, of a cloud
@@ -28,18 +29,17 @@ def vector_name(expr: Expr, relations: Mapping[str, str], axes: Iterable[Axis] =
     ``relations`` says what names of relations, such as ``each``, stand for.
     """
     reading = "".join(f"_{plain(f'{axis.name}_{axis.value}')}" for axis in axes)
-    return _name_of(substituted(as_called(expr), relations), relations) + reading
+    return fitting(_name_of(substituted(as_called(expr), relations), relations) + reading)
 
 
 def _name_of(expr: Expr, relations: Mapping[str, str]) -> str:
     if isinstance(expr, Name):
         return _own(expr)
     if isinstance(expr, Call) and _is_of_pair(expr):
-        names = [argument.text for argument in expr.arguments if isinstance(argument, Name)]
-        return "_".join((_own(expr.function), *map(plain, names)))
-    if isinstance(expr, Call) and len(expr.arguments) == 1 and isinstance(expr.arguments[0], Name):
-        argument = expr.arguments[0].text
-        relation = plain(relations.get(argument, argument))
+        names = [relation_text(argument) or "" for argument in expr.arguments]
+        return "_".join((_own(expr.function), *map(file_name, names)))
+    if isinstance(expr, Call) and _is_of_one(expr):
+        relation = file_name(bound(relation_text(expr.arguments[0]) or "", relations))
         return relation if expr.function.text == "fv" else f"{_own(expr.function)}_{relation}"
     return plain(unparse(substituted(expr, relations)))
 
@@ -51,8 +51,16 @@ def _own(name: Name) -> str:
 
 def _is_of_pair(call: Call) -> bool:
     """Whether a call is of a family of two relations, as no function is."""
-    names = [argument for argument in call.arguments if isinstance(argument, Name)]
-    return len(names) == len(call.arguments) == 2 and call.function.text not in FUNCTION
+    texts = [relation_text(argument) for argument in call.arguments]
+    return len(texts) == 2 and None not in texts and call.function.text not in FUNCTION
+
+
+def _is_of_one(call: Call) -> bool:
+    """Whether a call is of one relation, or of one name."""
+    return len(call.arguments) == 1 and (
+        isinstance(call.arguments[0], Name)
+        or (isinstance(call.arguments[0], Text) and call.function.text != "load")
+    )
 
 
 def is_per_relation(expr: Expr) -> bool:

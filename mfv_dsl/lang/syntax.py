@@ -162,10 +162,20 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Case(Node):
-    """``relation: value`` in a :class:`Match`; the relation ``else`` is any other."""
+    """``relation: value`` in a :class:`Match`; the name ``else`` is any other relation."""
 
-    relation: Name
+    relation: Name | Text
     value: Expr
+
+    @property
+    def of(self) -> str:
+        """The relation, or ``else``."""
+        return self.relation.text if isinstance(self.relation, Name) else self.relation.value
+
+    @property
+    def is_else(self) -> bool:
+        """Whether the case is that of all others."""
+        return isinstance(self.relation, Name) and self.relation.text == ELSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +187,9 @@ class Match(Node):
 
     def value_for(self, relation: str) -> Expr | None:
         """The value of the relation's case, else of ``else``; None where there is neither."""
-        values = {case.relation.text: case.value for case in reversed(self.cases)}
-        return values.get(relation, values.get(ELSE))
+        values = {case.of: case.value for case in reversed(self.cases) if not case.is_else}
+        others = (case.value for case in self.cases if case.is_else)
+        return values[relation] if relation in values else next(others, None)
 
 
 #: the relation of the case for all others
@@ -383,23 +394,3 @@ def same(first: Node, second: Node) -> bool:
                 elif x != y:
                     return False
     return True
-
-
-def substituted(node: AnyNode, names: Mapping[str, str]) -> AnyNode:
-    """``node`` with bound relation names (``each``, a family's parameter) written out, and of a
-    ``match`` on one of them the value of its case.
-
-    >>> substituted(Name("each"), {"each": "left"}).text
-    'left'
-    """
-
-    def bound(part: Node) -> Node | None:
-        if isinstance(part, Match) and part.subject.text in names:
-            value = part.value_for(names[part.subject.text])
-            return None if value is None else substituted(value, names)
-        if isinstance(part, Name) and part.text in names:
-            return replace(part, text=names[part.text])
-        return None
-
-    changed: AnyNode = rewritten(node, bound)
-    return changed

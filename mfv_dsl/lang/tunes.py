@@ -16,7 +16,7 @@ from mfv_dsl.lang.destinations import DRAWN, check_destination
 from mfv_dsl.lang.entries import ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.states import Places, places_read
-from mfv_dsl.lang.syntax import Block, Call, Name
+from mfv_dsl.lang.syntax import Block, Call, Name, Text
 
 _PER_HEAD = ("head_scales", "head_mask", "patch_mask")
 #: Those of it that keep a head or do not, and so cannot shorten what it writes.
@@ -179,9 +179,12 @@ def check_uses(scope: Scope, blocks: Sequence[CheckedBlock]) -> None:
     for here in reach.all_reached(scope, blocks):
         call = here.node
         on = trained.get(call.function.text) if isinstance(call, Call) else None
-        if on is None or not isinstance(call, Call) or not isinstance(call.arguments[0], Name):
+        if on is None or not isinstance(call, Call):
             continue
-        relation = here.relation(call.arguments[0])
+        argument = call.arguments[0]
+        if not isinstance(argument, Name | Text):
+            continue
+        relation = here.relation(argument)
         if relation is None or relation in on:
             continue
         if relations is not None and relation not in relations:

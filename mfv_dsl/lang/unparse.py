@@ -94,7 +94,7 @@ def _expression(node: Node) -> tuple[str, int]:
     if isinstance(node, Unary):
         return f"{node.operator}{_part(node.operand, _UNARY)}", _UNARY
     if isinstance(node, Case):
-        return f"{node.relation.text}: {_part(node.value, 0)}", 0
+        return f"{_part(node.relation, 0)}: {_part(node.value, 0)}", 0
     if isinstance(node, Match):
         cases = ", ".join(_part(case, 0) for case in node.cases)
         return f"match {node.subject.text} {{ {cases} }}" if cases else (

@@ -7,7 +7,9 @@ from typing import Any
 
 from mfv_dsl.base.diagnostics import Fix
 from mfv_dsl.base.layers import together
+from mfv_dsl.base.names import listed_relations, plain_spelling, quoted_relation
 from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.texts import tidy
 from mfv_dsl.lang import expressions
 from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.defaults_used import adopt, circle_of
@@ -16,7 +18,8 @@ from mfv_dsl.lang.leaves import each
 from mfv_dsl.lang.literals import MAX_VALUES, numbers_of
 from mfv_dsl.lang.operators import mismatch
 from mfv_dsl.lang.registry import Parameter
-from mfv_dsl.lang.scope import CircularDefault, Scope, TypingContext
+from mfv_dsl.lang.relations import Quoted
+from mfv_dsl.lang.scope import CircularDefault, Scope, TypingContext, Use
 from mfv_dsl.lang.syntax import Expr, Gap, HeadLabel, ListExpr, Name, Range, SetExpr, Text
 from mfv_dsl.lang.value_rules import in_unit, no_repeats, not_a_list
 
@@ -98,6 +101,8 @@ def scalar(
             scope.types[node.span] = "Text"
             return node.value
         return _report_type(scope, node, context, "Text", subject)
+    if "Name" in types and isinstance(node, Text):
+        return _relation_of_data(scope, node, subject)
     if not isinstance(node, Name):
         return _report_type(scope, node, context, types[0], subject)
     if "Boolean" in types:
@@ -184,6 +189,16 @@ def _not_a_choice(scope: Scope, parameter: Parameter, node: Expr, context: Typin
             )  # fmt: skip
 
 
+def _relation_of_data(scope: Scope, node: Text, subject: str) -> str | None:
+    """The name of a relation that a dataset is asked for."""
+    name = tidy(node.value)
+    if not name:
+        scope.error("MFV3014", node, f"a relation in {subject} has no name", "nothing in it")
+        return None
+    scope.types[node.span] = "Relation"
+    return name
+
+
 def _declared(
     scope: Scope, node: Name, context: TypingContext, want: str, subject: str
 ) -> str | None:
@@ -249,11 +264,12 @@ def relation(scope: Scope, node: Expr, context: TypingContext, subject: str) -> 
             return node.text
         _unknown_relation(scope, node, context, relations)
         return None
-    if isinstance(node, Text) and relations and node.value in relations:
-        scope.error(
-            "MFV3001", node, "a relation is written without quotes", "a Text",
-            f"write `{node.value}`", fixes=[Fix("drop the quotes", node.span, node.value)],
-        )  # fmt: skip
+    if isinstance(node, Text):
+        scope.types[node.span] = "Relation"
+        if relations is None or node.value in relations:
+            scope.uses[node.span] = Use("relation", node.value, context.dataset)
+            return Quoted(node.value)
+        _unknown_relation(scope, node, context, relations)
         return None
     node_type = expressions.infer(scope, node, context, "Relation")
     if node_type.name != "Unknown":
@@ -262,9 +278,13 @@ def relation(scope: Scope, node: Expr, context: TypingContext, subject: str) -> 
 
 
 def _unknown_relation(
-    scope: Scope, node: Name, context: TypingContext, relations: dict[str, str]
+    scope: Scope, node: Name | Text, context: TypingContext, relations: dict[str, str]
 ) -> None:
-    if scope.kind(node.text) is not None and node.text not in scope.doubtful:
+    if (
+        isinstance(node, Name)
+        and scope.kind(node.text) is not None
+        and node.text not in scope.doubtful
+    ):
         node_type = expressions.infer(scope, node, context)
         scope.error(
             "MFV3001",
@@ -275,11 +295,20 @@ def _unknown_relation(
         return
     if context.dataset or len(scope.datasets) == 1:
         dataset = context.dataset or next(iter(scope.datasets))
-        label = f"the dataset `{dataset}` has: {', '.join(relations)}"
+        label = f"the dataset `{dataset}` has: {listed_relations(relations)}"
     else:
-        label = f"the datasets have: {', '.join(relations)}"
-    words = [*relations, *(["each"] if context.each else [])]
-    scope.unknown("MFV2001", "relation", node, words, label)
+        label = f"the datasets have: {listed_relations(relations)}"
+    word = node.text if isinstance(node, Name) else node.value
+    near = suggest(word, [*relations, *(["each"] if context.each else [])])
+    if near is None:  # a plain spelling that several have, or one that is nearly right
+        spellings = {plain_spelling(relation): relation for relation in reversed([*relations])}
+        near = spellings.get(suggest(plain_spelling(word), spellings) or "")
+    written = quoted_relation(near) if near in relations else near
+    scope.error(
+        "MFV2001", node, f"unknown relation `{word}`", label,
+        None if written is None else f"did you mean `{written}`?",
+        fixes=[] if written is None else [Fix(f"write `{written}`", node.span, written)],
+    )  # fmt: skip
 
 
 def _split(scope: Scope, node: Expr, context: TypingContext, subject: str) -> str | None:

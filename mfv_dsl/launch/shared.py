@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from mfv_dsl.base.places import store_root
-from mfv_dsl.execute.storage import FolderStorage, Storage
-from mfv_dsl.execute.store import Store
+from mfv_dsl.base.places import store_home, store_root
 
 
 def shared_home() -> str:
-    """Where the store is: an absolute folder, or an address."""
-    home = str(store_root())
-    return home if "://" in home else str(Path(home).absolute())
-
-
-def storage_of(home: str) -> Storage:
-    """The files of the store at ``home``."""
-    return FolderStorage(home)
-
-
-def store_of(home: str) -> Store:
-    """The finished steps of the store at ``home``."""
-    return Store(Path(home))
+    """Where the store is: an absolute folder, or a URL."""
+    home = store_home()
+    return home if "://" in home else str(store_root().absolute())

@@ -18,7 +18,7 @@ from typing import Any
 from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import missing_folders, remove_empty, write_atomically
-from mfv_dsl.base.names import SUFFIX, check_clash, check_name, plain
+from mfv_dsl.base.names import SUFFIX, check_clash, check_name, file_name, plain
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, to_text
@@ -72,7 +72,10 @@ class Library:
 
     def _entry(self, name: str) -> Path:
         """The file or link of a name that is there, wherever it leads; MFV6001 otherwise."""
-        path, names = self.root / f"{check_name(name)}{SUFFIX}", self.names()
+        names = self.names()
+        if name not in names and (of_relation := file_name(name)) in names:
+            name = of_relation  # as the vectors of relations are called whose names are no files'
+        path = self.root / f"{check_name(name)}{SUFFIX}"
         if name not in names:
             near = suggest(name, names)
             help = f"did you mean `{near}`?" if near else None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import VectorFacts
-from mfv_dsl.base.names import SUFFIX, check_name, is_vector_file
+from mfv_dsl.base.names import SUFFIX, check_name, file_name, is_vector_file
 from mfv_dsl.base.places import bundled, user_path
 from mfv_dsl.library.address import hub_address
 from mfv_dsl.library.folder import Library
@@ -36,7 +36,7 @@ def file_of(
 
     if revision is not None:
         address = replace(address, revision=revision)
-    filename = check_name(_name_of(path, name)) + SUFFIX
+    filename = f"{_file_of_name(_name_of(path, name))}{SUFFIX}"
     file = hub.download(address, filename) if download else hub.cached_file(address, filename)
     if file is None:
         raise MfvError(
@@ -105,6 +105,12 @@ def _name_of(path: str, name: str | None) -> str:
             "MFV6014", f"{path} holds several vectors", help=f'name one: `load("{path}", "name")`'
         )
     return name
+
+
+def _file_of_name(name: str) -> str:
+    """The name, or the file's name of the relation that it is; a path is neither."""
+    is_relation = " " in name.strip() or not name.isascii()
+    return check_name(file_name(name) if is_relation and not set("/\\") & set(name) else name)
 
 
 def _here_or_bundled(path: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lsprotocol import types as lsp
 
 from mfv_dsl.base.facts import DatasetFacts
+from mfv_dsl.base.names import quoted_relation
 from mfv_dsl.lang.changes import label_text
 from mfv_dsl.lang.codes import all_codes
 from mfv_dsl.lang.constructors import CONSTRUCTOR
@@ -15,7 +16,8 @@ from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM
 from mfv_dsl.lang.reference import entry_text, parameter_line, signature, types_text
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.lang.scope import Scope, TypingContext
-from mfv_dsl.lang.syntax import ELSE, Block, Declaration
+from mfv_dsl.lang.syntax import ELSE, Block, Declaration, Text
+from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.lsp.analysis import Analysis
 from mfv_dsl.lsp.cursor import Place, place_at
 from mfv_dsl.lsp.forms import arguments_of, defaultable, item_snippet, placeholder
@@ -69,7 +71,7 @@ class _Words:
         elif where == "attribute":
             yield from self.attributes()
         elif where == "subject":
-            known = self.known_relations()
+            known = set(map(quoted_relation, self.known_relations()))
             yield from (word for word in self.relations() if word.label not in known)
         elif where == "case":
             yield from (case for case in self.relations() if case.label not in _NO_CASES)
@@ -84,9 +86,10 @@ class _Words:
 
     def word(
         self, label: str, kind: Kind, doc: str = "", detail: str = "", snippet: str = "",
-        rank: int = 5,
+        rank: int = 5, typed: str = "",
     ) -> lsp.CompletionItem:  # fmt: skip
-        """One entry of the list; ``snippet`` is what is filled in, ``rank`` its place in it."""
+        """One entry of the list; ``snippet`` is what is filled in, ``rank`` its place in it, and
+        ``typed`` what one types for it, where that is another than the label."""
         form = bool(snippet) and self.snippets
         plain = snippet.partition("$")[0].partition("(")[0].rstrip() if snippet else label
         return lsp.CompletionItem(
@@ -94,7 +97,7 @@ class _Words:
             documentation=_markdown(doc) if doc else None,
             insert_text_format=lsp.InsertTextFormat.Snippet if form else None,
             text_edit=lsp.TextEdit(self.range, snippet if form else plain or label),
-            filter_text=label,
+            filter_text=typed or label,
         )  # fmt: skip
 
     # -- items and attributes ---------------------------------------------------------------------
@@ -297,7 +300,7 @@ class _Words:
             return self.place.parameters[0]
         if ITEM.get(self.place.kind) is not None and ITEM[self.place.kind].form == "block":
             return "each" if self.place.kind != "defaults" else "relation"
-        return next(iter(self.known_relations()), "relation")
+        return next(map(quoted_relation, self.known_relations()), "relation")
 
     def relations(self) -> Iterator[lsp.CompletionItem]:
         """The relations of the datasets that may be meant."""
@@ -307,7 +310,10 @@ class _Words:
         for name in self.place.parameters:
             yield self.word(name, Kind.TypeParameter, "", "the family's", rank=1)
         for relation, dataset in self.known_relations().items():
-            yield self.word(relation, Kind.EnumMember, "", f"relation of {dataset}", rank=2)
+            yield self.word(
+                quoted_relation(relation), Kind.EnumMember, "", f"relation of {dataset}", rank=2,
+                typed=relation,
+            )  # fmt: skip
 
     def known_relations(self) -> dict[str, str]:
         """Relations with the dataset that has them: that of the block, else all."""
@@ -344,8 +350,13 @@ class _Words:
 
     # -- texts ------------------------------------------------------------------------------------
     def texts(self) -> Iterator[lsp.CompletionItem]:
-        """Vectors of the library that is named before, or paths."""
+        """Relations, vectors of the library that is named before, or paths."""
         parameter, _ = self.place.expected()
+        if self.takes_relations(parameter):
+            for relation, dataset in self.known_relations().items():
+                inside = unparse(Text(relation))[1:-1]
+                yield self.word(inside, Kind.EnumMember, "", f"relation of {dataset}")
+            return
         call, entry = self.place.call, ITEM.get(self.place.kind)
         loads = call is not None and call.word == "load"
         if call is not None and loads and call.index == 1 and call.arguments:
@@ -359,6 +370,16 @@ class _Words:
             beside = Path(self.analysis.source.name).parent if included else None
             for path, is_folder in paths_from(self.place.word, loads, beside):
                 yield self.word(path, Kind.Folder if is_folder else Kind.File)
+
+    def takes_relations(self, parameter: Parameter | None) -> bool:
+        """Whether a text that is typed here is a relation."""
+        if self.place.frames and self.place.frames[-1].kind == "match":
+            return True
+        if parameter is not None:
+            kinds = {"Relation", "List[Relation]", "List[Name]"}
+            return not kinds.isdisjoint(parameter.types)
+        call = self.place.call
+        return call is not None and self.is_family(call.word)
 
 
 def _types(parameter: Parameter, in_list: bool) -> tuple[str, ...]:

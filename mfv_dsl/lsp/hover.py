@@ -102,21 +102,26 @@ def _of_node(analysis: Analysis, path: list[Node], offset: int) -> tuple[Span, s
         if entry is not None:
             facts = _facts_of(analysis, item) if entry.kind == "constructor" else ""
             return node.span, entry_text(entry) + facts + _options(analysis, parent)
-    if isinstance(node, Text) and isinstance(parent, Call):
-        return _loaded(analysis, parent)
-    if isinstance(node, Name):
+    is_relation = isinstance(node, Text) and (
+        (found := symbol_at(analysis, node.span.start)) is not None and found[0] == node.span
+    )
+    if isinstance(node, Text) and not is_relation:
+        return _loaded(analysis, parent) if isinstance(parent, Call) else None
+    if isinstance(node, Name | Text):
         text = _name(analysis, item, path, node)
         return None if text is None else (node.span, text)
     return None
 
 
 # -- names ----------------------------------------------------------------------------------------
-def _name(analysis: Analysis, item: Item, path: list[Node], node: Name) -> str | None:
+def _name(analysis: Analysis, item: Item, path: list[Node], node: Name | Text) -> str | None:
     scope = analysis.scope
     found = symbol_at(analysis, node.span.start)
     if scope is None:
         return None
     if found is None:
+        if isinstance(node, Text):
+            return None
         if node.text == "each":
             return "`each`: the relation under test"
         return _choice(analysis, item, path, node)

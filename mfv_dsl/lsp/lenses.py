@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from lsprotocol import types as lsp
 
-from mfv_dsl.base.places import finished
+from mfv_dsl.base.errors import MfvError
+from mfv_dsl.execute.storage import finished
 from mfv_dsl.lang.changes import label_text
 from mfv_dsl.lang.syntax import Block
 from mfv_dsl.lsp.analysis import Analysis
@@ -24,7 +27,9 @@ def lenses(
     """
     if plan is None or analysis.recipe is None:
         return []
-    stored = finished(step.key for step in plan.steps)
+    stored: set[str] = set()
+    with suppress(OSError, MfvError):  # a store that cannot be reached has nothing to show
+        stored = finished(step.key for step in plan.steps)
     ends = _ends(plan)
     result = []
     for item in analysis.recipe.items:

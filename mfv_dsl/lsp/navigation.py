@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mfv_dsl.base.names import meant_relation
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.entries import CONSTANTS, FUNCTION
 from mfv_dsl.lang.inclusion import Joined
 from mfv_dsl.lang.lexer import MAX_NAME
-from mfv_dsl.lang.scope import Scope
+from mfv_dsl.lang.relations import relation_text
+from mfv_dsl.lang.scope import Scope, Use
 from mfv_dsl.lang.syntax import Attribute, Block, Declaration, Expr, Item, Name, Text
 from mfv_dsl.lsp.analysis import Analysis
 
@@ -41,14 +43,15 @@ def occurrences(analysis: Analysis) -> Iterator[tuple[Span, Symbol, bool]]:
     for item in recipe.items:
         yield from _declared(item)
         for node in item.walk():
-            use = scope.uses.get(node.span) if isinstance(node, Name) else None
-            use = use or swept.get(node.span)
+            text = relation_text(node) if isinstance(node, Name | Text) else None
+            use = None if text is None else scope.uses.get(node.span) or swept.get(node.span)
             # what is written out may have the place of something else
-            if use is not None and isinstance(node, Name) and use.text == node.text:
+            if use is not None and text is not None and _is_said(use, text):
                 owner = item.span if use.of == "parameter" else None
                 yield node.span, Symbol(use.of, use.text, owner), False
             elif item.kind.text == "dataset" and scope.types.get(node.span) == "Relation":
-                yield node.span, Symbol("relation", _text(analysis, node.span)), True
+                own = str(relation_text(node) if isinstance(node, Name | Text) else "")
+                yield node.span, Symbol("relation", own), True
         if isinstance(item, Block) and item.kind.text == "profile":
             for attribute in item.attributes:
                 yield from _changed(analysis, attribute)
@@ -69,8 +72,11 @@ def _unread(scope: Scope, item: Item) -> Iterator[tuple[Span, Symbol, bool]]:
             yield node.span, Symbol("name", node.text), False
 
 
-def _text(analysis: Analysis, span: Span) -> str:
-    return analysis.source.text[span.start : span.end]
+def _is_said(use: Use, text: str) -> bool:
+    """Whether ``text`` is the name of what is used, or of a relation another spelling."""
+    if use.of == "relation":
+        return meant_relation(text, (use.text,)) is not None
+    return use.text == text
 
 
 def _declared(item: Item) -> Iterator[tuple[Span, Symbol, bool]]:

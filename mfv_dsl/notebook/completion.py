@@ -94,6 +94,6 @@ def _in_recipe(cell: str, cursor: int) -> SimpleMatcherResult:
             continue
         start = starts[edit.range.start.line] + edit.range.start.character
         typed = text[start:offset]
-        if edit.new_text.startswith(typed):
+        if edit.new_text.removeprefix('"').startswith(typed.removeprefix('"')):
             found.append(edit.new_text)
     return _result(typed, tuple(found))

@@ -10,6 +10,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import check_clash, check_name
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.checked import Checked, CheckedBlock
+from mfv_dsl.lang.relations import relation_text
 from mfv_dsl.lang.saves import is_per_relation, vector_name
 from mfv_dsl.lang.syntax import Call, Expr, Name
 from mfv_dsl.plan.arithmetic import finite, sum_text
@@ -183,6 +184,7 @@ def _declared_name(expr: Expr) -> str:
 
 
 def _relation_of(expr: Expr, context: Context) -> str | None:
-    if isinstance(expr, Call) and expr.arguments and isinstance(expr.arguments[0], Name):
-        return context.relation(expr.arguments[0].text)
-    return None
+    if not isinstance(expr, Call) or not expr.arguments or expr.function.text == "load":
+        return None
+    relation = relation_text(expr.arguments[0])
+    return None if relation is None else context.relation(relation)

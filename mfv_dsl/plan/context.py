@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.lang.syntax import Expr, Match, substituted
+from mfv_dsl.lang.relations import bound, substituted
+from mfv_dsl.lang.syntax import Expr, Match
 from mfv_dsl.lang.unparse import unparse
 
 
@@ -40,8 +41,8 @@ class Context:
     about: str | None = None
 
     def relation(self, name: str) -> str:
-        """The relation that a name stands for: its own, unless it is bound."""
-        return self.relations.get(name, name)
+        """The relation that a name stands for: its own, unless it is bound and not quoted."""
+        return bound(name, self.relations)
 
 
 def case_of(expr: Match, context: Context) -> Expr:

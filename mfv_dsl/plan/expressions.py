@@ -15,10 +15,12 @@ from typing import Any
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import open_regular
+from mfv_dsl.base.names import quoted_relation
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.destinations import DRAWN
 from mfv_dsl.lang.entries import DEFAULT_HEADS, FUNCTION, ITEM, TRAINING_SPLIT
 from mfv_dsl.lang.registry import Parameter
+from mfv_dsl.lang.relations import relation_text
 from mfv_dsl.lang.sweeps import reading_text
 from mfv_dsl.lang.syntax import Binary, Call, Expr, Match, Name, Number, Unary, spine
 from mfv_dsl.lang.unparse import unparse
@@ -149,10 +151,11 @@ class Planner(StatesPlanner):
     def member(self, call: Call, context: Context) -> Context:
         """The context in which a family's value stands for its member ``call``."""
         family = self.checked.vectors[call.function.text]
-        relations = [argument.text for argument in call.arguments if isinstance(argument, Name)]
+        relations = [relation_text(argument) for argument in call.arguments]
         bound = {
             parameter.text: context.relation(relation)
             for parameter, relation in zip(family.parameters, relations, strict=True)
+            if relation is not None
         }
         return replace(context, relations=bound)
 
@@ -225,7 +228,7 @@ class Planner(StatesPlanner):
         else:
             heads = self.heads(options["heads"], replace(context, about=relation))
         parameters = parameters_of("extract", options) | {"relation": relation}
-        label = f"fv({relation}){context.variation}"
+        label = f"fv({quoted_relation(relation)}){context.variation}"
         if parameters.pop("site", "attention") != "attention":
             parameters["site"] = site
             label += f" of {site}"
@@ -281,7 +284,7 @@ class Planner(StatesPlanner):
         context = replace(
             context, model=block.model, dataset=block.dataset, relations={"each": relation}
         )
-        label = f"{titled(block)}({relation})"
+        label = f"{titled(block)}({quoted_relation(relation)})"
         parameters = {p.stored_name: block[p.name] for p in options_in_key(ITEM["tune"])}
         parameters["relation"] = relation
         if parameters["items"] == "all":

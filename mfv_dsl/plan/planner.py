@@ -10,7 +10,8 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.lang.checked import Checked, CheckedBlock
-from mfv_dsl.lang.syntax import Call, Name
+from mfv_dsl.lang.relations import relation_text
+from mfv_dsl.lang.syntax import Call
 from mfv_dsl.plan.context import Context
 from mfv_dsl.plan.lengths import check_pictures
 from mfv_dsl.plan.operations import OPERATIONS, step_key
@@ -102,7 +103,7 @@ class StepPlanner:
 
     def relations_of(self, block: CheckedBlock) -> tuple[str, ...]:
         """The relations that a block is about."""
-        relations: tuple[str, ...] = block["on"]
+        relations = tuple(str(relation) for relation in block["on"] or ())
         return relations or self.dataset_facts(self.context_of(block)).relations
 
     def options(self, call: Call) -> dict[str, Any]:
@@ -126,5 +127,6 @@ def parameters_of(operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def relation_argument(call: Call) -> str:
     """The name of a relation, or of what stands for one, that a call is about."""
     argument = call.arguments[0] if call.arguments else call.keywords[0].value
-    assert isinstance(argument, Name)
-    return argument.text
+    relation = relation_text(argument)
+    assert relation is not None, f"not a relation: {argument!r}"
+    return relation

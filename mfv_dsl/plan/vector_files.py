@@ -8,6 +8,7 @@ from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.names import quoted_relation
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.plan.steps import Save, Step, TuneRow
 
@@ -35,7 +36,7 @@ def check_files(
     by_key = {step.key: step for step in steps}
     place = {step.key: number for number, step in enumerate(steps)}
     vectors = [(saved.name, saved.step) for save in saves for saved in save.vectors]
-    vectors += [(f"{row.tune}({row.relation})", row.step) for row in tunes]
+    vectors += [(f"{row.tune}({quoted_relation(row.relation)})", row.step) for row in tunes]
     for name, key in vectors:
         behind, work = {key}, [key]
         while work:

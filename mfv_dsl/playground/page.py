@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from mfv_dsl.base.names import quoted_relation
 from mfv_dsl.data.drawn_scene import DrawnScene
 from mfv_dsl.data.world import COLOURS, SHAPES
 from mfv_dsl.playground import shown
@@ -181,7 +182,7 @@ class _Page:
                 self.card_notice = gr.HTML(elem_id="mfv-card-notice")
 
     def _example(self) -> str:
-        relations = self.studio.dataset.relations
+        relations = [quoted_relation(one) for one in self.studio.dataset.relations[:2]]
         return f"fv({relations[0]})" + (f" - fv({relations[1]})" if len(relations) > 1 else "")
 
     def _names(self) -> str:

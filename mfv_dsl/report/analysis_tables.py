@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from mfv_dsl.base.numbers import decimals, p_value, percent
@@ -28,7 +27,7 @@ def decoded_table(decodings: Sequence[VectorTokens]) -> Table:
         for decoding in decodings:
             pairs = zip(decoding.words, decoding.scores, strict=True)
             text = ", ".join(f"{word} {score:.1f}" for word, score in pairs)
-            table.add_row(str(decoding.layer), escape(text))
+            table.add_row(str(decoding.layer), text)
         return table
     decoding = decodings[0]
     probabilities = decoding.probabilities
@@ -37,7 +36,7 @@ def decoded_table(decodings: Sequence[VectorTokens]) -> Table:
         table.add_column("probability", justify="right")
     for i, word in enumerate(decoding.words):
         p = [] if probabilities is None else [f"{probabilities[i]:.3f}"]
-        table.add_row(escape(word), f"{decoding.scores[i]:.2f}", *p)
+        table.add_row(word, f"{decoding.scores[i]:.2f}", *p)
     return table
 
 
@@ -92,7 +91,7 @@ def models_compared_table(pairs: Mapping[tuple[str, str], ModelComparison]) -> T
                   "p  ": "right"})  # fmt: skip
     for (one, other), pair in pairs.items():
         table.add_row(
-            escape(one), escape(other), decimals(pair.spearman), p_value(pair.spearman_p),
+            one, other, decimals(pair.spearman), p_value(pair.spearman_p),
             decimals(pair.pearson), p_value(pair.pearson_p), decimals(pair.cka),
             decimals(pair.cka_by_chance), p_value(pair.cka_p),
         )  # fmt: skip
@@ -127,9 +126,9 @@ def answers_table(
         table.add_column("with the vector", justify="left")
         table.add_column("p", justify="right")
     for i, (name, probability) in enumerate(before):
-        row = [escape(name), f"{probability:.3f}"]
+        row = [name, f"{probability:.3f}"]
         if after is not None:
             other, other_probability = after[i]
-            row += [escape(other), f"{other_probability:.3f}"]
+            row += [other, f"{other_probability:.3f}"]
         table.add_row(*row)
     return table

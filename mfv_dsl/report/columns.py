@@ -46,7 +46,8 @@ def result_columns(
     for title, metric in _METRIC.items():
         columns[title] = reported(RESULT_COLUMNS[title], metric)
         if title == "accuracy %":
-            columns["sd over seeds"] = reported(RESULT_COLUMNS["sd over seeds"], metric)
+            for beside in ("sd over seeds", "blind %"):
+                columns[beside] = reported(RESULT_COLUMNS[beside], metric)
     for title, (metric, column) in CHOICE_COLUMNS.items():
         columns[title] = reported(column, metric)
     columns["vs zero-shot"] = [

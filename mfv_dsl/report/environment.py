@@ -31,7 +31,8 @@ def environment_text(environment: Environment) -> str:
         free = f"{place.free / 1e9:.0f} of {place.memory / 1e9:.0f} GB free"
         lines.append(f"{place.name}: {place.what}, {free}")
     lines += [f"{environment.threads} threads", f"models' files are kept in {environment.cache}",
-              f"finished steps are kept in {environment.store}", ""]  # fmt: skip
+              f"finished steps are kept in {environment.store}", _store_line(environment),
+              ""]  # fmt: skip
     width = max(len(fit.name) for fit in environment.fits)
     lines.append(f"{'about what fits':<{width}}  bf16      fp32      files")
     lines += [
@@ -47,6 +48,14 @@ def environment_text(environment: Environment) -> str:
         lines.append(f"{model} runs" if problem is None else f"{model} does not run: {problem}")
     lines += [f"to install what is missing: {command}" for command in environment.advice]
     return "\n".join(lines) + "\n"
+
+
+def _store_line(environment: Environment) -> str:
+    if environment.store_problem is not None:
+        return f"  where none can be kept: {environment.store_problem}"
+    if environment.store_is_atomic:
+        return "  which can be written, also by several at once"
+    return "  which can be written; it does not tell who of several was first, who may work twice"
 
 
 def machine_text(machine: Machine | None) -> str:

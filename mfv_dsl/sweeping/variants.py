@@ -14,8 +14,9 @@ from mfv_dsl.api import Recipe
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.names import DEVICES, plain
-from mfv_dsl.base.places import finished, identity_of_place
+from mfv_dsl.base.places import identity_of_place
 from mfv_dsl.base.source import Source
+from mfv_dsl.execute.storage import finished
 from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.lang.sweeps import COLUMNS
 from mfv_dsl.lang.syntax import Axis

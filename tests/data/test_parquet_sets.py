@@ -47,7 +47,7 @@ def row(shade: int, query: str = "cup", answer: str = "plate", relation: str = "
 
 # -- parquet --------------------------------------------------------------------------------------
 def test_rows_with_their_images(tmp_path: Path):
-    rows = [row(10), row(20), row(10, query="fork"), row(30, relation="to the left of"), row(40)]
+    rows = [row(10), row(20), row(10, query="fork"), row(30, relation="left"), row(40)]
     file = write(tmp_path / "set.parquet", rows)
     dataset = open_dataset("parquet", file=file, extract=0, train=0, validation=0, test=1)
     items = dataset.items("next_to", "test")
@@ -213,7 +213,7 @@ def test_blink(tmp_path: Path):
     file = write(tmp_path / "set.parquet", rows)
     table = read_table("blink", file=file)
     assert triples(table) == {
-        ("bed", "at_the_right_side_of", "dining table"), ("person", "on_top_of", "bed")
+        ("bed", "at the right side of", "dining table"), ("person", "on top of", "bed")
     }  # fmt: skip
     assert table.dropped == {
         "questions whose answer is hidden": 1, "questions that cannot be taken apart": 2,

@@ -70,6 +70,6 @@ def test_what_holds_when_all_heads_are_tested_together():
     assert np.isnan(heads[2].by_relation["left"][1]).all()
     # one of all is 5 % likely to be this far out; of 159 tests 0.05 / 159 is asked for
     table = heads_table(heads)
-    assert [cell.endswith("]*") for cell in table.columns[3]._cells] == [True, False, False]
+    assert [str(cell).endswith("]*") for cell in table.columns[3]._cells] == [True, False, False]
     assert "tested together" in table.caption
     assert heads_table(heads[1:]).caption is None

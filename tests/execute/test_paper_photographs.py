@@ -18,7 +18,7 @@ SHORT = (
     "defaults.tune.epochs=2", "defaults.tune.select_items=5",
 )  # fmt: skip
 RELATIONS = {
-    "gqa": ["above", "below", "left", "right", "next_to", "behind", "in_front_of"],
+    "gqa": ["above", "below", "left", "right", "next to", "behind", "in front of"],
     "agentic": ["wearing", "holding", "riding"],
     "transfer": ["left", "right", "above", "below"],
     "cutouts": ["above", "below", "left", "right"],

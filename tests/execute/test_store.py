@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,12 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
+from mfv_dsl.base.places import step_name
 from mfv_dsl.execute import session
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.operations import PERFORM, heads
-from mfv_dsl.execute.store import Damaged, Store, StoredStep
+from mfv_dsl.execute.storage import finished
+from mfv_dsl.execute.store import Damaged, Foreign, Store, StoredParts, StoredStep, store_at
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
@@ -26,7 +29,9 @@ from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.methods.selection import Heads
 from mfv_dsl.methods.vectors import Space, Vector
+from mfv_dsl.plan.steps import Step
 from tests.cli.support import mfv_command
+from tests.execute.s3 import bucket, s3_server  # noqa: F401
 
 RECIPE = """mfv 1
 model m = tiny()
@@ -203,6 +208,96 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
     assert (tmp_path / "c" / "results.csv").read_text() == wanted_text
     kinds = {type(entry) for entry in store.entries()}
     assert kinds == {StoredStep}
+
+
+# -- a store that several share -------------------------------------------------------------------
+def test_what_another_version_keeps_in_its_own_form_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Two versions on one store each find what they kept, however often they take turns."""
+    here, key = Store(tmp_path), "a" * 64
+    with monkeypatch.context() as patch:  # a version in which a norm is a text
+        patch.setattr("mfv_dsl.execute.store.__version__", "9.1")
+        here.put(key, "1.5", "x", "norm")
+    theirs = here.path(key).read_bytes()
+    with pytest.raises(Foreign, match="9.1 wrote it"):
+        here.get(key, "norm")
+    for _ in range(2):
+        here.put(key, 1.5, "x", "norm")
+        assert here.get(key, "norm") == 1.5 and here.path(key).read_bytes() == theirs
+    assert len(list(here.entries())) == 2 and here.clear() == 2 and key not in here
+    here.put(key, "1.5", "x", "norm")  # of this very version it is damage, and made again
+    here.put(key, 1.5, "x", "norm")
+    assert here.get(key, "norm") == 1.5 and len(list(here.entries())) == 1
+
+
+def test_several_who_keep_one_step_at_once_leave_it_whole(tmp_path: Path):
+    store, key, start = Store(tmp_path), "b" * 64, threading.Barrier(4)
+    wrong: list[BaseException] = []
+
+    def keep() -> None:
+        start.wait()
+        try:
+            for _ in range(5):
+                store.put(key, GOOD, "x", "extract")
+                assert same(store.get(key, "extract"), GOOD)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=keep) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and store.storage.names("") == [step_name(key)]
+
+
+@pytest.mark.parametrize("home", ["memory", pytest.param("s3", marks=pytest.mark.slow)])
+def test_a_store_of_objects_is_as_one_in_a_folder(
+    home: str, tmp_path: Path, request: pytest.FixtureRequest
+):
+    root = "memory://lab" if home == "memory" else request.getfixturevalue("bucket")
+    store, key = store_at(f"{root}/{tmp_path.name}"), "c" * 64
+    parts, step = StoredParts(store, fresh=False), Step(key, "extract", "x", {}, {})
+    assert key not in store
+    with pytest.raises(KeyError):
+        store.get(key)
+    with store.open_for_writing():
+        assert parts.keep(step, "1", lambda: 0.5) == parts.keep(step, "1", lambda: 1.5) == 0.5
+        assert parts.missing(step, ["1", "2"]) == ["2"]
+        store.put(key, GOOD, "x", "extract")
+        store.drop_parts(key)
+    assert key in store and same(store.get(key, "extract"), GOOD)
+    (entry,) = store.entries()
+    assert isinstance(entry, StoredStep) and str(entry.path).startswith(root)
+    assert entry.bytes == len(store.storage.read(step_name(key)))
+    store.storage.write(step_name(key), store.storage.read(step_name(key))[:-1])
+    with pytest.raises(Damaged):
+        store.get(key)
+    assert list(store.entries()) == [entry.path]
+    assert store.storage.names("") == [step_name(key)] and store.clear() == 1
+    assert store.storage.names("") == []
+
+
+@pytest.mark.slow
+def test_a_run_with_its_store_in_s3_gives_what_it_gives_in_a_folder(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+):  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
+    wanted = mfv.Recipe(RECIPE).run(tmp_path / "wanted")
+    monkeypatch.setenv("MFV_HOME", f"{bucket}/{tmp_path.name}")
+    first = mfv.Recipe(RECIPE).run(tmp_path / "first")
+    assert first.cached == 0
+    for folder in ("first", "second"):  # it is there; and files are copied from there
+        assert mfv.Recipe(RECIPE).run(tmp_path / folder).cached == len(first.values)
+        table = (tmp_path / folder / "results.csv").read_bytes()
+        assert table == (tmp_path / "wanted" / "results.csv").read_bytes()
+    assert all(same(first.values[key], wanted.values[key]) for key in wanted.values)
+    assert finished(first.values) == set(first.values)
+    store_at(f"{bucket}/{tmp_path.name}").clear()
+    assert mfv.Recipe(RECIPE).run(tmp_path / "first").cached == 0
+    assert not (tmp_path / "s3:").exists() and not Path("s3:").exists()
 
 
 # -- entries whose hash is right and whose form is not -------------------------------------------

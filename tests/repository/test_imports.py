@@ -26,7 +26,7 @@ ALLOWED = {
     "library": {"methods"},
     "execute": {"lang", "plan", "data", "models", "engine", "methods", "library", "version"},
     "launch": {"lang", "plan", "execute", "models", "version"},
-    "lsp": {"lang", "plan", "library", "findings", "version"},
+    "lsp": {"lang", "plan", "library", "findings", "version", "execute.storage"},
     "playground": {
         "lang",
         "plan",

@@ -10,7 +10,9 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.asked import choice_of_item, question_of
-from mfv_dsl.data.items import Prompt
+from mfv_dsl.data.items import Item, Prompt
+from mfv_dsl.data.statistics import blind_chances
+from mfv_dsl.data.table import FileDataset
 from mfv_dsl.engine.edits import Edit, Span
 from mfv_dsl.engine.finite import NotFinite
 from mfv_dsl.engine.positions import no_text, wording
@@ -85,8 +87,18 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
         ),
         tuple(wordings.texts),
         zero_shot_said,
+        None if chooses else _blind(session, step, queries),
         tuple(choice_of_item(query).options for query in queries) if chooses else (),
     )
+
+
+def _blind(session: Session, step: Step, queries: Sequence[Item]) -> np.ndarray | None:
+    """How probably a guess by the frequency of answers is right (prompts,).  Scenes that are drawn
+    have all answers equally often, so that there is nothing to guess by."""
+    dataset, p = session.dataset(step), step.parameters
+    if not isinstance(dataset, FileDataset):
+        return None
+    return np.array(blind_chances(dataset, p["relation"], p["split"], queries))
 
 
 class Wordings:
