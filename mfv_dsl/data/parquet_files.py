@@ -22,7 +22,7 @@ from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.images import LARGEST
-from mfv_dsl.data.json_values import BadValue, shown
+from mfv_dsl.data.json_values import BadValue, cell_shown
 
 _BATCH = 64  # rows whose images are in memory at once
 
@@ -186,11 +186,3 @@ def texts_in(row: Row, column: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise BadValue(f"`{column}` is {cell_shown(value)}, not a list of texts")
     return value
-
-
-def cell_shown(value: Any) -> str:
-    """A cell as an error quotes it."""
-    try:
-        return shown(value)
-    except (TypeError, ValueError):  # bytes, dates and the like
-        return f"a {type(value).__name__}"

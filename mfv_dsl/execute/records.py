@@ -16,6 +16,7 @@ from typing import Any
 
 from mfv_dsl.base.arguments import ArgumentError, shown, texts, whole
 from mfv_dsl.base.columns import (
+    CHOICE_FIELDS,
     MEAN,
     OFF_TASK_COLUMNS,
     cell,
@@ -223,6 +224,9 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
                 "off_task_before": f"{100 * off_task['before']:.0f}",
                 "off_task_n": str(off_task["n"]),
             }
+        values |= {
+            name: f"{100 * row[name]:.0f}" for name in CHOICE_FIELDS if row.get(name) is not None
+        }
         for name, gain in row.get("against", {}).items():
             values |= dict(_tests(name, gain))
         for name, gain in row.get("against", {}).items():

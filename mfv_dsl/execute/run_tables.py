@@ -20,13 +20,15 @@ from mfv_dsl.execute.tables import (
     LATER,
     NORMS,
     OF_RESULTS,
+    OPTIONS,
     SIMILARITY,
     Line,
     first_columns,
 )
 
 #: Columns whose values are words whatever they look like, in every table of a CSV file.
-_WORDS = ("step", "relation", "by", "tune", "variable", "vector", "other", "model", "dataset")
+_WORDS = ("step", "relation", "by", "tune", "variable", "vector", "other", "model", "dataset",
+          "image", "place", "question", "text")  # fmt: skip
 
 
 class RunTables:
@@ -166,7 +168,8 @@ def _items(run: RunTables) -> list[Line]:
     return lines
 
 
-_FILES = {"heads": HEADS, "epochs": EPOCHS, "norms": NORMS, "similarity": SIMILARITY}
+_FILES = {"heads": HEADS, "epochs": EPOCHS, "norms": NORMS, "similarity": SIMILARITY,
+          "options": OPTIONS}  # fmt: skip
 #: Every table of a run by name, and what gives its lines.
 TABLES: Mapping[str, Callable[[RunTables], list[Line]]] = {
     **{name: _of_results(name) for name in OF_RESULTS},
@@ -175,4 +178,5 @@ TABLES: Mapping[str, Callable[[RunTables], list[Line]]] = {
     "epochs": _of_csv(EPOCHS, _older_epochs),
     "norms": _of_csv(NORMS),
     "similarity": _of_csv(SIMILARITY),
+    "options": _of_csv(OPTIONS),
 }

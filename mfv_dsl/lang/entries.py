@@ -64,6 +64,13 @@ CONTROLS = (
 _CONTROLLED = "the same measured " + ", ".join(f"with {control.doc}" for control in CONTROLS)
 #: Those of them that ask about the cells of a grid, which `scenes` alone has.
 OFF_TASKS_BY_CELL = ("where", "what")
+#: The ways of answering in which one of a question's options is the answer.
+CHOOSING = ("choice", "choice_text", "yes_no")
+#: The metrics that need some of them.
+CHOICE_METRICS = {
+    "letter_accuracy": ("choice",), "text_accuracy": ("choice", "choice_text"),
+    "text_sum_accuracy": ("choice", "choice_text"), "chance": CHOOSING,
+}  # fmt: skip
 #: The metrics of an `eval` that are measured on off-task prompts.
 OFF_TASK_METRICS = ("off_task_kl", "off_task_accuracy")
 #: The kinds of off-task prompts, and how many demonstrations each has.
@@ -264,9 +271,13 @@ ITEMS = (
                       from_defaults=True, key="always", acts_in=VECTOR_WRITES),
             Parameter("answer", ("Choice",), "what counts as the model's answer: the object "
                       "that the likeliest next token begins (`first_token`: even where it begins "
-                      "several), whose whole name is likeliest, or that greedy generation begins "
-                      "with", "first",
-                      choices=("first", "first_token", "full", "generate"), from_defaults=True),
+                      "several), whose whole name is likeliest (`full`), or that greedy generation "
+                      "begins with (`generate`); of items that have a question with options, the "
+                      "option whose letter is likeliest, on average over all turns of their list "
+                      "(`choice`), or whose text is, for each token (`choice_text`); or whether "
+                      "the next token is yes or no (`yes_no`)", "first",
+                      choices=("first", "first_token", "full", "generate", *CHOOSING),
+                      later=CHOOSING, from_defaults=True),
             Parameter("against", ("Eval", "List[Eval]"), "evals of the same items to show the "
                       "paired difference from", (), key="never", may_be_empty=True),
             Parameter("margin", ("Number",), "with `against`: whether a loss of more than this is "
@@ -276,12 +287,19 @@ ITEMS = (
                       choices=tuple(control.name for control in CONTROLS), acts_in=WRITES,
                       may_be_empty=True),
             Parameter("metrics", ("List[Choice]",), "what is reported; `confusion` is how often "
-                      "each relation's object was the answer; of what is written off its task, on "
-                      "prompts of the dataset's other relations, `off_task_kl` is KL(unedited ‖ "
-                      "edited) of the next token, and `off_task_accuracy` how many answers are "
-                      "right without and with it", ("accuracy", "p_answer"),
-                      choices=("accuracy", "p_answer", "confusion", *OFF_TASK_METRICS),
-                      later=OFF_TASK_METRICS, from_defaults=True, key="never"),
+                      "each relation's object was the answer, `balanced_accuracy` the mean over "
+                      "right answers of how often each was given; of questions with options "
+                      "`chance` is what guessing gives, and always the most frequent answer, "
+                      "`letter_accuracy` that of letters in the set's own order, `text_accuracy` "
+                      "and `text_sum_accuracy` those of the options' texts, for each token and as "
+                      "they are; of what is written off its task, on prompts of the dataset's "
+                      "other relations, `off_task_kl` is KL(unedited ‖ edited) of the next token, "
+                      "and `off_task_accuracy` how many answers are right without and with it",
+                       ("accuracy", "p_answer"),
+                      choices=("accuracy", "p_answer", "confusion", "balanced_accuracy",
+                               *CHOICE_METRICS, *OFF_TASK_METRICS),
+                      later=("balanced_accuracy", *CHOICE_METRICS, *OFF_TASK_METRICS),
+                      from_defaults=True, key="never"),
             Parameter("off_task", ("Choice",), "which off-task prompts: other relations, shown by "
                       "four demonstrations (few_shot) or named in the question (named); of "
                       "`scenes`, in words that only the bundled models know, in which cell an "
