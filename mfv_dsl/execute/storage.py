@@ -247,9 +247,9 @@ def storage_at(home: str | Path) -> Storage:
 
 @cache
 def _object_storage(url: str) -> Storage:
-    from mfv_dsl.execute.object_storage import ObjectStorage
+    from mfv_dsl.execute.object_storage import object_storage
 
-    return ObjectStorage(url)
+    return object_storage(url)
 
 
 def creates_once(storage: Storage) -> bool:

@@ -210,7 +210,7 @@ def test_what_is_wrong_with_an_object_store_is_told_alike(
         assert caught.value.help and "//" in caught.value.message
         return caught.value.code
 
-    missing = object_storage.ObjectStorage("s3://nobody-has-this/x")
+    missing = object_storage.S3Storage("s3://nobody-has-this/x")
     assert {code(use) for use in uses(missing)} == {"MFV6142"}
     system = missing._fs
     with monkeypatch.context() as patch:
@@ -218,12 +218,12 @@ def test_what_is_wrong_with_an_object_store_is_told_alike(
             patch.delenv(secret)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         system.clear_instance_cache()
-        refused = object_storage.ObjectStorage(f"{bucket}/x")
+        refused = object_storage.S3Storage(f"{bucket}/x")
         assert code(uses(refused)[0]) == "MFV6143"
         system.clear_instance_cache()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        away = object_storage.ObjectStorage(f"{bucket}/x")
+        away = object_storage.S3Storage(f"{bucket}/x")
         away._fs.retries = 1
         assert code(uses(away)[3]) == "MFV6144"
     system.clear_instance_cache()
@@ -234,7 +234,7 @@ def test_a_service_that_knows_no_conditions_creates_by_looking(
     bucket: str,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ):
-    storage = object_storage.ObjectStorage(f"{bucket}/old")
+    storage = object_storage.S3Storage(f"{bucket}/old")
     plain = storage._fs.pipe_file
 
     def without_conditions(path: str, data: bytes, mode: str = "overwrite") -> None:
