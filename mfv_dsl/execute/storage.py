@@ -192,7 +192,7 @@ class FolderStorage:
         folder = self.path(prefix) if prefix else self.root
         try:
             entries = list(os.scandir(folder))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
         for entry in entries:
             name = f"{prefix}/{entry.name}" if prefix else entry.name

@@ -17,6 +17,7 @@ from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute import object_storage
 from mfv_dsl.execute import storage as storages
+from mfv_dsl.execute.environment import _try_store
 from mfv_dsl.execute.storage import FolderStorage, Storage, creates_once, storage_at
 from tests.execute.s3 import bucket, s3_server  # noqa: F401
 
@@ -173,6 +174,20 @@ def test_what_is_tried_on_a_storage_leaves_nothing(tmp_path: Path):
     assert creates_once(FolderStorage(tmp_path / "new" / "store")) and not list(tmp_path.iterdir())
     memory = storage_at("memory://probed/here")
     assert creates_once(memory) and memory.names("") == []
+
+
+def test_doctor_says_whether_the_store_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
+    assert _try_store() == (None, True) and not list(tmp_path.iterdir())
+    (tmp_path / "store").write_text("no folder")
+    problem, is_atomic = _try_store()
+    assert is_atomic is None and problem is not None and str(tmp_path / "store") in problem
+    with pytest.raises(NotADirectoryError):  # rather than no files
+        storage_at(tmp_path / "store").names("steps")
+    monkeypatch.setenv("MFV_HOME", "nowhere://bucket")
+    assert "nowhere" in str(_try_store()[0])
 
 
 def test_a_file_url_is_a_folder(tmp_path: Path):
