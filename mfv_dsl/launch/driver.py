@@ -81,6 +81,18 @@ def perform(
             before they do anything, MFV5675 for settings that need one process, MFV6120 to MFV6124
             for a store that cannot be written; and what :class:`Crew`'s executor raises.
     """
+    result_of = perform_in_turn(plans, crew, listener, settings)
+    return [result_of(number) for number in range(len(plans))]
+
+
+def perform_in_turn(
+    plans: Sequence[Plan],
+    crew: Crew,
+    listener: Listener | None = None,
+    settings: RunSettings | None = None,
+) -> Callable[[int], Performance | MfvError]:
+    """As :func:`perform`, for plans whose values together may be more than memory holds: gives a
+    function that reads the values of the plan of a number from the store."""
     settings = settings or RunSettings()
     if settings.trace:
         raise MfvError(
@@ -88,7 +100,9 @@ def perform(
             help="leave `--trace` or the workers out",
         )  # fmt: skip
     with disk_trouble():
-        return _Driver(plans, crew, listener or Silence(), settings).run()
+        driver = _Driver(plans, crew, listener or Silence(), settings)
+        driver.run()
+        return driver.result_of
 
 
 class _Driver:
@@ -116,7 +130,7 @@ class _Driver:
         self._looked = self._took = 0.0
         self._dead: list[str] = []
 
-    def run(self) -> list[Performance | MfvError]:
+    def run(self) -> None:
         """Until all is done; workers are ended however this ends."""
         self._take_finished()
         self.units = units_of(self.plans, self.performance.cached)
@@ -130,7 +144,6 @@ class _Driver:
                     self._watch(order)
                 finally:
                     self._stop()
-        return [self._of_plan(number, plan) for number, plan in enumerate(self.plans)]
 
     def _take_finished(self) -> None:
         """Take the values that the store has."""
@@ -138,17 +151,19 @@ class _Driver:
             started = time.perf_counter()
             if step.key in self.store:
                 with suppress(KeyError):
-                    self._take(step, started)
+                    value = self._read(step)
+                    if len(self.plans) == 1:  # of several, memory may not hold all
+                        self.performance.values[step.key] = value
+                    self.performance.seconds[step.key] = round(time.perf_counter() - started, 3)
                     self.performance.cached.add(step.key)
 
-    def _take(self, step: Step, started: float) -> None:
+    def _read(self, step: Step) -> Any:
+        """The value of a finished step; KeyError where there is none to be trusted."""
         try:
-            value = self.store.get(step.key, step.operation)
+            return self.store.get(step.key, step.operation)
         except Damaged as error:
             warnings.warn(f"{error}; the step is run again", stacklevel=2)
             raise KeyError(step.key) from None
-        self.performance.values[step.key] = value
-        self.performance.seconds[step.key] = round(time.perf_counter() - started, 3)
 
     def _order(self) -> WorkerOrder:
         work = Work(tuple(self.plans), self.settings, frozenset(self.performance.cached))
@@ -294,17 +309,18 @@ class _Driver:
         return len(self._done) == len(self.units) and not self._dead
 
     # -- results ----------------------------------------------------------------------------------
-    def _of_plan(self, number: int, plan: Plan) -> Performance | MfvError:
-        """What came of one plan."""
+    def result_of(self, number: int) -> Performance | MfvError:
+        """What came of the plan of a number."""
         error = self.fatal.get(ALL, self.fatal.get(str(number)))
         if error is not None:
             return error
-        whole, keys = self.performance, {step.key for step in plan.steps}
+        plan, whole = self.plans[number], self.performance
+        keys = {step.key for step in plan.steps}
+        values = _of(whole.values, keys)
         for step in plan.steps:
-            if step.key not in whole.values and step.key not in whole.failures:
-                seconds = whole.seconds.get(step.key, 0.0)
+            if step.key not in values and step.key not in whole.failures:
                 try:
-                    self._take(step, time.perf_counter())
+                    values[step.key] = self._read(step)
                 except KeyError:
                     raise MfvError(
                         "MFV5676",
@@ -312,12 +328,11 @@ class _Driver:
                         help="run it again: it is made anew; leave the store alone while something "
                         "runs on it",
                     ) from None
-                whole.seconds[step.key] = seconds
         return replace(
             whole,
-            values=_of(whole.values, keys),
-            seconds={step.key: whole.seconds[step.key] for step in plan.steps
-                     if step.key in whole.seconds},
+            values=values,
+            seconds={step.key: whole.seconds.get(step.key, 0.0) for step in plan.steps
+                     if step.key in values},
             cached=whole.cached & keys, failures=_of(whole.failures, keys),
             devices={name: device for name, device in whole.devices.items() if name in plan.models},
         )  # fmt: skip

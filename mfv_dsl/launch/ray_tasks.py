@@ -116,7 +116,8 @@ class RayLauncher:
         return self._address == "local"
 
     def start(self, orders: Sequence[WorkerOrder]) -> Sequence[RayWorker]:
-        """Start a task for each order, on the Ray that the options name.
+        """Start a task for each order, on the Ray that the options name, or that this process is
+        connected to already.
 
         Raises MfvError: MFV5647 where it cannot be reached, MFV5648 where no machine has what a
         worker reserves.

@@ -7,11 +7,14 @@ queued again goes on where others are.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +47,19 @@ class WorkerJob:
     be done next: the same order again."""
 
     def __call__(self, order: WorkerOrder) -> None:
+        if os.environ.get("SUBMITIT_EXECUTOR") == "local":  # Slurm's comes before a pre-emption
+            signal.signal(signal.SIGTERM, _leave)
         work(order)
 
     def checkpoint(self, order: WorkerOrder) -> Any:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, order)
+
+
+def _leave(number: int, frame: Any) -> None:
+    """End in an orderly way: what is held is released."""
+    sys.exit(128 + number)
 
 
 class SlurmWorker:
@@ -161,9 +171,7 @@ class SlurmLauncher:
         if not jobs:
             return
         if self.options.cluster == "local":
-            for job in jobs:
-                job.cancel()
-            _wait_for(jobs, _TO_LEAVE)
+            _end_here(jobs)
             return
         arrays = sorted({job.job_id.split("_")[0] for job in jobs})
         _quietly("scancel", "--signal=INT", "--state=RUNNING", *arrays)
@@ -191,7 +199,8 @@ class SlurmLauncher:
         for order in orders:  # submitit would give all of them the same GPUs
             visible = _gpus_of(order.number, self.gpus)
             executor.update_parameters(gpus_per_node=len(visible), visible_gpus=visible)
-            jobs.append(executor.submit(WorkerJob(), order))
+            with _without_ctrl_c():
+                jobs.append(executor.submit(WorkerJob(), order))
         return jobs
 
 
@@ -310,13 +319,24 @@ def _quietly(*command: str) -> None:
         subprocess.run(command, capture_output=True, timeout=60, check=False)
 
 
-def _wait_for(jobs: Sequence[Any], seconds: float) -> None:
-    """Wait for processes of submitit's stand-in, and kill those that are still there then."""
-    until = time.monotonic() + seconds
-    for job in jobs:
-        process = job._process
-        if process is None:
-            continue
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that are started within do not get a terminal's Ctrl-C: they are told to leave, and
+    submitit's own would leave workers behind if both came."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_here(jobs: Sequence[Any]) -> None:
+    """Tell workers of submitit's stand-in to leave, which their process passes on, and wait."""
+    processes = [job._process for job in jobs if job._process is not None]
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + _TO_LEAVE
+    for process in processes:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, until - time.monotonic()))
             continue

@@ -11,6 +11,9 @@ from mfv_dsl.execute.operations.registry import DIVIDED
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.steps import Plan, Step
 
+#: The parameters of a step that say which prompts it runs.
+_PROMPTS = ("relation", "split", "shots", "seed")
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -25,6 +28,8 @@ class Unit:
         waits_for: The keys of what they follow from, which no step of the unit makes.
         digest: What a unit of the same steps has in another run, too.
         models: What tells the models that it runs from others, in whatever plan.
+        prompts: What tells the prompts that it runs from others of its plan: steps with the same
+            ones are better done by one worker, which has them at hand.
     """
 
     number: int
@@ -34,6 +39,7 @@ class Unit:
     waits_for: frozenset[str]
     digest: str
     models: frozenset[str]
+    prompts: frozenset[tuple[object, ...]]
 
     @property
     def label(self) -> str:
@@ -88,6 +94,12 @@ def _unit(
     digest = hashlib.sha256(" ".join(sorted(keys)).encode()).hexdigest()[:32]
     declared = [plan.models[step.model] for step in group if step.model is not None]
     models = {f"{one.constructor} {sorted(one.arguments.items())}" for one in declared}
+    prompts = {
+        (step.model, step.dataset, *(step.parameters.get(name) for name in _PROMPTS))
+        for step in group
+        if "relation" in step.parameters and step.dataset is not None
+    }
     return Unit(
-        number, place, group, frozenset(ours), frozenset(waits_for), digest, frozenset(models)
-    )
+        number, place, group, frozenset(ours), frozenset(waits_for), digest, frozenset(models),
+        frozenset(prompts),
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -30,8 +31,9 @@ from mfv_dsl.models.loaded import clear_models
 
 #: So many workers may die at one unit before it is given up.
 DEATHS = 3
-#: Seconds between two looks at what others do, from the first to the longest.
-_SHORTEST, _LONGEST = 0.05, 2.0
+#: Seconds between two looks at what others do: the first, and the longest of few workers and for
+#: each worker where there are many, so that all of them together do not ask too often.
+_SHORTEST, _LONGEST, _EACH = 0.05, 0.5, 0.01
 #: Units of others of which one look finds out whether their holders are alive.
 _LOOKED_AT = 8
 
@@ -85,6 +87,7 @@ class _Worker:
         self._sessions: dict[int, Session] = {}
         self._checked: set[tuple[int, str | None]] = set()
         self._models: set[str] = set()
+        self._prompts: set[tuple[object, ...]] = set()
         self._useless: dict[int, float] = {}  # units that had nothing to help with, and until when
         self._steps = {step.key: step for plan in what.plans for step in plan.steps}
 
@@ -96,7 +99,7 @@ class _Worker:
                 wait = _SHORTEST
                 continue
             time.sleep(wait)
-            wait = min(1.5 * wait, _LONGEST)
+            wait = min(1.5 * wait, max(_LONGEST, _EACH * self.order.workers))
 
     def _is_over(self) -> bool:
         """Look at what others did; whether nothing is left to do."""
@@ -139,11 +142,7 @@ class _Worker:
         claimed = set(self.job.storage.names("claims"))
         free = [unit for unit in ready if f"claims/{self._claim_of(unit)}" not in claimed]
         held = [unit for unit in ready if f"claims/{self._claim_of(unit)}" in claimed]
-        # those of a model and of a plan that it has at hand
-        free.sort(key=lambda unit: (not unit.models <= self._models,
-                                    unit.plan not in self._sessions))  # fmt: skip
-        first = (self.order.number - 1) % len(free) if free else 0  # so that not all want the same
-        for unit in free[first:] + free[:first]:
+        for unit in self._in_order(free, held):
             claim = self.claims.claim(self._claim_of(unit))
             if claim is not None:
                 with claim:
@@ -159,6 +158,30 @@ class _Worker:
                     self._do(unit)
                 return True
         return False
+
+    def _in_order(self, free: list[Unit], held: Sequence[Unit]) -> list[Unit]:
+        """Units that nobody has, those first for which this worker has most at hand: the model, the
+        plan, prompts that it has run.  Of other plans those at which fewest are at work."""
+        others = Counter(unit.plan for unit in held)
+        is_first = not self._sessions  # all begin at the same time, and should want different ones
+        turn = self.order.number - 1 if is_first else 0
+        plans = sorted({unit.plan for unit in free}, key=lambda plan: others[plan])
+        place = {plan: (n - turn) % len(plans) for n, plan in enumerate(plans)}
+
+        def rank(unit: Unit) -> tuple[bool, int, bool, int]:
+            is_here = unit.plan in self._sessions
+            return (
+                not unit.models <= self._models,
+                -1 if is_here else place[unit.plan],
+                not unit.prompts & self._prompts,
+                unit.number,
+            )
+
+        ranked = sorted(free, key=rank)
+        if is_first and len(plans) == 1 and ranked:
+            turn %= len(ranked)
+            ranked = ranked[turn:] + ranked[:turn]
+        return ranked
 
     def _claim_of(self, unit: Unit) -> str:
         """What a unit is claimed by, in this run alone where nothing of others may be taken."""
@@ -236,6 +259,7 @@ class _Worker:
         if session is None:
             plan = self.what.plans[unit.plan]
             session = Session(plan, self.listener, self.what.settings, self.parts)
+            self._prompts.clear()
             self._sessions = {unit.plan: session}  # one at a time: each keeps prefixes of prompts
         if not unit.models <= self._models and _is_full():
             clear_models()
@@ -251,6 +275,7 @@ class _Worker:
                     if not self._is_wanted(unit):
                         return None
         self._models |= unit.models
+        self._prompts |= unit.prompts
         return session
 
     def _new_steps(self, plan: int, model: str) -> Sequence[Any]:

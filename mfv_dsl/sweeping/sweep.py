@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -285,7 +286,7 @@ def _performed(
     """The variants, whose steps workers have performed: those of all together, as if the variants
     were run one after the other."""
     from mfv_dsl.launch.crews import crew_of
-    from mfv_dsl.launch.driver import perform
+    from mfv_dsl.launch.driver import perform_in_turn
 
     made = list(variants.all)
     new = [
@@ -298,17 +299,19 @@ def _performed(
         made = [replace(v, recipe=v.recipe.with_models()) for v in made]
     settings = replace(settings, given=variants.recipe.given.objects)
     workers = crew_of(crew, settings.device)
-    results = perform([made[number].plan for number in new], workers, listener, settings)
-    for number, result in zip(new, results, strict=True):
-        recipe = replace(made[number].recipe, by=_giving(result))
+    plans = [made[number].plan for number in new]
+    result_of = perform_in_turn(plans, workers, listener, settings)
+    for place, number in enumerate(new):
+        recipe = replace(made[number].recipe, by=_giving(partial(result_of, place)))
         made[number] = replace(made[number], recipe=recipe)
     return tuple(made)
 
 
-def _giving(result: Performance | MfvError) -> By:
+def _giving(result_of: Callable[[], Performance | MfvError]) -> By:
     """What gives a result that is there already."""
 
     def by(plan: Plan, listener: Listener | None, settings: RunSettings) -> Performance:
+        result = result_of()
         if isinstance(result, MfvError):
             raise result
         return result

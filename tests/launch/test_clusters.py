@@ -168,7 +168,7 @@ def test_a_job_whose_place_is_wanted_leaves_and_goes_on(
 def test_a_ray_that_is_not_there_is_told_at_once(address: str):
     started = time.monotonic()
     with pytest.raises(MfvError) as caught:
-        RayLauncher(RayOptions(address=address), 0).automatic()
+        RayLauncher(RayOptions(address=address), 0).connect(1)
     assert caught.value.code == "MFV5647" and address in caught.value.message
     assert time.monotonic() - started < 5
 
@@ -180,7 +180,7 @@ def test_what_answers_and_is_no_ray_is_told_soon():
         silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(MfvError, match="no Ray answers there within 1 s") as caught:
-            RayLauncher(RayOptions(address=address, connect_s=1.0), 0).automatic()
+            RayLauncher(RayOptions(address=address, connect_s=1.0), 0).connect(1)
     assert caught.value.code == "MFV5647"
 
 

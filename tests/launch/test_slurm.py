@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,13 @@ from submitit.slurm import slurm
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.launch.options import SlurmOptions
 from mfv_dsl.launch.slurm import SlurmLauncher, sbatch_script, slurm_parameters
+from tests.cli.support import mfv_command
 
+RECIPE = """mfv 1
+model m = tiny()
+dataset d = scenes(relations=[left, right], count=200)
+eval plain { items = 20 }
+"""
 #: What submitit's executor takes and a worker, one task on one node, does not; and an old name.
 NOT_OURS = {"nodes", "ntasks_per_node", "num_gpus"}
 
@@ -49,3 +56,20 @@ def test_without_slurm_it_says_what_else_there_is(tmp_path: Path):
         SlurmLauncher(SlurmOptions(), 0, tmp_path)
     assert error.value.code == "MFV5645"
     assert "--launcher local" in str(error.value) and "cluster=local" in str(error.value)
+
+
+def test_a_dry_run_prints_the_script_and_sends_nothing(tmp_path: Path):
+    (tmp_path / "r.mfv").write_text(RECIPE)
+    (tmp_path / "mfv.toml").write_text('[launcher]\nlauncher = "slurm"\nworkers = 3\n')
+    more = ("--launcher-option", "partition=gpu")
+    shown = mfv_command("run", "r.mfv", "--dry-run", *more, cwd=tmp_path)
+    assert shown.returncode == 0 and shown.stdout.startswith("#!/bin/bash\n")
+    assert "#SBATCH --partition=gpu\n" in shown.stdout and "--array=0-2%3\n" in shown.stdout
+    assert "3 workers" in shown.stderr
+    told = json.loads(mfv_command("run", "r.mfv", "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert (told["workers"], told["finished"]) == (3, 0) and "#SBATCH" in told["script"]
+    here = mfv_command("run", "r.mfv", "--dry-run", "--launcher", "local", cwd=tmp_path)
+    assert "model m: tiny" in here.stdout  # the plan
+    unsaid = mfv_command("run", "r.mfv", "--dry-run", "--workers", "auto", cwd=tmp_path)
+    assert unsaid.returncode == 2 and "MFV5678" in unsaid.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mfv.toml", "r.mfv"]
