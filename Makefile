@@ -9,8 +9,10 @@ EXTRAS := convert,lsp,notebook,objects,pandas,parquet,peft,quantize,ray,report,s
 # compiles the package anew
 unexport PYTHONDONTWRITEBYTECODE
 
-# one process a core, four at most: each holds torch and a model; a file's tests stay together
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# one process a core, four at most: each holds torch and a model; a file's tests stay together, and
+# files come in the order of tests/conftest.py: the longest first
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+    --no-loadscope-reorder
 
 .PHONY: demo test quick lint vectors findings setup browser clean
 .DELETE_ON_ERROR:

@@ -6,6 +6,7 @@ import copy
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,27 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     declare_torchvision_operators()  # before a test imports transformers' models itself
+
+
+#: The files that take longest, in that order.  They are begun first: one that is begun last would
+#: run alone while the other processes have nothing left to do.
+LONGEST = (
+    "repository/test_wheel.py", "attack/test_runs.py", "repository/test_contributing.py",
+    "playground/test_in_browser.py", "playground/test_server.py", "attack/test_recipes.py",
+    "report/test_report_in_browser.py", "cli/test_interruption.py", "execute/test_memory.py",
+    "lang/test_properties.py", "execute/test_golden.py", "execute/test_paper_photographs.py",
+    "notebook/test_tutorial.py", "notebook/test_kernel.py", "models/checkpoints/test_commands.py",
+    "editors/test_vscode.py", "methods/test_tuning.py", "methods/test_tuning_together.py",
+    "execute/test_finished.py", "execute/test_store.py", "library/test_hub.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest in front."""
+    tests = Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)

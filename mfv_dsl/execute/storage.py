@@ -194,6 +194,9 @@ class FolderStorage:
             entries = list(os.scandir(folder))
         except FileNotFoundError:
             return
+        except NotADirectoryError:
+            os.listdir(self.root)  # where that is no folder, it is what is named
+            raise
         for entry in entries:
             name = f"{prefix}/{entry.name}" if prefix else entry.name
             if entry.name.startswith("."):  # a file that is being written

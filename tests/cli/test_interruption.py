@@ -18,6 +18,7 @@ import pytest
 import mfv_dsl
 from mfv_dsl.base.places import bundled
 from mfv_dsl.cli.interruption import Interrupted, kept, show_interruption
+from tests.warm import Warm
 
 LONG = """mfv 1
 model m = tiny()
@@ -33,26 +34,34 @@ class Process:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         root = str(Path(mfv_dsl.__file__).parents[1])
-        self.process = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "mfv_dsl", *arguments],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True, env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
             preexec_fn=_hear_signals,
         )  # fmt: skip
+        self.pid, self.poll = self._process.pid, self._process.poll
 
-    def stop(
-        self, number: signal.Signals, when: Callable[[], bool], *, group: bool = False
-    ) -> tuple[int, str]:
-        """Send a signal as soon as ``when()``; the exit code, and what was said on stderr."""
-        end = time.monotonic() + 120
-        while not when():
-            assert self.process.poll() is None, self.process.communicate()[1]
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        send = os.killpg if group else os.kill
-        send(self.process.pid, number)
-        _, stderr = self.process.communicate(timeout=120)
-        return self.process.returncode, stderr
+    def wait(self) -> int:
+        self._said = self._process.communicate(timeout=300)[1]
+        return self._process.returncode
+
+    def stderr(self) -> str:
+        return self._said
+
+
+def stopped(
+    process: Process | Warm, number: signal.Signals, when: Callable[[], bool], group: bool = False
+) -> tuple[int, str]:
+    """The exit code of a process that gets a signal as soon as ``when()``, and what it says on
+    stderr."""
+    end = time.monotonic() + 300
+    while not when():
+        assert process.poll() is None, (process.wait(), process.stderr())
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    (os.killpg if group else os.kill)(process.pid, number)
+    return process.wait(), process.stderr()
 
 
 def _hear_signals() -> None:
@@ -71,9 +80,9 @@ def test_a_run_says_what_is_kept_and_goes_on(tmp_path: Path, name: str, monkeypa
     monkeypatch.delenv("MFV_HOME", raising=False)
     number = signal.Signals[name]
     (tmp_path / "long one.mfv").write_text(LONG)
-    process = Process(tmp_path, "run", "-q", "long one.mfv", "--out", "the results", "--fresh")
+    process = Warm(tmp_path, "run", "-q", "long one.mfv", "--out", "the results", "--fresh")
     steps = tmp_path / ".mfv" / "steps"
-    code, stderr = process.stop(number, lambda: any(steps.glob("*/*.safetensors")))
+    code, stderr = stopped(process, number, lambda: any(steps.glob("*/*.safetensors")))
     assert code == 128 + number
     first, second = stderr.strip().splitlines()
     done = len(list(steps.glob("*/*.safetensors")))
@@ -86,9 +95,9 @@ def test_a_run_says_what_is_kept_and_goes_on(tmp_path: Path, name: str, monkeypa
 def test_commands_that_write_recipes_say_it_too(tmp_path: Path, monkeypatch):
     monkeypatch.delenv("MFV_HOME", raising=False)
     steps = tmp_path / ".mfv" / "steps"
-    process = Process(tmp_path, "tune", "left", "-q", "--start", "random", "--epochs", "5000")
+    process = Warm(tmp_path, "tune", "left", "-q", "--start", "random", "--epochs", "5000")
     parts = tmp_path / ".mfv" / "parts"
-    code, stderr = process.stop(signal.SIGINT, lambda: any(parts.rglob("*.safetensors")))
+    code, stderr = stopped(process, signal.SIGINT, lambda: any(parts.rglob("*.safetensors")))
     assert code == 130 and len(stderr.strip().splitlines()) == 2
     assert "0 of 3 steps are finished and kept in .mfv" in stderr
     assert "to go on: mfv tune left -q --start random --epochs 5000" in stderr
@@ -103,7 +112,7 @@ def test_making_a_dataset_leaves_none_that_looks_whole(tmp_path: Path, group: bo
         tmp_path, "data", "make", "-q", "--out", "d", "--count", "5000", "--kinds", "shapes"
     )
     images = tmp_path / "d"
-    code, stderr = process.stop(signal.SIGINT, lambda: any(images.glob("image_*.png")), group=group)
+    code, stderr = stopped(process, signal.SIGINT, lambda: any(images.glob("image_*.png")), group)
     assert code == 130 and "Traceback" not in stderr
     first, second = stderr.strip().splitlines()
     assert "of 5000 images are in d, which is no dataset yet" in first
@@ -115,12 +124,12 @@ def test_making_a_dataset_leaves_none_that_looks_whole(tmp_path: Path, group: bo
 def test_a_signal_while_things_are_loaded_is_no_traceback(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MFV_HOME", str(tmp_path / "home"))
     began = time.monotonic()
-    Process(tmp_path, "--version").process.communicate(timeout=120)
+    Process(tmp_path, "--version").wait()
     own = time.monotonic() - began  # before, Python itself begins, which has tracebacks
     for delay in (0.2, 0.8, 1.6):
         end = time.monotonic() + own + delay
         process = Process(tmp_path, "heads", "left", "-q", "--trials", "200")
-        code, stderr = process.stop(signal.SIGINT, lambda end=end: time.monotonic() > end)
+        code, stderr = stopped(process, signal.SIGINT, lambda end=end: time.monotonic() > end)
         assert code in (130, -signal.SIGINT) and "Traceback" not in stderr
 
 
@@ -160,7 +169,8 @@ def test_a_transfer_says_what_it_leaves(tmp_path: Path, words: tuple[str, ...], 
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     _Silent.asked.clear()
-    code, stderr = Process(tmp_path, "vectors", *words).stop(signal.SIGINT, _Silent.asked.is_set)
+    process = Process(tmp_path, "vectors", *words)
+    code, stderr = stopped(process, signal.SIGINT, _Silent.asked.is_set)
     server.shutdown()
     assert code == 130 and "Traceback" not in stderr
     assert ("whole or not at all" if words[0] == "push" else "every vector") in stderr

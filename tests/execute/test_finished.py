@@ -39,15 +39,28 @@ save "library" { vectors = [fv(left), fv(right)] }
 """
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a run leaves it, with its store and its library in it."""
+    folder = tmp_path_factory.mktemp("finished") / "ran"
+    folder.mkdir()
+    (folder / "r.mfv").write_text(TEXT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MFV_HOME", str(folder / "store"))
+        assert not is_given_back(mfv.run(folder / "r.mfv"))
+    shutil.copytree(folder, folder.with_name("as it was"))
+    return folder
+
+
 @pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def recipe(ran: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe in a folder of its own, that has been run once."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
-    path = tmp_path / "r.mfv"
-    path.write_text(TEXT)
-    assert not is_given_back(mfv.run(path))
-    return path
+    shutil.rmtree(ran)
+    shutil.copytree(ran.with_name("as it was"), ran)
+    monkeypatch.chdir(ran)
+    monkeypatch.setenv("MFV_HOME", str(ran / "store"))
+    return ran / "r.mfv"
 
 
 def is_given_back(result: InteractiveResult) -> bool:

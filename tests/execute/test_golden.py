@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 import mfv_dsl as mfv
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.methods.intervals import wilson
+from tests.warm import Warm
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "tests" / "golden" / "operations.mfv"
@@ -39,13 +40,18 @@ ACCURACY, INTERVAL = 0.1 + 1e-9, 0.15
 pytestmark = pytest.mark.slow
 
 
-def run(folder: Path) -> None:
-    """The recipe as a user runs it, with a store of its own, in a process of its own."""
+def run(folder: Path, warm: bool = False) -> None:
+    """The recipe as a user runs it, with a store of its own, in a process of its own, which is
+    forked from one that has imported everything if ``warm``."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "mfv_dsl", "run", RECIPE, "--out", "out", "--quiet"]
+    words = ("run", str(RECIPE), "--out", "out", "--quiet")
     environment = {**os.environ, "MFV_HOME": str(folder / "store"), "PYTHONPATH": str(ROOT)}
     (folder / "vectors").symlink_to(ROOT / "vectors")  # `load` takes paths from here
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    if warm:
+        assert Warm(folder, *words, env=environment).wait() == 0
+    else:
+        command = [sys.executable, "-m", "mfv_dsl", *words]
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
 
 
 def figures(folder: Path) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def test_it_has_every_operation():
 
 
 def test_a_second_run_gives_the_same_bits(folder: Path, tmp_path: Path):
-    run(tmp_path / "again")
+    run(tmp_path / "again", warm=True)
     names = {"results.json", "results.csv", "confusion.csv", "choices.csv"}
     written = {path.relative_to(folder / "out") for path in (folder / "out").rglob("*.*")}
     assert names <= {str(name) for name in written}

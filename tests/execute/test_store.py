@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -32,6 +30,7 @@ from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
 from tests.cli.support import mfv_command
 from tests.execute.s3 import bucket, s3_server  # noqa: F401
+from tests.warm import Warm
 
 RECIPE = """mfv 1
 model m = tiny()
@@ -180,28 +179,25 @@ def test_a_long_step_goes_on_with_the_parts_it_had(tmp_path: Path, monkeypatch: 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path):
     """Killed at several moments, then run to the end: the same results as a run left alone."""
     (tmp_path / "r.mfv").write_text(RECIPE.replace("trials = 6", "trials = 30"))
-    command = [sys.executable, "-m", "mfv_dsl", "run", "r.mfv", "--quiet"]
 
-    def environment(store: str) -> dict[str, str]:
-        return {**os.environ, "MFV_HOME": str(tmp_path / store)}
+    def run_to(out: str, store: str) -> Warm:
+        environment = {**os.environ, "MFV_HOME": str(tmp_path / store)}
+        return Warm(tmp_path, "run", "r.mfv", "--quiet", "--out", out, env=environment)
 
-    subprocess.run([*command, "--out", "alone"], cwd=tmp_path, env=environment("one"), check=True)
+    assert run_to("alone", "one").wait() == 0
     store = Store(tmp_path / "two")
     finished = 0
     for wanted in (1, 3, 5):
-        run = subprocess.Popen([*command, "--out", "killed"], cwd=tmp_path, env=environment("two"))
+        run = run_to("killed", "two")
         while run.poll() is None and sum(1 for _ in store.root.glob("steps/*/*")) < wanted:
-            time.sleep(0.02)
-        run.send_signal(signal.SIGKILL)
+            time.sleep(0.005)
+        os.kill(run.pid, signal.SIGKILL)
         run.wait()
         entries = [entry for entry in store.entries() if isinstance(entry, StoredStep)]
         assert len(entries) >= finished
         finished = len(entries)
     # two runs at once on one store
-    last = [
-        subprocess.Popen([*command, "--out", out], cwd=tmp_path, env=environment("two"))
-        for out in ("b", "c")
-    ]
+    last = [run_to(out, "two") for out in ("b", "c")]
     assert [run.wait() for run in last] == [0, 0]
     wanted_text = (tmp_path / "alone" / "results.csv").read_text()
     assert (tmp_path / "b" / "results.csv").read_text() == wanted_text

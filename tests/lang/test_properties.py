@@ -52,7 +52,7 @@ def test_an_expression_survives_text(tree):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(strategies.recipes)
 def test_a_recipe_survives_text_and_formatting(recipe):
     source = Source(unparse(recipe))
@@ -91,19 +91,8 @@ def test_damaged_recipes_yield_only_diagnostics():
 
 
 @pytest.mark.slow
-def test_ten_thousand_damaged_recipes_yield_only_diagnostics():
+def test_many_damaged_recipes_yield_only_diagnostics():
     chance = random.Random(2)
     short = [text for text in RECIPES if len(text) < 1500]
-    for _ in range(10_000):
+    for _ in range(3_000):
         survives(strategies.damaged(chance.choice(short), chance))
-
-
-@pytest.mark.slow
-@settings(max_examples=1000, deadline=None)
-@given(strategies.recipes)
-def test_many_recipes_survive_text_and_formatting(recipe):
-    source = Source(unparse(recipe))
-    assert parse(source).recipe == recipe
-    formatted = format_source(source)
-    assert parse(Source(formatted)).recipe == recipe
-    assert format_source(Source(formatted)) == formatted

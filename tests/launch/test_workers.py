@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mfv_dsl
@@ -22,8 +23,9 @@ from mfv_dsl.execute.claims import Claims, Owner
 from mfv_dsl.execute.run import perform as perform_here
 from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.execute.storage import FolderStorage
-from mfv_dsl.launch.driver import Crew, perform, remove_leftovers
+from mfv_dsl.launch.driver import Crew, perform
 from mfv_dsl.launch.job import ALL, Job
+from mfv_dsl.launch.leftovers import remove_leftovers
 from mfv_dsl.launch.local import LocalExecutor, automatic_workers
 from mfv_dsl.launch.orders import Work, WorkerOrder, packed
 from mfv_dsl.launch.units import units_of
@@ -123,7 +125,8 @@ def test_long_steps_are_helped_with(home: Path):
     with Claims(FolderStorage(home), Owner(host="elsewhere"), beat_every=0.05) as holder:
         claim = holder.claim(unit.name)
         assert claim is not None
-        helper = threading.Thread(target=work, args=(an_order(plan, home),))
+        order = an_order(plan, home, stale_after=60.0)  # however busy this machine is
+        helper = threading.Thread(target=work, args=(order,))
         helper.start()
         wait_for(lambda: len(list(home.glob("parts/*/*.safetensors"))) == 3)  # 64, 64 and 2 prompts
         time.sleep(0.2)
@@ -186,7 +189,7 @@ def test_workers_without_gpus_are_one_for_each_few_cores(monkeypatch: pytest.Mon
     assert automatic_workers(None, "cpu")[1] == 0
 
 
-def test_what_needs_one_process_is_refused(tmp_path: Path):
+def test_what_needs_one_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     crew = Crew(LocalExecutor(0, tmp_path), 2)
     with pytest.raises(MfvError) as caught:
         perform([plan_of(SMALL)], crew, settings=RunSettings(trace=True))
@@ -194,6 +197,23 @@ def test_what_needs_one_process_is_refused(tmp_path: Path):
     with pytest.raises(MfvError) as caught:
         perform([plan_of(SMALL)], crew, settings=RunSettings(given={"m": object()}))
     assert caught.value.code == "MFV5670"
+    monkeypatch.setenv("MFV_HOME", "memory://store")
+    with pytest.raises(MfvError) as caught:
+        perform([plan_of(SMALL)], crew)
+    assert caught.value.code == "MFV5679"
+
+
+def test_datasets_in_memory_go_to_workers(home: Path):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), dtype=np.uint8)
+    words = {"query": "cup", "answer": "lamp", "relation": "left"}
+    items = [{"image": picture, **words} for picture in pictures]
+    dataset = mfv.dataset(items, extract=0, train=0, validation=0, test=1)
+    text = SMALL.replace("scenes(relations=[left, right], count=200)", "DATA").replace("130", "4")
+    recipe = mfv.Recipe(text.replace("DATA", "scenes()")).with_objects(dataset=dataset)
+    settings = RunSettings(given=recipe.given.objects)
+    plan = recipe.plan()
+    work(an_order(plan, home, payload=packed(Work((plan,), settings))))
+    assert len(stored(home)) == len(plan.steps)
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -260,7 +280,7 @@ def test_killed_workers_and_killed_drivers_change_nothing(tmp_path: Path):
     workers = [process_of(tmp_path / "x", number) for number in (0, 1, 2)]
     second.kill()
     second.wait()
-    wait_for(lambda: not any(is_running(process) for process in workers if process), 10)
+    wait_for(lambda: not any(is_running(process) for process in workers if process))
     again = run(tmp_path, "b", "--workers", "2", store="x")
     assert again.returncode == 4, again.stderr
     assert contents(tmp_path / "b") == contents(tmp_path / "alone")
@@ -280,7 +300,7 @@ def test_ctrl_c_ends_all_workers(tmp_path: Path):
     wait_for(lambda: bool(list(tmp_path.glob("two/claims/steps/*"))))
     workers = [process_of(tmp_path / "two", number) for number in (1, 2)]
     os.killpg(driver.pid, signal.SIGINT)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate(timeout=300)
     assert driver.returncode == 130 and "interrupted: " in said and "steps are finished" in said
     assert not any(is_running(process) for process in workers if process)
     assert not list(tmp_path.glob("two/claims/*/*")) and not list(tmp_path.glob("two/jobs/*"))
@@ -305,3 +325,8 @@ def test_a_plan_that_cannot_be_run_ends_with_what_one_process_says(home: Path):
         perform_here(broken)
     assert job.ended("0").code == caught.value.code
     assert not stored(home)
+    other = plan_of(SMALL.replace("on = [left]", "on = [right]"))  # of several plans others go on
+    both = packed(Work((broken, other), RunSettings()))
+    work(an_order(broken, home, job="both", payload=both))
+    assert Job(FolderStorage(home), "both").look()["fatal"] == {"0"}
+    assert len(stored(home)) == len(other.steps)

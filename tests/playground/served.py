@@ -37,7 +37,7 @@ class Server:
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """End it; its exit code, and what it said on stderr."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=30)
+        _, errors = self.process.communicate(timeout=300)
         return self.process.returncode, errors
 
 
