@@ -118,6 +118,14 @@ def shown(value: Any) -> str:
     return excerpt(json.dumps(value), 40)
 
 
+def cell_shown(value: Any) -> str:
+    """A cell as an error quotes it."""
+    try:
+        return shown(value)
+    except (TypeError, ValueError):  # bytes, dates and the like
+        return f"a {type(value).__name__}"
+
+
 # -- whole files ----------------------------------------------------------------------------------
 def entries_of(path: Path, what: str, under: str | None = None) -> list[Any]:
     """The list that a JSON file is, or that it has under a key.
@@ -159,6 +167,11 @@ def lines_of(text: str) -> tuple[list[tuple[str, Any]], list[Finding]]:
 def not_understood(place: str, error: BadValue) -> Finding:
     """The finding of an entry with a value that is wrong."""
     return Finding("error", "MFV7107", place, f"cannot be understood: {error}")
+
+
+def not_chosen(place: str, error: BadValue) -> Finding:
+    """The finding of a question whose options are no choice."""
+    return Finding("error", "MFV7160", place, f"cannot be asked: {error}")
 
 
 def first_file(folder: Path, names: Sequence[str]) -> str:
