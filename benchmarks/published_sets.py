@@ -213,8 +213,45 @@ def embspatial(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
     return {"file": str(folder / "set.parquet")}
 
 
+def spatialeval(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """4,635 questions with pictures of 150 kB, three about each, in parquet."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = []
+    for number in range(round(4635 * part)):
+        names = rng.sample(NAMES, 4)
+        options = "\n".join(f"{letter}. {name}" for letter, name in zip("ABCD", names, strict=True))
+        right = rng.randrange(4)
+        rows.append({
+            "id": f"spatialmap.vqa.{number // 3}.{number % 3}",
+            "text": f"Please answer the question {number}. Available options:\n{options}.",
+            "image": {"bytes": f"{number // 3}".encode() + bytes(150_000), "path": "x.png"},
+            "oracle_answer": names[right], "oracle_option": "ABCD"[right],
+            "oracle_full_answer": f"{'ABCD'[right]}. {names[right]}",
+        })  # fmt: skip
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "set.parquet", row_group_size=500)
+    return {"file": str(folder / "set.parquet")}
+
+
+def omnispatial(folder: Path, rng: random.Random, part: float) -> dict[str, Any]:
+    """1,533 questions on 1,387 pictures."""
+    entries = []
+    for number in range(round(1533 * part)):
+        options = rng.sample(NAMES, rng.choice((2, 4)))
+        entries.append({
+            "id": f"{number % 1387}_{number // 1387}", "question": f"What is behind {number}?",
+            "options": options, "answer": rng.randrange(len(options)),
+            "task_type": "Complex_Logic", "sub_task_type": rng.choice(("Egocentric", "Motion")),
+        })  # fmt: skip
+    touch(folder, [f"Complex_Logic/{number}.png" for number in range(1387)])
+    (folder / "data.json").write_text(json.dumps(entries))
+    return {"file": str(folder / "data.json")}
+
+
 SETS: tuple[Callable[[Path, random.Random, float], dict[str, Any]], ...] = (
     vsr, whatsup, spatialsense, clevr, boxes, visual_genome, gqa, embspatial,
+    spatialeval, omnispatial,
 )  # fmt: skip
 
 

@@ -23,10 +23,12 @@ from mfv_dsl.base.arguments import (
     whole,
 )
 from mfv_dsl.base.texts import is_whole, tidy
+from mfv_dsl.data.choices import BadChoice, Choice
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import files_in
 from mfv_dsl.data.in_memory import MemoryDataset, kept, path_of, pixels_of
-from mfv_dsl.data.json_values import BadValue, not_understood
+from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood
+from mfv_dsl.data.pairs import CHOICE_KEYS, choice_in
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, build
 
@@ -51,22 +53,28 @@ def dataset(
     answer: str = "answer",
     relation: str = "relation",
     split: str = "split",
+    options: str = "options",
+    question: str = "question",
+    right: str = "right",
     images: str | Path = ".",
-    **options: Any,
+    **others: Any,
 ) -> Dataset:
     """A dataset of items that the program has, for ``dataset=`` of runs and expressions.
 
     Args:
         items: A list or any iterable of dicts, a pandas data frame, or anything with a length whose
             items are got by number, such as a torch dataset. An item is a dict, or a tuple of
-            image, query, answer, relation and, if wanted, split. Its image is a picture of Pillow,
-            an array (height, width, 3), a tensor (3, height, width), bytes of an image file, or a
-            path.
+            image, query, answer, relation and, if wanted, split and options. Its image is a picture
+            of Pillow, an array (height, width, 3), a tensor (3, height, width), bytes of an image
+            file, or a path.
         name: What errors and recipes call it.
         image: The key of an item's image; ``query`` to ``split`` likewise. Splits are dealt by
             image where no item has one.
+        options: The key of an item's options, where it has some: texts of which its answer is one,
+            or the letter or number of one. ``question`` is that of what is asked, if not the query,
+            ``right`` that of the right option, if not the answer.
         images: The folder that paths start from.
-        options: ``relations``, ``extract``, ``train``, ``validation``, ``test``, ``seed``,
+        others: ``relations``, ``extract``, ``train``, ``validation``, ``test``, ``seed``,
             ``synonyms``, ``balance`` and ``missing``, as for datasets of files.
 
     Returns:
@@ -86,9 +94,10 @@ def dataset(
     from mfv_dsl.loading import show_in_notebooks
 
     name = text(name, "name")
-    named = dict(zip(_KEYS, (image, query, answer, relation, split), strict=True))
+    given = (image, query, answer, relation, split, options, question, right)
+    named = dict(zip((*_KEYS, *CHOICE_KEYS), given, strict=True))
     keys = {what: text(key, what) for what, key in named.items()}
-    common = _options(options)
+    common = _options(others)
     findings: list[Finding] = []
     rows: list[ItemRow] = []
     pixels: dict[str, np.ndarray] = {}
@@ -104,6 +113,8 @@ def dataset(
                 pixels.setdefault(where, array)
                 files[where] = file
             rows.append(_row(place, where, values))
+        except BadChoice as error:
+            findings.append(not_chosen(place, error))
         except BadValue as error:
             findings.append(not_understood(place, error))
     by_path = dict.fromkeys(row.image for row in rows if row.image not in pixels)
@@ -138,12 +149,13 @@ def _no_items(items: Any) -> ArgumentError:
 def _values(item: Any, keys: Mapping[str, str]) -> dict[str, Any]:
     """What an item has, by what it is."""
     if isinstance(item, Mapping):
-        missing = [key for what, key in keys.items() if what != "split" and key not in item]
+        missing = [keys[what] for what in _KEYS if what != "split" and keys[what] not in item]
         if missing:
             raise BadValue(f"it has no {' and no '.join(f'`{key}`' for key in missing)}")
         return {what: item.get(key) for what, key in keys.items()}
-    if isinstance(item, list | tuple) and len(item) in (4, 5):
-        return dict(zip(_KEYS, (*item, None)[:5], strict=True))
+    if isinstance(item, list | tuple) and len(item) in (4, 5, 6):
+        found = dict.fromkeys((*_KEYS, *CHOICE_KEYS))
+        return found | dict(zip((*_KEYS, "options"), item, strict=False))
     raise BadValue(
         f"it is {shown(item)}, neither a dict nor a tuple of image, query, answer, relation"
     )
@@ -151,19 +163,34 @@ def _values(item: Any, keys: Mapping[str, str]) -> dict[str, Any]:
 
 def _row(place: str, image: str, values: Mapping[str, Any]) -> ItemRow:
     names = []
+    choice = _choice(values)
+    if choice is not None and _is_nothing(values["right"]):
+        values = {**values, "answer": choice.answer}
     for what in ("query", "answer", "relation"):
         if not isinstance(values[what], str):
             raise BadValue(f"its {what} is {shown(values[what])}, not a text")
         if not is_whole(values[what]):
             raise BadValue(f"its {what} has half a character, such as `\\ud83d` alone")
         names.append(tidy(values[what]))
-    split = values["split"]
-    if isinstance(split, float) and split != split:  # an empty cell of a data frame
-        split = None
+    split = None if _is_nothing(values["split"]) else values["split"]
     if split is not None and not isinstance(split, str):
         raise BadValue(f"its split is {shown(split)}, not a text")
     part = tidy(split) if split else None
-    return ItemRow(place, image, names[0], names[1], names[2], part)
+    return ItemRow(place, image, names[0], names[1], names[2], part, choice)
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether there is no value; NaN is an empty cell of a data frame."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def _choice(values: Mapping[str, Any]) -> Choice | None:
+    """The question with options of an item; numbers of numpy are whole numbers."""
+    known = {}
+    for key in ("answer", *CHOICE_KEYS):
+        value = values[key]
+        known[key] = value.tolist() if hasattr(value, "tolist") else value
+    return choice_in({key: None if _is_nothing(value) else value for key, value in known.items()})
 
 
 def _options(options: Mapping[str, Any]) -> Options:

@@ -211,12 +211,11 @@ class Run(RunViews):
 
     def _repr_html_(self) -> str:
         from mfv_dsl.execute.rows import Results
-        from mfv_dsl.execute.run_files import json_of
+        from mfv_dsl.execute.run_files import metrics_of
         from mfv_dsl.report.html.results import run_html
 
-        planned = json_of(self.folder, "plan.json")["rows"]
-        metrics = {row["eval"]: row["metrics"] for row in planned}
-        return run_html(self.folder, Results.of_json(self._read.results), metrics)
+        results = Results.of_json(self._read.results)
+        return run_html(self.folder, results, metrics_of(self.folder))
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -238,8 +237,8 @@ class Run(RunViews):
 
 
 def open_run(folder: str | Path) -> Run:
-    """The run in a folder that ``mfv run`` wrote, to be looked at: its tables, figures and data
-    frames.
+    """The run in a folder that ``mfv run`` wrote, or all variants of a sweep together in that of
+    ``mfv sweep``, to be looked at: tables, figures and data frames.
 
     Args:
         folder: Such as ``runs/quickstart``.

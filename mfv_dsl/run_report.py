@@ -15,6 +15,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import open_regular, write_atomically
 from mfv_dsl.execute.recorded_run import RecordedRun, read_runs
 from mfv_dsl.execute.run_comparison import compare_runs
+from mfv_dsl.execute.run_files import runs_in
 from mfv_dsl.execute.run_folder import REPORT, RunFolder
 from mfv_dsl.execute.settings import Listener, Silence
 from mfv_dsl.version import __version__
@@ -33,7 +34,7 @@ def report(
     """Make the report of one or several runs: one file that a browser shows without a network.
 
     Args:
-        folders: The folders of runs, at least one.
+        folders: The folders of runs, at least one; that of a sweep stands for all of its variants.
         out: The file; by default ``report.html`` in the folder of a single run, and in the current
             folder for several.
         items: How many items are shown with their pictures, None for all.
@@ -55,9 +56,10 @@ def report(
     if len({path.resolve() for path in paths}) < len(paths):
         raise ArgumentError(f"a folder is named twice: {', '.join(map(shown, map(str, paths)))}")
     plotly = _plotly()
-    runs = list(map(_with_items, read_runs(paths)))
     own = out is None and len(paths) == 1
     file = paths[0] / REPORT if own else Path(REPORT if out is None else path_text(out, "out"))
+    paths = [run for path in paths for run in runs_in(path)]
+    runs = list(map(_with_items, read_runs(paths)))
     with disk_trouble():
         _check(file)
         write_atomically(file, _page(runs, items, file, plotly(), listener or Silence()).encode())

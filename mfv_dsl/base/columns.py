@@ -5,8 +5,8 @@ A row is plain data by field name, as a run's ``results.json`` and a vector's fi
 ``ci_high``, ``mean_p_answer``, ``difference`` with ``difference_low`` and ``difference_high``, and
 sometimes ``vector``, ``k``, ``control``, ``written``, ``opened``, ``against``, ``answers`` and
 ``answers_other``; ``axes``, the values of sweeps by name, where an eval is read for several; and
-``draws`` and ``spread`` of a mean over seeds; on datasets of files ``blind``.  A row with ``error``
-has no numbers.
+``draws`` and ``spread`` of a mean over seeds; on datasets of files ``blind``; and figures of
+questions with options.  A row with ``error`` has no numbers.
 
 Over all relations ``relation`` is None, which no relation's name can be; :func:`with_names` puts
 what people read in its place.
@@ -162,6 +162,32 @@ OFF_TASK_COLUMNS: Mapping[str, tuple[str, Column]] = {
             cost["change"], cost["change_low"], cost["change_high"], "+")),
     )
 }  # fmt: skip
+
+
+#: The fields of a row that are figures beside its accuracy, shares of items but for ``p_said``.
+CHOICE_FIELDS = (
+    "balanced_accuracy", "chance", "most_frequent", "letter_accuracy", "text_accuracy",
+    "text_sum_accuracy", "p_said",
+)  # fmt: skip
+
+
+def _share(field: str, row: ResultFields) -> str:
+    """A share in per cent."""
+    return "" if row.get(field) is None else f"{100 * row[field]:.0f}"
+
+
+#: Figures beside the accuracy, by title, with the metric that asks for each.
+CHOICE_COLUMNS: Mapping[str, tuple[str, Column]] = {
+    title: (metric, Column(partial(_share, field)))
+    for title, metric, field in (
+        ("balanced %", "balanced_accuracy", "balanced_accuracy"),
+        ("letter in order %", "letter_accuracy", "letter_accuracy"),
+        ("text %", "text_accuracy", "text_accuracy"),
+        ("whole text %", "text_sum_accuracy", "text_sum_accuracy"),
+        ("chance %", "chance", "chance"),
+        ("most frequent %", "chance", "most_frequent"),
+    )
+}
 
 
 def verdict_text(shown: bool) -> str:

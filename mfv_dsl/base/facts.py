@@ -99,7 +99,8 @@ class DatasetFacts(Short):
     """What a dataset offers, known without reading images; ``hash`` is that of its items,
     ``counts`` how many it has of a relation and split, ``images`` on how many different images,
     where that is not the same, and ``warnings`` what its files should be looked at for, each a code
-    and a message."""
+    and a message.  ``asks`` are the ways of answering that its items' questions with options allow,
+    ``choice`` and ``yes_no``, and ``options`` how many options a question has on average."""
 
     relations: tuple[str, ...]
     splits: tuple[str, ...]
@@ -108,6 +109,8 @@ class DatasetFacts(Short):
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
     images: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    asks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    options: float = field(default=0.0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from typing import Any
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
+from mfv_dsl.data.choices import BadChoice, Choice, choice_of, right_of
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
-from mfv_dsl.data.json_values import BadValue, not_understood
+from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood
 from mfv_dsl.data.parquet_files import Row, read_rows, text_in, texts_in
 from mfv_dsl.data.statements import Statement, items_of, relation_of, without_article
 from mfv_dsl.data.table import Options, Table, build, of_files
@@ -38,7 +39,8 @@ _QUESTION = re.compile(
     r"(?P<object>(?!each other)\S.*?) ?\?",
     re.IGNORECASE,
 )
-_LETTER = re.compile(r"\(?(?P<letter>[A-Z])\)?")
+#: The relation of questions of another form.
+_OTHER = "other"
 
 
 def read(file: str, query: str = "subject", ask: str = "answer", **options: Any) -> Table:
@@ -50,26 +52,23 @@ def read(file: str, query: str = "subject", ask: str = "answer", **options: Any)
     columns = ("question", "choices", "answer")
     for row in read_rows(user_path(file), columns, "image_1", wanted=("image_2",)):
         try:
-            holds = _answer(row)
-            question = tidy(text_in(row, "question"))
-            if holds is None:
+            choice = _choice(row)
+            if choice is None:
                 dropped["questions whose answer is hidden"] += 1
                 continue
-            match = _QUESTION.fullmatch(question)
-            if match is None or row.values.get("image_2") is not None:
+            match = _QUESTION.fullmatch(choice.question)
+            if (match is None and ask != "question") or row.values.get("image_2") is not None:
                 dropped["questions that cannot be taken apart"] += 1
                 continue
             name, picture = row.picture()
+        except BadChoice as error:
+            findings.append(not_chosen(row.place, error))
+            continue
         except BadValue as error:
             findings.append(not_understood(row.place, error))
             continue
         images.setdefault(name, picture)
-        ends = without_article(match["subject"]), without_article(match["object"])
-        predicate = match["predicate"].lower()
-        text = f"{ends[0]} {predicate} {ends[1]}"
-        statements.append(
-            Statement(row.place, name, ends[0], relation_of(predicate), ends[1], text, holds)
-        )
+        statements.append(_statement(row.place, name, match, choice, ask))
     rows = items_of(statements, ask, query, dropped)
     return build(f"blink({file})", rows, images, Options(**options), findings, dropped)
 
@@ -77,16 +76,29 @@ def read(file: str, query: str = "subject", ask: str = "answer", **options: Any)
 facts, dataset = of_files(read)
 
 
-def _answer(row: Row) -> bool | None:
-    """Whether the right choice is yes; None where it is hidden."""
-    choices = [choice.casefold().strip() for choice in texts_in(row, "choices")]
-    answer = text_in(row, "answer").strip()
+def _statement(
+    place: str, image: str, match: re.Match[str] | None, choice: Choice, ask: str
+) -> Statement:
+    """What a question asks; only the relation is known of one of another form."""
+    holds = choice.answer.casefold() == "yes"
+    if match is None:
+        return Statement(place, image, "", _OTHER, "", choice.question, holds, choice=choice)
+    ends = without_article(match["subject"]), without_article(match["object"])
+    predicate = match["predicate"].lower()
+    text = f"{ends[0]} {predicate} {ends[1]}"
+    asked = choice if ask != "answer" else None  # of those that hold, all are answered with yes
+    return Statement(
+        place, image, ends[0], relation_of(predicate), ends[1], text, holds, choice=asked
+    )
+
+
+def _choice(row: Row) -> Choice | None:
+    """The question with yes and no; None where its answer is hidden."""
+    choices, answer = texts_in(row, "choices"), text_in(row, "answer").strip()
+    question = tidy(text_in(row, "question"))
     if answer == "hidden":
         return None
-    letter = _LETTER.fullmatch(answer)
-    number = ord(letter["letter"]) - ord("A") if letter else len(choices)
-    if number >= len(choices):
-        raise BadValue(f"`answer` is {answer!r:.40}, and there are {len(choices)} choices")
-    if choices[number] not in ("yes", "no"):
+    choice = choice_of(choices, right_of(answer, choices), question)
+    if not choice.is_yes_no:
         raise BadValue(f"`choices` are not yes and no: {', '.join(choices):.60}")
-    return choices[number] == "yes"
+    return choice

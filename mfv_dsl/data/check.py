@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -206,7 +207,8 @@ def _for_model(model: Tokenizes, dataset: Dataset) -> list[Finding]:
     findings: dict[str, Finding] = {}
     answers, seen = set(answer_names(dataset)), set()
     for item in _items(dataset):
-        for name in (item.query, item.answer):
+        asked = item.choice.options if item.choice else ()
+        for name in (item.query, item.answer, *asked):
             if name in seen:
                 continue
             try:
@@ -222,7 +224,28 @@ def _for_model(model: Tokenizes, dataset: Dataset) -> list[Finding]:
         what = f"the model's tokenizer does not know: {listed(unknown)}"
         findings[""] = Finding("warning", "MFV5376", "", what)
     known = sorted(answers.difference(findings))
-    return [*findings.values(), *alike(model, known), *same(model, known)]
+    options = _same_options(model, dataset)
+    return [*findings.values(), *alike(model, known), *same(model, known), *options]
+
+
+def _same_options(model: Tokenizes, dataset: Dataset) -> list[Finding]:
+    """A warning of questions of which two options have the same tokens: they cannot be told
+    apart."""
+    tokens: dict[str, tuple[int, ...]] = {}
+    places = []
+    for item in _items(dataset):
+        options = item.choice.options if item.choice else ()
+        for option in options:
+            if option not in tokens:
+                with suppress(MfvError):  # which is told of by itself
+                    (tokens[option],) = model.answer_tokens([option])
+        known = [tokens[option] for option in options if option in tokens]
+        if len(set(known)) < len(known):
+            places.append(item.place or item.image)
+    if not places:
+        return []
+    what = f"two options of {len(places):,} questions have the same tokens, of this one too"
+    return [Finding("warning", "MFV5713", places[0], what)]
 
 
 def alike(model: Tokenizes, names: Sequence[str]) -> list[Finding]:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
@@ -15,6 +16,7 @@ from mfv_dsl.base.files import read_regular, write_atomically
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.images import LARGEST
+from mfv_dsl.data.items import Item
 from mfv_dsl.data.table import Table
 
 #: Names of images that are kept: paths of plain names that lead nowhere else, on any system.
@@ -60,7 +62,7 @@ def convert(table: Table, target: Path, refer: bool, done: Callable[[int], None]
         lines = [
             json.dumps(
                 {"image": names[item.image], "query": item.query, "answer": item.answer,
-                 "relation": relation, "split": split},
+                 "relation": relation, "split": split, **_asked(item)},
                 ensure_ascii=False,
             )
             for (relation, split), items in table.items.items()
@@ -68,6 +70,15 @@ def convert(table: Table, target: Path, refer: bool, done: Callable[[int], None]
         ]  # fmt: skip
         write_atomically(target, "".join(f"{line}\n" for line in lines).encode())
     return len(lines)
+
+
+def _asked(item: Item) -> dict[str, Any]:
+    """The question with options of an item, as ``pairs`` reads it."""
+    choice = item.choice
+    if choice is None:
+        return {}
+    question = {"question": choice.question} if choice.question else {}
+    return {"options": list(choice.options), "right": choice.right, **question}
 
 
 def _image(image: str, file: ImageFile, folder: Path, refer: bool) -> str:

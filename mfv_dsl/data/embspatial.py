@@ -5,7 +5,8 @@ A row is ``{question_id, question, relation, image, answer_options, answer, obje
 files or in one list of JSON, where the image is base64; ``answer`` is the number of the right
 option.  Questions about ``left``, ``right``, ``above`` and ``under`` have sentences as options
 ("The drawer is beneath the soapbottle."), of which the right one states a relation of two objects.
-Those about ``close`` and ``far`` choose among objects and have no other end: they are left out.
+Those about ``close`` and ``far`` choose among objects and have no other end: they are left out,
+unless ``ask = question`` asks every question as it is.
 """
 
 from __future__ import annotations
@@ -14,15 +15,24 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
+from mfv_dsl.data.choices import BadChoice, Choice, choice_of
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
-from mfv_dsl.data.json_values import BadValue, entries_of, index_of, not_understood, shown
+from mfv_dsl.data.json_values import (
+    BadValue,
+    entries_of,
+    index_of,
+    not_chosen,
+    not_understood,
+    shown,
+)
 from mfv_dsl.data.parquet_files import Row, of_base64, read_rows, text_in, texts_in
 from mfv_dsl.data.scene_graphs import object_name
 from mfv_dsl.data.statements import Statement, items_of, relation_of
@@ -41,7 +51,7 @@ _OPPOSITE = {
 }  # fmt: skip
 
 
-def read(file: str, query: str = "subject", **options: Any) -> Table:
+def read(file: str, query: str = "subject", ask: str = "answer", **options: Any) -> Table:
     """The table of the benchmark's file, JSON or parquet, or of a folder of parquet files."""
     findings: list[Finding] = []
     dropped: Counter[str] = Counter()
@@ -51,26 +61,43 @@ def read(file: str, query: str = "subject", **options: Any) -> Table:
     for row in _rows(path, findings):
         try:
             relation = relation_of(object_name(text_in(row, "relation")))
-            if relation in _OF_ONE:
+            if relation in _OF_ONE and ask == "answer":
                 dropped["questions that choose among objects, without another end"] += 1
                 continue
             sentences = texts_in(row, "answer_options")
             right = index_of(row.values, "answer", "the row", len(sentences))
+            choice = _choice(row, sentences, right, ask)
             name, picture = row.picture()
+        except BadChoice as error:
+            findings.append(not_chosen(row.place, error))
+            continue
         except BadValue as error:
             findings.append(not_understood(row.place, error))
             continue
         images.setdefault(name, picture)
         statement = _statement(row, name, relation, sentences[right])
+        if ask == "question":
+            statement = Statement(row.place, name, "", relation, "", sentences[right])
         if statement is None:
             dropped["options that cannot be taken apart"] += 1
         else:
-            statements.append(statement)
-    rows = items_of(statements, "answer", query, dropped)
+            statements.append(replace(statement, choice=choice))
+    rows = items_of(statements, ask, query, dropped)
     return build(f"embspatial({file})", rows, images, Options(**options), findings, dropped)
 
 
 facts, dataset = of_files(read)
+
+
+def _choice(row: Row, sentences: list[str], right: int, ask: str) -> Choice | None:
+    """The row's question with its options.  Raises BadValue where it is to be asked and is none;
+    gives None where it need not be."""
+    try:
+        return choice_of(sentences, right, text_in(row, "question"))
+    except (BadValue, KeyError) as error:
+        if ask == "answer":
+            return None
+        raise (BadValue("it has no `question`") if isinstance(error, KeyError) else error) from None
 
 
 def _statement(row: Row, image: str, relation: str, sentence: str) -> Statement | None:
@@ -96,7 +123,7 @@ def _statement(row: Row, image: str, relation: str, sentence: str) -> Statement 
 def _rows(path: Path, findings: list[Finding]) -> Iterable[Row]:
     if path.suffix.lower() == ".json":
         return _of_json(path, findings)
-    return read_rows(path, _NEEDED, "image", wanted=("objects",))
+    return read_rows(path, _NEEDED, "image", wanted=("objects", "question"))
 
 
 def _of_json(path: Path, findings: list[Finding]) -> Iterator[Row]:

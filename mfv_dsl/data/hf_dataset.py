@@ -16,9 +16,11 @@ from typing import Any, BinaryIO
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import read_regular
 from mfv_dsl.base.texts import tidy
+from mfv_dsl.data.choices import answered
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.images import LARGEST
+from mfv_dsl.data.json_values import BadValue, not_chosen
 from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, Table, build, of_files
@@ -34,21 +36,22 @@ def read(
     answer: str = "answer",
     relation: str = "relation",
     split: str | None = None,
-    **options: Any,
+    options: str | None = None,
+    **common: Any,
 ) -> Table:
-    """The table of one of a dataset's parts; ``image`` to ``split`` name its columns."""
+    """The table of one of a dataset's parts; ``image`` to ``options`` name its columns."""
     rows = _load(path, config, revision, part)
-    columns = [name for name in (image, query, answer, relation, split) if name is not None]
+    columns = [n for n in (image, query, answer, relation, split, options) if n is not None]
     missing = [name for name in columns if name not in rows.column_names]
     if missing:
         raise MfvError(
             "MFV7117", f"{path} has no column {' and no column '.join(f'`{n}`' for n in missing)}",
             help=f"it has {', '.join(rows.column_names)}; say which by image=, query=, answer=, "
-            "relation=, split=",
+            "relation=, split=, options=",
         )  # fmt: skip
     rows = _undecoded(rows.select_columns(columns), image, path)
-    item_rows, images, findings = items_of(rows, image, query, answer, relation, split)
-    return build(f"hf_dataset({path})", item_rows, images, Options(**options), findings)
+    item_rows, images, findings = items_of(rows, image, query, answer, relation, split, options)
+    return build(f"hf_dataset({path})", item_rows, images, Options(**common), findings)
 
 
 def items_of(
@@ -58,12 +61,15 @@ def items_of(
     answer: str,
     relation: str,
     split: str | None = None,
+    options: str | None = None,
 ) -> tuple[list[ItemRow], dict[str, ImageFile], list[Finding]]:
     """The items of rows by column, whose images are ``{"bytes", "path"}``, their images by a hash
-    of their contents, and what is wrong with single rows."""
+    of their contents, and what is wrong with single rows; ``options`` are lists, of which the
+    answer is one as :func:`~mfv_dsl.data.choices.right_of` reads it."""
     findings, item_rows = [], []
     images: dict[str, ImageFile] = {}
-    texts = [query, answer, relation, *([split] if split else [])]
+    texts = [query, relation, *([split] if split else [])]
+    texts += [] if options else [answer]
     for number in range(len(rows)):
         row, place = rows[number], f"row {number}"
         wrong = [column for column in texts if not _is_name(row[column])]
@@ -77,11 +83,16 @@ def items_of(
         if wrong:
             findings.append(Finding("error", "MFV7107", place, what))
             continue
+        try:
+            right, choice = answered(row, answer, options)
+        except BadValue as error:
+            findings.append(not_chosen(place, error))
+            continue
         key = hashlib.sha256(data).hexdigest()[:32]
         images.setdefault(key, ImageFile(partial(_open, rows, number, image), len(data)))
         item_rows.append(
-            ItemRow(place, key, tidy(row[query]), tidy(row[answer]), tidy(row[relation]),
-                    tidy(row[split]) if split else None)
+            ItemRow(place, key, tidy(row[query]), right, tidy(row[relation]),
+                    tidy(row[split]) if split else None, choice)
         )  # fmt: skip
     return item_rows, images, findings
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from mfv_dsl.data.choices import Choice
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -19,7 +21,8 @@ class Item:
 
     ``neighbours`` names, for every relation that the image shows of the query object, the object
     that would be its answer; it includes ``relation`` itself.  ``place`` is where the item stands
-    in its file, such as ``line 3``.
+    in its file, such as ``line 3``.  ``choice`` is the question with options that the set asks
+    about the image, None where it asks none.
     """
 
     image: str
@@ -28,14 +31,20 @@ class Item:
     relation: str
     neighbours: Mapping[str, str] = field(default_factory=dict, compare=False)
     place: str = field(default="", compare=False, repr=False)
+    choice: Choice | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Demonstrations, then a query whose answer is wanted.  The relation is never named."""
+    """Demonstrations, then a query whose answer is wanted.  The relation is never named.
+
+    ``whole``: the queries are no names but whole texts, such as a question and its options, and are
+    written as such.
+    """
 
     demonstrations: tuple[Item, ...]
     query: Item
+    whole: bool = False
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -5,6 +5,10 @@ Each line of JSON (``.jsonl``) is an object with the keys ``image``, ``query``, 
 list of such objects.  A file that ends in ``.csv`` or ``.tsv``, or otherwise does not begin as JSON
 does, has columns of these names.  Images are paths relative to the file's own folder, or to
 ``images``.
+
+A line may have a question with ``options`` besides: a list, in CSV one of JSON or with ``|``
+between; its ``question``, if that is not the query; and which option is ``right`` (its number from
+0, its letter, or itself), if that is not the answer.
 """
 
 from __future__ import annotations
@@ -19,16 +23,19 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.base.texts import BadText, excerpt, parse_json, tidy
+from mfv_dsl.data.choices import BadChoice, Choice, choice_of, right_of
 from mfv_dsl.data.findings import SHOWN, Finding
 from mfv_dsl.data.image_files import files_in, image_name
-from mfv_dsl.data.json_values import AROUND, lines_of
+from mfv_dsl.data.json_values import AROUND, cell_shown, lines_of, not_chosen
 from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, Table, build, of_files
 from mfv_dsl.data.text_files import need_folder, read_csv, read_text
 
 NEEDED = ("image", "query", "answer", "relation")
-KEYS = (*NEEDED, "split")
+#: The question with options that a line may have.
+CHOICE_KEYS = ("options", "question", "right")
+KEYS = (*NEEDED, "split", *CHOICE_KEYS)
 _CSV, _JSON = (".csv", ".tsv"), (".jsonl", ".json", ".ndjson")
 #: Records, each with its place in the file.
 Records: TypeAlias = "list[tuple[str, Mapping[str, Any]]]"
@@ -75,15 +82,57 @@ def _row(place: str, record: Mapping[str, Any]) -> tuple[ItemRow | None, list[Fi
     if missing:
         names = " and ".join(f"`{key}`" for key in missing)
         findings.append(Finding("error", "MFV7107", place, f"{names} missing or empty"))
-    for key in KEYS:
+    for key in (*NEEDED, "split", "question"):
+        if (
+            key == "answer"
+            and _is_number(record.get(key))
+            and not _is_missing(record.get("options"))
+        ):
+            continue
         if record.get(key) is not None and not isinstance(record[key], str):
             what = f"`{key}` is not text but {excerpt(json.dumps(record[key]), 40)}"
             findings.append(Finding("error", "MFV7107", place, what))
     if findings:
         return None, findings
-    query, answer, relation = (tidy(record[key]) for key in NEEDED[1:])
+    query, relation = tidy(record["query"]), tidy(record["relation"])
     split = tidy(record.get("split") or "") or None
-    return ItemRow(place, image_name(record["image"]), query, answer, relation, split), []
+    try:
+        choice = choice_in(record)
+    except BadChoice as error:
+        return None, [not_chosen(place, error)]
+    answer = tidy(str(record["answer"]))
+    if choice is not None and _is_missing(record.get("right")):
+        answer = choice.answer
+    image = image_name(record["image"])
+    return ItemRow(place, image, query, answer, relation, split, choice), []
+
+
+def choice_in(record: Mapping[str, Any]) -> Choice | None:
+    """The question with options of a line, None where it has none.  Raises BadChoice."""
+    options = record.get("options")
+    if _is_missing(options):
+        return None
+    if isinstance(options, str):
+        options = _listed(options)
+    if not isinstance(options, list | tuple):
+        raise BadChoice(f"`options` is {cell_shown(options)}, not a list")
+    right = record.get("right")
+    right = record["answer"] if _is_missing(right) else right
+    return choice_of(options, right_of(right, options), record.get("question") or "")
+
+
+def _listed(text: str) -> Any:
+    """The options in a cell of CSV."""
+    if not text.strip().startswith("["):
+        return text.split("|")
+    try:
+        return parse_json(text)
+    except BadText as error:
+        raise BadChoice(f"`options` is no list of JSON: {error}") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_missing(value: Any) -> bool:

@@ -7,9 +7,10 @@ from typing import Any
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
+from mfv_dsl.data.choices import BadChoice, answered
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
-from mfv_dsl.data.json_values import BadValue, not_understood
+from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood
 from mfv_dsl.data.parquet_files import read_rows, text_in
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, Table, build, of_files
@@ -22,24 +23,30 @@ def read(
     answer: str = "answer",
     relation: str = "relation",
     split: str | None = None,
-    **options: Any,
+    options: str | None = None,
+    **common: Any,
 ) -> Table:
-    """The table of a file, or of all files in a folder; ``image`` to ``split`` name columns."""
-    columns = [query, answer, relation, *([split] if split else [])]
+    """The table of a file, or of all files in a folder; ``image`` to ``options`` name columns."""
+    columns = [query, relation, *([split] if split else [])]
+    needed = [*columns, answer, *([options] if options else [])]
     findings: list[Finding] = []
     rows: list[ItemRow] = []
     images: dict[str, ImageFile] = {}
-    for row in read_rows(user_path(file), columns, image):
+    for row in read_rows(user_path(file), needed, image):
         try:
             texts = [tidy(text_in(row, column)) for column in columns]
+            right, choice = answered(row.values, answer, options)
             name, picture = row.picture()
+        except BadChoice as error:
+            findings.append(not_chosen(row.place, error))
+            continue
         except BadValue as error:
             findings.append(not_understood(row.place, error))
             continue
         images.setdefault(name, picture)
-        part = texts[3] if split else None
-        rows.append(ItemRow(row.place, name, *texts[:3], part))
-    return build(f"parquet({file})", rows, images, Options(**options), findings)
+        part = texts[2] if split else None
+        rows.append(ItemRow(row.place, name, texts[0], right, texts[1], part, choice))
+    return build(f"parquet({file})", rows, images, Options(**common), findings)
 
 
 facts, dataset = of_files(read)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.images import LARGEST
-from mfv_dsl.data.json_values import BadValue, shown
+from mfv_dsl.data.json_values import BadValue, cell_shown
 
 _BATCH = 64  # rows whose images are in memory at once
 
@@ -82,10 +82,9 @@ def _rows_of(
     names = opened.schema_arrow.names
     missing = [name for name in (*needed, image) if name not in names]
     if missing:
-        near = suggest(missing[0], names)
         raise MfvError(
             "MFV7142", f"{file} has no column {' and no column '.join(f'`{n}`' for n in missing)}",
-            help=f"did you mean `{near}`?" if near else f"it has {excerpt(', '.join(names), 300)}",
+            help=did_you_mean(missing[0], names, f"it has {excerpt(', '.join(names), 300)}"),
         )  # fmt: skip
     columns = [*needed, *(name for name in wanted if name in names)]
     number = 0
@@ -187,11 +186,3 @@ def texts_in(row: Row, column: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise BadValue(f"`{column}` is {cell_shown(value)}, not a list of texts")
     return value
-
-
-def cell_shown(value: Any) -> str:
-    """A cell as an error quotes it."""
-    try:
-        return shown(value)
-    except (TypeError, ValueError):  # bytes, dates and the like
-        return f"a {type(value).__name__}"

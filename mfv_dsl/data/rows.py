@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from mfv_dsl.base.names import plain_spelling
 from mfv_dsl.base.texts import excerpt, is_whole
+from mfv_dsl.data.choices import LONGEST_TEXT, Choice
 from mfv_dsl.data.findings import Finding, listed
 from mfv_dsl.data.marks import differing_by_case, is_blank, mark_in
 
@@ -29,12 +30,17 @@ class ItemRow:
     answer: str
     relation: str
     split: str | None = None
+    choice: Choice | None = None
 
 
 def bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
     """Names that are blank or endless, or that models would read as their marks; each different
     name is looked at once."""
-    why = {name: _no_name(name) for row in rows for name in (row.query, row.answer)}
+    why = {
+        name: _no_name(name, LONGEST_NAME if row.choice is None else LONGEST_TEXT)
+        for row in rows
+        for name in (row.query, row.answer)
+    }
     if not any(why.values()):
         return []
     return [
@@ -45,14 +51,23 @@ def bad_names(rows: Sequence[ItemRow]) -> list[Finding]:
     ]
 
 
-def _no_name(name: str) -> str:
-    """Why an object cannot be called so, empty where it can."""
+def _no_name(name: str, longest: int) -> str:
+    """Why an object, or a question, cannot be called so, empty where it can."""
     if is_blank(name):
         return "missing or empty"
-    if len(name) > LONGEST_NAME:
+    if len(name) > longest:
         return f"has {len(name):,} characters, which is no name of an object"
     mark = mark_in(name)
     return "" if mark is None else f"holds `{mark}`, which models read as a mark, not as a name"
+
+
+def without_choice(rows: Sequence[ItemRow]) -> list[Finding]:
+    """A warning of rows without options, where others have some: none can be asked by options."""
+    lacking = [row for row in rows if row.choice is None]
+    if not lacking or len(lacking) == len(rows):
+        return []
+    what = f"has no options, and {len(rows) - len(lacking):,} of {len(rows):,} items have some"
+    return [Finding("warning", "MFV7161", lacking[0].place, what)]
 
 
 def bad_relations(rows: Sequence[ItemRow]) -> list[Finding]:

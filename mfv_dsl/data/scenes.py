@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.base.origin import Origin
 from mfv_dsl.base.short import short
+from mfv_dsl.data.choices import Choice
 from mfv_dsl.data.items import SPLITS, Item
 
 if TYPE_CHECKING:
@@ -81,7 +82,17 @@ def facts(
         hash=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
         description=f"rendered scenes{of_things}, {count} a relation and split, {objects} objects",
         counts={relation: dict.fromkeys(SPLITS, count) for relation in relations},
+        asks=("choice",),
+        options=4.0,
     )
+
+
+def _item(image: str, query: str, relation: str, neighbours: Mapping[str, str]) -> Item:
+    """An item, with the choice between the objects around its query; their order, that of the
+    alphabet, tells nothing of where they are."""
+    answer, options = neighbours[relation], tuple(sorted(neighbours.values()))
+    choice = Choice(options, options.index(answer))
+    return Item(image, query, answer, relation, neighbours, choice=choice)
 
 
 def dataset(**arguments: Any) -> Scenes | ThingScenes:
@@ -186,12 +197,11 @@ class Scenes(_Rendered):
         }
         queries = layouts.anchor_kind()
         items = tuple(
-            Item(
-                image=f"{relation}/{split}/{i}",
-                query=world.KINDS[queries[i]],
-                answer=world.KINDS[neighbours[relation][i]],
-                relation=relation,
-                neighbours={name: world.KINDS[kinds[i]] for name, kinds in neighbours.items()},
+            _item(
+                f"{relation}/{split}/{i}",
+                world.KINDS[queries[i]],
+                relation,
+                {name: world.KINDS[kinds[i]] for name, kinds in neighbours.items()},
             )
             for i in range(self.count)
         )
@@ -229,12 +239,11 @@ class ThingScenes(_Rendered):
             if SPLITS[thing_scenes.arrangement(kinds, diagonal) % len(SPLITS)] == split:
                 scenes.append(thing_scenes.place(rng, kinds, diagonal))
         items = tuple(
-            Item(
-                image=f"{relation}/{split}/{number}",
-                query=scene.anchor.kind,
-                answer=scene.neighbours[relation].kind,
-                relation=relation,
-                neighbours={name: thing.kind for name, thing in scene.neighbours.items()},
+            _item(
+                f"{relation}/{split}/{number}",
+                scene.anchor.kind,
+                relation,
+                {name: thing.kind for name, thing in scene.neighbours.items()},
             )
             for number, scene in enumerate(scenes)
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import RENAMED, plain_spelling
 from mfv_dsl.base.texts import tidy
+from mfv_dsl.data.choices import Choice, yes_or_no
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.scene_graphs import object_name
 
@@ -30,7 +31,8 @@ _ARTICLE = re.compile(r"(?:the|an?) (?=.)", re.IGNORECASE)
 @dataclass(frozen=True)
 class Statement:
     """``subject`` stands in ``relation`` to ``object`` on an image, or, where ``holds`` is false,
-    somebody says so and it is not so; ``text`` is the sentence that says it."""
+    somebody says so and it is not so; ``text`` is the sentence that says it.  ``choice`` is the
+    question with options that the set asks about it."""
 
     place: str
     image: str
@@ -40,6 +42,7 @@ class Statement:
     text: str
     holds: bool = True
     split: str | None = None
+    choice: Choice | None = None
 
 
 @lru_cache(maxsize=10_000)
@@ -114,15 +117,21 @@ def items_of(
     Args:
         statements: In the order of the file.
         ask: ``answer`` to ask for the other object of statements that hold; ``truth`` to ask of
-            every statement whether it holds, ``true`` or ``false``.
+            every statement whether it holds, ``true`` or ``false``; ``question`` to ask the set's
+            own question, which every statement has.
         query: Which end of a relation is asked about, ``subject`` or ``object``.
         dropped: Counts what the rules leave out.
     """
     rows = []
     for one in statements:
-        if ask == "truth":
+        choice = one.choice
+        if ask == "question":
+            assert choice is not None
+            ends = choice.question, choice.answer
+        elif ask == "truth":
             text = tidy(one.text).rstrip(".")
             ends = text, "true" if one.holds else "false"
+            choice = choice or yes_or_no(f"Is this true of the picture? {text}.", one.holds)
         elif not one.holds:
             dropped["statements that do not hold"] += 1
             continue
@@ -131,7 +140,7 @@ def items_of(
             continue
         else:
             ends = (one.subject, one.object) if query == "subject" else (one.object, one.subject)
-        rows.append(ItemRow(one.place, one.image, *ends, one.relation, one.split))
+        rows.append(ItemRow(one.place, one.image, *ends, one.relation, one.split, choice))
     return one_answer(one_split(rows, dropped), dropped)
 
 

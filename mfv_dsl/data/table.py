@@ -32,7 +32,14 @@ from mfv_dsl.data.findings import SHOWN, Finding, in_order, refuse_errors
 from mfv_dsl.data.image_files import ImageFile, with_contents
 from mfv_dsl.data.items import SPLITS, Item
 from mfv_dsl.data.names import read_synonyms
-from mfv_dsl.data.rows import ItemRow, bad_names, bad_relations, repeats, twin_relations
+from mfv_dsl.data.rows import (
+    ItemRow,
+    bad_names,
+    bad_relations,
+    repeats,
+    twin_relations,
+    without_choice,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,8 +103,9 @@ class Table(Short):
             if finding.code in _WARNED_OF
         )
         return DatasetFacts(
-            self.relations, self.splits, self.hash, self.description, counts, images, warnings
-        )
+            self.relations, self.splits, self.hash, self.description, counts, images, warnings,
+            *asked_in(item for pool in self.items.values() for item in pool),
+        )  # fmt: skip
 
     @property
     def description(self) -> str:
@@ -151,6 +159,7 @@ def build(
     problems += bad_names(rows)
     problems += bad_relations(rows)
     problems += repeats(rows)
+    problems += without_choice(rows)
     problems += _outside(rows, images)
     rows, missing_images = _without_missing(rows, images, options, left_out)
     problems += missing_images
@@ -165,7 +174,7 @@ def build(
     pools: dict[tuple[str, str], list[Item]] = {(r, s): [] for r in relations for s in splits}
     for row in rows:
         around = neighbours[row.image, row.query]
-        item = Item(row.image, row.query, row.answer, row.relation, around, row.place)
+        item = Item(row.image, row.query, row.answer, row.relation, around, row.place, row.choice)
         pools[row.relation, split_of[row.image]].append(item)
     if not rows and not has_errors:
         notes = [f"{count:,} {rule}" for rule, count in left_out.items() if count]
@@ -327,6 +336,17 @@ def _balanced(
     return [row for number, row in enumerate(rows) if number in numbers]
 
 
+def asked_in(items: Iterable[Item]) -> tuple[tuple[str, ...], float]:
+    """What the questions of items can be answered with, ``choice`` where all have options and
+    ``yes_no`` where these are yes and no, and how many options a question has on average."""
+    choices = [item.choice for item in items]
+    options = [len(choice.options) for choice in choices if choice is not None]
+    if not choices or len(options) < len(choices):
+        return (), 0.0
+    is_yes_no = all(choice is not None and choice.is_yes_no for choice in choices)
+    return ("choice", *(["yes_no"] if is_yes_no else [])), sum(options) / len(options)
+
+
 def _hash(
     relations: Sequence[str],
     items: Mapping[tuple[str, str], Sequence[Item]],
@@ -336,16 +356,21 @@ def _hash(
     content = [
         _VERSION,
         list(relations),
-        [
-            [*pool, [[i.image, i.query, i.answer, sorted(i.neighbours.items())] for i in members]]
-            for pool, members in items.items()
-        ],
+        [[*pool, [_content(item) for item in members]] for pool, members in items.items()],
         [
             [image, file.bytes, *([file.content] if file.content else [])]
             for image, file in images.items()
         ],
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _content(item: Item) -> list[Any]:
+    """What of an item counts for the hash of its dataset."""
+    content: list[Any] = [item.image, item.query, item.answer, sorted(item.neighbours.items())]
+    if item.choice is not None:
+        content.append([list(item.choice.options), item.choice.right, item.choice.question])
+    return content
 
 
 # -- a table in use -------------------------------------------------------------------------------

@@ -3,18 +3,21 @@ the first is right (Kamath, Hessel & Chang, arXiv:2310.19785).
 
 The controlled sets A and B are a list of ``{"image_path", "caption_options"}``, whose paths name
 the relation; those of COCO and Visual Genome (GQA) are a list of ``[image id, right, wrong]``.  The
-files of one object ("A photo of a cup on the left") state no relation of two objects.
+files of one object ("A photo of a cup on the left") state no relation of two objects.  The captions
+are the options of a question, which ``ask = question`` asks of every entry.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
+from mfv_dsl.data.choices import BadChoice, choice_of
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import files_in, image_name
 from mfv_dsl.data.json_values import (
@@ -22,6 +25,7 @@ from mfv_dsl.data.json_values import (
     entries_of,
     first_file,
     list_of,
+    not_chosen,
     not_understood,
     shown,
     text_of,
@@ -30,6 +34,8 @@ from mfv_dsl.data.statements import Statement, items_of, relation_of, without_ar
 from mfv_dsl.data.table import Options, Table, build, of_files
 from mfv_dsl.data.text_files import need_folder
 
+#: What the set's captions are an answer to; the set itself matches them with the picture.
+QUESTION = "Which of these captions describes the picture?"
 #: What stands between two objects in a caption, the longest first.
 _PREDICATES = (
     "to the left of", "to the right of", "in front of", "in-front of", "on top of", "left of",
@@ -74,6 +80,13 @@ def read(
         if right is not None and path and right.relation not in _relations_of(path, right):
             dropped["captions that contradict their image's path"] += 1
             continue
+        choice = None
+        try:
+            choice = choice_of(captions, 0, QUESTION) if ask != "truth" else None
+        except BadChoice as error:
+            if ask == "question":
+                findings.append(not_chosen(place, error))
+                continue
         for which, caption in enumerate(captions if ask == "truth" else captions[:1]):
             statement = _statement(place, image, caption, holds=not which)
             if statement is None:
@@ -81,7 +94,7 @@ def read(
             elif not statement.object and ask == "answer":
                 dropped["captions of one object"] += 1
             else:
-                statements.append(statement)
+                statements.append(replace(statement, choice=choice))
     rows = items_of(statements, ask, query, dropped)
     files = files_in(root, (row.image for row in rows))
     return build(f"whatsup({file})", rows, files, Options(**options), findings, dropped)

@@ -82,7 +82,8 @@ class Evaluation(Short):
     in what an earlier version kept; ``texts`` are the different answers that were given, and
     ``zero_shot_said`` (prompts,) the places of the zero-shot ones among them.  ``blind`` (prompts,)
     is how probably an answer is right that is guessed without the picture, by how frequent it is;
-    None of pictures that are drawn, and in what an earlier version kept.
+    None of pictures that are drawn, of options, and in what an earlier version kept.
+    ``options`` are those of each query, where it has to choose one.
     """
 
     conditions: tuple[Condition, ...]
@@ -95,6 +96,7 @@ class Evaluation(Short):
     texts: tuple[str, ...] = ()
     zero_shot_said: np.ndarray | None = None
     blind: np.ndarray | None = None
+    options: tuple[tuple[str, ...], ...] = ()
 
     @property
     def real(self) -> tuple[Condition, ...]:

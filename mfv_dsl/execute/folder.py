@@ -16,15 +16,16 @@ import torch
 from safetensors.torch import save
 
 from mfv_dsl import models
+from mfv_dsl.base.csv_text import csv_text
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.names import file_name
 from mfv_dsl.base.short import Short
-from mfv_dsl.execute.items import items_file
+from mfv_dsl.execute.items import items_file, option_lines
 from mfv_dsl.execute.provenance import vector_metadata
 from mfv_dsl.execute.rows import Results
 from mfv_dsl.execute.run_folder import FINISHED, RECIPE, RESULTS, Origin, RunFolder, Write
-from mfv_dsl.execute.tables import result_files
+from mfv_dsl.execute.tables import COLUMNS, OPTIONS, result_files
 from mfv_dsl.execute.tuning_rows import curves
 from mfv_dsl.execute.value_tables import effect_arrays, value_files
 from mfv_dsl.library.folder import Library
@@ -76,6 +77,8 @@ def write_run(
     }
     tables = result_files(results.to_json()) | value_files(done, performance.values, effects)
     files |= {name: _bytes(table.encode()) for name, table in tables.items()}
+    if options := option_lines(done, performance.values):
+        files[OPTIONS] = _bytes(csv_text(options, COLUMNS[OPTIONS]).encode())
     for name, curve in curves(done, performance.values):
         files[f"tune/{name}"] = _bytes(curve)
     if (items := items_file(done, performance.values)) is not None:

@@ -3,7 +3,8 @@
 A line is one item under one condition of an eval, in the order of the results.  Where all
 conditions would be more than :data:`MOST_LINES`, of each eval only the one with the highest
 accuracy over its relations is kept (the best of many looks better than it is), with its controls.
-A file of more than :data:`PLAIN_BYTES` is ``items.csv.gz``.
+A file of more than :data:`PLAIN_BYTES` is ``items.csv.gz``.  What every option of a question was
+worth is in ``options.csv``.
 """
 
 from __future__ import annotations
@@ -82,14 +83,8 @@ def items_file(plan: Plan, values: Mapping[str, Any]) -> tuple[str, bytes] | Non
         plan: What was run, without what failed.
         values: The values of its steps by key.
     """
-    evals = dict.fromkeys(row.eval for row in plan.rows)
     measured = list(filter(None, (_measured(plan, values, row) for row in plan.rows)))
-    total = sum(
-        len(one.evaluation.conditions) * len(one.evaluation.images) for one in measured
-    )  # fmt: skip
-    kept: dict[str, set[Point] | None] = dict.fromkeys(evals)
-    if total > MOST_LINES:
-        kept = {name: _best([one for one in measured if one.row.eval == name]) for name in evals}
+    kept = _kept([(one, len(one.evaluation.images)) for one in measured])
     axes = tuple(dict.fromkeys(axis.name for one in measured for axis in one.row.axes))
     lines = [line for one in measured for line in _lines(one, axes, kept[one.row.eval])]
     if not lines:
@@ -141,6 +136,54 @@ def _drawn(
                 values[str(inputs["zero_shot"])].picked(numbers).names,
             )
     return None
+
+
+def option_lines(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A line for every option of every item that an eval chooses one for, under every condition,
+    with the columns of ``options.csv``; where there would be too many, those of the same conditions
+    as of items."""
+    measured = [
+        one
+        for one in filter(None, (_measured(plan, values, row) for row in plan.rows))
+        if one.evaluation.options
+    ]
+    kept = _kept([(one, sum(map(len, one.evaluation.options))) for one in measured])
+    return [line for one in measured for line in _options(one, kept[one.row.eval])]
+
+
+def _options(one: _Measured, kept: set[Point] | None) -> Iterator[dict[str, Any]]:
+    row, evaluation, asked = one.row, one.evaluation, one.asked
+    items = list(
+        zip(evaluation.images, asked.places, asked.queries, evaluation.options, strict=True)
+    )
+    for condition in evaluation.conditions:
+        at, choices = condition.at, condition.outcomes.choices
+        if choices is None or (kept is not None and at not in kept):
+            continue
+        where = {
+            "eval": row.eval, "relation": row.relation, "shots": row.shots, "layer": at.layer,
+            "scale": at.scale, "vector": vector_of(row, at), "k": at.k, "control": at.control,
+            **values_of(row.axes), "split": one.step.parameters["split"],
+        }  # fmt: skip
+        chosen, has_texts = choices.chosen, choices.text_tokens.shape[1]
+        for i, (image, place, question, options) in enumerate(items):
+            for number, text in enumerate(options):
+                yield where | {
+                    "image": image, "place": place, "question": question, "option": number,
+                    "text": text, "right": int(number == choices.right[i]),
+                    "chosen": int(number == chosen[i]), "p": float(choices.p[i, number]),
+                    "log_p": float(choices.text_log_p[i, number]) if has_texts else None,
+                    "tokens": int(choices.text_tokens[i, number]) if has_texts else None,
+                }  # fmt: skip
+
+
+def _kept(measured: Sequence[tuple[_Measured, int]]) -> dict[str, set[Point] | None]:
+    """The conditions whose lines a file has, by eval, None for all of them; beside each what has so
+    many lines for a condition."""
+    evals = dict.fromkeys(one.row.eval for one, _ in measured)
+    if sum(len(one.evaluation.conditions) * lines for one, lines in measured) <= MOST_LINES:
+        return dict.fromkeys(evals)
+    return {name: _best([one for one, _ in measured if one.row.eval == name]) for name in evals}
 
 
 def _best(measured: Sequence[_Measured]) -> set[Point] | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.execute.choice_figures import choice_fields
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point, planned
 from mfv_dsl.execute.off_task import OffTaskMeasurement, Part, off_task_row
 from mfv_dsl.execute.rows import Difference, ResultRow, vector_of
@@ -202,6 +203,11 @@ def measured_row(relation: str | None, at: Point, parts: Sequence[Measurement]) 
         },
         off_task=off_task_row(measured) if (measured := off_task_of(parts)) else None,
         **(_answers(parts[0]) if relation is not None else {}),
+        **choice_fields(
+            [part.condition.outcomes for part in parts],
+            [answer for part in parts for answer in part.evaluation.items[1]],
+            "balanced_accuracy" in first.row.metrics,
+        ),
     )
 
 

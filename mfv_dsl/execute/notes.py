@@ -19,6 +19,8 @@ from mfv_dsl.methods.statistics import LEVEL, holm, sign_test
 from mfv_dsl.plan.steps import EvalRow, Plan, Step, TuneRow, needed
 from mfv_dsl.plan.treatments import treatments
 
+#: How probable answers that are choices are at least, as the next token, without a note.
+_SAID = 0.1
 #: by mode, what is swept on one set of items, and whether `choose` could settle it
 _SWEPT = ("layer", "scale", "k")
 _CHOOSING = VECTOR_WRITES
@@ -26,8 +28,9 @@ _CHOOSING = VECTOR_WRITES
 
 def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
     """For every eval whose items the model has to answer correctly, how many there were; for every
-    eval whose sweep is seen on the test split, how many conditions the best is the best of, and how
-    many differences from zero-shot hold when all are tested together.  For every eval and save of
+    eval with letters that the model would hardly say, how probable they are; for every eval whose
+    sweep is seen on the test split, how many conditions the best is the best of, and how many
+    differences from zero-shot hold when all are tested together.  For every eval and save of
     vectors that were made linear: the error of this.  For every tune which of its vectors, and for
     every eval which of its adapters, were not trained to the end."""
     evals: dict[str, list[EvalRow]] = {}
@@ -36,6 +39,8 @@ def notes(plan: Plan, values: Mapping[str, Any]) -> list[dict[str, str]]:
     texts = []
     for name, rows in evals.items():
         text = _known_items(name, plan, values, rows)
+        texts += [{"eval": name, "text": text}] if text else []
+        text = _unsaid(name, [values[row.step] for row in rows])
         texts += [{"eval": name, "text": text}] if text else []
         if plan[rows[0].step].parameters["split"] == "test":
             settled = plan[rows[0].step].parameters.get("mode") in _CHOOSING
@@ -89,6 +94,23 @@ def _known_items(
     return (
         f"{name} measures the {left:,} of {drawn:,} items that the model answers correctly with "
         f"{shots} demonstrations."
+    )
+
+
+def _unsaid(name: str, evaluations: Sequence[Evaluation]) -> str | None:
+    """That a model would hardly say what it is asked to choose from."""
+    said = [
+        condition.outcomes.choices.said
+        for evaluation in evaluations
+        for condition in evaluation.real
+        if condition.outcomes.choices is not None
+    ]
+    if not said or (mean := float(np.concatenate(said).mean())) >= _SAID:
+        return None
+    return (
+        f"{name}: all that counts as an answer, letters or yes and no, has a probability of "
+        f"{mean:.2g} as the next token. The model would say something else, and which of them it "
+        "prefers means little: `answer = choice_text`, or another `prompt` of the model."
     )
 
 

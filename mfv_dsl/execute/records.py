@@ -16,6 +16,7 @@ from typing import Any
 
 from mfv_dsl.base.arguments import ArgumentError, shown, texts, whole
 from mfv_dsl.base.columns import (
+    CHOICE_FIELDS,
     MEAN,
     OFF_TASK_COLUMNS,
     cell,
@@ -27,7 +28,7 @@ from mfv_dsl.base.columns import (
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.numbers import decimals, p_value, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.table_text import TextTable
 from mfv_dsl.execute.layouts import layout
 from mfv_dsl.execute.rankings import rankings
@@ -90,10 +91,9 @@ def table(
         first = whole(first, "first", least=1)
     kind = of or _kind([*down, *across, *wished], folders, values)
     if kind not in _READ:
-        near = suggest(kind, _READ)
         raise MfvError(
             "MFV6110", f"there are no results of the kind `{kind}`",
-            help=f"did you mean `{near}`?" if near else f"there are: {', '.join(_READ)}",
+            help=did_you_mean(kind, _READ, f"there are: {', '.join(_READ)}"),
         )  # fmt: skip
     records = list(_records(kind, zip(run_names(folders), map(Path, folders), strict=True)))
     kept = {field: _values(field, names, records) for field, names in wished.items()}
@@ -224,6 +224,9 @@ def _results(data: Mapping[str, Any]) -> Iterator[Record]:
                 "off_task_before": f"{100 * off_task['before']:.0f}",
                 "off_task_n": str(off_task["n"]),
             }
+        values |= {
+            name: f"{100 * row[name]:.0f}" for name in CHOICE_FIELDS if row.get(name) is not None
+        }
         for name, gain in row.get("against", {}).items():
             values |= dict(_tests(name, gain))
         for name, gain in row.get("against", {}).items():

@@ -85,6 +85,14 @@ class ResultRow(Short):
     ``answers`` holds the shares of items whose answer was that relation's object, and
     ``answers_other`` the share of those whose answer was none's.
 
+    ``balanced_accuracy`` is the mean over right answers of the share of their items that are
+    correct.  Of questions with options, ``chance`` is the accuracy of choosing one at random and
+    ``most_frequent`` that of always giving the right answer that most items have;
+    ``letter_accuracy`` is by the likeliest letter with the options in the order of the set,
+    ``text_accuracy`` and ``text_sum_accuracy`` by the options' texts, for each token and as a
+    whole, and ``p_said`` the mean probability that the next token is any of the letters, or yes or
+    no.
+
     ``axes`` are the values of the sweeps that the eval is read for.  Where these are seeds there is
     a row for the mean over them, with ``mean`` in their place: ``draws`` is how many there are and
     ``spread`` the standard deviation of their accuracies; intervals take seeds and items as drawn,
@@ -123,6 +131,13 @@ class ResultRow(Short):
     opened: float | None = _optional(None)
     off_task: OffTask | None = field(default=None, metadata={"optional": True})
     blind: float | None = _optional(None)
+    balanced_accuracy: float | None = _optional(None)
+    chance: float | None = _optional(None)
+    most_frequent: float | None = _optional(None)
+    letter_accuracy: float | None = _optional(None)
+    text_accuracy: float | None = _optional(None)
+    text_sum_accuracy: float | None = _optional(None)
+    p_said: float | None = _optional(None)
 
     @property
     def family(self) -> str:

@@ -11,7 +11,7 @@ from mfv_dsl.base.texts import BadText, parse_json, read_json, read_text, reason
 from mfv_dsl.execute.rows import RESULTS_FORMAT
 from mfv_dsl.execute.run_folder import MANIFEST, RunFolder
 
-RESULTS, PLAN, COST = "results.json", "plan.json", "cost.json"
+RESULTS, PLAN, COST, SWEEP = "results.json", "plan.json", "cost.json", "sweep.json"
 _AGAIN = "run the recipe again; its finished steps are kept"
 
 
@@ -21,6 +21,30 @@ def check_finished(folder: Path) -> None:
         raise MfvError(
             "MFV6113", f"the run that wrote {folder} was stopped while it did", help=_AGAIN
         )
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folders of runs that a folder stands for: those of the variants of a sweep of which
+    something came, of anything else itself."""
+    if not (folder / SWEEP).is_file() or (folder / MANIFEST).exists():
+        return [folder]
+    try:
+        variants = json_of(folder, SWEEP)["variants"]
+        return [folder / str(one["folder"]) for one in variants if one["error"] is None]
+    except (KeyError, TypeError) as error:
+        raise unknown_form(folder, repr(error)) from None
+
+
+def metrics_of(folder: Path) -> dict[str, tuple[str, ...]]:
+    """What each eval of a run, or of a sweep, reports."""
+    try:
+        if (folder / SWEEP).is_file() and not (folder / PLAN).exists():
+            own = json_of(folder, SWEEP)["metrics"]
+        else:
+            own = {row["eval"]: row["metrics"] for row in json_of(folder, PLAN)["rows"]}
+        return {name: tuple(metrics) for name, metrics in own.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise unknown_form(folder, repr(error)) from None
 
 
 def results_of(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mfv_dsl.base.csv_text import csv_rows, typed
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.execute.item_lines import AFTER, BEFORE, read_items
 from mfv_dsl.execute.run_files import csv_of, effects_in, json_of, results_of, unknown_form
 from mfv_dsl.execute.tables import (
@@ -20,13 +20,15 @@ from mfv_dsl.execute.tables import (
     LATER,
     NORMS,
     OF_RESULTS,
+    OPTIONS,
     SIMILARITY,
     Line,
     first_columns,
 )
 
 #: Columns whose values are words whatever they look like, in every table of a CSV file.
-_WORDS = ("step", "relation", "by", "tune", "variable", "vector", "other", "model", "dataset")
+_WORDS = ("step", "relation", "by", "tune", "variable", "vector", "other", "model", "dataset",
+          "image", "place", "question", "text")  # fmt: skip
 
 
 class RunTables:
@@ -49,10 +51,9 @@ class RunTables:
         """The lines of a table, none where the run has nothing of the kind.  Raises MfvError
         (MFV6133) for a name that is no table's."""
         if name not in TABLES:
-            near = suggest(name, TABLES)
             raise MfvError(
                 "MFV6133", f"a run has no table `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has: {', '.join(TABLES)}",
+                help=did_you_mean(name, TABLES, f"it has: {', '.join(TABLES)}"),
             )  # fmt: skip
         try:
             if name not in self._read:
@@ -167,7 +168,8 @@ def _items(run: RunTables) -> list[Line]:
     return lines
 
 
-_FILES = {"heads": HEADS, "epochs": EPOCHS, "norms": NORMS, "similarity": SIMILARITY}
+_FILES = {"heads": HEADS, "epochs": EPOCHS, "norms": NORMS, "similarity": SIMILARITY,
+          "options": OPTIONS}  # fmt: skip
 #: Every table of a run by name, and what gives its lines.
 TABLES: Mapping[str, Callable[[RunTables], list[Line]]] = {
     **{name: _of_results(name) for name in OF_RESULTS},
@@ -176,4 +178,5 @@ TABLES: Mapping[str, Callable[[RunTables], list[Line]]] = {
     "epochs": _of_csv(EPOCHS, _older_epochs),
     "norms": _of_csv(NORMS),
     "similarity": _of_csv(SIMILARITY),
+    "options": _of_csv(OPTIONS),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mfv_dsl.base.columns import MEAN
+from mfv_dsl.base.columns import CHOICE_FIELDS, MEAN
 from mfv_dsl.execute.conditions import Point
 from mfv_dsl.execute.measurements import (
     Alike,
@@ -106,6 +106,11 @@ def _mean_row(
         else float(np.mean([row.blind or 0.0 for row in single])),
         off_task=off_task_mean(off_task, [[part.dataset for part in parts] for parts in measured])
         if all(off_task := [off_task_of(parts) for parts in measured]) else None,
+        **{
+            name: float(np.mean([getattr(row, name) for row in single]))
+            for name in CHOICE_FIELDS
+            if all(getattr(row, name) is not None for row in single)
+        },
     )  # fmt: skip
 
 

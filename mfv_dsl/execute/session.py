@@ -14,7 +14,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts
 from mfv_dsl.base.memory import rows_at_once
 from mfv_dsl.data.findings import listed
-from mfv_dsl.data.items import Dataset, Prompt
+from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.marks import check_name
 from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.table import FileDataset
@@ -23,8 +23,10 @@ from mfv_dsl.engine.kept_prefixes import KeptPrefixes
 from mfv_dsl.engine.prefix import PrefixOf, encode_prefix, full_passes
 from mfv_dsl.engine.rows import prompt_bytes
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings
+from mfv_dsl.lang.entries import CHOOSING
 from mfv_dsl.methods.adapter_training import Adapter, with_adapter
 from mfv_dsl.methods.answers import Answers, Asking, Variant, object_names
+from mfv_dsl.methods.choices import Choosing
 from mfv_dsl.models.base import Backend, PromptBatch
 from mfv_dsl.models.loaded import is_unchanged
 from mfv_dsl.plan.descriptions import BATCH
@@ -326,12 +328,14 @@ class Session:
         if not isinstance(dataset, FileDataset):
             return
         names: dict[str, None] = {}
+        looked_at: set[str] = set()
         for items in dataset.table.items.values():
             for item in items:
-                for name in (item.query, item.answer):
-                    if name not in names:
+                for name in (item.query, item.answer, *_asked(item)):
+                    if name not in looked_at:
                         check_name(name, backend.marks, f"{dataset.table.name}, {item.place}")
-                        names[name] = None
+                        looked_at.add(name)
+                names |= dict.fromkeys((item.query, item.answer))
         self.warn_of_unknown(step, sorted(names))
 
     def warn_of_unknown(self, step: Step, names: Sequence[str]) -> None:
@@ -349,17 +353,14 @@ class Session:
     ) -> Answers:
         """What the model answers with an adapter in it; no prefix is shared with the model without
         one."""
-        asked = step.parameters["answer"], self.names(step, split)
 
         def measured(chunk: list[Prompt]) -> tuple[Answers, ...]:
             with with_adapter(self.backend(step), adapter) as backend:
-                batches = batched(backend, self.dataset(step), chunk)
-                return Asking(backend, [()], *asked).measured(batches)
+                return self._asking(backend, step, split, [()]).measured(chunk)
 
         parts = self.over_prompts(step, prompts, measured, name)
         with with_adapter(self.backend(step), adapter) as backend:
-            batches = batched(backend, self.dataset(step), prompts)
-            (answers,) = Asking(backend, [()], *asked).joined(batches, parts)
+            (answers,) = self._asking(backend, step, split, [()]).joined(prompts, parts)
         return answers
 
     def answers(
@@ -368,11 +369,38 @@ class Session:
     ) -> list[Answers]:  # fmt: skip
         """What the model answers under each variant, in the way that the step asks; the names of
         the parts begin with ``name``."""
-        asking = Asking(
-            self.backend(step), variants, step.parameters["answer"], self.names(step, split),
-            prefix_of(step, self._prefixes[step.model, step.dataset]),
-        )  # fmt: skip
-        parts = self.over_prompts(
-            step, prompts, lambda chunk: asking.measured(self.batches(step, chunk)), name
-        )
-        return asking.joined(self.batches(step, prompts), parts)
+        last = prefix_of(step, self._prefixes[step.model, step.dataset])
+        asking = self._asking(self.backend(step), step, split, variants, last)
+        return asking.joined(prompts, self.over_prompts(step, prompts, asking.measured, name))
+
+    def _asking(
+        self, backend: Backend, step: Step, split: str, variants: Sequence[Variant],
+        prefixes: PrefixOf = encode_prefix,
+    ) -> Choosing | _AskingPrompts:  # fmt: skip
+        """What asks prompts in the way that the step asks."""
+        how = step.parameters["answer"]
+        batches_of = partial(batched, backend, self.dataset(step))
+        if how in CHOOSING:
+            return Choosing(backend, batches_of, variants, how, prefixes)
+        asking = Asking(backend, variants, how, self.names(step, split), prefixes)
+        return _AskingPrompts(asking, batches_of)
+
+
+@dataclass(frozen=True)
+class _AskingPrompts:
+    """What asks batches, and how these are made of prompts."""
+
+    asking: Asking
+    batches_of: Callable[[list[Prompt]], Batches]
+
+    def measured(self, prompts: list[Prompt]) -> tuple[Answers, ...]:
+        return self.asking.measured(self.batches_of(prompts))
+
+    def joined(self, prompts: list[Prompt], parts: Sequence[tuple[Answers, ...]]) -> list[Answers]:
+        return self.asking.joined(self.batches_of(prompts), parts)
+
+
+def _asked(item: Item) -> tuple[str, ...]:
+    """The texts of an item's question with options."""
+    choice = item.choice
+    return () if choice is None else (*filter(None, [choice.question]), *choice.options)

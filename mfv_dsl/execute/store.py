@@ -40,7 +40,7 @@ from mfv_dsl.methods.head_outputs import HeadOutputs
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.off_task import OffTaskCost
-from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.outcomes import Choices, Outcomes
 from mfv_dsl.methods.selection import Heads
 from mfv_dsl.methods.states import States
 from mfv_dsl.methods.tuning import Training, Tuned
@@ -60,6 +60,7 @@ _TYPES: dict[str, type] = {
         Point,
         Condition,
         Evaluation,
+        Choices,
         Outcomes,
         Answers,
         Adapter,

@@ -18,7 +18,7 @@ from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.head_outputs import HeadOutputs
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples
 from mfv_dsl.methods.mediation import Mediation
-from mfv_dsl.methods.outcomes import Outcomes
+from mfv_dsl.methods.outcomes import Choices, Outcomes
 from mfv_dsl.methods.states import States
 from mfv_dsl.methods.vectors import Vector
 
@@ -106,7 +106,20 @@ def _vector(v: Vector) -> bool:
 
 def _outcomes(outcomes: Outcomes) -> bool:
     arrays = (outcomes.p_answer, outcomes.correct, outcomes.said)
-    return all(isinstance(a, np.ndarray) and a.shape == outcomes.correct.shape for a in arrays)
+    choices = outcomes.choices
+    return all(
+        isinstance(a, np.ndarray) and a.shape == outcomes.correct.shape for a in arrays
+    ) and (choices is None or choices.right.shape == outcomes.correct.shape)
+
+
+def _choices(choices: Choices) -> bool:
+    one = choices.right.shape
+    return (
+        choices.counts.shape == choices.in_order.shape == choices.said.shape == one
+        and choices.p.shape[:1] == one
+        and choices.text_log_p.shape == choices.text_tokens.shape
+        and choices.text_log_p.shape in ((*one, 0), choices.p.shape)
+    )
 
 
 def _states(states: States) -> bool:
@@ -118,6 +131,7 @@ _SHAPES: dict[type, Callable[[Any], bool]] = {
     Adapter: lambda adapter: len(adapter.names) == len(adapter.tensors),
     Vector: _vector,
     States: _states,
+    Choices: _choices,
     Outcomes: _outcomes,
     Answers: lambda answers: len(answers.names) == len(answers.outcomes),
     TaskMean: lambda mean: mean.mean.ndim == 3,

@@ -19,6 +19,7 @@ TESTS = ("p", "p_holm", "q_bh", "family", "margin", "no_worse", "p_no_worse", "e
          "p_equivalent")  # fmt: skip
 #: Files of what is computed of values, and the columns that each has.
 HEADS, EPOCHS, NORMS, SIMILARITY = "heads.csv", "epochs.csv", "norms.csv", "similarity.csv"
+OPTIONS = "options.csv"
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     HEADS: ("step", "relation", "by", "layer", "head", "score", "low", "high", "p",
             "p_holm", "q_bh", "accuracy_change", "n"),
@@ -26,6 +27,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
              "off_task_kl", "accuracy", "nll", "norm"),
     NORMS: ("step", "vector", "layer", "heads", "norm"),
     SIMILARITY: ("vector", "other", "cosine"),
+    OPTIONS: (*CONDITION, "split", "image", "place", "question", "option", "text", "right",
+              "chosen", "p", "log_p", "tokens"),
 }  # fmt: skip
 
 #: Columns that files of earlier versions do not have.

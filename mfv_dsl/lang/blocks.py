@@ -7,6 +7,7 @@ from dataclasses import replace
 from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang import calls, evals, expressions, operators, tunes
+from mfv_dsl.lang.asking import check_answer
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.defaults import settings_of
 from mfv_dsl.lang.entries import ITEM, VECTOR_WRITES, off_task_metrics, takers
@@ -89,6 +90,7 @@ def check_block(scope: Scope, block: Block) -> CheckedBlock:
     if entry.name == "eval":
         check_eval(scope, attributes, suggestions, settings, context, subject)
         evals.check_expressions(scope, attributes, settings, context, subject)
+        check_answer(scope, attributes, settings, context, subject)
         check_where(scope, attributes, settings, context)
     if entry.lines:
         label = entry.name

@@ -5,6 +5,7 @@ What belongs to every word of the language together is in :mod:`mfv_dsl.lang.ent
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -79,6 +80,18 @@ _QUERY = Parameter("query", ("Choice",), "the end of a relation that is asked ab
 _ASK = Parameter("ask", ("Choice",), "for the other object of true statements (answer), or of "
                  "every statement whether it is true or false (truth)", "answer",
                  choices=("answer", "truth"))  # fmt: skip
+#: Of sets that have a question with options of their own.
+_ASKED = "or the set's own question, whose answer is the right option (question)"
+_ASK_TRUTH = replace(
+    _ASK, choices=("answer", "truth", "question"),
+    doc="for the other object of true statements (answer), of every statement whether it is true "
+    f"or false (truth), {_ASKED}",
+)  # fmt: skip
+_ASK_QUESTION = replace(
+    _ASK, choices=("answer", "question"), doc=f"for the other object (answer), {_ASKED}"
+)
+_OPTIONS = Parameter("options", ("Text",), "a column of lists of options, of which the answer is "
+                     "one, its letter or its number", None)  # fmt: skip
 _IMAGES = Parameter("images", ("Text",), "the folder of images")
 _ANSWERS = Parameter("answers", ("Choice",), "what is done with a question that several objects "
                      "answer: leave it out (only), or take the nearest object (nearest)", "only",
@@ -155,7 +168,7 @@ DATASETS = (
     ),
     Entry(
         "constructor", "pairs", "one item a line, as JSON or CSV: image, query, answer, relation "
-        "and, if wanted, split",
+        "and, if wanted, split and a question with options",
         (
             Parameter("file", ("Text",), "the file, `.jsonl`, `.csv` or `.tsv`",
                       positional=True),
@@ -179,7 +192,7 @@ DATASETS = (
             Parameter("answer", ("Text",), "the column of answer objects", "answer"),
             Parameter("relation", ("Text",), "the column of relations", "relation"),
             Parameter("split", ("Text",), "a column of splits; dealt by image if left out", None),
-            *_OF_FILES,
+            _OPTIONS, *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.hf_dataset",
         example='hf_dataset("org/name", query="subject", answer="object")',
@@ -200,7 +213,7 @@ DATASETS = (
         "and those of COCO and Visual Genome",
         (
             Parameter("file", ("Text",), "one of the set's JSON files", positional=True),
-            _IMAGES, _QUERY, _ASK, *_OF_FILES,
+            _IMAGES, _QUERY, _ASK_TRUTH, *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.whatsup",
         example='whatsup("data/whatsup/controlled_images_dataset.json", images="data/whatsup")',
@@ -275,7 +288,7 @@ DATASETS = (
         (
             Parameter("file", ("Text",), "its JSON file, a parquet file, or a folder of these",
                       positional=True),
-            _QUERY, *_OF_FILES,
+            _QUERY, _ASK_QUESTION, *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.embspatial",
         example='embspatial("data/embspatial_bench.json")',
@@ -285,10 +298,33 @@ DATASETS = (
         (
             Parameter("file", ("Text",), "a parquet file of the task, or a folder of them",
                       positional=True),
-            _QUERY, _ASK, *_OF_FILES,
+            _QUERY, _ASK_TRUTH, *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.blink",
         example='blink("data/BLINK/Spatial_Relation")',
+    ),
+    Entry(
+        "constructor", "spatialeval", "SpatialEval: questions with options about maps, mazes, "
+        "grids and photographs",
+        (
+            Parameter("file", ("Text",), "a parquet file of its `vqa` or `vtqa`, or a folder of "
+                      "them", positional=True),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.spatialeval",
+        example='spatialeval("data/SpatialEval/vqa")',
+    ),
+    Entry(
+        "constructor", "omnispatial", "OmniSpatial: questions with options, of motion, "
+        "interaction, logic and perspective",
+        (
+            Parameter("file", ("Text",), "its `data.json`", positional=True),
+            Parameter("images", ("Text",), "the folder of the folders of pictures; that of the "
+                      "file if left out", None),
+            *_OF_FILES,
+        ),
+        result="Dataset", module="mfv_dsl.data.omnispatial",
+        example='omnispatial("data/OmniSpatial/data.json")',
     ),
     Entry(
         "constructor", "parquet", "rows of parquet files on this machine, with their images",
@@ -299,7 +335,7 @@ DATASETS = (
             Parameter("answer", ("Text",), "the column of answer objects", "answer"),
             Parameter("relation", ("Text",), "the column of relations", "relation"),
             Parameter("split", ("Text",), "a column of splits; dealt by image if left out", None),
-            *_OF_FILES,
+            _OPTIONS, *_OF_FILES,
         ),
         result="Dataset", module="mfv_dsl.data.parquet",
         example='parquet("data/set.parquet", query="subject", answer="object")',

@@ -57,7 +57,9 @@ COLUMNS = frozenset(
      "against", "answers", "answers_other", "error", "draws", "spread", "axes", "tune", "split",
      "chosen", "condition", "run", "value", "answered", "share", "candidate", "weight", "p",
      "accuracy_alone", "variable", "epochs", "start_accuracy", "nll", "start_nll", "norm",
-     "start_norm", "number", "written", "opened", "blind", "off_task", *OFF_TASK_COLUMNS)
+     "start_norm", "number", "written", "opened", "blind", "off_task", *OFF_TASK_COLUMNS,
+     "balanced_accuracy", "chance", "most_frequent", "letter_accuracy", "text_accuracy",
+     "text_sum_accuracy", "p_said")
 )  # fmt: skip
 #: The value of each sweep in one reading.
 Reading = Mapping[str, Expr]

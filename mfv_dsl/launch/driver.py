@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from mfv_dsl.execute.storage import storage_at
 from mfv_dsl.execute.store import Damaged, Store, StoredParts, store_at
 from mfv_dsl.launch.executors import Executor, Worker
 from mfv_dsl.launch.job import ALL, Job, Seen
+from mfv_dsl.launch.leftovers import remove_leftovers
 from mfv_dsl.launch.orders import Work, WorkerOrder, orders_for, packed
 from mfv_dsl.launch.partial_values import kept_partial
 from mfv_dsl.launch.shared import shared_home
@@ -78,8 +78,9 @@ def perform(
 
     Raises:
         MfvError: MFV5670 and MFV5671 for what cannot be sent to workers, MFV5674 where workers die
-            before they do anything, MFV5675 for settings that need one process, MFV6120 to MFV6124
-            for a store that cannot be written; and what :class:`Crew`'s executor raises.
+            before they do anything, MFV5675 and MFV5679 for settings and a store that need one
+            process, MFV6120 to MFV6124 for a store that cannot be written; and what the executor
+            raises.
     """
     result_of = perform_in_turn(plans, crew, listener, settings)
     return [result_of(number) for number in range(len(plans))]
@@ -94,6 +95,11 @@ def perform_in_turn(
     """As :func:`perform`, for plans whose values together may be more than memory holds: gives a
     function that reads the values of the plan of a number from the store."""
     settings = settings or RunSettings()
+    if shared_home().startswith("memory:"):
+        raise MfvError(
+            "MFV5679", "a store in memory is one process's alone, and workers share the store",
+            help="let MFV_HOME name a folder, or a bucket",
+        )  # fmt: skip
     if settings.trace:
         raise MfvError(
             "MFV5675", "a trace tells what one process reads and writes in turn",
@@ -338,36 +344,6 @@ class _Driver:
         )  # fmt: skip
 
 
-def remove_leftovers(claims: Claims) -> None:
-    """Release what processes of this machine hold that are gone, which otherwise takes until they
-    give no sign of life for long enough, and remove the files of runs that they watched."""
-    with suppress(OSError):
-        gone: dict[str, Owner] = {}
-        for file in claims.storage.names("claims"):
-            owner = claims.holder(file.removeprefix("claims/"))
-            if owner is not None and _is_gone(owner):
-                gone[owner.nonce] = owner
-        for owner in gone.values():
-            claims.release_all_of(owner)
-        for job in Job.all_of(claims.storage):
-            watchers = job.owners(0)
-            if watchers and all(map(_is_gone, watchers)):
-                job.remove()
-
-
-def _is_gone(owner: Owner) -> bool:
-    """Whether a process ran on this machine and is gone."""
-    if owner.host != socket.gethostname() or os.name == "nt":  # there the question would end it
-        return False
-    try:
-        os.kill(owner.process, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 class _Task:
     """A piece of work that is shown."""
 
@@ -376,6 +352,7 @@ class _Task:
 
     def reach(self, done: int) -> None:
         """So many units are done."""
+        done = min(done, self._total)
         if done > self._done:
             self._advance(done - self._done)
             self._done = done

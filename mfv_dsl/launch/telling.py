@@ -27,7 +27,7 @@ class Telling:
 
     def begin(self, label: str, total: int) -> Callable[[int], None]:
         """A piece of work of ``total`` units starts."""
-        task = [label, total, 0]
+        task: list[Any] = [label, total, 0]
         self._tasks.append(task)
 
         def advance(units: int) -> None:

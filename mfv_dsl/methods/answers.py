@@ -173,7 +173,7 @@ class Asking:
     ) -> None:
         self._backend, self._prefix_of = backend, prefix_of
         self._answered = _asker(backend, how, names, prefix_of)
-        self._errors = [_refused(backend, edits) for edits in variants]
+        self._errors = [refused(backend, edits) for edits in variants]
         pairs = zip(variants, self._errors, strict=True)
         self._sound = [edits for edits, error in pairs if error is None]
 
@@ -183,7 +183,7 @@ class Asking:
         if not self._sound:
             return ()
         parts = [part for _, part in in_parts(self._backend, batches, self._of_rows)]
-        return tuple(map(_put_together, zip(*parts, strict=True)))
+        return tuple(map(put_together, zip(*parts, strict=True)))
 
     def joined(
         self, batches: Sequence[PromptBatch], parts: Sequence[tuple[Answers, ...]]
@@ -199,7 +199,7 @@ class Asking:
             own = self._prefix_of(self._backend, rows.batch).settled(own)
         answers = self._answered(rows.batch, own)
         return [
-            replace(answer, opened=_opened(edits))
+            replace(answer, opened=opened_by(edits))
             for answer, edits in zip(answers, own, strict=True)
         ]
 
@@ -207,12 +207,12 @@ class Asking:
         self, batches: Sequence[PromptBatch], edits: Variant, parts: Sequence[Answers]
     ) -> Answers:
         """Answers under one variant to all prompts; a failure where some scores are no numbers."""
-        whole = _put_together(parts)
+        whole = put_together(parts)
         error = failure(self._backend, batches, edits, whole.outcomes.p_answer)
         return whole if error is None else Answers.failed(error)
 
 
-def _put_together(parts: Sequence[Answers]) -> Answers:
+def put_together(parts: Sequence[Answers]) -> Answers:
     """Answers to consecutive prompts as one."""
     masks = [part.opened for part in parts if part.opened is not None]
     names = tuple(name for part in parts for name in part.names)
@@ -220,13 +220,13 @@ def _put_together(parts: Sequence[Answers]) -> Answers:
     return Answers(outcomes, names, opened=np.concatenate(masks) if masks else None)
 
 
-def _opened(edits: Variant) -> np.ndarray | None:
+def opened_by(edits: Variant) -> np.ndarray | None:
     """The prompts in which an edit that has a gate is made, (prompts,); None where none has."""
     masks = [edit.when for edit in edits if isinstance(edit.when, torch.Tensor)]
     return torch.stack(masks).any(0).cpu().numpy() if masks else None
 
 
-def _refused(backend: Backend, edits: Variant) -> NotFinite | None:
+def refused(backend: Backend, edits: Variant) -> NotFinite | None:
     try:
         check_edits(backend, edits)
     except NotFinite as error:
@@ -319,11 +319,15 @@ def answered_relations(
 ) -> np.ndarray:
     """Which of ``relations`` each answer would be right for, (prompts,); -1 for none of them.
 
-    Of several the one asked for counts, else the first.
+    Of several the one asked for counts, else the first.  The right option of a question counts as
+    the object asked for.
     """
     places = np.full(len(prompts), -1)
     for i, (prompt, name) in enumerate(zip(prompts, names, strict=True)):
         objects = answers_by_relation(prompt.query)
+        choice = prompt.query.choice
+        if choice is not None and name == choice.answer:
+            name = prompt.query.answer
         candidates = [r for r in (prompt.query.relation, *relations) if objects.get(r) == name]
         if name is not None and candidates:
             places[i] = relations.index(candidates[0])

@@ -142,8 +142,13 @@ class Backend(Protocol):
     def surface(self, tokens: Sequence[int]) -> str:
         """The text of tokens, the model's own marks too; blanks may be others than they were."""
 
-    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
-        """All tokens of each of ``names`` where an answer stands."""
+    def answer_tokens(self, names: Sequence[str], whole: bool = False) -> list[tuple[int, ...]]:
+        """All tokens of each of ``names`` where an answer stands, of a prompt whose query is a
+        ``whole`` text or of another."""
+
+    def said_tokens(self, text: str) -> tuple[int, ...]:
+        """The tokens of ``text``, as it stands with its blanks, behind what comes before the answer
+        to a whole text."""
 
     def unknown_words(self, names: Sequence[str]) -> list[str]:
         """The words of ``names`` that the tokenizer does not know."""

@@ -105,7 +105,10 @@ class OpenFlamingo:
             tokens=tokens,
             mask=mask,
             media=self.encode(images, dataset),
-            answers=self._answers([prompt.query.answer for prompt in prompts]),
+            answers=self._answers(
+                [prompt.query.answer for prompt in prompts],
+                any(prompt.whole for prompt in prompts),
+            ),
             queries=behind_pictures(texts, IMAGE),
         )
 
@@ -180,14 +183,19 @@ class OpenFlamingo:
         """Refuse (MFV7244) ``what`` if its ``length`` in tokens is more than the model takes."""
         check_length(length, self.max_positions, what)
 
-    def _answers(self, names: Sequence[str]) -> torch.Tensor:
-        return sent(torch.tensor(self.first_tokens(names)), self.device)
+    def _answers(self, names: Sequence[str], whole: bool = False) -> torch.Tensor:
+        first = [tokens[0] for tokens in self.answer_tokens(names, whole)]
+        return sent(torch.tensor(first), self.device)
 
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         return [tokens[0] for tokens in self.answer_tokens(names)]
 
-    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
-        return [self._answer(name) for name in names]
+    def answer_tokens(self, names: Sequence[str], whole: bool = False) -> list[tuple[int, ...]]:
+        form = self.template.of(whole)
+        return [self._behind(form.cue, form.behind_cue(name)) for name in names]
+
+    def said_tokens(self, text: str) -> tuple[int, ...]:
+        return self._behind(self.template.of(True).cue, text)
 
     def surface(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=False)
@@ -196,15 +204,15 @@ class OpenFlamingo:
     def unknown_words(self, names: Sequence[str]) -> list[str]:
         return unknown_words(self.tokenizer, self.answer_tokens, names)
 
-    def _answer(self, name: str) -> tuple[int, ...]:
-        """The tokens of ``name`` behind ``A:``, even where the tokenizer merges across."""
-        before = self.tokenizer.encode(self.template.cue).ids
-        after = self.tokenizer.encode(self.template.answer.format(answer=name)).ids
+    def _behind(self, cue: str, text: str) -> tuple[int, ...]:
+        """The tokens of ``text`` behind ``cue``, even where the tokenizer merges across."""
+        before = self.tokenizer.encode(cue).ids
+        after = self.tokenizer.encode(f"{cue}{text}").ids
         if after[: len(before)] == before and len(after) > len(before):
             return tuple(map(int, after[len(before) :]))
         raise MfvError(
             "MFV7201",
-            f"the tokenizer does not keep `{self.template.cue}` apart from the answer `{name}`",
+            f"the tokenizer does not keep `{cue}` apart from the answer `{text}`",
             help="first-token scoring needs answers that begin with a token of their own",
         )
 

@@ -20,6 +20,7 @@ from mfv_dsl.plan.descriptions import (
     places_text,
     prompts_of,
     shares_prefix,
+    times_asked,
     tokens_at,
 )
 from mfv_dsl.plan.steps import Plan, Step, needed
@@ -44,8 +45,12 @@ def evaluate(plan: Plan, step: Step) -> Description:
         passes = variants = 1
     if p["answer"] == "generate" and not shares_prefix(facts, p):
         variants *= 2  # the first token is scored by a pass of its own
+    asked = times_asked(plan, step)
+    if asked > 1:
+        passes, variants = round(passes * asked), round(variants * asked)
     return Description(
         prompts_of(p, p["items"])
+        + (", each asked in all turns of its options and by their texts" if asked > 1 else "")
         + (f", and as many from {p['select_on']}" if trials else "")
         + (", each with a source pair" if blend else "")
         + ("" if known is None else f"; only what is answered correctly with {known} shots"),

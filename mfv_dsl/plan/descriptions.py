@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
-from mfv_dsl.lang.entries import POOLED
+from mfv_dsl.lang.functions import POOLED
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step
@@ -232,13 +232,28 @@ def extract(plan: Plan, step: Step) -> Description:
     )
 
 
+def times_asked(plan: Plan, step: Step) -> float:
+    """How many prompts ask one item: with `answer = choice` one for each turn of its options, on
+    average over the dataset, and one for their texts."""
+    if step.parameters.get("answer") != "choice" or step.parameters.get("mode") == "classify":
+        return 1
+    return 1 + options_of(plan, step)
+
+
+def options_of(plan: Plan, step: Step) -> float:
+    """How many options a question of the step's dataset has, on average."""
+    facts = plan.datasets[step.dataset].facts if step.dataset is not None else None
+    return facts.options if isinstance(facts, DatasetFacts) and facts.options else 2
+
+
 def answers(plan: Plan, step: Step) -> Description:
     """Of what the unedited model answers."""
     p, facts = step.parameters, model_facts(plan, step)
     copies = 2 if p["answer"] == "generate" and not facts.shares_prefix else 1
+    asked = times_asked(plan, step)
     return Description(
         prompts_of(p, p["items"]), "nothing",
-        **cost(facts, p["items"], p["items"] * copies,
+        **cost(facts, round(p["items"] * asked), round(p["items"] * copies * asked),
                memory_of(facts, min(p["items"], BATCH), p["shots"]), p["shots"]),
     )  # fmt: skip
 

@@ -27,7 +27,14 @@ from mfv_dsl.lang.entries import OFF_TASK_KINDS
 from mfv_dsl.lang.writing import SITES
 from mfv_dsl.plan.described_evaluations import conditions
 from mfv_dsl.plan.described_trainings import trained_places, training_items
-from mfv_dsl.plan.descriptions import MASK_EPOCHS, OFF_TASK_SHOTS, model_facts, shares_prefix
+from mfv_dsl.plan.descriptions import (
+    MASK_EPOCHS,
+    OFF_TASK_SHOTS,
+    model_facts,
+    options_of,
+    shares_prefix,
+    times_asked,
+)
 from mfv_dsl.plan.images import new_images
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.operations import OPERATIONS
@@ -159,12 +166,14 @@ def _evaluate(plan: Plan, step: Step) -> Work:
     ]
     above = sum(n_layers - layer for layer in places) / len(places) if places else n_layers
     shares = shares_prefix(facts, p)
-    work = _read(facts, items * passes, shots) if shares else Work()
+    asked = times_asked(plan, step)
+    work = _read(facts, round(items * passes * asked), shots) if shares else Work()
     copies = items * (trials + measured + (passes if "when" in step.inputs else 0))
     if p.get("mode") == "blend":
         work += _read(facts, items * passes, 0) if shares else Work()
         copies *= len(step.inputs["candidates"]) + 1
-    return work + _answering(facts, p["answer"], copies, above, shots, shares)
+    texts = options_of(plan, step)
+    return work + _answering(facts, p["answer"], copies * asked, above, shots, shares, texts)
 
 
 def _off_task(plan: Plan, step: Step) -> Work:
@@ -179,16 +188,23 @@ def _off_task(plan: Plan, step: Step) -> Work:
 def _answers(plan: Plan, step: Step) -> Work:
     p, facts = step.parameters, model_facts(plan, step)
     items, shots = p["items"], p["shots"]
+    items = round(items * times_asked(plan, step))
     work = _read(facts, items, shots)
-    return work + _answering(facts, p["answer"], items, facts.n_layers, shots)
+    texts = options_of(plan, step)
+    return work + _answering(facts, p["answer"], items, facts.n_layers, shots, texts=texts)
 
 
 def _answering(
-    facts: ModelFacts, answer: str, copies: float, above: float, shots: int, shares: bool = True
-) -> Work:
-    """Last tokens through ``above`` layers, or whole prompts, and the answers behind them."""
+    facts: ModelFacts, answer: str, copies: float, above: float, shots: int, shares: bool = True,
+    texts: float = 1,
+) -> Work:  # fmt: skip
+    """Last tokens through ``above`` layers, or whole prompts, and the answers behind them: of a
+    question with options so many ``texts``."""
     shares = shares and facts.shares_prefix
-    tokens = {"full": _NAME_TOKENS, "generate": _ANSWER_TOKENS}.get(answer, 0)
+    tokens = {
+        "full": _NAME_TOKENS, "generate": _ANSWER_TOKENS, "choice_text": texts * _NAME_TOKENS,
+        "choice": texts / (texts + 1) * _NAME_TOKENS,  # one of all prompts is about texts
+    }.get(answer, 0)  # fmt: skip
     work = _written(facts, copies * tokens, shots)
     if answer == "generate" and not shares:
         work += _read(facts, copies, shots)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mfv_dsl.base.columns import (
+    CHOICE_COLUMNS,
     OFF_TASK_COLUMNS,
     OTHER,
     RESULT_COLUMNS,
@@ -47,6 +48,8 @@ def result_columns(
         if title == "accuracy %":
             for beside in ("sd over seeds", "blind %"):
                 columns[beside] = reported(RESULT_COLUMNS[beside], metric)
+    for title, (metric, column) in CHOICE_COLUMNS.items():
+        columns[title] = reported(column, metric)
     columns["vs zero-shot"] = [
         "" if _is_zero_shot(row) else text
         for row, text in zip(fields, columns["vs zero-shot"], strict=True)

@@ -21,6 +21,7 @@ from mfv_dsl.base.files import write_atomically
 from mfv_dsl.base.table_text import TextTable
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_json
 from mfv_dsl.execute.rows import ALWAYS, ResultRow, Results
+from mfv_dsl.execute.run_files import SWEEP
 from mfv_dsl.execute.run_folder import FINISHED, MANIFEST, RESULTS
 from mfv_dsl.execute.tables import result_files, result_lines
 from mfv_dsl.report.columns import result_columns
@@ -28,7 +29,7 @@ from mfv_dsl.sweeping.joined import Outcome
 from mfv_dsl.sweeping.variants import Variants
 from mfv_dsl.version import __version__
 
-SWEEP, TABLE, MARKDOWN = "sweep.json", "sweep.csv", "sweep.md"
+TABLE, MARKDOWN = "sweep.csv", "sweep.md"
 #: Of ``sweep.json``.
 FORMAT = 1
 _HELP = "name another folder by --out (out= in Python), or move it away"
@@ -61,6 +62,7 @@ def write_sweep(
     files[MARKDOWN] = text_table(shown, metrics).markdown()
     said = _of(folder, variants) | {
         "variants": [_outcome(outcome, folder) for outcome in outcomes],
+        "metrics": {name: list(own) for name, own in metrics.items()},
         "finished": time.strftime(FINISHED, time.gmtime()),
         "files": sorted(files),
     }

@@ -66,6 +66,11 @@ class SweepResult(RunViews):
         ]
         return f"{kind_of(self)}({', '.join(filter(None, parts))})"
 
+    def _repr_html_(self) -> str:
+        from mfv_dsl.report.html.results import run_html
+
+        return run_html(self.folder, replace(self.results, rows=list(self.shown)), self.metrics)
+
     @property
     def rows(self) -> list[ResultRow]:
         """A row for every condition of every eval of every variant, and those of means over seeds;

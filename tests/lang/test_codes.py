@@ -30,7 +30,7 @@ NOT_RUN = {"MFV5201", "MFV5305"}
 CHECKED = {
     *(f"MFV53{n}" for n in (10, 11, 12, 30, 31, 32, 33, 34, 51, 52, 53)),
     *(code for code in CODES if code[:5] == "MFV71"),
-    "MFV7210",
+    "MFV5711", "MFV5714", "MFV5715", "MFV7210",
     "MFV7275", "MFV7278", "MFV7281", "MFV7284",
     *(f"MFV60{n}" for n in range(10, 17)),
 }  # fmt: skip

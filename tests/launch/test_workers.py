@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mfv_dsl
@@ -22,8 +23,9 @@ from mfv_dsl.execute.claims import Claims, Owner
 from mfv_dsl.execute.run import perform as perform_here
 from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.execute.storage import FolderStorage
-from mfv_dsl.launch.driver import Crew, perform, remove_leftovers
+from mfv_dsl.launch.driver import Crew, perform
 from mfv_dsl.launch.job import ALL, Job
+from mfv_dsl.launch.leftovers import remove_leftovers
 from mfv_dsl.launch.local import LocalExecutor, automatic_workers
 from mfv_dsl.launch.orders import Work, WorkerOrder, packed
 from mfv_dsl.launch.units import units_of
@@ -187,7 +189,7 @@ def test_workers_without_gpus_are_one_for_each_few_cores(monkeypatch: pytest.Mon
     assert automatic_workers(None, "cpu")[1] == 0
 
 
-def test_what_needs_one_process_is_refused(tmp_path: Path):
+def test_what_needs_one_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     crew = Crew(LocalExecutor(0, tmp_path), 2)
     with pytest.raises(MfvError) as caught:
         perform([plan_of(SMALL)], crew, settings=RunSettings(trace=True))
@@ -195,6 +197,23 @@ def test_what_needs_one_process_is_refused(tmp_path: Path):
     with pytest.raises(MfvError) as caught:
         perform([plan_of(SMALL)], crew, settings=RunSettings(given={"m": object()}))
     assert caught.value.code == "MFV5670"
+    monkeypatch.setenv("MFV_HOME", "memory://store")
+    with pytest.raises(MfvError) as caught:
+        perform([plan_of(SMALL)], crew)
+    assert caught.value.code == "MFV5679"
+
+
+def test_datasets_in_memory_go_to_workers(home: Path):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), dtype=np.uint8)
+    words = {"query": "cup", "answer": "lamp", "relation": "left"}
+    items = [{"image": picture, **words} for picture in pictures]
+    dataset = mfv.dataset(items, extract=0, train=0, validation=0, test=1)
+    text = SMALL.replace("scenes(relations=[left, right], count=200)", "DATA").replace("130", "4")
+    recipe = mfv.Recipe(text.replace("DATA", "scenes()")).with_objects(dataset=dataset)
+    settings = RunSettings(given=recipe.given.objects)
+    plan = recipe.plan()
+    work(an_order(plan, home, payload=packed(Work((plan,), settings))))
+    assert len(stored(home)) == len(plan.steps)
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -306,3 +325,8 @@ def test_a_plan_that_cannot_be_run_ends_with_what_one_process_says(home: Path):
         perform_here(broken)
     assert job.ended("0").code == caught.value.code
     assert not stored(home)
+    other = plan_of(SMALL.replace("on = [left]", "on = [right]"))  # of several plans others go on
+    both = packed(Work((broken, other), RunSettings()))
+    work(an_order(broken, home, job="both", payload=both))
+    assert Job(FolderStorage(home), "both").look()["fatal"] == {"0"}
+    assert len(stored(home)) == len(other.steps)

@@ -90,7 +90,18 @@ def test_tables_and_frames_are_made_of_a_sweep_as_of_a_run(place, swept, monkeyp
     assert table.columns[1:] == ("0", "1", "mean")
     frame = swept["result"].to_pandas()
     assert set(frame["defaults.seed"]) == {0, 1, "mean"}
-    assert len(mfv.open_run(swept["folder"]).rows) == len(swept["result"].rows)
+    opened = mfv.open_run(swept["folder"])
+    assert len(opened.rows) == len(swept["result"].rows)
+    assert "defaults.seed" in opened._repr_html_() and "mean" in swept["result"]._repr_html_()
+
+
+def test_a_report_of_a_sweep_has_all_variants(place, swept, monkeypatch):
+    pytest.importorskip("plotly")
+    monkeypatch.chdir(place)
+    done = mfv_command("report", str(swept["folder"]), cwd=place)
+    assert done.returncode == 0, done.stderr
+    page = (swept["folder"] / "report.html").read_text()
+    assert "seed-0" in page and "seed-1" in page
 
 
 def test_a_sweep_goes_on_where_it_was_and_shows_the_same(place, swept):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.data.asked import choice_of_item, question_of
 from mfv_dsl.data.items import Item, Prompt
 from mfv_dsl.data.statistics import blind_chances
 from mfv_dsl.data.table import FileDataset
@@ -26,7 +28,7 @@ from mfv_dsl.execute.edits import added_at, edits_of
 from mfv_dsl.execute.operations.classification import classified
 from mfv_dsl.execute.operations.registry import Values, performs
 from mfv_dsl.execute.session import Pairs, Session, fitting, prefix_of
-from mfv_dsl.lang.entries import TRAINING_SPLIT
+from mfv_dsl.lang.entries import CHOOSING, TRAINING_SPLIT
 from mfv_dsl.lang.writing import is_text
 from mfv_dsl.methods.analogy import Blended, BlendOutcomes, blend_parts, joined_blends
 from mfv_dsl.methods.answers import (
@@ -37,6 +39,7 @@ from mfv_dsl.methods.answers import (
     relations_shown,
     require_distinct,
 )
+from mfv_dsl.methods.choices import asked_prompts, check_words
 from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.steps import Step
 
@@ -68,6 +71,7 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     progress(len(points))
     zero_shot = inputs["zero_shot"].picked(_measurable(step, inputs, p["split"]))
     queries = [prompt.query for prompt in prompts]
+    chooses = p["answer"] in CHOOSING and p.get("mode") != "classify"
     zero_shot_said = wordings.places(zero_shot.names, zero_shot.outcomes.said)
     return Evaluation(
         conditions,
@@ -77,13 +81,14 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
         _relations(session, step, prompts),
         (*failures, *failed),
         (
-            tuple(query.query for query in queries),
-            tuple(query.answer for query in queries),
+            tuple(question_of(query) if chooses else query.query for query in queries),
+            tuple(choice_of_item(q).answer if chooses else q.answer for q in queries),
             tuple(query.place for query in queries),
         ),
         tuple(wordings.texts),
         zero_shot_said,
-        _blind(session, step, queries),
+        None if chooses else _blind(session, step, queries),
+        tuple(choice_of_item(query).options for query in queries) if chooses else (),
     )
 
 
@@ -156,6 +161,9 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
         if step.operation in ("evaluate", "answers"):
             for split in sorted({p["split"], p.get("select_on") or p["split"]}):
                 backend, names = session.backend(step), session.names(step, split)
+                if p["answer"] in CHOOSING:
+                    _check_choices(session, step, split)
+                    continue
                 backend.first_tokens(names)  # each has one, or is named
                 if p["answer"] == "first":
                     require_distinct(backend, names)
@@ -164,6 +172,23 @@ def check_answers(session: Session, steps: Iterable[Step]) -> None:
                 session.warn_of_unknown(step, names)
         if step.operation in ("evaluate", "tune") and is_text(p.get("position", "last")):
             _check_text(session, step, Span(p["position"]))
+
+
+def _check_choices(session: Session, step: Step, split: str) -> None:
+    """Refuse items without options (MFV5710, MFV5711), and options that the tokenizer does not tell
+    apart (MFV5712, MFV5713)."""
+    p = step.parameters
+    prompts = session.prompts(step, p["items"], split, p["shots"])
+    for prompt in prompts:
+        asked_prompts(prompt, p["answer"])
+    check_words(session.backend(step), p["answer"], prompts)
+    options = {o for prompt in prompts for o in choice_of_item(prompt.query).options}
+    session.warn_of_unknown(step, sorted(options))
+
+
+def _asked(p: Mapping[str, Any], prompt: Prompt) -> list[Prompt]:
+    """The prompts that are run where a step with the parameters ``p`` asks a prompt."""
+    return asked_prompts(prompt, p["answer"]) if p.get("answer") in CHOOSING else [prompt]
 
 
 def _check_text(session: Session, step: Step, span: Span) -> None:
@@ -178,9 +203,10 @@ def _check_text(session: Session, step: Step, span: Span) -> None:
     if p.get("choose"):
         draws.add((p["items"], p["select_on"]))
     for n, split in sorted(draws):
-        for prompt in session.prompts(step, n, split, p["shots"]):
-            query = session.backend(step).pieces(prompt)[-1]
-            wanted = wording(span, prompt.query.query)
+        prompts = session.prompts(step, n, split, p["shots"])
+        for asked in (asked for prompt in prompts for asked in _asked(p, prompt)):
+            query = session.backend(step).pieces(asked)[-1]
+            wanted = wording(span, asked.query.query)
             if wanted not in query:
                 raise named(no_text(wanted, query), step.label)
 

@@ -80,7 +80,7 @@ class VisionLanguageModel:
         self.encoder = Encoder(model, processor, architecture)
         self.features = Features(self.encoder)
         self.end_tokens = _end_tokens(model, self.tokenizer)
-        self.inputs = Inputs(model, processor, architecture, self.first_tokens)
+        self.inputs = Inputs(model, processor, architecture)
         self.image_token = self.inputs.image_token
         self.image_tokens = frozenset({self.image_token})
         self.banned_tokens = self.image_tokens
@@ -107,7 +107,9 @@ class VisionLanguageModel:
             tuple(tuple(encoded[image] for image in prompt.images) for prompt in prompts),
             tuple(tuple(shown[image] for image in prompt.images) for prompt in prompts),
         )
-        answers = [prompt.query.answer for prompt in prompts]
+        names = [prompt.query.answer for prompt in prompts]
+        whole = any(prompt.whole for prompt in prompts)
+        answers = [tokens[0] for tokens in self.answer_tokens(names, whole)]
         return self.inputs.batch(texts, media, answers, tuple(prompts))
 
     def expect(self, prompts: Sequence[Prompt], dataset: Dataset) -> Callable[[], None]:
@@ -144,7 +146,8 @@ class VisionLanguageModel:
             tuple(tuple(encoded[id(picture)] for picture in row) for row in images),
             tuple(tuple(shown[id(picture)] for picture in row) for row in images),
         )
-        return self.inputs.batch(marked, media, answers, ())
+        first = None if answers is None else self.first_tokens(answers)
+        return self.inputs.batch(marked, media, first, ())
 
     def check_length(self, length: int, what: str) -> None:
         self.inputs.check_length(length, what)
@@ -152,8 +155,12 @@ class VisionLanguageModel:
     def first_tokens(self, names: Sequence[str]) -> list[int]:
         return [tokens[0] for tokens in self.answer_tokens(names)]
 
-    def answer_tokens(self, names: Sequence[str]) -> list[tuple[int, ...]]:
-        return [self.form.answer_tokens(self.tokenizer, name) for name in names]
+    def answer_tokens(self, names: Sequence[str], whole: bool = False) -> list[tuple[int, ...]]:
+        return [self.form.answer_tokens(self.tokenizer, name, whole) for name in names]
+
+    def said_tokens(self, text: str) -> tuple[int, ...]:
+        cue = self.template.of(True).cue
+        return self.form.tokens_behind(self.tokenizer, cue, text)
 
     def surface(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(

@@ -8,6 +8,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
+from mfv_dsl.data.template import ANSWER
 
 #: The system text of the official code for Qwen3-VL.
 #: Source: fushuhao6/Multimodal-Function-Vector, the code of arXiv:2510.02528.
@@ -42,17 +43,18 @@ def parts_of(form: str, pieces: Sequence[str], prompt: Prompt) -> list[Part]:
     *shown, question = pieces
     if form == "official":
         asked = [Part("user", piece, picture=True) for piece in pieces]
-        return [Part("system", OFFICIAL_SYSTEM), *asked]
+        return asked if prompt.whole else [Part("system", OFFICIAL_SYSTEM), *asked]
     parts = []
+    cue = ANSWER if prompt.whole else "A:"
     for piece, item in zip(shown, prompt.demonstrations, strict=True):
         if form == "chat":
             parts.append(Part("user", piece, picture=True))
             continue
-        asks = f"Q:{item.query}."
+        asks = item.query if prompt.whole else f"Q:{item.query}."
         answers = piece.removeprefix(asks).strip()
         parts += [Part("user", asks, picture=True), Part("assistant", answers)]
-    last = Part("user", question.removesuffix(" A:"), picture=True)
-    return [*parts, last, Part("assistant", "A:")]
+    last = Part("user", question.removesuffix(cue).rstrip(), picture=True)
+    return [*parts, last, Part("assistant", cue)]
 
 
 def written(parts: Sequence[Part], processor: Any, mark: str) -> str:
@@ -83,7 +85,7 @@ def written(parts: Sequence[Part], processor: Any, mark: str) -> str:
         summary = str(problem).strip().partition("\n")[0]
         raise _unfit("does not take this prompt", f"{type(problem).__name__}: {summary}")
     _check_places(rendered, parts, mark)
-    _check_ends(rendered, processor.tokenizer.bos_token, goes_on)
+    _check_ends(rendered, processor.tokenizer.bos_token, parts[-1].text if goes_on else "")
     return rendered
 
 
@@ -147,13 +149,14 @@ def _check_places(rendered: str, parts: Sequence[Part], mark: str) -> None:
         )  # fmt: skip
 
 
-def _check_ends(rendered: str, first: str | None, goes_on: bool) -> None:
-    """Refuse a template that begins a text twice, and one behind which there is no answer."""
+def _check_ends(rendered: str, first: str | None, cue: str) -> None:
+    """Refuse a template that begins a text twice, and one behind which there is no answer: behind
+    the ``cue`` with which the assistant's turn begins, or behind its header."""
     if first and rendered.startswith(first * 2):
         raise _unfit("begins a text twice", f"it writes {first * 2}")
-    if goes_on and not rendered.endswith("A:"):
+    if cue and not rendered.endswith(cue):
         raise _unfit("does not end where the answer begins", f"it ends in {rendered[-20:]!r}")
-    if not goes_on and not rendered.endswith("\n"):
+    if not cue and not rendered.endswith("\n"):
         raise MfvError(
             "MFV7295",
             "this model's chat template has no line end behind the assistant's header, where "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,20 +32,10 @@ class ProcessorWarning(UserWarning):
 
 
 class Inputs:
-    """Makes batches by a model's own processor.
+    """Makes batches by a model's own processor."""
 
-    ``first_tokens`` gives the first tokens of answers.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        processor: Any,
-        architecture: Architecture,
-        first_tokens: Callable[[Sequence[str]], list[int]],
-    ) -> None:
+    def __init__(self, model: Any, processor: Any, architecture: Architecture) -> None:
         self.model, self.processor, self.architecture = model, processor, architecture
-        self.first_tokens = first_tokens
         config = model.config.get_text_config()
         self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
         self.reads_alone = architecture.features != "perceiver"  # that of Idefics 1 gives its mask
@@ -53,10 +43,11 @@ class Inputs:
         self.image_token = _image_token(model.config, processor.tokenizer, architecture)
 
     def batch(
-        self, texts: Sequence[str], media: Media, answers: Sequence[str] | None,
+        self, texts: Sequence[str], media: Media, answers: Sequence[int] | None,
         prompts: tuple[Prompt, ...] = (),
     ) -> VlmBatch:  # fmt: skip
-        """Texts with marks where pictures belong, and the pictures of each, encoded.
+        """Texts with marks where pictures belong, the pictures of each, encoded, and the first
+        tokens of their answers.
 
         Raises MfvError: MFV7244 for a text that is too long, MFV7270 and MFV7277 for pictures that
         the processor does not treat as the model expects.
@@ -72,7 +63,7 @@ class Inputs:
         per_token = {name: sent(inputs[name], device) for name in PER_TOKEN if name in inputs}
         if self.architecture.positions == "mrope":
             per_token.pop("mm_token_type_ids", None)  # only positions are made of it
-        first = None if answers is None else torch.tensor(self.first_tokens(answers))
+        first = None if answers is None else torch.tensor(answers)
         return VlmBatch(
             prompts, tokens, mask, media, None if first is None else sent(first, device),
             positions, per_token, self.model.dtype,

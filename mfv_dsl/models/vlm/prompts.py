@@ -10,7 +10,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
-from mfv_dsl.data.template import Template
+from mfv_dsl.data.template import ANSWER, Template
 from mfv_dsl.models.vlm.chat import parts_of, written
 
 #: The forms that have a name; the first is what a model gets where nothing is said.
@@ -43,15 +43,24 @@ class Form:
             return cls(name, Template(
                 demonstration=f"{mark}Q:{{query}}. A:{{answer}}.\n",
                 query=f"{mark}Q:{{query}}. A:", cue="\n", answer="\n{answer}", form=f"{name}\n",
+                whole=Template(
+                    demonstration=f"{mark}{{query}}\n{ANSWER} {{answer}}\n",
+                    query=f"{mark}{{query}}", cue="\n", answer="\n{answer}",
+                ),
             ))  # fmt: skip
         # no tokenizer merges `A:` with a word behind a blank
         own = name if name not in FORMS else "{image}Q:{query}. A: {answer}.\n"
         question, cue, blanks = _parts(own, mark)
         cue, blanks = (ending, "") if ending else (cue, blanks)
+        before = f"{ending}{{answer}}" if ending else f"{ANSWER} {{answer}}"
         return cls(name, Template(
             demonstration=own.replace("{image}", mark), query=question.replace("{image}", mark),
             cue=cue.format(), answer=f"{cue}{blanks}{{answer}}",
             form=f"{name}\n" if name in ("chat", "turns") else "",
+            whole=Template(
+                demonstration=f"{mark}{{query}}\n{ANSWER} {{answer}}\n",
+                query=f"{mark}{{query}}\n{ANSWER}", cue=ending or ANSWER, answer=before,
+            ),
         ))  # fmt: skip
 
     @property
@@ -79,18 +88,23 @@ class Form:
         pieces = [piece.removeprefix(mark) for piece in self.template.pieces(prompt)]
         return written(parts_of(self.name, pieces, prompt), processor, mark)
 
-    def answer_tokens(self, tokenizer: Any, name: str) -> tuple[int, ...]:
-        """The tokens of ``name`` where an answer stands.  Raises MfvError (MFV7201) where the
-        tokenizer merges them with what stands before."""
-        cue, whole = self.template.cue, self.template.answer.format(answer=name)
+    def answer_tokens(self, tokenizer: Any, name: str, whole: bool = False) -> tuple[int, ...]:
+        """The tokens of ``name`` where an answer stands, of a prompt whose query is a ``whole``
+        text or of another.  Raises MfvError (MFV7201) where the tokenizer merges them with what
+        stands before."""
+        form = self.template.of(whole)
+        return self.tokens_behind(tokenizer, form.cue, form.behind_cue(name))
+
+    def tokens_behind(self, tokenizer: Any, cue: str, text: str) -> tuple[int, ...]:
+        """The tokens of ``text``, as it stands, behind ``cue``; raises as :meth:`answer_tokens`."""
         before = tokenizer.encode(cue, add_special_tokens=False)
-        after = tokenizer.encode(whole, add_special_tokens=False)
+        after = tokenizer.encode(f"{cue}{text}", add_special_tokens=False)
         if after[: len(before)] == before and len(after) > len(before):
             return tuple(map(int, after[len(before) :]))
         raise MfvError(
             "MFV7201",
             f"the tokenizer does not keep `{cue.strip() or 'the line end'}` apart from the answer "
-            f"`{name}`",
+            f"`{text.strip()}`",
             help="first-token scoring needs answers that begin with a token of their own",
         )
 
