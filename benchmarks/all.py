@@ -52,6 +52,7 @@ QUICK = {
     "published_sets": "--part 0.02",
     "device_counts": "",
     "figures": "--rows 400 --heads 4 --rounds 1",
+    "selection": "--trials 4 --items 4",
     "editors": "--lines 200 --rounds 1 --longest 1000",
 }
 #: What the tables of ratios have a row of: a way's name, and a line of its script about it.

@@ -6,7 +6,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 SIDE = 1536
 
@@ -25,6 +27,12 @@ def ratios(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, list[
         name: [one / other for one, other in zip(times, seconds[ours], strict=True)]
         for name, times in seconds.items()
     }
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rank correlation of two arrays of one shape, where neither is NaN."""
+    found = spearmanr(first.ravel(), second.ravel(), nan_policy="omit")
+    return float(found.statistic)
 
 
 def agree(differences: Mapping[str, float], most: float) -> None:

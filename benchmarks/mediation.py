@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from benchmarks.kv_cache import cached_probabilities
-from benchmarks.measuring import agree, machine, middle, ratios
+from benchmarks.measuring import agree, machine, middle, rank_correlation, ratios
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.data.items import Prompt
 from mfv_dsl.data.prompts import corrupt, draw_prompts
@@ -50,7 +50,7 @@ from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.hooks import Hooks
 from mfv_dsl.engine.prefix import encode_prefix
 from mfv_dsl.methods.activations import task_mean
-from mfv_dsl.methods.attribution import attribute, rank_correlation
+from mfv_dsl.methods.attribution import attribute
 from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.models import load
 from mfv_dsl.models.base import PromptBatch

@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
+from benchmarks.measuring import rank_correlation
 from benchmarks.mediation import MODELS, Setting
 from mfv_dsl.engine.edits import Edit
 from mfv_dsl.engine.prefix import encode_prefix
-from mfv_dsl.methods.attribution import rank_correlation
 from mfv_dsl.methods.mediation import Mediation, mediate
 from mfv_dsl.models.openflamingo import OpenFlamingo
 

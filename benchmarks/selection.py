@@ -1,6 +1,6 @@
 """How well each way of ranking heads agrees with the exact effects, and what it is worth.
 
-    python -m benchmarks.selection [--model llava] [--trials 40]
+    python benchmarks/selection.py [--models flamingo llava] [--trials 40]
 
 For each relation every ranking's rank correlation (Spearman) with `aie` over all heads, how many of
 its ten best are among those of `aie`, and the accuracy of the vector of its ten best heads,
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import mfv_dsl as mfv
-from mfv_dsl.lang.entries import RANKINGS
-from mfv_dsl.methods.attribution import rank_correlation
+from benchmarks.measuring import rank_correlation
+from mfv_dsl.lang.functions import RANKINGS
 
 RELATIONS = ("left", "right", "above", "below")
 
@@ -41,12 +41,18 @@ eval zero {{}}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="flamingo")
+    parser.add_argument("--models", nargs="+", default=["flamingo", "llava"])
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--items", type=int, default=50)
     parser.add_argument("--layer", type=int, default=1)
     given = parser.parse_args()
-    text = recipe(given.model, given.trials, given.items, given.layer)
+    for model in given.models:
+        compare(model, given)
+
+
+def compare(model: str, given: argparse.Namespace) -> None:
+    """Print the table of one model."""
+    text = recipe(model, given.trials, given.items, given.layer)
     with tempfile.TemporaryDirectory() as folder:
         result = mfv.Recipe(text).run(Path(folder) / "run")
     scores: dict[tuple[str, str], np.ndarray] = {}
@@ -58,7 +64,7 @@ def main() -> None:
         way = str(step.parameters.get("by") or named[step.operation])
         scores[way, value.relation] = value.aie
     accuracy = {row.eval: row.accuracy for row in result.rows if row.relation is None}
-    print(f"{given.model}: zero-shot {accuracy['zero']:.0%}, {given.trials} trials")
+    print(f"{model}: zero-shot {accuracy['zero']:.0%}, {given.trials} trials")
     print("| by | Spearman with aie | of ten | accuracy of the vector |")
     print("| --- | --- | --- | --- |")
     for ranking in RANKINGS:

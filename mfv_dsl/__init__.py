@@ -94,7 +94,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 def _words() -> list[str]:
     """The functions of the language."""
-    from mfv_dsl.lang.entries import FUNCTIONS
+    from mfv_dsl.lang.functions import FUNCTIONS
 
     return [entry.name for entry in FUNCTIONS]
 

@@ -23,8 +23,9 @@ from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.interruption import interruptible
 from mfv_dsl.lang.checked import Checked
 from mfv_dsl.lang.checker import check_source, load_recipe
-from mfv_dsl.lang.entries import FUNCTION, FUNCTIONS, ITEM
+from mfv_dsl.lang.entries import FUNCTION, ITEM
 from mfv_dsl.lang.from_python import as_syntax
+from mfv_dsl.lang.functions import FUNCTIONS
 from mfv_dsl.lang.parser import parse_expression
 from mfv_dsl.lang.registry import Parameter
 from mfv_dsl.lang.sharing import each_once, shared_parts, short_text

@@ -19,7 +19,7 @@ import torch
 from mfv_dsl import data
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import listed_relations, meant_relation
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.data.drawn_scene import DrawnScene
 from mfv_dsl.data.items import Dataset, Item, Prompt
 from mfv_dsl.data.marks import check_name
@@ -163,10 +163,9 @@ def relation_of(dataset: Dataset, relation: str, split: str) -> str:
         (split, dataset.splits, split in dataset.splits),
     ):
         if not known:
-            near = suggest(name, names)
             raise MfvError(
                 "MFV7112", f"the dataset has no `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has {listed_relations(names)}",
+                help=did_you_mean(name, names, f"it has {listed_relations(names)}"),
             )  # fmt: skip
     assert meant is not None
     return meant

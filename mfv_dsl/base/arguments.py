@@ -10,7 +10,7 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.layers import numbers_of, together
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 
 
 class ArgumentError(MfvError, TypeError):
@@ -158,8 +158,7 @@ def known_options(given: Iterable[str], known: Iterable[str], of: str) -> None:
     names = list(known)
     for name in given:
         if name not in names:
-            near = suggest(name, names)
             raise ArgumentError(
                 f"{of} takes no {name!r}",
-                f"did you mean `{near}`?" if near else f"it takes {', '.join(names) or 'nothing'}",
+                did_you_mean(name, names, f"it takes {', '.join(names) or 'nothing'}"),
             )

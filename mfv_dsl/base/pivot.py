@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 from mfv_dsl.base.columns import ALL
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.table_text import TextTable
 
 #: What a field without a value is called, and a cell without a measurement.
@@ -173,20 +173,16 @@ def _check_fields(records: Sequence[Record], fields: Sequence[str], values: Sequ
 
 
 def _unknown(what: str, name: str, there: Sequence[str]) -> None:
-    near = suggest(name, there)
     raise MfvError(
         "MFV6110", f"the results have no {what} `{name}`",
-        help=f"did you mean `{near}`?" if near else f"there are: {', '.join(there)}",
+        help=did_you_mean(name, there, f"there are: {', '.join(there)}"),
     )  # fmt: skip
 
 
 def _nothing(message: str, text: str, there: Iterable[str]) -> None:
     names = list(there)
-    near = suggest(text, names)
     listed = ", ".join(f"`{name}`" for name in names[:20]) + (", …" if len(names) > 20 else "")
-    raise MfvError(
-        "MFV6112", message, help=f"did you mean `{near}`?" if near else f"there are: {listed}"
-    )
+    raise MfvError("MFV6112", message, help=did_you_mean(text, names, f"there are: {listed}"))
 
 
 def _ambiguous(key: tuple[str, str], first: Record, second: Record, along: Sequence[str]) -> None:

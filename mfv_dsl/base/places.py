@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 
 
 def store_home() -> str:
@@ -176,10 +176,9 @@ def find_recipe(path: str | Path) -> Path:
     if here.exists():  # what it is, is said where it is read
         return here
     names = bundled_recipes()
-    near = suggest(str(path), names)
     raise MfvError(
         "MFV6101", f"there is no recipe {path}",
-        help=f"did you mean `{near}`?" if near else f"the bundled recipes are {', '.join(names)}",
+        help=did_you_mean(str(path), names, f"the bundled recipes are {', '.join(names)}"),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import overload
 
 
 def distance(a: str, b: str, limit: int = 2) -> int:
@@ -51,3 +52,26 @@ def suggest(word: str, candidates: Iterable[str]) -> str | None:
         if edits < nearest:
             best, nearest = candidate, edits
     return best
+
+
+@overload
+def did_you_mean(word: str, candidates: Iterable[str], otherwise: str) -> str: ...
+
+
+@overload
+def did_you_mean(
+    word: str, candidates: Iterable[str], otherwise: str | None = None
+) -> str | None: ...
+
+
+def did_you_mean(word: str, candidates: Iterable[str], otherwise: str | None = None) -> str | None:
+    """The question after the name that was probably meant, as an error's help; ``otherwise`` where
+    there is none.
+
+    >>> did_you_mean("lfet", ["left", "right"], "there are: left, right")
+    'did you mean `left`?'
+    >>> did_you_mean("above", ["left", "right"], "there are: left, right")
+    'there are: left, right'
+    """
+    near = suggest(word, candidates)
+    return f"did you mean `{near}`?" if near else otherwise

@@ -28,7 +28,7 @@ from mfv_dsl.cli.options import (
     grouped,
     save_picture,
 )
-from mfv_dsl.lang.entries import RANKINGS
+from mfv_dsl.lang.functions import RANKINGS
 
 if TYPE_CHECKING:
     from mfv_dsl.interactive import InteractiveResult

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.data.items import Item, Prompt
 
 if TYPE_CHECKING:
@@ -39,10 +39,9 @@ class DrawnScene:
             raise MfvError("MFV7133", f"a scene has {GRID**2} cells, and these are {len(cells)}")
         for kind in cells:
             if kind and kind not in KINDS:
-                near = suggest(kind, KINDS)
                 raise MfvError(
                     "MFV7133", f"scenes have no `{kind}`",
-                    help=f"did you mean `{near}`?" if near else f"there are {', '.join(KINDS)}",
+                    help=did_you_mean(kind, KINDS, f"there are {', '.join(KINDS)}"),
                 )  # fmt: skip
         self.cells, self.seed = tuple(cells), seed
 

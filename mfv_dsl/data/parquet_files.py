@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.images import LARGEST
@@ -82,10 +82,9 @@ def _rows_of(
     names = opened.schema_arrow.names
     missing = [name for name in (*needed, image) if name not in names]
     if missing:
-        near = suggest(missing[0], names)
         raise MfvError(
             "MFV7142", f"{file} has no column {' and no column '.join(f'`{n}`' for n in missing)}",
-            help=f"did you mean `{near}`?" if near else f"it has {excerpt(', '.join(names), 300)}",
+            help=did_you_mean(missing[0], names, f"it has {excerpt(', '.join(names), 300)}"),
         )  # fmt: skip
     columns = [*needed, *(name for name in wanted if name in names)]
     number = 0

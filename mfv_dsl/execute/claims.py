@@ -18,8 +18,10 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from mfv_dsl.base.names import checked_name
 from mfv_dsl.execute.storage import Storage
@@ -28,18 +30,34 @@ from mfv_dsl.version import __version__
 CLAIMS, BEATS = "claims", "beats"
 
 
+def _processes() -> str:
+    """What tells the processes that this system numbers from those of others: hosts may have one
+    name, and containers of one host number theirs apart."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not every system tells
+        return ""
+
+
 @dataclass(frozen=True)
 class Owner:
-    """Who holds claims: a process of a host, the version of mfv-dsl that it runs, and a word that
-    no other process has."""
+    """Who holds claims: a process of a host, the version of mfv-dsl that it runs, a word that no
+    other process has, and what tells among which processes its number counts."""
 
     host: str = field(default_factory=socket.gethostname)
     process: int = field(default_factory=os.getpid)
     version: str = __version__
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    among: str = field(default_factory=_processes)
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host}"
+
+    @property
+    def is_near(self) -> bool:
+        """Whether its process number counts among those of this process."""
+        return self.host == socket.gethostname() and self.among == _processes()
 
 
 class Claim:
@@ -262,10 +280,17 @@ def _beat_file(owner: Owner) -> str:
     return checked_name(f"{BEATS}/{owner.nonce}")
 
 
+def read_owner(data: Any) -> Owner | None:
+    """An owner as plain data; None where that is of another form, as of another version."""
+    try:
+        return Owner(**{item.name: data[item.name] for item in fields(Owner)})
+    except (KeyError, TypeError):
+        return None
+
+
 def _owner(content: bytes) -> Owner | None:
     """The owner that a claim names; None where it cannot be read."""
     try:
-        owner = json.loads(content)["owner"]
-        return Owner(**{name: owner[name] for name in ("host", "process", "version", "nonce")})
+        return read_owner(json.loads(content)["owner"])
     except (ValueError, KeyError, TypeError):
         return None

@@ -9,11 +9,11 @@ same.  Requests that fail for a moment are repeated by the client of the service
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from secrets import token_hex
-from typing import Any
+from typing import Any, ClassVar
 
 from mfv_dsl.base.disk import StoreTrouble
 from mfv_dsl.base.errors import MfvError
@@ -23,7 +23,6 @@ from mfv_dsl.base.names import checked_name
 _AT_ONCE = 32
 #: What installs the client of a protocol, where that is no extra of mfv-dsl.
 _CLIENTS = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
-_OF_S3 = {"s3", "s3a"}
 
 
 class ObjectStorage:
@@ -71,7 +70,7 @@ class ObjectStorage:
         path = self._path(name)
         with self._trouble("read", name):
             try:
-                data = self._fs.cat_file(path)
+                data = self._fs.cat_file(path, **self._whole)
             except FileNotFoundError:
                 self._check_bucket()
                 raise KeyError(name) from None
@@ -107,7 +106,7 @@ class ObjectStorage:
         path = self._path(name)
         with self._trouble("look for", name):
             try:
-                return bool(self._fs.info(path)["type"] == "file")
+                return self._is_file(path)
             except FileNotFoundError:
                 self._check_bucket()
                 return False
@@ -127,7 +126,7 @@ class ObjectStorage:
         with self._trouble("list", prefix):
             self._check_bucket()
             try:
-                found = self._fs.find(folder)
+                found = self._found(folder)
             except FileNotFoundError:
                 return []
         start = len(self._root.strip("/"))
@@ -139,22 +138,14 @@ class ObjectStorage:
         """As :meth:`Storage.remove`."""
         paths = [self._path(name) for name in names]
         with self._trouble("remove", names[0] if names else ""):
-            if len(paths) > 1 and self._protocol in _OF_S3:
-                self._fs.rm(paths)  # a thousand with one request
-                return
-            for path in paths:
-                try:
-                    self._fs.rm_file(path)
-                except FileNotFoundError:
-                    continue
+            self._remove(paths)
 
     def replace(self, name: str, was: bytes, data: bytes) -> bool:
         """As :meth:`Storage.replace`, atomically on S3."""
-        path, condition = self._path(name), {}
+        path = self._path(name)
         with self._trouble("write", name):
             try:
-                if self._protocol in _OF_S3:  # of the moment before it is read
-                    condition = {"IfMatch": self._fs.info(path, refresh=True)["ETag"]}
+                condition = self._as_now(path)  # before it is read
                 if self.read(name) != was:
                     return False
                 self._fs.pipe_file(path, data, **condition)
@@ -165,6 +156,27 @@ class ObjectStorage:
                     raise
                 return self._holds(name, data)
         return True
+
+    # -- requests ---------------------------------------------------------------------------------
+    #: Options of reading a file at once.
+    _whole: ClassVar[dict[str, Any]] = {}
+
+    def _is_file(self, path: str) -> bool:
+        return bool(self._fs.info(path)["type"] == "file")
+
+    def _found(self, folder: str) -> list[str]:
+        """The paths of all objects below a folder."""
+        return list(self._fs.find(folder))
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(path)
+
+    def _as_now(self, path: str) -> dict[str, Any]:
+        """Options of a request that succeeds while an object is as it is now; none where the
+        service has no such condition."""
+        return {}
 
     # -- inside -----------------------------------------------------------------------------------
     def _path(self, name: str) -> str:
@@ -218,6 +230,47 @@ class ObjectStorage:
             "(for S3 beside Amazon's: AWS_ENDPOINT_URL), and run the same command again: what is "
             "finished is kept",
         )  # fmt: skip
+
+
+class S3Storage(ObjectStorage):
+    """The same on S3, with one request for what fsspec, which has folders too, asks in several."""
+
+    _whole: ClassVar[dict[str, Any]] = {"max_concurrency": 1}
+
+    def _is_file(self, path: str) -> bool:
+        self._head(path)
+        return True
+
+    def _found(self, folder: str) -> list[str]:
+        bucket, prefix, _ = self._fs.split_path(folder)
+        found: list[str] = []
+        more: dict[str, Any] = {}
+        while True:
+            page = self._fs.call_s3(
+                "list_objects_v2", Bucket=bucket, Prefix=f"{prefix}/" if prefix else "", **more
+            )
+            found += (f"{bucket}/{entry['Key']}" for entry in page.get("Contents", ()))
+            if not page.get("IsTruncated"):
+                return found
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        if len(paths) > 1:
+            self._fs.rm(list(paths))  # a thousand with one request
+        else:
+            super()._remove(paths)
+
+    def _as_now(self, path: str) -> dict[str, Any]:
+        return {"IfMatch": self._head(path)["ETag"]}
+
+    def _head(self, path: str) -> dict[str, Any]:
+        bucket, key, _ = self._fs.split_path(path)
+        return dict(self._fs.call_s3("head_object", Bucket=bucket, Key=key))
+
+
+def object_storage(url: str) -> ObjectStorage:
+    """The storage at a URL; raises MfvError as :class:`ObjectStorage`."""
+    return (S3Storage if url.partition("://")[0] in ("s3", "s3a") else ObjectStorage)(url)
 
 
 def _file_system(url: str) -> tuple[Any, str]:

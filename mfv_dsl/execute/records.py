@@ -28,7 +28,7 @@ from mfv_dsl.base.columns import (
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.numbers import decimals, p_value, percent
 from mfv_dsl.base.pivot import NONE, Label, Record, pivot
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.table_text import TextTable
 from mfv_dsl.execute.layouts import layout
 from mfv_dsl.execute.rankings import rankings
@@ -91,10 +91,9 @@ def table(
         first = whole(first, "first", least=1)
     kind = of or _kind([*down, *across, *wished], folders, values)
     if kind not in _READ:
-        near = suggest(kind, _READ)
         raise MfvError(
             "MFV6110", f"there are no results of the kind `{kind}`",
-            help=f"did you mean `{near}`?" if near else f"there are: {', '.join(_READ)}",
+            help=did_you_mean(kind, _READ, f"there are: {', '.join(_READ)}"),
         )  # fmt: skip
     records = list(_records(kind, zip(run_names(folders), map(Path, folders), strict=True)))
     kept = {field: _values(field, names, records) for field, names in wished.items()}

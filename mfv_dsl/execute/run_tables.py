@@ -10,7 +10,7 @@ from typing import Any
 
 from mfv_dsl.base.csv_text import csv_rows, typed
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.execute.item_lines import AFTER, BEFORE, read_items
 from mfv_dsl.execute.run_files import csv_of, effects_in, json_of, results_of, unknown_form
 from mfv_dsl.execute.tables import (
@@ -51,10 +51,9 @@ class RunTables:
         """The lines of a table, none where the run has nothing of the kind.  Raises MfvError
         (MFV6133) for a name that is no table's."""
         if name not in TABLES:
-            near = suggest(name, TABLES)
             raise MfvError(
                 "MFV6133", f"a run has no table `{name}`",
-                help=f"did you mean `{near}`?" if near else f"it has: {', '.join(TABLES)}",
+                help=did_you_mean(name, TABLES, f"it has: {', '.join(TABLES)}"),
             )  # fmt: skip
         try:
             if name not in self._read:

@@ -192,8 +192,11 @@ class FolderStorage:
         folder = self.path(prefix) if prefix else self.root
         try:
             entries = list(os.scandir(folder))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
+        except NotADirectoryError:
+            os.listdir(self.root)  # where that is no folder, it is what is named
+            raise
         for entry in entries:
             name = f"{prefix}/{entry.name}" if prefix else entry.name
             if entry.name.startswith("."):  # a file that is being written
@@ -247,9 +250,9 @@ def storage_at(home: str | Path) -> Storage:
 
 @cache
 def _object_storage(url: str) -> Storage:
-    from mfv_dsl.execute.object_storage import ObjectStorage
+    from mfv_dsl.execute.object_storage import object_storage
 
-    return ObjectStorage(url)
+    return object_storage(url)
 
 
 def creates_once(storage: Storage) -> bool:

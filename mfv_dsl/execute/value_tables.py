@@ -15,7 +15,7 @@ from mfv_dsl.base.csv_text import csv_text
 from mfv_dsl.base.facts import DatasetFacts
 from mfv_dsl.execute.rankings import NO_SETTING
 from mfv_dsl.execute.tables import COLUMNS, EPOCHS, HEADS, NORMS, SIMILARITY, Line
-from mfv_dsl.lang.entries import RANKINGS
+from mfv_dsl.lang.functions import RANKINGS
 from mfv_dsl.methods.geometry import similarity
 from mfv_dsl.methods.means import effect_intervals
 from mfv_dsl.methods.mediation import Mediation

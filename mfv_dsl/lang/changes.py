@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mfv_dsl.base.source import Span
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.lang.constructors import CONSTRUCTOR
 from mfv_dsl.lang.syntax import (
     Attribute,
@@ -142,8 +142,7 @@ def _declaration(items: Sequence[Item], change: Change) -> tuple[int, Declaratio
 
 
 def _unknown(change: Change, kind: str, candidates: list[str]) -> Unchangeable:
-    near = suggest(change.name, candidates)
-    help = f"did you mean `{near}`?" if near else f"it has {', '.join(candidates)}"
+    help = did_you_mean(change.name, candidates, f"it has {', '.join(candidates)}")
     return Unchangeable(change.target.span, f"the recipe has no {kind} `{change.name}`", help)
 
 

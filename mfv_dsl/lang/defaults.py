@@ -16,7 +16,8 @@ from mfv_dsl.base.source import Span
 from mfv_dsl.lang import values
 from mfv_dsl.lang.checked import Setting
 from mfv_dsl.lang.copies import Copies
-from mfv_dsl.lang.entries import FUNCTIONS, ITEM, ITEMS, all_entries, takers
+from mfv_dsl.lang.entries import ITEM, ITEMS, all_entries, takers
+from mfv_dsl.lang.functions import FUNCTIONS
 from mfv_dsl.lang.registry import Entry, Parameter, by_name
 from mfv_dsl.lang.scope import Scope, TypingContext
 from mfv_dsl.lang.syntax import Attribute, Block, Item, RecipeTree

@@ -16,7 +16,7 @@ from typing import Protocol
 from mfv_dsl.base.diagnostics import Diagnostic, Fix, Label
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.lang.entries import ITEM
 from mfv_dsl.lang.parser import parse, read_source
 from mfv_dsl.lang.syntax import (
@@ -272,10 +272,9 @@ class _Joining:
                 f"for example:\n{ITEM[kind.text].example}",
             )  # fmt: skip
         else:
-            near = suggest(kind.text, (*ITEM, USE))
             self.report(
                 "MFV2005", kind.span, f"unknown kind of item `{kind.text}`",
-                f"there are: {', '.join(ITEM)}", f"did you mean `{near}`?" if near else None,
+                f"there are: {', '.join(ITEM)}", did_you_mean(kind.text, (*ITEM, USE)),
             )  # fmt: skip
         return False
 

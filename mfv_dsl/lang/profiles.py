@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.source import Source, Span
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.lang.changes import (
     Change,
     Unchangeable,
@@ -115,11 +115,10 @@ def without_profiles(recipe: RecipeTree) -> RecipeTree:
 def unknown_profile(name: str, recipe: RecipeTree) -> Diagnostic:
     """What is said of a profile that a recipe has not."""
     profiles = profiles_of(recipe)
-    near = suggest(name, profiles)
     listed = f"it has {', '.join(profiles)}" if profiles else "it has none"
     return Diagnostic(
         "MFV2030", f"{recipe.source.name} has no profile `{name}`", Source(name, "--profile"),
-        Span(0, len(name)), listed, help=f"did you mean `{near}`?" if near else None,
+        Span(0, len(name)), listed, help=did_you_mean(name, profiles),
     )  # fmt: skip
 
 

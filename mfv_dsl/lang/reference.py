@@ -10,7 +10,8 @@ from typing import Any
 
 from mfv_dsl.base.suggest import suggest
 from mfv_dsl.lang.constructors import DATASETS, MODELS
-from mfv_dsl.lang.entries import CONSTANTS, FUNCTIONS, ITEMS, UNITS, all_entries
+from mfv_dsl.lang.entries import CONSTANTS, ITEMS, UNITS, all_entries
+from mfv_dsl.lang.functions import FUNCTIONS
 from mfv_dsl.lang.registry import Entry, Parameter
 
 _SECTIONS: tuple[tuple[str, str, tuple[Entry, ...]], ...] = (

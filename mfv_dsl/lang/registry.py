@@ -1,6 +1,7 @@
 """How the words of the language are declared: entries, parameters, units, rankings, controls.
 
-The words themselves are in :mod:`mfv_dsl.lang.entries` and :mod:`mfv_dsl.lang.constructors`.
+The words themselves are in :mod:`mfv_dsl.lang.entries`, :mod:`mfv_dsl.lang.functions` and
+:mod:`mfv_dsl.lang.constructors`.
 Checking, suggestions, the reference and what enters a step's key are generated from them.
 """
 

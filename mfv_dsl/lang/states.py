@@ -10,7 +10,7 @@ from mfv_dsl.base.diagnostics import Label
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.layers import numbers_of
 from mfv_dsl.lang.checked import Setting
-from mfv_dsl.lang.entries import POOLED
+from mfv_dsl.lang.functions import POOLED
 from mfv_dsl.lang.scope import UNKNOWN, Scope, Type, TypingContext
 from mfv_dsl.lang.syntax import Call, Expr
 from mfv_dsl.lang.writing import SITES, check_position, quoted

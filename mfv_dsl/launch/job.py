@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.execute.claims import Owner
+from mfv_dsl.execute.claims import Owner, read_owner
 from mfv_dsl.execute.storage import FolderStorage, Storage
 from mfv_dsl.launch.units import Unit
 
@@ -139,7 +139,11 @@ class Job:
     def owners(self, number: int) -> list[Owner]:
         """The processes that began as worker ``number``."""
         folder = self._file("workers", number)
-        return [Owner(**json.loads(self.storage.read(name))) for name in self.storage.names(folder)]
+        found = []
+        for name in self.storage.names(folder):
+            with suppress(KeyError):  # who watched the run has removed it meanwhile
+                found.append(read_owner(json.loads(self.storage.read(name))))
+        return [owner for owner in found if owner is not None]
 
     @classmethod
     def all_of(cls, storage: Storage) -> list[Job]:

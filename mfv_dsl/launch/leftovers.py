@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import suppress
 
 from mfv_dsl.execute.claims import Claims, Owner
@@ -29,7 +28,7 @@ def remove_leftovers(claims: Claims) -> None:
 
 def _is_gone(owner: Owner) -> bool:
     """Whether a process ran on this machine and is gone."""
-    if owner.host != socket.gethostname() or os.name == "nt":  # there the question would end it
+    if not owner.is_near or os.name == "nt":  # there the question would end it
         return False
     try:
         os.kill(owner.process, 0)

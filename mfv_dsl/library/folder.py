@@ -20,7 +20,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.files import missing_folders, remove_empty, write_atomically
 from mfv_dsl.base.names import SUFFIX, check_clash, check_name, file_name, plain
 from mfv_dsl.base.places import user_path
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, to_text
 from mfv_dsl.library.card import card_text, is_foreign
 from mfv_dsl.library.header import Header, read_header
@@ -77,11 +77,10 @@ class Library:
             name = of_relation  # as the vectors of relations are called whose names are no files'
         path = self.root / f"{check_name(name)}{SUFFIX}"
         if name not in names:
-            near = suggest(name, names)
-            help = f"did you mean `{near}`?" if near else None
-            if names and not near:
-                help = f"the library has: {', '.join(names)}"
-            raise MfvError("MFV6001", f"there is no vector file {path}", help=help)
+            there = f"the library has: {', '.join(names)}" if names else None
+            raise MfvError(
+                "MFV6001", f"there is no vector file {path}", help=did_you_mean(name, names, there)
+            )
         return path
 
     def entries(self) -> Iterator[tuple[str, Header | MfvError]]:

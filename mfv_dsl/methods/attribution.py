@@ -163,24 +163,3 @@ def _scored(
     cie = np.full((len(batch), len(rows), scores.shape[2]), np.nan, dtype=np.float32)
     cie[:, [rows.index(layer) for layer in place.layers]] = scores
     return Mediation(relation, cie, p.detach().double().numpy(), site=slopes.site, layers=rows)
-
-
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of two arrays of one shape; equals share their mean rank.
-
-    Places where one of them is NaN are left out.  NaN where one of them is constant.
-    """
-    x, y = (np.asarray(values).ravel() for values in (first, second))
-    known = ~(np.isnan(x) | np.isnan(y))
-    x, y = _ranks(x[known]), _ranks(y[known])
-    x, y = x - x.mean(), y - y.mean()
-    length = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / length) if length else float("nan")
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0, (n,); equal values get the mean of the ranks they take up."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: np.ndarray = (last - (counts + 1) / 2)[inverse]
-    return ranks

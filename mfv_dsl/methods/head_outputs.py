@@ -23,6 +23,7 @@ from mfv_dsl.engine.full_pass import Pass, full_pass
 from mfv_dsl.engine.rows import Rows, in_parts
 from mfv_dsl.methods.activations import Progress, head_reads, rows_of
 from mfv_dsl.methods.finite import check_heads
+from mfv_dsl.methods.logistic import logistic_regressions
 from mfv_dsl.methods.selection import Head
 from mfv_dsl.models.base import Backend, PromptBatch
 
@@ -31,8 +32,7 @@ FOLDS = 5
 #: Half the squared length of a probe's weights, times this, is added to its loss, the sum over
 #: prompts; outputs are scaled to a mean square of 1 before.
 RIDGE = 1.0
-_NEWTON_STEPS = 25
-_CONVERGED = 1e-8
+_INTERCEPT = 1e-6  # the same of its intercept
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,22 +146,12 @@ def _fitted(states: torch.Tensor, is_one: torch.Tensor) -> Callable[[torch.Tenso
     mean = states.mean(1, keepdim=True)
     centred = states - mean
     scale = centred.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
-    x = torch.nn.functional.pad(centred / scale, (0, 1), value=1.0)  # the last is the intercept
-    y = is_one.double()
-    share = torch.where(is_one, y.mean(), 1 - y.mean())
-    weight = 0.5 / share  # both classes weigh the same
-    penalty = torch.full((x.shape[-1],), RIDGE, dtype=torch.float64)
-    penalty[-1] = 1e-6
-    beta = torch.zeros(len(x), x.shape[-1], dtype=torch.float64)
-    for _ in range(_NEWTON_STEPS):
-        p = torch.einsum("hpw,hw->hp", x, beta).sigmoid()
-        slope = torch.einsum("hpw,hp->hw", x, weight * (p - y)) + penalty * beta
-        curvature = weight * p * (1 - p)
-        hessian = torch.einsum("hpw,hp,hpv->hwv", x, curvature, x) + torch.diag(penalty)
-        step = torch.linalg.solve(hessian, slope[..., None])[..., 0]
-        beta = beta - step
-        if float(step.abs().max()) < _CONVERGED:
-            break
+    share = torch.where(is_one, is_one.double().mean(), 1 - is_one.double().mean())
+    penalty = torch.full((states.shape[-1] + 1,), RIDGE)
+    penalty[-1] = _INTERCEPT
+    signs = torch.where(is_one, 1.0, -1.0)
+    # with 0.5 / share both classes weigh the same
+    beta = logistic_regressions(centred / scale, signs, 0.5 / share, penalty)
 
     def decision(new: torch.Tensor) -> torch.Tensor:
         rows = torch.nn.functional.pad((new - mean) / scale, (0, 1), value=1.0)

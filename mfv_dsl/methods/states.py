@@ -27,6 +27,7 @@ from mfv_dsl.engine.rows import Rows as Part
 from mfv_dsl.engine.rows import in_parts
 from mfv_dsl.methods.activations import Progress
 from mfv_dsl.methods.finite import check_scores
+from mfv_dsl.methods.logistic import logistic_regressions
 from mfv_dsl.methods.outcomes import outcomes
 from mfv_dsl.methods.vectors import Space, Vector, check_space, space_at
 from mfv_dsl.models.base import Backend, PromptBatch
@@ -35,9 +36,6 @@ from mfv_dsl.models.base import Backend, PromptBatch
 _ORTHOGONAL = 1e-6
 #: Components of a smaller share of the largest are rounding: rows are kept in float32.
 _ROUNDING = 1e-6
-#: The inverse of the penalty's weight in a probe, as in scikit-learn.
-_C = 1.0
-_STEPS = 100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -261,36 +259,9 @@ def probe_direction(first: States, second: States, expression: str = "") -> Vect
             "MFV5506", "a probe of rows with the same mean tells nothing",
             help="compare the states of different prompts, or at another layer",
         )  # fmt: skip
-    weights = logistic(left[:, kept] * sizes[kept], signs)
-    direction = weights @ directions[kept]
-    return Vector((direction / direction.norm()).float(), first.space, expression)
-
-
-def logistic(rows: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
-    """The weights (numbers,) of a logistic regression on ``rows`` (n, numbers) with ``signs`` (n,)
-    1 or -1, its intercept not penalised, by damped Newton steps."""
-    design = torch.cat([rows, torch.ones(len(rows), 1, dtype=rows.dtype)], dim=1)
-    penalty = torch.ones(design.shape[1], dtype=rows.dtype)
+    penalty = torch.ones(int(kept.sum()) + 1)
     penalty[-1] = 0
-
-    def loss(theta: torch.Tensor) -> torch.Tensor:
-        margins = signs * (design @ theta)
-        return _C * torch.nn.functional.softplus(-margins).sum() + (penalty * theta**2).sum() / 2
-
-    theta = torch.zeros(design.shape[1], dtype=rows.dtype)
-    value = loss(theta)
-    for _ in range(_STEPS):
-        wrong = torch.sigmoid(-signs * (design @ theta))
-        gradient = penalty * theta - _C * design.T @ (signs * wrong)
-        curvature = _C * (design.T * (wrong * (1 - wrong))) @ design + torch.diag(penalty)
-        curvature[-1, -1] += 1e-12
-        step = torch.linalg.solve(curvature, gradient)
-        size = 1.0
-        while size > 1e-10 and float(loss(theta - size * step)) > float(value):
-            size /= 2
-        after = theta - size * step
-        change, theta = float((after - theta).norm()), after
-        value = loss(theta)
-        if change <= 1e-12 * max(1.0, float(theta.norm())):
-            break
-    return theta[:-1]
+    scores = left[:, kept] * sizes[kept]
+    (fitted,) = logistic_regressions(scores[None], signs, torch.ones(len(rows)), penalty)
+    direction = fitted[:-1] @ directions[kept]
+    return Vector((direction / direction.norm()).float(), first.space, expression)

@@ -2,7 +2,7 @@
 
 How a word of the language becomes a step::
 
-    entry       a word with its options, declared in lang.entries: `fv`, `eval`
+    entry       a word with its options, declared in lang.functions or lang.entries: `fv`, `eval`
     expression  a call or block with every option filled in, from lang.checker
     planner     turns it into steps; equal steps become one
     step        an operation by name, its parameters, the keys of its inputs, and its own key

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.names import check_clash, check_name
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.lang.checked import Checked, CheckedBlock
 from mfv_dsl.lang.relations import relation_text
 from mfv_dsl.lang.saves import is_per_relation, vector_name
@@ -52,13 +52,10 @@ def build_plan(checked: Checked, only: Sequence[str] | None = None) -> Plan:
     names = [block.own_name for block in checked.blocks]
     for name in only or ():
         if name not in names:
-            near = suggest(name, names)
             raise MfvError(
                 "MFV5003",
                 f"the recipe has no tune, eval or save `{name}`",
-                help=f"did you mean `{near}`?"
-                if near
-                else f"it has {', '.join(dict.fromkeys(names))}",
+                help=did_you_mean(name, names, f"it has {', '.join(dict.fromkeys(names))}"),
             )
     planner = BlockPlanner(checked)
     rows: list[EvalRow] = []

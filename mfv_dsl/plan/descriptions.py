@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfv_dsl.base.facts import PRECISIONS, DatasetFacts, ModelFacts
-from mfv_dsl.lang.entries import POOLED
+from mfv_dsl.lang.functions import POOLED
 from mfv_dsl.lang.writing import SITES, is_text
 from mfv_dsl.plan.lengths import prompt_tokens
 from mfv_dsl.plan.steps import Plan, Step

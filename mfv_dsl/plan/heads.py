@@ -10,7 +10,8 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.lang.checked import Checked
-from mfv_dsl.lang.entries import POOLED, RANKING
+from mfv_dsl.lang.entries import RANKING
+from mfv_dsl.lang.functions import POOLED
 from mfv_dsl.lang.syntax import Binary, Call, Expr, HeadLabel, Match, Name, Number, SetExpr, spine
 from mfv_dsl.lang.unparse import unparse
 from mfv_dsl.plan.arithmetic import sweep

@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mfv_dsl.lang.entries import FUNCTIONS, ITEM, RANKINGS
+from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.functions import FUNCTIONS, RANKINGS
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.plan import described_evaluations, described_trainings, descriptions
 from mfv_dsl.plan.arithmetic import sweep

@@ -10,7 +10,7 @@ import numpy as np
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.short import Short
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.execute.rankings import Ranking, rankings
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class Effects(Short):
 
     def __getitem__(self, relation: str) -> np.ndarray:
         if relation not in self.relations:
-            near, names = suggest(relation, self.relations), ", ".join(self.relations)
+            there = f"there are: {', '.join(self.relations)}"
             raise MfvError(
                 "MFV6131", f"there is no relation `{relation}` among the effects",
-                help=f"did you mean `{near}`?" if near else f"there are: {names}",
+                help=did_you_mean(relation, self.relations, there),
             )  # fmt: skip
         found: np.ndarray = self.values[:, :, self.relations.index(relation)]
         return found

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
-from mfv_dsl.lang.entries import FUNCTIONS
+from mfv_dsl.lang.functions import FUNCTIONS
 from mfv_dsl.lang.syntax import Binary
 from mfv_dsl.methods.evaluation import adding
 from mfv_dsl.methods.vectors import Vector

@@ -19,7 +19,7 @@ from mfv_dsl.data.prompts import draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.execute.run_result import RunResult
-from mfv_dsl.lang.entries import FUNCTIONS
+from mfv_dsl.lang.functions import FUNCTIONS
 from mfv_dsl.models.openflamingo import OpenFlamingo
 from mfv_dsl.progress import in_notebook, listening
 

@@ -10,15 +10,8 @@ import random
 import re
 from collections.abc import Callable
 
-from mfv_dsl.lang.entries import (
-    CONSTANTS,
-    FUNCTION,
-    FUNCTIONS,
-    ITEM,
-    PLACED,
-    UNITS,
-    VECTOR_WRITES,
-)
+from mfv_dsl.lang.entries import CONSTANTS, FUNCTION, ITEM, PLACED, UNITS, VECTOR_WRITES
+from mfv_dsl.lang.functions import FUNCTIONS
 from mfv_dsl.lang.registry import Entry, Parameter
 
 _SEED = Parameter("seed", ("Number",), "", unit="seed")

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from mfv_dsl.execute.claims import Claims, Owner
+from mfv_dsl.execute.claims import Claims, Owner, read_owner
 from mfv_dsl.execute.storage import FolderStorage, Storage
 
 QUICK = {"beat_every": 0.05, "stale_after": 0.4}
@@ -90,7 +91,7 @@ def test_of_many_who_wait_for_a_dead_one_a_single_one_takes_over(storage: Storag
 
 HOLDER = """
 import sys, time
-from mfv_dsl.execute.claims import Claims, Owner
+from mfv_dsl.execute.claims import Claims, Owner, read_owner
 from mfv_dsl.execute.storage import FolderStorage
 shift = float(sys.argv[2])
 if shift:  # a machine whose clock is wrong
@@ -151,3 +152,12 @@ def test_a_driver_frees_what_its_dead_worker_held(storage: Storage, holder):
         process.wait()
         assert driver.release_all_of(owner) == 1
         assert driver.claim("x") is not None and driver.holder("y") == driver.owner
+
+
+def test_owners_of_other_hosts_of_one_name_are_not_near():
+    own = Owner()
+    assert own.is_near
+    assert not replace(own, host="elsewhere").is_near
+    assert not replace(own, among="another boot, another container").is_near
+    data = {**asdict(own), "of a newer version": 1}
+    assert read_owner(data) == own and read_owner({"host": "old"}) is None

@@ -17,6 +17,7 @@ from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute import object_storage
 from mfv_dsl.execute import storage as storages
+from mfv_dsl.execute.environment import _try_store
 from mfv_dsl.execute.storage import FolderStorage, Storage, creates_once, storage_at
 from tests.execute.s3 import bucket, s3_server  # noqa: F401
 
@@ -175,6 +176,20 @@ def test_what_is_tried_on_a_storage_leaves_nothing(tmp_path: Path):
     assert creates_once(memory) and memory.names("") == []
 
 
+def test_doctor_says_whether_the_store_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MFV_HOME", str(tmp_path / "store"))
+    assert _try_store() == (None, True) and not list(tmp_path.iterdir())
+    (tmp_path / "store").write_text("no folder")
+    problem, is_atomic = _try_store()
+    assert is_atomic is None and problem is not None and str(tmp_path / "store") in problem
+    with pytest.raises(NotADirectoryError):  # rather than no files
+        storage_at(tmp_path / "store").names("steps")
+    monkeypatch.setenv("MFV_HOME", "nowhere://bucket")
+    assert "nowhere" in str(_try_store()[0])
+
+
 def test_a_file_url_is_a_folder(tmp_path: Path):
     storage = storage_at(f"file://{tmp_path}/a")
     assert isinstance(storage, FolderStorage) and storage.root == tmp_path / "a"
@@ -210,7 +225,7 @@ def test_what_is_wrong_with_an_object_store_is_told_alike(
         assert caught.value.help and "//" in caught.value.message
         return caught.value.code
 
-    missing = object_storage.ObjectStorage("s3://nobody-has-this/x")
+    missing = object_storage.S3Storage("s3://nobody-has-this/x")
     assert {code(use) for use in uses(missing)} == {"MFV6142"}
     system = missing._fs
     with monkeypatch.context() as patch:
@@ -218,12 +233,12 @@ def test_what_is_wrong_with_an_object_store_is_told_alike(
             patch.delenv(secret)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         system.clear_instance_cache()
-        refused = object_storage.ObjectStorage(f"{bucket}/x")
+        refused = object_storage.S3Storage(f"{bucket}/x")
         assert code(uses(refused)[0]) == "MFV6143"
         system.clear_instance_cache()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        away = object_storage.ObjectStorage(f"{bucket}/x")
+        away = object_storage.S3Storage(f"{bucket}/x")
         away._fs.retries = 1
         assert code(uses(away)[3]) == "MFV6144"
     system.clear_instance_cache()
@@ -234,7 +249,7 @@ def test_a_service_that_knows_no_conditions_creates_by_looking(
     bucket: str,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ):
-    storage = object_storage.ObjectStorage(f"{bucket}/old")
+    storage = object_storage.S3Storage(f"{bucket}/old")
     plain = storage._fs.pipe_file
 
     def without_conditions(path: str, data: bytes, mode: str = "overwrite") -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from mfv_dsl.data.prompts import corrupt, draw_prompts
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.full_pass import full_pass
 from mfv_dsl.methods.activations import task_mean
-from mfv_dsl.methods.attribution import attribute, rank_correlation
+from mfv_dsl.methods.attribution import attribute
 from mfv_dsl.methods.evaluation import measure, measure_many
 from mfv_dsl.methods.mediation import mediate, mediate_plain
 from mfv_dsl.models.base import PromptBatch
@@ -82,21 +83,8 @@ def test_the_estimate_is_the_slope_of_the_exact_effect(model: OpenFlamingo, scen
         assert estimate.cie.shape == exact.cie.shape
         np.testing.assert_allclose(estimate.cie, exact.cie, atol=0.05 * np.abs(exact.cie).max())
         assert estimate.correct is None and estimate.layers == layers
-        assert rank_correlation(estimate.aie, exact.aie) > 0.95
+        assert spearmanr(estimate.aie.ravel(), exact.aie.ravel()).statistic > 0.95
         np.testing.assert_allclose(estimate.p_corrupted, exact.p_corrupted, atol=1e-6)
-
-
-def test_rank_correlation_by_hand():
-    x = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert rank_correlation(x, x**3) == pytest.approx(1)
-    assert rank_correlation(x, -x) == pytest.approx(-1)
-    # 1 - 6 Σd² / n(n²-1), d = (1, 1, 1, 1, 0)
-    assert rank_correlation(x, np.array([2.0, 1.0, 4.0, 3.0, 5.0])) == pytest.approx(0.8)
-    # ties: ranks 1.5, 1.5, 3 against 1, 2, 3
-    tied = rank_correlation(np.array([7.0, 7.0, 9.0]), np.array([1.0, 2.0, 3.0]))
-    assert tied == pytest.approx(np.sqrt(3) / 2)
-    assert np.isnan(rank_correlation(x, np.ones(5)))
-    assert rank_correlation(x.reshape(5, 1), x.reshape(5, 1)) == pytest.approx(1)
 
 
 # -- sweeps ---------------------------------------------------------------------------------------

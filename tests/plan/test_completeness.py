@@ -12,16 +12,8 @@ import mfv_dsl as mfv
 from mfv_dsl.base.places import bundled
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.lang.constructors import CONSTRUCTOR
-from mfv_dsl.lang.entries import (
-    CONTROLS,
-    FUNCTION,
-    FUNCTIONS,
-    ITEM,
-    PLACED,
-    RANKINGS,
-    UNITS,
-    WRITES,
-)
+from mfv_dsl.lang.entries import CONTROLS, FUNCTION, ITEM, PLACED, UNITS, WRITES
+from mfv_dsl.lang.functions import FUNCTIONS, RANKINGS
 from mfv_dsl.lang.registry import Entry, Parameter
 from mfv_dsl.plan.controls import SUBSTITUTES
 from mfv_dsl.plan.expressions import Planner

@@ -15,6 +15,7 @@ from PIL import Image
 from typer.main import get_command
 
 import mfv_dsl as mfv
+from docs import make_mechanisms
 from docs.make_figures import NUMBERS, quickstart_numbers
 from mfv_dsl.cli.app import app
 
@@ -217,3 +218,16 @@ def test_one_version_everywhere():
     assert f"\nversion: {mfv.__version__}\n" in citation
     for text in (citation, README):
         assert "Multimodal Function Vectors for Visual Relations" in text
+
+
+def test_the_tables_about_mechanisms_are_those_of_their_commands():
+    page = make_mechanisms.PAGE.read_text(encoding="utf-8")
+    shown = [commands[-1] for commands in make_mechanisms.tables(page)]
+    assert [command.split()[1] for command in shown] == [
+        "lens", "train-lens", "attribute", "paths", "paths",
+    ]  # fmt: skip
+    assert make_mechanisms.filled(page, {}) == page
+    made = make_mechanisms.filled(
+        page, {shown[0]: make_mechanisms.tidied("\n layer  p\n\n    0  1\n")}
+    )
+    assert "```\nlayer  p\n   0  1\n```" in made

@@ -11,7 +11,7 @@ from typing import Any
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.facts import ModelFacts
 from mfv_dsl.base.places import user_path
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.data.template import IMAGE, OPENFLAMINGO, Template
 from mfv_dsl.models.tiny.facts import WEIGHTS, folder_facts, read_config
 
@@ -32,11 +32,10 @@ def _located(name: str) -> tuple[Path, bool]:
     folder = user_path(name)
     if os.path.isdir(folder):
         return folder, _FLAMINGO in read_config(folder)
-    near = suggest(name, FOLDERS)
     known = f"there are {', '.join(FOLDERS)}, and folders of models in their layouts"
     raise MfvError(
         "MFV7275", f"there is no bundled model `{name}`, and no such folder",
-        help=f"did you mean `{near}`?" if near else known,
+        help=did_you_mean(name, FOLDERS, known),
         argument="name",
     )  # fmt: skip
 

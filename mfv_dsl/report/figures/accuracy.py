@@ -10,7 +10,7 @@ import numpy as np
 
 from mfv_dsl.base.columns import ALL, free_name
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.report.figures.conditions import (
     CONDITION,
     Row,
@@ -69,10 +69,9 @@ def quantity(name: str, rows: Sequence[Row]) -> Quantity:
     if name == "mean_p_answer":
         name = "p"
     if name not in known:
-        near = suggest(name, known)
         raise MfvError(
             "MFV6131", f"the rows have no value `{name}` to draw",
-            help=f"did you mean `{near}`?" if near else f"there are: {', '.join(known)}",
+            help=did_you_mean(name, known, f"there are: {', '.join(known)}"),
         )  # fmt: skip
     return known[name]
 
@@ -157,10 +156,9 @@ def sweepable(rows: Sequence[Row]) -> list[str]:
 def _no_field(x: str, fields: Sequence[str], rows: Sequence[Row]) -> MfvError:
     known = dict.fromkeys((*CONDITION, *axes_of(rows)))
     what = "is not swept by any eval" if x in known else "is no field of the rows"
-    near = suggest(x, fields)
     there = f"swept are: {', '.join(fields)}" if fields else "nothing is swept"
     return MfvError(
-        "MFV6131", f"`{x}` {what}", help=f"did you mean `{near}`?" if near else there,
+        "MFV6131", f"`{x}` {what}", help=did_you_mean(x, fields, there),
         argument="x",
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mfv_dsl.base.columns import MEAN, free_name
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.report.effects import effects_of
 from mfv_dsl.report.figures.accuracy import accuracy_figure, sweepable
 from mfv_dsl.report.figures.bars import evals_figure
@@ -223,9 +223,8 @@ KINDS: Mapping[str, Kind] = {
 def kind_named(name: str) -> Kind:
     """The kind of a name.  Raises MfvError (MFV6130) where there is none."""
     if name not in KINDS:
-        near = suggest(name, KINDS)
         raise MfvError(
             "MFV6130", f"there is no kind of figure `{name}`",
-            help=f"did you mean `{near}`?" if near else f"there are: {', '.join(KINDS)}",
+            help=did_you_mean(name, KINDS, f"there are: {', '.join(KINDS)}"),
         )  # fmt: skip
     return KINDS[name]

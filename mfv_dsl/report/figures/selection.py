@@ -9,7 +9,7 @@ from typing import Any
 from mfv_dsl.base.columns import ALL, cell, free_name
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.pivot import NONE
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.report.figures.conditions import Row
 
 _POOLED = "relation"
@@ -45,8 +45,5 @@ def _text(value: Any, nothing: str) -> str:
 
 
 def _unknown(message: str, text: str, names: list[str]) -> MfvError:
-    near = suggest(text, names)
     listed = ", ".join(f"`{name}`" for name in names[:20]) + (", …" if len(names) > 20 else "")
-    return MfvError(
-        "MFV6131", message, help=f"did you mean `{near}`?" if near else f"there are: {listed}"
-    )
+    return MfvError("MFV6131", message, help=did_you_mean(text, names, f"there are: {listed}"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.suggest import suggest
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.report.figures.conditions import Row, is_number
 from mfv_dsl.report.figures.curves import Curve, curves_figure
 from mfv_dsl.report.figures.style import COLUMN, Drawing
@@ -53,10 +53,9 @@ def tuning_figure(
     """
     for value in values:
         if value not in VALUES:
-            near = suggest(value, VALUES)
             raise MfvError(
                 "MFV6131", f"epochs have no value `{value}`",
-                help=f"did you mean `{near}`?" if near else f"they have: {', '.join(VALUES)}",
+                help=did_you_mean(value, VALUES, f"they have: {', '.join(VALUES)}"),
             )  # fmt: skip
     trainings: dict[str, list[Row]] = {}
     for name, row in zip(_trainings(rows), rows, strict=True):
