@@ -4,7 +4,8 @@
 
 Each round runs the sweep in turns, each time in an empty store: in one process, by one worker, by
 several.  What is measured is wall-clock time of whole commands, start of all processes included, so
-that it takes a machine with as many free cores as there are workers.
+that it takes a machine with as many free cores as there are workers.  Beside it, what a forecast
+(``mfv plan --workers``) makes of the seconds that each step took in one process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from mfv_dsl.launch.forecast import forecast
+from mfv_dsl.plan.estimate import Estimate
+from mfv_dsl.sweeping.sweep import planned
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,6 +54,21 @@ def results(folder: Path) -> dict[str, object]:
     return found
 
 
+def foretold(recipe: str, seeds: int, workers: int, folder: Path, alone: float) -> float:
+    """The seconds that a forecast has for ``workers`` from those of each step in one process, whose
+    sweep is in ``folder``; what one worker needs beside its steps, of the ``alone`` seconds that it
+    took, is taken for what all need."""
+    taken: dict[str, float] = {}
+    for path in sorted((folder / "out").glob("*/manifest.json")):
+        for key, value in json.loads(path.read_text())["seconds"].items():
+            taken.setdefault(key, value)  # those behind it had it from the store
+    variants = planned(recipe, {"defaults.seed": range(seeds)})
+    plans = [variant.plan for variant in variants.all]
+    estimate = Estimate(taken, 0, "the steps' own seconds")
+    one, several = (forecast(plans, (), count, estimate).seconds or 0.0 for count in (1, workers))
+    return several + max(0.0, alone - one)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="A sweep of seeds by one worker and by several.")
     parser.add_argument("--recipe", default="quickstart")
@@ -58,7 +78,7 @@ def main() -> int:
     asked = parser.parse_args()
     counts = (0, 1, asked.workers)
     seconds: dict[int, list[float]] = {count: [] for count in counts}
-    ratios = []
+    ratios, told = [], []
     with tempfile.TemporaryDirectory() as name:
         for _ in range(asked.rounds):
             found = {}
@@ -68,12 +88,17 @@ def main() -> int:
                 found[count] = results(folder)
             assert found[0] == found[1] == found[asked.workers], "results differ"
             ratios.append(seconds[asked.workers][-1] / seconds[1][-1])
+            expected = foretold(
+                asked.recipe, asked.seeds, asked.workers, Path(name, "0"), seconds[1][-1]
+            )
+            told.append(expected / seconds[asked.workers][-1])
     print(f"{asked.recipe}, {asked.seeds} seeds: seconds, median of {asked.rounds} rounds")
     for count in counts:
         who = f"{count} workers" if count > 1 else "1 worker" if count else "one process"
         shown = " ".join(f"{value:.1f}" for value in seconds[count])
         print(f"{who:12} {statistics.median(seconds[count]):6.1f}   ({shown})")
     print(f"{asked.workers} workers take {statistics.median(ratios):.2f} of the time of one")
+    print(f"a forecast has {statistics.median(told):.2f} of the seconds that these take")
     print("all results are equal to the last bit")
     return 0
 

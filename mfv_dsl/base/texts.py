@@ -11,7 +11,9 @@ import codecs
 import json
 import re
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 from json import decoder, scanner
 from math import isinf
 from pathlib import Path
@@ -69,6 +71,9 @@ def decode(data: bytes) -> str:
     'mfv 1'
     """
     mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
+    packed = next((name for begin, name in _PACKED.items() if data.startswith(begin)), None)
+    if packed is not None:
+        raise BadText(f"it is packed ({packed})", "unpack it, and name the file that was in it", "")
     content = data[len(mark) :]
     try:
         return content.decode(encoding)
@@ -80,6 +85,13 @@ def decode(data: bytes) -> str:
             f"{len(mark) + error.start:,}, on line {line_at(readable)}",
             "save it as UTF-8" + (_older(content) if encoding == "utf-8" else ""), readable,
         ) from None  # fmt: skip
+
+
+#: How files begin that hold others, packed.
+_PACKED = {
+    b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf\x27\x1c": "7z",
+}  # fmt: skip
 
 
 def line_at(before: str) -> int:
@@ -120,13 +132,16 @@ def read_text(path: str | Path, most: int = LARGEST) -> str:
     return to_text(read_regular(path, most))
 
 
-def read_json(path: str | Path, most: int = LARGEST, finite: bool = True) -> Any:
+def read_json(
+    path: str | Path, most: int = LARGEST, finite: bool = True, without: Collection[str] = ()
+) -> Any:
     """What a JSON file holds; raises as :func:`read_text` and :func:`parse_json` do."""
-    return parse_json(read_text(path, most), finite)
+    return parse_json(read_text(path, most), finite, without)
 
 
-def parse_json(text: str, finite: bool = True) -> Any:
-    """What a JSON text says, strictly.
+def parse_json(text: str, finite: bool = True, without: Collection[str] = ()) -> Any:
+    """What a JSON text says, strictly.  What stands under the keys ``without`` is let go of, which
+    of a large file may be most.
 
     Raises :class:`BadText` where it is no JSON, has a key twice in one object or half a character,
     or is nested too deeply; if ``finite`` also for NaN and Infinity, which JSON does not have and
@@ -136,7 +151,8 @@ def parse_json(text: str, finite: bool = True) -> Any:
     Traceback (most recent call last):
     mfv_dsl.base.texts.BadText: the key `w` is there twice in the object that begins in column 1
     """
-    hooks: dict[str, Any] = {"object_pairs_hook": _each_once}
+    once = partial(_each_once_without, frozenset(without)) if without else _each_once
+    hooks: dict[str, Any] = {"object_pairs_hook": once}
     if finite:
         hooks |= {"parse_float": _number, "parse_constant": _no_constant}
     try:
@@ -210,6 +226,11 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise _Fault(f"the key `{excerpt(twice)}` is there twice")
     return entries
+
+
+def _each_once_without(keys: frozenset[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _each_once(pairs)
+    return {key: value for key, value in pairs if key not in keys}
 
 
 def _number(text: str) -> float:

@@ -61,6 +61,7 @@ class Folder:
         self.root = root
         self._names = cache(_names)
         self._inside = cache(self._is_inside)
+        self._near = cache(self._names_near)  # a set of 100,000 images may lack half of them
 
     def path(self, image: str) -> Path:
         """The file of an image, which may be missing: as it is written, else as its name is in
@@ -80,12 +81,18 @@ class Folder:
         """A file that is there where an image is missing: of the same name but for letter case and
         suffix."""
         path = self.root / image
-        names = [name for name in self._names(path.parent) if name.isprintable()]
-        near = [name for name in names if name.casefold() == path.name.casefold()]
-        if not near:
-            stem = path.stem.casefold()
-            near = [name for name in names if Path(name).stem.casefold() == stem]
-        return min(near, default=None)
+        by_name, by_stem = self._near(path.parent)
+        return by_name.get(path.name.casefold()) or by_stem.get(path.stem.casefold())
+
+    def _names_near(self, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """The first file of each name and of each stem, letter case aside."""
+        by_name: dict[str, str] = {}
+        by_stem: dict[str, str] = {}
+        for name in self._names(folder):
+            if name.isprintable():
+                by_name.setdefault(name.casefold(), name)
+                by_stem.setdefault(Path(name).stem.casefold(), name)
+        return by_name, by_stem
 
     def holds(self, image: str) -> bool:
         """Whether the file of an image lies in this folder, not beside it or behind a link that

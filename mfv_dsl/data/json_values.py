@@ -7,7 +7,7 @@ then tells both, and nothing else escapes for whatever JSON a file holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +127,15 @@ def cell_shown(value: Any) -> str:
 
 
 # -- whole files ----------------------------------------------------------------------------------
-def entries_of(path: Path, what: str, under: str | None = None) -> list[Any]:
-    """The list that a JSON file is, or that it has under a key.
+def entries_of(
+    path: Path, what: str, under: str | None = None, without: Collection[str] = ()
+) -> list[Any]:
+    """The list that a JSON file is, or that it has under a key; what stands under the keys
+    ``without`` is not kept.
 
     Raises MfvError (MFV7106) for any other file; ``what`` says what the list is of.
     """
-    content = read_json(path)
+    content = read_json(path, without)
     if under is not None:
         if not isinstance(content, dict) or under not in content:
             raise MfvError("MFV7106", f"{path} is JSON, but has no `{under}`, a list of {what}")
@@ -140,6 +143,18 @@ def entries_of(path: Path, what: str, under: str | None = None) -> list[Any]:
     if not isinstance(content, list):
         raise MfvError("MFV7106", f"{path} is JSON, but no list of {what}")
     return content
+
+
+def used_up(entries: list[Any]) -> Iterator[Any]:
+    """The entries of a large file one after the other, each of which the list lets go of.
+
+    >>> entries = [1, 2]
+    >>> list(used_up(entries)), entries
+    ([1, 2], [None, None])
+    """
+    for place, entry in enumerate(entries):
+        entries[place] = None
+        yield entry
 
 
 def read_lines(path: Path) -> tuple[list[tuple[str, Any]], list[Finding]]:

@@ -53,6 +53,7 @@ def read(
     findings: list[Finding] = []
     dropped: Counter[str] = Counter()
     statements: list[Statement] = []
+    backwards: list[str] = []
     for number, entry in enumerate(entries_of(user_path(file), "images"), 1):
         place = f"entry {number}"
         try:
@@ -74,12 +75,17 @@ def read(
             ours.append(statement)
             for name, box in ends:
                 boxes.setdefault(name, []).append(box)
+                if box.right < box.left or box.bottom < box.top:
+                    backwards.append(within)
         if unique_names:
             twice = {name for name, known in boxes.items() if _are_two(known)}
             single = [one for one in ours if not twice & {one.subject, one.object}]
             dropped["statements of a name that two objects have"] += len(ours) - len(single)
             ours = single
         statements += ours
+    if backwards:
+        what = f"{len(backwards):,} boxes end before they begin: are they [y0, y1, x0, x1]?"
+        findings.append(Finding("warning", "MFV7107", backwards[0], what))
     rows = items_of(statements, ask, query, dropped)
     files = files_in(root, (row.image for row in rows))
     return build(f"spatialsense({file})", rows, files, Options(**options), findings, dropped)

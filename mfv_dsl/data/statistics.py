@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mfv_dsl.base.columns import ALL, free_name
 from mfv_dsl.data.items import Dataset, Item
 from mfv_dsl.data.table import share
 
@@ -66,7 +67,7 @@ def statistics_of(name: str, dataset: Dataset) -> Statistics:
     ]  # fmt: skip
     if everything:
         all_right = [guesses for relation in by_relation for guesses in right[relation]]
-        rows.append(_row("all", everything, all_right))
+        rows.append(_row(free_name(ALL, by_relation), everything, all_right))
     names = Counter(name for item in everything for name in (item.query, item.answer))
     pairs = Counter(f"{item.query} → {item.answer}" for item in everything)
     return Statistics(name, tuple(rows), dict(names.most_common(SHOWN)),

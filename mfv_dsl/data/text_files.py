@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,12 +35,13 @@ def read_text(path: Path) -> str:
     return _read(path, texts.read_text)
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds, its numbers as they are, also NaN and infinities.
+def read_json(path: Path, without: Collection[str] = ()) -> Any:
+    """What a JSON file holds, its numbers as they are, also NaN and infinities, but for what stands
+    under the keys ``without``.
 
     MfvError: MFV7106.
     """
-    return _read(path, partial(texts.read_json, finite=False))
+    return _read(path, partial(texts.read_json, finite=False, without=without))
 
 
 def _read(path: Path, reader: Callable[[Path], Content]) -> Content:

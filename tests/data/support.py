@@ -44,6 +44,34 @@ def write_scene_graphs(folder: Path, count: int = 40, seed: int = 0) -> None:
     (folder / "graphs.json").write_text(json.dumps(graphs))
 
 
+def write_instances(made: Path, folder: Path) -> None:
+    """The pictures of ``made`` as COCO has them: ``annotations/instances_val2017.json`` and
+    ``val2017``."""
+    roles = ("anchor", *(f"{name}_object" for name in CARDINAL), "random_object1")
+    rows = _rows(made)
+    names = sorted({row[role] for row in rows for role in roles if row.get(role)})
+    images, annotations = [], []
+    (folder / "val2017").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    for number, row in enumerate(rows):
+        image = {"id": number, "file_name": f"{number:012d}.png", "width": 40, "height": 40}
+        images.append(image)
+        (made / row["image_name"]).rename(folder / "val2017" / str(image["file_name"]))
+        for role in roles:
+            if row.get(role):
+                (x, y), (w, h) = (
+                    map(int, row[f"{role}_{what}"].split()) for what in ("pos", "size")
+                )
+                annotations.append({
+                    "id": len(annotations), "image_id": number, "iscrowd": 0,
+                    "category_id": names.index(row[role]),
+                    "bbox": [x - w / 2, y - h / 2, w, h],
+                })  # fmt: skip
+    categories = [{"id": place, "name": name} for place, name in enumerate(names)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+
+
 #: the predicates of the official subsets, and the side of the query where the picture has the
 #: object: those that no picture of shapes can show stand for a diagonal
 SPATIAL = {

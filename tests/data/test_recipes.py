@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import random
+from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import mfv_dsl as mfv
+from benchmarks import published_sets
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.places import find_recipe
 from mfv_dsl.data.declarations import declared_datasets
 from tests.data.support import (
     CARDINAL,
+    write_instances,
     write_lines,
     write_metadata,
     write_pairs,
     write_scene_graphs,
 )
+from tests.data.test_published_sets import touch
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "data"
 NAMES = "[left, right, above, below]"
@@ -104,3 +110,129 @@ def test_the_recipes_are_found_by_their_names():
 def test_the_hub_recipe_is_a_recipe():
     (made,) = declared_datasets(str(RECIPES / "hf_dataset.mfv")).values()
     assert made.constructor == "hf_dataset" and made.arguments["query"] == "subject"
+
+
+# -- published sets -------------------------------------------------------------------------------
+#: what the recipes ask about, and more
+PREDICATES = ("on", "next to", "behind", "in front of", "under", "on top of", "sitting on",
+              "leaning against", "covered in", "riding")  # fmt: skip
+
+
+def captioned(folder: Path, count: int = 80) -> None:
+    """What's Up's controlled pictures: four captions each, the first one right."""
+    sides = {"left_of": "to the left of", "right_of": "to the right of", "on": "on",
+             "under": "under"}  # fmt: skip
+    entries = []
+    for number in range(count):
+        mark, words = list(sides.items())[number % 4]
+        name = f"controlled_images/thing{number}_{mark}_chair.jpeg"
+        wrong = [text for text in sides.values() if text != words]
+        captions = [f"A thing{number % 9} {text} a chair" for text in (words, *wrong)]
+        entries.append({"image_path": f"data/{name}", "caption_options": captions})
+        touch(folder, name)
+    (folder / "controlled_images_dataset.json").write_text(json.dumps(entries))
+
+
+def rooms(folder: Path, count: int = 120) -> None:
+    """EmbSpatial-Bench: questions with options, and pictures within."""
+    words = {"left": "left of", "right": "right of", "above": "above", "under": "beneath"}
+    rows = []
+    for number in range(count):
+        relation, text = list(words.items())[number % 4]
+        one, other = f"lamp{number % 7}", f"bed{number % 5}"
+        rows.append({
+            "question_id": f"mp3d_{number}", "question": "?", "relation": relation,
+            "answer_options": [f"The {one} is {text} the {other}."], "answer": 0,
+            "image": b64encode(f"{number}".encode()).decode(),
+            "objects": [{"name": name, "bbox": [1, 2, 3, 4]} for name in (one, other)],
+        })  # fmt: skip
+    (folder / "embspatial_bench.json").write_text(json.dumps(rows))
+
+
+def yes_or_no(folder: Path, count: int = 150) -> None:
+    """BLINK's questions, in parquet."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    folder = folder / "Spatial_Relation"
+    folder.mkdir()
+    rows = [
+        {"idx": f"val_{number}", "choices": ["yes", "no"], "answer": f"({'AB'[number // 3 % 2]})",
+         "question": f"Is the cat{number % 7} {words} the box{number % 4}?",
+         "image_1": {"bytes": f"{number}".encode(), "path": None}}
+        for number in range(count)
+        for words in [("under", "behind", "next to")[number % 3]]
+    ]  # fmt: skip
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "val.parquet")
+
+
+def random_set(name: str, moves: dict[str, str], part: float) -> Callable[[Path], None]:
+    """A set with random content in its published form, its files moved to where they are fetched
+    to."""
+
+    def write(folder: Path) -> None:
+        getattr(published_sets, name)(folder, random.Random(0), part)
+        for old, new in moves.items():
+            for path in sorted(folder.glob(old)):
+                target = folder / new.format(path.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(target)
+
+    return write
+
+
+def two_parts(folder: Path) -> None:
+    """CLEVR's two files of scenes."""
+    random_set("clevr", {"*.png": "images/{}"}, 0.003)(folder)
+    scenes = json.loads((folder / "set.json").read_text())["scenes"]
+    (folder / "scenes").mkdir()
+    for part, own in (("train", scenes[:140]), ("val", scenes[140:])):
+        content = {"info": {}, "scenes": [{**scene, "split": part} for scene in own]}
+        (folder / "scenes" / f"CLEVR_{part}_scenes.json").write_text(json.dumps(content))
+
+
+#: by recipe: where its files are fetched to, what writes small ones, and how many relations it has
+PUBLISHED: dict[str, tuple[str, Callable[[Path], None], int]] = {
+    "vsr": ("vsr", random_set("vsr", {
+        "*.jpg": "images/{}", "set.jsonl": "all_vsr_validated_data.jsonl"}, 0.08), 5),
+    "whatsup": ("whatsup", captioned, 4),
+    "spatialsense": ("spatialsense", random_set(
+        "spatialsense", {"set.json": "annotations.json"}, 0.03), 5),
+    "clevr": ("clevr", two_parts, 4),
+    "embspatial": ("embspatial", rooms, 4),
+    "blink": ("blink", yes_or_no, 3),
+    "visual_genome": ("visual_genome", random_set(
+        "visual_genome", {"set.json": "relationships.json"}, 0.002), 5),
+    "boxes": ("coco", random_set("boxes", {
+        "*.jpg": "val2017/{}", "set.json": "annotations/instances_val2017.json"}, 0.03), 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_set_has_a_recipe(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    place, write, relations = PUBLISHED[name]
+    monkeypatch.setattr(published_sets, "PREDICATES", PREDICATES)
+    (folder / place).mkdir()
+    write(folder / place)
+    (folder / place / "ready").touch()
+    few = ("defaults.trials=2", "defaults.items=2")
+    recipe = mfv.Recipe.from_file(RECIPES / f"{name}.mfv", few)
+    assert recipe.checked.warnings == ()
+    plan = recipe.plan()
+    assert plan.errors == ()
+    assert len({row.relation for row in plan.rows}) == relations
+    assert {row.eval for row in plan.rows} == {"zero_shot", "few_shot", "raw"}
+
+
+@pytest.mark.slow
+def test_boxes(folder: Path):
+    """Shapes as COCO's boxes: the left-hand neighbour is found by geometry, and by the model."""
+    write_metadata(folder / "made", 100)
+    write_instances(folder / "made", folder / "coco")
+    options = ("photos.query=object", "photos.min_area=0.001", "photos.cone=2",
+               "photos.relations=[right, above]", "defaults.items=10")  # fmt: skip
+    recipe = mfv.Recipe.from_file(RECIPES / "boxes.mfv", options)
+    result = recipe.run("out", only=["few_shot"])
+    found = accuracies(result)
+    assert found["few_shot", None] >= 0.3  # objects in corners are asked about, too
+    assert all(row.blind is not None and row.blind <= 0.2 for row in result.rows)

@@ -15,7 +15,7 @@ from mfv_dsl.cli.app import app
 from mfv_dsl.data import open_dataset, read_table
 from mfv_dsl.data.convert import convert
 from mfv_dsl.data.items import Item
-from mfv_dsl.data.statistics import priors, statistics_of
+from mfv_dsl.data.statistics import blind_chances, priors, statistics_of
 from mfv_dsl.data.table import share
 from tests.data.support import write_lines, write_pairs
 from tests.data.test_published_sets import CAPTIONS, touch, vsr
@@ -137,3 +137,37 @@ def test_only_datasets_of_files_are_converted(tmp_path: Path):
         app, ["data", "convert", "scenes(count=4)", str(tmp_path / "a.jsonl")]
     )
     assert done.exit_code != 0 and not (tmp_path / "a.jsonl").exists()
+
+
+def test_blind_guesses_know_no_image_that_is_measured(tmp_path: Path):
+    """Against counting written out: the most frequent answer to the query in the other splits."""
+    rng = random.Random(3)
+    items = write_pairs(tmp_path, 40)
+    for item in items:
+        item["answer"] = rng.choice(["cup", "cup", "lamp"])
+        item["query"] = rng.choice(["a", "b", "c"])
+    write_lines(tmp_path / "pairs.jsonl", items)
+    dataset = open_dataset("pairs", file=str(tmp_path / "pairs.jsonl"), train=0.3)
+    for relation in dataset.relations:
+        asked = dataset.items(relation, "test")
+        known = [
+            item
+            for split in ("extract", "train", "validation")
+            for item in dataset.items(relation, split)
+        ]
+        for item, chance in zip(
+            asked, blind_chances(dataset, relation, "test", asked), strict=True
+        ):
+            answers = Counter(k.answer for k in known if k.query == item.query)
+            answers = answers or Counter(k.answer for k in known)
+            best = [name for name, n in answers.items() if n == max(answers.values())]
+            assert chance == (1 / len(best) if item.answer in best else 0)
+
+
+def test_a_dataset_of_one_split_is_guessed_by_its_other_images(tmp_path: Path):
+    write_lines(tmp_path / "pairs.jsonl", [item | {"split": "test"}
+                                           for item in write_pairs(tmp_path, 30)])  # fmt: skip
+    dataset = open_dataset("pairs", file=str(tmp_path / "pairs.jsonl"))
+    items = dataset.items("left", "test")
+    expected = [of_query for _, of_query in priors(items)]
+    assert blind_chances(dataset, "left", "test", items) == expected

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import shutil
 import time
@@ -387,3 +390,11 @@ def test_rows_of_a_hub_dataset_are_looked_at_one_by_one(folder: Path):
     ]  # fmt: skip
     assert len(images) == 1
     assert [finding.place for finding in told] == [f"row {n}" for n in range(2, 11)]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_file_is_told(pack: Callable[[bytes], bytes], folder: Path):
+    (folder / "pairs.jsonl").write_bytes(pack(b"[]"))
+    with pytest.raises(MfvError, match="it is packed") as raised:
+        findings(folder, "pairs.jsonl")
+    assert "unpack it" in str(raised.value.help)

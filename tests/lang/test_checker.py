@@ -7,7 +7,7 @@ import pytest
 from mfv_dsl.base.errors import MfvError, RecipeError
 from mfv_dsl.base.facts import DatasetFacts, ModelFacts
 from mfv_dsl.base.source import Source
-from mfv_dsl.lang.checker import load_recipe
+from mfv_dsl.lang.checker import check_source, load_recipe
 from mfv_dsl.lang.syntax import Call, Name
 from tests.lang.support import CORPUS, HEAD, checked, codes, facts
 
@@ -179,3 +179,25 @@ def test_the_sample_recipe():
 def test_an_adapter_has_its_article():
     (found,) = checked(HEAD + "eval e { adapter = fv(left) }\n").diagnostics
     assert found.message == "`adapter` needs an Adapter, and this is a Vector"
+
+
+def test_heads_of_a_model_that_another_was_trained_from_are_a_warning():
+    """The two have the same layers and heads; with the same weights nothing is said."""
+
+    def found(fingerprint):
+        def facts(entry, arguments):
+            if entry.name != "tiny":
+                return DatasetFacts(("left",), ("test",), "d")
+            name = fingerprint if arguments["name"] == "llava" else "flamingo"
+            return ModelFacts(4, 2, 8, 16, name)
+
+        text = (
+            'mfv 1\nmodel base = tiny()\nmodel tuned = tiny("llava")\n'
+            "dataset d = scenes(relations=[left])\nheads few = top(2, model=base)\n"
+            "eval cut { model = tuned, ablate = few }\n"
+        )
+        diagnostics = check_source(Source(text), facts).diagnostics
+        return [(d.code, d.severity) for d in diagnostics]
+
+    assert found("another") == [("MFV3100", "warning")]
+    assert found("flamingo") == []

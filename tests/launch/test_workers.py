@@ -226,13 +226,6 @@ def environment(store: str) -> dict[str, str]:
     return {**os.environ, "MFV_HOME": store, "PYTHONPATH": root}
 
 
-def run(folder: Path, out: str, *arguments: str, store: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command("--out", out, *arguments), cwd=folder, env=environment(store), text=True,
-        capture_output=True,
-    )  # fmt: skip
-
-
 def contents(folder: Path) -> dict[str, object]:
     """What a run's folder holds, times aside."""
     found: dict[str, object] = {}
@@ -251,6 +244,11 @@ def process_of(store: Path, number: int) -> int | None:
     return None
 
 
+def processes(store: Path) -> set[int]:
+    """The one who watches the run that is under way, and the workers that it knows of."""
+    return {process for number in (0, 1, 2) if (process := process_of(store, number)) is not None}
+
+
 def is_running(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -259,35 +257,27 @@ def is_running(process: int) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_workers_and_killed_drivers_change_nothing(tmp_path: Path):
+def test_killed_workers_and_killed_drivers_change_nothing(tmp_path: Path, monkeypatch):
     (tmp_path / "r.mfv").write_text(RECIPE)
-    alone = run(tmp_path, "alone", store="one")
-    assert alone.returncode == 4, alone.stderr  # some conditions have no numbers
-    # one worker is killed
-    first = subprocess.Popen(
-        command("--out", "a", "--workers", "2", "-q"), cwd=tmp_path, env=environment("two"),
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    wait_for(lambda: bool(list(tmp_path.glob("two/claims/steps/*"))))
-    worker = process_of(tmp_path / "two", 2) or process_of(tmp_path / "two", 1)
+    recipe = mfv.Recipe.from_file("r.mfv")
+    assert recipe.run("alone").failed  # some conditions have no numbers
+    store = tmp_path / "shared"
+    driver = subprocess.Popen(command("--workers", "2", "-q"), cwd=tmp_path,
+                              env=environment(str(store)))  # fmt: skip
+    wait_for(lambda: bool(list(store.glob("claims/steps/*"))))
+    worker = process_of(store, 2) or process_of(store, 1)
     assert worker is not None
-    os.kill(worker, signal.SIGKILL)
-    assert first.wait() == 4
-    assert contents(tmp_path / "a") == contents(tmp_path / "alone")
-    # the driver is killed: its workers end, and the next run goes on
-    second = subprocess.Popen(command("--workers", "2", "-q"), cwd=tmp_path, env=environment("x"))
-    wait_for(lambda: bool(list(tmp_path.glob("x/claims/steps/*"))))
-    workers = [process_of(tmp_path / "x", number) for number in (0, 1, 2)]
-    second.kill()
-    second.wait()
-    wait_for(lambda: not any(is_running(process) for process in workers if process))
-    again = run(tmp_path, "b", "--workers", "2", store="x")
-    assert again.returncode == 4, again.stderr
-    assert contents(tmp_path / "b") == contents(tmp_path / "alone")
-    for store in ("one", "two", "x"):
-        assert not list(tmp_path.glob(f"{store}/jobs/*/*"))
-        assert stored(tmp_path / store) == stored(tmp_path / "one")
-        assert not list(tmp_path.glob(f"{store}/claims/*/*"))
+    os.kill(worker, signal.SIGKILL)  # another takes its place
+    wait_for(lambda: len({worker, *processes(store)}) == 4)
+    workers = processes(store)
+    driver.kill()  # its workers end with it
+    driver.wait()
+    wait_for(lambda: not any(map(is_running, workers)), 10)
+    monkeypatch.setenv("MFV_HOME", str(store))
+    assert recipe.run("again", workers=2).failed  # and the next run goes on
+    assert contents(tmp_path / "again") == contents(tmp_path / "alone")
+    assert stored(store) == stored(tmp_path / "home")
+    assert not list(store.glob("jobs/*")) and not list(store.glob("claims/*/*"))
 
 
 @pytest.mark.slow
