@@ -72,27 +72,32 @@ def doctor(
     from mfv_dsl.report.environment import environment_text, machine_text
 
     environment = examine()
-    machine = _measured() if measure else kept_machine()
+    can_measure = measure and environment.problem is None
+    machine = _measured() if can_measure else kept_machine()
     if as_json:
         rates = None if machine is None else machine.to_json()
         print_json({**asdict(environment), "machine": rates})
     else:
         typer.echo(environment_text(environment), nl=False)
         typer.echo(machine_text(machine), nl=False)
+    if measure and not can_measure:
+        typer.echo("rates are not measured, as tiny() does not run", err=True)
     problems = (environment.problem, environment.llava_problem)
     raise typer.Exit(0 if problems == (None, None) else 1)
 
 
 def _measured() -> Machine:
     """The rates of this machine, measured and kept."""
+    from mfv_dsl.base.disk import disk_trouble
     from mfv_dsl.execute.machine_rates import measure_machine
     from mfv_dsl.execute.storage import storage_at
     from mfv_dsl.launch.shared import shared_home
     from mfv_dsl.plan.machine import keep_machine
 
     home = shared_home()
-    machine = measure_machine(storage_at(home), home)
-    typer.echo(f"rates kept in {keep_machine(machine)}", err=True)
+    with disk_trouble():
+        machine = measure_machine(storage_at(home), home)
+        typer.echo(f"rates kept in {keep_machine(machine)}", err=True)
     return machine
 
 

@@ -244,7 +244,8 @@ def _same_options(model: Tokenizes, dataset: Dataset) -> list[Finding]:
             places.append(item.place or item.image)
     if not places:
         return []
-    what = f"two options of {len(places):,} questions have the same tokens, of this one too"
+    more = f", as in {len(places) - 1:,} questions more" if len(places) > 1 else ""
+    what = f"two options of the question have the same tokens{more}"
     return [Finding("warning", "MFV5713", places[0], what)]
 
 

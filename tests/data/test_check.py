@@ -151,6 +151,14 @@ DAMAGES = [
            lambda folder, items: items.append(dict(items[0]))),
     Damage("two answers to one question", "error", "MFV7107", "where line 1 gives",
            lambda folder, items: items.append(items[0] | {"answer": "else"})),
+    Damage("options of which none is right", "error", "MFV7160", "none of the 2 options",
+           on_item(options=["one", "two"])),
+    Damage("two options that are the same", "error", "MFV7160", "two options are the same",
+           lambda folder, items: items[0].update(options=[items[0]["answer"]] * 2)),
+    Damage("a question with one option", "error", "MFV7160", "has 1 option",
+           lambda folder, items: items[0].update(options=[items[0]["answer"]])),
+    Damage("options on some lines only", "warning", "MFV7161", "has no options",
+           lambda folder, items: items[0].update(options=[items[0]["answer"], "else"])),
     Damage("no lines at all", "error", "MFV7115", "nothing is left",
            lambda folder, items: items.clear()),
     Damage("relations of very different size", "warning", "MFV7119", "evens that out", rarer),
@@ -186,6 +194,17 @@ def test_a_sound_set_has_no_findings(tmp_path: Path):
     shared = report.reuse["test"]
     assert (shared.queries, shared.different, shared.shown) == (48, 12, 240)
     assert shared.effective == 12  # four questions about each of twelve images
+
+
+def test_options_that_a_model_cannot_tell_apart_are_told(tmp_path: Path, tiny: OpenFlamingo):
+    items = write_pairs(tmp_path, 12)
+    for item in items:
+        item["options"] = [item["answer"], "one", "two"]
+    write_lines(tmp_path / "pairs.jsonl", items)
+    report = check(f'pairs("{tmp_path / "pairs.jsonl"}", test=1, extract=0)', model=tiny)
+    (found,) = (f for f in report.findings if f.code == "MFV5713")
+    assert (found.severity, found.place) == ("warning", "line 1")
+    assert found.message.endswith("have the same tokens, as in 47 questions more")
 
 
 def test_the_documentation_lists_every_damage():

@@ -7,13 +7,13 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.kinds import fits, told
 from mfv_dsl.base.places import user_path
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, reason
 from mfv_dsl.models.vlm.architectures import ARCHITECTURES, Architecture
 
@@ -62,10 +62,9 @@ def _row(table: Mapping[str, Any], path: Path) -> Architecture:
     kinds, values = get_type_hints(Architecture), {}
     for name, value in table.items():
         if name not in kinds:
-            near = get_close_matches(name, kinds, 1)
             raise _wrong(
                 f"{path} has the field `{name}`, which an architecture does not have",
-                f"did you mean `{near[0]}`?" if near else f"its fields are {', '.join(kinds)}",
+                did_you_mean(name, kinds, f"its fields are {', '.join(kinds)}"),
             )
         if isinstance(value, list):
             value = tuple(value)
