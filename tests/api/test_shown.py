@@ -90,12 +90,14 @@ def test_other_objects_are_shown_in_a_few_lines(tiny: OpenFlamingo, scenes: Scen
     assert "vectors/shown" in repr(mfv.Recipe(TEXT).plan())
 
 
+@pytest.mark.slow
 def test_a_result_says_what_it_is(result: RunResult):
     text = repr(result)
     assert text.startswith(f"Result({len(result.rows)} rows of raw, ")
     assert "8 vectors saved" in text and str(result.folder)[:20] in text
 
 
+@pytest.mark.slow
 def test_copies_and_pickles(result: RunResult):
     stored = mfv.load_vector("vectors/flamingo-tiny", "left")
     for value in (mfv.fv("left") - 2 * mfv.fv("right"), mfv.Recipe(TEXT), mfv.Recipe(TEXT).plan(),

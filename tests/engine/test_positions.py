@@ -224,7 +224,7 @@ def test_other_architectures(name: str, tmp_path_factory: pytest.TempPathFactory
             torch.testing.assert_close(together[row], alone, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("form", ["chat", "plain"])
+@pytest.mark.parametrize("form", one_quick(["chat", "plain"]))
 @pytest.mark.parametrize("name", one_quick(["ant", "end", "assistant", "A", "table"]))
 def test_a_name_is_where_the_prompt_asks_about_it(
     name: str, form: str, tmp_path_factory: pytest.TempPathFactory

@@ -23,7 +23,6 @@ from mfv_dsl.execute.run_result import StoredValues
 from mfv_dsl.execute.store import default_store
 from mfv_dsl.interactive import InteractiveResult
 from mfv_dsl.vector_objects import InteractiveVector
-from tests.cases import one_quick
 
 #: When a vector was created, and the hash of what is said of it, that moment too.
 _MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|(?<=metadata_sha256)\W+[0-9a-f]{64}")
@@ -150,7 +149,8 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("change", one_quick(CHANGES))
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
 def test_whatever_is_not_as_it_was_is_made_again(change: str, recipe: Path) -> None:
     before = written(recipe.parent)
     CHANGES[change](recipe.parent)

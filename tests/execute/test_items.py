@@ -43,6 +43,7 @@ def lines(result: mfv.RunResult) -> list[ItemLine]:
     return read
 
 
+@pytest.mark.slow
 def test_they_give_the_rows_again(result: mfv.RunResult, lines: list[ItemLine]):
     """Accuracy, difference and mean probability of every row of one relation and one seed."""
     compared = 0
@@ -66,6 +67,7 @@ def test_they_give_the_rows_again(result: mfv.RunResult, lines: list[ItemLine]):
     assert compared == 2 * (1 + 4 + 1 + 1 + 2)
 
 
+@pytest.mark.slow
 def test_a_right_answer_is_said_and_a_wrong_one_is_another(lines: list[ItemLine]):
     for line in lines:
         assert (line.said == line.answer) == line.correct
@@ -74,12 +76,14 @@ def test_a_right_answer_is_said_and_a_wrong_one_is_another(lines: list[ItemLine]
         assert line.split == "test" and line.image.startswith(f"{line.relation}/test/")
 
 
+@pytest.mark.slow
 def test_a_run_in_which_all_is_stored_has_the_same(result: mfv.RunResult, tmp_path: Path):
     again = mfv.compile(RECIPE).run(tmp_path / "again")
     name = next(path.name for path in result.folder.glob("items.csv*"))
     assert (again.folder / name).read_bytes() == (result.folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_kept_has_its_items_too(
     result: mfv.RunResult, lines: list[ItemLine], tmp_path: Path
 ):
@@ -103,6 +107,7 @@ def test_what_an_earlier_version_kept_has_its_items_too(
     assert any(line.said for line in drawn if not line.correct)
 
 
+@pytest.mark.slow
 def test_many_lines_keep_the_best_condition_of_an_eval(
     result: mfv.RunResult, monkeypatch: pytest.MonkeyPatch
 ):

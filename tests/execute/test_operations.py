@@ -92,6 +92,7 @@ def test_means(ran: RunResult, tiny: OpenFlamingo, data: Scenes, seed: int, shuf
     torch.testing.assert_close(found.mean, wanted.mean, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_effects_are_of_the_prompts_answered_correctly_corrupted_by_the_seed(
     ran: RunResult, tiny: OpenFlamingo, data: Scenes
 ):
@@ -106,6 +107,7 @@ def test_effects_are_of_the_prompts_answered_correctly_corrupted_by_the_seed(
     np.testing.assert_allclose(found.p_corrupted, asked(tiny, data, twins).p_answer, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_heads_of_a_ranking_carry_the_mean_of_its_scores(ran: RunResult):
     heads = values(ran, "top")
     left, above = (values(ran, "mediation", relation=name).aie for name in ("left", "above"))
@@ -115,6 +117,7 @@ def test_the_heads_of_a_ranking_carry_the_mean_of_its_scores(ran: RunResult):
     assert list(heads.chosen) == best[:3]
 
 
+@pytest.mark.slow
 def test_controls_are_drawn_by_the_eval_s_seed(ran: RunResult):
     chosen = values(ran, "top").chosen
     others = [head for head in product(range(10), range(8)) if head not in chosen]
@@ -125,6 +128,7 @@ def test_controls_are_drawn_by_the_eval_s_seed(ran: RunResult):
     assert float(noise.double() @ direction / noise.norm() / direction.norm()) > 0.999
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_compared_with_the_same_questions_without_examples(
     ran: RunResult, tiny: OpenFlamingo, data: Scenes
 ):
@@ -136,6 +140,7 @@ def test_an_evaluation_is_compared_with_the_same_questions_without_examples(
         assert found.images == tuple(prompt.query.image for prompt in shown)
 
 
+@pytest.mark.slow
 def test_of_equals_the_first_is_chosen(ran: RunResult):
     """Zero added at any layer: the same answers."""
     found = values(ran, "evaluate", layers=(2, 1, 3))
@@ -145,6 +150,7 @@ def test_of_equals_the_first_is_chosen(ran: RunResult):
     assert [condition.at.layer for condition in found.conditions] == [2]
 
 
+@pytest.mark.slow
 def test_choosing_looks_at_its_own_split(ran: RunResult, tiny: OpenFlamingo, data: Scenes):
     found = values(ran, "evaluate", seed=7)
     (key,) = (step.key for step in ran.plan.steps if step.label == "fv(left)")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,35 @@ def test_a_service_that_knows_no_conditions_creates_by_looking(
     monkeypatch.setattr(storage._fs, "pipe_file", without_conditions)
     assert storage.create("x", b"mine") and not storage.create("x", b"yours")
     assert storage.read("x") == b"mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_service_that_fails_for_a_moment_is_asked_again(
+    status: int, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[bytes] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # which says that the data may come
+
+        def do_PUT(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status if len(asked) == 1 else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "x")
+        object_storage.S3Storage("s3://bucket")._fs.clear_instance_cache()
+        storage = object_storage.S3Storage("s3://bucket/x")
+        storage.write("steps/x", b"data")
+        storage._fs.clear_instance_cache()
+        server.shutdown()
+    assert len(asked) == 2

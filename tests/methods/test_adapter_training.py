@@ -192,6 +192,7 @@ def test_more_prompts_than_there_are_is_an_error_of_the_plan(option: str):
     assert [error.code for error in plan.errors] == ["MFV7110"]
 
 
+@pytest.mark.slow
 def test_what_an_adapter_costs_elsewhere_is_the_divergence_written_out(backend: Any, scenes: Any):
     adapter = trained(backend, scenes, SoftPrompt(3))
     prompts = draw_prompts(scenes, "right", "validation", 5, 0, 1)
