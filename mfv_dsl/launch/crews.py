@@ -6,8 +6,9 @@ import secrets
 import time
 from pathlib import Path
 
+import torch
+
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.machine import cores
 from mfv_dsl.execute.folder import Performance
 from mfv_dsl.execute.run import By
 from mfv_dsl.execute.settings import Listener, RunSettings
@@ -40,6 +41,8 @@ def crew_of(asked: LaunchSettings, device: str | None = None) -> Crew:
     found that cannot be; and what the launcher raises.
     """
     logs = _folder_of_logs(asked)
+    # last bits of sums depend on it: as many as this process would compute with
+    threads = torch.get_num_threads()
     options, workers, gpus = asked.options, asked.workers, asked.gpus_per_worker
     if isinstance(options, SlurmOptions):
         from mfv_dsl.launch.slurm import SlurmLauncher
@@ -49,19 +52,19 @@ def crew_of(asked: LaunchSettings, device: str | None = None) -> Crew:
         if options.cluster == "slurm":
             for folder in {shared_home(), str(logs.parent)}:
                 warn_of_own_disk(folder, "jobs of Slurm")
-        return Crew(launcher, workers, gpus or 0, None, logs)
+        return Crew(launcher, workers, gpus or 0, threads, logs)
     if isinstance(options, RayOptions):
         from mfv_dsl.launch.ray_tasks import RayLauncher
 
         ray = RayLauncher(options, gpus or 0)
         if not ray.is_here:
             warn_of_own_disk(shared_home(), "tasks of Ray")
-        return Crew(ray, ray.automatic() if workers == "auto" else workers, gpus or 0)
+        return Crew(ray, ray.automatic() if workers == "auto" else workers, gpus or 0, threads)
     if workers == "auto":
         workers, gpus = automatic_workers(gpus, device)
     elif gpus is None:
         gpus = 0 if device == "cpu" else len(visible_gpus()) // workers
-    return Crew(LocalExecutor(gpus, logs), workers, gpus, max(1, cores() // workers), logs)
+    return Crew(LocalExecutor(gpus, logs), workers, gpus, threads, logs)
 
 
 def script_of(asked: LaunchSettings) -> str | None:

@@ -95,6 +95,7 @@ class LocalExecutor:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
         if order.threads is not None:
             environment |= dict.fromkeys(_THREADS, str(order.threads))
+            environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads may be more than cores
         if self.gpus:
             own = self._visible[(order.number - 1) * self.gpus : order.number * self.gpus]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
