@@ -34,14 +34,22 @@ def sweep(recipe: str, seeds: int, workers: int, folder: Path) -> float:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "MFV_HOME": str(folder / "home"), "PYTHONPATH": path,
                    "OMP_NUM_THREADS": "1"}  # fmt: skip
-    command = [sys.executable, "-m", "mfv_dsl", "sweep", recipe, "--quiet",
+    command = [sys.executable, "-m", "mfv_dsl", "sweep", _named(recipe), "--quiet",
                "--over", f"defaults.seed=0..{seeds - 1}", "--out", str(folder / "out")]  # fmt: skip
     if workers:
         command += ["--launcher", "local", "--workers", str(workers)]
     started = time.monotonic()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    folder.mkdir(parents=True)
+    done = subprocess.run(  # there, as recipes save libraries where they are run
+        command, env=environment, capture_output=True, text=True, cwd=folder
+    )
     assert done.returncode == 0, done.stderr
     return time.monotonic() - started
+
+
+def _named(recipe: str) -> str:
+    """A recipe as it is named from another folder."""
+    return str(Path(recipe).resolve()) if Path(recipe).is_file() else recipe
 
 
 def results(folder: Path) -> dict[str, object]:

@@ -348,6 +348,10 @@ class Recipe(Short):
             )  # fmt: skip
         beside = settings_folder(self.file)
         crew = launch_settings(beside, launcher, workers, gpus_per_worker, launcher_options)
+        is_asked = any(one is not None for one in (launcher, workers, gpus_per_worker))
+        needs_one = trace or not self.given.objects.keys().isdisjoint(self.checked.models)
+        if needs_one and not (is_asked or launcher_options):  # a file alone asks for workers
+            crew = None
         names = () if only is None else texts(only, "only")
         folder = self.folder if out is None else user_path(as_path(out, "out"))
         if out is None and RunFolder(folder).has_others(self._origin(folder, names)):

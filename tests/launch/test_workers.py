@@ -203,6 +203,15 @@ def test_what_needs_one_process_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert caught.value.code == "MFV5679"
 
 
+def test_what_needs_one_process_is_not_put_on_workers_by_a_file(tmp_path: Path):
+    (tmp_path / "mfv.toml").write_text("[launcher]\nworkers = 2\n")
+    recipe = mfv.Recipe(SMALL.replace("130", "4"))
+    assert recipe.run("out", trace=True).rows
+    with pytest.raises(MfvError) as caught:
+        recipe.run("out", trace=True, fresh=True, workers=2)
+    assert caught.value.code == "MFV5675"
+
+
 def test_datasets_in_memory_go_to_workers(home: Path):
     pictures = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), dtype=np.uint8)
     words = {"query": "cup", "answer": "lamp", "relation": "left"}

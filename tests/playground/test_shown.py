@@ -98,6 +98,7 @@ def test_tokens_of_one_word_have_lines_of_their_own(studio: Studio):
     assert len(places) == len(rows) == 10 * len(followed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "kind"), [(10, "nominal"), (11, "quantitative"), (40, "quantitative")]
 )
@@ -117,6 +118,7 @@ def test_layers_stand_in_their_order(studio: Studio, layers: int, kind: str):
     assert drawn == sorted(drawn) and len(set(drawn)) == layers
 
 
+@pytest.mark.slow
 def test_a_fix_is_made_in_the_text(handlers: Handlers):
     mended = handlers.mend("fv(lft)\n + fv(rigt)", SimpleNamespace(index=1))
     assert mended == "fv(lft)\n + fv(right)"
@@ -124,6 +126,7 @@ def test_a_fix_is_made_in_the_text(handlers: Handlers):
         assert handlers.mend("fv(lft)", SimpleNamespace(index=number)) == "fv(lft)"
 
 
+@pytest.mark.slow
 def test_a_handler_that_fails_says_so_and_gives_nothing_else(handlers: Handlers):
     *rest, notice = handlers.from_dataset("lft", 1)
     assert len(rest) == 5 and "MFV7112" in notice
@@ -134,6 +137,7 @@ def test_a_handler_that_fails_says_so_and_gives_nothing_else(handlers: Handlers)
     assert handlers.ask(None, "", "fv(left)", True, 0, 1, 0)[-1] == ""
 
 
+@pytest.mark.slow
 def test_a_number_that_is_too_large_is_the_largest(handlers: Handlers):
     assert handlers.from_dataset("left", 1e30)[0] == 2**31 - 1
     assert handlers.from_dataset("left", -5)[0] == 0
