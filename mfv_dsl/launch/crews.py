@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from pathlib import Path
@@ -41,8 +42,6 @@ def crew_of(asked: LaunchSettings, device: str | None = None) -> Crew:
     found that cannot be; and what the launcher raises.
     """
     logs = _folder_of_logs(asked)
-    # last bits of sums depend on it: as many as this process would compute with
-    threads = torch.get_num_threads()
     options, workers, gpus = asked.options, asked.workers, asked.gpus_per_worker
     if isinstance(options, SlurmOptions):
         from mfv_dsl.launch.slurm import SlurmLauncher
@@ -52,19 +51,28 @@ def crew_of(asked: LaunchSettings, device: str | None = None) -> Crew:
         if options.cluster == "slurm":
             for folder in {shared_home(), str(logs.parent)}:
                 warn_of_own_disk(folder, "jobs of Slurm")
-        return Crew(launcher, workers, gpus or 0, threads, logs)
+        return Crew(launcher, workers, gpus or 0, _threads(), logs)
     if isinstance(options, RayOptions):
         from mfv_dsl.launch.ray_tasks import RayLauncher
 
         ray = RayLauncher(options, gpus or 0)
         if not ray.is_here:
             warn_of_own_disk(shared_home(), "tasks of Ray")
-        return Crew(ray, ray.automatic() if workers == "auto" else workers, gpus or 0, threads)
+        return Crew(ray, ray.automatic() if workers == "auto" else workers, gpus or 0, _threads())
     if workers == "auto":
         workers, gpus = automatic_workers(gpus, device)
     elif gpus is None:
         gpus = 0 if device == "cpu" else len(visible_gpus()) // workers
-    return Crew(LocalExecutor(gpus, logs), workers, gpus, threads, logs)
+    return Crew(
+        LocalExecutor(gpus, logs), workers, gpus, _threads() or torch.get_num_threads(), logs
+    )
+
+
+def _threads() -> int | None:
+    """The threads that are asked for of every process, by OMP_NUM_THREADS: sums in another number
+    of threads may have other last bits, so workers keep to it."""
+    named = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(named) if named.isascii() and named.isdecimal() and int(named) else None
 
 
 def script_of(asked: LaunchSettings) -> str | None:
