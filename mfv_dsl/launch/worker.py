@@ -21,6 +21,7 @@ from mfv_dsl.execute.run import perform_group, performed, prepared
 from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.storage import storage_at
 from mfv_dsl.execute.store import Damaged, StoredParts, store_at
+from mfv_dsl.execute.threads import threads_for
 from mfv_dsl.launch.job import ALL, Job, Report, Seen
 from mfv_dsl.launch.orders import Work, WorkerOrder, opened
 from mfv_dsl.launch.partial_values import is_partial, keep_partial, kept_partial
@@ -54,8 +55,6 @@ def work(order: WorkerOrder) -> None:
     with suppress(OSError):  # elsewhere, with paths from the root alone, it is no matter
         os.chdir(order.folder)
     os.environ["MFV_HOME"] = order.home
-    if order.threads is not None:
-        torch.set_num_threads(order.threads)
     owner = Owner()
     claims = Claims(job.storage, owner, beat_every=order.beat_every, stale_after=order.stale_after)
     with claims, warnings_told(job):
@@ -88,6 +87,7 @@ class _Worker:
         self._checked: set[tuple[int, str | None]] = set()
         self._models: set[str] = set()
         self._prompts: set[tuple[object, ...]] = set()
+        self._threads = torch.get_num_threads()
         self._useless: dict[int, float] = {}  # units that had nothing to help with, and until when
         self._steps = {step.key: step for plan in what.plans for step in plan.steps}
 
@@ -259,6 +259,8 @@ class _Worker:
         if session is None:
             plan = self.what.plans[unit.plan]
             session = Session(plan, self.listener, self.what.settings, self.parts)
+            threads = self.order.threads or threads_for(plan) or self._threads
+            torch.set_num_threads(threads)
             self._prompts.clear()
             self._sessions = {unit.plan: session}  # one at a time: each keeps prefixes of prompts
         if not unit.models <= self._models and _is_full():
