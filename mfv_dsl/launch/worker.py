@@ -87,6 +87,7 @@ class _Worker:
         self._checked: set[tuple[int, str | None]] = set()
         self._models: set[str] = set()
         self._prompts: set[tuple[object, ...]] = set()
+        self._looked = float("-inf")  # when it last looked at what others hold
         self._threads = torch.get_num_threads()
         self._useless: dict[int, float] = {}  # units that had nothing to help with, and until when
         self._steps = {step.key: step for plan in what.plans for step in plan.steps}
@@ -148,7 +149,7 @@ class _Worker:
                 with claim:
                     self._do(unit)
                 return True
-        for unit in held[:_LOOKED_AT]:
+        for unit in self._to_look_at(held):
             claim = self.claims.claim(self._claim_of(unit))
             if claim is not None:
                 if (dead := claim.taken_from) is not None:
@@ -158,6 +159,16 @@ class _Worker:
                     self._do(unit)
                 return True
         return False
+
+    def _to_look_at(self, held: Sequence[Unit]) -> Sequence[Unit]:
+        """Some of the units that others hold, now and then: to see whether their holders live, so
+        that it takes three looks to know that one does not.  Each worker looks at others."""
+        now = time.monotonic()
+        if not held or now - self._looked < self.claims.stale_after / 3:
+            return ()
+        self._looked = now
+        turn = self.order.number % len(held)
+        return [*held[turn:], *held[:turn]][:_LOOKED_AT]
 
     def _in_order(self, free: list[Unit], held: Sequence[Unit]) -> list[Unit]:
         """Units that nobody has, those first for which this worker has most at hand: the model, the
