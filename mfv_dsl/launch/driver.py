@@ -49,7 +49,8 @@ class Crew:
         executor: What starts them.
         workers: How many.
         gpus: GPUs of each.
-        threads: Threads of each on a processor, None for as many as torch takes.
+        threads: Threads of each on a processor, None for those of
+            :func:`~mfv_dsl.execute.threads.threads_for`.
         logs: The folder of what they print, removed where all went well.
     """
 

@@ -22,6 +22,7 @@ from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.storage import storage_at
 from mfv_dsl.execute.store import StoredParts, store_at
 from mfv_dsl.execute.stored_content import Damaged
+from mfv_dsl.execute.threads import threads_for
 from mfv_dsl.launch.job import ALL, Job, Report, Seen
 from mfv_dsl.launch.orders import Work, WorkerOrder, opened
 from mfv_dsl.launch.partial_values import is_partial, keep_partial, kept_partial
@@ -55,8 +56,6 @@ def work(order: WorkerOrder) -> None:
     with suppress(OSError):  # elsewhere, with paths from the root alone, it is no matter
         os.chdir(order.folder)
     os.environ["MFV_HOME"] = order.home
-    if order.threads is not None:
-        torch.set_num_threads(order.threads)
     owner = Owner()
     claims = Claims(job.storage, owner, beat_every=order.beat_every, stale_after=order.stale_after)
     with claims, warnings_told(job):
@@ -89,6 +88,8 @@ class _Worker:
         self._checked: set[tuple[int, str | None]] = set()
         self._models: set[str] = set()
         self._prompts: set[tuple[object, ...]] = set()
+        self._looked = float("-inf")  # when it last looked at what others hold
+        self._threads = torch.get_num_threads()
         self._useless: dict[int, float] = {}  # units that had nothing to help with, and until when
         self._steps = {step.key: step for plan in what.plans for step in plan.steps}
 
@@ -157,7 +158,7 @@ class _Worker:
             if claim is not None:
                 self._do_claimed(unit, claim)
                 return True
-        for unit in held[:_LOOKED_AT]:
+        for unit in self._to_look_at(held):
             claim = self.claims.claim(self._claim_of(unit))
             if claim is not None:
                 if (dead := claim.taken_from) is not None:
@@ -166,6 +167,16 @@ class _Worker:
                 self._do_claimed(unit, claim)
                 return True
         return False
+
+    def _to_look_at(self, held: Sequence[Unit]) -> Sequence[Unit]:
+        """Some of the units that others hold, now and then: to see whether their holders live, so
+        that it takes three looks to know that one does not.  Each worker looks at others."""
+        now = time.monotonic()
+        if not held or now - self._looked < self.claims.stale_after / 3:
+            return ()
+        self._looked = now
+        turn = self.order.number % len(held)
+        return [*held[turn:], *held[:turn]][:_LOOKED_AT]
 
     def _in_order(self, free: list[Unit], held: Sequence[Unit]) -> list[Unit]:
         """Units that nobody has, those first for which this worker has most at hand: the model, the
@@ -278,6 +289,8 @@ class _Worker:
         if session is None:
             plan = self.what.plans[unit.plan]
             session = Session(plan, self.listener, self.what.settings, self.parts)
+            threads = self.order.threads or threads_for(plan) or self._threads
+            torch.set_num_threads(threads)
             self._prompts.clear()
             self._sessions = {unit.plan: session}  # one at a time: each keeps prefixes of prompts
         if not unit.models <= self._models and _is_full():
