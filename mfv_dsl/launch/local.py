@@ -85,8 +85,10 @@ class LocalExecutor:
                 "there are GPUs",
             )  # fmt: skip
         self.logs.mkdir(parents=True, exist_ok=True)
-        started = [self._start(order) for order in orders]
-        self._workers += started
+        started = []
+        for order in orders:
+            started.append(self._start(order))
+            self._workers.append(started[-1])  # at once: the next may fail, or be interrupted
         return started
 
     def _start(self, order: WorkerOrder) -> LocalWorker:
