@@ -94,6 +94,7 @@ def test_a_worker_does_all_steps_and_leaves_what_one_process_leaves(home: Path, 
     assert stored(home) == stored(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_claim_whose_owner_shows_no_life_is_taken_over_and_told(home: Path):
     plan = plan_of(SMALL)
     unit = units_of([plan])[0]
@@ -120,6 +121,7 @@ def test_a_unit_at_which_three_workers_died_is_given_up(home: Path):
     assert not stored(home)
 
 
+@pytest.mark.slow
 def test_long_steps_are_helped_with(home: Path):
     """Of a unit that another holds, and does nothing at, all parts are made."""
     plan = plan_of(SMALL)
@@ -323,6 +325,7 @@ def test_workers_that_die_before_they_do_anything_are_told_with_their_log(tmp_pa
     assert caught.value.code == "MFV5674" and "worker-" in str(caught.value.help)
 
 
+@pytest.mark.slow
 def test_a_plan_that_cannot_be_run_ends_with_what_one_process_says(home: Path):
     """Names that begin with the same token are refused before anything is measured."""
     plan = plan_of(SMALL)
