@@ -193,6 +193,13 @@ def test_workers_without_gpus_are_one_for_each_few_cores(monkeypatch: pytest.Mon
     assert automatic_workers(None, "cpu")[1] == 0
 
 
+def test_more_workers_than_memory_holds_are_refused(home: Path):
+    orders = [an_order(plan_of(SMALL), home, number=number) for number in (1,)] * 1_000_000
+    with pytest.raises(MfvError, match="1000000 workers need") as caught:
+        LocalExecutor(0, home / "logs").start(orders)
+    assert caught.value.code == "MFV5680" and not (home / "logs").exists()
+
+
 def test_what_needs_one_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     crew = Crew(LocalExecutor(0, tmp_path), 2)
     with pytest.raises(MfvError) as caught:
@@ -453,6 +460,6 @@ def test_where_no_other_takes_a_place_the_others_go_on(home: Path):
     with pytest.warns(UserWarning, match=r"place of worker 2: the queue is full; 1 go on"):
         (performance,) = perform([plan], Crew(Threads({2}), 2, threads=1))
     assert performance.values.keys() == {step.key for step in plan.steps}
-    with pytest.raises(MfvError, match="the queue is full"):
+    with pytest.raises(MfvError, match="the queue is full"), pytest.warns(UserWarning):
         perform([plan], Crew(Threads({1, 2}), 2), settings=RunSettings(fresh=True))
     assert FolderStorage(home).names("jobs") == []
