@@ -94,5 +94,5 @@ def test_damaged_recipes_yield_only_diagnostics():
 def test_many_damaged_recipes_yield_only_diagnostics():
     chance = random.Random(2)
     short = [text for text in RECIPES if len(text) < 1500]
-    for _ in range(3_000):
+    for _ in range(2_000):
         survives(strategies.damaged(chance.choice(short), chance))
