@@ -57,6 +57,8 @@ def load_anew(
     _log.info("loading the model %s", constructor)
     quiet_tqdm()
     model: Any = constructor_module("model", constructor).load(download=download, **arguments)
+    if all(option.name != "device" for option in CONSTRUCTOR["model"][constructor].parameters):
+        arguments.pop("device", None)  # a recipe could not say it
     model.loaded = Loaded(Origin(constructor, dict(arguments)), _weights(model))
     loaded: OpenFlamingo = model
     return loaded

@@ -264,3 +264,8 @@ def test_a_loaded_model_is_edited_in_all_that_it_does(name: str, layer: int | st
     assert torch.equal(logits, full_pass(model, batch, edits).logits)
     assert told == model.generate(*asked, max_new_tokens=3, edits=edits, everywhere=True)
     assert len(repr(model)) < 300 and "8 heads" in repr(model) and "count=20" in repr(shapes)
+
+
+def test_where_a_model_runs_is_no_part_of_what_a_recipe_calls_it_that_cannot_say_it():
+    model = loaded.load_anew("tiny", "cpu")
+    assert mfv.fv("left").plan(model).steps == mfv.fv("left").plan("tiny").steps
