@@ -20,6 +20,7 @@ from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.settings import RunSettings, Silence
+from mfv_dsl.execute.threads import threads_of
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.answers import Answers
 from mfv_dsl.methods.states import States
@@ -107,6 +108,11 @@ def measure_plan(
     Raises:
         MfvError: What loading a model or opening a dataset raises.
     """
+    with threads_of(plan):
+        return _measured(plan, finished, settings, aim)
+
+
+def _measured(plan: Plan, finished: Collection[str], settings: RunSettings, aim: float) -> Estimate:
     started = time.perf_counter()
     session = Session(plan, Silence(), settings)
     for step in plan.steps:

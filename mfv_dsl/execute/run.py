@@ -34,7 +34,9 @@ from mfv_dsl.execute.run_folder import Origin, RunFolder
 from mfv_dsl.execute.run_result import RunResult
 from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings, Silence
-from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
+from mfv_dsl.execute.store import Store, StoredParts, default_store
+from mfv_dsl.execute.stored_content import Damaged
+from mfv_dsl.execute.threads import threads_of
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.library.overwriting import CODE as OVERWRITING
 from mfv_dsl.library.overwriting import overwritten
@@ -75,7 +77,8 @@ def perform(
     """
     store = default_store()
     new = [step for step in plan.steps if settings.fresh or step.key not in store]
-    with disk_trouble(), store.open_for_writing() if new else nullcontext():
+    writing = store.open_for_writing() if new else nullcontext()
+    with disk_trouble(), writing, threads_of(plan):
         return _perform(plan, listener or Silence(), settings, store, new, go_on)
 
 
@@ -302,6 +305,7 @@ def run_plan(
         raise RecipeError(plan.errors)
     with ExitStack() as stack:  # before any work, not after it
         stack.enter_context(disk_trouble())
+        stack.enter_context(threads_of(plan))
         RunFolder(folder).check(origin, text)
         stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
         stack.enter_context(RunFolder(folder).held())

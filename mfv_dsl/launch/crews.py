@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.base.machine import cores
 from mfv_dsl.execute.folder import Performance
 from mfv_dsl.execute.run import By
 from mfv_dsl.execute.settings import Listener, RunSettings
+from mfv_dsl.execute.threads import threads_asked
 from mfv_dsl.launch.driver import Crew, perform
 from mfv_dsl.launch.local import LocalExecutor, automatic_workers, visible_gpus
 from mfv_dsl.launch.options import RayOptions, SlurmOptions
@@ -49,19 +49,20 @@ def crew_of(asked: LaunchSettings, device: str | None = None) -> Crew:
         if options.cluster == "slurm":
             for folder in {shared_home(), str(logs.parent)}:
                 warn_of_own_disk(folder, "jobs of Slurm")
-        return Crew(launcher, workers, gpus or 0, None, logs)
+        return Crew(launcher, workers, gpus or 0, threads_asked(), logs)
     if isinstance(options, RayOptions):
         from mfv_dsl.launch.ray_tasks import RayLauncher
 
         ray = RayLauncher(options, gpus or 0)
         if not ray.is_here:
             warn_of_own_disk(shared_home(), "tasks of Ray")
-        return Crew(ray, ray.automatic() if workers == "auto" else workers, gpus or 0)
+        workers = ray.automatic() if workers == "auto" else workers
+        return Crew(ray, workers, gpus or 0, threads_asked())
     if workers == "auto":
         workers, gpus = automatic_workers(gpus, device)
     elif gpus is None:
         gpus = 0 if device == "cpu" else len(visible_gpus()) // workers
-    return Crew(LocalExecutor(gpus, logs), workers, gpus, max(1, cores() // workers), logs)
+    return Crew(LocalExecutor(gpus, logs), workers, gpus, threads_asked(), logs)
 
 
 def script_of(asked: LaunchSettings) -> str | None:

@@ -23,8 +23,6 @@ CORES = 4
 _MEMORY = 4 << 30
 #: Seconds that workers have to end when they are told to.
 _TO_END = 2.0
-#: What is in an environment where numbers of threads are told to libraries.
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class LocalWorker:
@@ -87,14 +85,15 @@ class LocalExecutor:
                 "there are GPUs",
             )  # fmt: skip
         self.logs.mkdir(parents=True, exist_ok=True)
-        started = [self._start(order) for order in orders]
-        self._workers += started
+        started = []
+        for order in orders:
+            started.append(self._start(order))
+            self._workers.append(started[-1])  # at once: the next may fail, or be interrupted
         return started
 
     def _start(self, order: WorkerOrder) -> LocalWorker:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-        if order.threads is not None:
-            environment |= dict.fromkeys(_THREADS, str(order.threads))
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads may be more than cores
         if self.gpus:
             own = self._visible[(order.number - 1) * self.gpus : order.number * self.gpus]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)

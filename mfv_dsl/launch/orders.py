@@ -26,7 +26,8 @@ class WorkerOrder:
         folder: The folder that relative paths of the recipe are meant from.
         home: The store: an absolute folder, or the address of an object storage.
         gpus: How many GPUs the worker has.
-        threads: How many threads it computes with on a processor, None for as many as torch takes.
+        threads: How many threads it computes with on a processor, None for those of
+            :func:`~mfv_dsl.execute.threads.threads_for`.
         payload: The plans and how they are run, pickled.
         beat_every: Seconds between the beats of a claim.
         stale_after: Seconds without a beat after which a claim is another's to take.

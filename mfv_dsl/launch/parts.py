@@ -13,6 +13,9 @@ from mfv_dsl.execute.store import StoredParts
 from mfv_dsl.launch.units import Unit
 from mfv_dsl.plan.steps import Step
 
+#: Where the claims of parts are.
+_PARTS = "claims/parts"
+
 
 class Helped(BaseException):
     """Who helps with a step leaves it: there is nothing more for it to do."""
@@ -32,6 +35,7 @@ class SharedParts:
         self._unit: Unit | None = None
         self._is_over: Callable[[], bool] | None = None
         self._unkept: set[str] = set()
+        self._looked = float("-inf")  # when it last looked at what others hold
         #: How many parts were made while helping.
         self.helped = 0
 
@@ -58,8 +62,10 @@ class SharedParts:
         waits = _waits()
         while missing := self._missing(step, by_name, values):
             made = 0
+            claimed = self._claimed_by_others()
             for name in missing:
-                made += self._make(step, name, makes[by_name[name]][1], values)
+                if self._claim_of(step, name) not in claimed:
+                    made += self._make(step, name, makes[by_name[name]][1], values)
             if made:
                 waits = _waits()
             elif self._is_over is not None:
@@ -91,9 +97,7 @@ class SharedParts:
     def _make(self, step: Step, name: str, make: Callable[[], Any], values: dict[str, Any]) -> int:
         """Make a part if nobody else does; how many were made.  What this process made of one that
         cannot be kept is left in ``values``."""
-        assert self._unit is not None
-        digest = hashlib.sha256(f"{step.key} {name}".encode()).hexdigest()[:32]
-        claim = self._claims.claim(f"parts/{self._unit.digest}.{digest}")
+        claim = self._claims.claim(self._claim_of(step, name))
         if claim is None:
             return 0
         with claim:
@@ -109,6 +113,21 @@ class SharedParts:
             else:
                 self.helped += 1
         return 1
+
+    def _claim_of(self, step: Step, name: str) -> str:
+        """What a part is claimed by."""
+        assert self._unit is not None
+        digest = hashlib.sha256(f"{step.key} {name}".encode()).hexdigest()[:32]
+        return f"parts/{self._unit.digest}.{digest}"
+
+    def _claimed_by_others(self) -> set[str]:
+        """The parts of all units that somebody has claimed, by one request; none now and then, so
+        that it is seen whether their holders live."""
+        now = time.monotonic()
+        if now - self._looked >= self._claims.stale_after / 3:
+            self._looked = now
+            return set()
+        return {name.removeprefix("claims/") for name in self._claims.storage.names(_PARTS)}
 
     def _named(self, name: str) -> str:
         return f"{name} in {self._job}" if self._job else name

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.launch.crews import crew_of
 from mfv_dsl.launch.options import LocalOptions, RayOptions, SlurmOptions
 from mfv_dsl.launch.settings import launch_settings
 
@@ -160,3 +161,16 @@ def test_the_page_names_every_option():
     for options in (SlurmOptions, RayOptions):
         missing = [one.name for one in fields(options) if f"`{one.name}`" not in page]
         assert not missing
+
+
+def test_all_workers_keep_to_the_threads_that_are_asked_for(monkeypatch: pytest.MonkeyPatch):
+    asked = [
+        launch_settings(Path("nowhere"), workers=2),
+        launch_settings(Path("nowhere"), "ray", 2),
+    ]
+    for said, threads in (("3", 3), ("3,1", 3)):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert [crew_of(one).threads for one in asked if one is not None] == [threads, threads]
+    for said in ("", "0", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert asked[1] is not None and crew_of(asked[1]).threads is None
