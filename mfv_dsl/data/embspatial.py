@@ -3,10 +3,10 @@ sees them (Du et al., arXiv:2406.05756).
 
 A row is ``{question_id, question, relation, image, answer_options, answer, objects}``, in parquet
 files, in one list of JSON or in lines of JSON, where the image is base64; ``answer`` is the number
-of the right option.  Questions about ``left``, ``right``, ``above`` and ``under`` have sentences as options
-("The drawer is beneath the soapbottle."), of which the right one states a relation of two objects.
-Those about ``close`` and ``far`` choose among objects and have no other end: they are left out,
-unless ``ask = question`` asks every question as it is.
+of the right option.  Questions about ``left``, ``right``, ``above`` and ``under`` have sentences as
+options ("The drawer is beneath the soapbottle."), of which the right one states a relation of two
+objects.  Those about ``close`` and ``far`` choose among objects and have no other end: they are
+left out, unless ``ask = question`` asks every question as it is.
 """
 
 from __future__ import annotations
