@@ -66,6 +66,7 @@ def test_a_condition_costs_its_own_rows(ran: RunResult):
     assert ran.failed
 
 
+@pytest.mark.slow
 def test_what_is_none_is_never_chosen(ran: RunResult):
     rows = [row for row in ran.rows if row.eval == "chosen"]
     assert all(not row.error for row in rows) and {row.scale for row in rows[:2]} == {1}

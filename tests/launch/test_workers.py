@@ -94,6 +94,7 @@ def test_a_worker_does_all_steps_and_leaves_what_one_process_leaves(home: Path, 
     assert stored(home) == stored(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_claim_whose_owner_shows_no_life_is_taken_over_and_told(home: Path):
     plan = plan_of(SMALL)
     unit = units_of([plan])[0]
@@ -120,6 +121,7 @@ def test_a_unit_at_which_three_workers_died_is_given_up(home: Path):
     assert not stored(home)
 
 
+@pytest.mark.slow
 def test_long_steps_are_helped_with(home: Path):
     """Of a unit that another holds, and does nothing at, all parts are made."""
     plan = plan_of(SMALL)
@@ -189,6 +191,13 @@ def test_workers_without_gpus_are_one_for_each_few_cores(monkeypatch: pytest.Mon
     assert automatic_workers(None) == (3, 1)
     assert automatic_workers(2) == (1, 2)
     assert automatic_workers(None, "cpu")[1] == 0
+
+
+def test_more_workers_than_memory_holds_are_refused(home: Path):
+    orders = [an_order(plan_of(SMALL), home, number=number) for number in (1,)] * 1_000_000
+    with pytest.raises(MfvError, match="1000000 workers need") as caught:
+        LocalExecutor(0, home / "logs").start(orders)
+    assert caught.value.code == "MFV5680" and not (home / "logs").exists()
 
 
 def test_what_needs_one_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -316,6 +325,7 @@ def test_workers_that_die_before_they_do_anything_are_told_with_their_log(tmp_pa
     assert caught.value.code == "MFV5674" and "worker-" in str(caught.value.help)
 
 
+@pytest.mark.slow
 def test_a_plan_that_cannot_be_run_ends_with_what_one_process_says(home: Path):
     """Names that begin with the same token are refused before anything is measured."""
     plan = plan_of(SMALL)
@@ -450,6 +460,6 @@ def test_where_no_other_takes_a_place_the_others_go_on(home: Path):
     with pytest.warns(UserWarning, match=r"place of worker 2: the queue is full; 1 go on"):
         (performance,) = perform([plan], Crew(Threads({2}), 2, threads=1))
     assert performance.values.keys() == {step.key for step in plan.steps}
-    with pytest.raises(MfvError, match="the queue is full"):
+    with pytest.raises(MfvError, match="the queue is full"), pytest.warns(match="go on"):
         perform([plan], Crew(Threads({1, 2}), 2), settings=RunSettings(fresh=True))
     assert FolderStorage(home).names("jobs") == []

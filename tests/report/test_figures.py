@@ -32,7 +32,6 @@ from mfv_dsl.report.figures.selection import selected
 from mfv_dsl.report.figures.style import COLOURS, inches
 from mfv_dsl.report.figures.training import norms_figure, stream_figure, tuning_figure
 from mfv_dsl.report.prompt_row import PromptRow
-from tests.cases import one_quick
 
 pytestmark = pytest.mark.filterwarnings("error:constrained_layout")
 
@@ -158,7 +157,8 @@ def test_a_text_that_is_cut_off_is_noticed():
     assert texts_outside(figure) == ["too far to the right"]
 
 
-@pytest.mark.parametrize("ending", one_quick([".svg", ".pdf", ".png"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [".svg", ".pdf", ".png"])
 def test_the_same_figure_gives_the_same_bytes(ending: str):
     first, second = (figure_bytes(evals_figure([row()])[0], ending) for _ in range(2))
     assert first == second and len(first) > 1000
