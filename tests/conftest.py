@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -29,12 +30,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return
+    gc.disable()  # until the tests are collected: imports leave next to nothing to pick up
+
     import torch
 
     from mfv_dsl.models.flamingo_classes import declare_torchvision_operators
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     declare_torchvision_operators()  # before a test imports transformers' models itself
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """From here on garbage is looked for among what tests make, not among what was imported: a
+    million objects, which would be looked through again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 #: The files that take longest, in that order.  They are begun first: one that is begun last would

@@ -53,13 +53,18 @@ def slice_bytes(device: torch.device) -> int:
 
 #: What libraries say on a processor.
 _SAID = ("can't allocate memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
+#: All that oneDNN says of it; longer texts that begin so are of what it does not support.
+_SAID_ALONE = ("could not create a primitive", "could not execute a primitive")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory ran out, on whatever device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        text in _SAID_ALONE or any(said in text for said in _SAID)
+    )
 
 
 class Sliceable(Protocol):

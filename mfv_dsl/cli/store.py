@@ -12,7 +12,7 @@ app = typer.Typer(help="The store of finished steps.", no_args_is_help=True, ric
 
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
-    """List finished steps."""
+    """List finished steps, and say which are unfinished."""
     from mfv_dsl.base.places import store_name
     from mfv_dsl.execute.store import StoredStep, default_store
 
@@ -21,6 +21,8 @@ def list_(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json([{**vars(entry), "path": str(entry.path)} for entry in entries])
         return
+    for key, label, parts in store.unfinished():
+        typer.echo(f"unfinished: {key[:12]}  {label}, {parts} parts", err=True)
     for entry in entries:
         typer.echo(f"{entry.key[:12]}  {entry.bytes:>10,}  {entry.operation:<12}  {entry.label}")
     total = sum(entry.bytes for entry in entries)
@@ -29,12 +31,13 @@ def list_(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def clear() -> None:
-    """Remove every finished step; the next run does all of its work anew."""
+    """Remove every finished step, and parts of unfinished ones; the next run does all of its work
+    anew. Refused while a run on workers is under way in this store."""
     from mfv_dsl.base.places import store_name
     from mfv_dsl.execute.store import default_store
+    from mfv_dsl.launch.leftovers import empty
 
-    store = default_store()
-    typer.echo(f"removed {store.clear()} steps from {store_name()}", err=True)
+    typer.echo(f"removed {empty(default_store())} steps from {store_name()}", err=True)
 
 
 @app.command()

@@ -29,6 +29,7 @@ from mfv_dsl.engine.edits import Edit, Read
 from mfv_dsl.engine.exactness import check_exact
 from mfv_dsl.engine.full_pass import full_pass, unedited_states
 from mfv_dsl.engine.gates import with_masks
+from mfv_dsl.engine.joins import BEFORE, INSIDE, Join, join_of
 from mfv_dsl.engine.scoring import Scores, concatenate_scores, score
 from mfv_dsl.engine.tensors import tensors_in
 from mfv_dsl.engine.trace import note
@@ -40,10 +41,6 @@ from mfv_dsl.models.branches import Kept
 Variant = Sequence[Edit]
 Grown = TypeVar("Grown")
 _GROWN = 4  # tokens of a tree for each variant, about
-#: The stage where a variant branches off the unedited token, and whether before it, inside (at the
-#: attention's output projection) or behind it.
-Join: TypeAlias = tuple[int, int]
-_BEFORE, _INSIDE, _BEHIND = range(3)
 
 
 @dataclass(frozen=True, repr=False)
@@ -224,7 +221,7 @@ class Prefix:
         self, variants: Sequence[Variant], ask: _Ask, at_once: int | None
     ) -> Iterator[Chunk]:
         with self.backend.continuation(self.state) as continuation:
-            joins = [_joins(continuation, variant) for variant in variants]
+            joins = [join_of(continuation, variant) for variant in variants]
             if at_once is None:
                 at_once = self._variants_at_once(continuation, variants, ask)
         order = sorted(range(len(variants)), key=joins.__getitem__)
@@ -267,11 +264,11 @@ class Prefix:
             with hooks:
                 joining = Counter(join for join, _ in work)
                 for number in range(first, len(stages)):
-                    new = joining[number, _BEFORE]
+                    new = joining[number, BEFORE]
                     if new:
                         copies = hidden[:, :1].expand(-1, new, -1)
                         hidden = torch.cat([hidden, copies], dim=1)
-                    continuation.branches.joining = joining[number, _INSIDE]
+                    continuation.branches.joining = joining[number, INSIDE]
                     hidden = stages[number](hidden)
                 continuation.branches.joining = 0
             scores = score(
@@ -390,22 +387,6 @@ class _Ask:
 def _bytes(state: Any) -> int:
     """The bytes of the different tensors in a tree of dataclasses, tuples and mappings."""
     return sum({id(tensor): tensor.nbytes for tensor in tensors_in(state)}.values())
-
-
-def _joins(continuation: Continuation, variant: Variant) -> Join:
-    """Where a variant's first edit is; behind the last stage for one without edits."""
-    never = len(continuation.stages), _BEFORE
-    return min((_join(continuation, edit) for edit in variant), default=never)
-
-
-def _join(continuation: Continuation, edit: Edit) -> Join:
-    stage = continuation.stage_of(edit.layer)
-    if len(continuation.stages) > 1:
-        if edit.site == "lm.resid":
-            return stage, _BEHIND
-        if edit.site.startswith("lm.") and continuation.joins_inside:
-            return stage, _INSIDE
-    return stage, _BEFORE
 
 
 def _places(work: Sequence[tuple[Join, Variant]]) -> list[int]:

@@ -17,6 +17,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -58,6 +59,20 @@ class Owner:
     def is_near(self) -> bool:
         """Whether its process number counts among those of this process."""
         return self.host == socket.gethostname() and self.among == _processes()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its process ran on this machine and is there no more; False where that cannot be
+        told."""
+        if not self.is_near or os.name == "nt":  # there the question would end it
+            return False
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
 
 
 class Claim:
@@ -142,7 +157,7 @@ class Claims:
         """
         if name in self._held and not self._held[name].is_lost:
             return None
-        self._show_life()
+        self.show_life()
         content = self._made(name)
         if name not in self._seen and self.storage.create(_file(name), content):
             return self._hold(name, content)
@@ -161,6 +176,21 @@ class Claims:
         """Who holds a claim, alive or not; None where nobody does."""
         found = self._content(name)
         return None if found is None else _owner(found)
+
+    def alive(self, owners: Iterable[Owner]) -> list[Owner]:
+        """Those of ``owners`` that are alive: of this machine those whose process is there, of
+        others those that count while this waits for it, for a little more than two beats."""
+        there = {owner.nonce: owner for owner in owners if not owner.is_gone}
+        found = [owner for owner in there.values() if owner.is_near and os.name != "nt"]
+        far = [owner for owner in there.values() if owner not in found]
+        counts = {owner.nonce: self._counter(owner) for owner in far}
+        until = time.monotonic() + 2.2 * self.beat_every
+        while far and time.monotonic() < until:
+            time.sleep(self.beat_every / 20)
+            moved = [owner for owner in far if self._counter(owner) != counts[owner.nonce]]
+            found += moved
+            far = [owner for owner in far if owner not in moved]
+        return found
 
     def held(self) -> list[str]:
         """The names of what this process has claimed and not released."""
@@ -243,17 +273,22 @@ class Claims:
         written."""
         count, since, looked = self._counters.get(owner.nonce, (b"", now, -self.beat_every))
         if now - looked >= self.beat_every:
-            try:
-                found: bytes | None = self.storage.read(_beat_file(owner))
-            except KeyError:
-                found = None
+            found = self._counter(owner)
             if found != count:
                 since = now
             self._counters[owner.nonce] = found, since, now
         return since
 
-    def _show_life(self) -> None:
-        """See to it that the counter is there and the thread runs that counts."""
+    def _counter(self, owner: Owner) -> bytes | None:
+        """Where an owner's counter stands; None where there is none."""
+        try:
+            return self.storage.read(_beat_file(owner))
+        except KeyError:
+            return None
+
+    def show_life(self) -> None:
+        """Give signs of life from now on, as who claims does: see to it that the counter is there
+        and the thread runs that counts."""
         with self._lock:
             if self._beating is not None and self._beating.is_alive():
                 return

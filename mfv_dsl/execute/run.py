@@ -34,7 +34,8 @@ from mfv_dsl.execute.run_folder import Origin, RunFolder
 from mfv_dsl.execute.run_result import RunResult
 from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.settings import AS_DECLARED, Listener, RunSettings, Silence
-from mfv_dsl.execute.store import Damaged, Store, StoredParts, default_store
+from mfv_dsl.execute.store import Store, StoredParts, default_store
+from mfv_dsl.execute.stored_content import Damaged
 from mfv_dsl.execute.threads import threads_of
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.library.overwriting import CODE as OVERWRITING

@@ -10,87 +10,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
+from safetensors.torch import save
 
-from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.places import step_file, step_name, store_home
 from mfv_dsl.engine.finite import NotFinite
-from mfv_dsl.execute.conditions import Condition, Evaluation, Point
-from mfv_dsl.execute.finite import check_finite, not_numbers
-from mfv_dsl.execute.off_task import OffTaskMeasurement
+from mfv_dsl.execute.finite import check_finite
 from mfv_dsl.execute.session import Makes
 from mfv_dsl.execute.storage import FolderStorage, Storage, storage_at
+from mfv_dsl.execute.stored_content import (
+    Content,
+    Damaged,
+    Foreign,
+    encoded,
+    hash_of,
+    read_content,
+    value_of,
+)
 from mfv_dsl.execute.stored_form import form_fault
-from mfv_dsl.library.header import content_hash
-from mfv_dsl.methods.activations import TaskMean
-from mfv_dsl.methods.adapter_training import Adapter
-from mfv_dsl.methods.answers import Answers
-from mfv_dsl.methods.courses import Checkpoint, Epoch
-from mfv_dsl.methods.head_outputs import HeadOutputs
-from mfv_dsl.methods.linearisation import Linearisation, NormSamples
-from mfv_dsl.methods.mediation import Mediation
-from mfv_dsl.methods.off_task import OffTaskCost
-from mfv_dsl.methods.outcomes import Choices, Outcomes
-from mfv_dsl.methods.selection import Heads
-from mfv_dsl.methods.states import States
-from mfv_dsl.methods.tuning import Training, Tuned
-from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.plan.steps import Step
 from mfv_dsl.version import __version__
-
-_TYPES: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        TaskMean,
-        NormSamples,
-        Linearisation,
-        Mediation,
-        HeadOutputs,
-        Heads,
-        Point,
-        Condition,
-        Evaluation,
-        Choices,
-        Outcomes,
-        Answers,
-        Adapter,
-        Space,
-        States,
-        Vector,
-        Tuned,
-        Training,
-        Epoch,
-        Checkpoint,
-        OffTaskCost,
-        OffTaskMeasurement,
-    )
-}
-
-
-#: What reading a file of another form may raise.
-_UNREADABLE = (
-    OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
-    IndexError, OverflowError,
-)  # fmt: skip
-
-
-class Damaged(Exception):
-    """A stored file that cannot be trusted."""
-
-
-class Foreign(Damaged):
-    """A stored file that another version of mfv-dsl wrote, in a form that this one does not
-    know."""
 
 
 @dataclass(frozen=True)
@@ -148,20 +94,21 @@ class Store:
         operation gives, :class:`Foreign` where another version of mfv-dsl wrote it so.
         """
         try:
-            return self._get(step_name(key), key, operation)
+            return self.get_at(step_name(key), key, operation)
         except Foreign as foreign:
             try:
-                return self._get(_own_name(key), key, operation)
+                return self.get_at(_own_name(key), key, operation)
             except KeyError:
                 raise foreign from None
 
-    def _get(self, name: str, key: str, operation: str | None) -> Any:
+    def get_at(self, name: str, key: str, operation: str | None = None) -> Any:
+        """As :meth:`get`, of the file of that name."""
         return self._value(name, self._read(name, key), operation)
 
-    def _value(self, name: str, content: _Content, operation: str | None) -> Any:
+    def _value(self, name: str, content: Content, operation: str | None) -> Any:
         place = self.storage.place(name)
         try:
-            value = _value(place, content)
+            value = value_of(place, content)
             fault = None if operation is None else form_fault(value, operation)
             if fault is not None:
                 raise Damaged(f"{place} holds a value of another form: {fault}")
@@ -171,13 +118,13 @@ class Store:
             raise Foreign(f"{error} (mfv-dsl {version} wrote it)") from None
         return value
 
-    def _read(self, name: str, key: str) -> _Content:
+    def _read(self, name: str, key: str) -> Content:
         """What a file holds, whatever its form; KeyError where there is none."""
         if not isinstance(self.storage, FolderStorage):
-            return _read(self.storage.place(name), key, self.storage.read(name))
+            return read_content(self.storage.place(name), key, self.storage.read(name))
         if not self.storage.exists(name):
             raise KeyError(key)
-        return _read(self.storage.path(name), key)
+        return read_content(self.storage.path(name), key)
 
     def put(self, key: str, value: Any, label: str, operation: str) -> None:
         """Keep the value of a finished step; ``label`` and ``operation`` are for people.
@@ -185,8 +132,8 @@ class Store:
         Raises MfvError (MFV5374) for a value that holds NaN or infinity where a number should be.
         """
         name = step_name(key)
-        self._put(_own_name(key) if self._is_foreign(name, key) else name,
-                  key, value, label, operation)  # fmt: skip
+        own = _own_name(key) if self._is_foreign(name, key) else name
+        self.put_at(own, key, value, label, operation)
 
     def _is_foreign(self, name: str, key: str) -> bool:
         """Whether another version of mfv-dsl wrote a file that is there, in a form unknown here:
@@ -200,17 +147,18 @@ class Store:
             return False
         return False
 
-    def _put(self, name: str, key: str, value: Any, label: str, operation: str) -> None:
+    def put_at(self, name: str, key: str, value: Any, label: str, operation: str) -> None:
+        """As :meth:`put`, in the file of that name."""
         check_finite(value, label)
         tensors: dict[str, torch.Tensor] = {}
         metadata = {
             "key": key,
             "label": label,
             "operation": operation,
-            "value": _encode(value, tensors),
+            "value": encoded(value, tensors),
             "version": __version__,
         }
-        metadata["sha256"] = _hash(metadata, tensors)
+        metadata["sha256"] = hash_of(metadata, tensors)
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), allow_nan=False)
         self.storage.write(name, save(tensors, metadata={"mfv": text}))
 
@@ -247,10 +195,35 @@ class Store:
         return [name for name in self.storage.names("steps") if name.endswith(".safetensors")]
 
     def clear(self) -> int:
-        """Remove every stored step, and what is noted of runs; how many steps there were."""
+        """Remove every stored step, the parts of unfinished ones, and what is noted of runs; how
+        many steps there were."""
         names = self._files()
-        self.storage.remove(*names, *self.storage.names("runs"))
+        self.storage.remove(*names, *self.storage.names("parts"), *self.storage.names("runs"))
+        if isinstance(self.storage, FolderStorage):  # what was being written when a process died
+            shutil.rmtree(self.storage.path("parts"), ignore_errors=True)
         return len(names)
+
+    def unfinished(self) -> list[tuple[str, str, int]]:
+        """The steps of which parts alone are kept: key, label and how many parts, in order of
+        key."""
+        parts: dict[str, list[str]] = {}
+        for name in self.storage.names("parts"):
+            key = name.split("/")[1]
+            parts.setdefault(key, []).append(name)
+        done = self.storage.present(map(step_name, parts))
+        return [
+            (key, self._label_of_parts(names), len(names))
+            for key, names in parts.items()
+            if step_name(key) not in done
+        ]
+
+    def _label_of_parts(self, names: Iterable[str]) -> str:
+        """What the step is called whose parts these are; empty where none can be read."""
+        for name in names:
+            with suppress(KeyError, Damaged):
+                content = self._read(name, name.rpartition("/")[2].partition(".")[0])
+                return str(content.metadata.get("label")).partition(", part ")[0]
+        return ""
 
 
 class StoredParts:
@@ -288,13 +261,13 @@ class StoredParts:
     def get(self, step: Step, name: str) -> Any:
         """A part that is kept; KeyError where there is none, or none to be trusted."""
         try:
-            return self.store._get(self._file(step, name), _part_key(step, name), "")
+            return self.store.get_at(self._file(step, name), _part_key(step, name), "")
         except Damaged:
             raise KeyError(name) from None
 
     def put(self, step: Step, name: str, value: Any) -> None:
         """Keep a part.  Raises MfvError (MFV5374) for one that is not all numbers."""
-        self.store._put(
+        self.store.put_at(
             self._file(step, name), _part_key(step, name), value, f"{step.label}, part {name}",
             step.operation,
         )  # fmt: skip
@@ -337,87 +310,3 @@ def store_at(home: str | Path) -> Store:
 def _own_name(key: str) -> str:
     """The name of what this version keeps of a step beside what another wrote."""
     return f"{step_name(key).removesuffix('.safetensors')}.{__version__}.safetensors"
-
-
-class _Content(NamedTuple):
-    """A value as a tree, the tensors in it, what else its file says of itself, and its size."""
-
-    tree: Any
-    tensors: dict[str, torch.Tensor]
-    metadata: dict[str, Any]
-    bytes: int
-
-
-def _read(path: Path | str, key: str, data: bytes | None = None) -> _Content:
-    """What a file holds, or its ``data`` that were read already."""
-    try:
-        if data is None:
-            with open_regular(path) as regular:  # what is no file may never end
-                size = os.fstat(regular.fileno()).st_size
-            with safe_open(path, framework="pt") as file:
-                metadata = json.loads((file.metadata() or {})["mfv"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        else:
-            size = len(data)
-            header = data[8 : 8 + int.from_bytes(data[:8], "little")]
-            metadata = json.loads(json.loads(header)["__metadata__"]["mfv"])
-            tensors = load(data)
-        digest = metadata.pop("sha256")
-        if digest != _hash(metadata, tensors) or key != metadata["key"]:
-            raise Damaged(f"{path} does not match its hash")
-        return _Content(metadata["value"], tensors, metadata, size)
-    except _UNREADABLE as error:
-        raise Damaged(f"{path} cannot be read: {error}") from None
-
-
-def _value(path: Path | str, content: _Content) -> Any:
-    try:
-        value = _decode(content.tree, content.tensors)
-        has_numbers = not any(not_numbers(value))
-    except _UNREADABLE as error:
-        raise Damaged(f"{path} holds a value of another form: {error!r}") from None
-    if not has_numbers:  # kept by an earlier version
-        raise Damaged(f"{path} holds NaN or infinity")
-    return value
-
-
-def _hash(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
-    text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
-    content = content_hash(
-        (name, str(tensor.dtype), tensor.shape, tensor.contiguous().numpy().tobytes())
-        for name, tensor in tensors.items()
-    )
-    return hashlib.sha256(f"{text}\n{content}".encode()).hexdigest()
-
-
-def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """``value`` as a JSON tree; tensors and arrays go to ``tensors`` under running names."""
-    if isinstance(value, torch.Tensor | np.ndarray):
-        name = f"t{len(tensors)}"
-        is_array = isinstance(value, np.ndarray)
-        tensor = torch.from_numpy(value) if is_array else value.detach().cpu()
-        tensors[name] = tensor.contiguous()
-        return {"$array" if is_array else "$tensor": name}
-    if is_dataclass(value) and type(value).__name__ in _TYPES:
-        values = {
-            field.name: _encode(getattr(value, field.name), tensors) for field in fields(value)
-        }
-        return {"$type": type(value).__name__, "fields": values}
-    if isinstance(value, tuple):
-        return {"$tuple": [_encode(part, tensors) for part in value]}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"a step cannot keep a {type(value).__name__}")
-
-
-def _decode(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    if not isinstance(tree, dict):
-        return tree
-    if "$tensor" in tree:
-        return tensors[tree["$tensor"]]
-    if "$array" in tree:
-        return tensors[tree["$array"]].numpy()
-    if "$tuple" in tree:
-        return tuple(_decode(part, tensors) for part in tree["$tuple"])
-    kind = _TYPES[tree["$type"]]
-    return kind(**{name: _decode(part, tensors) for name, part in tree["fields"].items()})

@@ -9,7 +9,8 @@ from typing import Any
 from mfv_dsl.base.source import Span
 from mfv_dsl.execute.item_lines import ItemLine, parsed_items
 from mfv_dsl.execute.items import items_file
-from mfv_dsl.execute.store import Damaged, default_store
+from mfv_dsl.execute.store import default_store
+from mfv_dsl.execute.stored_content import Damaged
 from mfv_dsl.lang.checked import Constructed
 from mfv_dsl.lang.syntax import Axis
 from mfv_dsl.plan.steps import EvalRow, Plan, Step

@@ -1,4 +1,4 @@
-"""Warnings about what is allowed and hardly meant, and `allow`, which says that it is meant."""
+"""Warnings about what is right and hardly meant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from mfv_dsl.base.diagnostics import Diagnostic, Label
-from mfv_dsl.base.source import Source, Span
+from mfv_dsl.base.source import Source
 from mfv_dsl.lang import values
 from mfv_dsl.lang.checked import CheckedBlock, Setting
 from mfv_dsl.lang.entries import (
@@ -23,6 +23,7 @@ from mfv_dsl.lang.entries import (
 )
 from mfv_dsl.lang.evals import each_of, own_heads
 from mfv_dsl.lang.inclusion import Joined
+from mfv_dsl.lang.permissions import Permissions
 from mfv_dsl.lang.registry import Parameter, Ranking
 from mfv_dsl.lang.scope import Scope
 from mfv_dsl.lang.syntax import (
@@ -32,81 +33,15 @@ from mfv_dsl.lang.syntax import (
     Declaration,
     Expr,
     Item,
-    ListExpr,
     Name,
     Node,
     RecipeTree,
 )
 from mfv_dsl.lang.values_in import references
 
-ALLOW = "allow"
 #: kinds of what is of no use but to something else
 _OF_USE = ("model", "dataset", "heads", "vector", "let", "sweep")
 _SHOWN = 5
-#: codes of what is looked for in the plan, with the library that it is saved into
-_FOUND_LATER = frozenset(("MFV6017",))
-
-
-@dataclass
-class _Permission:
-    """A code in `allow`, the block that it stands in, None of `defaults`, and whether it was
-    needed."""
-
-    code: str
-    at: Span
-    block: Span | None
-    needed: bool = False
-
-    def covers(self, code: str, place: Span | None) -> bool:
-        """Whether a finding of this code at a place is meant."""
-        if code != self.code:
-            return False
-        block = self.block
-        within = block is None or (place is not None and block.start <= place.start < block.end)
-        self.needed = self.needed or within
-        return within
-
-
-@dataclass
-class Permissions:
-    """What a recipe allows."""
-
-    all: list[_Permission] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, scope: Scope, items: Iterable[Item]) -> Permissions:
-        """What `allow` says in the blocks and in `defaults`."""
-        found = cls()
-        for item in items:
-            if isinstance(item, Block) and item.kind.text != "profile":
-                everywhere = item.kind.text == "defaults"
-                if everywhere and item.reach is not None:
-                    continue  # it stands in the blocks
-                for attribute in item.attributes:
-                    if attribute.name.text == ALLOW and isinstance(attribute.value, ListExpr):
-                        block = None if everywhere else item.span
-                        found.all += [
-                            _Permission(code.text, code.span.place, block)
-                            for code in attribute.value.items
-                            if isinstance(code, Name)
-                        ]
-        return found
-
-    def allow(self, code: str, place: Span | None) -> bool:
-        """Whether a finding is meant; every permission that says so was needed."""
-        covering = [permission for permission in self.all if permission.covers(code, place)]
-        return bool(covering)
-
-    def idle(self, scope: Scope) -> Iterator[Diagnostic]:
-        """Codes that nothing was found of (MFV2062)."""
-        needed = {p.at for p in self.all if p.needed or p.code in _FOUND_LATER}
-        for at in dict.fromkeys(permission.at for permission in self.all):
-            if at not in needed:
-                code = scope.source.text[at.start : at.end]
-                yield Diagnostic(
-                    "MFV2062", f"there is no warning {code} to allow here", scope.source, at, "",
-                    "warning", help=f"take {code} out of `allow`",
-                )  # fmt: skip
 
 
 def lint(

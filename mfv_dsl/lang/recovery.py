@@ -1,6 +1,6 @@
 """One statement's tokens to a tree, in one piece if it parses, in parts if it does not.
 
-The words of a message come from here, never from the parser library.
+The words of a message come from here and from ``expected``, never from the parser library.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from mfv_dsl.base.diagnostics import Diagnostic, Fix
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.builder import Misplaced, label_and_reach
 from mfv_dsl.lang.entries import ITEM
+from mfv_dsl.lang.expected import INFIX, OPERAND, shown, words
 from mfv_dsl.lang.grammar import built
-from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, OPERATORS, SHOWN, span
+from mfv_dsl.lang.layout import CLOSERS, MAX_NESTING, OPENERS, OPERATORS, span
 from mfv_dsl.lang.syntax import (
     Attribute,
     Binary,
@@ -32,17 +33,7 @@ from mfv_dsl.lang.syntax import (
     spine,
 )
 
-_OPERAND = frozenset({"NAME", "INT", "FLOAT", "STRING", "HEAD", "LPAR", "LSQB", "LSET", "MATCH"})
-_OPERATORS = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "VBAR", "AMPERSAND"})
 _BLOCK_HEADS = (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"], ["NAME", "NAME", "NAME"])
-_WORDS = {
-    "NAME": "a name", "INT": "a whole number", "FLOAT": "a number", "STRING": 'a string in `"`',
-    "HEAD": "a head such as `L3H1`", "COMMA": "`,`", "EQUAL": "`=`", "COLON": "`:`",
-    "DOTS": "`..`", "DOT": "`.`", "NEWLINE": "the end of the line", "$END": "the end of the line",
-    "LBRACE": "`{`", "LCASE": "`{`",
-}  # fmt: skip
-
-
 _OTHER_FILES = 'the declarations of another file come by `use "common.mfv"`'
 _SEVERAL = (
     "what is made for several values is swept: a list or a range in an attribute, or "
@@ -217,7 +208,7 @@ class Recovery:
     # -- words ------------------------------------------------------------------------------------
     def unexpected(self, tokens: Sequence[Token], index: int, expected: str) -> None:
         item = tokens[index]
-        self.report("MFV1001", span(item), f"expected {expected}, found {_shown(item)}")
+        self.report("MFV1001", span(item), f"expected {expected}, found {shown(item)}")
 
     def explain(self, tokens: Sequence[Token], stop: Stop) -> None:
         index, accepts = stop.index, stop.accepts
@@ -228,7 +219,7 @@ class Recovery:
             if "EQUAL" in accepts and "LBRACE" in accepts:
                 label = "expected `= ...` or `{ ... }`"
             else:
-                label = f"expected {_words(accepts)}"
+                label = f"expected {words(accepts)}"
             goes_on = before is not None and before.type in OPERATORS
             self.report(
                 "MFV1001", at, "the line ends too early", label,
@@ -248,11 +239,11 @@ class Recovery:
                 "MFV1012", at, "the value of a case is given with `:`, not with `=`", "",
                 "write `:`", (Fix("write `:`", at, ":"),),
             )  # fmt: skip
-        elif before is not None and item.type in _OPERAND and accepts >= _OPERATORS:
+        elif before is not None and item.type in OPERAND and accepts >= INFIX:
             self.side_by_side(before, item, accepts)
         elif item.type == "EQUAL" and before is not None:
             where = "only a name can be given a value with `=`"
-            self.report("MFV1001", at, f"unexpected `=` after {_shown(before)}", "", where)
+            self.report("MFV1001", at, f"unexpected `=` after {shown(before)}", "", where)
         elif item.type == "LBRACE" and index == 0:
             self.report(
                 "MFV1001", at, "a `{` begins this line", "",
@@ -260,14 +251,14 @@ class Recovery:
             )  # fmt: skip
         elif item.type == "DOT" and "EQUAL" not in accepts:
             self.report(
-                "MFV1001", at, f"expected {_words(accepts)}, found `.`", "",
+                "MFV1001", at, f"expected {words(accepts)}, found `.`", "",
                 "values have no parts to be named; functions take them: `norm(fv(left))`. Only a "
                 "name of `use \"common.mfv\" as c` is written `c.name`",
             )  # fmt: skip
         elif accepts == {"DOT"}:  # only the name of an item may be a string
             self.unexpected(tokens, index - 1, "a name")
         else:
-            self.unexpected(tokens, index, _words(accepts))
+            self.unexpected(tokens, index, words(accepts))
 
     def side_by_side(self, before: Token, item: Token, accepts: frozenset[str]) -> None:
         at = span(before).to(span(item))
@@ -279,13 +270,13 @@ class Recovery:
             )  # fmt: skip
         elif "COMMA" in accepts:
             self.report(
-                "MFV1013", span(item), f"expected `,` or an operator before {_shown(item)}", "",
+                "MFV1013", span(item), f"expected `,` or an operator before {shown(item)}", "",
                 "separate the entries with `,`",
                 (Fix("write `,`", Span(span(before).end, span(before).end), ","),),
             )  # fmt: skip
         else:
             self.report(
-                "MFV1013", span(item), f"expected an operator before {_shown(item)}", "",
+                "MFV1013", span(item), f"expected an operator before {shown(item)}", "",
                 "one statement stands on one line; vectors are joined with `+` or `-`",
             )  # fmt: skip
 
@@ -385,35 +376,6 @@ def _declaration_with_gap(tokens: Sequence[Token]) -> Declaration | None:
         parameters = [Name(str(item), span=span(item)) for item in head if item.type == "NAME"]
     whole = span(tokens[0]).to(span(tokens[-1]))
     return Declaration(kind, name, tuple(parameters), Gap("", span=whole), span=whole)
-
-
-def _shown(item: Token) -> str:
-    if item.type == "NEWLINE":
-        return "the end of the line"
-    text = SHOWN.get(item.type, str(item))
-    return f"`{text}`" if len(text) <= 40 else f"`{text[:37]}...`"
-
-
-def _words(accepts: frozenset[str]) -> str:
-    """What would be taken next, in words that do not depend on the parser's tables."""
-    left = set(accepts)
-    words = []
-    if left == {"NAME", "STRING"}:  # an attribute, which few blocks name by a string
-        left.discard("STRING")
-    if "EQUAL" in left:
-        left.discard("DOT")
-    if {"INT", "LSQB", "NAME"} <= left:
-        words.append("an expression")
-        left -= _OPERAND | {"MINUS", "PLUS"}
-    if left >= _OPERATORS:
-        words.append("an operator")
-        left -= _OPERATORS | {"DOTS", "COLON"}
-    if "$END" in left:
-        left.discard("NEWLINE")
-    words += sorted(_WORDS.get(kind) or f"`{SHOWN[kind]}`" for kind in left)
-    if len(words) < 2:
-        return "".join(words) or "nothing more"
-    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def expression_of(source: Source, tokens: Sequence[Token]) -> tuple[Expr | None, list[Diagnostic]]:

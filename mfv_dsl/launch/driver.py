@@ -19,13 +19,15 @@ from mfv_dsl.execute.claims import Claims, Owner
 from mfv_dsl.execute.folder import Performance
 from mfv_dsl.execute.settings import Listener, RunSettings, Silence
 from mfv_dsl.execute.storage import storage_at
-from mfv_dsl.execute.store import Damaged, Store, StoredParts, store_at
+from mfv_dsl.execute.store import Store, store_at
+from mfv_dsl.execute.stored_content import Damaged
 from mfv_dsl.launch.executors import Executor, Worker
-from mfv_dsl.launch.job import ALL, Job, Seen
+from mfv_dsl.launch.job import ALL, Job
 from mfv_dsl.launch.leftovers import remove_leftovers
 from mfv_dsl.launch.orders import Work, WorkerOrder, orders_for, packed
 from mfv_dsl.launch.partial_values import kept_partial
 from mfv_dsl.launch.shared import shared_home
+from mfv_dsl.launch.shown import Shown
 from mfv_dsl.launch.telling import interval
 from mfv_dsl.launch.units import Unit, units_of
 from mfv_dsl.plan.steps import Plan, Step
@@ -122,7 +124,6 @@ class _Driver:
         home = shared_home()
         self.job = Job(storage_at(home), f"{time.strftime('%Y%m%d')}-{secrets.token_hex(6)}")
         self.store: Store = store_at(home)
-        self.parts = StoredParts(self.store, False)
         self.claims = Claims(self.job.storage, Owner())
         self.steps = {step.key: step for plan in plans for step in plan.steps}
         self.performance = Performance({}, {}, set(), {}, {}, {})
@@ -133,7 +134,7 @@ class _Driver:
         self._said: set[str] = set()
         self._idle = 0
         self._workers: dict[int, Worker] = {}
-        self._shown: dict[tuple[str, str], _Task] = {}
+        self._shown = Shown(self.job, listener)
         self._looked = self._took = 0.0
         self._dead: list[str] = []
 
@@ -146,6 +147,7 @@ class _Driver:
             remove_leftovers(self.claims)
             with self.store.open_for_writing():
                 try:
+                    self.claims.show_life()
                     self.job.begin(0, self.claims.owner)
                     self._start(order)
                     self._watch(order)
@@ -197,8 +199,7 @@ class _Driver:
             if not self._is_over():
                 self._replace_dead(order)
                 time.sleep(max(_LOOK, _SHARE * self._took))
-        for task in self._shown.values():
-            task.finish()
+        self._shown.finish()
 
     def _is_over(self) -> bool:
         """Whether all is done of the plans that can be run."""
@@ -220,16 +221,24 @@ class _Driver:
                 if number not in self._done:
                     self._take_report(kind, self.units[number])
         for digest in sorted(seen["warnings"] - self._said):
-            self._said.add(digest)
-            warnings.warn(self.job.warning(digest), stacklevel=2)
+            with suppress(KeyError):  # whoever empties a store empties it of this, too
+                text = self.job.warning(digest)
+                self._said.add(digest)
+                warnings.warn(text, stacklevel=2)
         for plan in sorted(seen["fatal"] - set(self.fatal)):
             self.fatal[plan] = self.job.ended(plan)
         if time.monotonic() - self._looked >= every:
             self._looked = time.monotonic()
-            self._show(seen)
+            self._shown.show(seen)
 
     def _take_report(self, kind: str, unit: Unit) -> None:
-        report = self.job.reported(kind, unit)
+        try:
+            report = self.job.reported(kind, unit)
+            partial = {
+                key: kept_partial(self.store, self.job, self.steps[key]) for key in report.partial
+            }
+        except KeyError:  # somebody empties the store: it is done again
+            return
         self._done.add(unit.number)
         self._idle = 0
         performance = self.performance
@@ -238,22 +247,7 @@ class _Driver:
         performance.failures.update(report.failures)
         for name, device in report.devices.items():
             performance.devices.setdefault(name, device)
-        for key in report.partial:
-            performance.values[key] = kept_partial(self.parts, self.job.name, self.steps[key])
-            self.store.drop_parts(key)
-
-    def _show(self, seen: Seen) -> None:
-        """Show how far every worker is."""
-        current: set[tuple[str, str]] = set()
-        for number in seen["progress"]:
-            for label, total, done in self.job.progress(number):
-                current.add((number, label))
-                if (number, label) not in self._shown:
-                    text = f"worker {number}: {label}"
-                    self._shown[number, label] = _Task(self.listener.begin(text, total), total)
-                self._shown[number, label].reach(done)
-        for gone in self._shown.keys() - current:
-            self._shown.pop(gone).finish()
+        performance.values.update(partial)
 
     # -- workers that die -------------------------------------------------------------------------
     def _replace_dead(self, order: WorkerOrder) -> None:
@@ -265,21 +259,51 @@ class _Driver:
         for number in () if self._is_over() else gone:
             worker, state = self._workers[number], states[number]
             held_something = self._note_death(worker) if state == "died" else False
+            self.job.begin(0, self.claims.owner)  # where the store cannot be written, it says so
             if not held_something:
                 self._idle += 1
                 if self._idle >= _IDLE_DEATHS * len(self._workers) or (
-                    self._idle >= _IDLE_DEATHS and not self._done
+                    self._idle >= _IDLE_DEATHS and not self._done and not self._are_at_work()
                 ):
                     raise _no_workers(worker, state)
+            self._start_another(order, number)
+
+    def _are_at_work(self) -> bool:
+        """Whether workers have begun that are not known to have died."""
+        begun = {name.partition("/")[0] for name in self.job.look()["workers"]}
+        return any(
+            str(number) in begun and worker.state() == "running"
+            for number, worker in self._workers.items()
+        )
+
+    def _start_another(self, order: WorkerOrder, number: int) -> None:
+        """Start another worker in the place of one that is gone; where that cannot be done, as
+        where a cluster takes no more jobs, the others go on without it."""
+        try:
             (self._workers[number],) = self.crew.executor.start(orders_for(order, [number]))
+        except MfvError as error:
+            del self._workers[number]
+            if not self._workers:
+                raise
+            warnings.warn(
+                f"no other worker takes the place of worker {number}: {error.message}; "
+                f"{len(self._workers)} go on",
+                stacklevel=2,
+            )
 
     def _note_death(self, worker: Worker) -> bool:
         """Note what a worker held when it died, and release it; whether that was anything."""
         told = f"worker {worker.number}: {worker.reason() or 'died'}; its log is {worker.log()}"
         self._dead.append(told)
         by_digest = {unit.digest: unit for unit in self.units}
+        noted = self.job.look()["deaths"]
         held = False
         for owner in self.job.owners(worker.number):
+            for name in noted:  # what it raised, of which it does not know where its log is
+                unit_number, _, nonce = name.partition("/")
+                if nonce == owner.nonce:
+                    self.job.note_death(self.units[int(unit_number)], owner, told)
+                    held = True
             for file in self.job.storage.names("claims"):
                 name = file.removeprefix("claims/")
                 unit = by_digest.get(name.partition("/")[2].partition(".")[0])
@@ -300,7 +324,8 @@ class _Driver:
                 time.sleep(0.05)
         self.crew.executor.stop()
         with suppress(OSError):
-            for number in self._workers:
+            begun = {int(name.partition("/")[0]) for name in self.job.look()["workers"]}
+            for number in sorted(begun - {0}):
                 for owner in self.job.owners(number):
                     self.claims.release_all_of(owner)
         with suppress(OSError):
@@ -343,24 +368,6 @@ class _Driver:
             cached=whole.cached & keys, failures=_of(whole.failures, keys),
             devices={name: device for name, device in whole.devices.items() if name in plan.models},
         )  # fmt: skip
-
-
-class _Task:
-    """A piece of work that is shown."""
-
-    def __init__(self, advance: Callable[[int], None], total: int) -> None:
-        self._advance, self._total, self._done = advance, total, 0
-
-    def reach(self, done: int) -> None:
-        """So many units are done."""
-        done = min(done, self._total)
-        if done > self._done:
-            self._advance(done - self._done)
-            self._done = done
-
-    def finish(self) -> None:
-        """It is over."""
-        self.reach(self._total)
 
 
 def _of(values: dict[str, Any], keys: set[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ They are few and small, and each is written by one worker, or created once::
 
     done/<unit>            what came of a unit: seconds, what the store had, devices
     failed/<unit>          the same of one of which steps, or conditions of steps, failed
+    partial/<step>         the value of a step of which conditions failed
     deaths/<unit>/<owner>  that a worker died at it
     workers/<number>/<owner>    that a worker has begun; 0 is the one who watches
     progress/<number>      how far a worker is
@@ -120,7 +121,8 @@ class Job:
 
     def note_death(self, unit: Unit, owner: Owner, told: str) -> None:
         """Note that a worker died at a unit; ``told`` is what is known of it."""
-        self.storage.create(self._file("deaths", unit.number, owner.nonce), told.encode())
+        name = self._file("deaths", unit.number, owner.nonce)
+        self.storage.write(name, told.encode(), durable=False)
 
     def told_of_deaths(self, unit: Unit, seen: Seen) -> list[str]:
         """What is known of those who died at a unit."""
@@ -129,6 +131,10 @@ class Job:
             with suppress(KeyError):
                 told.append(self.storage.read(self._file("deaths", name)).decode())
         return told
+
+    def partial(self, key: str) -> str:
+        """The name of the file with the value of a step of which some conditions failed."""
+        return self._file("partial", f"{key}.safetensors")
 
     # -- workers ----------------------------------------------------------------------------------
     def begin(self, number: int, owner: Owner) -> None:
@@ -146,10 +152,18 @@ class Job:
         return [owner for owner in found if owner is not None]
 
     @classmethod
-    def all_of(cls, storage: Storage) -> list[Job]:
-        """The runs that have files in a store."""
-        names = {name.split("/")[1] for name in storage.names(JOBS)}
-        return [cls(storage, name) for name in sorted(names)]
+    def all_of(cls, storage: Storage) -> list[tuple[Job, list[Owner]]]:
+        """The runs that have files in a store, each with who watches it: nobody where it is over,
+        as whoever watches removes these files and a worker may write some after that."""
+        watchers: dict[str, list[Owner]] = {}
+        for name in storage.names(JOBS):
+            _, job, *rest = name.split("/")
+            known = watchers.setdefault(job, [])
+            if rest[:2] == ["workers", "0"]:
+                with suppress(KeyError):  # it is over meanwhile
+                    owner = read_owner(json.loads(storage.read(name)))
+                    known.append(owner or Owner("another host", 0, "?", rest[2], ""))
+        return [(cls(storage, name), owners) for name, owners in sorted(watchers.items())]
 
     def forget(self, number: int, owner: Owner) -> None:
         """A process that began as worker ``number`` is gone, and that was seen to."""

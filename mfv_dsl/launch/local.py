@@ -21,6 +21,8 @@ from mfv_dsl.launch.process import sent
 CORES = 4
 #: Bytes of memory that a worker on a processor should find free, at least.
 _MEMORY = 4 << 30
+#: Bytes that a worker's own program takes at least, its model aside.
+_PROGRAM = 250 << 20
 #: Seconds that workers have to end when they are told to.
 _TO_END = 2.0
 
@@ -64,7 +66,8 @@ class LocalExecutor:
         logs: The folder of what workers print, a file each.
 
     Raises:
-        MfvError: MFV5677 for more GPUs than there are.
+        MfvError: MFV5677 for more GPUs than there are, MFV5680 for more workers than this machine
+            has memory for, or than it lets start.
     """
 
     name = "local"
@@ -79,14 +82,23 @@ class LocalExecutor:
         most = max(order.number for order in orders)
         if most * self.gpus > len(self._visible):
             raise MfvError(
-                "MFV5677", f"{most} workers with {self.gpus} GPUs each need {most * self.gpus} "
-                f"GPUs, and {len(self._visible)} are visible",
+                "MFV5677", f"{most * self.gpus} GPUs are needed, {self.gpus} for each of {most} "
+                f"workers, and {len(self._visible)} are visible",
                 help="take fewer workers or `--gpus-per-worker`; `--workers auto` takes as many as "
                 "there are GPUs",
             )  # fmt: skip
+        free = free_memory()
+        if free is not None and len(orders) * _PROGRAM > free:
+            raise MfvError(
+                "MFV5680", f"{len(orders)} workers need {len(orders) * _PROGRAM >> 20:,} MiB of "
+                f"memory for the program alone, and {free >> 20:,} MiB are free",
+                help="take fewer; `--workers auto` takes as many as bring something",
+            )  # fmt: skip
         self.logs.mkdir(parents=True, exist_ok=True)
-        started = [self._start(order) for order in orders]
-        self._workers += started
+        started = []
+        for order in orders:
+            started.append(self._start(order))
+            self._workers.append(started[-1])  # at once: the next may fail, or be interrupted
         return started
 
     def _start(self, order: WorkerOrder) -> LocalWorker:
@@ -97,10 +109,16 @@ class LocalExecutor:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
         path = self.logs / f"worker-{order.number}.log"
         with path.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mfv_dsl.launch.process"], stdin=subprocess.PIPE,
-                stdout=log, stderr=subprocess.STDOUT, env=environment,
-            )  # fmt: skip
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "mfv_dsl.launch.process"], stdin=subprocess.PIPE,
+                    stdout=log, stderr=subprocess.STDOUT, env=environment,
+                )  # fmt: skip
+            except OSError as error:  # no more processes, no more memory
+                raise MfvError(
+                    "MFV5680", f"worker {order.number} cannot be started: {error}",
+                    help="take fewer workers, or raise the limit of processes (`ulimit -u`)",
+                ) from error  # fmt: skip
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # it died already, which its state tells
             process.stdin.write(sent(order))
@@ -151,7 +169,7 @@ def automatic_workers(gpus_per_worker: int | None, device: str | None = None) ->
         return max(1, len(gpus) // each), each
     if gpus_per_worker:
         raise MfvError(
-            "MFV5677", f"workers are to have {gpus_per_worker} GPUs each, and none is visible",
+            "MFV5677", f"each worker is to have {gpus_per_worker} of the GPUs, and none is visible",
             help="leave `--gpus-per-worker` out to compute on the processor",
         )  # fmt: skip
     free = free_memory()

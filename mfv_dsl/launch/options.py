@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from math import inf
 from typing import Any, Literal, TypeAlias, get_type_hints
 
@@ -17,6 +16,7 @@ from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.kinds import fits, from_text, holds, told
 from mfv_dsl.base.source import Source, Span
+from mfv_dsl.base.suggest import did_you_mean
 
 #: Where a name or a value was written.
 Place: TypeAlias = "tuple[Source, Span] | None"
@@ -145,13 +145,6 @@ def error_at(code: str, message: str, help: str, place: Place, label: str = "") 
     return MfvError(code, message, help, diagnostics=[found])
 
 
-def near(name: str, names: Iterable[str]) -> str:
-    """What may be meant by a name that is not one of ``names``."""
-    known = list(names)
-    found = get_close_matches(name.replace("-", "_"), known, 1)
-    return f"did you mean `{found[0]}`?" if found else f"there are {', '.join(known)}"
-
-
 def checked_options(
     launcher: str, values: Mapping[str, object], where: Callable[[str], Place] = lambda name: None
 ) -> dict[str, Any]:
@@ -252,8 +245,10 @@ def _kind(launcher: str, name: str, place: Place) -> Any:
         help = _ELSEWHERE[plain]
     elif others:
         help = f"it is one of {others[0]}: --launcher {others[0]}"
+    elif kinds:
+        help = did_you_mean(plain, kinds, f"there are {', '.join(kinds)}")
     else:
-        help = near(plain, kinds) if kinds else "processes on this machine have no options"
+        help = "processes on this machine have no options"
     raise error_at("MFV5640", f"{launcher} has no option `{name}`", help, place)
 
 

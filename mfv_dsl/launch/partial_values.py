@@ -1,5 +1,6 @@
 """Evaluations of which some conditions failed: the store keeps none, so that the next run measures
-them again, and a worker hands them to the run that it belongs to as a part of their step."""
+them again, and a worker hands them to the run that it belongs to among the run's own files, which
+no other run removes."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from typing import Any
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.execute.conditions import Failure
-from mfv_dsl.execute.store import StoredParts
+from mfv_dsl.execute.store import Store
+from mfv_dsl.execute.stored_content import Damaged
+from mfv_dsl.launch.job import Job
 from mfv_dsl.plan.steps import Step
 
 
@@ -17,19 +20,26 @@ def is_partial(value: Any) -> bool:
     return bool(getattr(value, "failures", ()))
 
 
-def keep_partial(parts: StoredParts, job: str, step: Step, value: Any) -> None:
+def keep_partial(store: Store, job: Job, step: Step, value: Any) -> None:
     """Keep a value of which some conditions failed for the run ``job``."""
     failures = tuple(
         (one.at, one.is_trial, one.error.code, one.error.message, one.error.help,
          tuple(one.error.notes))
         for one in value.failures
     )  # fmt: skip
-    parts.put(step, _name(job), (replace(value, failures=()), failures))
+    store.put_at(
+        job.partial(step.key), step.key, (replace(value, failures=()), failures),
+        f"{step.label}, in part", step.operation,
+    )  # fmt: skip
 
 
-def kept_partial(parts: StoredParts, job: str, step: Step) -> Any:
-    """The value that :func:`keep_partial` kept.  Raises KeyError where there is none."""
-    value, failures = parts.get(step, _name(job))
+def kept_partial(store: Store, job: Job, step: Step) -> Any:
+    """The value that :func:`keep_partial` kept.  Raises KeyError where there is none, or none to be
+    trusted."""
+    try:
+        value, failures = store.get_at(job.partial(step.key), step.key)
+    except Damaged:
+        raise KeyError(step.key) from None
     return replace(
         value,
         failures=tuple(
@@ -37,7 +47,3 @@ def kept_partial(parts: StoredParts, job: str, step: Step) -> Any:
             for at, is_trial, code, message, help, notes in failures
         ),
     )
-
-
-def _name(job: str) -> str:
-    return f"partial in {job}"

@@ -15,6 +15,7 @@ from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.kinds import fits
 from mfv_dsl.base.places import bundled_name
 from mfv_dsl.base.source import Source, Span
+from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text, reason
 from mfv_dsl.launch.options import (
     OPTIONS,
@@ -23,7 +24,6 @@ from mfv_dsl.launch.options import (
     checked_options,
     error_at,
     made_options,
-    near,
     options_of_texts,
 )
 from mfv_dsl.launch.toml_places import place_of_key
@@ -152,7 +152,9 @@ def _checked(table: dict[str, Any], where: Callable[..., Place]) -> _Table:
     for name in table:
         if name not in names:
             owner = next((one for one in OPTIONS if name in OPTIONS[one].__annotations__), None)
-            help = near(name, names) if owner is None else f"it belongs into [launcher.{owner}]"
+            there = f"there are {', '.join(names)}"
+            help = f"it belongs into [launcher.{owner}]"
+            help = did_you_mean(name, names, there) if owner is None else help
             raise error_at("MFV5640", f"[launcher] has no key `{name}`", help, where(name))
     if (launcher := table.get("launcher")) is not None:
         _check_launcher(launcher, where("launcher"))
@@ -173,7 +175,8 @@ def _checked(table: dict[str, Any], where: Callable[..., Place]) -> _Table:
 
 def _check_launcher(name: object, place: Place = None) -> None:
     if not isinstance(name, str) or name not in OPTIONS:
-        help = near(name, OPTIONS) if isinstance(name, str) else f"there are {', '.join(OPTIONS)}"
+        help = f"there are {', '.join(OPTIONS)}"
+        help = did_you_mean(name, OPTIONS, help) if isinstance(name, str) else help
         raise error_at("MFV5640", f"there is no launcher {shown(name)}", help, place)
 
 

@@ -14,13 +14,14 @@ import torch
 
 from mfv_dsl.base.disk import disk_trouble
 from mfv_dsl.base.errors import MfvError
-from mfv_dsl.execute.claims import Claims, Owner
+from mfv_dsl.execute.claims import Claim, Claims, Owner
 from mfv_dsl.execute.folder import Performance
 from mfv_dsl.execute.operations.evaluation import check_answers
 from mfv_dsl.execute.run import perform_group, performed, prepared
 from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.storage import storage_at
-from mfv_dsl.execute.store import Damaged, StoredParts, store_at
+from mfv_dsl.execute.store import StoredParts, store_at
+from mfv_dsl.execute.stored_content import Damaged
 from mfv_dsl.execute.threads import threads_for
 from mfv_dsl.launch.job import ALL, Job, Report, Seen
 from mfv_dsl.launch.orders import Work, WorkerOrder, opened
@@ -74,8 +75,8 @@ class _Worker:
         self.units = units_of(what.plans, what.had)
         self.store = store_at(order.home)
         fresh = what.settings.fresh
-        self.stored_parts = StoredParts(self.store, False)
-        self.parts = SharedParts(self.stored_parts, claims, order.job if fresh else "")
+        stored = StoredParts(self.store, False)
+        self.parts = SharedParts(stored, claims, order.job if fresh else "")
         self.listener = Telling(job, order.number, order.workers)
         self.values: dict[str, Any] = {}
         self.failures: dict[str, MfvError] = {}
@@ -103,22 +104,31 @@ class _Worker:
             wait = min(1.5 * wait, max(_LONGEST, _EACH * self.order.workers))
 
     def _is_over(self) -> bool:
-        """Look at what others did; whether nothing is left to do."""
-        self.seen = self.job.look()
+        """Look at what others did; whether nothing is left to do, or nobody waits for it."""
+        was_watched, self.seen = self._is_watched(), self.job.look()
+        if was_watched and not self._is_watched():
+            return True
         for kind in ("done", "failed"):
             for name in self.seen[kind]:
                 self._note(self.units[int(name)], kind)
         return ALL in self.seen["fatal"] or not any(map(self._is_wanted, self.units))
 
+    def _is_watched(self) -> bool:
+        """Whether whoever started the run is there, or died; it removes its files when it ends."""
+        return any(name.startswith("0/") for name in self.seen["workers"])
+
     def _note(self, unit: Unit, kind: str) -> None:
         """Note that something came of a unit."""
         if unit.number in self.done:
             return
-        self.done.add(unit.number)
         if kind == "failed":
-            report = self.job.reported(kind, unit)
+            try:
+                report = self.job.reported(kind, unit)
+            except KeyError:  # whoever watched the run has removed it meanwhile
+                return
             self.failures.update(report.failures)
             self.partial.update(report.partial)
+        self.done.add(unit.number)
         self.finished |= unit.ours
 
     def _is_wanted(self, unit: Unit) -> bool:
@@ -146,8 +156,7 @@ class _Worker:
         for unit in self._in_order(free, held):
             claim = self.claims.claim(self._claim_of(unit))
             if claim is not None:
-                with claim:
-                    self._do(unit)
+                self._do_claimed(unit, claim)
                 return True
         for unit in self._to_look_at(held):
             claim = self.claims.claim(self._claim_of(unit))
@@ -155,8 +164,7 @@ class _Worker:
                 if (dead := claim.taken_from) is not None:
                     self.job.note_death(unit, dead, f"{dead} gave no sign of life any more")
                     self.seen = self.job.look()
-                with claim:
-                    self._do(unit)
+                self._do_claimed(unit, claim)
                 return True
         return False
 
@@ -198,6 +206,17 @@ class _Worker:
         """What a unit is claimed by, in this run alone where nothing of others may be taken."""
         return f"{unit.name}.{self.order.job}" if self.what.settings.fresh else unit.name
 
+    def _do_claimed(self, unit: Unit, claim: Claim) -> None:
+        """Do a unit; what it ends this worker with counts as a death at it."""
+        with claim:
+            try:
+                self._do(unit)
+            except Exception as error:
+                if not isinstance(error, MfvError | OSError):  # which end the run
+                    told = f"worker {self.order.number}: {type(error).__name__}: {error}"
+                    self.job.note_death(unit, self.claims.owner, told)
+                raise
+
     def _do(self, unit: Unit) -> None:
         """Do a unit that is claimed, unless another did."""
         if self.job.is_done(unit):
@@ -216,7 +235,7 @@ class _Worker:
         for step in unit.steps:
             value = performance.values.get(step.key)
             if step.key in unit.ours and is_partial(value):
-                keep_partial(self.stored_parts, self.order.job, step, value)
+                keep_partial(self.store, self.job, step, value)
                 partial.append(step.key)
             if step.key in unit.ours and value is not None:
                 self.values[step.key] = value
@@ -254,7 +273,7 @@ class _Worker:
             step = self._steps[key]
             try:
                 if key in self.partial:
-                    self.values[key] = kept_partial(self.stored_parts, self.order.job, step)
+                    self.values[key] = kept_partial(self.store, self.job, step)
                 else:
                     self.values[key] = self.store.get(key, step.operation)
             except KeyError:

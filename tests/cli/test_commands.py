@@ -60,6 +60,7 @@ def test_run_prints_json_and_nothing_else(ran):
     assert few["difference"] == pytest.approx(few["accuracy"] - zero["accuracy"])
 
 
+@pytest.mark.slow
 def test_choosing_happens_on_validation(ran):
     said = json.loads(ran[1].stdout)
     assert [(trial["layer"], trial["split"]) for trial in said["choices"]] == [

@@ -98,6 +98,7 @@ def test_a_recipe_word_for_word(run: Run):
     assert 'save "vectors/tuned" {\n  vectors = [tuned(each)]\n  layer   = 2\n' in text
 
 
+@pytest.mark.slow
 def test_the_command_runs_the_recipe_that_it_prints(run: Run):
     arguments = ["eval", "--add", "fv(each)", "--layer", "[0, 1]", "--on", "left",
                  "--items", "15", *HEADS]  # fmt: skip
@@ -228,6 +229,7 @@ def test_identify_and_similarity(run: Run, library: Path):
     assert code == 2 and "error[MFV5350]" in err
 
 
+@pytest.mark.slow
 def test_collinear_members_are_told(run: Run, library: Path):
     arguments = ["identify", "fv(left)", *HEADS, "--library", str(library), "-q"]
     code, _, err = run(*arguments)  # steer is a sum of the others

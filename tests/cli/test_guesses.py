@@ -170,6 +170,7 @@ def test_libraries_are_found_as_the_list_finds_them(library: Path):
     assert json.loads(done.stdout)["cosines"][0] == pytest.approx([1, -1])
 
 
+@pytest.mark.slow
 def test_a_zero_vector_stops_no_comparison(library: Path):
     stored = load_vector(library / "left.safetensors")
     save_vector(library / "nothing.safetensors", stored.vector * 0.0, stored.metadata)

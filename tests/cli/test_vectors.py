@@ -58,6 +58,7 @@ def test_list(here: Path):
     assert refused("list", "empty") == "MFV6001"
 
 
+@pytest.mark.slow
 def test_show_draws_where_a_vector_comes_from(here: Path):
     shown = vectors("show", "vectors/mine/steer").stdout
     for line in (

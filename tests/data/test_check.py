@@ -348,6 +348,7 @@ def test_long_names_stay_under_their_picture():
 
 
 # -- make -----------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_make_and_check(tmp_path: Path):
     words = ("--count", "12", "--size", "40", "--workers", "1", "--quiet")
     done = call("make", "--out", str(tmp_path / "set"), *words)

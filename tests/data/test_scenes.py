@@ -44,6 +44,7 @@ def test_colours_stand_where_the_layout_says():
     assert (empty > 230).all()
 
 
+@pytest.mark.slow
 def test_shapes_by_hand():
     """Pixels inside and outside each shape, at 80 pixels a cell."""
     inside = {

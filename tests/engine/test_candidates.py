@@ -108,6 +108,7 @@ def test_a_prefix_that_was_used_otherwise_serves_too(model: OpenFlamingo, scenes
     assert compare(prefix, variants) < 1e-5
 
 
+@pytest.mark.slow
 def test_few_rows_are_run_where_the_model_is_sure(
     tiny: OpenFlamingo, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
 ):

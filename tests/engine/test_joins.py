@@ -107,6 +107,7 @@ def test_a_prefix_ends_with_its_last_keys(named: tuple[OpenFlamingo, str, str], 
     assert not last._forward_pre_hooks
 
 
+@pytest.mark.slow
 def test_rotations_that_are_not_plain_are_left_as_they_are(scenes: Scenes):
     """Keys are kept as the last token sees them only where that is the same."""
     plain = lively_flamingo(4, 4, 32, 2)

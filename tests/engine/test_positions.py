@@ -178,9 +178,8 @@ def test_every_operation_at_all_tokens(plain: Plain, operation: Any):
 
 
 # -- other architectures ---------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "name", one_quick(["llava", "qwen3_vl", "gemma3", "paligemma", "mllama", "idefics"])
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["llava", "qwen3_vl", "gemma3", "paligemma", "mllama", "idefics"])
 def test_other_architectures(name: str, tmp_path_factory: pytest.TempPathFactory):
     """Small ones of random weights: padded rows are what each is alone, and what a plain hook on
     the model's own layer gives."""
@@ -224,8 +223,9 @@ def test_other_architectures(name: str, tmp_path_factory: pytest.TempPathFactory
             torch.testing.assert_close(together[row], alone, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("form", one_quick(["chat", "plain"]))
-@pytest.mark.parametrize("name", one_quick(["ant", "end", "assistant", "A", "table"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["chat", "plain"])
+@pytest.mark.parametrize("name", ["ant", "end", "assistant", "A", "table"])
 def test_a_name_is_where_the_prompt_asks_about_it(
     name: str, form: str, tmp_path_factory: pytest.TempPathFactory
 ):

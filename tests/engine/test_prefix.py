@@ -128,6 +128,7 @@ def test_double_precision(scenes: Scenes):
     check_parity(model, batch, variants, 1e-12)
 
 
+@pytest.mark.slow
 def test_prompts_of_one_token_and_without_pictures(model: OpenFlamingo, batch: PromptBatch):
     """Nothing to look back on, and nothing to look at."""
     alone = replace(batch, tokens=batch.tokens[:, -1:], mask=batch.mask[:, -1:])

@@ -107,6 +107,7 @@ def test_a_disk_that_fails_ends_the_run(tmp_path, failing):
     assert not (tmp_path / "out").exists() and not (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_saved_into_costs_no_other(tmp_path, monkeypatch):
     from mfv_dsl.execute import run as module
 

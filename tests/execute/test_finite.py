@@ -22,7 +22,8 @@ from mfv_dsl.execute.finite import check_finite, not_numbers
 from mfv_dsl.execute.operations import PERFORM
 from mfv_dsl.execute.run import perform
 from mfv_dsl.execute.run_result import RunResult
-from mfv_dsl.execute.store import Damaged, Store
+from mfv_dsl.execute.store import Store
+from mfv_dsl.execute.stored_content import Damaged
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.mediation import Mediation
 from mfv_dsl.methods.selection import Heads
@@ -65,6 +66,7 @@ def test_a_condition_costs_its_own_rows(ran: RunResult):
     assert ran.failed
 
 
+@pytest.mark.slow
 def test_what_is_none_is_never_chosen(ran: RunResult):
     rows = [row for row in ran.rows if row.eval == "chosen"]
     assert all(not row.error for row in rows) and {row.scale for row in rows[:2]} == {1}

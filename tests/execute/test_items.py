@@ -166,6 +166,7 @@ def test_somebody_elses_file_of_that_name_stays(tmp_path: Path):
     assert (tmp_path / "items.csv").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_nor_is_it_lost_where_an_older_run_had_none(tmp_path: Path):
     recipe = mfv.compile(RECIPE)
     recipe.run(tmp_path, only=["bare"])

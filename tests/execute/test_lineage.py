@@ -103,6 +103,7 @@ def test_plans_of_shared_vectors_are_small():
     assert len(plan.saves[0].vectors[0].expression) < 100
 
 
+@pytest.mark.slow
 def test_a_deep_lineage_is_shown():
     parent = {"name": "v", "hash": "0" * 64, "coefficient": None, "kind": "composed"}
     ancestors = [{"name": "v", "hash": "0" * 64}]

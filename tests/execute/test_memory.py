@@ -160,4 +160,6 @@ def test_one_that_is_too_much_is_an_error_and_so_is_any_other():
     with pytest.raises(ZeroDivisionError):
         list(AtOnce(torch.device("cpu"), "numbers").of(np.arange(4), lambda part: 1 / 0))
     assert is_out_of_memory(RuntimeError("std::bad_alloc"))
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for gelu"))
     assert not is_out_of_memory(RuntimeError("shapes differ"))

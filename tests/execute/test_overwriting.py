@@ -34,6 +34,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_another_vector_in_its_place(library: Path):
     before = (library / "lib" / "left.safetensors").read_bytes()
     path = recipe(library, 'save "./lib/" { vectors = [fv(left), fv(right)] }', trials=3)
@@ -72,6 +73,7 @@ def test_what_may_be_written(library: Path, save: str, trials: int, files: int):
     assert len(mfv.run(path).saved) == files
 
 
+@pytest.mark.slow
 def test_of_what_a_deeper_one_was_made(library: Path):
     mfv.run(recipe(library, 'vector deep = normalize(load("lib", "steer"))\n'
                             'save "lib" { vectors = [deep] }'))  # fmt: skip

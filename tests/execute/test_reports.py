@@ -30,6 +30,7 @@ def result(tmp_path_factory):
     return mfv.Recipe(TEXT).run(tmp_path_factory.mktemp("report"))
 
 
+@pytest.mark.slow
 def test_every_line_is_a_row_and_with_each_one_for_every_relation(result):
     rows = [(row.number, row.relation) for row in result.numbers]
     twice = "2 * norm(fv(each))"

@@ -19,7 +19,8 @@ from mfv_dsl.execute import session
 from mfv_dsl.execute.conditions import Condition, Evaluation, Point
 from mfv_dsl.execute.operations import PERFORM, heads
 from mfv_dsl.execute.storage import finished
-from mfv_dsl.execute.store import Damaged, Foreign, Store, StoredParts, StoredStep, store_at
+from mfv_dsl.execute.store import Store, StoredParts, StoredStep, store_at
+from mfv_dsl.execute.stored_content import Damaged, Foreign
 from mfv_dsl.execute.stored_form import form_fault
 from mfv_dsl.methods.activations import TaskMean
 from mfv_dsl.methods.linearisation import Linearisation, NormSamples

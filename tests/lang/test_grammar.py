@@ -7,6 +7,7 @@ import pytest
 from mfv_dsl.lang.grammar import STARTS, KeepTokens, built, grammar_text
 
 
+@pytest.mark.slow
 def test_the_grammar_has_no_conflicts_even_when_read_strictly():
     pytest.importorskip("interegular")
     from lark import Lark

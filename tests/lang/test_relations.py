@@ -74,6 +74,7 @@ report {{ norm(fv(each)), cosine(fv({names[0]}), trained({last})) }}
 """
 
 
+@pytest.mark.slow
 def test_every_name_can_be_written_everywhere(tmp_path: Path):
     text = recipe_of(write(tmp_path, HOSTILE), HOSTILE)
     recipe = mfv.Recipe(text)

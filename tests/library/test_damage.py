@@ -70,6 +70,7 @@ def test_every_flipped_bit_is_refused(tmp_path: Path):
     assert codes == {"MFV6002", "MFV6003"}  # a flip in the format version's major number
 
 
+@pytest.mark.slow
 def test_every_missing_and_doubled_byte_of_the_header_is_refused(tmp_path: Path):
     length = struct.unpack("<Q", GOOD[:8])[0]
     text, body = GOOD[8 : 8 + length].decode().rstrip(), GOOD[8 + length :]

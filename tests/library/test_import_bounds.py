@@ -334,6 +334,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rounds", [40, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
 )

@@ -101,6 +101,7 @@ def test_what_is_kept_is_gone_on_from_with_the_same_bits(backend: Any, scenes: A
     assert whole.learned == sum(tensor.numel() for tensor in whole.tensors)
 
 
+@pytest.mark.slow
 def test_an_adapter_is_kept_and_put_in_again(backend: Any, scenes: Any, tmp_path: Path):
     adapter = trained(backend, scenes, SoftPrompt(3))
     store = Store(tmp_path)

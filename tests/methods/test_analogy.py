@@ -88,6 +88,7 @@ def test_the_weights_by_hand(small: OpenFlamingo, scenes: Scenes):
     assert (found.std(dim=0) > 1e-3).any() and (found[:, 0] - found[:, 1]).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [1, "native"])
 def test_every_item_gets_its_own_sum(layer: int | str, small: OpenFlamingo, scenes: Scenes):
     """In batches, from a shared prefix, as one full pass per item with its sum made by hand."""

@@ -256,6 +256,7 @@ class Ear(Silence):
         return super().begin(label, total)
 
 
+@pytest.mark.slow
 def test_coinciding_tokens_are_refused_before_anything_is_measured(
     words: OpenFlamingo, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -22,6 +22,7 @@ from mfv_dsl.models.openflamingo import OpenFlamingo
 SCENES = Scenes()
 
 
+@pytest.mark.slow
 def test_the_objects_around_by_their_names(tiny: OpenFlamingo):
     """Names of one token: of the objects around the likeliest is chosen, as `full` compares all."""
     prompts = draw_prompts(SCENES, "left", "test", 12, 4)

@@ -60,7 +60,8 @@ def test_shares_add_up_to_the_logit(name: str, site: str, models: Any, scenes: S
     assert np.abs(found.shares[..., others_share]).max() < 1e-4  # all is told
 
 
-@pytest.mark.parametrize("name", one_quick(["tiny", "llava"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "llava"])
 @torch.no_grad()
 def test_a_share_is_what_the_part_writes(name: str, models: Any, scenes: Scenes):
     """With the norm's scale held, the logit changes by a part's share when the part is taken out of

@@ -88,6 +88,7 @@ def test_the_estimate_is_the_slope_of_the_exact_effect(model: OpenFlamingo, scen
 
 
 # -- sweeps ---------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_many_measurements_are_those_made_one_by_one(
     model: OpenFlamingo, batches: list[PromptBatch]
 ):

@@ -18,7 +18,6 @@ from mfv_dsl.methods.injections import Reader
 from mfv_dsl.methods.paths import VectorPaths, vector_paths
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models.openflamingo import OpenFlamingo
-from tests.cases import one_quick
 from tests.methods.plain import Plain, hooked, plus
 from tests.methods.support import batches
 
@@ -129,7 +128,8 @@ def test_of_readers_behind_the_vector_only(models: Any, scenes: Scenes):
     assert np.isnan(table[:last]).all() and np.isfinite(table[last]).all()
 
 
-@pytest.mark.parametrize("name", one_quick(["tiny", "llava"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "llava"])
 @torch.no_grad()
 def test_a_vector_in_parts(name: str, models: Any, scenes: Scenes):
     """Added at an attention's output it reaches that layer's MLP; the last reader that it reaches

@@ -32,7 +32,6 @@ from mfv_dsl.methods.tuning_variables import VARIABLES
 from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models.base import PromptBatch
 from mfv_dsl.models.tiny.constructor import load
-from tests.cases import one_quick
 from tests.methods.support import batches, zeros
 
 MODELS = pytest.mark.parametrize(
@@ -108,8 +107,9 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @MODELS
-@pytest.mark.parametrize("case", one_quick(CASES))
+@pytest.mark.parametrize("case", CASES)
 def test_a_few_steps_are_those_of_the_definition(case: str, name: str, scenes: Scenes):
     sites, layer, variable, loss, position = CASES[case]
     model = load(name)
@@ -193,6 +193,7 @@ def course_of(model: Any, given: Sequence[PromptBatch], start: Vector, **options
     return Course(given, given, (), settings, variable)
 
 
+@pytest.mark.slow
 @MODELS
 def test_the_gradient_of_a_sampled_mask_is_reinforces(name: str, scenes: Scenes):
     """Each prompt by itself, its heads replaced by hooks (arXiv:2406.15334)."""

@@ -152,6 +152,7 @@ def test_room_is_made_before_the_first_token():
     assert room.per_token["seen"][..., 0].tolist() == [[1, 0, 0, 1, 1], [0, 0, 1, 1, 1]]
 
 
+@pytest.mark.slow
 def test_a_beginning_is_drawn_from_its_seed(backend: Any):
     def begun(form: Any, seed: int) -> torch.Tensor:
         before = torch.random.get_rng_state()

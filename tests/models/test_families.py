@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -38,8 +39,9 @@ def test_other_language_models_are_refused(config: dict[str, str]):
         facts_from_config(config)
 
 
-@pytest.mark.parametrize("model", [small_flamingo(), small_mpt_flamingo()], ids=["neox", "mpt"])
-def test_every_path_of_a_family_is_there(model: OpenFlamingo):
+@pytest.mark.parametrize("small", [small_flamingo, small_mpt_flamingo], ids=["neox", "mpt"])
+def test_every_path_of_a_family_is_there(small: Callable[[], OpenFlamingo]):
+    model = small()
     language = model.model.lang_encoder
     family = family_of(language.config.model_type)
     assert facts_from_config(language.config.to_dict())[0] == len(model.layers)

@@ -157,6 +157,7 @@ def test_what_was_not_asked_for_longest_is_dropped():
     assert (len(cache), cache.nbytes, len(cache._contents)) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_little_memory_gives_the_same(model: OpenFlamingo, scenes: Scenes):
     images = names(scenes, 40)
     usual = of(model, images, scenes)

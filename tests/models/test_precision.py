@@ -38,6 +38,7 @@ def test_the_answers_are_those_of_single_precision(
     assert np.abs(whole.p_answer - found.p_answer).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_the_prefix_engine_is_the_full_pass(half: OpenFlamingo, scenes: Scenes):
     batch = half.batch(draw_prompts(scenes, "left", "test", 6, 2), scenes)
     full, (fast,) = measure(half, [batch]), measure_many(half, [batch], [[]])

@@ -96,6 +96,7 @@ def test_pictures_of_any_size_are_fitted(tiny: OpenFlamingo):
     assert correct.float().mean() >= 0.8  # drawn large, shrunk: the same scenes to the model
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS, folder)

@@ -102,6 +102,7 @@ def test_the_command_line_shows_it(tmp_path):
     assert "`mfv doctor --measure`" in machine_text(None)
 
 
+@pytest.mark.slow
 def test_products_and_stores_are_measured(tmp_path):
     import torch
 
@@ -115,6 +116,7 @@ def test_products_and_stores_are_measured(tmp_path):
     assert is_counted(build_plan(load_recipe(Source(_SAMPLE))))
 
 
+@pytest.mark.slow
 def test_a_step_of_every_operation_has_a_size():
     for recipe in ("quickstart", "siblings", "tuning"):
         plan = Recipe.from_file(recipe).plan()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 
 import pytest
 
@@ -22,6 +23,7 @@ RECIPES = {path.relative_to(FOLDER).with_suffix("").as_posix(): path
 LAYERS = {"tiny": 10, "llava": 6}
 
 
+@cache
 def profiles(name: str) -> list[str]:
     recipe = parse(Source(RECIPES[name].read_text(), name)).recipe
     assert recipe is not None

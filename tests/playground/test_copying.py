@@ -41,6 +41,7 @@ def outcome(request: pytest.FixtureRequest, studio: Studio) -> Outcome:
     return studio.ask(request.param)
 
 
+@pytest.mark.slow
 def test_the_recipe_gives_the_numbers_of_the_page(
     studio: Studio, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

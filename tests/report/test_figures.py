@@ -32,7 +32,6 @@ from mfv_dsl.report.figures.selection import selected
 from mfv_dsl.report.figures.style import COLOURS, inches
 from mfv_dsl.report.figures.training import norms_figure, stream_figure, tuning_figure
 from mfv_dsl.report.prompt_row import PromptRow
-from tests.cases import one_quick
 
 pytestmark = pytest.mark.filterwarnings("error:constrained_layout")
 
@@ -158,7 +157,8 @@ def test_a_text_that_is_cut_off_is_noticed():
     assert texts_outside(figure) == ["too far to the right"]
 
 
-@pytest.mark.parametrize("ending", one_quick([".svg", ".pdf", ".png"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [".svg", ".pdf", ".png"])
 def test_the_same_figure_gives_the_same_bytes(ending: str):
     first, second = (figure_bytes(evals_figure([row()])[0], ending) for _ in range(2))
     assert first == second and len(first) > 1000
@@ -265,6 +265,20 @@ def test_what_is_not_swept_is_a_level_line_and_seeds_are_their_mean():
     np.testing.assert_allclose(line.get_ydata(), [65, 65, 65])
     _, (panel,) = accuracy_figure([*draws, *means], x="draw")
     assert len(panel.lines) == 3  # a curve for each layer, over the seeds themselves
+
+
+def test_chance_is_a_level_line_and_stands_beside_bars():
+    rows = [{**one, "chance": 0.25} for one in swept(1, ["left"], 4)]
+    _, (panel,) = accuracy_figure(rows)
+    assert [line.get_ydata()[0] for line in panel.lines if line.get_linestyle() == ":"] == [25]
+    _, (panel,) = accuracy_figure(rows, value="difference")
+    assert len(panel.lines) == 1
+    rows[0]["chance"] = 0.5  # questions of other numbers of options have no one chance
+    _, (panel,) = accuracy_figure(rows)
+    assert len(panel.lines) == 1
+    _, (bars, _) = evals_figure([row("zero", None, 0.3), row("asked", None, 0.8, chance=0.25)])
+    dotted = [line for line in bars.lines if line.get_linestyle() == ":"]
+    assert [tuple(line.get_xdata()) for line in dotted] == [(25, 25)]
 
 
 def test_many_level_lines_are_told_apart():

@@ -96,6 +96,7 @@ def cells(html: str, row: int) -> list[str]:
     return re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line)
 
 
+@pytest.mark.slow
 def test_a_result_shows_the_numbers_of_its_files(result: Any):
     html = result._repr_html_()
     found = read(html)
@@ -128,6 +129,7 @@ def test_trainings_and_weights_are_shown(result: Any):
     assert "fv(left)0.95" in text.replace(" ", "")
 
 
+@pytest.mark.slow
 def test_what_is_long_is_cut_and_says_so(result: Any):
     many = replace(result.results, rows=[result.rows[0]] * 10_000)
     html = result_html(replace(result, results=many))

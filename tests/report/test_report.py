@@ -80,6 +80,7 @@ def change(path: Path, edit: Callable[[dict], object]) -> None:
 
 
 # -- what is in it --------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_it_is_one_file_that_asks_for_nothing(folder: Path):
     page = page_of(folder)
     assert not re.search(r'(src|href)="(?!#|data:)', page)
@@ -88,6 +89,7 @@ def test_it_is_one_file_that_asks_for_nothing(folder: Path):
     assert "https://" not in outside and "http://" not in outside
 
 
+@pytest.mark.slow
 def test_the_tables_are_those_of_the_command_line(folder: Path):
     page = page_of(folder)
     cells = {unescape(cell) for cell in re.findall(r"<bdi>(.*?)</bdi>", page)}

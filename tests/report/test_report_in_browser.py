@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -430,22 +429,25 @@ def _middle(place: Locator) -> tuple[float, float]:
 
 
 # -- size -----------------------------------------------------------------------------------------
-def test_ten_thousand_items_open_in_three_seconds(page: Page, folder: Path, tmp_path: Path):
+def test_ten_thousand_items_open_in_a_second(page: Page, folder: Path, tmp_path: Path):
     many = Path(shutil.copytree(folder, tmp_path / "many"))
     head, *rows = (many / "items.csv").read_text().splitlines(keepends=True)
     (many / "items.csv").write_text(head + "".join((rows * (10_000 // len(rows) + 1))[:10_000]))
     file = report([many], tmp_path / "page.html", items=None)
+    measured = page.context.new_cdp_session(page)
+    # by the time that the page computes, which does not depend on who else works
+    measured.send("Performance.enable", {"timeDomain": "threadTicks"})
     seconds = []
     for _ in range(2):
-        started = time.perf_counter()
         page.goto(file.as_uri())
         page.evaluate("document.getElementById('items').scrollIntoView()")
         page.locator(".items > li").first.wait_for()
-        seconds.append(time.perf_counter() - started)
+        metrics = measured.send("Performance.getMetrics")["metrics"]
+        seconds.append(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
         field(page, "eval").select_option(index=0)
         status = page.get_by_role("status").inner_text()
         assert status == "Items 1 to 24 of 10,000 on this page."
-    assert min(seconds) < 3, seconds
+    assert 0 < min(seconds) < 1, seconds
 
 
 def test_two_runs_side_by_side(page: Page, folder: Path, tmp_path: Path):

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mfv_dsl.models.checkpoints.facts import facts
-from mfv_dsl.models.checkpoints.locate import resolved
+from mfv_dsl.models.checkpoints.layout import checkpoint_layout
+from mfv_dsl.models.checkpoints.locate import locate, resolved
 
 if TYPE_CHECKING:
     from mfv_dsl.models.openflamingo import OpenFlamingo
 
-__all__ = ["facts", "load", "sources"]
+__all__ = ["facts", "fetch", "load", "sources"]
+
+
+def fetch(path: str, **_: Any) -> None:
+    """Download its files, if they are not on this machine: once, before workers load them."""
+    locate(checkpoint_layout(path), download=True)
 
 
 def load(download: bool = False, **arguments: Any) -> OpenFlamingo:

@@ -111,6 +111,7 @@ def test_files_as_they_were_published(neox: Path, tmp_path: Path, pictures):
     )  # the factory reads these too
 
 
+@pytest.mark.slow
 def test_rows_that_no_file_has_are_the_mean(tmp_path: Path):
     folder = write_checkpoint(tmp_path, "gpt_neox", extra_rows=-20)
     state = torch.load(folder / "checkpoint.pt", weights_only=True)

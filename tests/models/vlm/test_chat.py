@@ -141,6 +141,7 @@ def test_a_template_with_todays_date_gets_another_day(form: str, loaded: Loaded)
     assert "is Friday, 26 July 2024." in written(with_form(loaded("mistral3"), form, spelt), 1)
 
 
+@pytest.mark.slow
 def test_a_template_without_a_date_beside_pictures(loaded: Loaded):
     text = written(with_form(loaded("mllama"), "chat", chat_templates.LLAMA3_2), 0)
     assert text == (

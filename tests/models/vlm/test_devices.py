@@ -47,6 +47,7 @@ class ElsewhereByDefault(TorchFunctionMode):
         return function(*arguments, **(options or {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [
     "llava", *(pytest.param(name, marks=pytest.mark.slow)
                for name in ("qwen3_vl", "gemma3", "idefics", "mllama", "paligemma")),

@@ -294,6 +294,7 @@ def parts_of(model: Any) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["llava", *(pytest.param(n, marks=pytest.mark.slow)
                         for n in ("qwen3_vl", "gemma3", "mllama", "idefics"))]
