@@ -247,7 +247,7 @@ def simulate(
         telling_module: {"time": clock}, store_module: {"form_fault": lambda *_: None},
     }  # fmt: skip
     before = {(m, name): getattr(m, name) for m, names in replaced.items() for name in names}
-    shown = Claims._show_life
+    shown = Claims.show_life
     work = Work(tuple(plans), RunSettings())
 
     def worker(number: int) -> None:
@@ -277,7 +277,7 @@ def simulate(
         for module, names in replaced.items():
             for name, value in names.items():
                 setattr(module, name, value)
-        Claims._show_life = lambda self: None  # type: ignore[method-assign]
+        Claims.show_life = lambda self: None  # type: ignore[method-assign]
         starts = [_LOADS + _STARTED_WITHIN * number / n for number in range(n)]
         works: list[tuple[float, Callable[[], None]]] = [
             (start, lambda number=number: worker(number))  # type: ignore[misc]
@@ -287,7 +287,7 @@ def simulate(
     finally:
         for (module, name), value in before.items():
             setattr(module, name, value)
-        Claims._show_life = shown  # type: ignore[method-assign]
+        Claims.show_life = shown  # type: ignore[method-assign]
     total = done["at"]
     beats = n * total / 5.0
     storage.requests["write"] += int(beats)

@@ -2,11 +2,11 @@
 sees them (Du et al., arXiv:2406.05756).
 
 A row is ``{question_id, question, relation, image, answer_options, answer, objects}``, in parquet
-files or in one list of JSON, where the image is base64; ``answer`` is the number of the right
-option.  Questions about ``left``, ``right``, ``above`` and ``under`` have sentences as options
-("The drawer is beneath the soapbottle."), of which the right one states a relation of two objects.
-Those about ``close`` and ``far`` choose among objects and have no other end: they are left out,
-unless ``ask = question`` asks every question as it is.
+files, in one list of JSON or in lines of JSON, where the image is base64; ``answer`` is the number
+of the right option.  Questions about ``left``, ``right``, ``above`` and ``under`` have sentences as
+options ("The drawer is beneath the soapbottle."), of which the right one states a relation of two
+objects.  Those about ``close`` and ``far`` choose among objects and have no other end: they are
+left out, unless ``ask = question`` asks every question as it is.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from mfv_dsl.data.json_values import (
     index_of,
     not_chosen,
     not_understood,
+    read_lines,
     shown,
 )
 from mfv_dsl.data.parquet_files import Row, of_base64, read_rows, text_in, texts_in
@@ -122,13 +123,18 @@ def _statement(row: Row, image: str, relation: str, sentence: str) -> Statement 
 
 def _rows(path: Path, findings: list[Finding]) -> Iterable[Row]:
     if path.suffix.lower() == ".json":
-        return _of_json(path, findings)
+        entries = enumerate(entries_of(path, "questions"), 1)
+        return _of_json(((f"row {number}", entry) for number, entry in entries), findings)
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        values, problems = read_lines(path)
+        findings += problems
+        return _of_json(values, findings)
     return read_rows(path, _NEEDED, "image", wanted=("objects", "question"))
 
 
-def _of_json(path: Path, findings: list[Finding]) -> Iterator[Row]:
-    for number, entry in enumerate(entries_of(path, "questions"), 1):
-        place = f"row {number}"
+def _of_json(entries: Iterable[tuple[str, Any]], findings: list[Finding]) -> Iterator[Row]:
+    """The rows of a list of JSON, or of lines, by their places."""
+    for place, entry in entries:
         missing = [
             key for key in (*_NEEDED, "image") if not isinstance(entry, dict) or key not in entry
         ]

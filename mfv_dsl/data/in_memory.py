@@ -78,7 +78,7 @@ def pixels_of(picture: Any) -> np.ndarray:
 
     if isinstance(picture, bytes):
         try:
-            array = read_rgb(io.BytesIO(picture), "an image of bytes")
+            array = read_rgb(io.BytesIO(picture), "of bytes")
         except MfvError as error:
             raise BadValue(error.message) from None
     elif hasattr(picture, "convert") and hasattr(picture, "mode"):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_regular
 from mfv_dsl.base.suggest import did_you_mean
 from mfv_dsl.base.texts import excerpt
 from mfv_dsl.data.image_files import ImageFile
@@ -40,7 +41,7 @@ class Row:
     def picture(self) -> tuple[str, ImageFile]:
         """The image's name, which its content makes, and the image.  Raises BadValue."""
         if not self.image:
-            raise BadValue("it has no image")
+            raise BadValue("it has no image, or one that is neither bytes nor base64")
         name = content_name(self.image)
         return name, ImageFile(partial(self.source, name), len(self.image))
 
@@ -122,7 +123,21 @@ def _opened(file: Path) -> Any:
     try:
         return parquet.ParquetFile(file)
     except Exception as error:
+        if not _is_parquet(file):
+            raise MfvError(
+                "MFV7106", f"cannot read {file}: it is no parquet file",
+                help="files of JSON are read where their set has them, with names that say so",
+            ) from None  # fmt: skip
         raise _unreadable(file, error) from None
+
+
+def _is_parquet(file: Path) -> bool:
+    """Whether a file begins as parquet files do."""
+    try:
+        with open_regular(file) as opened:
+            return opened.read(4) in (b"PAR1", b"PARE")  # of encrypted ones the latter
+    except OSError:
+        return True  # what reading it says is to be told
 
 
 def _unreadable(file: Path, error: Exception) -> MfvError:
@@ -140,13 +155,14 @@ def _bytes(cell: Any, folder: Path) -> bytes | None:
 
 
 def of_base64(text: str) -> bytes | None:
-    """The bytes that base64 says, also with ``data:image/jpeg;base64,`` before it.
+    """The bytes that base64 says, also in several lines, and with ``data:image/jpeg;base64,``
+    before it.
 
-    >>> of_base64("aGk="), of_base64("!")
-    (b'hi', None)
+    >>> of_base64("aGk="), of_base64("aG\\nk="), of_base64("!")
+    (b'hi', b'hi', None)
     """
     try:
-        return base64.b64decode(text.rpartition(",")[2], validate=True) or None
+        return base64.b64decode("".join(text.rpartition(",")[2].split()), validate=True) or None
     except (binascii.Error, ValueError):
         return None
 

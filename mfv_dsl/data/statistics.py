@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mfv_dsl.base.columns import ALL, free_name
+from mfv_dsl.data.asked import choice_of_item, question_of
 from mfv_dsl.data.items import Dataset, Item
 from mfv_dsl.data.table import share
 
@@ -77,33 +78,53 @@ def statistics_of(name: str, dataset: Dataset) -> Statistics:
 class Prior:
     """What answers are frequent among items that are known: the guess of whoever sees no picture.
 
+    With ``chooses`` the guess is one of the options of an item's question: that which was right
+    most often, for the same question if any of them was; any of them where none was.
+
     >>> known = [Item("1.png", "cup", "lamp", "on"), Item("2.png", "hat", "head", "on")]
-    >>> Prior(known).chances([("cup", "lamp"), ("cup", "head"), ("dog", "lamp")])
+    >>> asked = (("cup", "lamp"), ("cup", "head"), ("dog", "lamp"))
+    >>> [Prior(known).chance(Item("3.png", *one, "on")) for one in asked]
     [1.0, 0.0, 0.5]
     """
 
-    def __init__(self, known: Iterable[Item]) -> None:
-        whole: Counter[str] = Counter()
-        of_query: dict[str, Counter[str]] = defaultdict(Counter)
+    def __init__(self, known: Iterable[Item], chooses: bool = False) -> None:
+        self._chooses = chooses
+        self._whole: Counter[str] = Counter()
+        self._of_query: dict[str, Counter[str]] = defaultdict(Counter)
         for item in known:
-            whole[item.answer] += 1
-            of_query[item.query][item.answer] += 1
-        self._whole = _most_frequent(whole, Counter())
-        self._of_query = {
-            query: _most_frequent(answers, Counter()) for query, answers in of_query.items()
-        }
+            query, answer = self._asked(item)
+            self._whole[answer] += 1
+            self._of_query[query][answer] += 1
+        self._guesses: dict[str, frozenset[str]] = {}
 
-    def chances(self, asked: Iterable[tuple[str, str]]) -> list[float]:
-        """How probably the most frequent answer is right, for queries with their answers; of a
-        query that is not known it is that of all, and of several one is guessed at random."""
-        return [_chance(answer, self._of_query.get(query, self._whole)) for query, answer in asked]
+    def chance(self, item: Item) -> float:
+        """How probably the guess about an item is right: the most frequent answer to its query, of
+        a query that is not known that of all; of several one is guessed at random."""
+        query, answer = self._asked(item)
+        if not self._chooses:
+            if query not in self._guesses:
+                counts = self._of_query.get(query, self._whole)
+                self._guesses[query] = _most_frequent(counts, Counter())
+            return _chance(answer, self._guesses[query])
+        options = choice_of_item(item).options
+        for counts in (self._of_query.get(query, Counter()), self._whole):
+            known = Counter({option: counts[option] for option in options})
+            if guesses := _most_frequent(known, Counter()):
+                return _chance(answer, guesses)
+        return 1 / len(options)
+
+    def _asked(self, item: Item) -> tuple[str, str]:
+        if self._chooses:
+            return question_of(item), choice_of_item(item).answer
+        return item.query, item.answer
 
 
 def blind_chances(
-    dataset: Dataset, relation: str, split: str, asked: Sequence[Item]
+    dataset: Dataset, relation: str, split: str, asked: Sequence[Item], chooses: bool = False
 ) -> list[float]:
     """How probably each item of a split is answered rightly without its picture: by the answers of
-    the relation in all other splits; in a dataset of one split by those on other images."""
+    the relation in all other splits; in a dataset of one split by those on images of other folds.
+    With ``chooses`` one of the options of its question is chosen."""
     known = [
         item
         for other in dataset.splits
@@ -111,10 +132,15 @@ def blind_chances(
         for item in dataset.items(relation, other)
     ]
     if known:
-        return Prior(known).chances((item.query, item.answer) for item in asked)
+        prior = Prior(known, chooses)
+        return [prior.chance(item) for item in asked]
     own = dataset.items(relation, split)
-    of_item = dict(zip(own, (of_query for _, of_query in priors(own)), strict=True))
-    return [of_item[item] for item in asked]
+    fold_of = {item.image: int(share(item.image, 0) * FOLDS) for item in own}
+    prior_of = {
+        fold: Prior((item for item in own if fold_of[item.image] != fold), chooses)
+        for fold in set(fold_of.values())
+    }
+    return [prior_of[fold_of[item.image]].chance(item) for item in asked]
 
 
 def priors(items: Sequence[Item], folds: int = FOLDS) -> list[tuple[float, float]]:

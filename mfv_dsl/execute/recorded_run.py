@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,12 +14,12 @@ from typing import Any
 from mfv_dsl.base.columns import cell
 from mfv_dsl.base.short import Short
 from mfv_dsl.base.texts import LARGEST_CONFIG, BadText, read_text
-from mfv_dsl.execute.item_lines import ItemLine, read_items
+from mfv_dsl.execute.item_lines import BEFORE, ItemLine, read_items
 from mfv_dsl.execute.rows import Results
-from mfv_dsl.execute.run_files import PLAN, json_of, results_of, unknown_form
+from mfv_dsl.execute.run_files import PLAN, csv_of, json_of, results_of, unknown_form
 from mfv_dsl.execute.run_folder import MANIFEST, RECIPE, is_within
 from mfv_dsl.execute.run_tables import RunTables
-from mfv_dsl.execute.tables import Line
+from mfv_dsl.execute.tables import COLUMNS, OPTIONS, Line
 from mfv_dsl.lang.entries import PLACED
 
 CHOSEN = "chosen"  # in place of what was settled for each relation
@@ -86,6 +88,33 @@ class RecordedRun(Short):
         """The hash of a dataset's items and pictures, where the plan has it."""
         facts = self.plan["datasets"].get(name, {}).get("facts") or {}
         return facts.get("hash")
+
+    @cached_property
+    def _options(self) -> dict[tuple[Any, ...], list[str]]:
+        """The options of every question with their probabilities, as people read them, by the
+        condition and the item; their order is the question's."""
+        found: dict[tuple[Any, ...], list[str]] = {}
+        text = csv_of(self.path, OPTIONS)
+        try:
+            for row in csv.DictReader(io.StringIO(text or "", newline="")):
+                axes = frozenset(
+                    (name, value)
+                    for name, value in row.items()
+                    if name not in COLUMNS[OPTIONS] and value != ""
+                )
+                key = (*(row[name] for name in BEFORE), axes, row["split"], row["image"],
+                       row["place"], row["question"])  # fmt: skip
+                found.setdefault(key, []).append(f"{row['text']} ({float(row['p']):.2f})")
+        except (KeyError, ValueError, TypeError, csv.Error) as error:
+            raise unknown_form(self.path, f"{OPTIONS}: {error!r}") from None
+        return found
+
+    def options_of(self, line: ItemLine) -> str:
+        """The options of an item's question with their probabilities under its condition; empty
+        where it has none."""
+        key = (*line[: len(BEFORE)], frozenset(line.axes), line.split, line.image, line.place,
+               line.query)  # fmt: skip
+        return " · ".join(self._options.get(key, ()))
 
     def settled(self, line: ItemLine) -> ItemLine:
         """The line with ``chosen`` in place of what was settled for its relation."""

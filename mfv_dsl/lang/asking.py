@@ -34,7 +34,7 @@ def check_answer(
         if ways is not None and answer not in ways:
             scope.error(
                 "MFV5715", place if own is None else _named(own.value, metric),
-                f"`{metric}` is of questions with options, and {subject} has `answer = {answer}`",
+                f"`answer = {answer}` of {subject} gives no `{metric}`",
                 "", f"it goes with {' or '.join(f'`answer = {way}`' for way in ways)}",
             )  # fmt: skip
 

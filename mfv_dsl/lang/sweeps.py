@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from mfv_dsl.base.columns import CHOICE_FIELDS
 from mfv_dsl.base.diagnostics import Diagnostic, Label
 from mfv_dsl.base.source import Span
 from mfv_dsl.lang.entries import FUNCTION, ITEM
@@ -58,8 +59,7 @@ COLUMNS = frozenset(
      "chosen", "condition", "run", "value", "answered", "share", "candidate", "weight", "p",
      "accuracy_alone", "variable", "epochs", "start_accuracy", "nll", "start_nll", "norm",
      "start_norm", "number", "written", "opened", "blind", "off_task", *OFF_TASK_COLUMNS,
-     "balanced_accuracy", "chance", "most_frequent", "letter_accuracy", "text_accuracy",
-     "text_sum_accuracy", "p_said")
+     *CHOICE_FIELDS)
 )  # fmt: skip
 #: The value of each sweep in one reading.
 Reading = Mapping[str, Expr]

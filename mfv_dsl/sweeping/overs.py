@@ -10,11 +10,12 @@ from mfv_dsl.base.arguments import ArgumentError, shown
 from mfv_dsl.base.arguments import text as as_text
 from mfv_dsl.base.diagnostics import Diagnostic
 from mfv_dsl.base.errors import RecipeError
+from mfv_dsl.base.names import is_plain
 from mfv_dsl.base.source import Source, Span
 from mfv_dsl.lang.from_python import as_syntax
-from mfv_dsl.lang.literals import Unusable, plain, values_of
+from mfv_dsl.lang.literals import Unusable, number_of, plain, values_of
 from mfv_dsl.lang.parser import parse_expression
-from mfv_dsl.lang.syntax import Axis, Expr, ListExpr, Range
+from mfv_dsl.lang.syntax import AnyNode, Axis, Expr, ListExpr, Name, Node, Range, Text, rewritten
 from mfv_dsl.lang.unparse import unparse
 
 #: What an option is called where it is shown.
@@ -132,7 +133,7 @@ def _values(values: Any, name: str) -> str:
 
 def _read(option: str) -> Over:
     path, equals, text = option.partition("=")
-    name = path.strip()
+    name = target_name(path)
     whole = Span(0, len(option))
     if not equals or not name or not text.strip():
         raise _error("MFV5690", option, whole, "this varies nothing", _HELP)
@@ -141,18 +142,44 @@ def _read(option: str) -> Over:
     if not isinstance(listed, ListExpr):
         raise _error("MFV5690", option, whole, "this is no list of values", _HELP)
     values: list[Value] = []
+    meanings: list[object] = []
     for item in listed.items:
         for node in _each(item, option):
             value = Value(unparse(node), plain(node), _within(item.span, option))
-            if any(other.text == value.text for other in values):
+            if (meaning := _meaning(node)) in meanings:
                 raise _error(
                     "MFV5691", option, value.span, f"the value {value.text} is there twice",
                     "leave one of them out",
                 )  # fmt: skip
             values.append(value)
+            meanings.append(meaning)
     if not values:
         raise _error("MFV5690", option, whole, "this varies nothing", _HELP)
-    return Over(option, name, tuple(values), path.index(name))
+    return Over(option, name, tuple(values), len(path) - len(path.lstrip()))
+
+
+def target_name(path: str) -> str:
+    """What an option is about, without blanks between its parts, which mean nothing.
+
+    >>> target_name(" raw . layer ")
+    'raw.layer'
+    """
+    return ".".join(part.strip() for part in path.split("."))
+
+
+def _meaning(node: Expr) -> object:
+    """What is equal of two values that are one: 1 and 1.0, [left] and ["left"]."""
+    number = number_of(node)
+    if number is not None:
+        return number
+
+    def unquoted(part: Node) -> Node | None:
+        if part is node or not isinstance(part, Text) or not is_plain(part.value):
+            return None
+        return Name(part.value)
+
+    meaning: AnyNode = rewritten(node, unquoted)
+    return meaning
 
 
 def _parsed(text: str, option: str) -> Expr:

@@ -20,7 +20,7 @@ from mfv_dsl.execute.storage import finished
 from mfv_dsl.interactive import InteractivePlan
 from mfv_dsl.lang.sweeps import COLUMNS
 from mfv_dsl.lang.syntax import Axis
-from mfv_dsl.sweeping.overs import OPTION, Over, Value
+from mfv_dsl.sweeping.overs import OPTION, Over, Value, target_name
 
 if TYPE_CHECKING:
     from mfv_dsl.execute.run import By
@@ -190,7 +190,7 @@ def _with_overrides(recipe: Recipe, overrides: tuple[str, ...]) -> VariantRecipe
 
 def _check_set_and_varied(recipe: Recipe, overs: Sequence[Over]) -> None:
     for option in recipe.overrides:
-        name = option.partition("=")[0].strip()
+        name = target_name(option.partition("=")[0])
         if any(over.name == name for over in overs):
             raise MfvError(
                 "MFV5691", f"`{name}` is both set and varied",

@@ -79,6 +79,9 @@ def test_a_folder_of_files_and_columns_of_other_names(tmp_path: Path):
         open_dataset("parquet", file=str(tmp_path))
     with pytest.raises(MfvError, match="there is no such file"):
         open_dataset("parquet", file=str(tmp_path / "c.parquet"))
+    (tmp_path / "d.jsonl").write_text("{}")
+    with pytest.raises(MfvError, match="d.jsonl: it is no parquet file"):
+        open_dataset("parquet", file=str(tmp_path / "d.jsonl"))
 
 
 def test_bad_cells_are_told_by_row(tmp_path: Path):
@@ -86,10 +89,10 @@ def test_bad_cells_are_told_by_row(tmp_path: Path):
             {**row(5), "image": {"bytes": None, "path": "5.png"}}]  # fmt: skip
     table = read_table("parquet", file=write(tmp_path / "set.parquet", rows))
     assert list(map(str, table.findings)) == [
-        "row 2: cannot be understood: it has no image",
+        "row 2: cannot be understood: it has no image, or one that is neither bytes nor base64",
         "row 3: cannot be understood: `query` is null, not a text",
         "row 4: `answer` missing or empty",
-        "row 5: cannot be understood: it has no image",
+        "row 5: cannot be understood: it has no image, or one that is neither bytes nor base64",
     ]
 
 
@@ -160,14 +163,18 @@ QUESTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["json", "parquet", "image struct"])
+@pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "image struct"])
 def test_embspatial(tmp_path: Path, form: str):
     rows = QUESTIONS
     if form == "image struct":
         rows = [{**one, "image": cell(number + 1)} for number, one in enumerate(QUESTIONS)]
-    file = tmp_path / ("set.json" if form == "json" else "set.parquet")
+    file = tmp_path / (f"set.{form}" if form.startswith("json") else "set.parquet")
     if form == "json":
         file.write_text(json.dumps(rows))
+    elif form == "jsonl":  # with base64 in lines, as some programs write it
+        rows = [{**one, "image": "\n".join(one["image"][i : i + 20] for i in range(0, 999, 20))}
+                for one in QUESTIONS]  # fmt: skip
+        file.write_text("\n".join(map(json.dumps, rows)))
     else:
         write(file, rows)
     table = read_table("embspatial", file=str(file))

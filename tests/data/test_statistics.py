@@ -171,3 +171,24 @@ def test_a_dataset_of_one_split_is_guessed_by_its_other_images(tmp_path: Path):
     items = dataset.items("left", "test")
     expected = [of_query for _, of_query in priors(items)]
     assert blind_chances(dataset, "left", "test", items) == expected
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("test", "test")])
+def test_a_blind_guess_among_options_is_one_of_them(tmp_path: Path, splits: tuple[str, str]):
+    """The option that was right most often: for the question, else at all, else any."""
+    options = ["cup", "lamp", "key"]
+    lines = [
+        {"image": f"{n}.png", "query": query, "answer": answer, "relation": "on",
+         "options": given, "split": split}
+        for n, (query, answer, given, split) in enumerate([
+            *[("a", "cup", options, splits[0])] * 3, *[("b", "lamp", options, splits[0])] * 4,
+            ("a", "cup", options, "test"), ("a", "lamp", ["lamp", "key"], "test"),
+            ("new", "lamp", options, "test"), ("a", "x", ["x", "y"], "test"),
+        ])
+    ]  # fmt: skip
+    touch(tmp_path, *(str(line["image"]) for line in lines))
+    write_lines(tmp_path / "pairs.jsonl", lines)
+    dataset = open_dataset("pairs", file=str(tmp_path / "pairs.jsonl"))
+    asked = dataset.items("on", "test")
+    chances = blind_chances(dataset, "on", "test", asked, chooses=True)[-4:]
+    assert chances == [1, 1, 1, 0.5]

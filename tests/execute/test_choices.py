@@ -15,9 +15,12 @@ import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.scenes import Scenes
 from mfv_dsl.execute.choice_figures import balanced_accuracy, choice_fields
+from mfv_dsl.execute.recorded_run import read_runs
 from mfv_dsl.interactive import InteractiveResult
 from mfv_dsl.methods.outcomes import Choices, Outcomes
 from mfv_dsl.report.columns import result_columns
+from mfv_dsl.report.page.item_sample import all_items
+from mfv_dsl.report.page.page_data import items_data
 
 HEAD = "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left, right])\n"
 RECIPE = f"""{HEAD}
@@ -65,6 +68,19 @@ def test_every_option_of_every_item_is_kept(result: InteractiveResult):
         assert Counter(line["chosen"] for line in own) == {"0": 3, "1": 1}
     shown = result.to_pandas("options")
     assert list(shown.columns)[:3] == ["eval", "relation", "shots"] and shown["p"].max() <= 1
+
+
+@pytest.mark.slow
+def test_a_report_shows_the_options_of_every_item(result: InteractiveResult):
+    (run,) = read_runs([result.folder])
+    assert run.items
+    for line in run.items:
+        shown = [part.rpartition(" (") for part in run.options_of(line).split(" · ")]
+        assert len(shown) == 4 and line.answer in [text for text, _, _ in shown]
+        assert max(shown, key=lambda part: float(part[2][:-1]))[0] == line.said
+    data = items_data(all_items([run]), {}, {})
+    texts, places = data["texts"], data["columns"]["options"]
+    assert [texts[place] for place in places] == [run.options_of(line) for line in run.items]
 
 
 @pytest.mark.slow

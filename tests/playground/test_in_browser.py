@@ -95,8 +95,8 @@ def test_a_mistake_is_shown_as_one_types_and_goes_when_it_is_mended(
 ):
     box, findings = asked.locator("#mfv-expression textarea"), asked.locator("#mfv-findings")
     box.press_sequentially("fv(lft) - fv(right)", delay=15)
-    findings.get_by_text("did you mean `left`?").wait_for()
-    assert "^^^" in findings.inner_text()
+    whole = findings.filter(has_text="fv(lft) - fv(right)").filter(has_text="^^^")
+    whole.get_by_text("did you mean `left`?").wait_for()
     box.press("Enter")  # the question is answered all the same, without a vector
     settled(asked, "without a vector")
     box.press("Home")

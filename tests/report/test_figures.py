@@ -267,6 +267,20 @@ def test_what_is_not_swept_is_a_level_line_and_seeds_are_their_mean():
     assert len(panel.lines) == 3  # a curve for each layer, over the seeds themselves
 
 
+def test_chance_is_a_level_line_and_stands_beside_bars():
+    rows = [{**one, "chance": 0.25} for one in swept(1, ["left"], 4)]
+    _, (panel,) = accuracy_figure(rows)
+    assert [line.get_ydata()[0] for line in panel.lines if line.get_linestyle() == ":"] == [25]
+    _, (panel,) = accuracy_figure(rows, value="difference")
+    assert len(panel.lines) == 1
+    rows[0]["chance"] = 0.5  # questions of other numbers of options have no one chance
+    _, (panel,) = accuracy_figure(rows)
+    assert len(panel.lines) == 1
+    _, (bars, _) = evals_figure([row("zero", None, 0.3), row("asked", None, 0.8, chance=0.25)])
+    dotted = [line for line in bars.lines if line.get_linestyle() == ":"]
+    assert [tuple(line.get_xdata()) for line in dotted] == [(25, 25)]
+
+
 def test_many_level_lines_are_told_apart():
     levels = [row(f"level{place}", "left", place / 20) for place in range(16)]
     _, (panel,) = accuracy_figure([*swept(1, ["left"], 4), *levels])

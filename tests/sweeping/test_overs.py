@@ -27,6 +27,7 @@ def values(option: str) -> list[object]:
         ("h={L4H1, L3H7},top(3, by=aie)", ["{L4H1, L3H7}", "top(3, by=aie)"]),
         ("v=fv(left) - fv(right),fv(left)", ["fv(left) - fv(right)", "fv(left)"]),
         ('m.name="flamingo","llava"', ["flamingo", "llava"]),
+        ('raw.position=last,"last"', ["last", "last"]),
     ],
 )  # fmt: skip
 def test_values_are_those_of_a_list_of_the_language(option, expected):
@@ -42,6 +43,10 @@ def test_values_are_those_of_a_list_of_the_language(option, expected):
         (["a=1] + [2"], "MFV5690", "a=1] + [2"),
         (["defaults.seed=0..3,2"], "MFV5691", "2"),
         (["a.seed=1", " a.seed = 2"], "MFV5691", "a.seed"),
+        (["a.seed=1,1.0"], "MFV5691", "1.0"),
+        (["a.seed=2, 1 + 1"], "MFV5691", "1 + 1"),
+        (['a.on=[left],["left"]'], "MFV5691", '["left"]'),
+        (["a.scale=[1, 2],[1.0, 2]"], "MFV5691", "[1.0, 2]"),
         (["defaults.seed=4..0"], "MFV3008", "4..0"),
         (["defaults.seed=x..4"], "MFV2050", "x..4"),
         (["defaults.seed=0..100000"], "MFV3012", "0..100000"),

@@ -87,18 +87,20 @@ def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
         ),
         tuple(wordings.texts),
         zero_shot_said,
-        None if chooses else _blind(session, step, queries),
+        _blind(session, step, queries, chooses),
         tuple(choice_of_item(query).options for query in queries) if chooses else (),
     )
 
 
-def _blind(session: Session, step: Step, queries: Sequence[Item]) -> np.ndarray | None:
+def _blind(
+    session: Session, step: Step, queries: Sequence[Item], chooses: bool
+) -> np.ndarray | None:
     """How probably a guess by the frequency of answers is right (prompts,).  Scenes that are drawn
     have all answers equally often, so that there is nothing to guess by."""
     dataset, p = session.dataset(step), step.parameters
     if not isinstance(dataset, FileDataset):
         return None
-    return np.array(blind_chances(dataset, p["relation"], p["split"], queries))
+    return np.array(blind_chances(dataset, p["relation"], p["split"], queries, chooses))
 
 
 class Wordings:

@@ -85,7 +85,8 @@ def accuracy_figure(
     """Rows of ``results.csv`` (or of ``choices.csv``) against a field that they sweep.
 
     Relations have panels of their own where several evals were swept.  An eval without the field is
-    a level dotted line.  Intervals are those of the rows.
+    a level dotted line, and so is what guessing among options gives (``chance``).  Intervals are
+    those of the rows.
 
     Args:
         rows: The rows by column, ``relation`` None for all relations together.
@@ -195,19 +196,29 @@ def _panels(
             "one figure",
             help="choose some by --eval, --relation or --where",
         )  # fmt: skip
+    panels: dict[str, list[Curve]] = {}
+    shown: dict[str, list[Row]] = {}
     if len(conditions) == 1 and len(relations) <= _IN_ONE_PANEL:
         (condition,) = conditions
-        curves = [_curve(relation, series[relation, condition], x, what) for relation in relations]
-        return {condition: curves}, note
-    panels = {
-        relation: [
-            _curve(name, series[relation, name], x, what)
-            for name in conditions
-            if (relation, name) in series
-        ]
-        for relation in relations
-    }
+        own = {relation: series[relation, condition] for relation in relations}
+        panels[condition] = [_curve(name, found, x, what) for name, found in own.items()]
+        shown[condition] = [row for found in own.values() for row in found]
+    else:
+        for relation in relations:
+            own = {n: series[relation, n] for n in conditions if (relation, n) in series}
+            panels[relation] = [_curve(name, found, x, what) for name, found in own.items()]
+            shown[relation] = [row for found in own.values() for row in found]
+    if what.column == "accuracy":
+        chance = free_name("chance", {*relations, *conditions})
+        for panel, found in shown.items():
+            panels[panel] += _level(chance, found)
     return panels, note
+
+
+def _level(name: str, rows: Sequence[Row]) -> list[Curve]:
+    """A line at what guessing among options gives, where all that have options have as many."""
+    values = {round(100 * row["chance"], 2) for row in rows if is_number(row.get("chance"))}
+    return [Curve(name, (), [*values])] if len(values) == 1 else []
 
 
 def _curve(name: str, rows: Sequence[Row], x: str, what: Quantity) -> Curve:

@@ -72,7 +72,10 @@ def evals_figure(
             help="choose some by --eval, --relation or --where",
         )  # fmt: skip
     colours = dict(zip(relations, COLOURS, strict=False)) if coloured else {}
-    return _drawn(lines, colours, left, right, width, failed)
+    with_chance = left.column == "accuracy" and any(is_number(row.get("chance")) for row in kept)
+    chance = "Dotted: chance, of choosing an option at random." if with_chance else ""
+    note = " ".join(filter(None, [failed, chance]))
+    return _drawn(lines, colours, left, right, width, note)
 
 
 #: One bar: what stands beside it (empty where it belongs to the bar above), its relation, its row.
@@ -164,6 +167,9 @@ def _bars(
         panel.barh(place, value, height=0.62, **look)
         if low is not None and high is not None:
             panel.plot([low, high], [place, place], color="black", linewidth=0.9)
+        if what.column == "accuracy" and is_number(row.get("chance")):
+            at = 100 * row["chance"]
+            panel.plot([at, at], [place - 0.4, place + 0.4], color="black", linestyle=":")
     if what.column == "accuracy":
         panel.set_xlim(0, 100)
 

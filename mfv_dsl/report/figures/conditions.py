@@ -8,16 +8,12 @@ from math import isfinite
 from typing import Any
 
 from mfv_dsl.base.columns import cell
+from mfv_dsl.lang.sweeps import COLUMNS
 
 Row = Mapping[str, Any]
 #: The fields that tell the conditions of an eval apart, and how a condition says each.
 CONDITION = {"vector": "", "control": "", "shots": "shots ", "k": "k ", "layer": "layer ",
              "scale": "scale "}  # fmt: skip
-_RESULT = frozenset(
-    ("run", "eval", "relation", "n", "accuracy", "ci_low", "ci_high", "mean_p_answer", "difference",
-     "difference_low", "difference_high", "error", "draws", "spread", "split", "chosen",
-     "answered", "share", "written", "opened", *CONDITION)
-)  # fmt: skip
 #: How the columns begin that hold what is compared, or measured off the task.
 _BESIDE = ("vs_", "off_task_")
 
@@ -25,7 +21,7 @@ _BESIDE = ("vs_", "off_task_")
 def axes_of(rows: Sequence[Row]) -> list[str]:
     """The sweeps that evals are read for, which have columns of their own."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return [name for name in names if name not in _RESULT and not name.startswith(_BESIDE)]
+    return [name for name in names if name not in COLUMNS and not name.startswith(_BESIDE)]
 
 
 def swept(rows: Sequence[Row]) -> list[str]:

@@ -26,13 +26,14 @@ Value = TypeVar("Value")
 @dataclass(frozen=True)
 class ShownItem:
     """An item under one condition: ``run`` and ``eval``, the ``condition`` in words as the filter
-    names it, and what was settled for its relation."""
+    names it, what was settled for its relation, and the options of its question, if it has any."""
 
     run: str
     line: ItemLine
     condition: str
     settled: str
     dataset: str
+    options: str
 
     @property
     def outcome(self) -> int:
@@ -52,7 +53,7 @@ def all_items(runs: Sequence[RecordedRun]) -> list[ShownItem]:
                 ShownItem(
                     run.name, line, words(line),
                     ", ".join(_FIELDS[name] + getattr(line, name) for name in chosen),
-                    run.dataset_of(line),
+                    run.dataset_of(line), run.options_of(line),
                 )
             )  # fmt: skip
     return shown

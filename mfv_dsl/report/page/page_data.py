@@ -65,6 +65,7 @@ def items_data(
         "split": [place(item.line.split) for item in items],
         "query": [place(item.line.query) for item in items],
         "answer": [place(item.line.answer) for item in items],
+        "options": [place(item.options) for item in items],
         "before": [place(item.line.said_unedited) for item in items],
         "after": [place(item.line.said) for item in items],
         "outcome": [item.outcome for item in items],

@@ -113,6 +113,7 @@ function browseItems(form) {
         element("h3", {}, element("bdi", {}, text("query")), " ", element("bdi", { class: "relation" }, text("relation"))),
         element("dl", {},
           element("dt", {}, "right answer"), element("dd", {}, element("bdi", {}, text("answer"))),
+          ...(text("options") ? [element("dt", {}, "options"), element("dd", {}, element("bdi", {}, text("options")))] : []),
           ...answer("unedited", text("before"), outcome === 1 || outcome === 2, columns.p_before[i]),
           ...answer("under the eval", text("after"), outcome === 0 || outcome === 2, columns.p_after[i]))),
       element("p", { class: "where" }, element("bdi", {}, where.filter(Boolean).join(" · "))));
