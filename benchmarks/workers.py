@@ -1,11 +1,14 @@
 """A sweep of seeds by one worker and by two, side by side: seconds, and whether results are equal.
 
     python -m benchmarks.workers [--recipe quickstart] [--seeds 5] [--rounds 3] [--workers 2]
+                                 [--launchers local slurm ray]
 
-Each round runs the sweep in turns, each time in an empty store: in one process, by one worker, by
-several.  What is measured is wall-clock time of whole commands, start of all processes included, so
-that it takes a machine with as many free cores as there are workers.  Beside it, what a forecast
-(``mfv plan --workers``) makes of the seconds that each step took in one process.
+Each round runs the sweep in turns, each time in an empty store: in one process, by one worker of
+this machine, and by several of each launcher (Slurm's by submitit's stand-in on this machine, Ray's
+by a Ray that is started for it).  What is measured is wall-clock time of whole commands, start of
+all processes included, so that it takes a machine with as many free cores as there are workers.
+Beside it, what a forecast (``mfv plan --workers``) makes of the seconds that each step took in one
+process.
 """
 
 from __future__ import annotations
@@ -28,16 +31,17 @@ from mfv_dsl.sweeping.sweep import planned
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def sweep(recipe: str, seeds: int, workers: int, folder: Path) -> float:
+def sweep(recipe: str, seeds: int, launcher: str, workers: int, folder: Path) -> float:
     """Run the sweep in an empty store, by workers if there are any; the seconds it takes."""
     shutil.rmtree(folder, ignore_errors=True)
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "MFV_HOME": str(folder / "home"), "PYTHONPATH": path,
-                   "OMP_NUM_THREADS": "1"}  # fmt: skip
+    environment = {**os.environ, "MFV_HOME": str(folder / "home"), "PYTHONPATH": path}
     command = [sys.executable, "-m", "mfv_dsl", "sweep", _named(recipe), "--quiet",
                "--over", f"defaults.seed=0..{seeds - 1}", "--out", str(folder / "out")]  # fmt: skip
     if workers:
-        command += ["--launcher", "local", "--workers", str(workers)]
+        command += ["--launcher", launcher, "--workers", str(workers)]
+    if launcher == "slurm":
+        command += ["--launcher-option", "cluster=local"]
     started = time.monotonic()
     folder.mkdir(parents=True)
     done = subprocess.run(  # there, as recipes save libraries where they are run
@@ -83,30 +87,33 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--launchers", nargs="+", default=["local"])
     asked = parser.parse_args()
-    counts = (0, 1, asked.workers)
-    seconds: dict[int, list[float]] = {count: [] for count in counts}
-    ratios, told = [], []
+    alone, one, several = ("local", 0), ("local", 1), (asked.launchers[0], asked.workers)
+    ways = (alone, one, *((launcher, asked.workers) for launcher in asked.launchers))
+    seconds: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+    told = []
     with tempfile.TemporaryDirectory() as name:
         for _ in range(asked.rounds):
             found = {}
-            for count in counts:
-                folder = Path(name, str(count))
-                seconds[count].append(sweep(asked.recipe, asked.seeds, count, folder))
-                found[count] = results(folder)
-            assert found[0] == found[1] == found[asked.workers], "results differ"
-            ratios.append(seconds[asked.workers][-1] / seconds[1][-1])
+            for way in ways:
+                folder = Path(name, "-".join(map(str, way)))
+                seconds[way].append(sweep(asked.recipe, asked.seeds, *way, folder))
+                found[way] = results(folder)
+                assert found[way] == found[alone], f"results of {way} differ"
             expected = foretold(
-                asked.recipe, asked.seeds, asked.workers, Path(name, "0"), seconds[1][-1]
+                asked.recipe, asked.seeds, asked.workers, Path(name, "local-0"), seconds[one][-1]
             )
-            told.append(expected / seconds[asked.workers][-1])
+            told.append(expected / seconds[several][-1])
     print(f"{asked.recipe}, {asked.seeds} seeds: seconds, median of {asked.rounds} rounds")
-    for count in counts:
-        who = f"{count} workers" if count > 1 else "1 worker" if count else "one process"
-        shown = " ".join(f"{value:.1f}" for value in seconds[count])
-        print(f"{who:12} {statistics.median(seconds[count]):6.1f}   ({shown})")
-    print(f"{asked.workers} workers take {statistics.median(ratios):.2f} of the time of one")
-    print(f"a forecast has {statistics.median(told):.2f} of the seconds that these take")
+    for way, taken in seconds.items():
+        launcher, count = way
+        who = f"{launcher}, {count} worker{'s' * (count > 1)}" if count else "one process"
+        shown = " ".join(f"{value:.1f}" for value in taken)
+        pairs = zip(taken, seconds[one], strict=True)
+        ratio = statistics.median(value / other for value, other in pairs)
+        print(f"{who:18} {statistics.median(taken):6.1f}   {ratio:.2f} of one worker   ({shown})")
+    print(f"a forecast has {statistics.median(told):.2f} of the seconds of {asked.workers} workers")
     print("all results are equal to the last bit")
     return 0
 
