@@ -149,6 +149,18 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet, in a folder that is; FileExistsError where it is.
+    Whoever looks meanwhile may see a part of it."""
+    with path.open("xb") as file:
+        file.write(data)
+
+
+def open_log(path: Path) -> BinaryIO:
+    """A file that what a process prints is added to."""
+    return path.open("ab")
+
+
 def missing_folders(path: Path) -> list[Path]:
     """Those of ``path`` and the folders above it that are not there, the innermost first."""
     return [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Protocol
 
 from mfv_dsl.base.disk import disk_trouble, folder_for
-from mfv_dsl.base.files import missing_folders, read_regular, remove_empty, write_atomically
+from mfv_dsl.base.files import (
+    missing_folders,
+    read_regular,
+    remove_empty,
+    write_atomically,
+    write_new,
+)
 from mfv_dsl.base.names import checked_name
 from mfv_dsl.base.places import step_name, store_home, store_root
 
@@ -160,8 +166,7 @@ class FolderStorage:
     def _create_without_links(self, path: Path, data: bytes) -> bool:
         """The same where the disk has no links: for a moment the file may be there in part."""
         try:
-            with path.open("xb") as file:
-                file.write(data)
+            write_new(path, data)
         except FileExistsError:
             return False
         return True

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.files import open_log
 from mfv_dsl.base.machine import cores, free_memory
 from mfv_dsl.launch.executors import State
 from mfv_dsl.launch.orders import WorkerOrder
@@ -108,7 +109,7 @@ class LocalExecutor:
             own = self._visible[(order.number - 1) * self.gpus : order.number * self.gpus]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
         path = self.logs / f"worker-{order.number}.log"
-        with path.open("ab") as log:
+        with open_log(path) as log:
             try:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "mfv_dsl.launch.process"], stdin=subprocess.PIPE,

@@ -62,12 +62,13 @@ def serve(settings: Settings, address: Address, say: Callable[[str], None]) -> N
     """
     with _own_folder(), _logged():
         check_gradio()
-        port = free_port(address.host, address.port)
+        free_port(address.host, address.port)  # before anything is loaded
         studio = Studio.open(settings)
         from mfv_dsl.playground.page import STYLE, build, theme
 
         page = build(studio)
         page.queue(max_size=WAITING, api_open=False)
+        port = free_port(address.host, address.port)  # others may have taken it meanwhile
         try:
             _, local, shared = page.launch(
                 server_name=address.host, server_port=port, share=address.share,

@@ -29,7 +29,7 @@ def npm() -> str:
     command, node = shutil.which("npm"), shutil.which("node")
     if command is None or node is None:
         pytest.skip("node and npm are not installed")
-    if not (EXTENSION / "node_modules" / "vscode-textmate").is_dir():
+    if not (EXTENSION / "node_modules" / ".package-lock.json").is_file():  # npm writes it last
         install = [command, "ci", "--no-audit", "--no-fund", "--prefer-offline"]
         try:
             done = subprocess.run(

@@ -102,8 +102,8 @@ def test_heads_have_a_column_for_each_relation():
 
     effect = HeadEffect(1, 2, 0.5, {"mean": (0.25, None), "head": (0.75, None)}, ())
     made = heads_table([effect])
-    assert [column.header for column in made.columns] == ["", "head", "(mean)", "mean", "head"]
-    assert [next(iter(column.cells)) for column in made.columns] == [
+    assert [str(column.header) for column in made.columns] == ["", "head", "(mean)", "mean", "head"]
+    assert [str(next(iter(column.cells))) for column in made.columns] == [
         "1", "L1H2", "0.500", "0.250", "0.750",
     ]  # fmt: skip
 
