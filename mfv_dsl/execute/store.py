@@ -56,6 +56,7 @@ class Store:
     Values are tensors, arrays, numbers, texts, None, tuples of them, and the dataclasses of
     results; TypeError for any other.
 
+    >>> import numpy as np
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     store = Store(Path(folder))
