@@ -23,11 +23,11 @@ from mfv_dsl.base.arguments import (
     whole,
 )
 from mfv_dsl.base.texts import is_whole, tidy
-from mfv_dsl.data.choices import BadChoice, Choice
+from mfv_dsl.data.choices import Choice
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import files_in
 from mfv_dsl.data.in_memory import MemoryDataset, kept, path_of, pixels_of
-from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood
+from mfv_dsl.data.json_values import BadValue, not_understood
 from mfv_dsl.data.pairs import CHOICE_KEYS, choice_in
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, build
@@ -113,8 +113,6 @@ def dataset(
                 pixels.setdefault(where, array)
                 files[where] = file
             rows.append(_row(place, where, values))
-        except BadChoice as error:
-            findings.append(not_chosen(place, error))
         except BadValue as error:
             findings.append(not_understood(place, error))
     by_path = dict.fromkeys(row.image for row in rows if row.image not in pixels)

@@ -47,6 +47,27 @@ ProfileOption = Annotated[
         help="Use the values of one of the recipe's profiles; --set comes after it.",
     ),
 ]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        help="Run only this tune or eval, the save of this folder, or `report`; repeatable.",
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Where to run: cpu, cuda, cuda:1, mps, balanced (all GPUs). "
+        "[default: what the recipe says, for tiny the cpu]",
+    ),
+]
+DownloadFlag = Annotated[
+    bool, typer.Option("--download", help="Fetch files of models that are missing.")
+]
+FreshFlag = Annotated[
+    bool, typer.Option("--fresh", help="Run every step, also those in the store.")
+]
 RecipeArgument = Annotated[
     str,
     typer.Argument(

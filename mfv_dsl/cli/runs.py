@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mfv_dsl.cli.options import (
+    DeviceOption,
+    DownloadFlag,
+    FreshFlag,
     JsonFlag,
     LaunchOptions,
+    OnlyOption,
     OutputOptions,
     ProfileOption,
     RecipeArgument,
@@ -40,25 +44,10 @@ def run(
     ] = None,
     profile: ProfileOption = None,
     sets: SetOptions = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Run only this tune or eval, the save of this folder, or `report`; repeatable."
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="Where to run: cpu, cuda, cuda:1, mps, balanced (all GPUs). "
-            "[default: what the recipe says, for tiny the cpu]"
-        ),
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch files of models that are missing.")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Run every step, also those in the store.")
-    ] = False,
+    only: OnlyOption = None,
+    device: DeviceOption = None,
+    download: DownloadFlag = False,
+    fresh: FreshFlag = False,
     dry_run: Annotated[
         bool,
         typer.Option(

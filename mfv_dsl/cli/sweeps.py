@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mfv_dsl.cli.options import (
+    DeviceOption,
+    DownloadFlag,
+    FreshFlag,
     LaunchOptions,
+    OnlyOption,
     OutputOptions,
     ProfileOption,
     RecipeArgument,
@@ -43,25 +47,10 @@ def sweep(
     ] = None,
     profile: ProfileOption = None,
     sets: SetOptions = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Run only this tune or eval, the save of this folder, or `report`; repeatable."
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="Where to run: cpu, cuda, cuda:1, mps, balanced (all GPUs). "
-            "[default: what the recipe says, for tiny the cpu]"
-        ),
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch files of models that are missing.")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Run every step, also those in the store.")
-    ] = False,
+    only: OnlyOption = None,
+    device: DeviceOption = None,
+    download: DownloadFlag = False,
+    fresh: FreshFlag = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -108,13 +97,15 @@ def _show_variants(variants: Variants, crew: LaunchSettings | None, as_json: boo
     """The variants; what they will take on workers, and the script that Slurm would be sent, where
     these are asked for."""
     from mfv_dsl.cli.output import print_json
-    from mfv_dsl.launch.crews import script_of
-    from mfv_dsl.sweeping.sweep import expected
 
-    script = None if crew is None else script_of(crew)
-    told = None
-    if crew is not None and isinstance(crew.workers, int):
-        told = expected(variants, crew.workers)
+    script = told = None
+    if crew is not None:
+        from mfv_dsl.launch.crews import script_of
+        from mfv_dsl.sweeping.sweep import expected
+
+        script = script_of(crew)
+        if isinstance(crew.workers, int):
+            told = expected(variants, crew.workers)
     if as_json:
         more = {} if told is None else {"forecast": told.to_json()}
         print_json({**variants.to_json(), **more, **({"script": script} if script else {})})

@@ -14,10 +14,10 @@ from typing import Any
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
-from mfv_dsl.data.choices import BadChoice, Choice, choice_of, right_of
+from mfv_dsl.data.choices import Choice, choice_of, right_of
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
-from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood
+from mfv_dsl.data.json_values import BadValue, not_understood
 from mfv_dsl.data.parquet_files import Row, read_rows, text_in, texts_in
 from mfv_dsl.data.statements import Statement, items_of, relation_of, without_article
 from mfv_dsl.data.table import Options, Table, build, of_files
@@ -61,9 +61,6 @@ def read(file: str, query: str = "subject", ask: str = "answer", **options: Any)
                 dropped["questions that cannot be taken apart"] += 1
                 continue
             name, picture = row.picture()
-        except BadChoice as error:
-            findings.append(not_chosen(row.place, error))
-            continue
         except BadValue as error:
             findings.append(not_understood(row.place, error))
             continue

@@ -19,7 +19,9 @@ _LETTER = re.compile(r"\(?(?P<letter>[A-Za-z])\)?[.:]?")
 
 
 class BadChoice(BadValue):
-    """Options that are no choice: the finding has a code of its own, MFV7160."""
+    """Options that are no choice."""
+
+    code, trouble = "MFV7160", "cannot be asked"
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,13 @@ from typing import Any, BinaryIO
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
-from mfv_dsl.data.choices import BadChoice, Choice, choice_of
+from mfv_dsl.data.choices import Choice, choice_of
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.json_values import (
     BadValue,
     entries_of,
     index_of,
-    not_chosen,
     not_understood,
     read_lines,
     shown,
@@ -69,9 +68,6 @@ def read(file: str, query: str = "subject", ask: str = "answer", **options: Any)
             right = index_of(row.values, "answer", "the row", len(sentences))
             choice = _choice(row, sentences, right, ask)
             name, picture = row.picture()
-        except BadChoice as error:
-            findings.append(not_chosen(row.place, error))
-            continue
         except BadValue as error:
             findings.append(not_understood(row.place, error))
             continue

@@ -20,7 +20,7 @@ from mfv_dsl.data.choices import answered
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
 from mfv_dsl.data.images import LARGEST
-from mfv_dsl.data.json_values import BadValue, not_chosen
+from mfv_dsl.data.json_values import BadValue, not_understood
 from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, Table, build, of_files
@@ -86,7 +86,7 @@ def items_of(
         try:
             right, choice = answered(row, answer, options)
         except BadValue as error:
-            findings.append(not_chosen(place, error))
+            findings.append(not_understood(place, error))
             continue
         key = hashlib.sha256(data).hexdigest()[:32]
         images.setdefault(key, ImageFile(partial(_open, rows, number, image), len(data)))

@@ -22,7 +22,10 @@ _LARGEST = 10**9  # pixels of a side: beyond all images, and numbers can still b
 
 
 class BadValue(Exception):
-    """Why a value cannot be understood, in words that follow the place of its entry."""
+    """Why a value cannot be understood, in words that follow the place of its entry; ``code`` and
+    ``trouble`` are those of the finding that is made of it."""
+
+    code, trouble = "MFV7107", "cannot be understood"
 
 
 def value_of(record: Any, key: str, where: str) -> Any:
@@ -181,12 +184,7 @@ def lines_of(text: str) -> tuple[list[tuple[str, Any]], list[Finding]]:
 
 def not_understood(place: str, error: BadValue) -> Finding:
     """The finding of an entry with a value that is wrong."""
-    return Finding("error", "MFV7107", place, f"cannot be understood: {error}")
-
-
-def not_chosen(place: str, error: BadValue) -> Finding:
-    """The finding of a question whose options are no choice."""
-    return Finding("error", "MFV7160", place, f"cannot be asked: {error}")
+    return Finding("error", error.code, place, f"{error.trouble}: {error}")
 
 
 def first_file(folder: Path, names: Sequence[str]) -> str:

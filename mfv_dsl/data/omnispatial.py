@@ -14,7 +14,7 @@ from typing import Any
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
-from mfv_dsl.data.choices import BadChoice, choice_of
+from mfv_dsl.data.choices import choice_of
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import files_in, image_name
 from mfv_dsl.data.json_values import (
@@ -23,7 +23,6 @@ from mfv_dsl.data.json_values import (
     id_of,
     index_of,
     list_of,
-    not_chosen,
     not_understood,
     text_of,
 )
@@ -46,8 +45,6 @@ def read(file: str, images: str | None = None, **options: Any) -> Table:
         place = f"entry {number}"
         try:
             rows.append(_row(place, entry))
-        except BadChoice as error:
-            findings.append(not_chosen(place, error))
         except BadValue as error:
             findings.append(not_understood(place, error))
     rows = one_answer(rows, dropped)

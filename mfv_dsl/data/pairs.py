@@ -26,7 +26,7 @@ from mfv_dsl.base.texts import BadText, excerpt, parse_json, tidy
 from mfv_dsl.data.choices import BadChoice, Choice, choice_of, right_of
 from mfv_dsl.data.findings import SHOWN, Finding
 from mfv_dsl.data.image_files import files_in, image_name
-from mfv_dsl.data.json_values import AROUND, cell_shown, lines_of, not_chosen
+from mfv_dsl.data.json_values import AROUND, cell_shown, lines_of, not_understood
 from mfv_dsl.data.marks import is_blank
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, Table, build, of_files
@@ -99,7 +99,7 @@ def _row(place: str, record: Mapping[str, Any]) -> tuple[ItemRow | None, list[Fi
     try:
         choice = choice_in(record)
     except BadChoice as error:
-        return None, [not_chosen(place, error)]
+        return None, [not_understood(place, error)]
     answer = tidy(str(record["answer"]))
     if choice is not None and _is_missing(record.get("right")):
         answer = choice.answer

@@ -7,10 +7,10 @@ from typing import Any
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import tidy
-from mfv_dsl.data.choices import BadChoice, answered
+from mfv_dsl.data.choices import answered
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
-from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood
+from mfv_dsl.data.json_values import BadValue, not_understood
 from mfv_dsl.data.parquet_files import read_rows, text_in
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.table import Options, Table, build, of_files
@@ -37,9 +37,6 @@ def read(
             texts = [tidy(text_in(row, column)) for column in columns]
             right, choice = answered(row.values, answer, options)
             name, picture = row.picture()
-        except BadChoice as error:
-            findings.append(not_chosen(row.place, error))
-            continue
         except BadValue as error:
             findings.append(not_understood(row.place, error))
             continue

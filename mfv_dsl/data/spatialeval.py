@@ -17,10 +17,10 @@ from typing import Any
 
 from mfv_dsl.base.places import user_path
 from mfv_dsl.base.texts import excerpt, tidy
-from mfv_dsl.data.choices import LETTERS, BadChoice, Choice, choice_of, tidy_lines
+from mfv_dsl.data.choices import LETTERS, Choice, choice_of, tidy_lines
 from mfv_dsl.data.findings import Finding
 from mfv_dsl.data.image_files import ImageFile
-from mfv_dsl.data.json_values import BadValue, not_chosen, not_understood, shown
+from mfv_dsl.data.json_values import BadValue, not_understood, shown
 from mfv_dsl.data.parquet_files import Row, read_rows, text_in
 from mfv_dsl.data.rows import ItemRow
 from mfv_dsl.data.statements import one_answer, relation_of
@@ -48,9 +48,6 @@ def read(file: str, **options: Any) -> Table:
                 dropped["questions whose options cannot be taken apart"] += 1
                 continue
             name, picture = row.picture()
-        except BadChoice as error:
-            findings.append(not_chosen(row.place, error))
-            continue
         except BadValue as error:
             findings.append(not_understood(row.place, error))
             continue

@@ -25,7 +25,6 @@ from mfv_dsl.data.json_values import (
     entries_of,
     first_file,
     list_of,
-    not_chosen,
     not_understood,
     shown,
     text_of,
@@ -85,7 +84,7 @@ def read(
             choice = choice_of(captions, 0, QUESTION) if ask != "truth" else None
         except BadChoice as error:
             if ask == "question":
-                findings.append(not_chosen(place, error))
+                findings.append(not_understood(place, error))
                 continue
         for which, caption in enumerate(captions if ask == "truth" else captions[:1]):
             statement = _statement(place, image, caption, holds=not which)
