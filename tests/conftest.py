@@ -50,12 +50,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 #: The files that take longest, in that order.  They are begun first: one that is begun last would
 #: run alone while the other processes have nothing left to do.
 LONGEST = (
-    "repository/test_wheel.py", "attack/test_runs.py", "launch/test_clusters.py",
-    "launch/test_workers.py", "repository/test_contributing.py",
+    "execute/test_paper_recipes.py", "repository/test_wheel.py", "attack/test_runs.py",
+    "launch/test_clusters.py", "launch/test_workers.py", "repository/test_contributing.py",
     "playground/test_in_browser.py", "playground/test_server.py", "attack/test_recipes.py",
     "report/test_report_in_browser.py", "cli/test_interruption.py", "execute/test_memory.py",
     "lang/test_properties.py", "execute/test_golden.py", "execute/test_paper_photographs.py",
     "notebook/test_tutorial.py", "notebook/test_kernel.py", "models/checkpoints/test_commands.py",
+    "execute/test_claims.py", "engine/test_changes.py", "execute/test_run_tables.py",
     "editors/test_vscode.py", "methods/test_tuning.py", "methods/test_tuning_together.py",
     "execute/test_finished.py", "execute/test_store.py", "library/test_hub.py",
 )  # fmt: skip

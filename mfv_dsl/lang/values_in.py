@@ -50,8 +50,8 @@ def own_words(parameter: Parameter | None) -> bool:
     return parameter is not None and _OWN_WORDS.issuperset(parameter.types)
 
 
-def calls_in(node: Expr) -> list[Call]:
-    """The calls in a value."""
+def calls_in(node: Node) -> list[Call]:
+    """The calls in a value or an item, however deep."""
     return [part for part in node.walk() if isinstance(part, Call)]
 
 
@@ -127,17 +127,16 @@ def names_outside_calls(node: Expr) -> Sequence[Name]:
 
 def values_in(item: Item) -> Iterator[tuple[Expr, Parameter | None]]:
     """The values in an item, also those in its calls, each with the parameter it is for."""
-    work: list[tuple[Expr, Parameter | None]] = []
     if isinstance(item, Declaration):
-        work = [(item.value, None)]
+        yield item.value, None
     else:
         entry = ITEM.get(item.kind.text)
-        work = [(a.value, _parameter(entry, a.name.text, item.kind.text)) for a in item.attributes]
-        work += [(value, None) for value in item.values]
-    while work:
-        node, parameter = work.pop()
-        yield node, parameter
-        work += [pair for call in calls_in(node) for pair in arguments_of(call)]
+        for attribute in item.attributes:
+            yield attribute.value, _parameter(entry, attribute.name.text, item.kind.text)
+        for value in item.values:
+            yield value, None
+    for call in calls_in(item):
+        yield from arguments_of(call)
 
 
 def _parameter(entry: Entry | None, name: str, kind: str) -> Parameter | None:
