@@ -123,29 +123,20 @@ def _vectors(
     context: TypingContext,
 ) -> Type:
     subject = f"`{entry.name}`"
-    if "States" in parameter.types:
-        rows = _rows(scope, parameter, nodes, subject, context)
-        if rows is not None:
-            return rows
-    vectors = [
-        (node, expressions.expect(scope, node, context, "Vector", subject)) for node in nodes
-    ]
-    return operators.join(scope, [(n, t) for n, t in vectors if t != UNKNOWN])
-
-
-def _rows(
-    scope: Scope, parameter: Parameter, nodes: tuple[Expr, ...], subject: str,
-    context: TypingContext,
-) -> Type | None:  # fmt: skip
-    """The type of the states that a parameter takes; None where it takes vectors, too, and none of
-    ``nodes`` is states."""
     if "Vector" not in parameter.types:
         return expressions.expect(scope, nodes[0], context, "States", subject)
-    with scope.aside() as findings:
-        types = [expressions.infer(scope, node, context, "Vector") for node in nodes]
-    if all(of.name != "States" for of in types):
-        return None
-    scope.findings += findings
+    types = [expressions.infer(scope, node, context, "Vector") for node in nodes]
+    if "States" in parameter.types and any(of.name == "States" for of in types):
+        return _rows(scope, nodes, types, subject)
+    fitting = [
+        (node, expressions.fitting(scope, node, of, context, "Vector", subject))
+        for node, of in zip(nodes, types, strict=True)
+    ]
+    return operators.join(scope, [(n, t) for n, t in fitting if t != UNKNOWN])
+
+
+def _rows(scope: Scope, nodes: tuple[Expr, ...], types: list[Type], subject: str) -> Type:
+    """The type of the states that a parameter takes which takes vectors, too."""
     for node, of in zip(nodes, types, strict=True):
         if of.name == "States" and len(nodes) > 1:
             return scope.error(
@@ -210,7 +201,7 @@ def _against_model(
     if entry.result != "Heads":
         return
     facts = scope.model_facts(context)
-    if entry.name == "layers" and facts:
+    if "which" in settings and facts:
         _some_heads(scope, settings["which"], facts)
     setting = settings.get("k")
     if setting is None or not isinstance(setting.value, int) or setting.span is None or not facts:

@@ -163,7 +163,13 @@ _KINDS: Mapping[type[Node], Callable[..., Type]] = {
 
 def expect(scope: Scope, node: Expr, context: TypingContext, want: str, subject: str) -> Type:
     """Infer and require a type; ``subject`` names what needs it, as in "`add`"."""
-    node_type = infer(scope, node, context, want)
+    return fitting(scope, node, infer(scope, node, context, want), context, want, subject)
+
+
+def fitting(
+    scope: Scope, node: Expr, node_type: Type, context: TypingContext, want: str, subject: str
+) -> Type:
+    """Require a type of what has been inferred."""
     if node_type.name in (want, "Unknown"):
         return node_type
     return mismatch(scope, node, node_type, want, subject, context)
