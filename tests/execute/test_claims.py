@@ -64,6 +64,7 @@ def test_who_lives_keeps_its_claim_however_long(storage: Storage):
         assert claim is not None and not claim.is_lost
 
 
+@pytest.mark.slow
 def test_a_claim_that_was_taken_over_is_lost(storage: Storage):
     slow = Claims(storage, Owner("slept"), beat_every=3600, stale_after=3600)
     claim = slow.claim("x")
@@ -78,6 +79,7 @@ def test_a_claim_that_was_taken_over_is_lost(storage: Storage):
         assert quick.holder("x") == quick.owner
 
 
+@pytest.mark.slow
 def test_of_many_who_wait_for_a_dead_one_a_single_one_takes_over(storage: Storage):
     storage.write("claims/x", b"what a dead one left, and nobody can read")
     waiting = [Claims(storage, Owner(f"host{i}"), **QUICK) for i in range(5)]

@@ -150,6 +150,7 @@ def test_parts_are_halved_from_then_on():
     assert sum(result for _, result in results) == 45 + 10
 
 
+@pytest.mark.slow
 def test_one_that_is_too_much_is_an_error_and_so_is_any_other():
     def never(part: np.ndarray) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")

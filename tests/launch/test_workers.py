@@ -82,6 +82,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 
 # -- what a worker does, in this process ----------------------------------------------------------
+@pytest.mark.slow
 def test_a_worker_does_all_steps_and_leaves_what_one_process_leaves(home: Path, tmp_path: Path,
                                                                     monkeypatch):  # fmt: skip
     plan = plan_of(SMALL)
@@ -380,6 +381,7 @@ def test_what_ends_a_worker_counts_as_a_death_at_its_unit(home: Path, monkeypatc
     assert not FolderStorage(home).names("claims")
 
 
+@pytest.mark.slow
 def test_workers_end_when_whoever_watched_has_ended(home: Path):
     plan = plan_of(SMALL)
     job, watcher = Job(FolderStorage(home), "job"), Owner(host="elsewhere")
@@ -398,6 +400,7 @@ def test_workers_end_when_whoever_watched_has_ended(home: Path):
     assert not Job.all_of(FolderStorage(home))
 
 
+@pytest.mark.slow
 def test_a_store_is_not_emptied_while_a_run_is_under_way(home: Path):
     storage, store = FolderStorage(home), Store(home)
     plan = plan_of(SMALL)
@@ -455,6 +458,7 @@ class AThread:
         return "killed"
 
 
+@pytest.mark.slow
 def test_where_no_other_takes_a_place_the_others_go_on(home: Path):
     plan = plan_of(SMALL.replace("130", "4"))
     with pytest.warns(UserWarning, match=r"place of worker 2: the queue is full; 1 go on"):

@@ -381,6 +381,7 @@ def test_writers_killed_at_any_moment_leave_whole_files(tmp_path: Path):
     assert 0 < between < kills, f"{between} of {kills} fell between a file and its index"
 
 
+@pytest.mark.slow
 def test_a_writer_waits_for_another(tmp_path: Path):
     held = FileLock(tmp_path / LOCK, thread_local=False)
     held.acquire()

@@ -33,6 +33,7 @@ def prompts(scenes: Any) -> Any:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_the_model_is_as_it_was_afterwards(backend: Any, prompts: Any, scenes: Any, form: Any):
     batch = backend.batch(prompts, scenes)

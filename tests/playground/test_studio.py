@@ -32,6 +32,7 @@ def close(value: float | None) -> object:
     return pytest.approx(value, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("expression", "layer", "scale", "own"),
     one_quick([

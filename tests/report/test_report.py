@@ -391,6 +391,7 @@ def test_an_unfinished_run_is_refused(folder: Path):
     assert refusal(lambda: report([folder])) == "MFV6113"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["results.json", "plan.json", "manifest.json", "items.csv"])
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"rows": 3}', '{"rows": [{}]}'])
 def test_damaged_files_are_refused(folder: Path, name: str, text: str):

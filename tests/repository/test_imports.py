@@ -114,6 +114,7 @@ def package(module: str) -> str:
     return parts[1] if len(parts) > 1 and (ROOT / parts[1]).is_dir() else ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("floor", ALLOWED)
 def test_a_package_imports_only_what_is_below_it(floor: str):
     wrong = []
