@@ -29,7 +29,7 @@ from mfv_dsl.base.places import step_name, store_home, store_root
 #: What systems say of a disk that has no hard links.
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 #: How often it is tried anew when another process changes the same file or folder just now.
-_TRIES = 20
+_TRIES = 300
 #: Bytes of the largest file that is read.
 _MOST = 1 << 40
 
