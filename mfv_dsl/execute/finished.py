@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,10 @@ def _identity(plan: Plan, text: str, name: str, origin: Origin) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+@cache
 def _program() -> list[tuple[str, int, int]]:
     """The files of this program, with their sizes and moments of change: another version of it may
-    make other rows of the same values."""
+    make other rows of the same values.  Looked at once, as they are loaded once."""
     package = Path(__file__).parents[1]
     stats = {path.relative_to(package).as_posix(): path.stat() for path in package.rglob("*.py")}
     return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items())
