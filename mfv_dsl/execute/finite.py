@@ -35,8 +35,11 @@ def not_numbers(value: Any, place: str = "the result") -> Iterator[str]:
     """The places in a step's value that hold NaN or infinity.  A layer whose heads are all NaN is
     one without heads, unless all layers are; a value that is a tensor (layers, heads, head_dim) are
     mean outputs of heads, too."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield place
+    if isinstance(value, str | int | None):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            yield place
     elif isinstance(value, torch.Tensor) and value.ndim == 3 and place == "the result":
         if not _are_finite(_measured(value, 0)):
             yield place

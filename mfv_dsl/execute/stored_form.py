@@ -22,6 +22,8 @@ from mfv_dsl.methods.outcomes import Choices, Outcomes
 from mfv_dsl.methods.states import States
 from mfv_dsl.methods.vectors import Vector
 
+_PLAIN = (str, int, float, bool, type(None))
+
 
 def form_fault(value: Any, operation: str | None = None) -> str | None:
     """What is wrong, in words, with the form of a value as one of an operation, or where that is
@@ -51,8 +53,12 @@ def _faults(value: Any, hint: Any, place: str) -> Iterator[str]:
             yield from _faults(getattr(value, item.name), hints[item.name], f"`{item.name}`")
         yield from _shape_faults(value)
     elif isinstance(value, tuple):
+        seen = set()  # of the many texts and numbers in a value, one of each type is looked at
         for part, of in zip(value, _parts(hint, len(value)), strict=False):
-            yield from _faults(part, of, f"a part of {place}")
+            if (type(part), of) not in seen:
+                yield from _faults(part, of, f"a part of {place}")
+                if type(part) in _PLAIN:
+                    seen.add((type(part), of))
 
 
 def _is(value: Any, hint: Any) -> bool:
