@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.session import Session
 from mfv_dsl.execute.settings import RunSettings, Silence
@@ -27,6 +26,7 @@ from mfv_dsl.methods.states import States
 from mfv_dsl.plan.described_trainings import training_items
 from mfv_dsl.plan.descriptions import BATCH
 from mfv_dsl.plan.estimate import Estimate, duration
+from mfv_dsl.plan.groups import in_groups
 from mfv_dsl.plan.rates import Rate, short
 from mfv_dsl.plan.steps import Plan, Step
 from mfv_dsl.plan.work import is_counted, peak_memory, work_by_step
@@ -280,8 +280,7 @@ class _Meter:
                 values[name] = value.picked(np.arange(prompts) % len(value.names))
         started = time.perf_counter()
         if len(members) > 1:
-            shared = TOGETHER[step.operation].perform
-            value = shared(self.session, members, [values] * len(members))[0]
+            value = TOGETHER[step.operation](self.session, members, [values] * len(members))[0]
             if isinstance(value, Exception):
                 raise value
         else:

@@ -24,7 +24,6 @@ from mfv_dsl.engine.trace import tracing
 from mfv_dsl.execute.blend_weights import blend_weights
 from mfv_dsl.execute.finished import remember
 from mfv_dsl.execute.folder import Performance, write_library, write_run
-from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.notes import comparison_notes, failure_notes, linearised, notes
 from mfv_dsl.execute.operations import PERFORM, TOGETHER
 from mfv_dsl.execute.operations.evaluation import check_answers, named
@@ -40,6 +39,7 @@ from mfv_dsl.execute.threads import threads_of
 from mfv_dsl.execute.tuning_rows import tuning_rows
 from mfv_dsl.library.overwriting import CODE as OVERWRITING
 from mfv_dsl.library.overwriting import overwritten
+from mfv_dsl.plan.groups import in_groups
 from mfv_dsl.plan.steps import Plan, Step, written_in
 from mfv_dsl.plan.treatments import treatments
 
@@ -105,7 +105,7 @@ def perform_group(
     Args:
         session: What they are performed in.
         store: Where finished steps are kept.
-        group: Steps as :func:`~mfv_dsl.execute.groups.in_groups` gives them.
+        group: Steps as :func:`~mfv_dsl.plan.groups.in_groups` gives them.
         performance: What is known of the plan's steps; theirs is added.
         go_on: Note the error of a step that fails; otherwise it is raised.
         ours: The keys of those that are wanted; the others are company to them, and left alone.
@@ -212,7 +212,7 @@ def performed(session: Session, work: Sequence[tuple[Step, Mapping[str, Any]]]) 
     if len(work) > 1:
         steps, inputs = zip(*work, strict=True)
         try:
-            results = TOGETHER[steps[0].operation].perform(session, steps, inputs)
+            results = TOGETHER[steps[0].operation](session, steps, inputs)
         except Exception as error:
             if not _is_of_the_step(error):
                 raise

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mfv_dsl.execute.groups import in_groups
-from mfv_dsl.execute.operations.registry import DIVIDED
 from mfv_dsl.plan.descriptions import BATCH
+from mfv_dsl.plan.groups import in_groups
+from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Plan, Step
 
 #: The parameters of a step that say which prompts it runs.
@@ -58,7 +58,7 @@ class Unit:
         """Whether it is made in parts, which several workers can make."""
         p = self.steps[0].parameters
         return (
-            self.steps[0].operation in DIVIDED
+            OPERATIONS[self.steps[0].operation].divided
             and max(p.get("items", 0), p.get("trials", 0)) > BATCH
         )
 

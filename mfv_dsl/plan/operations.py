@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,7 +34,9 @@ class Operation:
     ``always`` names the parameters that are in every key, ``defaults`` those that are in a key
     where they have another value.  ``version`` is raised when the same parameters would give other
     results.  ``describe`` tells what a step reads, writes and costs; ``file`` is where a run's
-    folder keeps its value, with ``{relation}``, empty for nowhere.
+    folder keeps its value, with ``{relation}``, empty for nowhere.  Steps for which ``together`` is
+    equal are performed in the same passes; where it is None, one after the other.  A step that is
+    ``divided`` is made in parts of so many prompts, which several workers may make.
     """
 
     doc: str
@@ -43,6 +45,8 @@ class Operation:
     version: int = 1
     describe: Callable[[Plan, Step], Description] = descriptions.nothing
     file: str = ""
+    together: Callable[[Step], Hashable] | None = None
+    divided: bool = False
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -72,28 +76,42 @@ def _of_entry(
     )
 
 
+def _reading(step: Step) -> Hashable:
+    """What a step reads beside the places."""
+    pool = step.parameters["pool"]
+    own = [step.parameters[name] for name in _READ]
+    return (step.model, step.dataset, *own, None if pool is None else tuple(pool))
+
+
+def _training(step: Step) -> Hashable:
+    """What trainings have in common that are steps of the same passes."""
+    p = step.parameters
+    return step.model, p["layer"], p.get("site"), p.get("position"), p["loss"]
+
+
 _PROMPTS = ("relation", "shots", "trials", "split", "seed")
+_READ = (*_PROMPTS, "position", "corrupt", "twins", "correct_only")
 
 OPERATIONS: dict[str, Operation] = {
     "activations": Operation(
         "mean head outputs over a relation's prompts", _PROMPTS,
         {"correct_only": True, "corrupt": None, "twins": 1, "norm": False, "site": "attention"},
-        describe=descriptions.activations,
+        describe=descriptions.activations, divided=True,
     ),
     "mediation": Operation(
         "causal indirect effect of every head on a relation", (*_PROMPTS, "corrupt"),
         {"by": "aie", "correct_only": True, "pool": None, "twins": 1, "site": "attention"},
-        describe=descriptions.mediation,
-        file="aie/{relation}",
+        describe=descriptions.mediation, file="aie/{relation}", divided=True,
     ),
     "head_norms": Operation("length of what every head writes on average"),
     "head_outputs": Operation(
         "outputs of every head on each of a relation's prompts", _PROMPTS,
-        {"site": "attention"}, describe=descriptions.head_outputs,
+        {"site": "attention"}, describe=descriptions.head_outputs, divided=True,
     ),
     "head_relevance": Operation(
         "relevance of every head to the answers of a relation", _PROMPTS,
         {"correct_only": True, "site": "attention"}, describe=descriptions.head_relevance,
+        divided=True,
     ),
     "head_mask": Operation(
         "learned weight of every head, its mean in its place, on a relation's corrupted twins",
@@ -130,7 +148,7 @@ OPERATIONS: dict[str, Operation] = {
     "states": Operation(
         "states of the model, a row for each prompt", (*_PROMPTS, "places"),
         {"position": "last", "corrupt": None, "pool": None, "twins": 1, "correct_only": False},
-        describe=descriptions.states,
+        describe=descriptions.states, together=_reading, divided=True,
     ),
     "mean_states": Operation("the mean of rows of states"),
     "linear": Operation(
@@ -143,21 +161,22 @@ OPERATIONS: dict[str, Operation] = {
     "tune": replace(
         _of_entry(ITEM["tune"], ("relation",), {"off_task": (), "start": "random"}),
         doc="a vector trained with the model frozen", describe=described_trainings.tune,
-        file="vectors/tuned_{relation}",
+        file="vectors/tuned_{relation}", together=_training,
     ),
     "evaluate": replace(
         _of_entry(ITEM["eval"], ("relation",), {"mode": "none", "vectors": 1, "ablates": False}),
         doc="accuracy on a relation's prompts", version=2, describe=described_evaluations.evaluate,
+        divided=True,
     ),
     "off_task": Operation(
         "what the conditions of an evaluation cost on prompts of other relations",
         ("relation", "off_task", "kind", "split", "items", "seed", "conditions"),
-        describe=described_evaluations.off_task,
+        describe=described_evaluations.off_task, divided=True,
     ),
     "answers": Operation(
         "what the unedited model answers; the values of evaluations hold it, so that with its "
         "version theirs is raised", ("relation", "shots", "items", "split", "seed", "answer"),
-        describe=descriptions.answers,
+        describe=descriptions.answers, divided=True,
     ),
     **{
         entry.name: replace(

@@ -10,12 +10,11 @@ import pytest
 import torch
 
 import mfv_dsl as mfv
-from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.operations import TOGETHER, tuning
-from mfv_dsl.execute.operations.registry import Together
 from mfv_dsl.execute.run import perform
 from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.methods.tuning import Tuned
+from mfv_dsl.plan.groups import in_groups
 from mfv_dsl.plan.steps import Plan, Step
 
 HEAD = """mfv 1
@@ -136,13 +135,13 @@ def test_one_that_fails_costs_that_one(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_group_that_fails_as_a_whole_is_performed_one_by_one(monkeypatch: pytest.MonkeyPatch):
-    usual, calls = TOGETHER["tune"], []
+    calls = []
 
     def narrow(session: Any, steps: Sequence[Step], inputs: Any) -> Any:
         calls.append(len(steps))
         raise torch.OutOfMemoryError
 
-    monkeypatch.setitem(TOGETHER, "tune", Together(usual.alike, narrow))
+    monkeypatch.setitem(TOGETHER, "tune", narrow)
     plan = plan_of(f"tune a {{ start = random, {SHORT}, on = [left, above] }}")
     performance = perform(plan, settings=RunSettings(fresh=True))
     assert calls == [2] and not performance.failures

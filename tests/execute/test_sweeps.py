@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mfv_dsl as mfv
-from mfv_dsl.execute.groups import in_groups
 from mfv_dsl.execute.rows import ResultRow
 from mfv_dsl.execute.run import RunResult
 from mfv_dsl.methods.draws import Draw, accuracy_over_draws, difference_over_draws
+from mfv_dsl.plan.groups import in_groups
 
 pytestmark = pytest.mark.slow  # one run of a few seconds, which all of these look at
 

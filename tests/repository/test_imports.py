@@ -213,7 +213,7 @@ def test_only_the_command_imports_the_playground():
 def test_planning_a_recipe_loads_nothing_heavy():
     code = (
         "import sys, mfv_dsl as mfv\n"
-        "mfv.Recipe.from_file('quickstart').plan()\n"
+        "mfv.Recipe.from_file('quickstart').plan().forecast(8, rate='10GFLOPs')\n"
         "from mfv_dsl.cli import main\n"
         "sys.argv = ['mfv', 'sweep', 'quickstart', '--over', 'defaults.seed=0..1', '--dry-run']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"

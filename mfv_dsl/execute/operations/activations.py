@@ -22,7 +22,7 @@ from mfv_dsl.methods.head_outputs import HeadOutputs, concatenate_outputs, head_
 from mfv_dsl.plan.steps import Step
 
 
-@performs("activations", divided=True)
+@performs("activations")
 def activations(session: Session, step: Step, inputs: Values) -> TaskMean:
     """Mean head outputs over the prompts of a relation."""
     p = step.parameters
@@ -45,7 +45,7 @@ def activations(session: Session, step: Step, inputs: Values) -> TaskMean:
     return replace(mean, mean=row_per_layer(backend, site, mean.mean))
 
 
-@performs("head_outputs", divided=True)
+@performs("head_outputs")
 def outputs_of_heads(session: Session, step: Step, inputs: Values) -> HeadOutputs:
     """The outputs of every head on each of a relation's prompts."""
     p = step.parameters

@@ -44,7 +44,7 @@ from mfv_dsl.methods.outcomes import Outcomes
 from mfv_dsl.plan.steps import Step
 
 
-@performs("evaluate", divided=True)
+@performs("evaluate")
 def evaluate(session: Session, step: Step, inputs: Values) -> Evaluation:
     """All conditions of an eval on one relation: those of a sweep that is chosen from are tried on
     another split first."""
@@ -134,7 +134,7 @@ class Wordings:
         return self._tokens[token]
 
 
-@performs("answers", divided=True)
+@performs("answers")
 def unedited_answers(session: Session, step: Step, inputs: Values) -> Answers:
     """What the unedited model answers to all items of a relation."""
     p = step.parameters

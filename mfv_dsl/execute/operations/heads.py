@@ -26,7 +26,7 @@ from mfv_dsl.plan.descriptions import BATCH, MASK_BATCH, MASK_EPOCHS
 from mfv_dsl.plan.steps import Step
 
 
-@performs("mediation", divided=True)
+@performs("mediation")
 def mediation(session: Session, step: Step, inputs: Values) -> Mediation:
     """Effects of all heads on corrupted twins of the prompts."""
     mean = inputs["mean"]
@@ -90,7 +90,7 @@ def _shared_out(progress: Callable[[int], None], batches: int) -> Callable[[int]
     return report
 
 
-@performs("head_relevance", divided=True)
+@performs("head_relevance")
 def head_relevance(session: Session, step: Step, inputs: Values) -> Mediation:
     """The relevance of every head to the answers of intact prompts, as scores like effects."""
     p, mean = step.parameters, inputs["mean"]

@@ -14,7 +14,7 @@ from mfv_dsl.methods.off_task import OffTaskCost, concatenate_costs, off_task_co
 from mfv_dsl.plan.steps import Step
 
 
-@performs("off_task", divided=True)
+@performs("off_task")
 def off_task(session: Session, step: Step, inputs: Values) -> OffTaskMeasurement:
     """What every condition that an evaluation measured writes, or its adapter, on prompts of other
     relations."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mfv_dsl.base.errors import MfvError
@@ -19,34 +18,19 @@ Perform: TypeAlias = Callable[[Session, Step, Values], Any]
 PerformTogether: TypeAlias = Callable[[Session, Sequence[Step], Sequence[Values]], list[Any]]
 
 
-@dataclass(frozen=True)
-class Together:
-    """How steps of an operation are performed together: those for which ``alike`` is equal."""
-
-    alike: Callable[[Step], Hashable]
-    perform: PerformTogether
-
-
 PERFORM: dict[str, Perform] = {}
-TOGETHER: dict[str, Together] = {}
-#: The operations whose steps are made in parts (:meth:`Session.in_parts`), which several workers
-#: may make side by side.
-DIVIDED: set[str] = set()
+TOGETHER: dict[str, PerformTogether] = {}
 
 
-def performs(operation: str, *, divided: bool = False) -> Callable[[Perform], Perform]:
+def performs(operation: str) -> Callable[[Perform], Perform]:
     """Register a function as what ``operation`` does: ``perform(session, step, inputs)`` gives the
     step's value, where ``inputs`` holds the values of its inputs by name::
 
         @performs("norm")
         def norm(session: Session, step: Step, inputs: Values) -> float:
             return inputs["v"].norm()
-
-    ``divided`` says that it is made in parts.
     """
     assert operation in OPERATIONS, f"no operation `{operation}` is declared"
-    if divided:
-        DIVIDED.add(operation)
 
     def register(perform: Perform) -> Perform:
         PERFORM[operation] = perform
@@ -55,12 +39,11 @@ def performs(operation: str, *, divided: bool = False) -> Callable[[Perform], Pe
     return register
 
 
-def performs_together(
-    operation: str, alike: Callable[[Step], Hashable], *, divided: bool = False
-) -> Callable[[PerformTogether], PerformTogether]:
-    """Register a function as what ``operation`` does for several steps at once, all of them
-    ``alike``: ``perform(session, steps, inputs)`` gives for each its value or the MfvError that it
-    ends with.  A step alone is performed by it, too."""
+def performs_together(operation: str) -> Callable[[PerformTogether], PerformTogether]:
+    """Register a function as what ``operation`` does for several steps at once, all of them alike
+    by its declaration: ``perform(session, steps, inputs)`` gives for each its value or the MfvError
+    that it ends with.  A step alone is performed by it, too."""
+    assert OPERATIONS[operation].together is not None, f"`{operation}` is performed step by step"
 
     def register(perform: PerformTogether) -> PerformTogether:
         def alone(session: Session, step: Step, inputs: Values) -> Any:
@@ -69,8 +52,8 @@ def performs_together(
                 raise value
             return value
 
-        performs(operation, divided=divided)(alone)
-        TOGETHER[operation] = Together(alike, perform)
+        performs(operation)(alone)
+        TOGETHER[operation] = perform
         return perform
 
     return register

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.data.items import Prompt
@@ -17,18 +17,8 @@ from mfv_dsl.methods.states import States
 from mfv_dsl.methods.vectors import Vector
 from mfv_dsl.plan.steps import Step
 
-#: What a step reads beside the places; those of steps that read the same are read in one pass.
-_SAME = ("relation", "shots", "trials", "split", "seed", "position", "corrupt", "pool", "twins",
-         "correct_only")  # fmt: skip
 
-
-def _reading(step: Step) -> Hashable:
-    pool = step.parameters["pool"]
-    own = [step.parameters[name] for name in _SAME if name != "pool"]
-    return (step.model, step.dataset, *own, None if pool is None else tuple(pool))
-
-
-@performs_together("states", alike=_reading, divided=True)
+@performs_together("states")
 def states(
     session: Session, steps: Sequence[Step], inputs: Sequence[Values]
 ) -> list[States | MfvError]:

@@ -28,11 +28,6 @@ _SHARE = 4  # of free memory, one part in so many is for the prompts of training
 _Batches = list[PromptBatch]
 
 
-def _place(step: Step) -> Hashable:
-    p = step.parameters
-    return step.model, p["layer"], p.get("site"), p.get("position"), p["loss"]
-
-
 def _settings(p: Mapping[str, Any]) -> Settings:
     """How a step with these parameters is trained."""
     site = p.get("site", "residual")
@@ -43,7 +38,7 @@ def _settings(p: Mapping[str, Any]) -> Settings:
     )
 
 
-@performs_together("tune", alike=_place)
+@performs_together("tune")
 def tune(
     session: Session, steps: Sequence[Step], inputs: Sequence[Values]
 ) -> list[Tuned | MfvError]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 
-from mfv_dsl.execute.operations.registry import TOGETHER
+from mfv_dsl.plan.operations import OPERATIONS
 from mfv_dsl.plan.steps import Step
 
 
@@ -14,7 +14,7 @@ def in_groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     follow from.  It depends on the steps alone, not on which of them are finished: in other company
     the last bits of a step's value would be others."""
     waits_for = _waits_for(steps)
-    makes = {step.key for step in steps if step.operation in TOGETHER}
+    kinds = {step.key: kind for step in steps if (kind := _kind(step)) is not None}
     done: set[str] = set()
 
     def single(step: Step) -> tuple[Step, ...]:
@@ -24,17 +24,15 @@ def in_groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
     for step in steps:
         if step.key in done:
             continue
-        if step.key not in makes:
+        if step.key not in kinds:
             yield single(step)
             continue
-        kind = _kind(step)
         group = [
             other
             for other in steps
-            if other.key in makes
+            if kinds.get(other.key) == kinds[step.key]
             and other.key not in done
-            and _kind(other) == kind
-            and not waits_for[other.key] & (makes - done)
+            and not waits_for[other.key] & (kinds.keys() - done)
         ]
         needed = set[str]().union(*(waits_for[member.key] for member in group))
         for other in steps:
@@ -44,8 +42,10 @@ def in_groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
         yield tuple(group)
 
 
-def _kind(step: Step) -> tuple[Hashable, ...]:
-    return step.operation, TOGETHER[step.operation].alike(step)
+def _kind(step: Step) -> Hashable | None:
+    """What steps have in common that are performed together; None of one that is performed alone."""
+    together = OPERATIONS[step.operation].together
+    return None if together is None else (step.operation, together(step))
 
 
 def _waits_for(steps: Sequence[Step]) -> dict[str, set[str]]:
