@@ -43,7 +43,7 @@ def in_groups(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
 
 
 def _kind(step: Step) -> Hashable | None:
-    """What steps have in common that are performed together; None of one that is performed alone."""
+    """What steps have in common that are performed together; None of one performed alone."""
     together = OPERATIONS[step.operation].together
     return None if together is None else (step.operation, together(step))
 
