@@ -70,12 +70,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Finished steps of the tests stay among the tests."""
+def _new_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MFV_HOME", str(tmp_path_factory.mktemp("store")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Finished steps of the tests stay among the tests."""
+    yield from _new_store(tmp_path_factory)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_store_of_the_file(
+    own_store: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """What one file's tests find finished does not depend on which files ran before."""
+    yield from _new_store(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
