@@ -200,8 +200,8 @@ class Recipe(Short):
         if self.overrides:
             digest = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()
             parts.append(f"set-{digest[:6]}")
-        if only:
-            names = "\n".join(sorted(only))
+        if only is not None and (own := texts(only, "only")):
+            names = "\n".join(sorted(own))
             whole = plain(names) == names  # one name, which a folder may have
             digest = hashlib.sha256(names.encode()).hexdigest()
             parts.append(f"only-{names if whole else digest[:6]}")

@@ -17,7 +17,7 @@ from itertools import zip_longest
 from typing import Any
 
 from mfv_dsl.api import Recipe
-from mfv_dsl.base.arguments import ArgumentError, known_options, shown
+from mfv_dsl.base.arguments import ArgumentError, by_name, known_options, shown
 from mfv_dsl.base.arguments import text as as_text
 from mfv_dsl.base.source import Source
 from mfv_dsl.expression import Expression
@@ -86,6 +86,8 @@ def match(
     >>> match("each", {"left": fv("right")}, otherwise=fv("each"))
     Expression('match each { left: fv(right), else: fv(each) }')
     """
+    if not isinstance(cases, Mapping):
+        raise ArgumentError(f"`match` takes values by relation, and this is {shown(cases)}")
     values = [(_relation(of), value) for of, value in cases.items()]
     values += [] if otherwise is None else [(Name(ELSE), otherwise)]
     lines = tuple(Case(of, as_syntax(value)) for of, value in values)
@@ -162,7 +164,10 @@ class Draft:
         a :class:`Family` comes back."""
         if isinstance(value, Expression | str) or not callable(value):
             return self._declared("vector", name, value, doc)
-        names = [Name(parameter) for parameter in inspect.signature(value).parameters]
+        try:
+            names = [Name(parameter) for parameter in inspect.signature(value).parameters]
+        except ValueError:  # of a type, or a function in C
+            raise ArgumentError(f"a family is a function, and this is {shown(value)}") from None
         made = value(*(Expression(Declared(parameter.text)) for parameter in names))
         self._declared("vector", name, made, doc, tuple(names))
         return Family(name)
@@ -212,27 +217,30 @@ class Draft:
         self, /, *, doc: str = "", docs: Mapping[str, str] | None = None, **values: object
     ) -> None:
         """``defaults { … }``: values for whatever does not say otherwise."""
+        docs = by_name({} if docs is None else docs, "docs")
         attributes = [
-            Attribute(Name(key), drafted(value, of_defaults(key)), doc=(docs or {}).get(key, ""))
+            Attribute(
+                Name(key), drafted(value, of_defaults(key)), doc=as_text(docs.get(key, ""), "docs")
+            )
             for key, value in values.items()
             if value is not None
         ]
-        self._items.append(Block(Name("defaults"), None, tuple(attributes), doc=doc))
+        self._add(Block(Name("defaults"), None, tuple(attributes), doc=doc))
 
     def defaults_for(
         self, kind: str, /, *, doc: str = "", docs: Mapping[str, str] | None = None,
         **values: object,
     ) -> None:  # fmt: skip
         """``defaults for kind { … }``: for one kind of block, or one function."""
-        known_options([kind], KINDS, "`defaults for`")
+        known_options([as_text(kind, "a kind")], KINDS, "`defaults for`")
         attributes = attributes_of(KINDS[kind], values, docs)
-        self._items.append(Block(Name("defaults"), None, attributes, (), Name(kind), doc=doc))
+        self._add(Block(Name("defaults"), None, attributes, (), Name(kind), doc=doc))
 
     def profile(self, name: str, values: Mapping[str, object], /, *, doc: str = "") -> None:
         """``profile name { … }``: values by what they are of, ``{"raw.layer": range(0, 6),
         "flamingo": 'tiny("llava")', "defaults.tune.items": 50}``."""
-        lines = tuple(self._change(as_text(key, "a key"), value) for key, value in values.items())
-        self._items.append(Block(Name("profile"), name_of(name), lines, doc=doc))
+        lines = tuple(self._change(*change) for change in by_name(values, "a profile").items())
+        self._add(Block(Name("profile"), name_of(name), lines, doc=doc))
 
     def use(self, path: str, /, as_: str | None = None) -> None:
         """``use "path"``, or ``use "path" as name``: the declarations of another file."""
@@ -278,11 +286,15 @@ class Draft:
         return f"Draft({items} {'item' if items == 1 else 'items'})"
 
     # -- parts ------------------------------------------------------------------------------------
+    def _add(self, item: Item) -> None:
+        as_text(getattr(item, "doc", ""), "doc")
+        self._items.append(item)
+
     def _declared(
         self, kind: str, name: str, value: object, doc: str, parameters: tuple[Name, ...] = ()
     ) -> Expression:
         node = drafted(value, _OF_KIND.get(kind))
-        self._items.append(Declaration(Name(kind), name_of(name), parameters, node, doc=doc))
+        self._add(Declaration(Name(kind), name_of(name), parameters, node, doc=doc))
         return Expression(Declared(name))
 
     def _constructed(
@@ -295,7 +307,7 @@ class Draft:
             node = parse_expression(Source(call_of(kind, value), f"<{kind}>"))
             if not isinstance(value, str):
                 self._objects[kind][name] = value
-        self._items.append(Declaration(Name(kind), name_of(name), (), node, doc=doc))
+        self._add(Declaration(Name(kind), name_of(name), (), node, doc=doc))
         return Expression(Declared(name))
 
     def _block(
@@ -303,7 +315,7 @@ class Draft:
         docs: Mapping[str, str] | None, lines: tuple[Expr, ...] = (),
     ) -> None:  # fmt: skip
         attributes = attributes_of(ITEM[kind], values, docs)
-        self._items.append(Block(Name(kind), label, attributes, lines, doc=doc))
+        self._add(Block(Name(kind), label, attributes, lines, doc=doc))
 
     def _change(self, key: str, value: object) -> Attribute:
         """A line of a profile."""

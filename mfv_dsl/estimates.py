@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from mfv_dsl.base.arguments import text
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.plan.estimate import Estimate, estimate_by_arithmetic
 from mfv_dsl.plan.machine import Machine, kept_machine
@@ -49,8 +50,8 @@ def estimate_of(
 
         return measure_plan(plan, finished, RunSettings(device=device))
     if rate is not None:
-        return estimate_by_arithmetic(plan, finished, stated_rate(rate))
-    if device == "cpu":
+        return estimate_by_arithmetic(plan, finished, stated_rate(text(rate, "rate")))
+    if device is not None and text(device, "device") == "cpu":
         from mfv_dsl.execute.measure import processor_rate
 
         return estimate_by_arithmetic(plan, finished, processor_rate())

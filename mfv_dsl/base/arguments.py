@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from os import PathLike, fspath
 from typing import Any
@@ -151,6 +151,17 @@ def texts(value: object, what: str) -> tuple[str, ...]:
         if all(isinstance(part, str) for part in parts):
             return parts
     raise ArgumentError(f"{what} has to be a text or a list of texts, and this is {shown(value)}")
+
+
+def by_name(value: object, what: str) -> dict[str, Any]:
+    """``value`` as a mapping of names.  Raises ArgumentError.
+
+    >>> by_name({"layer": "Where it is added."}, "docs")
+    {'layer': 'Where it is added.'}
+    """
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return dict(value)
+    raise ArgumentError(f"{what} has to be a mapping of names, and this is {shown(value)}")
 
 
 def known_options(given: Iterable[str], known: Iterable[str], of: str) -> None:

@@ -160,9 +160,15 @@ def find_recipe(path: str | Path) -> Path:
     """``path`` if it is a file, else the bundled recipe of that name (``paper/heads``), else the
     file ``path.mfv``.
 
-    MfvError (MFV6101) if there is none of these.
+    MfvError (MFV6101) if there is none of these, or none that can be looked for.
     """
-    here = Path(path)
+    try:
+        return _found(Path(path), str(path))
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise MfvError("MFV6101", f"cannot read {path}: {error.strerror}") from None
+
+
+def _found(here: Path, name: str) -> Path:
     if here.is_file():
         return here
     folder = bundled("recipes")
@@ -175,10 +181,9 @@ def find_recipe(path: str | Path) -> Path:
         return with_suffix
     if here.exists():  # what it is, is said where it is read
         return here
-    names = bundled_recipes()
     raise MfvError(
-        "MFV6101", f"there is no recipe {path}",
-        help=did_you_mean(str(path), names, f"the bundled recipes are {', '.join(names)}"),
+        "MFV6101", f"there is no recipe {name}",
+        help=did_you_mean(name, bundled_recipes(), "`mfv recipes` lists the bundled ones"),
     )  # fmt: skip
 
 

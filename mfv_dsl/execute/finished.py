@@ -80,9 +80,9 @@ def recall(
         saved = [Path(path) for path in record["saved"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    run.check(origin, text)
     with ExitStack() as stack:
         stack.enter_context(disk_trouble())
+        run.check(origin, text)
         if not own:
             stack.enter_context(folder_for(folder, what="cannot make the folder", code="MFV6102"))
         if folder.is_dir():

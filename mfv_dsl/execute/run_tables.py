@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mfv_dsl.base.arguments import text
 from mfv_dsl.base.csv_text import csv_rows, typed
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.suggest import did_you_mean
@@ -50,7 +51,7 @@ class RunTables:
     def lines(self, name: str) -> list[Line]:
         """The lines of a table, none where the run has nothing of the kind.  Raises MfvError
         (MFV6133) for a name that is no table's."""
-        if name not in TABLES:
+        if text(name, "a table") not in TABLES:
             raise MfvError(
                 "MFV6133", f"a run has no table `{name}`",
                 help=did_you_mean(name, TABLES, f"it has: {', '.join(TABLES)}"),

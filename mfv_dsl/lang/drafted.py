@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mfv_dsl.base.arguments import ArgumentError, known_options
+from mfv_dsl.base.arguments import ArgumentError, by_name, known_options
 from mfv_dsl.base.arguments import text as as_text
 from mfv_dsl.lang.entries import takers
 from mfv_dsl.lang.from_python import as_syntax
@@ -55,9 +55,12 @@ def attributes_of(
     entry: Entry, values: Mapping[str, Any], docs: Mapping[str, str] | None = None
 ) -> tuple[Attribute, ...]:
     """The lines of a block; ``docs`` are what `##` says above them.  None leaves one out."""
-    known_options([*values, *(docs or {})], [p.name for p in entry.parameters], f"`{entry.name}`")
+    docs = by_name({} if docs is None else docs, "docs")
+    known_options([*values, *docs], [p.name for p in entry.parameters], f"`{entry.name}`")
     return tuple(
-        Attribute(Name(key), drafted(value, entry.parameter(key)), doc=(docs or {}).get(key, ""))
+        Attribute(
+            Name(key), drafted(value, entry.parameter(key)), doc=as_text(docs.get(key, ""), "docs")
+        )
         for key, value in values.items()
         if value is not None
     )

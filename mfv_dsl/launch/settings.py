@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from mfv_dsl.base.arguments import shown
+from mfv_dsl.base.arguments import by_name, shown, texts
 from mfv_dsl.base.errors import MfvError
 from mfv_dsl.base.kinds import fits
 from mfv_dsl.base.places import bundled_name
@@ -95,9 +95,9 @@ def launch_settings(
         _check_gpus(gpus_per_worker, lambda: None)
     chosen = launcher or table.launcher or "local"
     if isinstance(launcher_options, Mapping):
-        over = checked_options(chosen, launcher_options)
+        over = checked_options(chosen, by_name(launcher_options, "launcher_options"))
     else:
-        over = options_of_texts(chosen, launcher_options)
+        over = options_of_texts(chosen, texts(launcher_options, "launcher_options"))
     asked = (launcher, count, gpus_per_worker, table.launcher, table.workers, table.gpus_per_worker)
     if all(value is None for value in asked) and not launcher_options:
         return None
@@ -183,7 +183,7 @@ def _check_launcher(name: object, place: Place = None) -> None:
 def _workers(value: object, where: Callable[[], Place]) -> Workers:
     if isinstance(value, str) and value.isascii() and value.isdecimal():  # as typed
         value = int(value)
-    if value == "auto":
+    if isinstance(value, str) and value == "auto":
         return "auto"
     if isinstance(value, int) and fits(value, int) and value >= 1:
         return value

@@ -20,6 +20,7 @@ from mfv_dsl.methods.vectors import Space, Vector
 from mfv_dsl.models.openflamingo import OpenFlamingo
 
 LEFT = mfv.fv("left")
+QUICKSTART = mfv.Recipe.from_file("quickstart")
 TEXT = (
     "mfv 1\nmodel m = tiny()\ndataset d = scenes(relations=[left], count=10)\n"
     "eval few { shots = 1, items = 4, on = [left] }\n"
@@ -237,6 +238,19 @@ def test_numbers_of_all_makes_are_numbers(two: Any):
         (lambda: mfv.load_model("tiny", device="moon"), "MFV7219", "moon"),
         (lambda: mfv.load_dataset("scenes", count=0), "MFV4003", "count"),
         (lambda: mfv.run("quickstart", fresh=1), "MFV5119", "fresh has to be True or False"),
+        (lambda: mfv.run("a" * 300), "MFV6101", "cannot read aaa"),
+        (lambda: mfv.run("quickstar"), "MFV6101", "did you mean `quickstart`?"),
+        (lambda: mfv.match("each", "left"), "MFV5119", "takes values by relation"),
+        (lambda: mfv.Draft().let("n", 3, doc=True), "MFV5119", "doc has to be text"),
+        (lambda: mfv.Draft().eval("e", docs=["x"]), "MFV5119", "docs has to be a mapping"),
+        (lambda: mfv.Draft().profile("p", "x"), "MFV5119", "a profile has to be a mapping"),
+        (lambda: mfv.Draft().defaults_for(None), "MFV5119", "a kind has to be text"),
+        (lambda: mfv.Draft().vector("v", int), "MFV5119", "a family is a function"),
+        (lambda: QUICKSTART.run(launcher_options={1: 2}), "MFV5119", "a mapping of names"),
+        (lambda: QUICKSTART.run(launcher_options=None), "MFV5119", "a list of texts"),
+        (lambda: QUICKSTART.plan().estimate(rate=3), "MFV5119", "rate has to be text"),
+        (lambda: QUICKSTART.plan().estimate(device=True), "MFV5119", "device has to be text"),
+        (lambda: QUICKSTART.folder_of(3), "MFV5119", "only has to be a text"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_wrong_value(call: Callable[[], Any], code: str, says: str):

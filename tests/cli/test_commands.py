@@ -172,7 +172,7 @@ def test_check_says_ok_or_what_is_wrong(tmp_path: Path):
 
 def test_usage_errors():
     assert mfv_command("run", "no-such.mfv").returncode == 2
-    assert "bundled recipes are" in mfv_command("run", "no-such.mfv").stderr
+    assert "`mfv recipes` lists the bundled ones" in mfv_command("run", "no-such.mfv").stderr
     assert mfv_command("run").returncode == 2
     assert mfv_command("check", str(Path(__file__).parent)).returncode == 1
     assert "error[MFV6101]: cannot read" in mfv_command("run", str(Path(__file__).parent)).stderr

@@ -215,6 +215,12 @@ def test_in_another_folder_it_is_copied(recipe: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_folder_that_cannot_be_is_said(recipe: Path) -> None:
+    with pytest.raises(mfv.MfvError, match="MFV6122"):
+        mfv.run(recipe, "a" * 300)
+
+
+@pytest.mark.slow
 def test_what_is_not_as_it_was_is_not_copied(recipe: Path) -> None:
     results = recipe.parent / "runs/r/results.csv"
     results.write_text("changed")
