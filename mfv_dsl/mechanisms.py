@@ -49,10 +49,11 @@ class Asked:
     def batches(self, probe: Probe) -> Batches:
         """Raises MfvError: MFV7112 for a relation or split that the dataset does not have, MFV7110
         and MFV7111 for more items or demonstrations than it has."""
-        asked = [relation_of(probe.dataset, one, self.split) for one in self.relations]
+        names = self.relations or probe.dataset.relations
+        relations = dict.fromkeys(relation_of(probe.dataset, name, self.split) for name in names)
         prompts = [
             prompt
-            for relation in dict.fromkeys(asked or probe.dataset.relations)
+            for relation in relations
             for prompt in draw_prompts(
                 probe.dataset, relation, self.split, self.items, self.shots, self.seed
             )

@@ -112,6 +112,7 @@ def test_train_lens(tmp_path: Path):
         (("lens", "--lens", "nowhere.safetensors", *FEW), "MFV5585"),
         (("lens", "--relation", "lft", "--items", "2", "-q"), "MFV7112"),
         (("lens", *FEW, "--split", "nowhere"), "MFV7112"),
+        (("lens", "--items", "2", "--split", "nowhere", "-q"), "MFV7112"),
         (("lens", *FEW, "--items", "100000"), "MFV7110"),
         (("lens", *FEW, "--plot", "l.doc"), "MFV5355"),
         (("lens", *FEW, "--out", "l.txt"), "has to be a .csv file"),
