@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
+import warnings
 from pathlib import Path
 
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.machine import cores
 from mfv_dsl.execute.folder import Performance
 from mfv_dsl.execute.run import By
 from mfv_dsl.execute.settings import Listener, RunSettings
@@ -62,6 +64,11 @@ def crew_of(asked: LaunchSettings, device: str | None = None) -> Crew:
         workers, gpus = automatic_workers(gpus, device)
     elif gpus is None:
         gpus = 0 if device == "cpu" else len(visible_gpus()) // workers
+    if workers > cores() and not gpus and (device == "cpu" or not visible_gpus()):
+        warnings.warn(
+            f"{workers} workers share {cores()} cores, which is slower than {cores()} workers",
+            stacklevel=2,
+        )
     return Crew(LocalExecutor(gpus, logs), workers, gpus, threads_asked(), logs)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +20,20 @@ import pytest
 import mfv_dsl
 import mfv_dsl as mfv
 from mfv_dsl.base.errors import MfvError
+from mfv_dsl.base.machine import cores
 from mfv_dsl.execute.claims import Claims, Owner
 from mfv_dsl.execute.run import perform as perform_here
 from mfv_dsl.execute.settings import RunSettings
 from mfv_dsl.execute.storage import FolderStorage
 from mfv_dsl.execute.store import Store, StoredParts
+from mfv_dsl.launch.crews import crew_of
 from mfv_dsl.launch.driver import Crew, perform
 from mfv_dsl.launch.job import ALL, Job
 from mfv_dsl.launch.leftovers import empty, remove_leftovers
 from mfv_dsl.launch.local import LocalExecutor, automatic_workers
 from mfv_dsl.launch.orders import Work, WorkerOrder, packed
 from mfv_dsl.launch.partial_values import kept_partial
+from mfv_dsl.launch.settings import launch_settings
 from mfv_dsl.launch.units import units_of
 from mfv_dsl.launch.worker import DEATHS, work
 from mfv_dsl.plan.steps import Plan
@@ -192,6 +196,15 @@ def test_workers_without_gpus_are_one_for_each_few_cores(monkeypatch: pytest.Mon
     assert automatic_workers(None) == (3, 1)
     assert automatic_workers(2) == (1, 2)
     assert automatic_workers(None, "cpu")[1] == 0
+
+
+def test_more_workers_than_cores_are_warned_of(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.warns(UserWarning, match=f"{cores() + 1} workers share {cores()} cores"):
+        crew_of(launch_settings(Path("nowhere"), workers=cores() + 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        crew_of(launch_settings(Path("nowhere"), workers=cores()))
 
 
 def test_more_workers_than_memory_holds_are_refused(home: Path):
