@@ -102,7 +102,7 @@ def test_the_recipes_are_found_by_their_names():
     for name in ("metadata_csv", "gqa", "pairs", "hf_dataset"):
         for said in (f"data/{name}", f"recipes/data/{name}.mfv"):
             assert find_recipe(said).samefile(RECIPES / f"{name}.mfv")
-    for said, help in (("data/pair", "did you mean `data/pairs`?"), ("data/nothing", "mfv recipes")):
+    for said, help in (("data/pair", "did you mean `data/pairs`?"), ("nothing", "mfv recipes")):
         with pytest.raises(MfvError) as found:
             find_recipe(said)
         assert help in str(found.value.help)
