@@ -78,7 +78,7 @@ def _new_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Finished steps of the tests stay among the tests."""
+    """Finished steps of the tests stay among the tests, also those of fixtures of a session."""
     yield from _new_store(tmp_path_factory)
 
 

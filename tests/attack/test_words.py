@@ -37,7 +37,7 @@ def of_functions() -> Iterator[str]:
         for call in calls:
             yield f"vector b = {call}"
             yield f"heads b = {call}"
-            yield f"tune b {{ relation = left, vector = {call} }}"
+            yield f"tune b {{ on = [left], layer = 1, start = {call} }}"
             yield f"eval b {{ add = {call}, layer = 1 }}"
 
 

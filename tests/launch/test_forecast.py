@@ -95,8 +95,7 @@ def test_starts_and_requests_are_counted(quickstart):
     assert timed.seconds > plain.seconds + 7.0
 
 
-def test_python_and_json_have_it(quickstart, tmp_path, monkeypatch):
-    monkeypatch.setenv("MFV_HOME", str(tmp_path))  # where no step is finished
+def test_python_and_json_have_it(quickstart):
     expected = quickstart.forecast(8, rate="10GFLOPs")
     assert expected == on(quickstart, 8)
     assert expected.to_json()["chain"][0].startswith("mean head outputs on")
